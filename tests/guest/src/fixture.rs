@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a case works with: device, image, mount, log.
+
+use crate::harness::{Res, Stop, Variant, K4};
+use crate::kmsg::Kmsg;
+use crate::sys::{self, Fd, Sys};
+use crate::{ensure, fail, skip};
+use std::process::Command;
+
+/// Where file systems under test are mounted.
+pub const MNT: &str = "/mnt/t";
+/// A second mount, for comparisons.
+pub const MNT2: &str = "/mnt/u";
+
+pub struct T {
+    pub fs: String,
+    /// The device of the image under test.
+    pub dev: String,
+    /// All devices given.
+    pub disks: Vec<String>,
+    pub var: Variant,
+    pub kmsg: Kmsg,
+    mounted: Vec<String>,
+    /// Log lines taken by the case so far.
+    pub seen: Vec<String>,
+    /// The image is left broken on purpose: no e2fsck after the case.
+    pub broken: bool,
+    made: bool,
+    pub dms: Vec<crate::dm::Dm>,
+}
+
+pub fn run_cmd(prog: &str, args: &[&str]) -> Res<(i32, String)> {
+    let o = Command::new(prog)
+        .args(args)
+        .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .env("E2FSPROGS_FAKE_TIME_IGNORED", "1")
+        .stdin(std::process::Stdio::null())
+        .output();
+    let o = match o {
+        Ok(o) => o,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => skip!("no program {prog}"),
+        Err(e) => fail!("{prog}: {e}"),
+    };
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&o.stdout),
+        String::from_utf8_lossy(&o.stderr)
+    );
+    Ok((o.status.code().unwrap_or(-1), text))
+}
+
+impl T {
+    pub fn new(fs: &str, disks: &[String], var: Variant) -> Res<T> {
+        let Some(dev) = disks.first() else { fail!("no block device given") };
+        Ok(T {
+            fs: fs.to_string(),
+            dev: dev.clone(),
+            disks: disks.to_vec(),
+            var,
+            kmsg: Kmsg::open()?,
+            mounted: Vec::new(),
+            seen: Vec::new(),
+            broken: false,
+            made: false,
+            dms: Vec::new(),
+        })
+    }
+
+    pub fn for_tool(fs: &str, disks: &[String]) -> Res<T> {
+        T::new(fs, disks, K4)
+    }
+
+    /// Path under the mount.
+    pub fn p(&self, name: &str) -> String {
+        format!("{MNT}/{name}")
+    }
+
+    pub fn bs(&self) -> u64 {
+        self.var.bs as u64
+    }
+
+    /// Is the file system under test not the kernel's own ext4?
+    pub fn ours(&self) -> bool {
+        self.fs != "ext4"
+    }
+
+    /// mke2fs with the variant's block size and features.
+    pub fn mkfs_on(&mut self, dev: &str, mb: u64, more: &[&str]) -> Res {
+        let bs = self.var.bs.to_string();
+        let size = format!("{mb}m");
+        let mut a = vec!["-q", "-F", "-t", "ext4", "-b", &bs, "-I", "256"];
+        a.extend(["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
+        if !self.var.feats.is_empty() {
+            a.extend(["-O", self.var.feats]);
+        }
+        a.extend(more);
+        a.extend([dev, &size]);
+        let (code, text) = run_cmd("mke2fs", &a)?;
+        ensure!(code == 0, "mke2fs {a:?}: {}", text.trim());
+        self.made = true;
+        Ok(())
+    }
+
+    pub fn mkfs(&mut self, mb: u64, more: &[&str]) -> Res {
+        let dev = self.dev.clone();
+        self.mkfs_on(&dev, mb, more)
+    }
+
+    /// A new image of 64 MiB, mounted.
+    pub fn fresh(&mut self) -> Res {
+        self.fresh_mb(64)
+    }
+
+    pub fn fresh_mb(&mut self, mb: u64) -> Res {
+        self.mkfs(mb, &[])?;
+        self.mount("")
+    }
+
+    pub fn mount(&mut self, opts: &str) -> Res {
+        self.try_mount(0, opts)?;
+        Ok(())
+    }
+
+    pub fn try_mount(&mut self, flags: u64, opts: &str) -> Sys<()> {
+        let (dev, fs) = (self.dev.clone(), self.fs.clone());
+        self.mount_as(&dev, MNT, &fs, flags, opts)
+    }
+
+    pub fn mount_as(
+        &mut self,
+        dev: &str,
+        dir: &str,
+        fs: &str,
+        flags: u64,
+        opts: &str,
+    ) -> Sys<()> {
+        sys::mount(dev, dir, fs, flags, opts)?;
+        self.mounted.push(dir.to_string());
+        Ok(())
+    }
+
+    pub fn remount(&self, flags: u64, opts: &str) -> Sys<()> {
+        sys::mount("none", MNT, &self.fs, flags | libc::MS_REMOUNT, opts)
+    }
+
+    pub fn umount(&mut self) -> Res {
+        self.umount_dir(MNT)
+    }
+
+    pub fn umount_dir(&mut self, dir: &str) -> Res {
+        sys::umount(dir, 0)?;
+        self.mounted.retain(|d| d != dir);
+        Ok(())
+    }
+
+    /// Unmount and mount again: what is read next comes from the disk.
+    pub fn cycle(&mut self) -> Res {
+        self.umount()?;
+        self.mount("")
+    }
+
+    /// e2fsck -fn of a device must find nothing.
+    pub fn fsck_dev(&self, dev: &str) -> Res {
+        let (code, text) = run_cmd("e2fsck", &["-fn", dev])?;
+        if code != 0 {
+            let lines: Vec<&str> =
+                text.lines().filter(|l| !l.starts_with("Pass ")).take(12).collect();
+            fail!("e2fsck -fn {dev} exit {code}: {}", lines.join(" | "));
+        }
+        Ok(())
+    }
+
+    pub fn fsck(&self) -> Res {
+        self.fsck_dev(&self.dev)
+    }
+
+    /// debugfs -w -R for each command.
+    pub fn debugfs(&self, cmds: &[&str]) -> Res<String> {
+        let mut all = String::new();
+        for c in cmds {
+            let (code, text) = run_cmd("debugfs", &["-w", "-R", c, &self.dev])?;
+            ensure!(code == 0, "debugfs {c}: {}", text.trim());
+            all.push_str(&text);
+        }
+        Ok(all)
+    }
+
+    /// Writes out and drops clean page cache, dentries and inodes of the whole machine.
+    pub fn drop_caches(&self) -> Res {
+        let f = "/proc/sys/vm/drop_caches";
+        if !sys::exists(f) {
+            skip!("the kernel has no {f}");
+        }
+        sys::sync();
+        sys::write_file(f, "3\n")?;
+        Ok(())
+    }
+
+    /// New log lines; they stay available to `logged`.
+    pub fn log(&mut self) -> &[String] {
+        let new = self.kmsg.take();
+        self.seen.extend(new);
+        &self.seen
+    }
+
+    /// Is there a line with every word of one of the alternatives (case ignored)?
+    pub fn logged(&mut self, alternatives: &[&[&str]]) -> bool {
+        let lines: Vec<String> = self.log().iter().map(|l| l.to_lowercase()).collect();
+        lines.iter().any(|l| {
+            alternatives.iter().any(|words| words.iter().all(|w| l.contains(&w.to_lowercase())))
+        })
+    }
+
+    pub fn forget_log(&mut self) {
+        self.log();
+        self.seen.clear();
+    }
+
+    /// The unmounted device, for direct edits.
+    pub fn raw(&self) -> Sys<Fd> {
+        sys::open(&self.dev, libc::O_RDWR, 0)
+    }
+
+    /// Reads bytes of the unmounted device.
+    pub fn peek(&self, off: u64, len: usize) -> Res<Vec<u8>> {
+        let mut v = vec![0; len];
+        let n = self.raw()?.pread(&mut v, off)?;
+        ensure!(n == len, "short read of {} at {off}", self.dev);
+        Ok(v)
+    }
+
+    /// Changes bytes of the unmounted device.
+    pub fn poke(&self, off: u64, data: &[u8]) -> Res {
+        let f = self.raw()?;
+        f.pwrite(data, off)?;
+        f.fsync()?;
+        Ok(())
+    }
+
+    /// Leaves nothing mounted, and checks the image unless it is broken on purpose.
+    pub fn finish(&mut self, ok: bool) -> Res {
+        let mut first = Ok(());
+        for dir in std::mem::take(&mut self.mounted).iter().rev() {
+            if let Err(e) = sys::umount(dir, 0) {
+                if first.is_ok() {
+                    first = Err(Stop::Fail(format!("at the end: {e}")));
+                }
+                let _ = sys::umount(dir, libc::MNT_DETACH);
+            }
+        }
+        if ok && first.is_ok() && self.made && !self.broken {
+            first = self.fsck();
+        }
+        for d in std::mem::take(&mut self.dms).into_iter().rev() {
+            if let Err(e) = d.remove() {
+                if first.is_ok() {
+                    first = Err(Stop::Fail(format!("at the end: {e}")));
+                }
+            }
+        }
+        first
+    }
+}
+
+/// Bytes that depend on the file and the offset, never zero.
+pub fn pattern(seed: u64, off: u64, len: usize) -> Vec<u8> {
+    let mut v = Vec::with_capacity(len + 8);
+    let skip = (off % 8) as usize;
+    let mut word = off / 8;
+    while v.len() < len + skip {
+        let mut x = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        x = (x ^ (x >> 32)) | 0x0101_0101_0101_0101;
+        v.extend_from_slice(&x.to_le_bytes());
+        word += 1;
+    }
+    v.drain(..skip);
+    v.truncate(len);
+    v
+}
+
+/// Says where two byte strings differ first.
+pub fn diff_at(got: &[u8], want: &[u8]) -> Option<String> {
+    if got.len() != want.len() {
+        return Some(format!("length {} instead of {}", got.len(), want.len()));
+    }
+    let i = (0..got.len()).find(|&i| got[i] != want[i])?;
+    let n = got.iter().zip(want).filter(|(a, b)| a != b).count();
+    let hex = |b: &[u8]| b[i..(i + 8).min(b.len())].iter().map(|x| format!("{x:02x}")).collect::<String>();
+    Some(format!("{n} bytes differ, first at {i} ({i:#x}): {} instead of {}", hex(got), hex(want)))
+}
+
+/// The file must hold exactly this.
+#[track_caller]
+pub fn holds(f: &Fd, off: u64, want: &[u8], what: &str) -> Res {
+    let l = std::panic::Location::caller();
+    let mut got = vec![0xEE; want.len()];
+    let n = f.pread(&mut got, off)?;
+    got.truncate(n);
+    match diff_at(&got, want) {
+        None => Ok(()),
+        Some(d) => Err(Stop::Fail(format!(
+            "{what}: {} from {off}: {d} [{}:{}]",
+            f.name,
+            l.file(),
+            l.line()
+        ))),
+    }
+}
+
+/// Writes a pattern file in one go and returns it open.
+pub fn put(path: &str, seed: u64, len: usize) -> Sys<Fd> {
+    let f = sys::create(path)?;
+    f.pwrite(&pattern(seed, 0, len), 0)?;
+    Ok(f)
+}
+
+/// Names in a directory, sorted, without the dots.
+pub fn names(dir: &str) -> Res<Vec<String>> {
+    let mut v = Vec::new();
+    for e in std::fs::read_dir(dir).map_err(|e| Stop::Fail(format!("read {dir}: {e}")))? {
+        let e = e.map_err(|e| Stop::Fail(format!("read {dir}: {e}")))?;
+        v.push(e.file_name().to_string_lossy().into_owned());
+    }
+    v.sort();
+    Ok(v)
+}
+
+impl T {
+    /// Closes the file, then as `cycle`.
+    pub fn cycle_with<F>(&mut self, f: F) -> Res {
+        drop(f);
+        self.cycle()
+    }
+}

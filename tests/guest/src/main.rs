@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
+//! overwritten.
+
+mod data;
+mod dm;
+mod fixture;
+mod harness;
+mod kmsg;
+mod map;
+mod names;
+mod runner;
+mod sys;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Every set of cases, in the order they run.
+pub static SETS: &[&[harness::Case]] = &[names::CASES, data::CASES];
+
+#[derive(Args, Clone)]
+pub struct Opts {
+    /// File system type under test.
+    #[arg(long, default_value = "rext4", env = "REXT4_FS")]
+    fs: String,
+    /// Block device that may be overwritten, at least 1 GiB; repeat for more.
+    #[arg(long, env = "REXT4_DISKS", value_delimiter = ' ')]
+    dev: Vec<String>,
+}
+
+#[derive(Parser)]
+#[command(about = "Tests of a mounted ext4-format filesystem; overwrites the devices it is given")]
+struct Cli {
+    /// Kernel module to load first; repeat in order of dependence.
+    #[arg(long, global = true)]
+    module: Vec<String>,
+    #[command(subcommand)]
+    cmd: Cmd,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Runs the cases whose name contains one of the words (all without words).
+    Test {
+        #[command(flatten)]
+        o: Opts,
+        /// A short selection, for slow emulators.
+        #[arg(long)]
+        quick: bool,
+        filter: Vec<String>,
+    },
+    /// Lists the cases.
+    List {
+        #[arg(long)]
+        quick: bool,
+    },
+    #[command(hide = true)]
+    Worker {
+        #[command(flatten)]
+        o: Opts,
+        list: Vec<String>,
+    },
+}
+
+/// Loads a module file; one that is there already is fine.
+fn load_module(path: &str) -> Result<(), sys::SysErr> {
+    let f = sys::rdonly(path)?;
+    // SAFETY: an open file and an empty parameter string.
+    let r = unsafe { libc::syscall(libc::SYS_finit_module, f.raw, c"".as_ptr(), 0) };
+    if r < 0 && sys::errno() != libc::EEXIST {
+        return Err(sys::SysErr { what: format!("load {path}"), errno: sys::errno() });
+    }
+    Ok(())
+}
+
+fn check_opts(o: &Opts) -> Result<(), String> {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !known.split_whitespace().any(|w| w == o.fs) {
+        return Err(format!("the kernel knows no file system type {}: load its module first", o.fs));
+    }
+    if o.dev.is_empty() {
+        return Err("no device: use --dev or REXT4_DISKS".into());
+    }
+    Ok(())
+}
+
+fn main() {
+    let cli = Cli::parse();
+    for m in &cli.module {
+        if let Err(e) = load_module(m) {
+            eprintln!("guest: {e}");
+            std::process::exit(2);
+        }
+    }
+    let code = match cli.cmd {
+        Cmd::Test { o, quick, filter } => match check_opts(&o) {
+            Ok(()) => runner::test(&o, &filter, quick).map_err(|e| e.to_string()),
+            Err(e) => Err(e),
+        },
+        Cmd::List { quick } => {
+            for j in harness::jobs(&[], quick) {
+                println!("{}", j.name());
+            }
+            Ok(0)
+        }
+        Cmd::Worker { o, list } => match runner::worker(&o, &list) {
+            Ok(()) => Ok(0),
+            Err(e) => Err(format!("{e:?}")),
+        },
+    };
+    match code {
+        Ok(c) => std::process::exit(c),
+        Err(e) => {
+            eprintln!("guest: {e}");
+            std::process::exit(2);
+        }
+    }
+}
