@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffer heads: single blocks of a block device's page cache, for metadata.
+//!
+//! The bytes of a buffer are shared with the journal, with the disk and with whoever reads or
+//! writes the block device itself. They are copied out and in, never lent, and the copies are made
+//! by C functions: the kernel's memory model permits plain accesses that race, Rust's does not.
+//!
+//! C header: [`include/linux/buffer_head.h`](srctree/include/linux/buffer_head.h)
+
+use super::bindings;
+use core::{
+    marker::PhantomData,
+    mem::{size_of, MaybeUninit},
+    ops::Range,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::NotThreadSafe, //
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// A reference to one block of a block device.
+///
+/// # Invariants
+///
+/// The pointer is to a `struct buffer_head` of which we own one count (`b_count`). While somebody
+/// holds a count, `try_to_free_buffers()` and page migration leave the buffer alone, so `b_data`,
+/// `b_size` and `b_blocknr` do not change and `b_data` points to `b_size` bytes of memory.
+pub(crate) struct BufferHead(NonNull<bindings::buffer_head>);
+
+// SAFETY: The count is atomic, and all state is behind the buffer's own bit locks.
+unsafe impl Send for BufferHead {}
+// SAFETY: As for `Send`; the bytes are only ever copied, by C.
+unsafe impl Sync for BufferHead {}
+
+impl BufferHead {
+    /// Takes over one count of `bh`; null is `EIO` (`bdev_getblk()` fails only for block numbers
+    /// that no device can have).
+    ///
+    /// # Safety
+    ///
+    /// `bh` is null, or the caller owns a count of it and gives it up.
+    unsafe fn from_raw(bh: *mut bindings::buffer_head) -> Result<Self> {
+        // INVARIANT: Per the contract of this function.
+        NonNull::new(bh).map(Self).ok_or(EIO)
+    }
+
+    /// The buffer of `block` of the file system's device, which may not hold the disk's bytes yet.
+    /// Sleeps; never fails for lack of memory. `EIO` if the number is out of any range.
+    ///
+    /// # Safety
+    ///
+    /// `sb` is a live super block with a block device and its block size set.
+    pub(super) unsafe fn getblk(sb: *mut bindings::super_block, block: u64) -> Result<Self> {
+        // SAFETY: Per the contract of this function; `sb_getblk()` returns an owned count or null.
+        unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk(sb, block)) }
+    }
+
+    /// Reads `block` of the file system's device unless the buffer is up to date. Sleeps.
+    ///
+    /// The caller has checked `block` against the size of the file system. `EIO` if the device
+    /// could not read it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BufferHead::getblk`].
+    pub(super) unsafe fn bread(sb: *mut bindings::super_block, block: u64) -> Result<Self> {
+        // SAFETY: Same contract.
+        unsafe { Self::getblk(sb, block) }?.read_in()
+    }
+
+    /// [`BufferHead::bread`] into memory that page migration need not move, for blocks that are
+    /// held as long as the file system is mounted (super block, group descriptors).
+    ///
+    /// # Safety
+    ///
+    /// As for [`BufferHead::getblk`].
+    pub(super) unsafe fn bread_unmovable(
+        sb: *mut bindings::super_block,
+        block: u64,
+    ) -> Result<Self> {
+        // SAFETY: Same contract; `getblk_unmovable()` returns an owned count or null.
+        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_unmovable(sb, block)) }?;
+        bh.read_in()
+    }
+
+    /// Starts to read `block`, if it is not in memory. Does not wait; errors show up in `bread`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BufferHead::getblk`].
+    pub(super) unsafe fn breadahead(sb: *mut bindings::super_block, block: u64) {
+        // SAFETY: Per the contract of this function.
+        unsafe { bindings::rext4_helper_sb_breadahead(sb, block) }
+    }
+
+    fn read_in(self) -> Result<Self> {
+        if !self.is_uptodate() {
+            // Whatever was verified is not what the disk will give now. If another reader gets
+            // there first and verifies its bytes, they are verified once more: harmless.
+            // SAFETY: By the type invariant.
+            unsafe { bindings::rext4_helper_clear_buffer_verified(self.as_ptr()) };
+            // SAFETY: By the type invariant; `bh_read()` takes and releases the buffer lock.
+            to_result(unsafe { bindings::rext4_helper_bh_read_meta(self.as_ptr()) })?;
+        }
+        Ok(self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::buffer_head {
+        self.0.as_ptr()
+    }
+
+    /// Number of the block, in units of [`BufferHead::size`].
+    pub(crate) fn blocknr(&self) -> u64 {
+        // SAFETY: By the type invariant; constant while we hold a count.
+        unsafe { (*self.as_ptr()).b_blocknr }
+    }
+
+    /// Bytes in the block.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: By the type invariant; constant while we hold a count.
+        unsafe { (*self.as_ptr()).b_size }
+    }
+
+    fn bits(&self) -> usize {
+        self.size() * 8
+    }
+
+    fn bitmap(&self) -> Bitmap<'_> {
+        // INVARIANT: By the type invariant of `BufferHead`, for as long as `self` is borrowed.
+        Bitmap {
+            data: self.data(),
+            bits: self.bits(),
+            _owner: PhantomData,
+        }
+    }
+
+    fn data(&self) -> *mut u8 {
+        // SAFETY: By the type invariant; constant while we hold a count.
+        unsafe { (*self.as_ptr()).b_data }.cast()
+    }
+
+    /// The device of the block, null if it went away. For comparison only.
+    pub(super) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: By the type invariant. `discard_buffer()` may clear the field meanwhile, hence
+        // the volatile read (C would say READ_ONCE).
+        unsafe { (&raw const (*self.as_ptr()).b_bdev).read_volatile() }
+    }
+
+    /// A pointer to `len` bytes at `off`; `EINVAL` if they are not all in the block.
+    fn span(&self, off: usize, len: usize) -> Result<*mut u8> {
+        match off.checked_add(len) {
+            // SAFETY: `b_data` points to `b_size` bytes by the type invariant.
+            Some(end) if end <= self.size() => Ok(unsafe { self.data().add(off) }),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Copies a structure out of the block. `EINVAL` if it does not lie within it.
+    ///
+    /// What another CPU writes meanwhile may be seen in part: the lock that owns the structure is
+    /// the caller's.
+    pub(crate) fn read<T: FromBytes>(&self, off: usize) -> Result<T> {
+        let src = self.span(off, size_of::<T>())?;
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: `span` checked the source; the destination is ours and as long.
+        unsafe {
+            bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())
+        };
+        // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// Copies bytes out of the block. `EINVAL` if they do not all lie within it.
+    pub(crate) fn copy_out(&self, off: usize, dst: &mut [u8]) -> Result {
+        let src = self.span(off, dst.len())?;
+        // SAFETY: `span` checked the source; `dst` is ours and as long.
+        unsafe { bindings::rext4_helper_memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
+        Ok(())
+    }
+
+    /// CRC32C of a part of the block, continued from `seed`. The part of `range` beyond the block
+    /// is left out.
+    pub(crate) fn crc32c(&self, seed: u32, range: Range<usize>) -> u32 {
+        let end = range.end.min(self.size());
+        let len = end.saturating_sub(range.start);
+        match self.span(range.start, len) {
+            // SAFETY: `span` checked the bytes; `crc32c()` only reads them.
+            Ok(src) => unsafe { bindings::crc32c(seed, src.cast(), len) },
+            Err(_) => seed,
+        }
+    }
+
+    /// Whether a part of the block equals `bytes`; false if it does not lie within the block.
+    pub(crate) fn equals(&self, off: usize, bytes: &[u8]) -> bool {
+        match self.span(off, bytes.len()) {
+            // SAFETY: `span` checked the bytes of the block; `bytes` is as long.
+            Ok(src) => unsafe {
+                bindings::rext4_helper_memcmp(src.cast(), bytes.as_ptr().cast(), bytes.len()) == 0
+            },
+            Err(_) => false,
+        }
+    }
+
+    /// Bit `nr` of the block as a little-endian bitmap. Beyond the block all bits are set.
+    pub(crate) fn test_bit(&self, nr: usize) -> bool {
+        self.bitmap().test(nr)
+    }
+
+    /// The first clear bit from `start` on, of the first `max` bits; `max` if there is none.
+    pub(crate) fn find_next_zero_bit(&self, max: usize, start: usize) -> usize {
+        let end = max.min(self.bits());
+        match self.bitmap().next_zero(end, start) {
+            nr if nr < end => nr,
+            _ => max,
+        }
+    }
+
+    /// The first set bit from `start` on, of the first `max` bits; `max` if there is none.
+    /// Bits beyond the block do not count.
+    pub(crate) fn find_next_bit(&self, max: usize, start: usize) -> usize {
+        let end = max.min(self.bits());
+        match self.bitmap().next_set(end, start) {
+            nr if nr < end => nr,
+            _ => max,
+        }
+    }
+
+    /// How many of the first `max` bits are clear.
+    pub(crate) fn count_zero_bits(&self, max: usize) -> usize {
+        let max = max.min(self.bits());
+        let bytes = max / 8;
+        // SAFETY: `bytes` is at most `b_size`.
+        let mut set = unsafe { bindings::rext4_helper_memweight(self.data().cast(), bytes) };
+        for nr in bytes * 8..max {
+            set += usize::from(self.test_bit(nr));
+        }
+        max.saturating_sub(set)
+    }
+
+    /// Whether the buffer holds what is on disk, or newer.
+    pub(crate) fn is_uptodate(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::rext4_helper_buffer_uptodate(self.as_ptr()) }
+    }
+
+    /// Whether [`BufferHead::set_verified`] was called since the block was read.
+    pub(crate) fn is_verified(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::rext4_helper_buffer_verified(self.as_ptr()) }
+    }
+
+    /// Remembers with the buffer that its checksum and contents have been checked.
+    pub(crate) fn set_verified(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::rext4_helper_set_buffer_verified(self.as_ptr()) }
+    }
+
+    /// Locks the buffer to change it outside of any transaction. Sleeps. Only for blocks that no
+    /// transaction holds: the super block before the journal is loaded, after it is destroyed or
+    /// when it has been aborted.
+    pub(crate) fn lock(&self) -> LockedBuffer<'_> {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::rext4_helper_lock_buffer(self.as_ptr()) };
+        LockedBuffer {
+            bh: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Writes the block out and waits, bypassing caches of the device (FUA). See
+    /// [`BufferHead::lock`] for when this is allowed.
+    pub(crate) fn write_sync(&self) -> Result {
+        self.lock().write_sync()
+    }
+
+    /// Whether bit `nr` of an allocation bitmap may be taken: it is clear, and clear in the copy
+    /// that the journal keeps of what is committed (`b_committed_data`, made by
+    /// [`Handle::undo`](super::jbd2::Handle::undo)). What a transaction freed is not given out
+    /// before it has committed; else a crash could leave the old owner with the new one's data.
+    ///
+    /// The caller holds the lock of the bitmap, or takes the answer for a hint.
+    pub(crate) fn bit_is_allocatable(&self, nr: usize) -> bool {
+        if self.test_bit(nr) {
+            return false;
+        }
+        let committed = Committed::lock(self);
+        committed.bitmap().is_none_or(|copy| !copy.test(nr))
+    }
+
+    /// The first run of bits in `start..end` that are allocatable in the sense of
+    /// [`BufferHead::bit_is_allocatable`], as its start and length, of at most `want` bits.
+    pub(crate) fn find_allocatable(
+        &self,
+        start: usize,
+        end: usize,
+        want: usize,
+    ) -> Option<(usize, usize)> {
+        let end = end.min(self.bits());
+        let map = self.bitmap();
+        let committed = Committed::lock(self);
+        let copy = committed.bitmap();
+
+        let mut first = start;
+        loop {
+            first = map.next_zero(end, first);
+            if first >= end {
+                return None;
+            }
+            let Some(copy) = &copy else { break };
+            match copy.next_zero(end, first) {
+                both if both == first => break,
+                later => first = later,
+            }
+        }
+
+        let limit = end.min(first.saturating_add(want));
+        let mut last = map.next_set(limit, first);
+        if let Some(copy) = &copy {
+            last = last.min(copy.next_set(limit, first));
+        }
+        // The map may change under a caller without its lock: the run can be gone again.
+        (last > first).then(|| (first, last - first))
+    }
+
+    /// Copies bytes into the block.
+    pub(super) fn fill_from(&self, off: usize, src: &[u8]) -> Result {
+        let dst = self.span(off, src.len())?;
+        // SAFETY: `span` checked the destination; `src` is as long.
+        unsafe { bindings::rext4_helper_memcpy(dst.cast(), src.as_ptr().cast(), src.len()) };
+        Ok(())
+    }
+
+    /// Sets all bytes of `range` to `byte`.
+    pub(super) fn fill(&self, range: Range<usize>, byte: u8) -> Result {
+        let len = range.end.checked_sub(range.start).ok_or(EINVAL)?;
+        let dst = self.span(range.start, len)?;
+        // SAFETY: `span` checked the destination.
+        unsafe { bindings::rext4_helper_memset(dst.cast(), i32::from(byte), len) };
+        Ok(())
+    }
+
+    /// Moves bytes within the block; the ranges may overlap.
+    pub(super) fn shift(&self, src: usize, dst: usize, len: usize) -> Result {
+        let (src, dst) = (self.span(src, len)?, self.span(dst, len)?);
+        // SAFETY: `span` checked both; `memmove()` takes ranges that overlap.
+        unsafe { bindings::rext4_helper_memmove(dst.cast(), src.cast(), len) };
+        Ok(())
+    }
+
+    /// Sets (or clears) a range of bits of the block as a little-endian bitmap.
+    pub(super) fn fill_bits(&self, range: Range<usize>, set: bool) -> Result {
+        if range.start > range.end || range.end > self.bits() {
+            return Err(EINVAL);
+        }
+        let (head, tail) = (range.start / 8, range.end / 8);
+        let (head_mask, tail_mask) = (0xffu8 << (range.start % 8), !(0xffu8 << (range.end % 8)));
+        if head == tail {
+            return self.mask_byte(head, head_mask & tail_mask, set);
+        }
+        self.mask_byte(head, head_mask, set)?;
+        self.fill(head + 1..tail, if set { 0xff } else { 0 })?;
+        self.mask_byte(tail, tail_mask, set)
+    }
+
+    fn mask_byte(&self, off: usize, mask: u8, set: bool) -> Result {
+        // Also keeps the byte after the last one out of reach.
+        if mask == 0 {
+            return Ok(());
+        }
+        let byte = self.span(off, 1)?;
+        // SAFETY: `span` checked the byte. Volatile, as others may read it meanwhile (C would say
+        // READ_ONCE and WRITE_ONCE); whoever else changes this byte holds the caller's lock.
+        unsafe {
+            let old = byte.read_volatile();
+            byte.write_volatile(if set { old | mask } else { old & !mask });
+        }
+        Ok(())
+    }
+}
+
+impl Clone for BufferHead {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant. INVARIANT: The new value owns the count taken here.
+        unsafe { bindings::rext4_helper_get_bh(self.as_ptr()) };
+        Self(self.0)
+    }
+}
+
+impl Drop for BufferHead {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we own the count that goes.
+        unsafe { bindings::__brelse(self.as_ptr()) }
+    }
+}
+
+/// A buffer under its lock (`BH_Lock`): no I/O on it is in flight and none starts.
+pub(crate) struct LockedBuffer<'a> {
+    bh: &'a BufferHead,
+    _not_send: NotThreadSafe,
+}
+
+impl LockedBuffer<'_> {
+    /// Copies a structure into the block. `EINVAL` if it does not fit.
+    pub(crate) fn write<T: IntoBytes + Immutable>(&mut self, off: usize, value: &T) -> Result {
+        self.bh.fill_from(off, value.as_bytes())
+    }
+
+    /// Copies bytes into the block. `EINVAL` if they do not fit.
+    pub(crate) fn copy_in(&mut self, off: usize, src: &[u8]) -> Result {
+        self.bh.fill_from(off, src)
+    }
+
+    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA).
+    pub(crate) fn write_sync(self) -> Result {
+        let bh = self.bh;
+        // SAFETY: By the type invariant of `BufferHead`. An earlier failed write has cleared
+        // "uptodate"; memory has the newer contents all the same, and we hold the lock, which is
+        // what both bits are changed under. Dirtying needs "uptodate".
+        unsafe {
+            bindings::rext4_helper_clear_buffer_write_io_error(bh.as_ptr());
+            bindings::rext4_helper_set_buffer_uptodate(bh.as_ptr());
+            bindings::mark_buffer_dirty(bh.as_ptr());
+        }
+        drop(self);
+        // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
+        // mapped any more and the function says EIO.
+        to_result(unsafe { bindings::rext4_helper_bh_sync_fua(bh.as_ptr()) })?;
+        // SAFETY: As above.
+        if unsafe { bindings::rext4_helper_buffer_write_io_error(bh.as_ptr()) } {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}
+
+impl core::ops::Deref for LockedBuffer<'_> {
+    type Target = BufferHead;
+
+    fn deref(&self) -> &BufferHead {
+        self.bh
+    }
+}
+
+impl Drop for LockedBuffer<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `BufferHead::lock` locked the buffer.
+        unsafe { bindings::unlock_buffer(self.bh.as_ptr()) }
+    }
+}
+
+/// Bits in memory that others may change, lowest bit of the lowest byte first.
+///
+/// # Invariants
+///
+/// `data` is aligned to `unsigned long` and points to `bits` readable bits for the lifetime `'a`.
+/// (Block sizes and `kmalloc()` of them give the alignment.)
+struct Bitmap<'a> {
+    data: *const u8,
+    bits: usize,
+    _owner: PhantomData<&'a [u8]>,
+}
+
+impl Bitmap<'_> {
+    fn test(&self, nr: usize) -> bool {
+        if nr >= self.bits {
+            return true;
+        }
+        // CAST: A block has fewer than 2^31 bits.
+        // SAFETY: `nr` is in range, see the type invariant.
+        unsafe { bindings::rext4_helper_test_bit_le(nr as i32, self.data.cast()) }
+    }
+
+    /// First clear bit in `start..end`, or `end`, which is at most `self.bits`.
+    fn next_zero(&self, end: usize, start: usize) -> usize {
+        let end = end.min(self.bits);
+        // SAFETY: `end` is in range, see the type invariant.
+        unsafe { bindings::rext4_helper_find_next_zero_bit_le(self.data.cast(), end, start) }
+    }
+
+    /// First set bit in `start..end`, or `end`, which is at most `self.bits`.
+    fn next_set(&self, end: usize, start: usize) -> usize {
+        let end = end.min(self.bits);
+        // SAFETY: `end` is in range, see the type invariant.
+        unsafe { bindings::rext4_helper_find_next_bit_le(self.data.cast(), end, start) }
+    }
+}
+
+/// The journal's copy of the committed contents of a bitmap, under `b_state_lock`, which keeps the
+/// commit from freeing it. No sleeping while this lives.
+///
+/// # Invariants
+///
+/// `jh` is null, or we own a reference to it and hold its `b_state_lock`.
+struct Committed<'a> {
+    jh: *mut bindings::journal_head,
+    bh: &'a BufferHead,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a> Committed<'a> {
+    fn lock(bh: &'a BufferHead) -> Self {
+        // SAFETY: By the type invariant of `BufferHead`; returns a reference or null.
+        let jh = unsafe { bindings::jbd2_journal_grab_journal_head(bh.as_ptr()) };
+        if !jh.is_null() {
+            // SAFETY: We own a reference to `jh`.
+            unsafe { bindings::rext4_helper_jh_lock(jh) };
+        }
+        Self {
+            jh,
+            bh,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    fn bitmap(&self) -> Option<Bitmap<'_>> {
+        if self.jh.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariant.
+        let data = unsafe { bindings::rext4_helper_jh_committed_data(self.jh) };
+        if data.is_null() {
+            return None;
+        }
+        // INVARIANT: `jbd2_journal_get_undo_access()` made the copy as large as the buffer; it
+        // stays until we unlock.
+        Some(Bitmap {
+            data: data.cast(),
+            bits: self.bh.bits(),
+            _owner: PhantomData,
+        })
+    }
+}
+
+impl Drop for Committed<'_> {
+    fn drop(&mut self) {
+        if !self.jh.is_null() {
+            // SAFETY: By the type invariant: we hold the lock and own the reference.
+            unsafe {
+                bindings::rext4_helper_jh_unlock(self.jh);
+                bindings::jbd2_journal_put_journal_head(self.jh);
+            }
+        }
+    }
+}

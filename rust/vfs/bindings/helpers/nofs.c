@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0
+/* include/linux/sched/mm.h */
+#include <linux/sched/mm.h>
+
+__rust_helper unsigned int rext4_helper_memalloc_nofs_save(void) { return memalloc_nofs_save(); }
+__rust_helper void rext4_helper_memalloc_nofs_restore(unsigned int flags) { memalloc_nofs_restore(flags); }

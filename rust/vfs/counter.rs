@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters that are cheap to change on every CPU and only approximately known in between.
+//!
+//! C header: [`include/linux/percpu_counter.h`](srctree/include/linux/percpu_counter.h)
+
+use super::bindings;
+use core::cmp::Ordering;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// A `struct percpu_counter`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct PercpuCounter {
+    // Linked into a list of all counters for CPU hotplug, hence pinned.
+    #[pin]
+    inner: Opaque<bindings::percpu_counter>,
+}
+
+// SAFETY: The C functions lock as they need.
+unsafe impl Send for PercpuCounter {}
+// SAFETY: The C functions lock as they need.
+unsafe impl Sync for PercpuCounter {}
+
+impl PercpuCounter {
+    /// A counter that starts at `amount`. `ENOMEM` if its per-CPU part cannot be had. Sleeps.
+    pub(crate) fn new(amount: i64) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inner <- Opaque::try_ffi_init(move |slot| {
+                // SAFETY: `slot` is memory for a counter, pinned from now on.
+                to_result(unsafe { bindings::rext4_helper_percpu_counter_init(slot, amount) })
+            }),
+        })
+    }
+
+    /// Adds; any context. Exact in sum, not at once visible in [`PercpuCounter::read_positive`].
+    pub(crate) fn add(&self, amount: i64) {
+        // SAFETY: Initialised by `new`.
+        unsafe { bindings::rext4_helper_percpu_counter_add(self.inner.get(), amount) }
+    }
+
+    /// Subtracts; any context.
+    pub(crate) fn sub(&self, amount: i64) {
+        self.add(amount.wrapping_neg());
+    }
+
+    /// Sets the counter; nobody may be changing it.
+    pub(crate) fn set(&self, amount: i64) {
+        // SAFETY: Initialised by `new`.
+        unsafe { bindings::rext4_helper_percpu_counter_set(self.inner.get(), amount) }
+    }
+
+    /// The sum over all CPUs, exact if nobody changes it meanwhile. Expensive.
+    pub(crate) fn sum(&self) -> i64 {
+        // SAFETY: Initialised by `new`.
+        unsafe { bindings::rext4_helper_percpu_counter_sum(self.inner.get()) }
+    }
+
+    /// [`PercpuCounter::sum`], or 0 if that is negative.
+    pub(crate) fn sum_positive(&self) -> u64 {
+        self.sum().max(0).unsigned_abs()
+    }
+
+    /// The value without the parts that CPUs hold back (each less than the batch), or 0 if that is
+    /// negative. Cheap.
+    pub(crate) fn read_positive(&self) -> u64 {
+        // SAFETY: Initialised by `new`.
+        unsafe { bindings::rext4_helper_percpu_counter_read_positive(self.inner.get()) }
+            .unsigned_abs()
+    }
+
+    /// Compares with `rhs`, summing up only if the cheap value is too close to tell.
+    pub(crate) fn compare(&self, rhs: i64) -> Ordering {
+        // SAFETY: Initialised by `new`.
+        unsafe { bindings::rext4_helper_percpu_counter_compare(self.inner.get(), rhs) }.cmp(&0)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for PercpuCounter {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Initialised by `new`, and nobody else has a reference any more.
+        unsafe { bindings::rext4_helper_percpu_counter_destroy(self.inner.get()) }
+    }
+}
