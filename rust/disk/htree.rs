@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The index of a large directory, for reading (`Documentation/filesystems/ext4/directory.rst`,
+//! "Hash Tree Directories").
+//!
+//! Block 0 is the root: `.` and `..` as ordinary entries whose `..` seems to cover the whole rest,
+//! and behind them the index. Inner nodes look like a block with one unused entry. An index is an
+//! array of (hash, logical block) sorted by hash; the place of the first hash holds limit and
+//! count, as the first entry stands for everything below the second one's hash. A hash with the
+//! lowest bit set means that the block goes on with names of the hash the block before ended with.
+
+use super::checksum::crc32c;
+use super::dirent;
+use super::hash::{Hash, HashVersion, Hasher};
+use super::superblock::Geometry;
+use super::{bytes, get, put, Corrupt, Result};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Levels of index a directory may have without large_dir: the root and one below.
+pub const MAX_LEVELS: usize = 2;
+/// The most entries a leaf of the largest block size can hold.
+pub const MAX_LEAF_ENTRIES: usize = 4096 / dirent::MIN_REC_LEN;
+
+pub(super) const ROOT_INFO_OFFSET: usize = 24;
+pub(super) const ROOT_ENTRIES_OFFSET: usize = 32;
+pub(super) const NODE_ENTRIES_OFFSET: usize = 8;
+pub(super) const ENTRY_SIZE: usize = 8;
+const TAIL_SIZE: usize = 8;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct RawRootInfo {
+    pub(super) zero: U32,
+    pub(super) hash_version: u8,
+    pub(super) info_length: u8,
+    pub(super) indirect_levels: u8,
+    pub(super) unused_flags: u8,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawCountLimit {
+    limit: U16,
+    count: U16,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawDxEntry {
+    hash: U32,
+    block: U32,
+}
+
+/// Where the index of one block lies in it; root and inner nodes are alike from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Byte offset of the first entry.
+    pub offset: usize,
+    /// Entries in use, at least 1.
+    pub count: u16,
+    /// Places for entries.
+    pub limit: u16,
+}
+
+/// What the root says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Hash function of the directory.
+    pub version: HashVersion,
+    /// Levels of inner nodes between the root and the leaves: 0 or 1.
+    pub indirect_levels: u8,
+    /// The root's own entries.
+    pub node: Node,
+}
+
+/// Entries that fit in the root or in an inner node.
+pub(super) fn limit_at(geo: &Geometry, offset: usize) -> u16 {
+    let tail = if geo.has_metadata_csum { TAIL_SIZE } else { 0 };
+    ((geo.block_size as usize - offset - tail) / ENTRY_SIZE) as u16
+}
+
+fn parse_entries(block: &[u8], geo: &Geometry, offset: usize) -> Result<Node> {
+    let raw: RawCountLimit = get(block, offset)?;
+    let node = Node {
+        offset,
+        count: raw.count.get(),
+        limit: raw.limit.get(),
+    };
+    // Exactly this limit: the checksum behind the entries is found by it.
+    if node.limit != limit_at(geo, offset) {
+        return Err(Corrupt::DxLimit);
+    }
+    if node.count == 0 || node.count > node.limit {
+        return Err(Corrupt::DxCount);
+    }
+    Ok(node)
+}
+
+/// Reads and checks block 0 of an indexed directory (not its checksum).
+pub fn parse_root(block: &[u8], geo: &Geometry) -> Result<Root> {
+    let dots = dirent::dots(block, geo)?;
+    let rest: U16 = get(block, dots.parent_offset + 4)?;
+    if dots.parent_offset != dirent::MIN_REC_LEN
+        || u32::from(rest.get()) != geo.block_size - dirent::MIN_REC_LEN as u32
+    {
+        return Err(Corrupt::DxRoot);
+    }
+    let info: RawRootInfo = get(block, ROOT_INFO_OFFSET)?;
+    if info.zero.get() != 0 || info.info_length != 8 || info.unused_flags & 1 != 0 {
+        return Err(Corrupt::DxRoot);
+    }
+    if usize::from(info.indirect_levels) >= MAX_LEVELS {
+        return Err(Corrupt::DxLevels);
+    }
+    Ok(Root {
+        version: HashVersion::from_disk(info.hash_version)?,
+        indirect_levels: info.indirect_levels,
+        node: parse_entries(block, geo, ROOT_ENTRIES_OFFSET)?,
+    })
+}
+
+/// Reads and checks an inner node (not its checksum).
+pub fn parse_node(block: &[u8], geo: &Geometry) -> Result<Node> {
+    let zero: U32 = get(block, 0)?;
+    let rec_len: U16 = get(block, 4)?;
+    if zero.get() != 0 || u32::from(rec_len.get()) != geo.block_size {
+        return Err(Corrupt::DxRoot);
+    }
+    parse_entries(block, geo, NODE_ENTRIES_OFFSET)
+}
+
+/// Checks a root or node read from the disk: checksum, order of the hashes, and that every block
+/// lies in the directory of `dir_blocks` blocks and is not the root.
+pub fn check_node(
+    block: &[u8],
+    geo: &Geometry,
+    node: &Node,
+    seed: u32,
+    dir_blocks: u32,
+) -> Result<()> {
+    if !csum_matches(block, geo, node, seed)? {
+        return Err(Corrupt::DxChecksum);
+    }
+    let mut last = 0;
+    for i in 0..node.count {
+        let (hash, lblk) = node.entry(block, i)?;
+        if hash < last {
+            return Err(Corrupt::DxOrder);
+        }
+        last = hash;
+        if lblk == 0 || lblk >= dir_blocks {
+            return Err(Corrupt::DxBlock);
+        }
+    }
+    Ok(())
+}
+
+impl Node {
+    pub(super) fn entry_offset(&self, i: u16) -> usize {
+        self.offset + ENTRY_SIZE * usize::from(i)
+    }
+
+    /// Entry `i` as (hash, logical block); the first one's hash counts as 0.
+    pub fn entry(&self, block: &[u8], i: u16) -> Result<(u32, u32)> {
+        if i >= self.count {
+            return Err(Corrupt::DxCount);
+        }
+        let raw: RawDxEntry = get(block, self.entry_offset(i))?;
+        let hash = if i == 0 { 0 } else { raw.hash.get() };
+        // The top bits are reserved for something that never came.
+        Ok((hash, raw.block.get() & 0x0fff_ffff))
+    }
+
+    /// The entry under which a hash is found: the last one whose hash is at most this.
+    pub fn search(&self, block: &[u8], hash: u32) -> Result<u16> {
+        // Entries 1 .. lo have a hash <= this, entries hi .. count a larger one.
+        let (mut lo, mut hi) = (1, self.count);
+        while lo < hi {
+            let mid = lo + (hi - lo) / 2;
+            if self.entry(block, mid)?.0 > hash {
+                hi = mid;
+            } else {
+                lo = mid + 1;
+            }
+        }
+        Ok(lo - 1)
+    }
+
+    /// Whether names of `hash` may go on in the block of entry `i`: it is marked so. For a lookup
+    /// that did not find its name in the entry before.
+    pub fn continues(&self, block: &[u8], i: u16, hash: u32) -> Result<bool> {
+        let (h, _) = self.entry(block, i)?;
+        Ok(h & 1 != 0 && h & !1 == hash & !1)
+    }
+
+    /// Whether there is no place left.
+    pub fn is_full(&self) -> bool {
+        self.count >= self.limit
+    }
+
+    pub(super) fn put_entry(&self, block: &mut [u8], i: u16, hash: u32, lblk: u32) -> Result<()> {
+        let at = self.entry_offset(i);
+        if i > 0 {
+            put(block, at, &U32::new(hash))?;
+        }
+        put(block, at + 4, &U32::new(lblk))
+    }
+
+    pub(super) fn write_count(&self, block: &mut [u8]) -> Result<()> {
+        put(
+            block,
+            self.offset,
+            &RawCountLimit {
+                limit: U16::new(self.limit),
+                count: U16::new(self.count),
+            },
+        )
+    }
+
+    /// The checksum lies behind all places for entries, used or not.
+    fn tail_offset(&self) -> usize {
+        self.entry_offset(self.limit)
+    }
+}
+
+fn computed_csum(block: &[u8], node: &Node, seed: u32) -> Result<u32> {
+    let crc = crc32c(seed, bytes(block, 0, node.entry_offset(node.count))?);
+    let crc = crc32c(crc, bytes(block, node.tail_offset(), 4)?);
+    Ok(crc32c(crc, &[0; 4]))
+}
+
+/// Whether a root's or node's checksum is right; true where there is none.
+pub fn csum_matches(block: &[u8], geo: &Geometry, node: &Node, seed: u32) -> Result<bool> {
+    if !geo.has_metadata_csum {
+        return Ok(true);
+    }
+    let stored: U32 = get(block, node.tail_offset() + 4)?;
+    Ok(stored.get() == computed_csum(block, node, seed)?)
+}
+
+/// Brings a root's or node's checksum up to date.
+pub fn update_csum(block: &mut [u8], geo: &Geometry, node: &Node, seed: u32) -> Result<()> {
+    if !geo.has_metadata_csum {
+        return Ok(());
+    }
+    let crc = computed_csum(block, node, seed)?;
+    put(block, node.tail_offset() + 4, &U32::new(crc))
+}
+
+/// A used entry of a leaf with its hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hashed {
+    /// Hash of the name.
+    pub hash: Hash,
+    /// Byte offset of the entry in the leaf.
+    pub offset: u16,
+    /// Bytes the entry needs.
+    pub size: u16,
+}
+
+/// Collects the used entries of a leaf into `out`, sorted by hash, then by offset; returns how
+/// many. `.` and `..` are left out: in a directory of one block they come first anyway.
+///
+/// `out` needs [`MAX_LEAF_ENTRIES`] places at most; when it is too short the result is
+/// [`Corrupt::ShortBuffer`].
+pub fn collect(block: &[u8], geo: &Geometry, hasher: &Hasher, out: &mut [Hashed]) -> Result<usize> {
+    let mut n = 0;
+    for entry in dirent::entries(block, geo) {
+        let entry = entry?;
+        if entry.ino == 0 || entry.is_dot() {
+            continue;
+        }
+        *out.get_mut(n).ok_or(Corrupt::ShortBuffer)? = Hashed {
+            hash: hasher.hash(entry.name),
+            offset: entry.offset as u16,
+            size: dirent::needed(entry.name.len()) as u16,
+        };
+        n += 1;
+    }
+    out.get_mut(..n)
+        .ok_or(Corrupt::ShortBuffer)?
+        .sort_unstable();
+    Ok(n)
+}

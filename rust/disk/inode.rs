@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes (`Documentation/filesystems/ext4/inodes.rst`).
+
+use super::checksum::{crc32c, inode_seed};
+use super::features::{INCOMPAT_64BIT, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
+use super::superblock::Geometry;
+use super::{bytes, extent, get, put, Corrupt, Result, Time};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Inode of the root directory.
+pub const ROOT_INO: u32 = 2;
+/// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
+pub const LINK_MAX: u16 = 65000;
+/// Bytes of `i_block`; a symlink shorter than this lies in it.
+pub const BLOCK_BYTES: usize = 60;
+/// Size of the part every inode has.
+pub const GOOD_OLD_SIZE: usize = 128;
+
+/// `i_mode`: mask of the file type.
+pub const S_IFMT: u16 = 0xf000;
+/// `i_mode`: FIFO.
+pub const S_IFIFO: u16 = 0x1000;
+/// `i_mode`: character device.
+pub const S_IFCHR: u16 = 0x2000;
+/// `i_mode`: directory.
+pub const S_IFDIR: u16 = 0x4000;
+/// `i_mode`: block device.
+pub const S_IFBLK: u16 = 0x6000;
+/// `i_mode`: regular file.
+pub const S_IFREG: u16 = 0x8000;
+/// `i_mode`: symbolic link.
+pub const S_IFLNK: u16 = 0xa000;
+/// `i_mode`: socket.
+pub const S_IFSOCK: u16 = 0xc000;
+
+/// Flags of `i_flags`.
+#[allow(missing_docs, reason = "the constants are the names of the format")]
+pub mod flags {
+    pub const SECRM: u32 = 0x0000_0001;
+    pub const UNRM: u32 = 0x0000_0002;
+    pub const COMPR: u32 = 0x0000_0004;
+    pub const SYNC: u32 = 0x0000_0008;
+    pub const IMMUTABLE: u32 = 0x0000_0010;
+    pub const APPEND: u32 = 0x0000_0020;
+    pub const NODUMP: u32 = 0x0000_0040;
+    pub const NOATIME: u32 = 0x0000_0080;
+    pub const DIRTY: u32 = 0x0000_0100;
+    pub const COMPRBLK: u32 = 0x0000_0200;
+    pub const NOCOMPR: u32 = 0x0000_0400;
+    pub const ENCRYPT: u32 = 0x0000_0800;
+    pub const INDEX: u32 = 0x0000_1000;
+    pub const IMAGIC: u32 = 0x0000_2000;
+    pub const JOURNAL_DATA: u32 = 0x0000_4000;
+    pub const NOTAIL: u32 = 0x0000_8000;
+    pub const DIRSYNC: u32 = 0x0001_0000;
+    pub const TOPDIR: u32 = 0x0002_0000;
+    pub const HUGE_FILE: u32 = 0x0004_0000;
+    pub const EXTENTS: u32 = 0x0008_0000;
+    pub const VERITY: u32 = 0x0010_0000;
+    pub const EA_INODE: u32 = 0x0020_0000;
+    pub const DAX: u32 = 0x0200_0000;
+    pub const INLINE_DATA: u32 = 0x1000_0000;
+    pub const PROJINHERIT: u32 = 0x2000_0000;
+    pub const CASEFOLD: u32 = 0x4000_0000;
+
+    /// Flags a new inode takes over from its directory.
+    pub const INHERITED: u32 = SECRM
+        | UNRM
+        | COMPR
+        | SYNC
+        | NODUMP
+        | NOATIME
+        | NOCOMPR
+        | JOURNAL_DATA
+        | NOTAIL
+        | DIRSYNC
+        | PROJINHERIT
+        | CASEFOLD
+        | DAX;
+    /// Flags that mean something for regular files.
+    pub const REG_MASK: u32 = !(DIRSYNC | TOPDIR | CASEFOLD | PROJINHERIT);
+    /// Flags that mean something for anything else but directories and regular files.
+    pub const OTHER_MASK: u32 = NODUMP | NOATIME;
+
+    /// Flags of features this module does not implement: with the feature refused at mount, an
+    /// inode that carries one is corrupt.
+    pub const IMPOSSIBLE: u32 = ENCRYPT | EA_INODE | INLINE_DATA | CASEFOLD;
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawInode {
+    mode: U16,
+    uid_lo: U16,
+    size_lo: U32,
+    atime: U32,
+    ctime: U32,
+    mtime: U32,
+    dtime: U32,
+    gid_lo: U16,
+    links: U16,
+    blocks_lo: U32,
+    flags: U32,
+    version_lo: U32,
+    block: [u8; BLOCK_BYTES],
+    generation: U32,
+    file_acl_lo: U32,
+    size_hi: U32,
+    obso_faddr: U32,
+    blocks_hi: U16,
+    file_acl_hi: U16,
+    uid_hi: U16,
+    gid_hi: U16,
+    checksum_lo: U16,
+    reserved: U16,
+}
+
+const _: () = assert!(core::mem::size_of::<RawInode>() == GOOD_OLD_SIZE);
+
+const CHECKSUM_LO: usize = 0x7c;
+const EXTRA_ISIZE: usize = 0x80;
+const CHECKSUM_HI: usize = 0x82;
+const CTIME_EXTRA: usize = 0x84;
+const MTIME_EXTRA: usize = 0x88;
+const ATIME_EXTRA: usize = 0x8c;
+const CRTIME: usize = 0x90;
+const CRTIME_EXTRA: usize = 0x94;
+const VERSION_HI: usize = 0x98;
+const PROJID: usize = 0x9c;
+const GENERATION: usize = 0x64;
+
+/// An inode with its halves joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// File type and permissions.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last access.
+    pub atime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// Last change of the data.
+    pub mtime: Time,
+    /// Creation; zero where the inode is too small to hold it.
+    pub crtime: Time,
+    /// Deletion time in seconds, or the next inode of the orphan list.
+    pub dtime: u32,
+    /// Hard links.
+    pub links: u16,
+    /// Space in units of 512 bytes.
+    pub blocks: u64,
+    /// See [`flags`].
+    pub flags: u32,
+    /// Extent tree root, device number or short symlink.
+    pub block: [u8; BLOCK_BYTES],
+    /// Generation, for file handles and checksums.
+    pub generation: u32,
+    /// Block of the extended attributes, 0 when there is none.
+    pub file_acl: u64,
+    /// Bytes of the fields behind the first 128.
+    pub extra_isize: u16,
+    /// Project.
+    pub projid: u32,
+    /// Change counter.
+    pub version: u64,
+}
+
+impl Default for Inode {
+    fn default() -> Self {
+        Inode {
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            atime: Time::default(),
+            ctime: Time::default(),
+            mtime: Time::default(),
+            crtime: Time::default(),
+            dtime: 0,
+            links: 0,
+            blocks: 0,
+            flags: 0,
+            block: [0; BLOCK_BYTES],
+            generation: 0,
+            file_acl: 0,
+            extra_isize: 0,
+            projid: 0,
+            version: 0,
+        }
+    }
+}
+
+/// Whether a 4-byte field at `off` lies within the inode's fields.
+fn fits(extra_isize: u16, off: usize, len: usize) -> bool {
+    off + len <= GOOD_OLD_SIZE + usize::from(extra_isize)
+}
+
+fn extra_field(raw: &[u8], extra_isize: u16, off: usize) -> Result<Option<u32>> {
+    if !fits(extra_isize, off, 4) {
+        return Ok(None);
+    }
+    let value: U32 = get(raw, off)?;
+    Ok(Some(value.get()))
+}
+
+fn put_extra(raw: &mut [u8], extra_isize: u16, off: usize, value: u32) -> Result<()> {
+    if fits(extra_isize, off, 4) {
+        put(raw, off, &U32::new(value))?;
+    }
+    Ok(())
+}
+
+/// `i_extra_isize` of a raw inode, checked.
+fn read_extra_isize(raw: &[u8], geo: &Geometry) -> Result<u16> {
+    let room = usize::from(geo.inode_size).saturating_sub(GOOD_OLD_SIZE);
+    if room == 0 {
+        return Ok(0);
+    }
+    let value: U16 = get(raw, EXTRA_ISIZE)?;
+    let value = value.get();
+    if usize::from(value) > room || value & 3 != 0 {
+        return Err(Corrupt::InodeExtraIsize);
+    }
+    Ok(value)
+}
+
+/// The largest number the 48 bits of `i_blocks` hold.
+const BLOCKS_48: u64 = (1 << 48) - 1;
+
+impl Inode {
+    /// Reads an inode; `raw` is its `inode_size` bytes. Only `i_extra_isize` is checked here, as it
+    /// says which fields there are: see [`Inode::check`] and [`checksum_matches`].
+    pub fn decode(raw: &[u8], geo: &Geometry) -> Result<Self> {
+        let raw = bytes(raw, 0, usize::from(geo.inode_size))?;
+        let r: RawInode = get(raw, 0)?;
+        let extra_isize = read_extra_isize(raw, geo)?;
+        let extra = |off| extra_field(raw, extra_isize, off);
+        let mode = r.mode.get();
+        let flags = r.flags.get();
+
+        let mut blocks = u64::from(r.blocks_lo.get());
+        if geo.features.has_ro_compat(RO_COMPAT_HUGE_FILE) {
+            blocks |= u64::from(r.blocks_hi.get()) << 32;
+            if flags & flags::HUGE_FILE != 0 {
+                blocks <<= geo.block_bits - 9;
+            }
+        }
+        let mut size = u64::from(r.size_lo.get());
+        // The high half was an ACL of directories once; only files have it.
+        if mode & S_IFMT == S_IFREG {
+            size |= u64::from(r.size_hi.get()) << 32;
+        }
+        let mut file_acl = u64::from(r.file_acl_lo.get());
+        if geo.features.has_incompat(INCOMPAT_64BIT) {
+            file_acl |= u64::from(r.file_acl_hi.get()) << 32;
+        }
+        Ok(Inode {
+            mode,
+            uid: u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16),
+            gid: u32::from(r.gid_lo.get()) | (u32::from(r.gid_hi.get()) << 16),
+            size,
+            atime: Time::decode(r.atime.get(), extra(ATIME_EXTRA)?),
+            ctime: Time::decode(r.ctime.get(), extra(CTIME_EXTRA)?),
+            mtime: Time::decode(r.mtime.get(), extra(MTIME_EXTRA)?),
+            crtime: match extra(CRTIME)? {
+                Some(base) => Time::decode(base, extra(CRTIME_EXTRA)?),
+                None => Time::default(),
+            },
+            dtime: r.dtime.get(),
+            links: r.links.get(),
+            blocks,
+            flags,
+            block: r.block,
+            generation: r.generation.get(),
+            file_acl,
+            extra_isize,
+            projid: extra(PROJID)?.unwrap_or(0),
+            version: u64::from(r.version_lo.get())
+                | (u64::from(extra(VERSION_HI)?.unwrap_or(0)) << 32),
+        })
+    }
+
+    /// Decodes an inode after checking its checksum, then all that it says. For inodes that are in
+    /// use; a deleted one need not be consistent.
+    pub fn decode_checked(raw: &[u8], geo: &Geometry, ino: u32) -> Result<Self> {
+        if ino == 0 || ino > geo.inodes_count {
+            return Err(Corrupt::InodeNumber);
+        }
+        if !checksum_matches(raw, geo, ino)? {
+            return Err(Corrupt::InodeChecksum);
+        }
+        let inode = Self::decode(raw, geo)?;
+        inode.check(geo)?;
+        Ok(inode)
+    }
+
+    /// Writes the fields into `raw` (`inode_size` bytes), keeping attributes and fields this module
+    /// does not know, and brings the checksum up to date.
+    ///
+    /// For a new inode `raw` is zeroed first by the caller. [`Corrupt::InodeBlocks`]: more space
+    /// than the features of the filesystem let an inode have.
+    pub fn encode(&self, raw: &mut [u8], geo: &Geometry, ino: u32) -> Result<()> {
+        let size = usize::from(geo.inode_size);
+        let raw = raw.get_mut(..size).ok_or(Corrupt::ShortBuffer)?;
+        if GOOD_OLD_SIZE + usize::from(self.extra_isize) > size || self.extra_isize & 3 != 0 {
+            return Err(Corrupt::InodeExtraIsize);
+        }
+        let mut r: RawInode = get(raw, 0)?;
+        let (blocks, flags) = self.encode_blocks(geo)?;
+        let e = self.extra_isize;
+        let (atime, atime_extra) = self.atime.encode(fits(e, ATIME_EXTRA, 4));
+        let (ctime, ctime_extra) = self.ctime.encode(fits(e, CTIME_EXTRA, 4));
+        let (mtime, mtime_extra) = self.mtime.encode(fits(e, MTIME_EXTRA, 4));
+        let (crtime, crtime_extra) = self.crtime.encode(fits(e, CRTIME_EXTRA, 4));
+
+        r.mode.set(self.mode);
+        r.uid_lo.set(self.uid as u16);
+        r.uid_hi.set((self.uid >> 16) as u16);
+        r.gid_lo.set(self.gid as u16);
+        r.gid_hi.set((self.gid >> 16) as u16);
+        r.size_lo.set(self.size as u32);
+        if self.is_reg() {
+            r.size_hi.set((self.size >> 32) as u32);
+        }
+        r.atime.set(atime);
+        r.ctime.set(ctime);
+        r.mtime.set(mtime);
+        r.dtime.set(self.dtime);
+        r.links.set(self.links);
+        r.blocks_lo.set(blocks as u32);
+        if geo.features.has_ro_compat(RO_COMPAT_HUGE_FILE) {
+            r.blocks_hi.set((blocks >> 32) as u16);
+        }
+        r.flags.set(flags);
+        r.version_lo.set(self.version as u32);
+        r.block = self.block;
+        r.generation.set(self.generation);
+        r.file_acl_lo.set(self.file_acl as u32);
+        if geo.features.has_incompat(INCOMPAT_64BIT) {
+            r.file_acl_hi.set((self.file_acl >> 32) as u16);
+        }
+        put(raw, 0, &r)?;
+
+        if size > GOOD_OLD_SIZE {
+            put(raw, EXTRA_ISIZE, &U16::new(e))?;
+            put_extra(raw, e, ATIME_EXTRA, atime_extra)?;
+            put_extra(raw, e, CTIME_EXTRA, ctime_extra)?;
+            put_extra(raw, e, MTIME_EXTRA, mtime_extra)?;
+            put_extra(raw, e, CRTIME, crtime)?;
+            put_extra(raw, e, CRTIME_EXTRA, crtime_extra)?;
+            put_extra(raw, e, VERSION_HI, (self.version >> 32) as u32)?;
+            put_extra(raw, e, PROJID, self.projid)?;
+        }
+        update_checksum(raw, geo, ino)
+    }
+
+    /// `i_blocks` as stored and the flags that go with it: 512-byte units while they fit in 48
+    /// bits, filesystem blocks (and the HUGE_FILE flag) beyond.
+    fn encode_blocks(&self, geo: &Geometry) -> Result<(u64, u32)> {
+        let flags = self.flags & !flags::HUGE_FILE;
+        if !geo.features.has_ro_compat(RO_COMPAT_HUGE_FILE) {
+            if self.blocks > u64::from(u32::MAX) {
+                return Err(Corrupt::InodeBlocks);
+            }
+            return Ok((self.blocks, flags));
+        }
+        if self.blocks <= BLOCKS_48 {
+            return Ok((self.blocks, flags));
+        }
+        let blocks = self.blocks >> (geo.block_bits - 9);
+        if blocks > BLOCKS_48 {
+            return Err(Corrupt::InodeBlocks);
+        }
+        Ok((blocks, flags | flags::HUGE_FILE))
+    }
+
+    /// Starts to use the space behind the first 128 bytes where an old inode has not done so. The
+    /// fields get their values at the next [`Inode::encode`].
+    pub fn use_extra_space(&mut self, geo: &Geometry) {
+        if self.extra_isize == 0 {
+            self.extra_isize = geo.want_extra_isize;
+        }
+    }
+
+    /// The file type bits of the mode.
+    pub fn file_type(&self) -> u16 {
+        self.mode & S_IFMT
+    }
+
+    /// Whether this is a regular file.
+    pub fn is_reg(&self) -> bool {
+        self.file_type() == S_IFREG
+    }
+
+    /// Whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.file_type() == S_IFDIR
+    }
+
+    /// Whether this is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.file_type() == S_IFLNK
+    }
+
+    /// Whether all flags of `mask` are set.
+    pub fn has_flags(&self, mask: u32) -> bool {
+        self.flags & mask == mask
+    }
+
+    /// Whether this is a symlink whose target lies in `i_block`: no block but perhaps that of its
+    /// attributes belongs to it.
+    pub fn is_fast_symlink(&self, geo: &Geometry) -> bool {
+        let acl = if self.file_acl != 0 {
+            u64::from(geo.block_size >> 9)
+        } else {
+            0
+        };
+        self.is_symlink() && self.blocks.checked_sub(acl) == Some(0)
+    }
+
+    /// The target of a fast symlink, checked: of the length the size says, no NUL in it, one NUL
+    /// behind it.
+    pub fn fast_symlink(&self) -> Result<&[u8]> {
+        let len = usize::try_from(self.size).map_err(|_| Corrupt::InodeSymlink)?;
+        let target = self.block.get(..len).ok_or(Corrupt::InodeSymlink)?;
+        if len == 0 || target.contains(&0) || self.block.get(len) != Some(&0) {
+            return Err(Corrupt::InodeSymlink);
+        }
+        Ok(target)
+    }
+
+    /// Stores a symlink target in `i_block`. False when it is too long for that.
+    pub fn set_fast_symlink(&mut self, target: &[u8]) -> bool {
+        if target.len() >= BLOCK_BYTES {
+            return false;
+        }
+        self.block = [0; BLOCK_BYTES];
+        for (to, from) in self.block.iter_mut().zip(target) {
+            *to = *from;
+        }
+        self.size = target.len() as u64;
+        true
+    }
+
+    fn block_word(&self, n: usize) -> u32 {
+        get::<U32>(&self.block, n * 4).map_or(0, U32::get)
+    }
+
+    /// Major and minor number of a device: the first word holds the old 8:8 encoding, if it is 0
+    /// the second one holds the new 12:20 one.
+    pub fn device(&self) -> (u32, u32) {
+        let old = self.block_word(0);
+        if old != 0 {
+            return ((old >> 8) & 0xff, old & 0xff);
+        }
+        let new = self.block_word(1);
+        ((new >> 8) & 0xfff, (new & 0xff) | ((new >> 12) & 0xf_ff00))
+    }
+
+    /// Stores a device number in the encoding its size needs.
+    pub fn set_device(&mut self, major: u32, minor: u32) {
+        self.block = [0; BLOCK_BYTES];
+        let (old, new) = if major < 256 && minor < 256 {
+            ((major << 8) | minor, 0)
+        } else {
+            let new = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12);
+            (0, new)
+        };
+        let words = old.to_le_bytes().into_iter().chain(new.to_le_bytes());
+        for (to, from) in self.block.iter_mut().zip(words) {
+            *to = from;
+        }
+    }
+
+    /// Checks an inode that is in use: type, size, flags, attribute block, symlink and the root of
+    /// the extent tree. Blocks in maps other than extents are not looked at.
+    pub fn check(&self, geo: &Geometry) -> Result<()> {
+        match self.file_type() {
+            S_IFIFO | S_IFCHR | S_IFDIR | S_IFBLK | S_IFREG | S_IFLNK | S_IFSOCK => {}
+            _ => return Err(Corrupt::InodeMode),
+        }
+        if self.flags & flags::IMPOSSIBLE != 0
+            || (self.has_flags(flags::VERITY) && !geo.features.has_ro_compat(RO_COMPAT_VERITY))
+        {
+            return Err(Corrupt::InodeFlags);
+        }
+        if self.size > geo.max_file_size {
+            return Err(Corrupt::InodeSize);
+        }
+        if self.blocks >> (geo.block_bits - 9) > geo.blocks_count {
+            return Err(Corrupt::InodeBlocks);
+        }
+        if self.file_acl != 0 && !geo.blocks_valid(self.file_acl, 1) {
+            return Err(Corrupt::InodeAcl);
+        }
+        let block_mask = u64::from(geo.block_size - 1);
+        if self.is_dir() && (self.size == 0 || self.size & block_mask != 0) {
+            return Err(Corrupt::InodeSize);
+        }
+        if self.is_symlink() {
+            if self.flags & (flags::IMMUTABLE | flags::APPEND) != 0 {
+                return Err(Corrupt::InodeFlags);
+            }
+            if self.is_fast_symlink(geo) {
+                // What is left of a deleted one has no target any more.
+                if self.links != 0 || self.size != 0 {
+                    self.fast_symlink()?;
+                }
+                return Ok(());
+            }
+            if self.size == 0 || self.size >= u64::from(geo.block_size) {
+                return Err(Corrupt::InodeSymlink);
+            }
+        }
+        if self.has_flags(flags::EXTENTS) && (self.is_reg() || self.is_dir() || self.is_symlink()) {
+            extent::check_root(&self.block, geo)?;
+        }
+        Ok(())
+    }
+
+    /// The seed of the checksums of everything that belongs to this inode.
+    pub fn csum_seed(&self, geo: &Geometry, ino: u32) -> u32 {
+        inode_seed(geo.csum_seed, ino, self.generation)
+    }
+}
+
+/// Whether the high half of the checksum is there.
+fn has_checksum_hi(geo: &Geometry, extra_isize: u16) -> bool {
+    usize::from(geo.inode_size) > GOOD_OLD_SIZE && fits(extra_isize, CHECKSUM_HI, 2)
+}
+
+/// The checksum: over all `inode_size` bytes with both halves of the field as zero.
+fn computed_checksum(raw: &[u8], geo: &Geometry, ino: u32, extra_isize: u16) -> Result<u32> {
+    let size = usize::from(geo.inode_size);
+    let generation: U32 = get(raw, GENERATION)?;
+    let mut crc = inode_seed(geo.csum_seed, ino, generation.get());
+    crc = crc32c(crc, bytes(raw, 0, CHECKSUM_LO)?);
+    crc = crc32c(crc, &[0; 2]);
+    crc = crc32c(
+        crc,
+        bytes(raw, CHECKSUM_LO + 2, GOOD_OLD_SIZE - CHECKSUM_LO - 2)?,
+    );
+    if size > GOOD_OLD_SIZE {
+        crc = crc32c(crc, bytes(raw, GOOD_OLD_SIZE, CHECKSUM_HI - GOOD_OLD_SIZE)?);
+        let mut off = CHECKSUM_HI;
+        if has_checksum_hi(geo, extra_isize) {
+            crc = crc32c(crc, &[0; 2]);
+            off += 2;
+        }
+        crc = crc32c(crc, bytes(raw, off, size - off)?);
+    }
+    Ok(crc)
+}
+
+/// Whether a raw inode's checksum is right; true where inodes have none.
+pub fn checksum_matches(raw: &[u8], geo: &Geometry, ino: u32) -> Result<bool> {
+    if !geo.has_inode_csum {
+        return Ok(true);
+    }
+    let extra_isize = read_extra_isize(raw, geo)?;
+    let crc = computed_checksum(raw, geo, ino, extra_isize)?;
+    let lo: U16 = get(raw, CHECKSUM_LO)?;
+    if !has_checksum_hi(geo, extra_isize) {
+        return Ok(lo.get() == crc as u16);
+    }
+    let hi: U16 = get(raw, CHECKSUM_HI)?;
+    Ok(u32::from(lo.get()) | (u32::from(hi.get()) << 16) == crc)
+}
+
+/// Brings a raw inode's checksum up to date.
+pub fn update_checksum(raw: &mut [u8], geo: &Geometry, ino: u32) -> Result<()> {
+    if !geo.has_inode_csum {
+        return Ok(());
+    }
+    let extra_isize = read_extra_isize(raw, geo)?;
+    let crc = computed_checksum(raw, geo, ino, extra_isize)?;
+    put(raw, CHECKSUM_LO, &U16::new(crc as u16))?;
+    if has_checksum_hi(geo, extra_isize) {
+        put(raw, CHECKSUM_HI, &U16::new((crc >> 16) as u16))?;
+    }
+    Ok(())
+}

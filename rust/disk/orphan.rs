@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Blocks of the orphan file (`Documentation/filesystems/ext4/orphan.rst`): inode numbers of files
+//! that are unlinked but open, or whose truncate has begun, 0 for a free place; magic and checksum
+//! at the end.
+
+use super::checksum::crc32c;
+use super::superblock::Geometry;
+use super::{bytes, get, put, Corrupt, Result};
+use zerocopy::little_endian::U32;
+
+/// Magic of every block.
+pub const MAGIC: u32 = 0x0b10_ca04;
+/// Blocks the file may have at most, so that a bad one cannot eat all memory.
+pub const MAX_BLOCKS: u64 = 512;
+
+const TAIL_SIZE: usize = 8;
+
+/// Places in one block.
+pub fn entries_per_block(geo: &Geometry) -> usize {
+    (geo.block_size as usize - TAIL_SIZE) / 4
+}
+
+fn tail_offset(geo: &Geometry) -> usize {
+    geo.block_size as usize - TAIL_SIZE
+}
+
+/// The checksum; `pblk` is the physical block it lies in, `seed` the orphan file's
+/// [`super::inode::Inode::csum_seed`].
+fn computed_csum(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<u32> {
+    let crc = crc32c(seed, &pblk.to_le_bytes());
+    Ok(crc32c(crc, bytes(block, 0, entries_per_block(geo) * 4)?))
+}
+
+/// Checks a block read from the disk: magic, checksum, inode numbers.
+pub fn check_block(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<()> {
+    let magic: U32 = get(block, tail_offset(geo))?;
+    if magic.get() != MAGIC {
+        return Err(Corrupt::OrphanMagic);
+    }
+    if geo.has_metadata_csum {
+        let stored: U32 = get(block, tail_offset(geo) + 4)?;
+        if stored.get() != computed_csum(block, geo, seed, pblk)? {
+            return Err(Corrupt::OrphanChecksum);
+        }
+    }
+    for slot in 0..entries_per_block(geo) {
+        let ino = entry(block, geo, slot)?;
+        if ino != 0 && (ino < geo.first_ino || ino > geo.inodes_count) {
+            return Err(Corrupt::OrphanInode);
+        }
+    }
+    Ok(())
+}
+
+/// The inode number at a place, 0 when it is free.
+pub fn entry(block: &[u8], geo: &Geometry, slot: usize) -> Result<u32> {
+    if slot >= entries_per_block(geo) {
+        return Err(Corrupt::ShortBuffer);
+    }
+    let ino: U32 = get(block, slot * 4)?;
+    Ok(ino.get())
+}
+
+/// Sets a place; the checksum is left to [`update_csum`].
+pub fn set_entry(block: &mut [u8], geo: &Geometry, slot: usize, ino: u32) -> Result<()> {
+    if slot >= entries_per_block(geo) {
+        return Err(Corrupt::ShortBuffer);
+    }
+    put(block, slot * 4, &U32::new(ino))
+}
+
+/// The first free place from `start` on.
+pub fn find_free(block: &[u8], geo: &Geometry, start: usize) -> Option<usize> {
+    (start..entries_per_block(geo)).find(|&slot| entry(block, geo, slot) == Ok(0))
+}
+
+/// Brings the checksum up to date.
+pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<()> {
+    if !geo.has_metadata_csum {
+        return Ok(());
+    }
+    let crc = computed_csum(block, geo, seed, pblk)?;
+    put(block, tail_offset(geo) + 4, &U32::new(crc))
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Extended attributes (`Documentation/filesystems/ext4/attributes.rst`): a block of their own,
+//! shared by reference count, and the space in the inode behind its fields. Reading, and what
+//! removing an inode needs of the block.
+
+use super::checksum::crc32c;
+use super::inode::{Inode, GOOD_OLD_SIZE};
+use super::superblock::Geometry;
+use super::{bytes, get, put, Corrupt, Result};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Magic of the block and of the space in the inode.
+pub const MAGIC: u32 = 0xea02_0000;
+/// Inodes that may share a block.
+pub const REFCOUNT_MAX: u32 = 1024;
+
+const HEADER_SIZE: usize = 32;
+const CHECKSUM_OFFSET: usize = 16;
+const ENTRY_SIZE: usize = 16;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    magic: U32,
+    refcount: U32,
+    blocks: U32,
+    hash: U32,
+    checksum: U32,
+    reserved: [U32; 3],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawEntry {
+    name_len: u8,
+    name_index: u8,
+    value_offs: U16,
+    value_inum: U32,
+    value_size: U32,
+    hash: U32,
+}
+
+const _: () = assert!(core::mem::size_of::<RawHeader>() == HEADER_SIZE);
+const _: () = assert!(core::mem::size_of::<RawEntry>() == ENTRY_SIZE);
+
+/// The part of an attribute's full name that its index stands for.
+pub fn prefix(name_index: u8) -> Option<&'static str> {
+    match name_index {
+        1 => Some("user."),
+        2 => Some("system.posix_acl_access"),
+        3 => Some("system.posix_acl_default"),
+        4 => Some("trusted."),
+        6 => Some("security."),
+        7 => Some("system."),
+        8 => Some("system.richacl"),
+        _ => None,
+    }
+}
+
+/// One attribute, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// See [`prefix`].
+    pub name_index: u8,
+    /// The name behind the prefix.
+    pub name: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// The attributes of a block or inode. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    /// The bytes value offsets count from.
+    base: &'a [u8],
+    offset: usize,
+    done: bool,
+}
+
+impl<'a> Entries<'a> {
+    fn read(&mut self) -> Result<Option<Entry<'a>>> {
+        // Four zero bytes end the list.
+        let end: U32 = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
+        if end.get() == 0 {
+            return Ok(None);
+        }
+        let raw: RawEntry = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
+        let name_at = self.offset + ENTRY_SIZE;
+        let name = bytes(self.base, name_at, usize::from(raw.name_len))
+            .map_err(|_| Corrupt::XattrEntry)?;
+        let next = (name_at + name.len() + 3) & !3;
+        // Values in inodes of their own come with ea_inode, which refuses the mount.
+        if raw.value_inum.get() != 0 || name.contains(&0) {
+            return Err(Corrupt::XattrEntry);
+        }
+        let size = raw.value_size.get() as usize;
+        let value = if size == 0 {
+            &[]
+        } else {
+            let at = usize::from(raw.value_offs.get());
+            if at < next {
+                return Err(Corrupt::XattrValue);
+            }
+            bytes(self.base, at, size).map_err(|_| Corrupt::XattrValue)?
+        };
+        self.offset = next;
+        Ok(Some(Entry {
+            name_index: raw.name_index,
+            name,
+            value,
+        }))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        match self.read() {
+            Ok(Some(entry)) => Some(Ok(entry)),
+            Ok(None) => {
+                self.done = true;
+                None
+            }
+            Err(e) => {
+                self.done = true;
+                Some(Err(e))
+            }
+        }
+    }
+}
+
+/// Checks that the list ends inside its buffer and that no value lies over an entry.
+fn check_entries(entries: Entries<'_>, base: &[u8]) -> Result<()> {
+    let mut list = entries.clone();
+    for entry in list.by_ref() {
+        entry?;
+    }
+    let list_end = list.offset + 4;
+    let mut offset = entries.offset;
+    while offset < list.offset {
+        let raw: RawEntry = get(base, offset).map_err(|_| Corrupt::XattrEntry)?;
+        if raw.value_size.get() != 0 && usize::from(raw.value_offs.get()) < list_end {
+            return Err(Corrupt::XattrValue);
+        }
+        offset = (offset + ENTRY_SIZE + usize::from(raw.name_len) + 3) & !3;
+    }
+    Ok(())
+}
+
+/// Checks an attribute block read from the disk (`pblk`): header, checksum, all entries. Returns
+/// the reference count.
+pub fn check_block(block: &[u8], geo: &Geometry, pblk: u64) -> Result<u32> {
+    let h: RawHeader = get(block, 0)?;
+    if h.magic.get() != MAGIC {
+        return Err(Corrupt::XattrMagic);
+    }
+    let refcount = h.refcount.get();
+    if h.blocks.get() != 1 || refcount == 0 || refcount > REFCOUNT_MAX {
+        return Err(Corrupt::XattrHeader);
+    }
+    if geo.has_metadata_csum && h.checksum.get() != computed_csum(block, geo, pblk)? {
+        return Err(Corrupt::XattrChecksum);
+    }
+    let entries = block_entries(block, geo)?;
+    check_entries(entries.clone(), entries.base)?;
+    Ok(refcount)
+}
+
+/// The attributes of a block; value offsets count from its start.
+pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<Entries<'a>> {
+    Ok(Entries {
+        base: bytes(block, 0, geo.block_size as usize)?,
+        offset: HEADER_SIZE,
+        done: false,
+    })
+}
+
+/// The attributes in a raw inode, `None` when there are none; value offsets count from the first
+/// entry.
+pub fn inode_entries<'a>(
+    raw: &'a [u8],
+    geo: &Geometry,
+    inode: &Inode,
+) -> Result<Option<Entries<'a>>> {
+    let start = GOOD_OLD_SIZE + usize::from(inode.extra_isize);
+    let size = usize::from(geo.inode_size);
+    if inode.extra_isize == 0 || start + 8 > size {
+        return Ok(None);
+    }
+    let magic: U32 = get(raw, start)?;
+    if magic.get() != MAGIC {
+        return Ok(None);
+    }
+    let entries = Entries {
+        base: bytes(raw, start + 4, size - start - 4)?,
+        offset: 0,
+        done: false,
+    };
+    check_entries(entries.clone(), entries.base)?;
+    Ok(Some(entries))
+}
+
+fn computed_csum(block: &[u8], geo: &Geometry, pblk: u64) -> Result<u32> {
+    let size = geo.block_size as usize;
+    let crc = crc32c(geo.csum_seed, &pblk.to_le_bytes());
+    let crc = crc32c(crc, bytes(block, 0, CHECKSUM_OFFSET)?);
+    let crc = crc32c(crc, &[0; 4]);
+    let rest = CHECKSUM_OFFSET + 4;
+    Ok(crc32c(crc, bytes(block, rest, size - rest)?))
+}
+
+/// Sets the reference count of a block and brings its checksum up to date.
+pub fn set_refcount(block: &mut [u8], geo: &Geometry, pblk: u64, refcount: u32) -> Result<()> {
+    put(block, 4, &U32::new(refcount))?;
+    if geo.has_metadata_csum {
+        let crc = computed_csum(block, geo, pblk)?;
+        put(block, CHECKSUM_OFFSET, &U32::new(crc))?;
+    }
+    Ok(())
+}

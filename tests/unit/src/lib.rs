@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's on-disk format code built for the host: the same files, no copy.
+
+#![forbid(unsafe_code)]
+
+#[path = "../../../rust/disk/mod.rs"]
+pub mod disk;
+
+const TABLE: [u32; 256] = {
+    let mut table = [0u32; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 & (0u32.wrapping_sub(crc & 1)));
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+};
+
+/// What the kernel's `crc32c()` does: a CRC32C update with no inversion at either end.
+pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
+    data.iter().fold(seed, |crc, &byte| {
+        (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
+    })
+}
