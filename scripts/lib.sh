@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by the scripts beside it: where things are, and how to fail.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/rext4
+KERNEL_SERIES=7.3
+BINDGEN_VERSION=0.72.1
+RUSTC_MIN=1.85.0
+export REPO CACHE KERNEL_SERIES BINDGEN_VERSION RUSTC_MIN
+
+PROG=$(basename "$0")
+
+die() {
+	printf '%s: %s\n' "$PROG" "$*" >&2
+	exit 1
+}
+
+note() {
+	printf '%s: %s\n' "$PROG" "$*" >&2
+}
+
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+# version_ge A B: is version A at least B?
+version_ge() {
+	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
+
+# need_space DIR MIB WHAT: stop before a full disk does it in the middle.
+need_space() {
+	local free
+	mkdir -p "$1" || die "cannot create $1"
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "$3 needs $2 MiB in $1, only $free MiB are free"
+}
+
+# progress LOG WHAT COMMAND...: run with the output in LOG and a line on the
+# terminal every 15 s; return the command's status.
+progress() {
+	local log=$1 what=$2 pid start=$SECONDS next=15 status=0
+	shift 2
+	"$@" >>"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		if [ $((SECONDS - start)) -ge "$next" ]; then
+			next=$((next + 15))
+			note "$what: $((SECONDS - start)) s: $(tail -n 1 "$log" |
+				tr -s ' \t' ' ' | cut -c 1-60)"
+		fi
+	done
+	wait "$pid" || status=$?
+	return "$status"
+}
+
+# The kernel source, once scripts/setup has unpacked it.
+kernel_source() {
+	echo "$CACHE/src/linux-source-$KERNEL_SERIES"
+}
+
+libclang_dir() {
+	local dir
+	for dir in $(printf '%s\n' /usr/lib/llvm-*/lib | sort -rV); do
+		if compgen -G "$dir/libclang*.so*" >/dev/null; then
+			echo "$dir"
+			return
+		fi
+	done
+}
+
+# Rust's library sources for the rustc in use: rustup's, or the cached ones.
+rust_src() {
+	local version dir
+	version=$(rustc --version | cut -d ' ' -f 2)
+	for dir in "$(rustc --print sysroot)/lib/rustlib/src/rust/library" \
+		"$CACHE/rust-src-$version/usr/src/rustc-$version/library"; do
+		if [ -e "$dir/core/src/lib.rs" ]; then
+			echo "$dir"
+			return
+		fi
+	done
+}
+
+# What kbuild and the module's bindgen step read from the environment.
+# Values given by the user win.
+toolchain_env() {
+	[ ! -x "$CACHE/cargo/bin/bindgen" ] || PATH=$CACHE/cargo/bin:$PATH
+	: "${BINDGEN:=bindgen}"
+	: "${LIBCLANG_PATH:=$(libclang_dir)}"
+	: "${RUST_LIB_SRC:=$(rust_src)}"
+	export PATH BINDGEN LIBCLANG_PATH RUST_LIB_SRC
+}
