@@ -41,6 +41,10 @@ impl Workqueue {
         NonNull::new(wq).map(Self).ok_or(ENOMEM)
     }
 
+    pub(super) fn as_ptr(&self) -> *mut bindings::workqueue_struct {
+        self.0.as_ptr()
+    }
+
     /// Waits for all items queued before this call.
     pub(crate) fn flush(&self) {
         // SAFETY: By the type invariant.

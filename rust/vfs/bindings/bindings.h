@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What bindgen reads for rext4, beside the kernel crate's own bindings. */
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/buffer_head.h>
+#include <linux/exportfs.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fserror.h>
+#include <linux/iomap.h>
+#include <linux/iversion.h>
+#include <linux/jbd2.h>
+#include <linux/pagemap.h>
+#include <linux/percpu_counter.h>
+#include <linux/statfs.h>
+#include <linux/uio.h>
+#include <linux/writeback.h>
+#include <linux/fileattr.h>
+#include <linux/mpage.h>
+#include <linux/rmap.h>
+#include <linux/backing-dev.h>
+#include <linux/random.h>
+#include <linux/huge_mm.h>
+#include <linux/crc32c.h>
+#include <linux/sched/mm.h>
+#include <linux/crc32.h>
+#include <linux/workqueue.h>
+#include <linux/blkdev.h>
+#include <linux/filelock.h>
+#include "helpers.c"
+
+/* Constants whose macros bindgen cannot evaluate. */
+const unsigned int REXT4_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
+const unsigned int REXT4_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
+const unsigned int REXT4_IOCB_DIRECT = IOCB_DIRECT;
+const unsigned int REXT4_SB_RDONLY = SB_RDONLY;
+const fop_flags_t REXT4_FOP_FLAGS = FOP_BUFFER_RASYNC | FOP_DIO_PARALLEL_WRITE;

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One-line shims for what the kernel's headers define inline, one file per header. */
+#define __rust_helper
+
+#include "helpers/fs.c"
+#include "helpers/pagemap.c"
+#include "helpers/iomap.c"
+#include "helpers/bh.c"
+#include "helpers/blkdev.c"
+#include "helpers/counter.c"
+#include "helpers/jbd2.c"
+#include "helpers/nofs.c"

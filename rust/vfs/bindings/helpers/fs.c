@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+/* include/linux/fs.h, include/linux/fs/super.h, include/linux/slab.h */
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/slab.h>
+#include <linux/seq_file.h>
+#include <linux/iversion.h>
+#include <linux/fserror.h>
+#include <linux/random.h>
+
+void *rext4_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c) { return alloc_inode_sb(sb, c, GFP_NOFS); }
+struct kmem_cache *rext4_helper_inode_cache(const char *name, unsigned int size, void (*ctor)(void *)) { return kmem_cache_create(name, size, 0, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, ctor); }
+loff_t rext4_helper_i_size_read(struct inode *inode) { return i_size_read(inode); }
+void rext4_helper_i_size_write(struct inode *inode, loff_t size) { i_size_write(inode, size); }
+void rext4_helper_i_uid_write(struct inode *inode, uid_t uid) { i_uid_write(inode, uid); }
+void rext4_helper_i_gid_write(struct inode *inode, gid_t gid) { i_gid_write(inode, gid); }
+uid_t rext4_helper_i_uid_read(struct inode *inode) { return i_uid_read(inode); }
+gid_t rext4_helper_i_gid_read(struct inode *inode) { return i_gid_read(inode); }
+void rext4_helper_inode_set_atime(struct inode *inode, time64_t sec, long nsec) { inode_set_atime(inode, sec, nsec); }
+void rext4_helper_inode_set_mtime(struct inode *inode, time64_t sec, long nsec) { inode_set_mtime(inode, sec, nsec); }
+void rext4_helper_inode_set_ctime(struct inode *inode, time64_t sec, long nsec) { inode_set_ctime(inode, sec, nsec); }
+void rext4_helper_inode_get_atime(struct inode *inode, struct timespec64 *ts) { *ts = inode_get_atime(inode); }
+void rext4_helper_inode_get_mtime(struct inode *inode, struct timespec64 *ts) { *ts = inode_get_mtime(inode); }
+void rext4_helper_inode_get_ctime(struct inode *inode, struct timespec64 *ts) { *ts = inode_get_ctime(inode); }
+void rext4_helper_inode_set_mtime_to_ctime(struct inode *inode) { inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode)); }
+u64 rext4_helper_inode_query_iversion(struct inode *inode) { return inode_query_iversion(inode); }
+void rext4_helper_inode_set_iversion_queried(struct inode *inode, u64 v) { inode_set_iversion_queried(inode, v); }
+void rext4_helper_inode_inc_iversion(struct inode *inode) { inode_inc_iversion(inode); }
+bool rext4_helper_inode_is_new(struct inode *inode) { return inode_state_read_once(inode) & I_NEW; }
+bool rext4_helper_inode_is_dirty_data(struct inode *inode) { return inode_state_read_once(inode) & I_DIRTY_PAGES; }
+void rext4_helper_set_linkable(struct inode *inode) { spin_lock(&inode->i_lock); inode_state_set(inode, I_LINKABLE); spin_unlock(&inode->i_lock); }
+void rext4_helper_inode_lock(struct inode *inode) { inode_lock(inode); }
+bool rext4_helper_inode_trylock(struct inode *inode) { return inode_trylock(inode); }
+void rext4_helper_inode_unlock(struct inode *inode) { inode_unlock(inode); }
+void rext4_helper_inode_lock_shared(struct inode *inode) { inode_lock_shared(inode); }
+bool rext4_helper_inode_trylock_shared(struct inode *inode) { return inode_trylock_shared(inode); }
+void rext4_helper_inode_unlock_shared(struct inode *inode) { inode_unlock_shared(inode); }
+void rext4_helper_inode_downgrade(struct inode *inode) { downgrade_write(&inode->i_rwsem); }
+void rext4_helper_inode_lock_dir_key(struct inode *inode) { lockdep_annotate_inode_mutex_key(inode); }
+void rext4_helper_sb_start_intwrite(struct super_block *sb) { sb_start_intwrite(sb); }
+void rext4_helper_sb_end_intwrite(struct super_block *sb) { sb_end_intwrite(sb); }
+void rext4_helper_sb_start_pagefault(struct super_block *sb) { sb_start_pagefault(sb); }
+void rext4_helper_sb_end_pagefault(struct super_block *sb) { sb_end_pagefault(sb); }
+bool rext4_helper_sb_rdonly(struct super_block *sb) { return sb_rdonly(sb); }
+void rext4_helper_sb_set_rdonly(struct super_block *sb, bool ro) { if (ro) sb->s_flags |= SB_RDONLY; else sb->s_flags &= ~SB_RDONLY; }
+bool rext4_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, unsigned int type) { return dir_emit(ctx, name, len, ino, type); }
+void rext4_helper_file_accessed(struct file *file) { file_accessed(file); }
+ssize_t rext4_helper_generic_write_sync(struct kiocb *iocb, ssize_t n) { return generic_write_sync(iocb, n); }
+bool rext4_helper_is_sync(struct inode *inode) { return IS_SYNC(inode); }
+bool rext4_helper_is_dirsync(struct inode *inode) { return IS_DIRSYNC(inode); }
+bool rext4_helper_is_nosec(struct inode *inode) { return IS_NOSEC(inode); }
+bool rext4_helper_is_append_or_immutable(struct inode *inode) { return IS_APPEND(inode) || IS_IMMUTABLE(inode); }
+bool rext4_helper_is_swapfile(struct inode *inode) { return IS_SWAPFILE(inode); }
+struct inode *rext4_helper_file_inode(struct file *f) { return file_inode(f); }
+u32 rext4_helper_new_encode_dev(dev_t d) { return new_encode_dev(d); }
+dev_t rext4_helper_new_decode_dev(u32 d) { return new_decode_dev(d); }
+dev_t rext4_helper_old_decode_dev(u16 d) { return old_decode_dev(d); }
+u16 rext4_helper_old_encode_dev(dev_t d) { return old_encode_dev(d); }
+bool rext4_helper_old_valid_dev(dev_t d) { return old_valid_dev(d); }
+struct dentry *rext4_helper_err_dentry(long err) { return ERR_PTR(err); }
+u32 rext4_helper_random_u32(void) { return get_random_u32(); }
+void rext4_helper_report_metadata(struct super_block *sb, struct inode *inode, int error) { if (inode) fserror_report_file_metadata(inode, error, GFP_NOFS); else fserror_report_metadata(sb, error, GFP_NOFS); }
+void rext4_helper_icount_read(struct inode *inode, int *n) { *n = icount_read(inode); }
+int rext4_helper_finish_open_simple(struct file *file) { return finish_open_simple(file, 0); }
+fmode_t rext4_helper_fmode_io(void) { return FMODE_NOWAIT | FMODE_CAN_ODIRECT; }
+bool rext4_helper_file_is_writer(struct file *file) { return file->f_mode & FMODE_WRITE; }
+void rext4_helper_iov_iter_truncate(struct iov_iter *i, u64 count) { iov_iter_truncate(i, count); }
+void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid) { super_set_uuid(sb, uuid, 16); }
+void rext4_helper_seq_puts(struct seq_file *m, const char *s) { seq_puts(m, s); }

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+/* include/linux/iomap.h */
+#include <linux/iomap.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+void rext4_helper_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops) { iomap_bio_read_folio(folio, ops); }
+void rext4_helper_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops) { iomap_bio_readahead(rac, ops); }
+int rext4_helper_iomap_iter_next(const struct iomap_iter *iter, struct iomap *iomap, struct iomap *srcmap, iomap_iter_begin_fn begin, iomap_iter_end_fn end) { return iomap_iter_next(iter, iomap, srcmap, begin, end); }
+loff_t rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written) { return iomap_last_written_block(inode, pos, written); }
+void rext4_helper_bio_clear_in_task(struct bio *bio) { bio_clear_flag(bio, BIO_COMPLETE_IN_TASK); }
+vm_fault_t rext4_helper_vmf_fs_error(int err) { return vmf_fs_error(err); }
+void rext4_helper_cond_resched(void) { cond_resched(); }
+void rext4_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list, struct work_struct *work, work_func_t fn) { spin_lock_init(lock); INIT_LIST_HEAD(list); INIT_WORK(work, fn); }
+void rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list, struct list_head *item, struct workqueue_struct *wq, struct work_struct *work) { guard(spinlock_irqsave)(lock); if (list_empty(list)) queue_work(wq, work); list_add_tail(item, list); }
+void rext4_helper_ioend_queue_take(spinlock_t *lock, struct list_head *list, struct list_head *to) { guard(spinlock_irqsave)(lock); list_replace_init(list, to); }
+struct iomap_ioend *rext4_helper_ioend_pop(struct list_head *list) { struct iomap_ioend *i = list_first_entry_or_null(list, struct iomap_ioend, io_list); if (i) list_del_init(&i->io_list); return i; }
+int rext4_helper_ioend_error(struct iomap_ioend *i) { return blk_status_to_errno(i->io_bio.bi_status); }

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct I/O by iomap.
+//!
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+
+use super::{
+    bindings,
+    file::{result_len, IovIter, Kiocb},
+    iomap::{self, MapOps},
+    super_block::FileSystem, //
+};
+use core::{marker::PhantomData, ptr};
+use kernel::{error::from_result, prelude::*};
+
+/// What a direct write is told.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DioFlags {
+    /// Complete before returning even if the request is asynchronous.
+    pub(crate) force_wait: bool,
+    /// `EAGAIN` instead of allocating blocks or zeroing parts of them.
+    pub(crate) overwrite_only: bool,
+}
+
+/// Completion of direct writes.
+pub(crate) trait DioOps<F: FileSystem>: 'static {
+    /// `size` bytes from `iocb.pos()` were transferred (or none, with `error`). Runs in process
+    /// context, before iomap invalidates the page cache a second time.
+    fn end_io(iocb: &Kiocb<'_, F>, size: u64, error: Result, unwritten: bool) -> Result;
+}
+
+struct DioTable<F, D>(PhantomData<(F, D)>);
+
+impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
+    const TABLE: bindings::iomap_dio_ops = bindings::iomap_dio_ops {
+        end_io: Some(Self::end_io),
+        submit_io: None,
+        bio_set: ptr::null_mut(),
+    };
+
+    unsafe extern "C" fn end_io(
+        iocb: *mut bindings::kiocb,
+        size: isize,
+        error: c_int,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: iomap passes the request it was given, not yet completed.
+        let iocb = unsafe { Kiocb::<F>::from_raw(iocb) };
+        let unwritten = flags & bindings::IOMAP_DIO_UNWRITTEN != 0;
+        let error = if error == 0 { Ok(()) } else { Err(Error::from_errno(error)) };
+        from_result(|| {
+            D::end_io(&iocb, u64::try_from(size).unwrap_or(0), error, unwritten).map(|()| 0)
+        })
+    }
+}
+
+/// Reads directly. Returns the bytes read, `EIOCBQUEUED` if the request completes later.
+pub(crate) fn read<F: FileSystem, T: MapOps<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    to: &mut IovIter<'_>,
+) -> Result<usize> {
+    // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
+    result_len(unsafe {
+        bindings::iomap_dio_rw(
+            iocb.as_ptr(),
+            to.as_ptr(),
+            iomap::table::<F, T>(),
+            ptr::null(),
+            0,
+            ptr::null_mut(),
+            0,
+        )
+    })
+}
+
+/// Writes directly. `ENOTBLK`: the page cache could not be invalidated, write buffered instead.
+pub(crate) fn write<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    from: &mut IovIter<'_>,
+    flags: DioFlags,
+) -> Result<usize> {
+    let bits = if flags.force_wait { bindings::IOMAP_DIO_FORCE_WAIT } else { 0 }
+        | if flags.overwrite_only { bindings::IOMAP_DIO_OVERWRITE_ONLY } else { 0 };
+    // SAFETY: As in `read`; the table is static.
+    result_len(unsafe {
+        bindings::iomap_dio_rw(
+            iocb.as_ptr(),
+            from.as_ptr(),
+            iomap::table::<F, T>(),
+            &DioTable::<F, D>::TABLE,
+            bits,
+            ptr::null_mut(),
+            0,
+        )
+    })
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mounting and remounting: the fs_context operations.
+//!
+//! C headers: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
+
+use super::{
+    bindings,
+    namei::Namei,
+    super_block::{fill_super_callback, SuperBlock}, //
+};
+use core::{marker::PhantomData, mem, ptr};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+    str::CStr, //
+};
+
+struct ContextTable<F>(PhantomData<F>);
+
+impl<F: Namei> ContextTable<F> {
+    const TABLE: bindings::fs_context_operations = bindings::fs_context_operations {
+        free: Some(Self::free),
+        parse_param: Some(Self::parse_param),
+        get_tree: Some(Self::get_tree),
+        reconfigure: Some(Self::reconfigure),
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
+    };
+
+    unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
+        // SAFETY: `init` stored a box; the context goes away.
+        unsafe {
+            let opts = mem::replace(&mut (*fc).fs_private, ptr::null_mut());
+            if !opts.is_null() {
+                drop(KBox::from_raw(opts.cast::<F::Options>()));
+            }
+        }
+    }
+
+    unsafe extern "C" fn parse_param(
+        fc: *mut bindings::fs_context,
+        param: *mut bindings::fs_parameter,
+    ) -> c_int {
+        // SAFETY: The VFS passes a context set up by `init` and a valid parameter, whose key is
+        // NUL-terminated and whose string is, for a string value.
+        let (opts, key, value) = unsafe {
+            let param = &*param;
+            let is_string = param.type_() == bindings::fs_value_type_fs_value_is_string;
+            let text = *param.__bindgen_anon_1.string.as_ref();
+            (
+                &mut *(*fc).fs_private.cast::<F::Options>(),
+                CStr::from_char_ptr(param.key).to_bytes(),
+                (is_string && !text.is_null()).then(|| CStr::from_char_ptr(text).to_bytes()),
+            )
+        };
+        from_result(|| F::parse_option(opts, key, value).map(|()| 0))
+    }
+
+    unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
+        // SAFETY: The context is valid; the callback has the type that C calls it with.
+        unsafe { bindings::get_tree_bdev(fc, Some(fill_super_callback::<F>)) }
+    }
+
+    unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: For a remount the root is set; the super block is locked (s_umount).
+            let (raw, opts) = unsafe {
+                let opts = mem::replace(&mut (*fc).fs_private, ptr::null_mut());
+                ((*(*fc).root).d_sb, KBox::from_raw(opts.cast::<F::Options>()))
+            };
+            // SAFETY: Dirty data must be out before the super block turns read-only.
+            to_result(unsafe { bindings::sync_filesystem(raw) })?;
+            // SAFETY: The super block is mounted.
+            let sb = unsafe { SuperBlock::<F>::from_raw(raw) };
+            // SAFETY: The context is valid.
+            let flags = unsafe {
+                ((*raw).s_flags as u32 & !(*fc).sb_flags_mask)
+                    | ((*fc).sb_flags & (*fc).sb_flags_mask)
+            };
+            F::reconfigure(sb, KBox::into_inner(opts), flags & bindings::REXT4_SB_RDONLY != 0)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn init(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: A context for a remount has the root of the mounted super block.
+            let opts = unsafe {
+                match (*fc).root.as_ref() {
+                    Some(root) => SuperBlock::<F>::from_raw(root.d_sb).data().current_options(),
+                    None => F::Options::default(),
+                }
+            };
+            let opts = KBox::new(opts, GFP_KERNEL)?;
+            // SAFETY: The context is new and ours to fill.
+            unsafe {
+                (*fc).fs_private = KBox::into_raw(opts).cast();
+                (*fc).ops = &Self::TABLE;
+            }
+            Ok(0)
+        })
+    }
+}
+
+type InitFn = unsafe extern "C" fn(*mut kernel::bindings::fs_context) -> c_int;
+
+/// The `init_fs_context` of `F`. The kernel crate knows `fs_context` only as a name, so the
+/// pointer's type differs from ours.
+pub(super) fn init_callback_ptr<F: Namei>() -> Option<InitFn> {
+    unsafe extern "C" fn init<F: Namei>(fc: *mut kernel::bindings::fs_context) -> c_int {
+        // SAFETY: The same C type.
+        unsafe { ContextTable::<F>::init(fc.cast()) }
+    }
+    Some(init::<F>)
+}

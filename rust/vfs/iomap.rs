@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! iomap: from file ranges to blocks. One operations table per path, each a type of its own.
+//!
+//! An iomap is a stale copy the moment it is made (rule 3 of the data path). What makes it safe
+//! to use is [`WriteOps::valid`], called under the folio lock.
+//!
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+
+use super::{
+    bindings,
+    file::{result_len, IovIter, Kiocb},
+    inode::Inode,
+    pagemap::InvalidateLock,
+    super_block::FileSystem, //
+};
+use core::{marker::PhantomData, ptr};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*, //
+};
+
+/// What lies below a file range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MapType {
+    /// Nothing: reads give zeros.
+    Hole,
+    /// Nothing yet, but space is reserved and the page cache holds the data.
+    Delalloc,
+    /// Blocks with data.
+    Mapped,
+    /// Blocks that read as zeros until a write has completed.
+    Unwritten,
+}
+
+/// Why a mapping is asked for (`IOMAP_*`).
+#[derive(Clone, Copy)]
+pub(crate) struct MapFlags(u32);
+
+impl MapFlags {
+    fn has(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+    /// Data will be written.
+    pub(crate) fn write(self) -> bool {
+        self.has(bindings::IOMAP_WRITE)
+    }
+    /// Zeros will be written where there is data; holes may be skipped.
+    pub(crate) fn zero(self) -> bool {
+        self.has(bindings::IOMAP_ZERO)
+    }
+    /// For a page fault: the folio is locked.
+    pub(crate) fn fault(self) -> bool {
+        self.has(bindings::IOMAP_FAULT)
+    }
+    /// For direct I/O.
+    pub(crate) fn direct(self) -> bool {
+        self.has(bindings::IOMAP_DIRECT)
+    }
+    /// `EAGAIN` rather than sleep.
+    pub(crate) fn nowait(self) -> bool {
+        self.has(bindings::IOMAP_NOWAIT)
+    }
+    /// Only over blocks that hold data already, in one mapping.
+    pub(crate) fn overwrite_only(self) -> bool {
+        self.has(bindings::IOMAP_OVERWRITE_ONLY)
+    }
+}
+
+/// A mapping to fill in or to look at: byte ranges of a file and of the device.
+#[repr(transparent)]
+pub(crate) struct Map(bindings::iomap);
+
+impl Map {
+    /// # Safety
+    ///
+    /// `ptr` is a valid iomap that nobody else uses for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::iomap) -> &'a mut Self {
+        // SAFETY: The type is transparent; by the caller.
+        unsafe { &mut *ptr.cast() }
+    }
+
+    /// Fills the mapping. Offsets and length in bytes; `addr` on the device, for mapped and
+    /// unwritten ranges.
+    pub(crate) fn set<F: FileSystem>(
+        &mut self,
+        inode: &Inode<F>,
+        ty: MapType,
+        offset: u64,
+        length: u64,
+        addr: Option<u64>,
+        cookie: u64,
+    ) {
+        self.0.type_ = match ty {
+            MapType::Hole => bindings::IOMAP_HOLE,
+            MapType::Delalloc => bindings::IOMAP_DELALLOC,
+            MapType::Mapped => bindings::IOMAP_MAPPED,
+            MapType::Unwritten => bindings::IOMAP_UNWRITTEN,
+        } as u16;
+        self.0.flags = 0;
+        self.0.offset = offset as i64;
+        self.0.length = length;
+        self.0.addr = addr.unwrap_or(u64::MAX);
+        self.0.bdev = inode.sb().bdev();
+        self.0.validity_cookie = cookie;
+    }
+
+    /// Blocks or reservations of this mapping were made by this call.
+    pub(crate) fn set_new(&mut self) {
+        self.0.flags |= bindings::IOMAP_F_NEW as u16;
+    }
+
+    /// Metadata that a sync of the data needs is not durable yet.
+    pub(crate) fn set_dirty(&mut self) {
+        self.0.flags |= bindings::IOMAP_F_DIRTY as u16;
+    }
+
+    /// Whether [`Map::set_new`] was called.
+    pub(crate) fn is_new(&self) -> bool {
+        self.0.flags & bindings::IOMAP_F_NEW as u16 != 0
+    }
+
+    /// What lies below.
+    pub(crate) fn map_type(&self) -> MapType {
+        match u32::from(self.0.type_) {
+            bindings::IOMAP_DELALLOC => MapType::Delalloc,
+            bindings::IOMAP_MAPPED => MapType::Mapped,
+            bindings::IOMAP_UNWRITTEN => MapType::Unwritten,
+            _ => MapType::Hole,
+        }
+    }
+
+    /// The byte range of the file; empty for a mapping never filled.
+    pub(crate) fn range(&self) -> core::ops::Range<u64> {
+        let start = self.0.offset as u64;
+        start..start.saturating_add(self.0.length)
+    }
+
+    /// What [`Map::set`] stored: the sequence number of the extent map.
+    pub(crate) fn cookie(&self) -> u64 {
+        self.0.validity_cookie
+    }
+}
+
+/// Makes mappings for one path. Called without folio lock except for faults; never inside a
+/// handle, and never leaves one open.
+pub(crate) trait MapOps<F: FileSystem>: 'static {
+    /// Whether [`MapOps::end`] does anything.
+    const HAS_END: bool = false;
+
+    /// Maps at least the byte at `pos`, at most `len` bytes are of interest.
+    fn begin(inode: &Inode<F>, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result;
+
+    /// The mapping was used for `written` of the `len` bytes from `pos`.
+    fn end(
+        _inode: &Inode<F>,
+        _pos: u64,
+        _len: u64,
+        _written: u64,
+        _flags: MapFlags,
+        _map: &mut Map,
+    ) -> Result {
+        Ok(())
+    }
+}
+
+struct Table<F, T>(PhantomData<(F, T)>);
+
+impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
+    const TABLE: bindings::iomap_ops = bindings::iomap_ops {
+        iomap_begin: Some(Self::begin),
+        iomap_end: if T::HAS_END { Some(Self::end) } else { None },
+        iomap_next: None,
+    };
+
+    unsafe extern "C" fn begin(
+        inode: *mut bindings::inode,
+        pos: i64,
+        length: i64,
+        flags: c_uint,
+        iomap: *mut bindings::iomap,
+        _srcmap: *mut bindings::iomap,
+    ) -> c_int {
+        // SAFETY: iomap passes an inode of ours and a mapping that only this call uses.
+        let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
+        from_result(|| {
+            T::begin(inode, pos as u64, length as u64, MapFlags(flags), map).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn end(
+        inode: *mut bindings::inode,
+        pos: i64,
+        length: i64,
+        written: isize,
+        flags: c_uint,
+        iomap: *mut bindings::iomap,
+    ) -> c_int {
+        // SAFETY: As in `begin`.
+        let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
+        let written = u64::try_from(written).unwrap_or(0);
+        from_result(|| {
+            T::end(inode, pos as u64, length as u64, written, MapFlags(flags), map).map(|()| 0)
+        })
+    }
+}
+
+/// The C table of `T`.
+pub(super) fn table<F: FileSystem, T: MapOps<F>>() -> *const bindings::iomap_ops {
+    &Table::<F, T>::TABLE
+}
+
+/// Checks of a buffered write, under the folio lock.
+pub(crate) trait WriteOps<F: FileSystem>: 'static {
+    /// Whether `map` still says the truth. False makes iomap map again.
+    fn valid(inode: &Inode<F>, map: &Map) -> bool;
+}
+
+struct WriteTable<F, W>(PhantomData<(F, W)>);
+
+impl<F: FileSystem, W: WriteOps<F>> WriteTable<F, W> {
+    const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
+        get_folio: None,
+        put_folio: None,
+        iomap_valid: Some(Self::valid),
+        read_folio_range: None,
+    };
+
+    unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
+        // SAFETY: iomap passes an inode of ours and a valid mapping.
+        unsafe { W::valid(Inode::<F>::from_raw(inode), &*map.cast::<Map>()) }
+    }
+}
+
+/// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
+pub(crate) fn buffered_write<F: FileSystem, T: MapOps<F>, W: WriteOps<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    from: &mut IovIter<'_>,
+) -> Result<usize> {
+    // SAFETY: All pointers are valid during the call.
+    result_len(unsafe {
+        bindings::iomap_file_buffered_write(
+            iocb.as_ptr(),
+            from.as_ptr(),
+            table::<F, T>(),
+            &WriteTable::<F, W>::TABLE,
+            ptr::null_mut(),
+        )
+    })
+}
+
+/// Zeroes `[pos, pos + len)` in the page cache where there is data; holes stay. i_rwsem and, if
+/// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
+pub(crate) fn zero_range<F: FileSystem, T: MapOps<F>, W: WriteOps<F>>(
+    inode: &Inode<F>,
+    pos: u64,
+    len: u64,
+) -> Result<bool> {
+    let mut did_zero = false;
+    // SAFETY: All pointers are valid during the call.
+    to_result(unsafe {
+        bindings::iomap_zero_range(
+            inode.as_ptr(),
+            pos as i64,
+            len as i64,
+            &mut did_zero,
+            table::<F, T>(),
+            &WriteTable::<F, W>::TABLE,
+            ptr::null_mut(),
+        )
+    })?;
+    Ok(did_zero)
+}
+
+/// Called for each delalloc range that a short write leaves without dirty pages.
+pub(crate) trait Release<F: FileSystem>: 'static {
+    /// Gives the reservation of the bytes `[start, end)` back.
+    fn release(inode: &Inode<F>, start: u64, end: u64);
+}
+
+/// Gives back what a short write reserved in the bytes `[start, end)`, except below pages that
+/// others have dirtied meanwhile. The lock keeps faults from dirtying more.
+pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
+    inode: &Inode<F>,
+    start: u64,
+    end: u64,
+    flags: MapFlags,
+    map: &mut Map,
+    _lock: &InvalidateLock<'_, F>,
+) {
+    unsafe extern "C" fn punch<F: FileSystem, R: Release<F>>(
+        inode: *mut bindings::inode,
+        offset: i64,
+        length: i64,
+        _map: *mut bindings::iomap,
+    ) {
+        // SAFETY: iomap passes the inode it was given.
+        R::release(unsafe { Inode::from_raw(inode) }, offset as u64, (offset + length) as u64);
+    }
+    // SAFETY: All pointers are valid during the call; the lock is held exclusive.
+    unsafe {
+        bindings::iomap_write_delalloc_release(
+            inode.as_ptr(),
+            start as i64,
+            end as i64,
+            flags.0,
+            &mut map.0,
+            Some(punch::<F, R>),
+        )
+    }
+}
+
+/// The first block that a write of `written` bytes at `pos` did not touch, in bytes.
+pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, written: u64) -> u64 {
+    // SAFETY: The inode is valid.
+    unsafe {
+        bindings::rext4_helper_iomap_last_written_block(inode.as_ptr(), pos as i64, written as isize)
+            as u64
+    }
+}
+
+/// Finds the next data (or hole) from byte `pos`; `ENXIO` beyond the end.
+pub(crate) fn seek<F: FileSystem, T: MapOps<F>>(
+    inode: &Inode<F>,
+    pos: u64,
+    hole: bool,
+) -> Result<u64> {
+    let pos = pos as i64;
+    // SAFETY: All pointers are valid during the call.
+    let ret = unsafe {
+        match hole {
+            true => bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<F, T>()),
+            false => bindings::iomap_seek_data(inode.as_ptr(), pos, table::<F, T>()),
+        }
+    };
+    u64::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+}
+
+/// Where FIEMAP puts extents.
+pub(crate) struct FiemapInfo<'a>(*mut bindings::fiemap_extent_info, PhantomData<&'a mut ()>);
+
+impl FiemapInfo<'_> {
+    /// # Safety
+    ///
+    /// `ptr` is valid for the lifetime.
+    pub(super) unsafe fn from_raw(ptr: *mut kernel::bindings::fiemap_extent_info) -> Self {
+        Self(ptr.cast(), PhantomData)
+    }
+}
+
+/// Reports the extents of the bytes `[start, start + len)`.
+pub(crate) fn fiemap<F: FileSystem, T: MapOps<F>>(
+    inode: &Inode<F>,
+    info: FiemapInfo<'_>,
+    start: u64,
+    len: u64,
+) -> Result {
+    // SAFETY: All pointers are valid during the call.
+    to_result(unsafe {
+        bindings::iomap_fiemap(inode.as_ptr(), info.0.cast(), start, len, table::<F, T>())
+    })
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shared mappings of files.
+//!
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use super::{
+    bindings,
+    inode::Inode,
+    iomap::{self, MapOps},
+    namei::Namei,
+    pagemap::InvalidateLockShared,
+    super_block::FileSystem, //
+};
+use core::{marker::PhantomData, mem, ptr};
+use kernel::{error::to_result, prelude::*};
+
+/// The answer to a fault.
+pub(crate) struct VmFault(bindings::vm_fault_t);
+
+impl From<Error> for VmFault {
+    fn from(e: Error) -> Self {
+        // SAFETY: A pure function: no space and I/O errors are SIGBUS, no memory is OOM.
+        Self(unsafe { bindings::rext4_helper_vmf_fs_error(e.to_errno()) })
+    }
+}
+
+/// A write fault on a page that was read-only so far. mmap_lock (or the vma lock) is held.
+pub(crate) struct Fault<'a, F>(*mut bindings::vm_fault, PhantomData<&'a F>);
+
+impl<'a, F: FileSystem> Fault<'a, F> {
+    fn file(&self) -> *mut bindings::file {
+        // SAFETY: The fault is valid and its vma maps a file of ours.
+        unsafe { (*(*self.0).__bindgen_anon_1.vma).vm_file }
+    }
+
+    /// The inode of the mapped file.
+    pub(crate) fn inode(&self) -> &'a Inode<F> {
+        // SAFETY: The vma keeps the file, the file its inode.
+        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.file())) }
+    }
+
+    /// Updates mtime and ctime.
+    pub(crate) fn update_time(&self) -> Result {
+        // SAFETY: The file is valid.
+        to_result(unsafe { bindings::file_update_time(self.file()) })
+    }
+
+    /// Maps every block of the folio for writing and dirties it. The lock keeps the blocks in
+    /// place meanwhile.
+    pub(crate) fn page_mkwrite<T: MapOps<F>>(&self, _l: &InvalidateLockShared<'_, F>) -> VmFault {
+        // SAFETY: The fault is valid.
+        VmFault(unsafe {
+            bindings::iomap_page_mkwrite(self.0, iomap::table::<F, T>(), ptr::null_mut())
+        })
+    }
+}
+
+struct VmTable<F>(PhantomData<F>);
+
+impl<F: Namei> VmTable<F> {
+    const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(bindings::filemap_fault),
+        map_pages: Some(bindings::filemap_map_pages),
+        page_mkwrite: Some(Self::page_mkwrite),
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
+    };
+
+    unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        F::page_mkwrite(&Fault(vmf, PhantomData)).0
+    }
+}
+
+pub(super) unsafe extern "C" fn mmap_prepare_callback<F: Namei>(
+    desc: *mut bindings::vm_area_desc,
+) -> c_int {
+    // SAFETY: The VFS passes a description of a mapping of a file of ours, to be filled.
+    unsafe {
+        bindings::rext4_helper_file_accessed((*desc).file);
+        (*desc).vm_ops = &VmTable::<F>::TABLE;
+    }
+    0
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions over the kernel's file system interfaces.
+//!
+//! Knows nothing of ext4. All `unsafe` of the project is below this folder, one file per C
+//! header it wraps. The rules that make it sound:
+//!
+//! - Bytes of the page cache and of buffer heads may change under our feet (other CPUs, user
+//!   mappings, the disk): they are copied in and out, never lent as `&[u8]`.
+//! - Every object that a callback hands out is a reference bound to that callback; what outlives
+//!   it owns a C reference count ([`ARef`](kernel::types::ARef)).
+//! - Locks and freeze levels are guards. What may not sleep or change threads is not `Send`.
+
+mod bindings;
+
+pub(crate) mod bh;
+pub(crate) mod blkdev;
+pub(crate) mod counter;
+pub(crate) mod crc;
+pub(crate) mod dentry;
+pub(crate) mod dio;
+pub(crate) mod file;
+pub(crate) mod fs_context;
+pub(crate) mod inode;
+pub(crate) mod iomap;
+pub(crate) mod jbd2;
+pub(crate) mod mmap;
+pub(crate) mod namei;
+pub(crate) mod nofs;
+pub(crate) mod pagemap;
+pub(crate) mod super_block;
+pub(crate) mod work;
+pub(crate) mod writeback;
+
+pub(crate) use dentry::Dentry;
+pub(crate) use file::{DirEmitter, File, IovIter, Kiocb};
+pub(crate) use inode::{INode, Inode, Time};
+pub(crate) use super_block::{FileSystem, SuperBlock};

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inode operations: names, attributes, and the tables for every type of inode.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    file::{DirEmitter, FileOps, FileTable},
+    inode::{IdMap, INode, Inode, InodeLock, Time},
+    pagemap::AddressSpaceTable,
+    super_block::FileSystem,
+    Dentry, //
+};
+use core::{marker::PhantomData, mem, ops::Deref, ptr};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+/// Flags of `rename`.
+#[derive(Clone, Copy)]
+pub(crate) struct RenameFlags(u32);
+
+impl RenameFlags {
+    /// Fail with `EEXIST` rather than replace (the VFS has checked already).
+    pub(crate) fn no_replace(self) -> bool {
+        self.0 & bindings::RENAME_NOREPLACE != 0
+    }
+    /// Exchange the two names.
+    pub(crate) fn exchange(self) -> bool {
+        self.0 & bindings::RENAME_EXCHANGE != 0
+    }
+    /// Leave a whiteout behind.
+    pub(crate) fn whiteout(self) -> bool {
+        self.0 & bindings::RENAME_WHITEOUT != 0
+    }
+}
+
+/// Names and attributes. Every method runs with the locks that Documentation/filesystems/
+/// locking.rst lists for the C operation of the same name: i_rwsem exclusive on each directory
+/// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`.
+pub(crate) trait Namei: FileOps {
+    /// The inode named `name` in `dir`, `None` if there is none.
+    fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<ARef<INode<Self>>>>;
+    /// Makes a regular file.
+    fn create(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
+    /// Makes a device node, pipe or socket. `rdev` is in the kernel's encoding.
+    fn mknod(
+        idmap: IdMap<'_>,
+        dir: &Inode<Self>,
+        dentry: &Dentry<Self>,
+        mode: u16,
+        rdev: u32,
+    ) -> Result;
+    /// Makes a directory.
+    fn mkdir(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
+    /// Makes a symbolic link to `target` (not empty, no NUL).
+    fn symlink(
+        idmap: IdMap<'_>,
+        dir: &Inode<Self>,
+        dentry: &Dentry<Self>,
+        target: &[u8],
+    ) -> Result;
+    /// Adds a name for `inode`.
+    fn link(inode: &INode<Self>, dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    /// Removes the name of an inode that is no directory.
+    fn unlink(dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    /// Removes an empty directory.
+    fn rmdir(dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    /// Renames; `to` may name an inode that is replaced (or exchanged).
+    fn rename(
+        from_dir: &Inode<Self>,
+        from: &Dentry<Self>,
+        to_dir: &Inode<Self>,
+        to: &Dentry<Self>,
+        flags: RenameFlags,
+    ) -> Result;
+    /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
+    fn tmpfile(idmap: IdMap<'_>, dir: &Inode<Self>, mode: u16) -> Result<super::inode::NewInode<Self>>;
+    /// Emits entries from `emit.pos()` on (i_rwsem held shared).
+    fn readdir(dir: &Inode<Self>, emit: &mut DirEmitter<'_>) -> Result;
+    /// Changes attributes (i_rwsem exclusive).
+    fn setattr(
+        idmap: IdMap<'_>,
+        dentry: &Dentry<Self>,
+        inode: &Inode<Self>,
+        lock: &InodeLock<'_, Self>,
+        attr: &mut Attr<'_>,
+    ) -> Result;
+    /// Fills what `stat` shows beyond the VFS inode.
+    fn getattr(inode: &Inode<Self>, stat: &mut Stat<'_>);
+    /// Extent report for FIEMAP; see [`super::iomap::fiemap`].
+    fn fiemap(inode: &Inode<Self>, info: super::iomap::FiemapInfo<'_>, start: u64, len: u64) -> Result;
+}
+
+/// New attributes, from `struct iattr`.
+pub(crate) struct Attr<'a>(*mut bindings::iattr, PhantomData<&'a mut ()>);
+
+impl Attr<'_> {
+    fn valid(&self) -> u32 {
+        // SAFETY: The VFS passes a valid `iattr`.
+        unsafe { (*self.0).ia_valid }
+    }
+
+    /// The new size in bytes, if it is to change.
+    pub(crate) fn size(&self) -> Option<u64> {
+        // SAFETY: As above.
+        (self.valid() & bindings::ATTR_SIZE != 0).then(|| unsafe { (*self.0).ia_size as u64 })
+    }
+
+    /// Whether mtime or ctime come with the call. Truncation sets them itself otherwise.
+    pub(crate) fn sets_mtime(&self) -> bool {
+        self.valid() & bindings::ATTR_MTIME != 0
+    }
+
+    /// Permission checks of the VFS, privilege bits to drop.
+    pub(crate) fn prepare<F: FileSystem>(&mut self, idmap: IdMap<'_>, dentry: &Dentry<F>) -> Result {
+        // SAFETY: All pointers are valid.
+        to_result(unsafe { bindings::setattr_prepare(idmap.0, dentry.as_ptr(), self.0) })
+    }
+
+    /// Copies mode, owner and times into the inode (not the size).
+    pub(crate) fn copy_to<F: FileSystem>(&self, idmap: IdMap<'_>, lock: &InodeLock<'_, F>) {
+        // SAFETY: All pointers are valid and i_rwsem is held exclusive.
+        unsafe { bindings::setattr_copy(idmap.0, lock.0.as_ptr(), self.0) }
+    }
+}
+
+/// The answer to `stat`.
+pub(crate) struct Stat<'a>(*mut bindings::kstat, PhantomData<&'a mut ()>);
+
+impl Stat<'_> {
+    /// Sets the birth time.
+    pub(crate) fn set_btime(&mut self, time: Time) {
+        // SAFETY: The VFS passes a valid `kstat`.
+        unsafe {
+            (*self.0).result_mask |= bindings::STATX_BTIME;
+            (*self.0).btime.tv_sec = time.sec;
+            (*self.0).btime.tv_nsec = time.nsec as isize;
+        }
+    }
+
+    /// Adds blocks that are promised but not on disk, in 512-byte units.
+    pub(crate) fn add_blocks(&mut self, sectors: u64) {
+        // SAFETY: As above.
+        unsafe { (*self.0).blocks += sectors }
+    }
+
+    /// Reports the attributes of chattr(1).
+    pub(crate) fn set_attributes(&mut self, append: bool, immutable: bool) {
+        let bits = if append { u64::from(bindings::STATX_ATTR_APPEND) } else { 0 }
+            | if immutable { u64::from(bindings::STATX_ATTR_IMMUTABLE) } else { 0 };
+        // SAFETY: As above.
+        unsafe {
+            (*self.0).attributes |= bits;
+            (*self.0).attributes_mask |=
+                u64::from(bindings::STATX_ATTR_APPEND | bindings::STATX_ATTR_IMMUTABLE);
+        }
+    }
+}
+
+/// The operation tables of `F`.
+pub(super) struct Tables<F>(PhantomData<F>);
+
+impl<F: Namei> Tables<F> {
+    // SAFETY: All members are nullable pointers.
+    const NO_INODE_OPS: bindings::inode_operations = unsafe { mem::zeroed() };
+
+    pub(super) const DIR_INODE: bindings::inode_operations = bindings::inode_operations {
+        lookup: Some(Self::lookup),
+        create: Some(Self::create),
+        mknod: Some(Self::mknod),
+        mkdir: Some(Self::mkdir),
+        symlink: Some(Self::symlink),
+        link: Some(Self::link),
+        unlink: Some(Self::unlink),
+        rmdir: Some(Self::rmdir),
+        rename: Some(Self::rename),
+        tmpfile: Some(Self::tmpfile),
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        ..Self::NO_INODE_OPS
+    };
+    pub(super) const FILE_INODE: bindings::inode_operations = bindings::inode_operations {
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        fiemap: Some(Self::fiemap),
+        ..Self::NO_INODE_OPS
+    };
+    pub(super) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        ..Self::NO_INODE_OPS
+    };
+    pub(super) const FAST_SYMLINK: bindings::inode_operations = bindings::inode_operations {
+        get_link: Some(bindings::simple_get_link),
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        ..Self::NO_INODE_OPS
+    };
+    pub(super) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
+        get_link: Some(bindings::page_get_link),
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        ..Self::NO_INODE_OPS
+    };
+    pub(super) const FILE: bindings::file_operations = FileTable::<F>::FILE;
+    pub(super) const DIR: bindings::file_operations = FileTable::<F>::DIR;
+    pub(super) const ADDRESS_SPACE: bindings::address_space_operations =
+        AddressSpaceTable::<F>::TABLE;
+
+    unsafe extern "C" fn lookup(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        _flags: c_uint,
+    ) -> *mut bindings::dentry {
+        // SAFETY: The VFS passes a directory and a new dentry below it, both ours.
+        let (dir, name) = unsafe { (Inode::<F>::from_raw(dir), Dentry::<F>::from_raw(dentry)) };
+        let inode = match F::lookup(dir, name.name()) {
+            Ok(Some(inode)) => ARef::into_raw(inode).as_ptr().cast(),
+            Ok(None) => ptr::null_mut(),
+            Err(e) => return e.to_ptr(),
+        };
+        // SAFETY: `d_splice_alias` takes over the reference; null makes a negative dentry.
+        unsafe { bindings::d_splice_alias(inode, dentry) }
+    }
+
+    unsafe extern "C" fn create(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        // SAFETY: The VFS passes valid objects of this file system, locked as documented.
+        from_result(|| unsafe {
+            F::create(
+                IdMap(idmap, PhantomData),
+                Inode::from_raw(dir),
+                Dentry::from_raw(dentry),
+                mode,
+            )
+            .map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn mknod(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+        rdev: bindings::dev_t,
+    ) -> c_int {
+        // SAFETY: As in `create`.
+        from_result(|| unsafe {
+            F::mknod(
+                IdMap(idmap, PhantomData),
+                Inode::from_raw(dir),
+                Dentry::from_raw(dentry),
+                mode,
+                rdev,
+            )
+            .map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn mkdir(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+    ) -> *mut bindings::dentry {
+        // SAFETY: As in `create`.
+        let r = unsafe {
+            F::mkdir(
+                IdMap(idmap, PhantomData),
+                Inode::from_raw(dir),
+                Dentry::from_raw(dentry),
+                mode,
+            )
+        };
+        match r {
+            // Null: the dentry passed in is the one now in use.
+            Ok(()) => ptr::null_mut(),
+            Err(e) => e.to_ptr(),
+        }
+    }
+
+    unsafe extern "C" fn symlink(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        target: *const c_char,
+    ) -> c_int {
+        // SAFETY: As in `create`; `target` is NUL-terminated.
+        from_result(|| unsafe {
+            F::symlink(
+                IdMap(idmap, PhantomData),
+                Inode::from_raw(dir),
+                Dentry::from_raw(dentry),
+                CStr::from_char_ptr(target).to_bytes(),
+            )
+            .map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn link(
+        old: *mut bindings::dentry,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`; `old` is positive and its inode locked.
+            let inode = unsafe { Dentry::<F>::from_raw(old) }.inode().ok_or(ENOENT)?;
+            // SAFETY: As in `create`.
+            unsafe { F::link(inode, Inode::from_raw(dir), Dentry::from_raw(dentry)) }.map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        // SAFETY: As in `create`.
+        from_result(|| unsafe {
+            F::unlink(Inode::from_raw(dir), Dentry::from_raw(dentry)).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        // SAFETY: As in `create`.
+        from_result(|| unsafe {
+            F::rmdir(Inode::from_raw(dir), Dentry::from_raw(dentry)).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn rename(
+        _idmap: *mut bindings::mnt_idmap,
+        from_dir: *mut bindings::inode,
+        from: *mut bindings::dentry,
+        to_dir: *mut bindings::inode,
+        to: *mut bindings::dentry,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: As in `create`, both directories and the victims locked.
+        from_result(|| unsafe {
+            F::rename(
+                Inode::from_raw(from_dir),
+                Dentry::from_raw(from),
+                Inode::from_raw(to_dir),
+                Dentry::from_raw(to),
+                RenameFlags(flags),
+            )
+            .map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn tmpfile(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        file: *mut bindings::file,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`.
+            let inode =
+                unsafe { F::tmpfile(IdMap(idmap, PhantomData), Inode::from_raw(dir), mode)? };
+            // SAFETY: The file is being opened; `d_tmpfile` sets the link count to zero itself,
+            // expects one link, and takes over our reference.
+            unsafe {
+                bindings::set_nlink(inode.as_ptr(), 1);
+                let inode = ARef::into_raw(inode.publish());
+                bindings::d_tmpfile(file, inode.as_ptr().cast());
+                to_result(bindings::rext4_helper_finish_open_simple(file))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn setattr(
+        idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut bindings::iattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`; the dentry is positive.
+            let dentry = unsafe { Dentry::<F>::from_raw(dentry) };
+            let inode = dentry.inode().ok_or(ENOENT)?;
+            // SAFETY: `notify_change` is called with i_rwsem held exclusive.
+            let lock = unsafe { InodeLock::assume(inode) };
+            let mut attr = Attr(attr, PhantomData);
+            F::setattr(IdMap(idmap, PhantomData), dentry, inode, lock.deref(), &mut attr).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        mask: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        // SAFETY: The path names a positive dentry of this file system.
+        unsafe {
+            let inode = (*(*path).dentry).d_inode;
+            bindings::generic_fillattr(idmap, mask, inode, stat);
+            F::getattr(Inode::from_raw(inode), &mut Stat(stat, PhantomData));
+        }
+        0
+    }
+
+    unsafe extern "C" fn fiemap(
+        inode: *mut bindings::inode,
+        info: *mut bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        // SAFETY: The VFS passes valid objects for the duration of the call.
+        from_result(|| unsafe {
+            let info = super::iomap::FiemapInfo::from_raw(info);
+            F::fiemap(Inode::from_raw(inode), info, start, len).map(|()| 0)
+        })
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page cache of an inode: address space operations, invalidate_lock, truncation.
+//!
+//! Lock order (rule 1 of the data path): i_rwsem > mmap_lock > invalidate_lock > folio lock.
+//!
+//! C headers: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+
+use super::{
+    bindings,
+    inode::{Inode, InodeLock},
+    iomap::{self, MapOps},
+    super_block::FileSystem,
+    writeback::{self, Writeback}, //
+};
+use core::{marker::PhantomData, mem};
+use kernel::{error::to_result, prelude::*, types::NotThreadSafe};
+
+/// How the page cache of regular files (and of long symbolic links) is filled and written.
+pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
+    /// Mappings for reading, also used by `bmap`.
+    type ReadOps: MapOps<Self>;
+}
+
+pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
+
+impl<F: AddressSpaceOps> AddressSpaceTable<F> {
+    pub(super) const TABLE: bindings::address_space_operations =
+        bindings::address_space_operations {
+            read_folio: Some(Self::read_folio),
+            readahead: Some(Self::readahead),
+            writepages: Some(writeback::writepages_callback::<F>),
+            dirty_folio: Some(bindings::iomap_dirty_folio),
+            bmap: Some(Self::bmap),
+            invalidate_folio: Some(bindings::iomap_invalidate_folio),
+            release_folio: Some(bindings::iomap_release_folio),
+            migrate_folio: Some(bindings::filemap_migrate_folio),
+            is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
+            error_remove_folio: Some(bindings::generic_error_remove_folio),
+            // SAFETY: All other members are nullable pointers.
+            ..unsafe { mem::zeroed() }
+        };
+
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: The VFS passes a locked folio of a mapping of ours; iomap unlocks it.
+        unsafe {
+            bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
+        };
+        0
+    }
+
+    unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
+        // SAFETY: The VFS passes a valid control over a mapping of ours.
+        unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F, F::ReadOps>()) }
+    }
+
+    unsafe extern "C" fn bmap(
+        mapping: *mut bindings::address_space,
+        block: bindings::sector_t,
+    ) -> bindings::sector_t {
+        // SAFETY: The VFS passes a mapping of ours.
+        unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F, F::ReadOps>()) }
+    }
+}
+
+/// invalidate_lock held exclusive: no page can be added to the cache, faulted in or made
+/// writable.
+#[must_use]
+pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
+
+impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: The guard owns the lock.
+        unsafe { bindings::rext4_helper_invalidate_unlock(self.0.mapping()) }
+    }
+}
+
+/// invalidate_lock held shared: blocks below the cache stay where they are.
+#[must_use]
+pub(crate) struct InvalidateLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
+
+impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: The guard owns the lock.
+        unsafe { bindings::rext4_helper_invalidate_unlock_shared(self.0.mapping()) }
+    }
+}
+
+impl<F: FileSystem> Inode<F> {
+    pub(super) fn mapping(&self) -> *mut bindings::address_space {
+        // SAFETY: The inode is valid; `i_mapping` is set at allocation.
+        unsafe { (*self.as_ptr()).i_mapping }
+    }
+
+    /// Takes invalidate_lock exclusive.
+    pub(crate) fn invalidate_lock(&self) -> InvalidateLock<'_, F> {
+        // SAFETY: The mapping is valid; the guard unlocks.
+        unsafe { bindings::rext4_helper_invalidate_lock(self.mapping()) };
+        InvalidateLock(self, NotThreadSafe)
+    }
+
+    /// Takes invalidate_lock shared.
+    pub(crate) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
+        // SAFETY: The mapping is valid; the guard unlocks.
+        unsafe { bindings::rext4_helper_invalidate_lock_shared(self.mapping()) };
+        InvalidateLockShared(self, NotThreadSafe)
+    }
+
+    /// Writes the byte range `[start, end)` of the page cache and waits for it. Not inside a
+    /// handle: writeback starts transactions and completion needs them.
+    pub(crate) fn write_and_wait(&self, start: u64, end: u64) -> Result {
+        if end <= start {
+            return Ok(());
+        }
+        let last = (end - 1).min(i64::MAX as u64) as i64;
+        // SAFETY: The mapping is valid.
+        to_result(unsafe {
+            bindings::filemap_write_and_wait_range(self.mapping(), start as i64, last)
+        })
+    }
+
+    /// Starts writeback of all dirty pages, does not wait.
+    pub(crate) fn start_writeback(&self) -> Result {
+        // SAFETY: The mapping is valid.
+        to_result(unsafe { bindings::filemap_flush(self.mapping()) })
+    }
+
+    /// Drops the page cache of the bytes `[start, end)`, dirty or not; parts of pages at the
+    /// edges are zeroed in memory. Mappings of the pages go first.
+    pub(crate) fn drop_pagecache(&self, start: u64, end: u64, _l: &InvalidateLock<'_, F>) {
+        if start >= end {
+            return;
+        }
+        let last = (end - 1).min(i64::MAX as u64) as i64;
+        // SAFETY: The inode is valid; the guard proves that no page comes back meanwhile.
+        unsafe { bindings::truncate_pagecache_range(self.as_ptr(), start as i64, last) }
+    }
+
+    /// Sets i_size and drops the page cache beyond it.
+    pub(crate) fn truncate_setsize(
+        &self,
+        size: u64,
+        _r: &InodeLock<'_, F>,
+        _i: &InvalidateLock<'_, F>,
+    ) {
+        // SAFETY: The inode is valid and both locks are held, as the C function asks.
+        unsafe { bindings::truncate_setsize(self.as_ptr(), size as i64) }
+    }
+
+    /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,
+    /// so that `page_mkwrite` sees the new blocks.
+    pub(crate) fn isize_extended(&self, from: u64, to: u64) {
+        // SAFETY: The inode is valid.
+        unsafe { bindings::pagecache_isize_extended(self.as_ptr(), from as i64, to as i64) }
+    }
+
+    /// Drops clean pages of the bytes `[start, end)`; `EBUSY` if one could not be dropped.
+    pub(crate) fn invalidate_pagecache(&self, start: u64, end: u64) -> Result {
+        if start >= end {
+            return Ok(());
+        }
+        let shift = kernel::page::PAGE_SHIFT;
+        // SAFETY: The mapping is valid.
+        to_result(unsafe {
+            bindings::invalidate_inode_pages2_range(self.mapping(), (start >> shift) as usize, ((end - 1) >> shift) as usize)
+        })
+    }
+
+    /// Whether anything is cached, so that slow paths can be skipped.
+    pub(crate) fn has_cached_pages(&self) -> bool {
+        // SAFETY: The mapping is valid; an unlocked look.
+        unsafe { (&raw const (*self.mapping()).nrpages).read_volatile() != 0 }
+    }
+
+    /// Records an I/O error for the next fsync of every open file.
+    pub(crate) fn set_mapping_error(&self, err: Error) {
+        // SAFETY: The mapping is valid.
+        unsafe { bindings::rext4_helper_mapping_set_error(self.mapping(), err.to_errno()) }
+    }
+}

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Super blocks: the file system as a type, its registration and its super operations.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::{
+    bh::BufferHead,
+    blkdev::BlockDevice,
+    bindings,
+    inode::{self, INode, Inode, InodeCache}, //
+};
+use core::{marker::PhantomData, mem, ptr};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+    str::CStr,
+    sync::{aref::ARef, Arc},
+    types::{NotThreadSafe, Opaque},
+    ThisModule, //
+};
+
+/// What `statfs(2)` reports. Blocks are in units of the block size.
+#[derive(Default)]
+pub(crate) struct StatFs {
+    pub(crate) magic: i64,
+    pub(crate) block_size: i64,
+    pub(crate) blocks: u64,
+    pub(crate) blocks_free: u64,
+    pub(crate) blocks_available: u64,
+    pub(crate) files: u64,
+    pub(crate) files_free: u64,
+    pub(crate) name_len: i64,
+    pub(crate) fsid: u64,
+}
+
+/// A file system. The implementing type is the data of one mounted super block.
+///
+/// Methods run in the context of the super operation of the same name
+/// (Documentation/filesystems/vfs.rst, locking.rst).
+pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
+    /// Data of one inode, in the same allocation as the VFS inode.
+    type Node: Send + Sync;
+    /// Mount options.
+    type Options: Default + Send + Sync;
+
+    /// A fresh, empty [`Self::Node`].
+    fn new_node() -> impl PinInit<Self::Node, Error>;
+
+    /// Parses one mount option into `opts`. `ENOPARAM` leaves it to the VFS (`source`, LSMs).
+    fn parse_option(opts: &mut Self::Options, key: &[u8], value: Option<&[u8]>) -> Result;
+
+    /// The options that a remount starts from.
+    fn current_options(&self) -> Self::Options;
+
+    /// First half of mount: reads and checks the super block. No inode may exist yet.
+    fn load(sb: &NewSuper<'_, Self>, opts: &Self::Options) -> Result<Pin<KBox<Self>>>;
+
+    /// Second half of mount: the data is attached; journal, orphans, the root inode.
+    fn start(sb: &SuperBlock<Self>) -> Result<ARef<INode<Self>>>;
+
+    /// The end, from `put_super` (all inodes but our own are gone) or after a failed start.
+    fn stop(sb: &SuperBlock<Self>);
+
+    /// Remount. `read_only` is what the super block shall become.
+    fn reconfigure(sb: &SuperBlock<Self>, opts: Self::Options, read_only: bool) -> Result;
+
+    /// Writes out what is dirty; waits for it to be durable if `wait`.
+    fn sync(sb: &SuperBlock<Self>, wait: bool) -> Result;
+
+    /// Brings the disk to a clean state and keeps it there; all writers are stopped.
+    fn freeze(sb: &SuperBlock<Self>) -> Result;
+
+    /// Ends [`FileSystem::freeze`].
+    fn unfreeze(sb: &SuperBlock<Self>) -> Result;
+
+    /// Space and inode counts.
+    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+
+    /// Writes the options as shown in /proc/mounts, each with a leading comma.
+    fn show_options(&self, emit: &mut dyn FnMut(&CStr));
+
+    /// The inode's fields changed (times, mode, size): journal them. May sleep.
+    fn dirty_inode(inode: &Inode<Self>, flags: DirtyFlags);
+
+    /// `write_inode`: with `wait`, the inode's changes must be durable on return.
+    fn write_inode(inode: &Inode<Self>, wait: bool) -> Result;
+
+    /// The last reference is gone and the page cache is empty. Frees the inode on disk when it
+    /// has no link left. Must not fail; reports.
+    fn evict(inode: &Inode<Self>);
+}
+
+/// The flags of `dirty_inode`.
+#[derive(Clone, Copy)]
+pub(crate) struct DirtyFlags(pub(super) c_int);
+
+impl DirtyFlags {
+    /// Only a lazytime update: nothing to journal now.
+    pub(crate) fn only_time(self) -> bool {
+        self.0 == bindings::inode_state_flags_enum_I_DIRTY_TIME as c_int
+    }
+}
+
+/// A mounted super block with the data of file system `F` attached.
+///
+/// # Invariants
+///
+/// `s_fs_info` points at a pinned `F` that lives until the super block is killed.
+#[repr(transparent)]
+pub(crate) struct SuperBlock<F>(Opaque<bindings::super_block>, PhantomData<F>);
+
+// SAFETY: A `super_block` is shared by all threads of the system by design; its fields are
+// accessed by C helpers that take the locks they need.
+unsafe impl<F: FileSystem> Send for SuperBlock<F> {}
+// SAFETY: As above.
+unsafe impl<F: FileSystem> Sync for SuperBlock<F> {}
+
+impl<F: FileSystem> SuperBlock<F> {
+    /// # Safety
+    ///
+    /// `ptr` is a super block of file system `F` whose data is attached, valid for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: The type is transparent and the caller guarantees validity.
+        unsafe { &*ptr.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::super_block {
+        self.0.get()
+    }
+
+    /// The file system's own data.
+    pub(crate) fn data(&self) -> &F {
+        // SAFETY: By the type's invariant `s_fs_info` is an `F` that outlives `self`.
+        unsafe { &*(*self.as_ptr()).s_fs_info.cast::<F>() }
+    }
+
+    /// Reads metadata block `block` through the buffer cache. `EIO` when the device fails.
+    pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
+        // SAFETY: The super block is valid and has a block device (`get_tree_bdev`).
+        unsafe { BufferHead::bread(self.as_ptr(), block) }
+    }
+
+    /// The buffer of `block`, without reading it.
+    pub(crate) fn getblk(&self, block: u64) -> Result<BufferHead> {
+        // SAFETY: As in `bread`.
+        unsafe { BufferHead::getblk(self.as_ptr(), block) }
+    }
+
+    /// Starts to read `block`, does not wait.
+    pub(crate) fn breadahead(&self, block: u64) {
+        // SAFETY: As in `bread`.
+        unsafe { BufferHead::breadahead(self.as_ptr(), block) }
+    }
+
+    /// Whether the super block is read-only now.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: The super block is valid.
+        unsafe { bindings::rext4_helper_sb_rdonly(self.as_ptr()) }
+    }
+
+    /// Makes the super block read-only after an error (`errors=remount-ro`).
+    pub(crate) fn force_read_only(&self) {
+        // SAFETY: The super block is valid; C sets the flag in the same unlocked way.
+        unsafe { bindings::rext4_helper_sb_set_rdonly(self.as_ptr(), true) }
+    }
+
+    /// Name of the device, as in log messages.
+    pub(crate) fn id(&self) -> &CStr {
+        // SAFETY: `s_id` is a NUL-terminated array that does not change after setup.
+        unsafe { CStr::from_char_ptr((*self.as_ptr()).s_id.as_ptr()) }
+    }
+
+    /// Blocks the freezing of the file system below `SB_FREEZE_FS`, as eviction needs it.
+    pub(crate) fn start_intwrite(&self) -> FreezeGuard<'_, F> {
+        // SAFETY: The super block is valid; the guard pairs the call.
+        unsafe { bindings::rext4_helper_sb_start_intwrite(self.as_ptr()) };
+        FreezeGuard(self, bindings::rext4_helper_sb_end_intwrite, NotThreadSafe)
+    }
+
+    /// Blocks the freezing of the file system at `SB_FREEZE_PAGEFAULT`.
+    pub(crate) fn start_pagefault(&self) -> FreezeGuard<'_, F> {
+        // SAFETY: As in `start_intwrite`.
+        unsafe { bindings::rext4_helper_sb_start_pagefault(self.as_ptr()) };
+        FreezeGuard(self, bindings::rext4_helper_sb_end_pagefault, NotThreadSafe)
+    }
+
+    /// Tells fanotify watchers of corrupt metadata, of `inode` if it is known.
+    pub(crate) fn report_metadata(&self, inode: Option<&Inode<F>>, err: Error) {
+        let inode = inode.map_or(ptr::null_mut(), Inode::as_ptr);
+        // SAFETY: Both pointers are valid (or null, which the shim checks).
+        unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
+    }
+
+    /// Writes and waits for the device's own page cache (metadata that no journal holds).
+    pub(crate) fn sync_blockdev(&self) -> Result {
+        // SAFETY: The super block has a block device.
+        to_result(unsafe { bindings::sync_blockdev((*self.as_ptr()).s_bdev) })
+    }
+
+    /// Flushes the device's write cache.
+    pub(crate) fn issue_flush(&self) -> Result {
+        // SAFETY: The super block has a block device.
+        to_result(unsafe { bindings::blkdev_issue_flush((*self.as_ptr()).s_bdev) })
+    }
+
+    /// Whether the device itself refuses writes.
+    pub(crate) fn device_is_read_only(&self) -> bool {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw(self.bdev()) }.is_read_only()
+    }
+
+    pub(super) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: The super block is valid.
+        unsafe { (*self.as_ptr()).s_bdev }
+    }
+}
+
+/// Holds off a freeze of the file system until dropped.
+#[must_use]
+pub(crate) struct FreezeGuard<'a, F: FileSystem>(
+    &'a SuperBlock<F>,
+    unsafe extern "C" fn(*mut bindings::super_block),
+    NotThreadSafe,
+);
+
+impl<F: FileSystem> Drop for FreezeGuard<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: Pairs the start call of the same level; freeze counts are per CPU, and the
+        // guard is not `Send`, as lockdep expects.
+        unsafe { (self.1)(self.0.as_ptr()) }
+    }
+}
+
+/// A super block during the first half of mount: no data, no inodes.
+pub(crate) struct NewSuper<'a, F>(*mut bindings::super_block, PhantomData<&'a F>);
+
+impl<F: FileSystem> NewSuper<'_, F> {
+    /// Sets the block size in bytes (a power of two). `EINVAL` if the device cannot do it.
+    pub(crate) fn set_blocksize(&self, size: u32) -> Result {
+        // SAFETY: The super block is valid and owned by the mounting thread.
+        if unsafe { bindings::sb_set_blocksize(self.0, size as c_int) } == 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Like [`SuperBlock::bread`].
+    pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
+        // SAFETY: The super block is valid and has a block device.
+        unsafe { BufferHead::bread(self.0, block) }
+    }
+
+    /// Size of the device in bytes.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.size()
+    }
+
+    /// Whether the mount asked for read-only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: The super block is valid.
+        unsafe { bindings::rext4_helper_sb_rdonly(self.0) }
+    }
+
+    /// Makes this mount read-only.
+    pub(crate) fn set_read_only(&self) {
+        // SAFETY: The super block is owned by the mounting thread.
+        unsafe { bindings::rext4_helper_sb_set_rdonly(self.0, true) }
+    }
+
+    /// Whether the device itself refuses writes.
+    pub(crate) fn device_is_read_only(&self) -> bool {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.is_read_only()
+    }
+
+    /// Name of the device, as in log messages.
+    pub(crate) fn id(&self) -> &CStr {
+        // SAFETY: `s_id` is a NUL-terminated array that does not change after setup.
+        unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
+    }
+
+    /// The static facts of the format: magic, largest file in bytes, time range in seconds and
+    /// the granularity in nanoseconds.
+    pub(crate) fn set_params(&self, magic: u64, max_bytes: i64, time: (i64, i64, u32), links: u32) {
+        // SAFETY: The super block is owned by the mounting thread.
+        unsafe {
+            (*self.0).s_magic = magic as _;
+            (*self.0).s_maxbytes = max_bytes;
+            (*self.0).s_time_min = time.0;
+            (*self.0).s_time_max = time.1;
+            (*self.0).s_time_gran = time.2;
+            (*self.0).s_max_links = links;
+        }
+    }
+
+    /// Sets the UUID that is reported to user space.
+    pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
+        // SAFETY: The super block is owned by the mounting thread; 16 bytes are read.
+        unsafe { bindings::rext4_helper_set_uuid(self.0, uuid.as_ptr()) }
+    }
+}
+
+pub(super) struct SuperTable<F>(PhantomData<F>);
+
+impl<F: super::namei::Namei> SuperTable<F> {
+    pub(super) const TABLE: bindings::super_operations = bindings::super_operations {
+        alloc_inode: Some(inode::alloc_inode_callback::<F>),
+        free_inode: Some(inode::free_inode_callback::<F>),
+        dirty_inode: Some(Self::dirty_inode),
+        write_inode: Some(Self::write_inode),
+        evict_inode: Some(Self::evict_inode),
+        put_super: Some(Self::put_super),
+        sync_fs: Some(Self::sync_fs),
+        freeze_fs: Some(Self::freeze_fs),
+        unfreeze_fs: Some(Self::unfreeze_fs),
+        statfs: Some(Self::statfs),
+        show_options: Some(Self::show_options),
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
+    };
+
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, flags: c_int) {
+        // SAFETY: The VFS passes an inode of this file system.
+        F::dirty_inode(unsafe { Inode::from_raw(inode) }, DirtyFlags(flags));
+    }
+
+    unsafe extern "C" fn write_inode(
+        inode: *mut bindings::inode,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: The VFS passes a valid control.
+        let wait = unsafe { (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL };
+        from_result(|| {
+            // SAFETY: The VFS passes an inode of this file system.
+            F::write_inode(unsafe { Inode::from_raw(inode) }, wait).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
+        // SAFETY: The inode is being freed; nobody else maps its pages any more. This also
+        // waits for writeback, thus for every completion that still names the inode.
+        unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
+        // SAFETY: The inode is valid, only its reference count is zero. A bad inode (a failed
+        // iget) has nothing on disk that belongs to it.
+        if !unsafe { bindings::is_bad_inode(inode) } {
+            // SAFETY: As above.
+            F::evict(unsafe { Inode::from_raw(inode) });
+        }
+        // SAFETY: Page cache and private data are gone, as `clear_inode` asks.
+        unsafe { bindings::clear_inode(inode) };
+    }
+
+    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
+        // SAFETY: The data is attached until `kill_sb`.
+        F::stop(unsafe { SuperBlock::from_raw(sb) });
+    }
+
+    unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
+        // SAFETY: As in `put_super`.
+        from_result(|| F::sync(unsafe { SuperBlock::from_raw(sb) }, wait != 0).map(|()| 0))
+    }
+
+    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: As in `put_super`.
+        from_result(|| F::freeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
+    }
+
+    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: As in `put_super`.
+        from_result(|| F::unfreeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
+    }
+
+    unsafe extern "C" fn statfs(dentry: *mut bindings::dentry, buf: *mut kernel::bindings::kstatfs) -> c_int {
+        from_result(|| {
+            // SAFETY: The dentry belongs to a mounted super block of this file system.
+            let stat = F::statfs(unsafe { SuperBlock::from_raw((*dentry).d_sb) })?;
+            // SAFETY: The VFS passes a zeroed buffer for us to fill.
+            let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
+            buf.f_type = stat.magic as _;
+            buf.f_bsize = stat.block_size as _;
+            buf.f_blocks = stat.blocks;
+            buf.f_bfree = stat.blocks_free;
+            buf.f_bavail = stat.blocks_available;
+            buf.f_files = stat.files;
+            buf.f_ffree = stat.files_free;
+            buf.f_namelen = stat.name_len as _;
+            buf.f_fsid.val = [stat.fsid as i32, (stat.fsid >> 32) as i32];
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn show_options(
+        seq: *mut bindings::seq_file,
+        dentry: *mut bindings::dentry,
+    ) -> c_int {
+        // SAFETY: The dentry belongs to a mounted super block of this file system.
+        let sb = unsafe { SuperBlock::<F>::from_raw((*dentry).d_sb) };
+        sb.data().show_options(&mut |text| {
+            // SAFETY: `seq` is valid during the call, `text` is NUL-terminated.
+            unsafe { bindings::rext4_helper_seq_puts(seq, text.as_char_ptr()) }
+        });
+        0
+    }
+}
+
+/// Fills a super block: the callback of `get_tree_bdev`.
+pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
+    sb: *mut bindings::super_block,
+    fc: *mut bindings::fs_context,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `init_fs_context` stored the options, and the context outlives the call.
+        let opts = unsafe { &*(*fc).fs_private.cast::<F::Options>() };
+        // SAFETY: The super block is new and owned by this thread until it is made active.
+        unsafe {
+            (*sb).s_op = &SuperTable::<F>::TABLE;
+            (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
+        }
+        let data = F::load(&NewSuper(sb, PhantomData), opts)?;
+        // SAFETY: The data stays pinned; `kill_sb_callback` takes it back.
+        unsafe {
+            (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
+        }
+        // SAFETY: The data is attached now.
+        let this = unsafe { SuperBlock::<F>::from_raw(sb) };
+        let root = match F::start(this) {
+            Ok(root) => root,
+            Err(e) => {
+                F::stop(this);
+                return Err(e);
+            }
+        };
+        let root = ARef::into_raw(root);
+        // SAFETY: We own the inode's reference; `d_make_root` takes it also when it fails.
+        let dentry = unsafe { bindings::d_make_root(root.as_ref().as_ptr()) };
+        if dentry.is_null() {
+            F::stop(this);
+            return Err(ENOMEM);
+        }
+        // SAFETY: As above.
+        unsafe { (*sb).s_root = dentry };
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: The VFS calls this once, at the end. After it no inode of the super block is
+    // left but for the RCU delayed free of its memory, which does not look at the data.
+    unsafe { bindings::kill_block_super(sb) };
+    // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
+    let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
+    if !data.is_null() {
+        // SAFETY: As above; the box was leaked by `fill_super_callback`.
+        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<F>())) });
+    }
+}
+
+/// A registered file system name. The name is free again when this is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<F: super::namei::Namei> {
+    #[pin]
+    fs_type: Opaque<bindings::file_system_type>,
+    cache: Arc<InodeCache<F>>,
+}
+
+// SAFETY: The C side locks its list of file systems itself.
+unsafe impl<F: super::namei::Namei> Send for Registration<F> {}
+// SAFETY: There is nothing to do through a shared reference.
+unsafe impl<F: super::namei::Namei> Sync for Registration<F> {}
+
+impl<F: super::namei::Namei> Registration<F> {
+    /// Registers `name`. `EBUSY` if another file system has it.
+    pub(crate) fn new(
+        name: &'static CStr,
+        module: &'static ThisModule,
+        cache: Arc<InodeCache<F>>,
+    ) -> impl PinInit<Self, Error> {
+        let module = module.as_ptr();
+        try_pin_init!(Self {
+            cache,
+            fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
+                // SAFETY: The slot is valid for writes; all zeroes is an empty type. It is
+                // pinned and unregistered before it goes.
+                unsafe {
+                    slot.write(mem::zeroed());
+                    (*slot).owner = module;
+                    (*slot).name = name.as_char_ptr();
+                    (*slot).init_fs_context = super::fs_context::init_callback_ptr::<F>();
+                    (*slot).kill_sb = Some(kill_sb_callback::<F>);
+                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as _;
+                    to_result(bindings::register_filesystem(slot))
+                }
+            }),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `sb` is a super block of file system `F`.
+    pub(super) unsafe fn cache_of<'a>(sb: *mut bindings::super_block) -> &'a InodeCache<F> {
+        // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`, which lives as long as the
+        // module, which a mounted super block pins.
+        unsafe {
+            let this = kernel::container_of!((*sb).s_type.cast::<Opaque<bindings::file_system_type>>(), Self, fs_type);
+            &*Arc::as_ptr(&(*this).cache)
+        }
+    }
+}
+
+#[pinned_drop]
+impl<F: super::namei::Namei> PinnedDrop for Registration<F> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: It was registered; no super block is left, since each pins the module.
+        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writeback by iomap: from dirty folios to bios, and the completion in process context.
+//!
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+
+use super::{
+    bindings,
+    inode::{self, Inode},
+    iomap::Map,
+    nofs::NoFs,
+    super_block::FileSystem, //
+};
+use core::{marker::PhantomData, mem, ptr};
+use kernel::prelude::*;
+
+/// Writeback of regular files.
+pub(crate) trait Writeback: FileSystem {
+    /// Makes `map` cover the dirty bytes at `pos` (up to `len`; never a hole). `map` is what the
+    /// call before left, to be used again only if it is still valid. The folio is locked and
+    /// under writeback: no folio lock, no wait for writeback, no user memory.
+    fn map_blocks(inode: &Inode<Self>, pos: u64, len: u64, map: &mut Map) -> Result;
+
+    /// The dirty bytes `[start, end)` will not be written, an error is reported: give back what
+    /// is reserved for them.
+    fn discard(inode: &Inode<Self>, start: u64, end: u64);
+
+    /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].
+    fn needs_completion(inode: &Inode<Self>, unwritten: bool, end: u64) -> bool;
+
+    /// `len` bytes at `pos` are on disk: convert them if they were unwritten, move the size on
+    /// disk. Runs in a worker, before PG_writeback ends; reclaim may not enter file systems.
+    fn complete(inode: &Inode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;
+}
+
+struct WritebackTable<F>(PhantomData<F>);
+
+impl<F: Writeback> WritebackTable<F> {
+    const TABLE: bindings::iomap_writeback_ops = bindings::iomap_writeback_ops {
+        writeback_range: Some(Self::writeback_range),
+        writeback_submit: Some(Self::writeback_submit),
+    };
+
+    unsafe extern "C" fn writeback_range(
+        wpc: *mut bindings::iomap_writepage_ctx,
+        folio: *mut bindings::folio,
+        pos: u64,
+        len: c_uint,
+        end_pos: u64,
+    ) -> isize {
+        // SAFETY: iomap passes the context of `writepages_callback`, used by this thread only.
+        let (inode, map) = unsafe {
+            (Inode::<F>::from_raw((*wpc).inode), Map::from_raw(&raw mut (*wpc).iomap))
+        };
+        let mapped = F::map_blocks(inode, pos, len.into(), map);
+        let ret = match mapped {
+            // SAFETY: All pointers are iomap's own.
+            Ok(()) => unsafe { bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len) },
+            Err(e) => e.to_errno() as isize,
+        };
+        if ret < 0 {
+            // iomap clears the dirty bits of the whole folio now: what was reserved for them
+            // would never be used. The error is in the mapping, for fsync.
+            F::discard(inode, pos, end_pos);
+        }
+        ret
+    }
+
+    unsafe extern "C" fn writeback_submit(
+        wpc: *mut bindings::iomap_writepage_ctx,
+        error: c_int,
+    ) -> c_int {
+        // SAFETY: iomap calls this only with an ioend in `wb_ctx`, which is ours until it is
+        // submitted; the bio's end_io runs once.
+        unsafe {
+            let ioend = (*wpc).wb_ctx.cast::<bindings::iomap_ioend>();
+            let inode = Inode::<F>::from_raw((*wpc).inode);
+            let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+            let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
+            if F::needs_completion(inode, unwritten, end) {
+                (*ioend).io_bio.bi_end_io = Some(end_bio::<F>);
+                // Our worker is task context already.
+                bindings::rext4_helper_bio_clear_in_task(&raw mut (*ioend).io_bio);
+            }
+            bindings::iomap_ioend_writeback_submit(wpc, error)
+        }
+    }
+}
+
+pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
+    mapping: *mut bindings::address_space,
+    wbc: *mut bindings::writeback_control,
+) -> c_int {
+    // SAFETY: All zeroes is an empty mapping and no pending context.
+    let mut wpc: bindings::iomap_writepage_ctx = unsafe { mem::zeroed() };
+    // SAFETY: The VFS passes a mapping of ours.
+    wpc.inode = unsafe { (*mapping).host };
+    wpc.wbc = wbc;
+    wpc.ops = &WritebackTable::<F>::TABLE;
+    // SAFETY: The context lives on this stack during the call; iomap keeps no pointer to it.
+    unsafe { bindings::iomap_writepages(&mut wpc) }
+}
+
+/// The queue of finished I/Os of one inode that wait for their completion.
+pub(super) struct Completions {
+    lock: bindings::spinlock_t,
+    list: bindings::list_head,
+    work: bindings::work_struct,
+    queue: *mut bindings::workqueue_struct,
+}
+
+impl Completions {
+    /// # Safety
+    ///
+    /// `this` is valid for writes and does not move; `queue` outlives it.
+    pub(super) unsafe fn init<F: Writeback>(
+        this: *mut Self,
+        queue: *mut bindings::workqueue_struct,
+    ) {
+        // SAFETY: By the caller.
+        unsafe {
+            bindings::rext4_helper_ioend_queue_init(
+                &raw mut (*this).lock,
+                &raw mut (*this).list,
+                &raw mut (*this).work,
+                Some(complete_work::<F>),
+            );
+            (&raw mut (*this).queue).write(queue);
+        }
+    }
+}
+
+/// A bio is done. Interrupt context: hand the ioend to the worker.
+unsafe extern "C" fn end_bio<F: Writeback>(bio: *mut bindings::bio) {
+    // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
+    // `iomap_finish_ioends` ends the writeback of its folios.
+    unsafe {
+        let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
+        let queue = &raw mut (*inode::with_node::<F>((*ioend).io_inode)).completions;
+        bindings::rext4_helper_ioend_queue_add(
+            &raw mut (*queue).lock,
+            &raw mut (*queue).list,
+            &raw mut (*ioend).io_list,
+            (*queue).queue,
+            &raw mut (*queue).work,
+        );
+    }
+}
+
+unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struct) {
+    let _nofs = NoFs::enter();
+    // SAFETY: The work is embedded in a `Completions`, whose inode lives while an ioend in its
+    // list is unfinished. After the list is taken, `queue` is not touched again: finishing the
+    // last ioend may let the inode go.
+    unsafe {
+        let queue = kernel::container_of!(work, Completions, work);
+        let mut list = bindings::list_head { next: ptr::null_mut(), prev: ptr::null_mut() };
+        bindings::rext4_helper_ioend_queue_take(
+            &raw mut (*queue).lock,
+            &raw mut (*queue).list,
+            &mut list,
+        );
+        bindings::iomap_sort_ioends(&mut list);
+        loop {
+            let ioend = bindings::rext4_helper_ioend_pop(&mut list);
+            if ioend.is_null() {
+                break;
+            }
+            bindings::iomap_ioend_try_merge(ioend, &mut list);
+            let mut error = bindings::rext4_helper_ioend_error(ioend);
+            if error == 0 {
+                let unwritten =
+                    u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+                let inode = Inode::<F>::from_raw((*ioend).io_inode);
+                let (pos, len) = ((*ioend).io_offset as u64, (*ioend).io_size as u64);
+                if let Err(e) = F::complete(inode, pos, len, unwritten) {
+                    error = e.to_errno();
+                }
+            }
+            bindings::iomap_finish_ioends(ioend, error);
+            bindings::rext4_helper_cond_resched();
+        }
+    }
+}
