@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Blocks of directories: read, checked and copied; copied back into a handle.
+
+use super::{bad, blocks, corrupted, is_indexed, journal, Inode};
+use crate::{
+    disk::{
+        dirent,
+        htree::{self, Node},
+        Corrupt,
+    },
+    fs::extent::{self, State},
+    vfs::{bh::BufferHead, jbd2::Handle},
+};
+use kernel::prelude::*;
+
+/// What a block of a directory holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Entries, and nothing else.
+    Leaf,
+    /// The root of an index: `.`, `..` and an index node.
+    Root,
+    /// An index node.
+    Node,
+}
+
+/// A private copy of a directory block. It is what the disk has, or will have, for as long as the
+/// caller holds the directory's i_rwsem.
+pub(super) struct DirBlock {
+    bh: BufferHead,
+    /// Number of the block in the directory.
+    pub(super) lblk: u32,
+    /// The contents.
+    pub(super) data: KVec<u8>,
+}
+
+/// A zeroed buffer as long as a block.
+pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
+    Ok(KVec::zeroed(dir.fs().geo.block_size as usize, GFP_KERNEL)?)
+}
+
+/// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.
+fn map(dir: &Inode, lblk: u32) -> Result<u64> {
+    let found = extent::lookup(dir, &mut dir.node().extents.lock(), lblk, 1)?;
+    match found.state {
+        State::Written => Ok(found.pblk),
+        _ => Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("directory block {lblk} is not there"),
+        )),
+    }
+}
+
+/// Begins to read a block that is going to be wanted. Errors show up when it is read.
+pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
+    if let Ok(found) = extent::lookup(dir, &mut dir.node().extents.lock(), lblk, 1) {
+        if found.state == State::Written {
+            dir.sb().breadahead(found.pblk);
+        }
+    }
+}
+
+impl DirBlock {
+    /// Reads a block that must be of `kind`.
+    pub(super) fn read(dir: &Inode, lblk: u32, kind: Kind) -> Result<Self> {
+        let this = Self::load(dir, lblk)?;
+        this.verify(dir, kind)?;
+        Ok(this)
+    }
+
+    /// Reads a block of a directory from first to last, whatever its structure. `None` if it holds
+    /// no entries but `.` and `..`.
+    pub(super) fn read_any(dir: &Inode, lblk: u32) -> Result<Option<Self>> {
+        let this = Self::load(dir, lblk)?;
+        if is_indexed(dir) {
+            if lblk == 0 {
+                this.verify(dir, Kind::Root)?;
+                return Ok(None);
+            }
+            // Where there are no checksums an empty leaf can look like a node at first sight, but
+            // not at the second.
+            if htree::parse_node(&this.data, &dir.fs().geo).is_ok() {
+                this.verify(dir, Kind::Node)?;
+                return Ok(None);
+            }
+        }
+        this.verify(dir, Kind::Leaf)?;
+        Ok(Some(this))
+    }
+
+    fn load(dir: &Inode, lblk: u32) -> Result<Self> {
+        let bh = dir.sb().bread(map(dir, lblk)?)?;
+        let mut data = buffer(dir)?;
+        bh.copy_out(0, &mut data)?;
+        Ok(Self { bh, lblk, data })
+    }
+
+    /// Checks the contents, unless that was done since the block was read from the disk.
+    fn verify(&self, dir: &Inode, kind: Kind) -> Result {
+        if self.bh.is_verified() {
+            return Ok(());
+        }
+        let dir_blocks = blocks(dir)?;
+        self.check(dir, kind, dir_blocks)
+            .map_err(|e| bad(dir, self.lblk, e))?;
+        self.bh.set_verified();
+        Ok(())
+    }
+
+    fn check(&self, dir: &Inode, kind: Kind, dir_blocks: u32) -> core::result::Result<(), Corrupt> {
+        let (geo, seed) = (&dir.fs().geo, dir.node().csum_seed());
+        let node = match kind {
+            Kind::Leaf => return dirent::check_block(&self.data, geo, seed),
+            Kind::Root => htree::parse_root(&self.data, geo)?.node,
+            Kind::Node => htree::parse_node(&self.data, geo)?,
+        };
+        htree::check_node(&self.data, geo, &node, seed, dir_blocks)
+    }
+
+    /// Makes changes of [`DirBlock::data`] part of the transaction. `node`: of an index block.
+    pub(super) fn store(
+        &mut self,
+        handle: &Handle<'_>,
+        dir: &Inode,
+        node: Option<&Node>,
+    ) -> Result {
+        self.seal(dir, node)?;
+        let mut block = handle.write(&self.bh)?;
+        block.copy_in(0, &self.data)?;
+        block.finish()
+    }
+
+    fn seal(&mut self, dir: &Inode, node: Option<&Node>) -> Result {
+        let (geo, seed) = (&dir.fs().geo, dir.node().csum_seed());
+        match node {
+            Some(node) => htree::update_csum(&mut self.data, geo, node, seed),
+            None => dirent::update_csum(&mut self.data, geo, seed),
+        }
+        .map_err(|e| bad(dir, self.lblk, e))
+    }
+
+    /// Adds a block with these contents to the end of a directory: allocated, written, and the
+    /// inode journaled. `ENOSPC` leaves the directory as it was.
+    pub(super) fn append(
+        handle: &Handle<'_>,
+        dir: &Inode,
+        data: KVec<u8>,
+        node: Option<&Node>,
+    ) -> Result<Self> {
+        let geo = &dir.fs().geo;
+        // The high half of the size means something else in directories.
+        let size = dir.size() + u64::from(geo.block_size);
+        if size > u64::from(u32::MAX) {
+            return Err(ENOSPC);
+        }
+        let lblk = (dir.size() >> geo.block_bits) as u32;
+        let new = {
+            let mut map = dir.node().extents.lock();
+            extent::allocate(handle, dir, &mut map, lblk, 1, State::Written)?
+        };
+        let bh = dir.sb().getblk(new.pblk)?;
+        let mut this = Self { bh, lblk, data };
+        this.seal(dir, node)?;
+        let mut block = handle.create(&this.bh)?;
+        block.copy_in(0, &this.data)?;
+        block.finish()?;
+        dir.set_size(size);
+        journal(handle, dir)?;
+        Ok(this)
+    }
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directory indexes: ways from the root to a leaf, splits.
+
+use super::{
+    bad,
+    blocks,
+    corrupted,
+    dirblock::{buffer, DirBlock, Kind},
+    journal,
+    Inode, //
+};
+use crate::{
+    disk::{
+        dirent,
+        hash::{Hash, Hasher},
+        htree::{self, Hashed, Node, Root},
+        htree_edit,
+        inode::flags,
+        Corrupt,
+    },
+    vfs::jbd2::Handle,
+};
+use kernel::prelude::*;
+
+/// An index block on the way to a leaf, and which of its entries the way takes.
+struct Step {
+    block: DirBlock,
+    node: Node,
+    at: u16,
+}
+
+impl Step {
+    fn entry(&self, dir: &Inode) -> Result<(u32, u32)> {
+        self.node
+            .entry(&self.block.data, self.at)
+            .map_err(|e| bad(dir, self.block.lblk, e))
+    }
+
+    fn search(&mut self, dir: &Inode, major: u32) -> Result {
+        self.at = self
+            .node
+            .search(&self.block.data, major)
+            .map_err(|e| bad(dir, self.block.lblk, e))?;
+        Ok(())
+    }
+
+    fn is_last(&self) -> bool {
+        self.at + 1 >= self.node.count
+    }
+
+    fn store(&mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        self.block.store(handle, dir, Some(&self.node))
+    }
+}
+
+/// The way from the root of an index to one of its leaves.
+pub(super) struct Path {
+    root: Step,
+    info: Root,
+    inner: Option<Step>,
+    hasher: Hasher,
+}
+
+impl Path {
+    /// Reads the root. The way then leads to the first leaf of an index without inner nodes; see
+    /// [`Path::seek`].
+    pub(super) fn open(dir: &Inode) -> Result<Self> {
+        let geo = &dir.fs().geo;
+        let block = DirBlock::read(dir, 0, Kind::Root)?;
+        let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, 0, e))?;
+        Ok(Self {
+            root: Step {
+                block,
+                node: info.node,
+                at: 0,
+            },
+            info,
+            inner: None,
+            hasher: Hasher::new(geo, info.version),
+        })
+    }
+
+    /// The hash of a name in this index.
+    pub(super) fn hash(&self, name: &[u8]) -> Hash {
+        self.hasher.hash(name)
+    }
+
+    /// Goes to the first leaf that may hold names of this hash.
+    pub(super) fn seek(&mut self, dir: &Inode, major: u32) -> Result {
+        self.root.search(dir, major)?;
+        self.descend(dir)?;
+        if let Some(inner) = &mut self.inner {
+            inner.search(dir, major)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the inner node below the root's entry, if the index has such.
+    fn descend(&mut self, dir: &Inode) -> Result {
+        self.inner = None;
+        if self.info.indirect_levels > 0 {
+            let (_, lblk) = self.root.entry(dir)?;
+            let block = DirBlock::read(dir, lblk, Kind::Node)?;
+            let node =
+                htree::parse_node(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))?;
+            self.inner = Some(Step { block, node, at: 0 });
+        }
+        Ok(())
+    }
+
+    fn bottom(&mut self) -> &mut Step {
+        self.inner.as_mut().unwrap_or(&mut self.root)
+    }
+
+    /// Goes to the next leaf; returns the hash it begins with, `None` behind the last one.
+    pub(super) fn advance(&mut self, dir: &Inode) -> Result<Option<u32>> {
+        if let Some(inner) = self.inner.as_mut().filter(|inner| !inner.is_last()) {
+            inner.at += 1;
+            return Ok(Some(inner.entry(dir)?.0));
+        }
+        if self.root.is_last() {
+            return Ok(None);
+        }
+        self.root.at += 1;
+        self.descend(dir)?;
+        Ok(Some(self.root.entry(dir)?.0))
+    }
+
+    /// Reads the leaf.
+    pub(super) fn leaf(&mut self, dir: &Inode) -> Result<DirBlock> {
+        let step = self.bottom();
+        let (_, lblk) = step.entry(dir)?;
+        // A node taken for a leaf would be overwritten by the next name.
+        if lblk == step.block.lblk {
+            return Err(bad(dir, lblk, Corrupt::DxBlock));
+        }
+        DirBlock::read(dir, lblk, Kind::Leaf)
+    }
+
+    /// Splits the inner node, or the root into one: the way is void after.
+    fn split_node(&mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        let geo = &dir.fs().geo;
+        let mut data = buffer(dir)?;
+        let Some(inner) = &mut self.inner else {
+            let lblk = blocks(dir)?;
+            let root = &mut self.root;
+            let node =
+                htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
+                    .map_err(|e| bad(dir, 0, e))?;
+            DirBlock::append(handle, dir, data, Some(&node))?;
+            root.node = self.info.node;
+            return root.store(handle, dir);
+        };
+        if self.root.node.is_full() {
+            return Err(ENOSPC);
+        }
+        let (node, hash) =
+            htree_edit::split_node(&mut inner.block.data, &mut inner.node, &mut data, geo)
+                .map_err(|e| bad(dir, inner.block.lblk, e))?;
+        let new = DirBlock::append(handle, dir, data, Some(&node))?;
+        inner.store(handle, dir)?;
+        let root = &mut self.root;
+        htree_edit::insert(
+            &mut root.block.data,
+            &mut root.node,
+            root.at,
+            hash,
+            new.lblk,
+        )
+        .map_err(|e| bad(dir, 0, e))?;
+        root.store(handle, dir)
+    }
+
+    /// Splits a full leaf in two, one of which gets the name. The node above has room.
+    fn split_leaf(
+        &mut self,
+        handle: &Handle<'_>,
+        dir: &Inode,
+        mut leaf: DirBlock,
+        entry: &NewEntry<'_>,
+    ) -> Result {
+        let geo = &dir.fs().geo;
+        let lblk = leaf.lblk;
+        let major = self.hash(entry.name).major;
+        let mut data = buffer(dir)?;
+        let mut scratch = KVec::from_elem(Hashed::default(), htree::MAX_LEAF_ENTRIES, GFP_KERNEL)?;
+        // All on copies: nothing has changed if there is no space for the new leaf.
+        let split =
+            htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)
+                .map_err(|e| bad(dir, lblk, e))?;
+        let half = match split.is_in_new(major) {
+            true => &mut data,
+            false => &mut leaf.data,
+        };
+        if !entry.insert(half, dir, lblk)? {
+            return Err(bad(dir, lblk, Corrupt::DxLeaf));
+        }
+        let new = DirBlock::append(handle, dir, data, None)?;
+        leaf.store(handle, dir, None)?;
+        let step = self.bottom();
+        let parent = &mut step.block;
+        htree_edit::insert(
+            &mut parent.data,
+            &mut step.node,
+            step.at,
+            split.hash,
+            new.lblk,
+        )
+        .map_err(|e| bad(dir, lblk, e))?;
+        step.store(handle, dir)
+    }
+}
+
+/// An entry to be added.
+#[derive(Clone, Copy)]
+pub(super) struct NewEntry<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) ino: u32,
+    pub(super) ftype: u8,
+}
+
+impl NewEntry<'_> {
+    /// Adds it to the copy of a leaf. False if there is no room.
+    pub(super) fn insert(&self, leaf: &mut [u8], dir: &Inode, lblk: u32) -> Result<bool> {
+        dirent::insert(leaf, &dir.fs().geo, self.name, self.ino, self.ftype)
+            .map(|at| at.is_some())
+            .map_err(|e| bad(dir, lblk, e))
+    }
+}
+
+/// Adds an entry to an indexed directory.
+pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result {
+    // A node is split at most once, after which it has room: more rounds mean a wrong index.
+    for _ in 0..3 {
+        let mut path = Path::open(dir)?;
+        let major = path.hash(entry.name).major;
+        path.seek(dir, major)?;
+        let mut leaf = path.leaf(dir)?;
+        if entry.insert(&mut leaf.data, dir, leaf.lblk)? {
+            return leaf.store(handle, dir, None);
+        }
+        if !path.bottom().node.is_full() {
+            return path.split_leaf(handle, dir, leaf, entry);
+        }
+        // Complete in itself: if there is no space for the leaf after, nothing is lost.
+        path.split_node(handle, dir)?;
+    }
+    Err(corrupted(
+        dir.sb(),
+        Some(dir),
+        fmt!("directory index: no room after a split"),
+    ))
+}
+
+/// Gives a directory of one full block an index.
+pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) -> Result {
+    let geo = &dir.fs().geo;
+    let hasher = Hasher::new_default(geo).map_err(|e| bad(dir, 0, e))?;
+    let mut data = buffer(dir)?;
+    let root = htree_edit::make_indexed(&mut first.data, &mut data, geo, hasher.version, 1)
+        .map_err(|e| bad(dir, 0, e))?;
+    DirBlock::append(handle, dir, data, None)?;
+    dir.node().set_flags(flags::INDEX, true);
+    first.store(handle, dir, Some(&root.node))?;
+    journal(handle, dir)
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a name to an inode.
+
+use super::{
+    bad,
+    blocks,
+    corrupted,
+    dirblock::{read_ahead, DirBlock, Kind},
+    htree::Path,
+    is_indexed,
+    Inode, //
+};
+use crate::{
+    disk::dirent::{self, Dots, NAME_MAX},
+    fs::{inode::iget, INode},
+    vfs::jbd2::Handle,
+};
+use kernel::{prelude::*, sync::aref::ARef};
+
+/// Blocks to read ahead where a directory is read from end to end.
+const READ_AHEAD: u32 = 8;
+
+/// An entry and the copy of the block it is in.
+pub(super) struct Found {
+    pub(super) block: DirBlock,
+    pub(super) offset: usize,
+    /// The inode it names.
+    pub(super) ino: u32,
+}
+
+impl Found {
+    /// Makes the entry name another inode.
+    pub(super) fn set_inode(
+        &mut self,
+        handle: &Handle<'_>,
+        dir: &Inode,
+        ino: u32,
+        ftype: u8,
+    ) -> Result {
+        dirent::set_inode(&mut self.block.data, &dir.fs().geo, self.offset, ino, ftype)
+            .map_err(|e| bad(dir, self.block.lblk, e))?;
+        self.ino = ino;
+        self.block.store(handle, dir, None)
+    }
+
+    /// Removes the entry.
+    pub(super) fn remove(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        dirent::remove(&mut self.block.data, &dir.fs().geo, self.offset)
+            .map_err(|e| bad(dir, self.block.lblk, e))?;
+        self.block.store(handle, dir, None)
+    }
+}
+
+impl DirBlock {
+    /// Looks for a name in a leaf; gives the block back if it is not there.
+    pub(super) fn find(
+        self,
+        dir: &Inode,
+        name: &[u8],
+    ) -> Result<core::result::Result<Found, DirBlock>> {
+        let found = dirent::find(&self.data, &dir.fs().geo, name)
+            .map_err(|e| bad(dir, self.lblk, e))?
+            .map(|entry| (entry.offset, entry.ino));
+        Ok(match found {
+            Some((offset, ino)) => Ok(Found {
+                block: self,
+                offset,
+                ino,
+            }),
+            None => Err(self),
+        })
+    }
+}
+
+/// The inode named `name` in `dir`, `None` if there is none. i_rwsem of `dir` is held, shared.
+pub(crate) fn lookup(dir: &Inode, name: &[u8]) -> Result<Option<ARef<INode>>> {
+    if name.len() > NAME_MAX {
+        return Err(ENAMETOOLONG);
+    }
+    let Some(found) = find(dir, name)? else {
+        return Ok(None);
+    };
+    let ino = found.ino;
+    drop(found);
+    // A directory that contains itself would send every walk of the tree round in circles.
+    if !dir.fs().geo.inode_valid(ino) || ino == dir.ino() {
+        return Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("directory entry names inode {ino}"),
+        ));
+    }
+    iget(dir.sb(), ino).map(Some)
+}
+
+/// For who reads `count` blocks one after the other: begins to read those behind `lblk`.
+pub(super) fn read_ahead_from(dir: &Inode, lblk: u32, count: u32) {
+    if lblk % READ_AHEAD == 0 {
+        for ahead in lblk + 1..count.min(lblk + READ_AHEAD) {
+            read_ahead(dir, ahead);
+        }
+    }
+}
+
+/// Finds an entry.
+pub(super) fn find(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
+    if !is_indexed(dir) {
+        return scan(dir, name, 0, false);
+    }
+    match find_indexed(dir, name) {
+        // Reported. The names are all there without the index, but that one is not among those
+        // that can be read proves nothing.
+        Err(e) if e == EUCLEAN => scan(dir, name, 1, true)?.map_or(Err(e), |found| Ok(Some(found))),
+        result => result,
+    }
+}
+
+fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
+    let mut path = Path::open(dir)?;
+    let major = path.hash(name).major;
+    path.seek(dir, major)?;
+    loop {
+        if let Ok(found) = path.leaf(dir)?.find(dir, name)? {
+            return Ok(Some(found));
+        }
+        // Names of one hash may go on in the next leaf, which is marked then.
+        match path.advance(dir)? {
+            Some(hash) if hash == major | 1 => {}
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
+fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Found>> {
+    let count = blocks(dir)?;
+    for lblk in first..count {
+        read_ahead_from(dir, lblk, count);
+        let result = DirBlock::read_any(dir, lblk).and_then(|block| match block {
+            Some(block) => Ok(block.find(dir, name)?.ok()),
+            None => Ok(None),
+        });
+        match result {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(_) if lenient => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a directory holds nothing but `.` and `..`. Its i_rwsem is held.
+pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
+    let count = blocks(dir)?;
+    read_dots(dir)?;
+    for lblk in 0..count {
+        read_ahead_from(dir, lblk, count);
+        if let Some(block) = DirBlock::read_any(dir, lblk)? {
+            if !dirent::is_empty(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Block 0 of a directory and what `.` and `..` in it say.
+pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
+    let kind = match is_indexed(dir) {
+        true => Kind::Root,
+        false => Kind::Leaf,
+    };
+    let block = DirBlock::read(dir, 0, kind)?;
+    let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
+    if dots.ino != dir.ino() {
+        return Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("\".\" names inode {}", dots.ino),
+        ));
+    }
+    Ok((block, dots))
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directories and names.
+//!
+//! The VFS holds the directory's i_rwsem: shared for lookup and readdir, exclusive for all that
+//! changes it. That is the lock of the contents of directory blocks, so a private copy of a block
+//! (see [`dirblock`]) stays true while an operation runs.
+//!
+//! An operation that changes names runs in one handle, which makes it atomic. Within the handle
+//! what may fail (space, reading) comes before what changes, for which see [`apply`]. A new inode
+//! whose name could not be added goes on the orphan list in the same handle, and its eviction,
+//! which must wait for the end of the handle, frees it.
+//!
+//! Format: `Documentation/filesystems/ext4/directory.rst`.
+
+mod add;
+mod create;
+mod dirblock;
+mod htree;
+mod lookup;
+mod readdir;
+mod remove;
+mod rename;
+mod symlink;
+
+pub(crate) use create::{create, link, mkdir, mknod, tmpfile};
+pub(crate) use lookup::lookup;
+pub(crate) use readdir::readdir;
+pub(crate) use remove::{rmdir, unlink};
+pub(crate) use rename::rename;
+pub(crate) use symlink::{read_target, symlink};
+
+use super::{
+    alloc,
+    error::corrupted,
+    extent,
+    inode::{journal, INODE_CREDITS},
+    orphan,
+    Inode,
+    Rext4, //
+};
+use crate::{
+    disk::{features, inode::flags, inode::LINK_MAX, Corrupt},
+    vfs::{jbd2::Handle, Dentry},
+};
+use kernel::prelude::*;
+
+/// Blocks that adding a name may change, with the directory's inode: an index node and a leaf are
+/// split below a root; two blocks are allocated.
+pub(super) const ADD_CREDITS: u32 = 5 + 2 * APPEND_CREDITS + INODE_CREDITS;
+
+/// Blocks that allocating a block at the end of a directory or symbolic link may change.
+pub(super) const APPEND_CREDITS: u32 = alloc::ALLOC_CREDITS + extent::INSERT_CREDITS;
+
+/// Blocks that a new inode may change, its name not counted.
+pub(super) const CREATE_CREDITS: u32 =
+    alloc::INODE_ALLOC_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS;
+
+/// Reports block `lblk` of a directory as corrupt.
+fn bad(dir: &Inode, lblk: u32, what: Corrupt) -> Error {
+    corrupted(
+        dir.sb(),
+        Some(dir),
+        fmt!("directory block {lblk}: {}", what.as_str()),
+    )
+}
+
+/// Length of a directory in blocks.
+fn blocks(dir: &Inode) -> Result<u32> {
+    let geo = &dir.fs().geo;
+    let size = dir.size();
+    let blocks = size >> geo.block_bits;
+    match u32::try_from(blocks) {
+        Ok(n) if n > 0 && u64::from(n) << geo.block_bits == size => Ok(n),
+        _ => Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("directory of {size} bytes"),
+        )),
+    }
+}
+
+/// Whether a directory has an index.
+fn is_indexed(dir: &Inode) -> bool {
+    dir.node().flags() & flags::INDEX != 0
+}
+
+/// Starts a handle for a change of `dir`, durable on return where the directory asks for that.
+fn start<'a>(dir: &'a Inode, credits: u32) -> Result<Handle<'a>> {
+    let handle = dir.fs().start(credits)?;
+    if dir.is_dirsync() {
+        handle.set_sync();
+    }
+    Ok(handle)
+}
+
+/// Makes the changes of an operation that must happen all or not at all, and stops the handle.
+/// What can be foreseen to fail (space, reading directories) was done before. If something fails
+/// all the same the journal is aborted: half an operation must not commit.
+fn apply(handle: Handle<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
+    let result = change(&handle);
+    if let Err(e) = result {
+        if !handle.is_aborted() {
+            pr_err!("rext4: change of a directory failed half way ({e:?})\n");
+            handle.journal().abort(e);
+        }
+    }
+    result.and(handle.stop())
+}
+
+/// Notes a change of a directory's entries in its inode.
+fn touch(handle: &Handle<'_>, dir: &Inode) -> Result {
+    dir.touch_ctime();
+    dir.touch_mtime();
+    dir.inc_version();
+    journal(handle, dir)
+}
+
+/// Whether a directory can have one more subdirectory. With dir_nlink the count of an indexed
+/// directory stays at 1, "unknown", when it gets too large.
+fn check_dir_links(dir: &Inode) -> Result {
+    let fs = dir.fs();
+    let unlimited = fs.geo.features.has_ro_compat(features::RO_COMPAT_DIR_NLINK) && is_indexed(dir);
+    match dir.nlink() >= u32::from(LINK_MAX) && !unlimited {
+        true => Err(EMLINK),
+        false => Ok(()),
+    }
+}
+
+/// Counts a new subdirectory.
+fn inc_dir_links(dir: &Inode) {
+    let links = dir.nlink();
+    if links == 1 {
+        return;
+    }
+    dir.set_nlink(match links + 1 {
+        n if n > u32::from(LINK_MAX) => 1,
+        n => n,
+    });
+}
+
+/// Counts a subdirectory less.
+fn dec_dir_links(dir: &Inode) {
+    if dir.nlink() > 2 {
+        dir.set_nlink(dir.nlink() - 1);
+    }
+}
+
+/// Takes a link from an inode whose name is gone (all of them if it is a directory), and remembers
+/// an inode without links so that a crash before its eviction does not leak it.
+fn drop_links(handle: &Handle<'_>, inode: &Inode) -> Result {
+    inode.touch_ctime();
+    inode.set_nlink(match inode.is_dir() {
+        true => 0,
+        false => inode.nlink().saturating_sub(1),
+    });
+    if inode.nlink() == 0 {
+        orphan::add(handle, inode)?;
+    }
+    journal(handle, inode)
+}
+
+/// Checks that the inode of a dentry is the one that the directory's entry names.
+fn check_target(dir: &Inode, dentry: &Dentry<Rext4>, ino: u32) -> Result {
+    match dentry.inode() {
+        None => Err(ENOENT),
+        Some(inode) if inode.ino() == ino => Ok(()),
+        Some(inode) => Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!(
+                "directory entry names inode {ino} instead of {}",
+                inode.ino()
+            ),
+        )),
+    }
+}

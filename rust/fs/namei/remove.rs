@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Removing names.
+
+use super::{
+    apply,
+    check_target,
+    dec_dir_links,
+    drop_links,
+    lookup::{find, is_empty},
+    orphan,
+    start,
+    touch,
+    Inode,
+    Rext4,
+    INODE_CREDITS, //
+};
+use crate::vfs::Dentry;
+use kernel::prelude::*;
+
+/// A leaf, two inodes, the orphan list.
+const REMOVE_CREDITS: u32 = 1 + 2 * INODE_CREDITS + orphan::ORPHAN_CREDITS;
+
+/// Removes the name of an inode that is no directory.
+pub(crate) fn unlink(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+    remove(dir, dentry)
+}
+
+/// Removes an empty directory.
+pub(crate) fn rmdir(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+    let inode = dentry.inode().ok_or(ENOENT)?;
+    if !is_empty(inode)? {
+        return Err(ENOTEMPTY);
+    }
+    remove(dir, dentry)
+}
+
+fn remove(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+    let inode = dentry.inode().ok_or(ENOENT)?;
+    let found = find(dir, dentry.name())?.ok_or(ENOENT)?;
+    check_target(dir, dentry, found.ino)?;
+
+    apply(start(dir, REMOVE_CREDITS)?, |handle| {
+        found.remove(handle, dir)?;
+        if inode.is_dir() {
+            dec_dir_links(dir);
+        }
+        touch(handle, dir)?;
+        drop_links(handle, inode)
+    })
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Renaming. That a directory does not become its own descendant, and that types fit, is checked
+//! by the VFS.
+
+use super::{
+    add::add,
+    apply,
+    check_dir_links,
+    check_target,
+    corrupted,
+    dec_dir_links,
+    dirblock::DirBlock,
+    drop_links,
+    inc_dir_links,
+    is_indexed,
+    journal,
+    lookup::{find, is_empty, read_dots, Found},
+    orphan,
+    start,
+    touch,
+    Inode,
+    Rext4,
+    ADD_CREDITS,
+    INODE_CREDITS, //
+};
+use crate::{
+    disk::{
+        dirent::{self, ftype_for_mode},
+        htree,
+    },
+    fs::{namei::bad, INode},
+    vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
+};
+use kernel::prelude::*;
+
+/// A name added, one or two removed or changed, two first blocks of directories, four inodes.
+const RENAME_CREDITS: u32 = ADD_CREDITS + 4 + 4 * INODE_CREDITS + orphan::ORPHAN_CREDITS;
+
+/// Renames; `to` may name an inode that is replaced (or exchanged).
+pub(crate) fn rename(
+    from_dir: &Inode,
+    from: &Dentry<Rext4>,
+    to_dir: &Inode,
+    to: &Dentry<Rext4>,
+    flags: RenameFlags,
+) -> Result {
+    if flags.whiteout() {
+        return Err(EINVAL);
+    }
+    let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
+    match flags.exchange() {
+        true => exchange(&from, &to),
+        false => replace(&from, &to),
+    }
+}
+
+/// A directory of a rename and the name in it.
+struct Side<'a> {
+    dir: &'a Inode,
+    dentry: &'a Dentry<Rext4>,
+}
+
+impl<'a> Side<'a> {
+    fn new(dir: &'a Inode, dentry: &'a Dentry<Rext4>) -> Self {
+        Self { dir, dentry }
+    }
+
+    fn inode(&self) -> Result<&'a INode> {
+        self.dentry.inode().ok_or(ENOENT)
+    }
+
+    /// The entry, which names the dentry's inode.
+    fn find(&self) -> Result<Found> {
+        let found = find(self.dir, self.dentry.name())?.ok_or(ENOENT)?;
+        check_target(self.dir, self.dentry, found.ino)?;
+        Ok(found)
+    }
+
+    fn start(&self, other: &Self) -> Result<Handle<'a>> {
+        let handle = start(self.dir, RENAME_CREDITS)?;
+        if other.dir.is_dirsync() {
+            handle.set_sync();
+        }
+        Ok(handle)
+    }
+}
+
+/// The `..` of a directory that moves to another parent, read before anything changes.
+struct DotDot<'a> {
+    dir: &'a Inode,
+    block: DirBlock,
+}
+
+impl<'a> DotDot<'a> {
+    /// `None` if `inode` is no directory or its parent stays the same.
+    fn new(inode: &'a Inode, from: &Inode, to: &Inode) -> Result<Option<Self>> {
+        if !inode.is_dir() || from.ino() == to.ino() {
+            return Ok(None);
+        }
+        let (block, dots) = read_dots(inode)?;
+        if dots.parent != from.ino() {
+            return Err(corrupted(
+                inode.sb(),
+                Some(inode),
+                fmt!(
+                    "\"..\" names inode {} instead of {}",
+                    dots.parent,
+                    from.ino()
+                ),
+            ));
+        }
+        Ok(Some(Self { dir: inode, block }))
+    }
+
+    fn set(&mut self, handle: &Handle<'_>, parent: u32) -> Result {
+        let (dir, geo) = (self.dir, &self.dir.fs().geo);
+        dirent::set_parent(&mut self.block.data, geo, parent).map_err(|e| bad(dir, 0, e))?;
+        let node = match is_indexed(dir) {
+            true => Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, 0, e))?),
+            false => None,
+        };
+        self.block
+            .store(handle, dir, node.as_ref().map(|root| &root.node))
+    }
+}
+
+fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
+    let inode = from.inode()?;
+    let victim = to.dentry.inode();
+    let (ino, mode) = (inode.ino(), inode.mode());
+    let same_dir = from.dir.ino() == to.dir.ino();
+
+    let old = from.find()?;
+    let target = match victim {
+        Some(_) => Some(to.find()?),
+        None => None,
+    };
+    match victim {
+        Some(victim) if victim.is_dir() => {
+            if !is_empty(victim)? {
+                return Err(ENOTEMPTY);
+            }
+        }
+        None if inode.is_dir() && !same_dir => check_dir_links(to.dir)?,
+        _ => {}
+    }
+    let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
+
+    let handle = from.start(to)?;
+    if victim.is_none() {
+        // The one step for lack of space: nothing has changed when it fails.
+        add(&handle, to.dir, to.dentry.name(), ino, mode)?;
+    }
+    apply(handle, |handle| {
+        match target {
+            Some(mut target) => {
+                let ftype = ftype_for_mode(mode, &to.dir.fs().geo);
+                target.set_inode(handle, to.dir, ino, ftype)?;
+                // The copy of the block made for the old name must not undo that.
+                let mut old = old;
+                if same_dir && target.block.lblk == old.block.lblk {
+                    old.block = target.block;
+                }
+                old.remove(handle, from.dir)?;
+            }
+            // A split may have moved the old name.
+            None if same_dir => from.find()?.remove(handle, from.dir)?,
+            None => old.remove(handle, from.dir)?,
+        }
+        if let Some(dotdot) = &mut dotdot {
+            dotdot.set(handle, to.dir.ino())?;
+        }
+        if inode.is_dir() {
+            // In the new parent one comes, and the victim, a directory too, goes.
+            if victim.is_some() || !same_dir {
+                dec_dir_links(from.dir);
+            }
+            if victim.is_none() && !same_dir {
+                inc_dir_links(to.dir);
+            }
+        }
+        inode.touch_ctime();
+        journal(handle, inode)?;
+        if let Some(victim) = victim {
+            drop_links(handle, victim)?;
+        }
+        touch(handle, from.dir)?;
+        match same_dir {
+            true => Ok(()),
+            false => touch(handle, to.dir),
+        }
+    })
+}
+
+fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
+    let (inode_a, inode_b) = (a.inode()?, b.inode()?);
+    let same_dir = a.dir.ino() == b.dir.ino();
+    let mut entry_a = a.find()?;
+    let mut entry_b = b.find()?;
+    if inode_a.is_dir() != inode_b.is_dir() && !same_dir {
+        check_dir_links(if inode_a.is_dir() { b.dir } else { a.dir })?;
+    }
+    let mut dotdot_a = DotDot::new(inode_a, a.dir, b.dir)?;
+    let mut dotdot_b = DotDot::new(inode_b, b.dir, a.dir)?;
+
+    apply(a.start(b)?, |handle| {
+        let geo = &a.dir.fs().geo;
+        let (type_a, type_b) = (
+            ftype_for_mode(inode_a.mode(), geo),
+            ftype_for_mode(inode_b.mode(), geo),
+        );
+        entry_a.set_inode(handle, a.dir, inode_b.ino(), type_b)?;
+        if same_dir && entry_a.block.lblk == entry_b.block.lblk {
+            entry_b.block = entry_a.block;
+        }
+        entry_b.set_inode(handle, b.dir, inode_a.ino(), type_a)?;
+        if let Some(dotdot) = &mut dotdot_a {
+            dotdot.set(handle, b.dir.ino())?;
+        }
+        if let Some(dotdot) = &mut dotdot_b {
+            dotdot.set(handle, a.dir.ino())?;
+        }
+
+        match (inode_a.is_dir(), inode_b.is_dir()) {
+            (true, false) if !same_dir => {
+                dec_dir_links(a.dir);
+                inc_dir_links(b.dir);
+            }
+            (false, true) if !same_dir => {
+                inc_dir_links(a.dir);
+                dec_dir_links(b.dir);
+            }
+            _ => {}
+        }
+        inode_a.touch_ctime();
+        inode_b.touch_ctime();
+        journal(handle, inode_a)?;
+        journal(handle, inode_b)?;
+        touch(handle, a.dir)?;
+        match same_dir {
+            true => Ok(()),
+            false => touch(handle, b.dir),
+        }
+    })
+}
