@@ -12,6 +12,15 @@ pub enum Stop {
     Skip(String),
 }
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Fail(s) => f.write_str(s),
+            Stop::Skip(s) => write!(f, "cannot run: {s}"),
+        }
+    }
+}
+
 pub type Res<R = ()> = Result<R, Stop>;
 
 impl From<SysErr> for Stop {

@@ -2,8 +2,13 @@
 //! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
 //! overwritten.
 
+mod attr;
 mod data;
+mod demo;
+mod dirs;
 mod dm;
+mod extents;
+mod falloc;
 mod fixture;
 mod harness;
 mod kmsg;
@@ -11,11 +16,21 @@ mod map;
 mod names;
 mod runner;
 mod sys;
+mod tree;
+mod trunc;
 
 use clap::{Args, Parser, Subcommand};
 
 /// Every set of cases, in the order they run.
-pub static SETS: &[&[harness::Case]] = &[names::CASES, data::CASES];
+pub static SETS: &[&[harness::Case]] = &[
+    names::CASES,
+    dirs::CASES,
+    attr::CASES,
+    data::CASES,
+    trunc::CASES,
+    falloc::CASES,
+    extents::CASES,
+];
 
 #[derive(Args, Clone)]
 pub struct Opts {
@@ -52,6 +67,17 @@ enum Cmd {
     List {
         #[arg(long)]
         quick: bool,
+    },
+    /// Shows the main job on an image that mke2fs -d filled from a directory.
+    Demo {
+        #[command(flatten)]
+        o: Opts,
+        /// The directory the image was filled from.
+        #[arg(long)]
+        source: String,
+        /// The file system the image is handed to and taken back from.
+        #[arg(long, default_value = "ext4")]
+        other: String,
     },
     #[command(hide = true)]
     Worker {
@@ -102,9 +128,12 @@ fn main() {
             }
             Ok(0)
         }
+        Cmd::Demo { o, source, other } => check_opts(&o).and_then(|()| {
+            demo::run(&o.fs, &o.dev, &source, &other).map(|()| 0).map_err(|e| e.to_string())
+        }),
         Cmd::Worker { o, list } => match runner::worker(&o, &list) {
             Ok(()) => Ok(0),
-            Err(e) => Err(format!("{e:?}")),
+            Err(e) => Err(e.to_string()),
         },
     };
     match code {

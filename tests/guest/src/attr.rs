@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Attributes, statfs, remount, sync.
+
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, ALL, FEATS, ONE};
+use crate::sys;
+use crate::{ensure, errno, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("attr/mode_owner", ALL, mode_owner).quick(),
+    Case::new("attr/times_set", FEATS, times_set).quick(),
+    Case::new("attr/times_moved", ALL, times_moved),
+    Case::new("attr/statx", ALL, statx),
+    Case::new("attr/statfs", FEATS, statfs),
+    Case::new("attr/readonly", ALL, readonly).quick(),
+    Case::new("attr/remount", ALL, remount).quick(),
+    Case::new("attr/mount_options", ONE, options),
+    Case::new("attr/mount_twice", ONE, twice),
+    Case::new("attr/sync_calls", ONE, sync_calls),
+    Case::new("attr/inode_128", ONE, small_inode),
+];
+
+fn mode_owner(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("f"), 1, 10)?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    sys::symlink("x", &t.p("s"))?;
+    for m in [0, 0o777, 0o4755, 0o2755, 0o1777, 0o7777, 0o644] {
+        sys::chmod(&t.p("f"), m)?;
+        same!(sys::lstat(&t.p("f"))?.st_mode, libc::S_IFREG | m, "mode");
+        sys::chmod(&t.p("d"), m)?;
+        same!(sys::lstat(&t.p("d"))?.st_mode, libc::S_IFDIR | m, "mode of a directory");
+    }
+    // Above 16 bits the ids are stored in two halves.
+    let ids = [(1, 2), (65535, 65536), (0x12345, 0x6789a), (0x7fff_fff0, 0xffff_fff0)];
+    for (i, (u, g)) in ids.iter().enumerate() {
+        put(&t.p(&format!("f{i}")), 1, 1)?;
+        for n in [format!("f{i}"), "d".into(), "s".into()] {
+            sys::lchown(&t.p(&n), *u, *g)?;
+            let st = sys::lstat(&t.p(&n))?;
+            same!((st.st_uid, st.st_gid), (*u, *g), "owner of {n}");
+        }
+    }
+    sys::chmod(&t.p("f"), 0o6777)?;
+    sys::lchown(&t.p("f"), 5, 6)?;
+    same!(sys::lstat(&t.p("f"))?.st_mode & 0o7777, 0o777, "chown clears setuid and setgid");
+    sys::chmod(&t.p("d"), 0o1750)?;
+    t.cycle()?;
+    for (i, (u, g)) in ids.iter().enumerate() {
+        let st = sys::lstat(&t.p(&format!("f{i}")))?;
+        same!((st.st_uid, st.st_gid), (*u, *g), "owner, remounted");
+    }
+    same!(sys::lstat(&t.p("d"))?.st_mode, libc::S_IFDIR | 0o1750, "mode, remounted");
+    same!(sys::lstat(&t.p("s"))?.st_uid, ids[3].0, "owner of a symlink, remounted");
+    Ok(())
+}
+
+fn times_set(t: &mut T) -> Res {
+    t.fresh()?;
+    // 34 bits of seconds from 1901 to 2446, 30 bits of nanoseconds.
+    let list: [(i64, i64); 9] = [
+        (0, 0), (1, 999_999_999), (-1, 1), (-0x8000_0000, 0), (0x7fff_ffff, 123_456_789),
+        (0x8000_0000, 5), (0xffff_ffff, 7), (0x1_0000_0000, 11), (0x3_7fff_fffe, 999_999_998),
+    ];
+    for (i, mt) in list.iter().enumerate() {
+        let at = list[(i + 4) % list.len()];
+        let f = put(&t.p(&format!("f{i}")), 1, 3)?;
+        sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
+        sys::symlink("t", &t.p(&format!("s{i}")))?;
+        f.futimens(at, *mt)?;
+        sys::utimens(&t.p(&format!("d{i}")), at, *mt)?;
+        sys::utimens(&t.p(&format!("s{i}")), at, *mt)?;
+    }
+    for pass in ["cached", "remounted"] {
+        for (i, mt) in list.iter().enumerate() {
+            let at = list[(i + 4) % list.len()];
+            for n in ["f", "d", "s"] {
+                let st = sys::lstat(&t.p(&format!("{n}{i}")))?;
+                same!((st.st_mtime, st.st_mtime_nsec), *mt, "mtime of {n}{i}, {pass}");
+                same!((st.st_atime, st.st_atime_nsec), at, "atime of {n}{i}, {pass}");
+            }
+        }
+        t.cycle()?;
+    }
+    // Out of the format's range: clamped, as the VFS does by s_time_min and s_time_max.
+    sys::utimens(&t.p("f0"), (-0x8000_0001, 0), (0x4_0000_0000, 0))?;
+    let st = sys::lstat(&t.p("f0"))?;
+    same!((st.st_atime, st.st_mtime), (-0x8000_0000, 0x3_7fff_ffff), "clamped times");
+    // Only one of both.
+    sys::utimens(&t.p("f1"), (50, 0), (0, libc::UTIME_OMIT))?;
+    let st = sys::lstat(&t.p("f1"))?;
+    same!((st.st_atime, st.st_mtime), (50, list[1].0), "UTIME_OMIT");
+    Ok(())
+}
+
+/// Operations that move mtime and ctime, and those that do not.
+fn times_moved(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 10_000)?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    let stamp = |p: &str| -> Res<(i64, i64, (i64, i64))> {
+        let s = sys::lstat(p)?;
+        Ok((s.st_mtime, s.st_atime, (s.st_ctime, s.st_ctime_nsec)))
+    };
+    let tick = || std::thread::sleep(std::time::Duration::from_millis(25));
+    let old = (1000, 0);
+    let moved = |what: &str, p: &str, op: &mut dyn FnMut() -> Res, m: bool, c: bool| -> Res {
+        sys::utimens(p, old, old)?;
+        let before = stamp(p)?;
+        tick();
+        op()?;
+        let after = stamp(p)?;
+        same!(after.0 != 1000, m, "{what} moves mtime");
+        same!(after.2 != before.2, c, "{what} moves ctime");
+        Ok(())
+    };
+    let (pf, pd) = (t.p("f"), t.p("d"));
+    moved("write", &pf, &mut || Ok(f.pwrite(b"x", 0)?), true, true)?;
+    moved("truncate", &pf, &mut || Ok(f.truncate(5000)?), true, true)?;
+    moved("chmod", &pf, &mut || Ok(sys::chmod(&pf, 0o600)?), false, true)?;
+    moved("chown", &pf, &mut || Ok(sys::lchown(&pf, 1, 1)?), false, true)?;
+    moved("link", &pf, &mut || Ok(sys::link(&pf, &t.p("l"))?), false, true)?;
+    moved("rename", &pf, &mut || Ok(sys::rename(&t.p("l"), &t.p("m"))?), false, true)?;
+    moved("unlink", &pf, &mut || Ok(sys::unlink(&t.p("m"))?), false, true)?;
+    moved("punch", &pf, &mut || Ok(f.punch(0, 4096)?), true, true)?;
+    moved("fallocate", &pf, &mut || Ok(f.fallocate(0, 0, 100_000)?), true, true)?;
+    moved("read", &pf, &mut || Ok(f.pread(&mut [0; 10], 0).map(|_| ())?), false, false)?;
+    moved("mapped write", &pf, &mut || {
+        let m = crate::map::Map::shared(&f, 4096)?;
+        m.set(1, 7);
+        m.msync()?;
+        Ok(())
+    }, true, true)?;
+    moved("create in", &pd, &mut || Ok(put(&t.p("d/x"), 1, 1).map(drop)?), true, true)?;
+    moved("rename in", &pd, &mut || Ok(sys::rename(&t.p("d/x"), &t.p("d/y"))?), true, true)?;
+    moved("unlink in", &pd, &mut || Ok(sys::unlink(&t.p("d/y"))?), true, true)?;
+    moved("mkdir in", &pd, &mut || Ok(sys::mkdir(&t.p("d/e"), 0o755)?), true, true)?;
+    moved("rmdir in", &pd, &mut || Ok(sys::rmdir(&t.p("d/e"))?), true, true)?;
+    // relatime: the first read after a change moves atime.
+    f.pwrite(b"y", 0)?;
+    sys::utimens(&pf, old, (2000, 0))?;
+    f.pread(&mut [0; 10], 0)?;
+    ensure!(stamp(&pf)?.1 > 2000, "read does not move atime under relatime");
+    Ok(())
+}
+
+fn statx(t: &mut T) -> Res {
+    t.fresh()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    let s = sys::statx(&t.p("f"))?;
+    same!(s.stx_size, 5000, "size");
+    same!(s.stx_blksize as u64 % t.bs(), 0, "preferred I/O size is a multiple of the block size");
+    ensure!(s.stx_mask & libc::STATX_BTIME != 0, "no birth time");
+    ensure!((s.stx_btime.tv_sec - now as i64).abs() < 100, "birth time {}", s.stx_btime.tv_sec);
+    let birth = (s.stx_btime.tv_sec, s.stx_btime.tv_nsec);
+    t.cycle()?;
+    let s = sys::statx(&t.p("f"))?;
+    same!((s.stx_btime.tv_sec, s.stx_btime.tv_nsec), birth, "birth time, remounted");
+    Ok(())
+}
+
+fn statfs(t: &mut T) -> Res {
+    t.fresh()?;
+    let s = sys::statfs(&t.p(""))?;
+    same!(s.f_bsize as u64, t.bs(), "block size");
+    same!(s.f_type, 0xef53, "magic");
+    same!(s.f_namelen, 255, "longest name");
+    let total = 64 * 1024 * 1024 / t.bs();
+    ensure!(s.f_blocks < total && s.f_blocks > total * 8 / 10, "{} blocks of {total}", s.f_blocks);
+    ensure!(s.f_bfree <= s.f_blocks && s.f_bavail < s.f_bfree, "free {} avail {}", s.f_bfree, s.f_bavail);
+    // 5 % are kept for root; up to 2.5 % more may be kept for conversions at completion.
+    let kept = s.f_bfree - s.f_bavail;
+    let range = total / 20 - 80..=total / 20 + total / 40;
+    ensure!(range.contains(&kept), "{kept} blocks are kept, want {range:?}");
+    let orphan_file = u64::from(t.var.feats.contains("orphan_file"));
+    same!(s.f_files - s.f_ffree, 11 + orphan_file, "inodes used by a new image");
+    for i in 0..10 {
+        put(&t.p(&format!("f{i}")), 1, t.var.bs * 3)?;
+    }
+    sys::sync();
+    let n = sys::statfs(&t.p(""))?;
+    same!(s.f_ffree - n.f_ffree, 10, "inodes used");
+    same!(s.f_bfree - n.f_bfree, 30, "blocks used");
+    t.umount()?;
+    // The superblock and the groups agree with it: dumpe2fs counts the same.
+    let (_, text) = crate::fixture::run_cmd("dumpe2fs", &["-h", &t.dev])?;
+    let field = |k: &str| -> u64 {
+        text.lines()
+            .find_map(|l| l.strip_prefix(k))
+            .and_then(|v| v.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    same!((field("Free blocks:"), field("Free inodes:")), (n.f_bfree, n.f_ffree), "on disk");
+    Ok(())
+}
+
+/// A read-only mount changes nothing on the device, and a read-only image still shows its files.
+fn readonly(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("f"), 4, 20_000)?;
+    t.umount()?;
+    let before = device_sum(t, 64)?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    let p = |n: &str| t.p(n);
+    holds(&sys::rdonly(&p("f"))?, 0, &pattern(4, 0, 20_000), "read-only mount")?;
+    errno!(sys::create(&p("g")), EROFS);
+    errno!(sys::rdwr(&p("f")), EROFS);
+    errno!(sys::unlink(&p("f")), EROFS);
+    errno!(sys::mkdir(&p("d"), 0o755), EROFS);
+    errno!(sys::rename(&p("f"), &p("g")), EROFS);
+    errno!(sys::chmod(&p("f"), 0), EROFS);
+    errno!(sys::truncate(&p("f"), 0), EROFS);
+    errno!(sys::link(&p("f"), &p("g")), EROFS);
+    errno!(sys::symlink("f", &p("g")), EROFS);
+    errno!(sys::utimens(&p("f"), (1, 1), (1, 1)), EROFS);
+    sys::rdonly(&p("f"))?.fsync()?;
+    t.umount()?;
+    same!(device_sum(t, 64)?, before, "the device after a read-only mount");
+    Ok(())
+}
+
+/// Hash of the first `mb` MiB of the unmounted device.
+pub fn device_sum(t: &T, mb: u64) -> Res<String> {
+    use sha2::Digest;
+    let f = t.raw()?;
+    let mut h = sha2::Sha256::new();
+    let mut b = vec![0; 1 << 20];
+    for i in 0..mb {
+        let n = f.pread(&mut b, i << 20)?;
+        h.update(&b[..n]);
+    }
+    Ok(h.finalize().iter().map(|x| format!("{x:02x}")).collect())
+}
+
+fn remount(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 100_000)?;
+    errno!(t.remount(libc::MS_RDONLY, ""), EBUSY);
+    drop(f);
+    let f = sys::rdonly(&t.p("f"))?;
+    // Delayed data is on disk and the journal is empty when this returns.
+    t.remount(libc::MS_RDONLY, "")?;
+    t.fsck()?;
+    errno!(sys::create(&t.p("g")), EROFS);
+    holds(&f, 0, &pattern(1, 0, 100_000), "after remount,ro")?;
+    t.remount(0, "")?;
+    put(&t.p("g"), 2, 5000)?;
+    for i in 0..5u64 {
+        t.remount(libc::MS_RDONLY, "")?;
+        holds(&sys::rdonly(&t.p("g"))?, 0, &pattern(2 + i, 0, 5000), "remounted ro")?;
+        t.remount(0, "")?;
+        put(&t.p("g"), 3 + i, 5000)?;
+    }
+    drop(f);
+    t.umount()?;
+    // Mounted read-only first, then made writable.
+    t.try_mount(libc::MS_RDONLY, "")?;
+    t.remount(0, "")?;
+    put(&t.p("h"), 9, 777)?;
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("h"))?, 0, &pattern(9, 0, 777), "written after remount,rw")?;
+    Ok(())
+}
+
+fn options(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    errno!(t.try_mount(0, "no_such_option"), EINVAL);
+    errno!(t.try_mount(0, "errors=perhaps"), EINVAL);
+    errno!(t.try_mount(0, "commit=abc"), EINVAL);
+    for o in ["errors=continue", "errors=remount-ro", "errors=panic", "commit=1", "nobarrier", "barrier=1"] {
+        match t.try_mount(0, o) {
+            Ok(()) => {}
+            // Optional: only the errors= options must be there.
+            Err(e) if e.errno == libc::EINVAL && !o.starts_with("errors") && t.ours() => continue,
+            Err(e) => return Err(e.into()),
+        }
+        put(&t.p("f"), 1, 100)?;
+        t.umount()?;
+    }
+    t.mount("errors=remount-ro")?;
+    let m = std::fs::read_to_string("/proc/self/mounts")?;
+    ensure!(m.lines().any(|l| l.contains("errors=remount-ro")), "errors= is not shown in mounts");
+    Ok(())
+}
+
+/// One device mounted in two places is one file system.
+fn twice(t: &mut T) -> Res {
+    t.fresh()?;
+    let (dev, fs) = (t.dev.clone(), t.fs.clone());
+    t.mount_as(&dev, crate::fixture::MNT2, &fs, 0, "")?;
+    put(&t.p("f"), 6, 1000)?;
+    holds(&sys::rdonly("/mnt/u/f")?, 0, &pattern(6, 0, 1000), "through the other mount")?;
+    t.umount_dir(crate::fixture::MNT2)?;
+    put(&t.p("g"), 7, 1000)?;
+    let f = sys::rdonly(&t.p("g"))?;
+    let e = sys::umount(crate::fixture::MNT, 0);
+    same!(e.err().map(|e| e.errno), Some(libc::EBUSY), "umount with an open file");
+    holds(&f, 0, &pattern(7, 0, 1000), "still there")?;
+    Ok(())
+}
+
+fn sync_calls(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 300_000)?;
+    f.sync_range(0, 300_000)?;
+    f.fdatasync()?;
+    f.fsync()?;
+    f.syncfs()?;
+    sys::sync();
+    let d = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    d.fsync()?;
+    let s = sys::open(&t.p("s"), libc::O_CREAT | libc::O_RDWR | libc::O_SYNC, 0o644)?;
+    s.pwrite(&pattern(2, 0, 10_000), 0)?;
+    let s = sys::open(&t.p("s"), libc::O_RDWR | libc::O_DSYNC, 0)?;
+    s.pwrite(&pattern(3, 0, 10_000), 0)?;
+    holds(&s, 0, &pattern(3, 0, 10_000), "O_DSYNC")?;
+    Ok(())
+}
+
+/// 128-byte inodes have seconds only, and no birth time.
+fn small_inode(t: &mut T) -> Res {
+    t.mkfs(64, &["-I", "128"])?;
+    t.mount("")?;
+    put(&t.p("f"), 1, 5000)?;
+    sys::utimens(&t.p("f"), (77, 5), (88, 6))?;
+    t.cycle()?;
+    let st = sys::lstat(&t.p("f"))?;
+    same!((st.st_atime, st.st_mtime, st.st_mtime_nsec), (77, 88, 0), "times");
+    holds(&sys::rdonly(&t.p("f"))?, 0, &pattern(1, 0, 5000), "content")?;
+    Ok(())
+}

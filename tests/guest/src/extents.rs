@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Extent trees: deep ones, split, merged, cut, and made by others.
+
+use crate::falloc::{fiemap, UNWRITTEN};
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, ALL, FEATS, SMALL};
+use crate::sys::{self, Fd};
+use crate::{ensure, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("extents/deep", ALL, deep).quick(),
+    Case::new("extents/deep_backwards", SMALL, backwards),
+    Case::new("extents/deep_random", FEATS, random),
+    Case::new("extents/fill_gaps", ALL, fill_gaps),
+    Case::new("extents/convert_deep", ALL, convert),
+    Case::new("extents/by_debugfs", ALL, by_debugfs),
+    Case::new("extents/groups", SMALL, groups),
+];
+
+/// Depth of the tree in an inode of the unmounted image, as debugfs shows it.
+pub fn depth(t: &T, path: &str) -> Res<u32> {
+    let text = t.debugfs(&[&format!("dump_extents {path}")])?;
+    // " 0/ 2   1/ 12 ...": level / depth.
+    let d = text.lines().filter_map(|l| l.split_once('/')).find_map(|(_, r)| {
+        r.split_whitespace().next().and_then(|w| w.parse::<u32>().ok())
+    });
+    let Some(d) = d else { crate::fail!("no extents shown for {path}: {text}") };
+    Ok(d)
+}
+
+fn check_alternate(f: &Fd, bs: usize, n: usize, every: usize, what: &str) -> Res {
+    let mut want = vec![0u8; (n - 1) * 2 * bs + bs];
+    for i in (0..n).filter(|i| i % every == 0) {
+        let o = i * 2 * bs;
+        want[o..o + bs].copy_from_slice(&pattern(1, o as u64, bs));
+    }
+    holds(f, 0, &want, what)
+}
+
+/// Every second block: one extent each, until the tree has two levels of nodes below the inode.
+fn deep(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.var.bs;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    // An index block holds (bs - 12 - tail) / 12 entries; the inode holds 4.
+    let per = (bs - 16) / 12;
+    let n = if bs == 1024 { per * 4 + 500 } else { per * 4 + 50 };
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..n {
+        let o = (i * 2 * bs) as u64;
+        f.pwrite(&pattern(1, o, bs), o)?;
+        if i % 512 == 511 {
+            f.fsync()?;
+        }
+    }
+    f.fsync()?;
+    check_alternate(&f, bs, n, 1, "cached")?;
+    t.drop_caches()?;
+    check_alternate(&f, bs, n, 1, "from disk")?;
+    same!(fiemap(&f, 0, u64::MAX, true, 200)?.len(), n, "extents");
+    drop(f);
+    t.umount()?;
+    t.fsck()?;
+    let d = depth(t, "/f")?;
+    ensure!(d >= 2, "depth {d} for {n} extents");
+    t.mount("")?;
+    let f = sys::rdwr(&t.p("f"))?;
+    check_alternate(&f, bs, n, 1, "remounted")?;
+    // Punch all but every fourth; then fill a hole in the middle; then cut.
+    for i in (0..n).filter(|i| i % 4 != 0) {
+        f.punch((i * 2 * bs) as u64, bs as u64)?;
+    }
+    check_alternate(&f, bs, n, 4, "punched")?;
+    t.drop_caches()?;
+    check_alternate(&f, bs, n, 4, "punched, from disk")?;
+    f.truncate((n / 2 * 2 * bs) as u64 + 1)?;
+    f.truncate((n * 2 * bs) as u64)?;
+    let mut want = vec![0; n * 2 * bs];
+    for i in (0..n).step_by(4) {
+        let o = i * 2 * bs;
+        if i < n / 2 {
+            want[o..o + bs].copy_from_slice(&pattern(1, o as u64, bs));
+        }
+    }
+    let cut = n / 2 * 2 * bs;
+    if (n / 2) % 4 == 0 {
+        want[cut] = pattern(1, cut as u64, 1)[0];
+    }
+    holds(&f, 0, &want, "cut")?;
+    t.drop_caches()?;
+    holds(&f, 0, &want, "cut, from disk")?;
+    f.truncate(0)?;
+    same!(f.stat()?.st_blocks, 0, "blocks of an emptied file");
+    drop(f);
+    t.cycle()?;
+    same!(sys::statfs(&t.p(""))?.f_bfree, free, "free blocks, tree blocks included");
+    Ok(())
+}
+
+fn backwards(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.var.bs;
+    let n = 900;
+    let f = sys::create(&t.p("f"))?;
+    for i in (0..n).rev() {
+        let o = (i * 2 * bs) as u64;
+        f.pwrite(&pattern(1, o, bs), o)?;
+        if i % 64 == 0 {
+            f.fsync()?;
+        }
+    }
+    check_alternate(&f, bs, n, 1, "cached")?;
+    t.drop_caches()?;
+    check_alternate(&f, bs, n, 1, "from disk")?;
+    drop(f);
+    t.umount()?;
+    ensure!(depth(t, "/f")? >= 2, "depth");
+    Ok(())
+}
+
+/// Random single blocks, allocated one at a time, with random punches between.
+fn random(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.var.bs;
+    let blocks = 3000;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate((blocks * bs) as u64)?;
+    let mut have = vec![0u64; blocks];
+    let mut r = fastrand::Rng::with_seed(77);
+    for i in 1..2500u64 {
+        let b = r.usize(..blocks);
+        if r.u32(..4) == 0 {
+            let n = r.usize(1..20).min(blocks - b);
+            f.punch((b * bs) as u64, (n * bs) as u64)?;
+            have[b..b + n].fill(0);
+        } else {
+            f.pwrite(&pattern(i, 0, bs), (b * bs) as u64)?;
+            have[b] = i;
+        }
+        if i % 40 == 0 {
+            f.sync_range(0, 0)?;
+        }
+    }
+    let want: Vec<u8> =
+        have.iter().flat_map(|s| if *s == 0 { vec![0; bs] } else { pattern(*s, 0, bs) }).collect();
+    holds(&f, 0, &want, "cached")?;
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    let used = have.iter().filter(|s| **s != 0).count();
+    let got = f.stat()?.st_blocks as usize * 512 / bs;
+    ensure!(got >= used && got <= used + used / 20 + 12, "{got} blocks for {used} of data");
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    Ok(())
+}
+
+/// The gaps of a fragmented file filled afterwards.
+fn fill_gaps(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.var.bs;
+    let n = 500;
+    let f = sys::create(&t.p("f"))?;
+    for odd in [0, 1] {
+        for i in 0..n {
+            let o = ((2 * i + odd) * bs) as u64;
+            f.pwrite(&pattern(1, o, bs), o)?;
+        }
+        f.fsync()?;
+    }
+    let want = pattern(1, 0, 2 * n * bs);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    Ok(())
+}
+
+/// One preallocated extent becomes hundreds by single-block writes.
+fn convert(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.var.bs;
+    let n = 700;
+    let f = sys::create(&t.p("f"))?;
+    f.fallocate(0, 0, (n * 2 * bs) as u64)?;
+    for i in 0..n {
+        let o = (i * 2 * bs) as u64;
+        f.pwrite(&pattern(1, o, bs), o)?;
+    }
+    f.fsync()?;
+    t.drop_caches()?;
+    check_alternate(&f, bs, n, 1, "from disk")?;
+    let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
+    let written: u64 = ext.iter().filter(|e| e.flags & UNWRITTEN == 0).map(|e| e.len).sum();
+    // An implementation may zero small neighbours instead of splitting.
+    ensure!(written >= (n * bs) as u64, "{written} bytes are written");
+    let all: u64 = ext.iter().map(|e| e.len).sum();
+    same!(all, (2 * n * bs) as u64, "allocated bytes");
+    // Fill the rest: all written now.
+    for i in 0..n {
+        let o = ((2 * i + 1) * bs) as u64;
+        f.pwrite(&pattern(1, o, bs), o)?;
+    }
+    f.fsync()?;
+    let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
+    ensure!(ext.iter().all(|e| e.flags & UNWRITTEN == 0), "unwritten extents are left: {ext:?}");
+    t.drop_caches()?;
+    holds(&f, 0, &pattern(1, 0, 2 * n * bs), "all written")?;
+    Ok(())
+}
+
+/// Files that libext2fs wrote, sparse and fragmented, and unwritten extents it made.
+fn by_debugfs(t: &mut T) -> Res {
+    let bs = t.bs();
+    let src = "/mnt/source";
+    let s = put(src, 4, 700_000)?;
+    s.punch(100_000, 200_000)?;
+    t.mkfs(64, &[])?;
+    t.debugfs(&[
+        &format!("write {src} copied"),
+        "write /dev/null pre",
+        &format!("fallocate pre 0 {}", 50),
+        &format!("sif pre size {}", 20 * bs),
+    ])?;
+    t.mount("")?;
+    let mut want = pattern(4, 0, 700_000);
+    want[100_000..300_000].fill(0);
+    holds(&sys::rdonly(&t.p("copied"))?, 0, &want, "written by debugfs")?;
+    let f = sys::rdwr(&t.p("pre"))?;
+    holds(&f, 0, &vec![0; 20 * bs as usize], "preallocated by debugfs")?;
+    f.pwrite(&pattern(5, 3 * bs, 100), 3 * bs)?;
+    t.drop_caches()?;
+    let mut want = vec![0; 20 * bs as usize];
+    want[3 * bs as usize..3 * bs as usize + 100].copy_from_slice(&pattern(5, 3 * bs, 100));
+    holds(&f, 0, &want, "written into it")?;
+    sys::unlink(src)?;
+    Ok(())
+}
+
+/// A file larger than a block group, and groups never used before (uninit bitmaps).
+fn groups(t: &mut T) -> Res {
+    t.fresh_mb(256)?;
+    let f = sys::create(&t.p("f"))?;
+    let piece = 1 << 20;
+    for i in 0..150u64 {
+        f.pwrite(&pattern(i, 0, piece), i * piece as u64)?;
+    }
+    f.fsync()?;
+    t.drop_caches()?;
+    for i in 0..150u64 {
+        holds(&f, i * piece as u64, &pattern(i, 0, piece), "from disk")?;
+    }
+    for i in 0..60 {
+        sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
+        put(&t.p(&format!("d{i}/f")), i, 50_000)?;
+    }
+    drop(f);
+    t.cycle()?;
+    for i in 0..60 {
+        holds(&sys::rdonly(&t.p(&format!("d{i}/f")))?, 0, &pattern(i, 0, 50_000), "remounted")?;
+    }
+    Ok(())
+}
