@@ -149,8 +149,14 @@ impl<'j> Handle<'j> {
         Ok(JournaledBuffer::new(self, bh, false))
     }
 
-    /// [`Handle::write`] for a bitmap in which bits will be freed: the journal keeps a copy of what
-    /// is committed, for [`BufferHead::bit_is_allocatable`].
+    /// [`Handle::write`] for a bitmap whose freed bits must not be taken before the transaction has
+    /// committed: the journal keeps a copy of what is committed, for
+    /// [`BufferHead::bit_is_allocatable`].
+    ///
+    /// Such a bitmap is changed through this only, also to set bits. If a transaction first got
+    /// plain write access while the one before was being committed, that one's end would throw the
+    /// copy away (it keeps what `force_copy` made, see `jbd2_journal_commit_transaction()`), and
+    /// what this one frees could be taken at once.
     pub(crate) fn undo<'h>(&'h self, bh: &BufferHead) -> Result<JournaledBuffer<'h>> {
         self.check_buffer(bh)?;
         if !bh.is_uptodate() {
@@ -272,7 +278,7 @@ impl<'h> JournaledBuffer<'h> {
     }
 
     /// Clears bits of the block as a little-endian bitmap. The caller holds the bitmap's lock, and
-    /// the buffer came from [`Handle::undo`] if the bits had been committed.
+    /// the buffer came from [`Handle::undo`] if the bits may not be taken again at once.
     pub(crate) fn clear_bits(&mut self, range: Range<usize>) -> Result {
         self.changed = true;
         self.bh.fill_bits(range, false)
