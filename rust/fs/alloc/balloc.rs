@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Blocks: finding runs, taking them, giving them back.
+
+use super::{
+    group::{Fault, Locked},
+    is_system_block,
+    pending::Pending,
+    Kind, Request,
+};
+use crate::{
+    disk::{bitmap, group::Bitmap, Geometry},
+    fs::{error, Inode, Sb},
+    vfs::{bh::BufferHead, jbd2::Handle},
+};
+use kernel::{
+    fmt,
+    prelude::*,
+
+};
+
+/// Groups searched in one pass before a shorter run will do: searching means reading bitmaps.
+const MAX_SEARCHED: u32 = 64;
+/// Requests below this many blocks are packed into the first gap of their group; files that write
+/// more at once start at places of their own, to have room to grow.
+const SPREAD: u32 = 16;
+
+/// A bitmap to search: on disk, or what it will be at its first use.
+enum Map {
+    Disk(BufferHead),
+    Initial(KVec<u8>),
+}
+
+impl Map {
+    fn next_zero(&self, start: usize, end: usize) -> usize {
+        match self {
+            Map::Disk(bh) => bh.find_next_zero_bit(end, start),
+            Map::Initial(map) => bitmap::next_zero(map, start, end).unwrap_or(end),
+        }
+    }
+
+    fn next_set(&self, start: usize, end: usize) -> usize {
+        match self {
+            Map::Disk(bh) => bh.find_next_bit(end, start),
+            Map::Initial(map) => bitmap::next_set(map, start, end).unwrap_or(end),
+        }
+    }
+
+    /// The first run of usable blocks in `start..end` as (first bit, length), cut off at `max`.
+    fn next_run(
+        &self,
+        pending: &Pending,
+        start: usize,
+        end: usize,
+        max: usize,
+    ) -> Option<(usize, usize)> {
+        let mut first = start;
+        loop {
+            if first >= end {
+                return None;
+            }
+            let zero = self.next_zero(first, end);
+            if zero >= end {
+                return None;
+            }
+            first = pending.next_usable(zero, end);
+            if first == zero {
+                break;
+            }
+        }
+        let limit = end.min(first.saturating_add(max));
+        let stop = pending.next_pending(first, self.next_set(first, limit));
+        (stop > first).then_some((first, stop - first))
+    }
+}
+
+/// What to look for in a group.
+struct Search {
+    /// The first bit to look at.
+    from: u32,
+    /// Only a run that starts at `from` will do.
+    exact: bool,
+    /// The shortest run that will do.
+    target: u32,
+    /// The longest run that is of use.
+    want: u32,
+}
+
+/// Allocates a run of contiguous blocks: as long as possible, between `req.min` and `req.want`.
+/// Returns its first block and its length.
+///
+/// Costs [`ALLOC_CREDITS`](super::ALLOC_CREDITS). `ENOSPC` if there is no such run, or it may not
+/// be used by this caller; see [`should_retry`](super::should_retry). `EUCLEAN` if a structure was
+/// found corrupt and no other group had space.
+pub(crate) fn blocks(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    inode: &Inode,
+    req: Request,
+) -> Result<(u64, u32)> {
+    if req.min == 0 || req.min > req.want {
+        return Err(EINVAL);
+    }
+    let groups = &sb.data().groups;
+    let want = match req.reserved {
+        true => req.want,
+        false => groups.promise(req.want, req.min, req.kind)?,
+    };
+    let found = find(handle, sb, inode, Request { want, ..req });
+    // Of a promise made for this call the rest goes too. Free before dirty: the other way round
+    // somebody could see space that is not there.
+    let mut used = if req.reserved { 0 } else { want };
+    if let Ok((_, len)) = found {
+        groups.free_blocks.sub(len.into());
+        if req.reserved {
+            used = len;
+        }
+    }
+    groups.dirty_blocks.sub(used.into());
+    found
+}
+
+/// Where to start for an inode that gives no hint: in its own group, or behind the first group of
+/// its flex group, which is left to directories and inode tables.
+fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u32) {
+    let home = geo.inode_group(inode.ino()).map_or(0, |(group, _)| group);
+    let flex = 1u32.checked_shl(geo.log_groups_per_flex.into()).unwrap_or(0);
+    let mut group = home;
+    if flex >= 4 {
+        group = home - home % flex;
+        if inode.is_file() && group + 1 < geo.groups_count {
+            group += 1;
+        }
+    }
+    let mut bit = 0;
+    if kind == Kind::Data && want >= SPREAD {
+        bit = geo.group_blocks(group) / 16 * (inode.ino() % 16);
+    }
+    (group, bit)
+}
+
+fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(u64, u32)> {
+    let fs = sb.data();
+    let geo = &fs.geo;
+    let count = geo.groups_count;
+    let want = req.want.min(geo.blocks_per_group);
+    let mut fault = None;
+
+    let goal = match req.goal {
+        0 => None,
+        goal => geo.block_group(goal),
+    };
+    // Right behind the file's last block even a short run makes no new extent.
+    if let Some((group, from)) = goal {
+        let exact = Search { from, exact: true, target: req.min, want };
+        if let Some(run) = search(handle, sb, group, &exact, &mut fault)? {
+            return Ok(run);
+        }
+    }
+
+    let (first, first_bit) = goal.unwrap_or_else(|| default_goal(geo, inode, req.kind, want));
+    let mut target = want;
+    loop {
+        let mut searched = 0;
+        let mut best = 0;
+        // The first group comes a second time, for what lies before the goal.
+        for i in 0..=count {
+            // CAST: A remainder of a u32. The sum of two group numbers can be larger.
+            let group = ((u64::from(first) + u64::from(i)) % u64::from(count)) as u32;
+            let from = if i == 0 { first_bit } else { 0 };
+            if i == count && first_bit == 0 {
+                break;
+            }
+            let bound = fs.groups.slot(group).map_or(0, |slot| slot.bound());
+            if bound < target {
+                best = bound.max(best);
+                continue;
+            }
+            if searched >= MAX_SEARCHED && target > req.min {
+                best = target;
+                break;
+            }
+            searched += 1;
+            let wanted = Search { from, exact: false, target, want };
+            if let Some(run) = search(handle, sb, group, &wanted, &mut fault)? {
+                return Ok(run);
+            }
+            // Now its bound is below the target.
+            best = fs.groups.slot(group).map_or(0, |slot| slot.bound()).max(best);
+        }
+        if target <= req.min || best < req.min {
+            return Err(fault.unwrap_or(ENOSPC));
+        }
+        target = best.min(target / 2).max(req.min);
+    }
+}
+
+/// Searches one group and takes what it finds. Corruption is reported and leaves the group out of
+/// the search; `Err` means that the handle is of no use any more.
+fn search(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    group: u32,
+    wanted: &Search,
+    fault: &mut Option<Error>,
+) -> Result<Option<(u64, u32)>> {
+    match search_locked(handle, sb, group, wanted) {
+        Ok(run) => Ok(run),
+        Err(why @ Fault::Corrupt(_)) => {
+            *fault = Some(why.report(sb, group));
+            // The errors= policy may have ended all writing.
+            if handle.is_aborted() {
+                return Err(EUCLEAN);
+            }
+            Ok(None)
+        }
+        Err(Fault::Other(e)) => Err(e),
+    }
+}
+
+fn search_locked(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    number: u32,
+    wanted: &Search,
+) -> Result<Option<(u64, u32)>, Fault> {
+    let geo = &sb.data().geo;
+    let mut locked = Locked::new(sb, number)?;
+    locked.expire(handle);
+    if locked.group.blocks_bad || locked.group.desc.free_blocks < wanted.target {
+        return Ok(None);
+    }
+    let map = if locked.blocks_uninit() {
+        locked.initial_block_bitmap().map(Map::Initial)
+    } else {
+        locked.block_bitmap().map(Map::Disk)
+    };
+    let map = map.inspect_err(|why| {
+        if matches!(why, Fault::Corrupt(_)) {
+            locked.set_blocks_bad();
+        }
+    })?;
+    let Some((bit, len)) = pick(&mut locked, &map, geo.group_blocks(number), wanted) else {
+        return Ok(None);
+    };
+
+    let pblk = geo.group_first_block(number) + u64::from(bit);
+    if is_system_block(sb, pblk, len) {
+        locked.set_blocks_bad();
+        return Err(Fault::Corrupt("fixed metadata is marked free"));
+    }
+    take(&mut locked, handle, &map, bit, len)
+        .inspect_err(|why| {
+            if matches!(why, Fault::Corrupt(_)) {
+                locked.set_blocks_bad();
+            }
+        })
+        .map(|()| Some((pblk, len)))
+}
+
+/// Chooses a run of the group: the first that is long enough.
+fn pick(locked: &mut Locked<'_>, map: &Map, blocks: u32, wanted: &Search) -> Option<(u32, u32)> {
+    let end = blocks as usize;
+    let (target, want) = (wanted.target as usize, wanted.want as usize);
+    // CAST, also below: bits of one group.
+    let out = |(bit, len): (usize, usize)| (bit as u32, len as u32);
+
+    if wanted.exact {
+        let from = wanted.from as usize;
+        return map
+            .next_run(&locked.group.pending, from, end, want)
+            .filter(|&(bit, len)| bit == from && len >= target)
+            .map(out);
+    }
+    let whole = wanted.from <= locked.group.first_free;
+    let mut from = wanted.from.max(locked.group.first_free) as usize;
+    let mut longest = 0;
+    let mut seen = false;
+    while let Some((bit, len)) = map.next_run(&locked.group.pending, from, end, want) {
+        if whole && !seen {
+            locked.group.first_free = bit as u32;
+        }
+        seen = true;
+        if len >= target {
+            return Some(out((bit, len)));
+        }
+        longest = longest.max(len);
+        from = bit + len;
+    }
+    if whole {
+        locked.set_longest(longest as u32);
+    }
+    None
+}
+
+/// Takes a run that is free.
+fn take(
+    locked: &mut Locked<'_>,
+    handle: &Handle<'_>,
+    map: &Map,
+    bit: u32,
+    len: u32,
+) -> Result<(), Fault> {
+    let left = locked.group.desc.free_blocks.checked_sub(len);
+    let left = left.ok_or(Fault::Corrupt("fewer free blocks than its bitmap has"))?;
+    // Access to both before anything changes: what fails then leaves everything as it was.
+    let (mut desc, off) = locked.desc_access(handle)?;
+    let mut buf = match map {
+        Map::Disk(bh) => handle.write(bh)?,
+        Map::Initial(map) => locked.init_block_bitmap(handle, map)?,
+    };
+    buf.set_bits(bit as usize..(bit + len) as usize)?;
+    locked.group.desc.free_blocks = left;
+    locked.set_csum(&buf, Bitmap::Block);
+    locked.store(&mut desc, off)?;
+    if bit <= locked.group.first_free {
+        locked.group.first_free = bit + len;
+    }
+    buf.finish()?;
+    desc.finish()?;
+    Ok(())
+}
+
+/// Frees `len` blocks from `pblk`, which `inode` owned. They may be used again when the handle's
+/// transaction has committed. `metadata` blocks are revoked, for which the handle needs a revoke
+/// record each.
+///
+/// Costs [`free_credits`](super::free_credits) of the number of groups touched. `EUCLEAN` if the
+/// blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a group
+/// whose bitmap is known to be corrupt are lost until e2fsck finds them.
+pub(crate) fn free(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    inode: Option<&Inode>,
+    pblk: u64,
+    len: u32,
+    metadata: bool,
+) -> Result {
+    let geo = &sb.data().geo;
+    if len == 0 {
+        return Ok(());
+    }
+    if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len) {
+        return Err(error::corrupted(
+            sb,
+            inode,
+            fmt!("freeing {} blocks from {}, which are not a file's", len, pblk),
+        ));
+    }
+    if metadata {
+        // Before the bits are cleared: after it somebody else may own the blocks.
+        for block in pblk..pblk + u64::from(len) {
+            handle.revoke(block, Some(sb.getblk(block)?))?;
+        }
+    }
+    let mut block = pblk;
+    let mut left = len;
+    while left > 0 {
+        let (group, bit) = geo.block_group(block).ok_or(EINVAL)?;
+        let here = left.min(geo.group_blocks(group).saturating_sub(bit));
+        if here == 0 {
+            return Err(EINVAL);
+        }
+        free_locked(handle, sb, group, bit, here).map_err(|fault| match fault {
+            Fault::Corrupt(what) => error::corrupted(
+                sb,
+                inode,
+                fmt!("freeing {} blocks from {}: group {}: {}", here, block, group, what),
+            ),
+            Fault::Other(e) => e,
+        })?;
+        block += u64::from(here);
+        left -= here;
+    }
+    Ok(())
+}
+
+fn free_locked(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    number: u32,
+    bit: u32,
+    len: u32,
+) -> Result<(), Fault> {
+    let fs = sb.data();
+    let mut locked = Locked::new(sb, number)?;
+    if locked.group.blocks_bad {
+        return Ok(());
+    }
+    let freed = give_back(&mut locked, handle, bit, len);
+    match freed {
+        Ok(()) => {
+            fs.groups.free_blocks.add(len.into());
+            fs.groups.note_freed(handle.tid());
+        }
+        Err(Fault::Corrupt(_)) => locked.set_blocks_bad(),
+        Err(Fault::Other(_)) => (),
+    }
+    freed
+}
+
+fn give_back(
+    locked: &mut Locked<'_>,
+    handle: &Handle<'_>,
+    bit: u32,
+    len: u32,
+) -> Result<(), Fault> {
+    let geo = &locked.sb.data().geo;
+    if locked.blocks_uninit() {
+        return Err(Fault::Corrupt("nothing can be in use in an unused group"));
+    }
+    let bh = locked.block_bitmap()?;
+    let (start, end) = (bit as usize, (bit + len) as usize);
+    if bh.find_next_zero_bit(end, start) < end {
+        return Err(Fault::Corrupt("they are free already"));
+    }
+    let free = locked.group.desc.free_blocks + len;
+    if free > geo.group_blocks(locked.number) {
+        return Err(Fault::Corrupt("more free blocks than blocks"));
+    }
+    let (mut desc, off) = locked.desc_access(handle)?;
+    let mut buf = handle.write(&bh)?;
+    locked.expire(handle);
+    locked.group.pending.add(handle.tid(), bit, len, bh.size());
+    locked.note_pending();
+    buf.clear_bits(start..end)?;
+    locked.group.desc.free_blocks = free;
+    locked.set_csum(&buf, Bitmap::Block);
+    locked.store(&mut desc, off)?;
+    buf.finish()?;
+    desc.finish()?;
+    Ok(())
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One block group in memory: its descriptor, what is known of its bitmaps, and their lock.
+//!
+//! The descriptor in memory is the truth while mounted. Each change of a bitmap brings its
+//! checksum, the counts and the descriptor's own checksum up to date under the group's lock and
+//! in the same handle. No two group locks are ever held together.
+
+use super::{pending::Pending, Groups};
+use crate::{
+    disk::{
+        self, bitmap,
+        group::{self, Bitmap, BLOCK_UNINIT, INODE_UNINIT},
+        Corrupt, GroupDesc,
+    },
+    fs::{error, Sb},
+    vfs::{
+        bh::BufferHead,
+        jbd2::{Handle, JournaledBuffer},
+        nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
+    },
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed}, //
+};
+
+/// Bytes of a descriptor this module handles.
+pub(super) const MAX_DESC_SIZE: usize = 64;
+
+/// A group; what lies outside of the lock are copies to look at before taking it.
+#[pin_data]
+pub(super) struct Slot {
+    /// First block of the inode table; never changes.
+    pub(super) inode_table: u64,
+    pub(super) free_blocks: Atomic<u32>,
+    pub(super) free_inodes: Atomic<u32>,
+    pub(super) used_dirs: Atomic<u32>,
+    /// No allocatable run is longer; `u32::MAX` if nobody has looked.
+    longest: Atomic<u32>,
+    /// Something is pending, so that `longest` may be too low after the next commit.
+    pending: Atomic<bool>,
+    #[pin]
+    state: NoFsMutex<Group>,
+}
+
+impl Slot {
+    pub(super) fn new(desc: GroupDesc) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inode_table: desc.inode_table,
+            free_blocks: Atomic::new(desc.free_blocks),
+            free_inodes: Atomic::new(desc.free_inodes),
+            used_dirs: Atomic::new(desc.used_dirs),
+            longest: Atomic::new(u32::MAX),
+            pending: Atomic::new(false),
+            // One lock class for all groups: lockdep reports it if two of them nest.
+            state <- new_nofs_mutex!(Group::new(desc), "rext4_group"),
+        })
+    }
+
+    /// An upper bound of the runs that can be allocated here.
+    pub(super) fn bound(&self) -> u32 {
+        let free = self.free_blocks.load(Relaxed);
+        if self.pending.load(Relaxed) {
+            return free;
+        }
+        free.min(self.longest.load(Relaxed))
+    }
+}
+
+/// What the group's lock protects.
+pub(super) struct Group {
+    pub(super) desc: GroupDesc,
+    /// A bitmap found to be corrupt: nothing is allocated from it any more.
+    pub(super) blocks_bad: bool,
+    pub(super) inodes_bad: bool,
+    /// No allocatable block lies before this bit.
+    pub(super) first_free: u32,
+    pub(super) pending: Pending,
+}
+
+impl Group {
+    fn new(desc: GroupDesc) -> Self {
+        Self {
+            desc,
+            blocks_bad: false,
+            inodes_bad: false,
+            first_free: 0,
+            pending: Pending::new(),
+        }
+    }
+}
+
+/// Why something in a group did not work.
+pub(super) enum Fault {
+    /// A structure of the group is corrupt; to be reported without the group's lock.
+    Corrupt(&'static str),
+    Other(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(e: Error) -> Self {
+        Fault::Other(e)
+    }
+}
+
+impl From<kernel::alloc::AllocError> for Fault {
+    fn from(e: kernel::alloc::AllocError) -> Self {
+        Fault::Other(e.into())
+    }
+}
+
+impl From<Corrupt> for Fault {
+    fn from(what: Corrupt) -> Self {
+        Fault::Corrupt(what.as_str())
+    }
+}
+
+impl Fault {
+    /// Reports corruption; the error to return.
+    pub(super) fn report(self, sb: &Sb, group: u32) -> Error {
+        match self {
+            Fault::Corrupt(what) => error::corrupted(sb, None, fmt!("group {}: {}", group, what)),
+            Fault::Other(e) => e,
+        }
+    }
+}
+
+/// A group under its lock, with what is needed to change it.
+pub(super) struct Locked<'a> {
+    pub(super) sb: &'a Sb,
+    pub(super) groups: &'a Groups,
+    pub(super) slot: &'a Slot,
+    pub(super) number: u32,
+    pub(super) group: NoFsMutexGuard<'a, Group>,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, Fault> {
+        let groups = &sb.data().groups;
+        let slot = groups.slot(number).ok_or(Corrupt::GroupNumber)?;
+        Ok(Self { sb, groups, slot, number, group: slot.state.lock() })
+    }
+
+    fn geo(&self) -> &'a disk::Geometry {
+        &self.sb.data().geo
+    }
+
+    fn has_flag(&self, flag: u16) -> bool {
+        // Without checksums of descriptors the flags mean nothing.
+        let geo = self.geo();
+        (geo.has_metadata_csum || geo.has_gdt_csum) && self.group.desc.flags & flag != 0
+    }
+
+    /// Whether the block bitmap was never written.
+    pub(super) fn blocks_uninit(&self) -> bool {
+        self.has_flag(BLOCK_UNINIT)
+    }
+
+    /// Whether the inode bitmap was never written.
+    pub(super) fn inodes_uninit(&self) -> bool {
+        self.has_flag(INODE_UNINIT)
+    }
+
+    /// Takes the block bitmap for corrupt from now on, and its free blocks out of the totals.
+    pub(super) fn set_blocks_bad(&mut self) {
+        if !core::mem::replace(&mut self.group.blocks_bad, true) {
+            self.groups.free_blocks.sub(self.group.desc.free_blocks.into());
+            self.slot.free_blocks.store(0, Relaxed);
+        }
+    }
+
+    /// Takes the inode bitmap for corrupt from now on, and its free inodes out of the totals.
+    pub(super) fn set_inodes_bad(&mut self) {
+        if !core::mem::replace(&mut self.group.inodes_bad, true) {
+            self.groups.free_inodes.sub(self.group.desc.free_inodes.into());
+            self.slot.free_inodes.store(0, Relaxed);
+        }
+    }
+
+    /// Makes what has committed usable again.
+    pub(super) fn expire(&mut self, handle: &Handle<'_>) {
+        if self.group.pending.expire(handle.journal()) {
+            self.forget_longest();
+            self.group.first_free = 0;
+            self.note_pending();
+        }
+    }
+
+    pub(super) fn note_pending(&self) {
+        self.slot.pending.store(!self.group.pending.is_empty(), Relaxed);
+    }
+
+    pub(super) fn set_longest(&self, longest: u32) {
+        self.slot.longest.store(longest, Relaxed);
+    }
+
+    pub(super) fn forget_longest(&self) {
+        self.set_longest(u32::MAX);
+    }
+
+    /// The block bitmap as it is before its first use: nothing but metadata.
+    pub(super) fn initial_block_bitmap(&self) -> Result<KVec<u8>, Fault> {
+        let geo = self.geo();
+        let first = geo.group_first_block(self.number);
+        let end = first + u64::from(geo.group_blocks(self.number));
+        let mut map = KVec::zeroed(geo.block_size as usize, GFP_KERNEL)?;
+        let zones = self.groups.zones.within(first, end);
+        let free = group::initial_block_bitmap(geo, self.number, &mut map, zones)?;
+        if free != self.group.desc.free_blocks {
+            return Err(Fault::Corrupt("wrong number of free blocks in an unused group"));
+        }
+        Ok(map)
+    }
+
+    /// The block bitmap, read and checked. Not for a group that has none yet.
+    pub(super) fn block_bitmap(&self) -> Result<BufferHead, Fault> {
+        let bh = self.read(self.group.desc.block_bitmap)?;
+        if !bh.is_verified() {
+            let zeros = self.verify(&bh, Bitmap::Block, self.geo().group_blocks(self.number))?;
+            if zeros != self.group.desc.free_blocks {
+                return Err(Fault::Corrupt("block bitmap and descriptor disagree on free blocks"));
+            }
+            bh.set_verified();
+        }
+        Ok(bh)
+    }
+
+    /// The inode bitmap, read and checked. Not for a group that has none yet.
+    pub(super) fn inode_bitmap(&self) -> Result<BufferHead, Fault> {
+        let bh = self.read(self.group.desc.inode_bitmap)?;
+        if !bh.is_verified() {
+            let zeros = self.verify(&bh, Bitmap::Inode, self.geo().inodes_per_group)?;
+            if zeros != self.group.desc.free_inodes {
+                return Err(Fault::Corrupt("inode bitmap and descriptor disagree on free inodes"));
+            }
+            bh.set_verified();
+        }
+        Ok(bh)
+    }
+
+    fn read(&self, block: u64) -> Result<BufferHead, Fault> {
+        // Counts as corruption, so that the other groups go on working.
+        self.sb.bread(block).map_err(|_| Fault::Corrupt("cannot read its bitmap"))
+    }
+
+    /// Checks a bitmap that has just been read; returns the number of clear bits.
+    fn verify(&self, bh: &BufferHead, which: Bitmap, bits: u32) -> Result<u32, Fault> {
+        let geo = self.geo();
+        let mut map = KVec::zeroed(bh.size(), GFP_KERNEL)?;
+        bh.copy_out(0, &mut map)?;
+        self.group.desc.check_bitmap(geo, self.number, which, &map)?;
+        if which == Bitmap::Block {
+            // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
+            let first = geo.group_first_block(self.number);
+            for (start, len) in self.groups.zones.within(first, first + u64::from(bits)) {
+                // CAST: Relative to the group, both are smaller than 2^32.
+                let bit = (start - first) as usize;
+                if bitmap::next_zero(&map, bit, bit + len as usize).is_some() {
+                    return Err(Corrupt::BlockBitmapMetadata.into());
+                }
+            }
+        }
+        // CAST: At most the number of bits in a block.
+        Ok(bitmap::count_zeros(&map, bits as usize) as u32)
+    }
+
+    /// Journal access to the descriptor's block and the offset of the descriptor in it.
+    pub(super) fn desc_access<'h>(
+        &self,
+        handle: &'h Handle<'_>,
+    ) -> Result<(JournaledBuffer<'h>, usize), Fault> {
+        let (bh, off) = self.groups.desc_buffer(self.geo(), self.number)?;
+        Ok((handle.write(bh)?, off))
+    }
+
+    /// Writes the block bitmap of a group that has none yet.
+    pub(super) fn init_block_bitmap<'h>(
+        &mut self,
+        handle: &'h Handle<'_>,
+        map: &[u8],
+    ) -> Result<JournaledBuffer<'h>, Fault> {
+        let bh = self.sb.getblk(self.group.desc.block_bitmap)?;
+        let mut buf = handle.create(&bh)?;
+        buf.copy_in(0, map)?;
+        self.group.desc.flags &= !BLOCK_UNINIT;
+        self.set_csum(&buf, Bitmap::Block);
+        Ok(buf)
+    }
+
+    /// Writes the inode bitmap of a group that has none yet.
+    pub(super) fn init_inode_bitmap<'h>(
+        &mut self,
+        handle: &'h Handle<'_>,
+    ) -> Result<JournaledBuffer<'h>, Fault> {
+        let geo = self.geo();
+        if self.group.desc.free_inodes != geo.inodes_per_group {
+            return Err(Fault::Corrupt("wrong number of free inodes in an unused group"));
+        }
+        let mut map = KVec::zeroed(geo.block_size as usize, GFP_KERNEL)?;
+        group::initial_inode_bitmap(geo, &mut map);
+        let bh = self.sb.getblk(self.group.desc.inode_bitmap)?;
+        let mut buf = handle.create(&bh)?;
+        buf.copy_in(0, &map)?;
+        self.group.desc.flags &= !INODE_UNINIT;
+        // None of the table has been written either.
+        self.group.desc.itable_unused = geo.inodes_per_group;
+        Ok(buf)
+    }
+
+    /// Puts a changed bitmap's checksum into the descriptor.
+    pub(super) fn set_csum(&mut self, map: &BufferHead, which: Bitmap) {
+        let geo = self.geo();
+        if !geo.has_metadata_csum {
+            return;
+        }
+        let bits = match which {
+            Bitmap::Block => geo.blocks_per_group.min(geo.block_size * 8),
+            Bitmap::Inode => geo.inodes_per_group,
+        };
+        let crc = map.crc32c(geo.csum_seed, 0..bits as usize / 8);
+        self.group.desc.set_bitmap_csum(geo, which, crc);
+    }
+
+    /// Writes the descriptor into its block and the copies outside of the lock.
+    pub(super) fn store(&self, buf: &mut JournaledBuffer<'_>, off: usize) -> Result<(), Fault> {
+        let geo = self.geo();
+        let desc = &self.group.desc;
+        let mut raw = [0u8; MAX_DESC_SIZE];
+        let raw = raw.get_mut(..geo.desc_size.into()).ok_or(Corrupt::ShortBuffer)?;
+        buf.copy_out(off, raw)?;
+        desc.encode(raw, geo, self.number)?;
+        buf.copy_in(off, raw)?;
+        if !self.group.blocks_bad {
+            self.slot.free_blocks.store(desc.free_blocks, Relaxed);
+        }
+        if !self.group.inodes_bad {
+            self.slot.free_inodes.store(desc.free_inodes, Relaxed);
+        }
+        self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        Ok(())
+    }
+
+    /// Replaces the descriptor by what is in its block, after the journal has been replayed.
+    pub(super) fn reload(&mut self, desc: GroupDesc) -> Result<(), Fault> {
+        let old = &self.group.desc;
+        if desc.metadata(self.geo()) != old.metadata(self.geo()) {
+            return Err(Fault::Corrupt("the journal moved its metadata"));
+        }
+        self.slot.free_blocks.store(desc.free_blocks, Relaxed);
+        self.slot.free_inodes.store(desc.free_inodes, Relaxed);
+        self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        self.forget_longest();
+        *self.group = Group::new(desc);
+        Ok(())
+    }
+}

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes: choosing a group, taking a number, giving it back.
+//!
+//! The bitmap and the table of a group may never have been written. `itable_unused` says how many
+//! inodes at the end of the table nobody has ever used: e2fsck does not look at them, and the disk
+//! may hold anything there. The first free number of a group is always taken, so the used part
+//! grows without holes; the caller writes the whole inode.
+
+use super::{
+    group::{Fault, Locked, Slot},
+    Groups,
+};
+use crate::{
+    disk::{
+        group::Bitmap,
+        inode::{ROOT_INO, S_IFDIR, S_IFMT},
+        Geometry,
+    },
+    fs::{error, Inode, Sb},
+    vfs::{jbd2::Handle, random::random_u32},
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+/// Space of a group or a flex group.
+#[derive(Clone, Copy, Default)]
+struct Stats {
+    free_inodes: u64,
+    free_blocks: u64,
+    dirs: u64,
+}
+
+impl Stats {
+    fn of(slot: &Slot) -> Self {
+        Self {
+            free_inodes: slot.free_inodes.load(Relaxed).into(),
+            free_blocks: slot.free_blocks.load(Relaxed).into(),
+            dirs: slot.used_dirs.load(Relaxed).into(),
+        }
+    }
+}
+
+/// The groups taken together when looking for a place: a flex group's tables lie side by side.
+struct Flex<'a> {
+    groups: &'a Groups,
+    count: u32,
+    size: u32,
+}
+
+impl<'a> Flex<'a> {
+    fn new(groups: &'a Groups, geo: &Geometry) -> Self {
+        let size = 1u32.checked_shl(geo.log_groups_per_flex.into()).unwrap_or(1);
+        Self { groups, count: geo.groups_count, size }
+    }
+
+    fn number(&self) -> u32 {
+        self.count.div_ceil(self.size)
+    }
+
+    fn members(&self, flex: u32) -> core::ops::Range<u32> {
+        let first = flex.saturating_mul(self.size).min(self.count);
+        first..first.saturating_add(self.size).min(self.count)
+    }
+
+    fn stats(&self, flex: u32) -> Stats {
+        let mut sum = Stats::default();
+        for slot in self.members(flex).filter_map(|group| self.groups.slot(group)) {
+            let one = Stats::of(slot);
+            sum.free_inodes += one.free_inodes;
+            sum.free_blocks += one.free_blocks;
+            sum.dirs += one.dirs;
+        }
+        sum
+    }
+
+    /// The first group of a flex group with a free inode: inodes are packed at the start.
+    fn first_free(&self, flex: u32) -> Option<u32> {
+        self.members(flex).find(|&group| has_free(self.groups, group))
+    }
+
+    /// All flex groups, starting with one.
+    fn from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let number = self.number();
+        // CAST: A remainder of a u32.
+        (0..number).map(move |i| ((u64::from(first) + u64::from(i)) % u64::from(number)) as u32)
+    }
+}
+
+fn has_free(groups: &Groups, group: u32) -> bool {
+    groups.slot(group).is_some_and(|slot| slot.free_inodes.load(Relaxed) > 0)
+}
+
+/// Spreads the directories below the root over the disk, others stay near their parent while its
+/// flex group has space and not too many directories (Orlov's rule).
+fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u32> {
+    let number = u64::from(flex.number());
+    let average = Stats {
+        free_inodes: flex.groups.free_inodes.read_positive() / number,
+        free_blocks: flex.groups.free_blocks.read_positive() / number,
+        dirs: flex.groups.dirs.read_positive() / number,
+    };
+    if top {
+        // CAST: A remainder of a u32.
+        let start = (u64::from(random_u32()) % number) as u32;
+        return flex
+            .from(start)
+            .map(|group| (group, flex.stats(group)))
+            .filter(|(_, stats)| {
+                stats.free_inodes > 0
+                    && stats.free_inodes >= average.free_inodes
+                    && stats.free_blocks >= average.free_blocks
+            })
+            .min_by_key(|(_, stats)| stats.dirs)
+            .and_then(|(group, _)| flex.first_free(group));
+    }
+    let size = u64::from(flex.size);
+    let inodes = u64::from(geo.inodes_per_group) * size;
+    let blocks = u64::from(geo.blocks_per_group) * size;
+    let max_dirs = average.dirs + inodes / 16;
+    let min_inodes = average.free_inodes.saturating_sub(inodes / 4).max(1);
+    let min_blocks = average.free_blocks.saturating_sub(blocks / 4);
+    flex.from(home / flex.size)
+        .find(|&group| {
+            let stats = flex.stats(group);
+            stats.dirs < max_dirs
+                && stats.free_inodes >= min_inodes
+                && stats.free_blocks >= min_blocks
+        })
+        .and_then(|group| flex.first_free(group))
+}
+
+/// The group to start in.
+fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
+    let fs = sb.data();
+    let home = fs.geo.inode_group(dir.ino()).map_or(0, |(group, _)| group);
+    let flex = Flex::new(&fs.groups, &fs.geo);
+    if is_dir {
+        if let Some(group) = dir_group(&flex, &fs.geo, home, dir.ino() == ROOT_INO) {
+            return group;
+        }
+    }
+    // Files go to their directory's flex group, else the nearest one that has space.
+    flex.from(home / flex.size).find_map(|group| flex.first_free(group)).unwrap_or(home)
+}
+
+/// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
+/// Returns it with a generation. `goal`: an inode number whose group to try first, 0 for none.
+///
+/// The caller writes the whole inode into the table in the same handle: what is there on disk may
+/// be rubbish. Costs [`INODE_ALLOC_CREDITS`](super::INODE_ALLOC_CREDITS). `ENOSPC` if there is
+/// none, `EUCLEAN` if a structure was found corrupt and no other group had one.
+pub(crate) fn inode(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    dir: &Inode,
+    mode: u16,
+    goal: u32,
+) -> Result<(u32, u32)> {
+    let fs = sb.data();
+    let count = fs.geo.groups_count;
+    let is_dir = mode & S_IFMT == S_IFDIR;
+    let first = match fs.geo.inode_group(goal) {
+        Some((group, _)) => group,
+        None => choose_group(sb, dir, is_dir),
+    };
+    let mut err = ENOSPC;
+    for i in 0..count {
+        // CAST: A remainder of a u32.
+        let group = ((u64::from(first) + u64::from(i)) % u64::from(count)) as u32;
+        if !has_free(&fs.groups, group) {
+            continue;
+        }
+        match take_locked(handle, sb, group, is_dir) {
+            Ok(Some(ino)) => {
+                fs.groups.free_inodes.sub(1);
+                if is_dir {
+                    fs.groups.dirs.add(1);
+                }
+                return Ok((ino, random_u32()));
+            }
+            Ok(None) => (),
+            Err(fault @ Fault::Corrupt(_)) => {
+                err = fault.report(sb, group);
+                if handle.is_aborted() {
+                    return Err(err);
+                }
+            }
+            Err(Fault::Other(e)) => return Err(e),
+        }
+    }
+    Err(err)
+}
+
+fn take_locked(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    number: u32,
+    is_dir: bool,
+) -> Result<Option<u32>, Fault> {
+    let mut locked = Locked::new(sb, number)?;
+    if locked.group.inodes_bad || locked.group.desc.free_inodes == 0 {
+        return Ok(None);
+    }
+    let taken = take(&mut locked, handle, is_dir);
+    if let Err(Fault::Corrupt(_)) = taken {
+        locked.set_inodes_bad();
+    }
+    taken.map(Some)
+}
+
+fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u32, Fault> {
+    let geo = &locked.sb.data().geo;
+    let per_group = geo.inodes_per_group;
+    // A group that has inodes has a block bitmap, too: once its table is in use nobody else
+    // would work out anew what the tables take.
+    let blocks = match locked.blocks_uninit() && !locked.group.blocks_bad {
+        true => Some(locked.initial_block_bitmap()?),
+        false => None,
+    };
+    let (mut desc, off) = locked.desc_access(handle)?;
+    let mut buf = match locked.inodes_uninit() {
+        true => locked.init_inode_bitmap(handle)?,
+        false => handle.write(&locked.inode_bitmap()?)?,
+    };
+    let bit = buf.find_next_zero_bit(per_group as usize, 0);
+    // CAST: A bit of one group.
+    let index = bit as u32;
+    if index >= per_group {
+        return Err(Fault::Corrupt("inode bitmap is full but has free inodes"));
+    }
+    let ino = u64::from(locked.number) * u64::from(per_group) + u64::from(index) + 1;
+    let ino = u32::try_from(ino).map_err(|_| Fault::Corrupt("inode number out of range"))?;
+    if ino < geo.first_ino {
+        return Err(Fault::Corrupt("a reserved inode is marked free"));
+    }
+    if let Some(map) = blocks {
+        locked.init_block_bitmap(handle, &map)?.finish()?;
+    }
+    buf.set_bits(bit..bit + 1)?;
+    let group = &mut *locked.group;
+    group.desc.free_inodes = group.desc.free_inodes.saturating_sub(1);
+    if is_dir {
+        group.desc.used_dirs += 1;
+    }
+    let used = per_group.saturating_sub(group.desc.itable_unused);
+    if index >= used {
+        group.desc.itable_unused = per_group - index - 1;
+    }
+    locked.set_csum(&buf, Bitmap::Inode);
+    locked.store(&mut desc, off)?;
+    buf.finish()?;
+    desc.finish()?;
+    Ok(ino)
+}
+
+/// Frees the number of a deleted inode. Its memory must not be found any more under that number,
+/// or be on its way out (`I_FREEING`).
+///
+/// Costs [`INODE_FREE_CREDITS`](super::INODE_FREE_CREDITS). `EUCLEAN` if the number is reserved,
+/// out of range or free. In a group whose bitmap is known to be corrupt the number is lost until
+/// e2fsck finds it.
+pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -> Result {
+    let fs = sb.data();
+    let place = fs.geo.inode_group(ino).filter(|_| ino >= fs.geo.first_ino);
+    let Some((group, index)) = place else {
+        return Err(error::corrupted(sb, None, fmt!("freeing inode {}, which is reserved", ino)));
+    };
+    free_locked(handle, sb, group, index, is_dir).map_err(|fault| match fault {
+        Fault::Corrupt(what) => {
+            error::corrupted(sb, None, fmt!("freeing inode {}: group {}: {}", ino, group, what))
+        }
+        Fault::Other(e) => e,
+    })
+}
+
+fn free_locked(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    number: u32,
+    index: u32,
+    is_dir: bool,
+) -> Result<(), Fault> {
+    let mut locked = Locked::new(sb, number)?;
+    if locked.group.inodes_bad {
+        return Ok(());
+    }
+    let freed = give_back(&mut locked, handle, index, is_dir);
+    match freed {
+        Ok(()) => {
+            locked.groups.free_inodes.add(1);
+            if is_dir {
+                locked.groups.dirs.sub(1);
+            }
+        }
+        Err(Fault::Corrupt(_)) => locked.set_inodes_bad(),
+        Err(Fault::Other(_)) => (),
+    }
+    freed
+}
+
+fn give_back(
+    locked: &mut Locked<'_>,
+    handle: &Handle<'_>,
+    index: u32,
+    is_dir: bool,
+) -> Result<(), Fault> {
+    if locked.inodes_uninit() {
+        return Err(Fault::Corrupt("nothing can be in use in an unused group"));
+    }
+    let bh = locked.inode_bitmap()?;
+    let bit = index as usize;
+    if !bh.test_bit(bit) {
+        return Err(Fault::Corrupt("it is free already"));
+    }
+    let dirs = match is_dir {
+        true => locked.group.desc.used_dirs.checked_sub(1),
+        false => Some(locked.group.desc.used_dirs),
+    };
+    let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
+    let free = locked.group.desc.free_inodes + 1;
+    if free > locked.sb.data().geo.inodes_per_group {
+        return Err(Fault::Corrupt("more free inodes than inodes"));
+    }
+    let (mut desc, off) = locked.desc_access(handle)?;
+    let mut buf = handle.write(&bh)?;
+    buf.clear_bits(bit..bit + 1)?;
+    locked.group.desc.free_inodes = free;
+    locked.group.desc.used_dirs = dirs;
+    locked.set_csum(&buf, Bitmap::Inode);
+    locked.store(&mut desc, off)?;
+    buf.finish()?;
+    desc.finish()?;
+    Ok(())
+}
+
+/// Whether the bitmap has an inode number as in use; false if there is no such inode. For numbers
+/// that come from outside: orphan lists, file handles. `EUCLEAN` if the bitmap is corrupt.
+pub(crate) fn inode_in_use(sb: &Sb, ino: u32) -> Result<bool> {
+    let Some((number, index)) = sb.data().geo.inode_group(ino) else {
+        return Ok(false);
+    };
+    let in_use = || -> Result<bool, Fault> {
+        let mut locked = Locked::new(sb, number)?;
+        if locked.group.inodes_bad {
+            return Err(EUCLEAN.into());
+        }
+        if locked.inodes_uninit() {
+            return Ok(false);
+        }
+        let bh = locked.inode_bitmap().inspect_err(|why| {
+            if matches!(why, Fault::Corrupt(_)) {
+                locked.set_inodes_bad();
+            }
+        })?;
+        Ok(bh.test_bit(index as usize))
+    };
+    in_use().map_err(|fault| fault.report(sb, number))
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Allocation of blocks and inodes.
+//!
+//! Truth is in the bitmaps and descriptors of the groups, changed under the group's lock and in
+//! the caller's handle. Two per-CPU counters stand for the whole filesystem: free blocks, and
+//! *dirty* blocks, which are free but promised: to delayed allocation, or to an allocation under
+//! way. What may be promised is `free - dirty`, less what only root may use, less a small pool
+//! that no promise ever touches: the completion of I/O draws on it, since an ENOSPC there would
+//! lose data that was written.
+//!
+//! Lock order: handle, the inode's extent lock, then one group's lock. Nothing here is called in
+//! atomic context; everything that takes a handle may read the disk.
+
+mod balloc;
+mod group;
+mod ialloc;
+mod pending;
+mod zones;
+
+pub(crate) use balloc::{blocks, free};
+pub(crate) use ialloc::{free_inode, inode, inode_in_use};
+
+use self::{
+    group::{Fault, Locked, Slot, MAX_DESC_SIZE},
+    zones::Zones,
+};
+use super::{Rext4, Sb};
+use crate::{
+    disk::{superblock::SUPER_OFFSET, Geometry, GroupDesc, RawSuper},
+    vfs::{
+        bh::BufferHead,
+        counter::PercpuCounter,
+        cred,
+        super_block::NewSuper, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, Mutex, //
+    },
+};
+
+/// Credits for one [`blocks`]: bitmap and descriptor.
+pub(crate) const ALLOC_CREDITS: u32 = 2;
+/// Credits for one [`inode`]: inode bitmap, descriptor, and the block bitmap if the group had
+/// none. The block of the inode table is not included.
+pub(crate) const INODE_ALLOC_CREDITS: u32 = 3;
+/// Credits for one [`free_inode`]: bitmap and descriptor.
+pub(crate) const INODE_FREE_CREDITS: u32 = 2;
+
+/// Credits for one [`free`] within one group.
+pub(crate) const FREE_CREDITS: u32 = free_credits(1);
+
+/// Credits for calls of [`free`] that touch up to `groups` block groups: a bitmap and a descriptor
+/// each. Revoke records of metadata blocks are counted separately
+/// ([`Journal::start_with_revoke`](crate::vfs::jbd2::Journal::start_with_revoke)).
+pub(crate) const fn free_credits(groups: u32) -> u32 {
+    2 * groups
+}
+
+/// What blocks are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// File data.
+    Data,
+    /// Extent tree nodes, directory and attribute blocks.
+    Metadata,
+    /// Tree nodes for the completion of I/O: may draw on the pool that is never promised, and on
+    /// root's blocks.
+    Completion,
+}
+
+/// A request for a run of contiguous blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    /// Where the run should start, best right behind the file's previous block; 0: near the inode.
+    pub(crate) goal: u64,
+    /// Wanted length in blocks.
+    pub(crate) want: u32,
+    /// The least useful length, at least 1.
+    pub(crate) min: u32,
+    /// What the blocks are for.
+    pub(crate) kind: Kind,
+    /// The blocks come out of a promise made by [`reserve`], which shrinks by what was allocated.
+    pub(crate) reserved: bool,
+}
+
+/// Space and inode counts for `statfs(2)`, in blocks and inodes.
+pub(crate) struct Counts {
+    /// Blocks taken by fixed metadata (not the journal).
+    pub(crate) overhead: u64,
+    /// Free and not promised.
+    pub(crate) blocks_free: u64,
+    /// Of these, what everybody may use.
+    pub(crate) blocks_available: u64,
+    pub(crate) files: u64,
+    pub(crate) files_free: u64,
+}
+
+/// Above this many blocks to spare the cheap reading of the counters is good enough: each of them
+/// is off by less than 32 (or twice the number of CPUs) per CPU.
+const WATERMARK: u64 = 65536;
+
+/// All block groups of a mounted filesystem.
+#[pin_data]
+pub(crate) struct Groups {
+    slots: KVVec<Pin<KBox<Slot>>>,
+    /// The blocks of the primary descriptor table.
+    descs: KVVec<BufferHead>,
+    zones: Zones,
+    /// Free in the bitmaps, those that are not yet usable ([`pending`]) included.
+    #[pin]
+    free_blocks: PercpuCounter,
+    #[pin]
+    dirty_blocks: PercpuCounter,
+    #[pin]
+    free_inodes: PercpuCounter,
+    #[pin]
+    dirs: PercpuCounter,
+    /// Makes test and promise one step when space is short.
+    #[pin]
+    promise: Mutex<()>,
+    /// Only root may use the last blocks, and nobody the pool.
+    root_blocks: u64,
+    pool: u64,
+    owner: (u32, u32),
+    /// The last transaction that freed blocks, if any did.
+    freed_tid: Atomic<u32>,
+    freed_any: Atomic<bool>,
+}
+
+fn decode(
+    geo: &Geometry,
+    bh: &BufferHead,
+    off: usize,
+    group: u32,
+) -> Result<Result<GroupDesc, crate::disk::Corrupt>> {
+    let mut raw = [0u8; MAX_DESC_SIZE];
+    let raw = raw.get_mut(..geo.desc_size.into()).ok_or(EINVAL)?;
+    bh.copy_out(off, raw)?;
+    Ok(GroupDesc::decode_checked(raw, geo, group))
+}
+
+impl Groups {
+    /// Reads and checks all descriptors. The block size of the device has been set. To be followed
+    /// by [`Groups::init_counts`] when the journal has been replayed.
+    ///
+    /// `EUCLEAN` if a descriptor is corrupt (logged), `EINVAL` if their size is not supported.
+    pub(crate) fn load(
+        sb: &NewSuper<'_, Rext4>,
+        geo: &Geometry,
+    ) -> Result<impl PinInit<Self, Error>> {
+        if usize::from(geo.desc_size) > MAX_DESC_SIZE {
+            pr_err!("group descriptors of {} bytes are not supported\n", geo.desc_size);
+            return Err(EINVAL);
+        }
+        let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
+        for index in 0..u64::from(geo.gdt_blocks) {
+            descs.push(sb.bread(u64::from(geo.super_block) + 1 + index)?, GFP_KERNEL)?;
+        }
+
+        let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
+        let mut slots = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
+        for group in 0..geo.groups_count {
+            let (bh, off) = Self::find_desc(&descs, geo, group)?;
+            let desc = decode(geo, bh, off, group)?.map_err(|what| {
+                pr_err!("group {}: {}\n", group, what.as_str());
+                EUCLEAN
+            })?;
+            slots.push(KBox::pin_init(Slot::new(desc), GFP_KERNEL)?, GFP_KERNEL)?;
+            list.push(desc, GFP_KERNEL)?;
+        }
+        let zones = Zones::new(geo, list.iter().copied())?.map_err(|_| {
+            pr_err!("metadata of two groups in one place\n");
+            EUCLEAN
+        })?;
+        let totals = Totals::of(&slots);
+        let off = SUPER_OFFSET % u64::from(geo.block_size);
+        let raw: RawSuper = sb.bread(geo.super_block.into())?.read(off as usize)?;
+        let root_blocks = raw.reserved_blocks_count().min(geo.blocks_count);
+        let pool = (geo.blocks_count / 50).min(4096);
+        let owner = raw.reserved_owner();
+
+        Ok(try_pin_init!(Self {
+            slots,
+            descs,
+            zones,
+            free_blocks <- PercpuCounter::new(totals.free_blocks),
+            dirty_blocks <- PercpuCounter::new(0),
+            free_inodes <- PercpuCounter::new(totals.free_inodes),
+            dirs <- PercpuCounter::new(totals.dirs),
+            promise <- new_mutex!((), "rext4_promise"),
+            root_blocks,
+            pool,
+            owner,
+            freed_tid: Atomic::new(0),
+            freed_any: Atomic::new(false),
+        }? Error))
+    }
+
+    /// Reads all descriptors again, from buffers that the replay of the journal may have changed.
+    /// Nothing has been allocated or freed yet.
+    pub(crate) fn init_counts(&self, sb: &Sb) -> Result {
+        let fs = sb.data();
+        for number in 0..fs.geo.groups_count {
+            let (bh, off) = self.desc_buffer(&fs.geo, number)?;
+            decode(&fs.geo, bh, off, number)?
+                .map_err(Fault::from)
+                .and_then(|desc| Locked::new(sb, number)?.reload(desc))
+                .map_err(|fault| fault.report(sb, number))?;
+        }
+        let totals = Totals::of(&self.slots);
+        self.free_blocks.set(totals.free_blocks);
+        self.free_inodes.set(totals.free_inodes);
+        self.dirs.set(totals.dirs);
+        Ok(())
+    }
+
+    fn find_desc<'a>(
+        descs: &'a [BufferHead],
+        geo: &Geometry,
+        group: u32,
+    ) -> Result<(&'a BufferHead, usize)> {
+        let (block, off) = geo.desc_location(group);
+        // CAST: An index into a table in memory.
+        let index = (block - u64::from(geo.super_block) - 1) as usize;
+        Ok((descs.get(index).ok_or(EINVAL)?, off as usize))
+    }
+
+    fn desc_buffer(&self, geo: &Geometry, group: u32) -> Result<(&BufferHead, usize)> {
+        Self::find_desc(&self.descs, geo, group)
+    }
+
+    fn slot(&self, group: u32) -> Option<&Slot> {
+        self.slots.get(group as usize).map(|slot| &**slot)
+    }
+
+    /// The first block of a group's inode table. `EINVAL` if there is no such group.
+    pub(crate) fn inode_table(&self, _sb: &Sb, group: u32) -> Result<u64> {
+        Ok(self.slot(group).ok_or(EINVAL)?.inode_table)
+    }
+
+    /// Where an inode lies: the block of the table and the byte in it. `EINVAL` if there is no
+    /// such inode.
+    pub(crate) fn inode_location(&self, geo: &Geometry, ino: u32) -> Result<(u64, usize)> {
+        let (group, index) = geo.inode_group(ino).ok_or(EINVAL)?;
+        let (block, off) = geo.inode_offset(index);
+        let table = self.slot(group).ok_or(EINVAL)?.inode_table;
+        Ok((table + u64::from(block), off as usize))
+    }
+
+    /// What may still be promised of the free blocks, with `reserve` kept back. Exact enough if
+    /// there is plenty; otherwise the sum over all CPUs.
+    fn spare(&self, reserve: u64, wanted: u64) -> (u64, bool) {
+        let spare = |free: u64, dirty: u64| free.saturating_sub(dirty.saturating_add(reserve));
+        let cheap = spare(self.free_blocks.read_positive(), self.dirty_blocks.read_positive());
+        if cheap > wanted.saturating_add(WATERMARK) {
+            return (cheap, true);
+        }
+        (spare(self.free_blocks.sum_positive(), self.dirty_blocks.sum_positive()), false)
+    }
+
+    /// What the caller must leave alone.
+    fn kept_back(&self, kind: Kind) -> u64 {
+        if kind == Kind::Completion {
+            0
+        } else if self.root_blocks == 0 || cred::may_use_reserved(self.owner.0, self.owner.1) {
+            self.pool
+        } else {
+            self.pool.saturating_add(self.root_blocks)
+        }
+    }
+
+    /// Promises up to `want` blocks, at least `min`. Returns how many.
+    fn promise(&self, want: u32, min: u32, kind: Kind) -> Result<u32> {
+        let reserve = self.kept_back(kind);
+        if let (_, true) = self.spare(reserve, want.into()) {
+            self.dirty_blocks.add(want.into());
+            return Ok(want);
+        }
+        let _one = self.promise.lock();
+        let (spare, _) = self.spare(reserve, want.into());
+        let got = u32::try_from(spare).unwrap_or(u32::MAX).min(want);
+        if got < min {
+            return Err(ENOSPC);
+        }
+        self.dirty_blocks.add(got.into());
+        Ok(got)
+    }
+
+    fn note_freed(&self, tid: u32) {
+        self.freed_tid.store(tid, Relaxed);
+        self.freed_any.store(true, Relaxed);
+    }
+}
+
+struct Totals {
+    free_blocks: i64,
+    free_inodes: i64,
+    dirs: i64,
+}
+
+impl Totals {
+    fn of(slots: &[Pin<KBox<Slot>>]) -> Self {
+        let sum = |field: fn(&Slot) -> &Atomic<u32>| {
+            slots.iter().map(|slot| i64::from(field(slot).load(Relaxed))).sum()
+        };
+        Self {
+            free_blocks: sum(|slot| &slot.free_blocks),
+            free_inodes: sum(|slot| &slot.free_inodes),
+            dirs: sum(|slot| &slot.used_dirs),
+        }
+    }
+}
+
+/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then
+/// [`should_retry`] may help. Any context that may sleep, with or without a handle.
+pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
+    if n > 0 {
+        sb.data().groups.promise(n, n, Kind::Data)?;
+    }
+    Ok(())
+}
+
+/// Takes back a promise of [`reserve`] that was not used.
+pub(crate) fn unreserve(sb: &Sb, n: u32) {
+    sb.data().groups.dirty_blocks.sub(n.into());
+}
+
+/// Whether an allocation or reservation that failed with ENOSPC is worth another try.
+///
+/// Freed blocks count as free at once but cannot be used before the transaction that freed them
+/// commits; this commits it. Called with no handle and no lock that a handle holder may take (the
+/// folio lock is fine). `attempts` starts at 0.
+pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
+    *attempts += 1;
+    if *attempts > 3 {
+        return false;
+    }
+    let fs = sb.data();
+    let groups = &fs.groups;
+    let Some(journal) = fs.journal() else {
+        return false;
+    };
+    if groups.freed_any.load(Relaxed) {
+        let tid = groups.freed_tid.load(Relaxed);
+        if !journal.is_committed(tid) {
+            return journal.commit_tid(tid).is_ok();
+        }
+    }
+    // The commit may have come between the failure and now.
+    groups.spare(groups.kept_back(Kind::Data), 1).0 >= 1
+}
+
+/// Whether one of `len` blocks from `pblk` is fixed metadata, so that no file can own it.
+pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32) -> bool {
+    sb.data().groups.zones.overlaps(pblk, len.into())
+}
+
+/// Counts for `statfs(2)`.
+pub(crate) fn count_free(sb: &Sb) -> Counts {
+    let fs = sb.data();
+    let groups = &fs.groups;
+    let free = groups
+        .free_blocks
+        .sum_positive()
+        .saturating_sub(groups.dirty_blocks.sum_positive());
+    Counts {
+        overhead: groups.zones.blocks() + u64::from(fs.geo.first_data_block),
+        blocks_free: free,
+        blocks_available: free.saturating_sub(groups.root_blocks + groups.pool),
+        files: fs.geo.inodes_count.into(),
+        files_free: groups.free_inodes.sum_positive(),
+    }
+}
+
+/// Brings the counts in the superblock up to date. They are only a hint there, written when the
+/// filesystem is synced or unmounted; the checksum is the caller's.
+pub(crate) fn update_super_counts(fs: &Rext4, raw: &mut RawSuper) {
+    let groups = &fs.groups;
+    raw.set_free_blocks_count(groups.free_blocks.sum_positive());
+    raw.set_free_inodes_count(u32::try_from(groups.free_inodes.sum_positive()).unwrap_or(u32::MAX));
+}

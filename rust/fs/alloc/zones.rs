@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! System zones: the blocks that hold fixed metadata and never belong to a file.
+//!
+//! These are superblock and descriptor copies (with the blocks kept for growing the table),
+//! bitmaps and inode tables. An extent that points there is corrupt, and so is a request to free
+//! them.
+
+use crate::disk::{Corrupt, Geometry, GroupDesc};
+use kernel::prelude::*;
+
+/// Disjoint ranges (first block, end) in ascending order.
+pub(super) struct Zones(KVVec<(u64, u64)>);
+
+impl Zones {
+    /// Collects the zones of all groups. `descs` are the checked descriptors in order. Two
+    /// structures in one block are corruption, reported as the inner error.
+    pub(super) fn new(
+        geo: &Geometry,
+        descs: impl Iterator<Item = GroupDesc>,
+    ) -> Result<Result<Self, Corrupt>> {
+        let mut all = KVVec::with_capacity(geo.groups_count as usize * 4, GFP_KERNEL)?;
+        for (group, desc) in (0..geo.groups_count).zip(descs) {
+            let base = geo.group_base_blocks(group).min(geo.group_blocks(group));
+            if base > 0 {
+                let first = geo.group_first_block(group);
+                all.push((first, first + u64::from(base)), GFP_KERNEL)?;
+            }
+            for (first, len) in desc.metadata(geo) {
+                all.push((first, first.saturating_add(u64::from(len))), GFP_KERNEL)?;
+            }
+        }
+        all.sort_unstable();
+
+        // flex_bg puts the structures of many groups side by side: few zones remain.
+        let mut merged: KVVec<(u64, u64)> = KVVec::new();
+        for &(first, end) in all.iter() {
+            match merged.last_mut() {
+                Some(last) if first < last.1 => return Ok(Err(Corrupt::GroupInodeTable)),
+                Some(last) if first == last.1 => last.1 = end,
+                _ => merged.push((first, end), GFP_KERNEL)?,
+            }
+        }
+        Ok(Ok(Self(merged)))
+    }
+
+    /// Whether one of `len` blocks from `first` lies in a zone.
+    pub(super) fn overlaps(&self, first: u64, len: u64) -> bool {
+        // Also true for a range that wraps: no caller has any business there.
+        let Some(end) = first.checked_add(len) else {
+            return true;
+        };
+        let next = self.0.partition_point(|zone| zone.1 <= first);
+        self.0.get(next).is_some_and(|zone| zone.0 < end)
+    }
+
+    /// The parts of zones between two blocks, as (first block, blocks).
+    pub(super) fn within(&self, first: u64, end: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let next = self.0.partition_point(move |zone| zone.1 <= first);
+        self.0
+            .get(next..)
+            .unwrap_or(&[])
+            .iter()
+            .take_while(move |zone| zone.0 < end)
+            .map(move |zone| {
+                let from = zone.0.max(first);
+                // CAST: A caller's range is a group, which has fewer than 2^32 blocks.
+                (from, (zone.1.min(end) - from) as u32)
+            })
+    }
+
+    /// Blocks in all zones.
+    pub(super) fn blocks(&self) -> u64 {
+        self.0.iter().map(|zone| zone.1 - zone.0).sum()
+    }
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Orphans: inodes that recovery has to finish after a crash.
+//!
+//! An inode without links that is still open, or one whose truncate takes several transactions, is
+//! on a list that begins in the superblock; each inode's deletion time field holds the number of
+//! the next one. After a crash those without links are deleted, the others truncated to their size.
+//!
+//! Where the filesystem has an orphan file (`Documentation/filesystems/ext4/orphan.rst`) the list
+//! may be used all the same, so this module adds to the list only, and empties the file at mount.
+//!
+//! The list is doubly linked in memory, by number: the inodes on it are not pinned, they leave it
+//! when they are evicted. The next number is kept here and not in the inode, since taking an inode
+//! off the list changes its predecessor, which may not be in reach. So an inode that is written to
+//! its table takes the field from here, under the lock ([`with_next`]), and that predecessor's
+//! field is changed in the table under the same lock.
+//!
+//! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
+
+use super::{
+    alloc,
+    error::corrupted,
+    extent, inode, io,
+    mount::{journal_super, read_super, SUPER_CREDITS},
+    INode, Inode, Rext4, Sb, //
+};
+use crate::{
+    disk::{
+        self,
+        features::{COMPAT_ORPHAN_FILE, RO_COMPAT_ORPHAN_PRESENT},
+        Corrupt, //
+    },
+    vfs::{
+        jbd2::Handle,
+        nofs::{new_nofs_mutex, NoFsMutex}, //
+    },
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed}, //
+    },
+};
+use zerocopy::little_endian::U32;
+
+/// Credits for [`add`] or [`remove`]: the superblock, the inode's table block, its predecessor's.
+pub(crate) const ORPHAN_CREDITS: u32 = SUPER_CREDITS + inode::INODE_CREDITS + 1;
+
+/// Byte of the deletion time, or next orphan, in a raw inode.
+const DTIME: usize = 0x14;
+
+/// Neighbours on the list; 0 at the ends.
+#[derive(Clone, Copy)]
+struct Link {
+    /// Towards the superblock.
+    prev: u32,
+    /// What is on disk in the inode.
+    next: u32,
+}
+
+/// The orphan list of a mounted filesystem.
+#[pin_data]
+pub(crate) struct Orphans {
+    #[pin]
+    links: NoFsMutex<RBTree<u32, Link>>,
+    /// How many there are, to look at without the lock.
+    count: Atomic<u32>,
+}
+
+impl Orphans {
+    /// An empty list.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            links <- new_nofs_mutex!(RBTree::new(), "rext4_orphans"),
+            count: Atomic::new(0),
+        })
+    }
+
+    fn contains(&self, ino: u32) -> bool {
+        self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
+    }
+}
+
+/// Runs `write`, which puts a raw inode into its table, with the number that goes into its deletion
+/// time field if it is on the list. That number does not change meanwhile.
+///
+/// The caller holds the lock of the inode's fields. An inode that is just being added may be
+/// written without the number; [`add`] then writes it once more.
+pub(crate) fn with_next<R>(fs: &Rext4, ino: u32, write: impl FnOnce(Option<u32>) -> R) -> R {
+    if fs.orphans.count.load(Relaxed) > 0 {
+        let links = fs.orphans.links.lock();
+        if let Some(&Link { next, .. }) = links.get(&ino) {
+            return write(Some(next));
+        }
+    }
+    write(None)
+}
+
+/// Puts an inode on the list, in the handle that removes its last link or begins to truncate it.
+/// Nothing to do if it is on it. Costs [`ORPHAN_CREDITS`].
+///
+/// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
+pub(crate) fn add(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let (fs, ino) = (inode.fs(), inode.ino());
+    {
+        let mut links = fs.orphans.links.lock();
+        if links.get(&ino).is_some() {
+            return Ok(());
+        }
+        let mut next = 0;
+        // Memory first: it may fail, and then nothing has changed.
+        links.try_create_and_insert(ino, Link { prev: 0, next }, GFP_KERNEL)?;
+        let journaled = journal_super(handle, fs, |raw| {
+            next = raw.last_orphan.get();
+            raw.set_last_orphan(ino);
+        });
+        if let Err(e) = journaled {
+            links.remove(&ino);
+            return Err(e);
+        }
+        if let Some(link) = links.get_mut(&ino) {
+            link.next = next;
+        }
+        if let Some(old) = links.get_mut(&next) {
+            old.prev = ino;
+        }
+        fs.orphans.count.add(1, Relaxed);
+    }
+    inode::journal(handle, inode)
+}
+
+/// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
+/// Its deletion time is 0 then. Costs [`ORPHAN_CREDITS`].
+///
+/// The caller holds i_rwsem exclusive, or the inode is being evicted.
+pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let (sb, fs, ino) = (inode.sb(), inode.fs(), inode.ino());
+    if !fs.orphans.contains(ino) {
+        return Ok(());
+    }
+    {
+        let mut links = fs.orphans.links.lock();
+        let Some(&link) = links.get(&ino) else {
+            return Ok(());
+        };
+        if link.prev == 0 {
+            let mut head = ino;
+            journal_super(handle, fs, |raw| {
+                head = raw.last_orphan.get();
+                if head == ino {
+                    raw.set_last_orphan(link.next);
+                }
+            })?;
+            if head != ino {
+                drop(links);
+                return Err(corrupted(
+                    sb,
+                    Some(inode),
+                    fmt!("first orphan, but the superblock has {}", head),
+                ));
+            }
+        } else {
+            set_next_on_disk(handle, sb, link.prev, link.next)?;
+        }
+        if let Some(prev) = links.get_mut(&link.prev) {
+            prev.next = link.next;
+        }
+        if let Some(next) = links.get_mut(&link.next) {
+            next.prev = link.prev;
+        }
+        links.remove(&ino);
+        fs.orphans.count.fetch_sub(1, Relaxed);
+    }
+    inode.node().set_dtime(0);
+    inode::journal(handle, inode)
+}
+
+/// Changes the next orphan in an inode's place in the table. Under the lock of the list.
+fn set_next_on_disk(handle: &Handle<'_>, sb: &Sb, ino: u32, next: u32) -> Result {
+    let fs = sb.data();
+    let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
+    let mut buf = handle.write(&sb.bread(block)?)?;
+    let mut raw = KVec::zeroed(fs.geo.inode_size.into(), GFP_KERNEL)?;
+    buf.copy_out(off, &mut raw)?;
+    disk::put(&mut raw, DTIME, &U32::new(next)).map_err(|_| EINVAL)?;
+    disk::inode::update_checksum(&mut raw, &fs.geo, ino).map_err(|_| EINVAL)?;
+    buf.copy_in(off, &raw)?;
+    buf.finish()
+}
+
+/// Finishes the orphans of the last mount. The filesystem is mounted for writing, nobody uses it
+/// yet. Called outside of any handle.
+///
+/// `EUCLEAN` if the list is corrupt; then what is left of it stays for e2fsck.
+pub(crate) fn process(sb: &Sb) -> Result {
+    let mut done = Done::default();
+    let result = load_list(sb).and_then(|list| {
+        for &ino in list.iter() {
+            finish(sb, open(sb, ino)?, &mut done)?;
+        }
+        empty_file(sb, &mut done)
+    });
+    if done.deleted > 0 || done.truncated > 0 {
+        pr_info!(
+            "{}: {} orphans deleted, {} truncated\n",
+            sb.id(),
+            done.deleted,
+            done.truncated
+        );
+    }
+    result
+}
+
+#[derive(Default)]
+struct Done {
+    deleted: u32,
+    truncated: u32,
+}
+
+/// An orphan's inode; a number that nobody could have put there is corruption.
+fn open(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+    if ino < sb.data().geo.first_ino || !alloc::inode_in_use(sb, ino)? {
+        return Err(corrupted(sb, None, fmt!("orphan inode {} is not in use", ino)));
+    }
+    inode::iget_orphan(sb, ino).map_err(|e| match e {
+        ESTALE => corrupted(sb, None, fmt!("orphan inode {} is empty", ino)),
+        e => e,
+    })
+}
+
+/// Reads the list that the superblock begins. Returns its numbers, first the one there.
+fn load_list(sb: &Sb) -> Result<KVec<u32>> {
+    let fs = sb.data();
+    let mut list = KVec::new();
+    let mut prev = 0;
+    let mut ino = read_super(fs)?.last_orphan.get();
+    while ino != 0 {
+        let next = next_on_disk(sb, ino)?;
+        let mut links = fs.orphans.links.lock();
+        if links.get(&ino).is_some() {
+            drop(links);
+            return Err(corrupted(sb, None, fmt!("orphan list: inode {} comes twice", ino)));
+        }
+        links.try_create_and_insert(ino, Link { prev, next }, GFP_KERNEL)?;
+        fs.orphans.count.add(1, Relaxed);
+        drop(links);
+        list.push(ino, GFP_KERNEL)?;
+        prev = ino;
+        ino = next;
+    }
+    Ok(list)
+}
+
+fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
+    let fs = sb.data();
+    if ino < fs.geo.first_ino || !alloc::inode_in_use(sb, ino)? {
+        return Err(corrupted(sb, None, fmt!("orphan list: inode {} is not in use", ino)));
+    }
+    let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
+    let mut raw = KVec::zeroed(fs.geo.inode_size.into(), GFP_KERNEL)?;
+    sb.bread(block)?.copy_out(off, &mut raw)?;
+    match disk::Inode::decode_checked(&raw, &fs.geo, ino) {
+        Ok(inode) => Ok(inode.dtime),
+        Err(why) => Err(corrupted(sb, None, fmt!("orphan list: inode {}: {}", ino, why.as_str()))),
+    }
+}
+
+/// Deletes or truncates an inode that is on the list, and with that takes it off.
+fn finish(sb: &Sb, inode: ARef<INode>, done: &mut Done) -> Result {
+    let ino = inode.ino();
+    if inode.nlink() > 0 {
+        io::truncate::orphan(&inode)?;
+        done.truncated += 1;
+    } else {
+        done.deleted += 1;
+    }
+    // The last reference: an inode without links is deleted here.
+    drop(inode);
+    if sb.data().orphans.contains(ino) {
+        pr_err!("{}: orphan inode {} could not be finished\n", sb.id(), ino);
+        return Err(EIO);
+    }
+    Ok(())
+}
+
+/// Finishes what is in the orphan file: moves one after the other to the list, then does as with
+/// those.
+fn empty_file(sb: &Sb, done: &mut Done) -> Result {
+    let fs = sb.data();
+    let geo = &fs.geo;
+    if !geo.features.has_compat(COMPAT_ORPHAN_FILE) {
+        return Ok(());
+    }
+    let file = inode::iget(sb, geo.orphan_file_inum)?;
+    let blocks = file.size() >> geo.block_bits;
+    if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
+        return Err(corrupted(sb, Some(&file), fmt!("this cannot be the orphan file")));
+    }
+    let seed = file.node().csum_seed();
+    // CAST: At most `MAX_BLOCKS`.
+    for lblk in 0..blocks as u32 {
+        let extent = extent::lookup(&file, &mut file.node().extents.lock(), lblk, 1)?;
+        if extent.state != extent::State::Written {
+            return Err(corrupted(sb, Some(&file), fmt!("orphan file has a hole at {}", lblk)));
+        }
+        let bh = sb.bread(extent.pblk)?;
+        let mut data = KVec::zeroed(bh.size(), GFP_KERNEL)?;
+        bh.copy_out(0, &mut data)?;
+        let bad = |why: Corrupt| {
+            corrupted(sb, Some(&file), fmt!("block {}: {}", lblk, why.as_str()))
+        };
+        disk::orphan::check_block(&data, geo, seed, extent.pblk).map_err(bad)?;
+        for slot in 0..disk::orphan::entries_per_block(geo) {
+            let ino = disk::orphan::entry(&data, geo, slot).map_err(bad)?;
+            if ino == 0 {
+                continue;
+            }
+            let inode = open(sb, ino)?;
+            disk::orphan::set_entry(&mut data, geo, slot, 0).map_err(bad)?;
+            disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
+            let handle = fs.start(ORPHAN_CREDITS + 1)?;
+            let mut buf = handle.write(&bh)?;
+            buf.copy_in(0, &data)?;
+            buf.finish()?;
+            let added = add(&handle, &inode);
+            // The handle ends before the inode may go.
+            handle.stop()?;
+            added?;
+            finish(sb, inode, done)?;
+        }
+    }
+    if read_super(fs)?.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT) {
+        let handle = fs.start(SUPER_CREDITS)?;
+        journal_super(&handle, fs, |raw| raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false))?;
+        handle.stop()?;
+    }
+    Ok(())
+}

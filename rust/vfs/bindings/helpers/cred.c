@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+/* include/linux/cred.h, include/linux/uidgid.h, include/linux/capability.h */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/uidgid.h>
+
+__rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid) { return uid_eq(make_kuid(&init_user_ns, uid), current_fsuid()) || (gid && in_group_p(make_kgid(&init_user_ns, gid))) || capable(CAP_SYS_RESOURCE); }

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random numbers.
+//!
+//! C header: [`include/linux/random.h`](srctree/include/linux/random.h)
+
+use super::bindings;
+
+/// A random number, fit for secrets. Any context.
+pub(crate) fn random_u32() -> u32 {
+    // SAFETY: May be called anywhere.
+    unsafe { bindings::rext4_helper_random_u32() }
+}
