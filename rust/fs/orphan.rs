@@ -20,9 +20,14 @@
 use super::{
     alloc,
     error::corrupted,
-    extent, inode, io,
+    extent,
+    inode,
+    io,
     mount::{journal_super, read_super, SUPER_CREDITS},
-    INode, Inode, Rext4, Sb, //
+    INode,
+    Inode,
+    Rext4,
+    Sb, //
 };
 use crate::{
     disk::{
@@ -36,7 +41,6 @@ use crate::{
     },
 };
 use kernel::{
-    fmt,
     prelude::*,
     rbtree::RBTree,
     sync::{
@@ -223,7 +227,11 @@ struct Done {
 /// An orphan's inode; a number that nobody could have put there is corruption.
 fn open(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
     if ino < sb.data().geo.first_ino || !alloc::inode_in_use(sb, ino)? {
-        return Err(corrupted(sb, None, fmt!("orphan inode {} is not in use", ino)));
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan inode {} is not in use", ino),
+        ));
     }
     inode::iget_orphan(sb, ino).map_err(|e| match e {
         ESTALE => corrupted(sb, None, fmt!("orphan inode {} is empty", ino)),
@@ -242,7 +250,11 @@ fn load_list(sb: &Sb) -> Result<KVec<u32>> {
         let mut links = fs.orphans.links.lock();
         if links.get(&ino).is_some() {
             drop(links);
-            return Err(corrupted(sb, None, fmt!("orphan list: inode {} comes twice", ino)));
+            return Err(corrupted(
+                sb,
+                None,
+                fmt!("orphan list: inode {} comes twice", ino),
+            ));
         }
         links.try_create_and_insert(ino, Link { prev, next }, GFP_KERNEL)?;
         fs.orphans.count.add(1, Relaxed);
@@ -257,14 +269,22 @@ fn load_list(sb: &Sb) -> Result<KVec<u32>> {
 fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
     let fs = sb.data();
     if ino < fs.geo.first_ino || !alloc::inode_in_use(sb, ino)? {
-        return Err(corrupted(sb, None, fmt!("orphan list: inode {} is not in use", ino)));
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan list: inode {} is not in use", ino),
+        ));
     }
     let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
     let mut raw = KVec::zeroed(fs.geo.inode_size.into(), GFP_KERNEL)?;
     sb.bread(block)?.copy_out(off, &mut raw)?;
     match disk::Inode::decode_checked(&raw, &fs.geo, ino) {
         Ok(inode) => Ok(inode.dtime),
-        Err(why) => Err(corrupted(sb, None, fmt!("orphan list: inode {}: {}", ino, why.as_str()))),
+        Err(why) => Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan list: inode {}: {}", ino, why.as_str()),
+        )),
     }
 }
 
@@ -297,21 +317,28 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let file = inode::iget(sb, geo.orphan_file_inum)?;
     let blocks = file.size() >> geo.block_bits;
     if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
-        return Err(corrupted(sb, Some(&file), fmt!("this cannot be the orphan file")));
+        return Err(corrupted(
+            sb,
+            Some(&file),
+            fmt!("this cannot be the orphan file"),
+        ));
     }
     let seed = file.node().csum_seed();
     // CAST: At most `MAX_BLOCKS`.
     for lblk in 0..blocks as u32 {
         let extent = extent::lookup(&file, &mut file.node().extents.lock(), lblk, 1)?;
         if extent.state != extent::State::Written {
-            return Err(corrupted(sb, Some(&file), fmt!("orphan file has a hole at {}", lblk)));
+            return Err(corrupted(
+                sb,
+                Some(&file),
+                fmt!("orphan file has a hole at {}", lblk),
+            ));
         }
         let bh = sb.bread(extent.pblk)?;
         let mut data = KVec::zeroed(bh.size(), GFP_KERNEL)?;
         bh.copy_out(0, &mut data)?;
-        let bad = |why: Corrupt| {
-            corrupted(sb, Some(&file), fmt!("block {}: {}", lblk, why.as_str()))
-        };
+        let bad =
+            |why: Corrupt| corrupted(sb, Some(&file), fmt!("block {}: {}", lblk, why.as_str()));
         disk::orphan::check_block(&data, geo, seed, extent.pblk).map_err(bad)?;
         for slot in 0..disk::orphan::entries_per_block(geo) {
             let ino = disk::orphan::entry(&data, geo, slot).map_err(bad)?;
@@ -332,9 +359,14 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
             finish(sb, inode, done)?;
         }
     }
-    if read_super(fs)?.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT) {
+    if read_super(fs)?
+        .features()
+        .has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
+    {
         let handle = fs.start(SUPER_CREDITS)?;
-        journal_super(&handle, fs, |raw| raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false))?;
+        journal_super(&handle, fs, |raw| {
+            raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false)
+        })?;
         handle.stop()?;
     }
     Ok(())

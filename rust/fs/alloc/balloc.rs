@@ -13,11 +13,7 @@ use crate::{
     fs::{error, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle},
 };
-use kernel::{
-    fmt,
-    prelude::*,
-
-};
+use kernel::prelude::*;
 
 /// Groups searched in one pass before a shorter run will do: searching means reading bitmaps.
 const MAX_SEARCHED: u32 = 64;
@@ -124,7 +120,9 @@ pub(crate) fn blocks(
 /// its flex group, which is left to directories and inode tables.
 fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u32) {
     let home = geo.inode_group(inode.ino()).map_or(0, |(group, _)| group);
-    let flex = 1u32.checked_shl(geo.log_groups_per_flex.into()).unwrap_or(0);
+    let flex = 1u32
+        .checked_shl(geo.log_groups_per_flex.into())
+        .unwrap_or(0);
     let mut group = home;
     if flex >= 4 {
         group = home - home % flex;
@@ -152,7 +150,12 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(u6
     };
     // Right behind the file's last block even a short run makes no new extent.
     if let Some((group, from)) = goal {
-        let exact = Search { from, exact: true, target: req.min, want };
+        let exact = Search {
+            from,
+            exact: true,
+            target: req.min,
+            want,
+        };
         if let Some(run) = search(handle, sb, group, &exact, &mut fault)? {
             return Ok(run);
         }
@@ -181,12 +184,21 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(u6
                 break;
             }
             searched += 1;
-            let wanted = Search { from, exact: false, target, want };
+            let wanted = Search {
+                from,
+                exact: false,
+                target,
+                want,
+            };
             if let Some(run) = search(handle, sb, group, &wanted, &mut fault)? {
                 return Ok(run);
             }
             // Now its bound is below the target.
-            best = fs.groups.slot(group).map_or(0, |slot| slot.bound()).max(best);
+            best = fs
+                .groups
+                .slot(group)
+                .map_or(0, |slot| slot.bound())
+                .max(best);
         }
         if target <= req.min || best < req.min {
             return Err(fault.unwrap_or(ENOSPC));
@@ -344,7 +356,11 @@ pub(crate) fn free(
         return Err(error::corrupted(
             sb,
             inode,
-            fmt!("freeing {} blocks from {}, which are not a file's", len, pblk),
+            fmt!(
+                "freeing {} blocks from {}, which are not a file's",
+                len,
+                pblk
+            ),
         ));
     }
     if metadata {
@@ -365,7 +381,13 @@ pub(crate) fn free(
             Fault::Corrupt(what) => error::corrupted(
                 sb,
                 inode,
-                fmt!("freeing {} blocks from {}: group {}: {}", here, block, group, what),
+                fmt!(
+                    "freeing {} blocks from {}: group {}: {}",
+                    here,
+                    block,
+                    group,
+                    what
+                ),
             ),
             Fault::Other(e) => e,
         })?;
@@ -375,13 +397,7 @@ pub(crate) fn free(
     Ok(())
 }
 
-fn free_locked(
-    handle: &Handle<'_>,
-    sb: &Sb,
-    number: u32,
-    bit: u32,
-    len: u32,
-) -> Result<(), Fault> {
+fn free_locked(handle: &Handle<'_>, sb: &Sb, number: u32, bit: u32, len: u32) -> Result<(), Fault> {
     let fs = sb.data();
     let mut locked = Locked::new(sb, number)?;
     if locked.group.blocks_bad {

@@ -21,7 +21,6 @@ use crate::{
     },
 };
 use kernel::{
-    fmt,
     prelude::*,
     sync::atomic::{Atomic, Relaxed}, //
 };
@@ -140,7 +139,13 @@ impl<'a> Locked<'a> {
     pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, Fault> {
         let groups = &sb.data().groups;
         let slot = groups.slot(number).ok_or(Corrupt::GroupNumber)?;
-        Ok(Self { sb, groups, slot, number, group: slot.state.lock() })
+        Ok(Self {
+            sb,
+            groups,
+            slot,
+            number,
+            group: slot.state.lock(),
+        })
     }
 
     fn geo(&self) -> &'a disk::Geometry {
@@ -166,7 +171,9 @@ impl<'a> Locked<'a> {
     /// Takes the block bitmap for corrupt from now on, and its free blocks out of the totals.
     pub(super) fn set_blocks_bad(&mut self) {
         if !core::mem::replace(&mut self.group.blocks_bad, true) {
-            self.groups.free_blocks.sub(self.group.desc.free_blocks.into());
+            self.groups
+                .free_blocks
+                .sub(self.group.desc.free_blocks.into());
             self.slot.free_blocks.store(0, Relaxed);
         }
     }
@@ -174,7 +181,9 @@ impl<'a> Locked<'a> {
     /// Takes the inode bitmap for corrupt from now on, and its free inodes out of the totals.
     pub(super) fn set_inodes_bad(&mut self) {
         if !core::mem::replace(&mut self.group.inodes_bad, true) {
-            self.groups.free_inodes.sub(self.group.desc.free_inodes.into());
+            self.groups
+                .free_inodes
+                .sub(self.group.desc.free_inodes.into());
             self.slot.free_inodes.store(0, Relaxed);
         }
     }
@@ -189,7 +198,9 @@ impl<'a> Locked<'a> {
     }
 
     pub(super) fn note_pending(&self) {
-        self.slot.pending.store(!self.group.pending.is_empty(), Relaxed);
+        self.slot
+            .pending
+            .store(!self.group.pending.is_empty(), Relaxed);
     }
 
     pub(super) fn set_longest(&self, longest: u32) {
@@ -209,7 +220,9 @@ impl<'a> Locked<'a> {
         let zones = self.groups.zones.within(first, end);
         let free = group::initial_block_bitmap(geo, self.number, &mut map, zones)?;
         if free != self.group.desc.free_blocks {
-            return Err(Fault::Corrupt("wrong number of free blocks in an unused group"));
+            return Err(Fault::Corrupt(
+                "wrong number of free blocks in an unused group",
+            ));
         }
         Ok(map)
     }
@@ -220,7 +233,9 @@ impl<'a> Locked<'a> {
         if !bh.is_verified() {
             let zeros = self.verify(&bh, Bitmap::Block, self.geo().group_blocks(self.number))?;
             if zeros != self.group.desc.free_blocks {
-                return Err(Fault::Corrupt("block bitmap and descriptor disagree on free blocks"));
+                return Err(Fault::Corrupt(
+                    "block bitmap and descriptor disagree on free blocks",
+                ));
             }
             bh.set_verified();
         }
@@ -233,7 +248,9 @@ impl<'a> Locked<'a> {
         if !bh.is_verified() {
             let zeros = self.verify(&bh, Bitmap::Inode, self.geo().inodes_per_group)?;
             if zeros != self.group.desc.free_inodes {
-                return Err(Fault::Corrupt("inode bitmap and descriptor disagree on free inodes"));
+                return Err(Fault::Corrupt(
+                    "inode bitmap and descriptor disagree on free inodes",
+                ));
             }
             bh.set_verified();
         }
@@ -242,7 +259,9 @@ impl<'a> Locked<'a> {
 
     fn read(&self, block: u64) -> Result<BufferHead, Fault> {
         // Counts as corruption, so that the other groups go on working.
-        self.sb.bread(block).map_err(|_| Fault::Corrupt("cannot read its bitmap"))
+        self.sb
+            .bread(block)
+            .map_err(|_| Fault::Corrupt("cannot read its bitmap"))
     }
 
     /// Checks a bitmap that has just been read; returns the number of clear bits.
@@ -250,7 +269,9 @@ impl<'a> Locked<'a> {
         let geo = self.geo();
         let mut map = KVec::zeroed(bh.size(), GFP_KERNEL)?;
         bh.copy_out(0, &mut map)?;
-        self.group.desc.check_bitmap(geo, self.number, which, &map)?;
+        self.group
+            .desc
+            .check_bitmap(geo, self.number, which, &map)?;
         if which == Bitmap::Block {
             // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
             let first = geo.group_first_block(self.number);
@@ -296,7 +317,9 @@ impl<'a> Locked<'a> {
     ) -> Result<JournaledBuffer<'h>, Fault> {
         let geo = self.geo();
         if self.group.desc.free_inodes != geo.inodes_per_group {
-            return Err(Fault::Corrupt("wrong number of free inodes in an unused group"));
+            return Err(Fault::Corrupt(
+                "wrong number of free inodes in an unused group",
+            ));
         }
         let mut map = KVec::zeroed(geo.block_size as usize, GFP_KERNEL)?;
         group::initial_inode_bitmap(geo, &mut map);
@@ -328,7 +351,9 @@ impl<'a> Locked<'a> {
         let geo = self.geo();
         let desc = &self.group.desc;
         let mut raw = [0u8; MAX_DESC_SIZE];
-        let raw = raw.get_mut(..geo.desc_size.into()).ok_or(Corrupt::ShortBuffer)?;
+        let raw = raw
+            .get_mut(..geo.desc_size.into())
+            .ok_or(Corrupt::ShortBuffer)?;
         buf.copy_out(off, raw)?;
         desc.encode(raw, geo, self.number)?;
         buf.copy_in(off, raw)?;

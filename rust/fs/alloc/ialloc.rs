@@ -21,7 +21,6 @@ use crate::{
     vfs::{jbd2::Handle, random::random_u32},
 };
 use kernel::{
-    fmt,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -53,8 +52,14 @@ struct Flex<'a> {
 
 impl<'a> Flex<'a> {
     fn new(groups: &'a Groups, geo: &Geometry) -> Self {
-        let size = 1u32.checked_shl(geo.log_groups_per_flex.into()).unwrap_or(1);
-        Self { groups, count: geo.groups_count, size }
+        let size = 1u32
+            .checked_shl(geo.log_groups_per_flex.into())
+            .unwrap_or(1);
+        Self {
+            groups,
+            count: geo.groups_count,
+            size,
+        }
     }
 
     fn number(&self) -> u32 {
@@ -68,7 +73,10 @@ impl<'a> Flex<'a> {
 
     fn stats(&self, flex: u32) -> Stats {
         let mut sum = Stats::default();
-        for slot in self.members(flex).filter_map(|group| self.groups.slot(group)) {
+        for slot in self
+            .members(flex)
+            .filter_map(|group| self.groups.slot(group))
+        {
             let one = Stats::of(slot);
             sum.free_inodes += one.free_inodes;
             sum.free_blocks += one.free_blocks;
@@ -79,11 +87,12 @@ impl<'a> Flex<'a> {
 
     /// The first group of a flex group with a free inode: inodes are packed at the start.
     fn first_free(&self, flex: u32) -> Option<u32> {
-        self.members(flex).find(|&group| has_free(self.groups, group))
+        self.members(flex)
+            .find(|&group| has_free(self.groups, group))
     }
 
     /// All flex groups, starting with one.
-    fn from(&self, first: u32) -> impl Iterator<Item = u32> {
+    fn starting_at(&self, first: u32) -> impl Iterator<Item = u32> {
         let number = self.number();
         // CAST: A remainder of a u32.
         (0..number).map(move |i| ((u64::from(first) + u64::from(i)) % u64::from(number)) as u32)
@@ -91,7 +100,9 @@ impl<'a> Flex<'a> {
 }
 
 fn has_free(groups: &Groups, group: u32) -> bool {
-    groups.slot(group).is_some_and(|slot| slot.free_inodes.load(Relaxed) > 0)
+    groups
+        .slot(group)
+        .is_some_and(|slot| slot.free_inodes.load(Relaxed) > 0)
 }
 
 /// Spreads the directories below the root over the disk, others stay near their parent while its
@@ -107,7 +118,7 @@ fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u3
         // CAST: A remainder of a u32.
         let start = (u64::from(random_u32()) % number) as u32;
         return flex
-            .from(start)
+            .starting_at(start)
             .map(|group| (group, flex.stats(group)))
             .filter(|(_, stats)| {
                 stats.free_inodes > 0
@@ -123,7 +134,7 @@ fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u3
     let max_dirs = average.dirs + inodes / 16;
     let min_inodes = average.free_inodes.saturating_sub(inodes / 4).max(1);
     let min_blocks = average.free_blocks.saturating_sub(blocks / 4);
-    flex.from(home / flex.size)
+    flex.starting_at(home / flex.size)
         .find(|&group| {
             let stats = flex.stats(group);
             stats.dirs < max_dirs
@@ -144,7 +155,9 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
         }
     }
     // Files go to their directory's flex group, else the nearest one that has space.
-    flex.from(home / flex.size).find_map(|group| flex.first_free(group)).unwrap_or(home)
+    flex.starting_at(home / flex.size)
+        .find_map(|group| flex.first_free(group))
+        .unwrap_or(home)
 }
 
 /// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
@@ -267,12 +280,18 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -
     let fs = sb.data();
     let place = fs.geo.inode_group(ino).filter(|_| ino >= fs.geo.first_ino);
     let Some((group, index)) = place else {
-        return Err(error::corrupted(sb, None, fmt!("freeing inode {}, which is reserved", ino)));
+        return Err(error::corrupted(
+            sb,
+            None,
+            fmt!("freeing inode {}, which is reserved", ino),
+        ));
     };
     free_locked(handle, sb, group, index, is_dir).map_err(|fault| match fault {
-        Fault::Corrupt(what) => {
-            error::corrupted(sb, None, fmt!("freeing inode {}: group {}: {}", ino, group, what))
-        }
+        Fault::Corrupt(what) => error::corrupted(
+            sb,
+            None,
+            fmt!("freeing inode {}: group {}: {}", ino, group, what),
+        ),
         Fault::Other(e) => e,
     })
 }

@@ -39,7 +39,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, Mutex, //
+        new_mutex,
+        Mutex, //
     },
 };
 
@@ -154,12 +155,18 @@ impl Groups {
         geo: &Geometry,
     ) -> Result<impl PinInit<Self, Error>> {
         if usize::from(geo.desc_size) > MAX_DESC_SIZE {
-            pr_err!("group descriptors of {} bytes are not supported\n", geo.desc_size);
+            pr_err!(
+                "group descriptors of {} bytes are not supported\n",
+                geo.desc_size
+            );
             return Err(EINVAL);
         }
         let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
         for index in 0..u64::from(geo.gdt_blocks) {
-            descs.push(sb.bread(u64::from(geo.super_block) + 1 + index)?, GFP_KERNEL)?;
+            descs.push(
+                sb.bread(u64::from(geo.super_block) + 1 + index)?,
+                GFP_KERNEL,
+            )?;
         }
 
         let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
@@ -256,11 +263,20 @@ impl Groups {
     /// there is plenty; otherwise the sum over all CPUs.
     fn spare(&self, reserve: u64, wanted: u64) -> (u64, bool) {
         let spare = |free: u64, dirty: u64| free.saturating_sub(dirty.saturating_add(reserve));
-        let cheap = spare(self.free_blocks.read_positive(), self.dirty_blocks.read_positive());
+        let cheap = spare(
+            self.free_blocks.read_positive(),
+            self.dirty_blocks.read_positive(),
+        );
         if cheap > wanted.saturating_add(WATERMARK) {
             return (cheap, true);
         }
-        (spare(self.free_blocks.sum_positive(), self.dirty_blocks.sum_positive()), false)
+        (
+            spare(
+                self.free_blocks.sum_positive(),
+                self.dirty_blocks.sum_positive(),
+            ),
+            false,
+        )
     }
 
     /// What the caller must leave alone.
@@ -306,7 +322,10 @@ struct Totals {
 impl Totals {
     fn of(slots: &[Pin<KBox<Slot>>]) -> Self {
         let sum = |field: fn(&Slot) -> &Atomic<u32>| {
-            slots.iter().map(|slot| i64::from(field(slot).load(Relaxed))).sum()
+            slots
+                .iter()
+                .map(|slot| i64::from(field(slot).load(Relaxed)))
+                .sum()
         };
         Self {
             free_blocks: sum(|slot| &slot.free_blocks),

@@ -34,7 +34,10 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { masks: KVec::new(), barred_until: None }
+        Self {
+            masks: KVec::new(),
+            barred_until: None,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,7 +52,10 @@ impl Pending {
         let before = self.masks.len();
         self.masks.retain(|mask| !journal.is_committed(mask.tid));
         let mut changed = self.masks.len() != before;
-        if self.barred_until.is_some_and(|tid| journal.is_committed(tid)) {
+        if self
+            .barred_until
+            .is_some_and(|tid| journal.is_committed(tid))
+        {
             self.barred_until = None;
             changed = true;
         }
