@@ -15,6 +15,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "the format is described in full, for the module and for the host tests alike"
 )]
@@ -47,7 +48,7 @@ use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// What the readers and checkers of this module return.
-pub type Result<T> = core::result::Result<T, Corrupt>;
+pub type Result<T, E = Corrupt> = core::result::Result<T, E>;
 
 macro_rules! corrupt {
     ($($name:ident => $text:literal,)*) => {

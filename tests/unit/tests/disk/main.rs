@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the on-disk format code: against images made and described by e2fsprogs, and by
+//! properties over generated structures.
+
+mod dirs;
+mod hashes;
+mod image;
+mod images;
+mod properties;
+mod smoke;
+mod supers;

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Properties over generated structures: what is written is what is read, and every rule of a
+//! structure is enforced.
+
+use crate::image::{geometry, geometry_with};
+use proptest::prelude::*;
+use rext4_unit::disk::extent::{Extent, Header, Index};
+use rext4_unit::disk::group::{self, Bitmap};
+use rext4_unit::disk::*;
+
+fn raw_inode() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 256)
+}
+
+fn time() -> impl Strategy<Value = Time> {
+    (
+        time::MIN_SECONDS..=time::MAX_SECONDS_LARGE,
+        0u32..1_000_000_000,
+    )
+        .prop_map(|(sec, nsec)| Time { sec, nsec })
+}
+
+proptest! {
+    /// Writing back what was read changes nothing but the checksum, whatever lies in the inode.
+    #[test]
+    fn inodes_survive(mut raw in raw_inode(), extra in 0u16..=32, csum: bool, bits64: bool) {
+        let geo = geometry_with(1024, |r| {
+            r.set_ro_compat(features::RO_COMPAT_METADATA_CSUM, csum);
+            r.set_incompat(features::INCOMPAT_64BIT, bits64);
+        });
+        raw[0x80..0x82].copy_from_slice(&(extra * 4).to_le_bytes());
+        // Values that are stored in one way only: see the tests below for the others.
+        for at in [0x84, 0x88, 0x8c, 0x94] {
+            raw[at + 3] &= 0x7f;
+        }
+        raw[0x22] &= !0x04; // HUGE_FILE
+        let inode = Inode::decode(&raw, &geo).unwrap();
+        let mut copy = raw.clone();
+        inode.encode(&mut copy, &geo, 12).unwrap();
+        prop_assert_eq!(Inode::decode(&copy, &geo).unwrap(), inode);
+        for field in [0x7c, 0x7d, 0x82, 0x83] {
+            if csum {
+                copy[field] = raw[field];
+            }
+        }
+        prop_assert_eq!(copy, raw);
+    }
+
+    #[test]
+    fn inode_checksums_notice_a_bit(raw in raw_inode(), extra in 0u16..=32, at in 0usize..256, bit in 0u8..8) {
+        let geo = geometry(1024, true);
+        let mut raw = raw;
+        raw[0x80..0x82].copy_from_slice(&(extra * 4).to_le_bytes());
+        inode::update_checksum(&mut raw, &geo, 12).unwrap();
+        prop_assert!(inode::checksum_matches(&raw, &geo, 12).unwrap());
+        prop_assert!(!inode::checksum_matches(&raw, &geo, 13).unwrap() || extra == 0);
+        raw[at] ^= 1 << bit;
+        // The size of the extra fields decides how the checksum is stored: not a plain bit error.
+        if at != 0x80 && at != 0x81 {
+            let same = inode::checksum_matches(&raw, &geo, 12).unwrap();
+            prop_assert!(!same, "byte {} bit {}", at, bit);
+        }
+    }
+
+    #[test]
+    fn times_round_trip(t in time()) {
+        let (base, extra) = t.encode(true);
+        prop_assert_eq!(Time::decode(base, Some(extra)), t);
+        let (base, _) = t.encode(false);
+        let small = Time::decode(base, None);
+        prop_assert_eq!(small.sec, t.sec.min(i64::from(i32::MAX)));
+        prop_assert_eq!(small.nsec, 0);
+    }
+
+    #[test]
+    fn any_time_decodes_to_a_valid_one(base: u32, extra: u32) {
+        let t = Time::decode(base, Some(extra));
+        prop_assert!(t.nsec < 1_000_000_000);
+        prop_assert!((time::MIN_SECONDS..=time::MAX_SECONDS_LARGE).contains(&t.sec));
+    }
+
+    #[test]
+    fn out_of_range_times_are_clamped(sec: i64, nsec: u32) {
+        let (base, extra) = Time { sec, nsec }.encode(true);
+        let t = Time::decode(base, Some(extra));
+        prop_assert_eq!(t.sec, sec.clamp(time::MIN_SECONDS, time::MAX_SECONDS_LARGE));
+    }
+
+    /// i_blocks in its three forms.
+    #[test]
+    fn block_counts(blocks in prop_oneof![0u64..1 << 33, 0u64..1 << 48, 0u64..1 << 51], huge: bool) {
+        let geo = geometry_with(4096, |r| r.set_ro_compat(features::RO_COMPAT_HUGE_FILE, huge));
+        // Beyond 48 bits the unit is a filesystem block.
+        let blocks = if blocks >= 1 << 48 { blocks & !7 } else { blocks };
+        let inode = Inode { blocks, ..Inode::default() };
+        let mut raw = vec![0; 256];
+        let result = inode.encode(&mut raw, &geo, 12);
+        let fits = if huge { true } else { blocks <= u64::from(u32::MAX) };
+        prop_assert_eq!(result.is_ok(), fits);
+        if fits {
+            let back = Inode::decode(&raw, &geo).unwrap();
+            prop_assert_eq!(back.blocks, blocks);
+            prop_assert_eq!(back.has_flags(inode::flags::HUGE_FILE), blocks >= 1 << 48);
+        }
+    }
+
+    #[test]
+    fn devices_round_trip(major in 0u32..4096, minor in 0u32..1 << 20) {
+        let mut inode = Inode::default();
+        inode.set_device(major, minor);
+        prop_assert_eq!(inode.device(), (major, minor));
+    }
+
+    #[test]
+    fn symlinks_round_trip(target in proptest::collection::vec(1u8..=255, 0..80)) {
+        let mut inode = Inode { mode: inode::S_IFLNK | 0o777, links: 1, ..Inode::default() };
+        let fits = inode.set_fast_symlink(&target);
+        prop_assert_eq!(fits, target.len() < 60);
+        let geo = geometry(1024, true);
+        prop_assert!(inode.is_fast_symlink(&geo));
+        if fits && !target.is_empty() {
+            prop_assert_eq!(inode.fast_symlink().unwrap(), target.as_slice());
+            inode.check(&geo).unwrap();
+            inode.size += 1;
+            prop_assert_eq!(inode.check(&geo), Err(Corrupt::InodeSymlink));
+        }
+    }
+
+    /// Group descriptors of every size, with both checksums.
+    #[test]
+    fn descriptors_survive(
+        raw in proptest::collection::vec(any::<u8>(), 128),
+        size in prop_oneof![Just(32u16), Just(64), Just(128)],
+        kind in 0u8..3,
+        at in 0usize..128,
+    ) {
+        let geo = geometry_with(1024, |r| {
+            r.set_incompat(features::INCOMPAT_64BIT, size != 32);
+            r.desc_size.set(size);
+            r.set_ro_compat(features::RO_COMPAT_METADATA_CSUM, kind == 1);
+            r.set_ro_compat(features::RO_COMPAT_GDT_CSUM, kind == 2);
+        });
+        let mut raw = raw;
+        raw.truncate(usize::from(size));
+        let desc = GroupDesc::decode(&raw, &geo).unwrap();
+        let mut copy = raw.clone();
+        desc.encode(&mut copy, &geo, 3).unwrap();
+        prop_assert_eq!(GroupDesc::decode(&copy, &geo).unwrap(), desc);
+        prop_assert!(group::checksum_matches(&copy, &geo, 3).unwrap());
+        prop_assert!(kind == 0 || !group::checksum_matches(&copy, &geo, 2).unwrap());
+        let mut same = copy.clone();
+        same[0x1e..0x20].copy_from_slice(&raw[0x1e..0x20]);
+        prop_assert_eq!(&same, &raw);
+        if let Some(byte) = copy.get_mut(at) {
+            *byte ^= 1;
+            prop_assert_eq!(group::checksum_matches(&copy, &geo, 3).unwrap(), kind == 0);
+        }
+    }
+
+    #[test]
+    fn bitmaps_follow_a_model(
+        bytes in proptest::collection::vec(any::<u8>(), 1..64),
+        start in 0usize..520,
+        len in 0usize..520,
+    ) {
+        let bits: Vec<bool> = (0..bytes.len() * 8)
+            .map(|n| bytes[n / 8] >> (n % 8) & 1 == 1)
+            .collect();
+        let end = start.saturating_add(len);
+        let inside = start.min(bits.len())..end.min(bits.len());
+        for (n, bit) in bits.iter().enumerate() {
+            prop_assert_eq!(bitmap::test(&bytes, n), *bit);
+        }
+        prop_assert!(bitmap::test(&bytes, bits.len()));
+        let zero = inside.clone().find(|&n| !bits[n]);
+        prop_assert_eq!(bitmap::next_zero(&bytes, start, end), zero);
+        let set = inside.clone().find(|&n| bits[n]);
+        prop_assert_eq!(bitmap::next_set(&bytes, start, end), set);
+        let run = zero.map(|z| {
+            let stop = (z..inside.end).find(|&n| bits[n]).unwrap_or(inside.end);
+            (z, (stop - z).min(9))
+        });
+        prop_assert_eq!(bitmap::next_zero_run(&bytes, start, end, 9), run);
+        let zeros = bits.iter().take(len).filter(|b| !**b).count();
+        prop_assert_eq!(bitmap::count_zeros(&bytes, len), zeros);
+
+        let mut map = bytes.clone();
+        let already = bitmap::set_range(&mut map, start, len);
+        prop_assert_eq!(already, bits[inside.clone()].iter().filter(|b| **b).count());
+        for (n, bit) in bits.iter().enumerate() {
+            prop_assert_eq!(bitmap::test(&map, n), *bit || inside.contains(&n));
+        }
+        let mut map = bytes.clone();
+        let already = bitmap::clear_range(&mut map, start, len);
+        prop_assert_eq!(already, bits[inside.clone()].iter().filter(|b| !**b).count());
+        for (n, bit) in bits.iter().enumerate() {
+            prop_assert_eq!(bitmap::test(&map, n), *bit && !inside.contains(&n));
+        }
+    }
+
+    #[test]
+    fn extents_round_trip(lblk: u32, len in 0u32..40_000, pblk in 0u64..1 << 48, unwritten: bool) {
+        let mut node = vec![0; 60];
+        extent::init_node(&mut node, 0, 4).unwrap();
+        let e = Extent { lblk, len, pblk, unwritten };
+        let max = if unwritten { 32_767 } else { 32_768 };
+        let result = extent::put_extent(&mut node, 2, &e);
+        prop_assert_eq!(result.is_ok(), (1..=max).contains(&len));
+        if result.is_ok() {
+            prop_assert_eq!(extent::extent_at(&node, 2).unwrap(), e);
+        }
+        let i = Index { lblk, pblk };
+        extent::put_index(&mut node, 3, &i).unwrap();
+        prop_assert_eq!(extent::index_at(&node, 3).unwrap(), i);
+    }
+
+    /// Gaps in a node against a vector.
+    #[test]
+    fn nodes_follow_a_model(ops in proptest::collection::vec((any::<bool>(), 0u16..100, 0u16..5), 1..60)) {
+        let geo = geometry(1024, true);
+        let max = extent::block_entries(&geo);
+        let mut node = vec![0xff; 1024];
+        extent::init_node(&mut node, 0, max).unwrap();
+        let mut model: Vec<Extent> = Vec::new();
+        let mut next = 1u64;
+        for (add, at, count) in ops {
+            let len = model.len() as u16;
+            if add {
+                let at = at % (len + 1);
+                let result = extent::open_gap(&mut node, at, count);
+                prop_assert_eq!(result.is_ok(), len + count <= max);
+                if result.is_ok() {
+                    for i in 0..count {
+                        next += 1;
+                        let e = Extent { lblk: 7, len: 1, pblk: next, unwritten: false };
+                        extent::put_extent(&mut node, at + i, &e).unwrap();
+                        model.insert(usize::from(at + i), e);
+                    }
+                }
+            } else {
+                let result = extent::close_gap(&mut node, at, count);
+                prop_assert_eq!(result.is_ok(), at + count <= len);
+                if result.is_ok() {
+                    model.drain(usize::from(at)..usize::from(at + count));
+                }
+            }
+            let h = Header::read(&node).unwrap();
+            prop_assert_eq!(usize::from(h.entries), model.len());
+            for (i, e) in model.iter().enumerate() {
+                prop_assert_eq!(extent::extent_at(&node, i as u16).unwrap(), *e);
+            }
+        }
+    }
+
+    /// The entry that may map a block, against a scan.
+    #[test]
+    fn search_finds_the_entry(keys in proptest::collection::btree_set(0u32..1000, 0..84), lblk in 0u32..1000) {
+        let mut node = vec![0; 1024];
+        extent::init_node(&mut node, 1, 84).unwrap();
+        extent::open_gap(&mut node, 0, keys.len() as u16).unwrap();
+        for (i, &lblk) in keys.iter().enumerate() {
+            extent::put_index(&mut node, i as u16, &Index { lblk, pblk: 9 }).unwrap();
+        }
+        let want = keys.iter().filter(|&&k| k <= lblk).count();
+        prop_assert_eq!(extent::search(&node, keys.len() as u16, lblk).unwrap(), want as u16);
+    }
+
+    /// Extents that are in order and inside are accepted; one shifted over its neighbour, or out of
+    /// the filesystem, is not.
+    #[test]
+    fn bad_extents_are_refused(lens in proptest::collection::vec((0u32..9, 1u32..9, any::<bool>()), 2..40), pick: usize) {
+        let geo = geometry(1024, true);
+        let mut node = vec![0; 1024];
+        let n = lens.len() as u16;
+        extent::init_node(&mut node, 0, extent::block_entries(&geo)).unwrap();
+        extent::open_gap(&mut node, 0, n).unwrap();
+        let mut lblk = 0;
+        let mut all = Vec::new();
+        for (i, &(gap, len, unwritten)) in lens.iter().enumerate() {
+            let lblk_i = if i == 0 { 0 } else { lblk + gap };
+            let e = Extent { lblk: lblk_i, len, pblk: 100 + u64::from(lblk_i), unwritten };
+            extent::put_extent(&mut node, i as u16, &e).unwrap();
+            lblk = lblk_i + len;
+            all.push(e);
+        }
+        let end = u64::from(lblk);
+        let seal = |node: &mut Vec<u8>| extent::update_block_csum(node, &geo, 9).unwrap();
+        seal(&mut node);
+        prop_assert!(extent::check_block(&node, &geo, 9, 0, 0, end).is_ok());
+        prop_assert_eq!(extent::check_block(&node, &geo, 8, 0, 0, end), Err(Corrupt::ExtentChecksum));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, 1, 0, end), Err(Corrupt::ExtentDepth));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 1, end), Err(Corrupt::ExtentRange));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end - 1), Err(Corrupt::ExtentRange));
+        let i = 1 + pick % (all.len() - 1);
+        let mut overlap = all[i];
+        overlap.lblk = all[i - 1].lblk;
+        extent::put_extent(&mut node, i as u16, &overlap).unwrap();
+        seal(&mut node);
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end), Err(Corrupt::ExtentOrder));
+        for pblk in [0, 1, geo.blocks_count, geo.blocks_count - u64::from(all[i].len) + 1, (1 << 48) - 1] {
+            extent::put_extent(&mut node, i as u16, &Extent { pblk, ..all[i] }).unwrap();
+            seal(&mut node);
+            prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end), Err(Corrupt::ExtentBlock));
+        }
+    }
+}
+
+/// Each rule of a group descriptor, broken alone.
+#[test]
+fn bad_descriptors_are_refused() {
+    let flex = geometry(1024, true);
+    let strict = geometry_with(1024, |r| r.set_incompat(features::INCOMPAT_FLEX_BG, false));
+    let good = GroupDesc {
+        block_bitmap: 8300,
+        inode_bitmap: 8301,
+        inode_table: 8302,
+        free_blocks: 7000,
+        free_inodes: 2000,
+        used_dirs: 48,
+        itable_unused: 2048,
+        ..GroupDesc::default()
+    };
+    for geo in [&flex, &strict] {
+        good.check(geo, 1).unwrap();
+        assert_eq!(good.check(geo, 4), Err(Corrupt::GroupNumber));
+        type Change = fn(&mut GroupDesc);
+        let cases: &[(Change, Corrupt)] = &[
+            (|d| d.block_bitmap = 0, Corrupt::GroupBlockBitmap),
+            (|d| d.block_bitmap = 2, Corrupt::GroupBlockBitmap),
+            (|d| d.block_bitmap = u64::MAX, Corrupt::GroupBlockBitmap),
+            (|d| d.inode_bitmap = 8300, Corrupt::GroupInodeBitmap),
+            (|d| d.inode_bitmap = 32769, Corrupt::GroupInodeBitmap),
+            (|d| d.inode_table = 8300, Corrupt::GroupInodeTable),
+            (|d| d.inode_table = 8000, Corrupt::GroupInodeTable),
+            (|d| d.inode_table = 32768, Corrupt::GroupInodeTable),
+            (|d| d.inode_table = u64::MAX, Corrupt::GroupInodeTable),
+            (|d| d.free_blocks = 8193, Corrupt::GroupFreeBlocks),
+            (|d| d.free_inodes = 2049, Corrupt::GroupFreeInodes),
+            (|d| d.used_dirs = 49, Corrupt::GroupUsedDirs),
+            (|d| d.itable_unused = 2049, Corrupt::GroupUnusedInodes),
+        ];
+        for (n, (change, error)) in cases.iter().enumerate() {
+            let mut bad = good;
+            change(&mut bad);
+            assert_eq!(bad.check(geo, 1), Err(*error), "case {n}");
+        }
+    }
+    // In another group: only with flex_bg.
+    good.check(&flex, 2).unwrap();
+    assert_eq!(good.check(&strict, 2), Err(Corrupt::GroupBlockBitmap));
+}
+
+/// A bitmap whose padding is free, whose metadata is free, or whose checksum is wrong.
+#[test]
+fn bad_bitmaps_are_refused() {
+    let geo = geometry_with(1024, |r| r.blocks_count_lo.set(8192 * 3 + 1 + 1000));
+    let g = 3;
+    let mut desc = GroupDesc {
+        block_bitmap: 24_600,
+        inode_bitmap: 24_601,
+        inode_table: 24_602,
+        ..GroupDesc::default()
+    };
+    let mut map = vec![0; 1024];
+    let free = group::initial_block_bitmap(&geo, g, &mut map, desc.metadata(&geo)).unwrap();
+    let base = geo.group_base_blocks(g);
+    assert_eq!(free, 1000 - base - 2 - geo.itable_blocks);
+    let seal = |desc: &mut GroupDesc, map: &[u8]| {
+        let crc = group::bitmap_csum(&geo, Bitmap::Block, map).unwrap();
+        desc.set_bitmap_csum(&geo, Bitmap::Block, crc);
+    };
+    let check = |desc: &GroupDesc, map: &[u8]| desc.check_bitmap(&geo, g, Bitmap::Block, map);
+    seal(&mut desc, &map);
+    check(&desc, &map).unwrap();
+    bitmap::set(&mut map, 999);
+    assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapChecksum));
+    seal(&mut desc, &map);
+    check(&desc, &map).unwrap();
+    bitmap::clear(&mut map, 1000);
+    seal(&mut desc, &map);
+    assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapTail));
+    bitmap::set(&mut map, 1000);
+    let table = (desc.inode_table - geo.group_first_block(g)) as usize;
+    bitmap::clear(&mut map, table + 5);
+    seal(&mut desc, &map);
+    assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapMetadata));
+
+    let mut map = vec![0xff; 1024];
+    group::initial_inode_bitmap(&geo, &mut map);
+    assert_eq!(bitmap::count_zeros(&map, 8192), 2048);
+    let crc = group::bitmap_csum(&geo, Bitmap::Inode, &map).unwrap();
+    desc.set_bitmap_csum(&geo, Bitmap::Inode, crc);
+    desc.check_bitmap(&geo, g, Bitmap::Inode, &map).unwrap();
+    bitmap::clear(&mut map, 2048);
+    assert_eq!(
+        desc.check_bitmap(&geo, g, Bitmap::Inode, &map),
+        Err(Corrupt::InodeBitmapTail)
+    );
+}
+
+/// Each rule of an inode, broken alone.
+#[test]
+fn bad_inodes_are_refused() {
+    let geo = geometry(1024, true);
+    let mut good = Inode {
+        mode: inode::S_IFREG | 0o644,
+        links: 1,
+        size: 100,
+        blocks: 2,
+        flags: inode::flags::EXTENTS,
+        extra_isize: 32,
+        ..Inode::default()
+    };
+    extent::init_node(&mut good.block, 0, 4).unwrap();
+    good.check(&geo).unwrap();
+    type Change = fn(&mut Inode);
+    let cases: &[(Change, Corrupt)] = &[
+        (|i| i.mode = 0, Corrupt::InodeMode),
+        (|i| i.mode = 0xf1a4, Corrupt::InodeMode),
+        (
+            |i| i.flags |= inode::flags::INLINE_DATA,
+            Corrupt::InodeFlags,
+        ),
+        (|i| i.flags |= inode::flags::ENCRYPT, Corrupt::InodeFlags),
+        (|i| i.flags |= inode::flags::VERITY, Corrupt::InodeFlags),
+        (|i| i.size = 1 << 42, Corrupt::InodeSize),
+        (|i| i.size = u64::MAX, Corrupt::InodeSize),
+        (|i| i.blocks = 1 << 20, Corrupt::InodeBlocks),
+        (|i| i.file_acl = 1, Corrupt::InodeAcl),
+        (|i| i.file_acl = 1 << 33, Corrupt::InodeAcl),
+        (|i| i.mode = inode::S_IFDIR, Corrupt::InodeSize),
+        (|i| i.mode = inode::S_IFLNK, Corrupt::ExtentMagic),
+        (|i| i.block[0] = 0, Corrupt::ExtentMagic),
+        (|i| i.block[2] = 5, Corrupt::ExtentEntries),
+        (|i| i.block[4] = 5, Corrupt::ExtentMax),
+        (|i| i.block[6] = 6, Corrupt::ExtentDepth),
+        (|i| i.block[6] = 1, Corrupt::ExtentEntries),
+        (|i| i.block[2] = 1, Corrupt::ExtentRange),
+    ];
+    for (n, (change, error)) in cases.iter().enumerate() {
+        let mut bad = good.clone();
+        change(&mut bad);
+        if n == 11 {
+            // A symlink with blocks looks at the tree like any other file.
+            bad.block[0] = 1;
+        }
+        assert_eq!(bad.check(&geo), Err(*error), "case {n}");
+    }
+    let mut raw = vec![0; 256];
+    good.encode(&mut raw, &geo, 12).unwrap();
+    assert_eq!(Inode::decode_checked(&raw, &geo, 12).as_ref(), Ok(&good));
+    for ino in [0, geo.inodes_count + 1] {
+        let result = Inode::decode_checked(&raw, &geo, ino);
+        assert_eq!(result, Err(Corrupt::InodeNumber));
+    }
+    let other = Inode::decode_checked(&raw, &geo, 13);
+    assert_eq!(other, Err(Corrupt::InodeChecksum));
+    for extra in [129u16, 132, 2, 0xffff] {
+        raw[0x80..0x82].copy_from_slice(&extra.to_le_bytes());
+        assert_eq!(Inode::decode(&raw, &geo), Err(Corrupt::InodeExtraIsize));
+    }
+    assert_eq!(Inode::decode(&raw[..255], &geo), Err(Corrupt::ShortBuffer));
+}
+
+/// Each rule of a directory index, broken alone.
+#[test]
+fn bad_indexes_are_refused() {
+    use rext4_unit::disk::hash::HashVersion;
+    let geo = geometry(1024, true);
+    let mut block = vec![0; 1024];
+    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
+    dirent::insert(&mut block, &geo, b"x", 12, 1).unwrap();
+    let mut leaf = vec![0; 1024];
+    let version = HashVersion::HalfMd4;
+    let mut root = htree_edit::make_indexed(&mut block, &mut leaf, &geo, version, 1).unwrap();
+    assert!(htree_edit::insert(&mut block, &mut root.node, 0, 0x1000, 2).unwrap());
+    assert!(htree_edit::insert(&mut block, &mut root.node, 1, 0x2000, 3).unwrap());
+    htree::update_csum(&mut block, &geo, &root.node, 3).unwrap();
+    let check = |block: &[u8]| {
+        let root = htree::parse_root(block, &geo)?;
+        htree::check_node(block, &geo, &root.node, 3, 4)
+    };
+    check(&block).unwrap();
+    for (at, value, what) in [
+        (8, b'x', Corrupt::DirentDots),
+        (12, 0, Corrupt::DirentInode),
+        (16, 0xf0, Corrupt::DxRoot),
+        (24, 1, Corrupt::DxRoot),
+        (28, 3, Corrupt::DxHashVersion),
+        (29, 12, Corrupt::DxRoot),
+        (30, 2, Corrupt::DxLevels),
+        (31, 1, Corrupt::DxRoot),
+        (32, 122, Corrupt::DxLimit),
+        (34, 0, Corrupt::DxCount),
+        (34, 124, Corrupt::DxCount),
+        (40, 1, Corrupt::DxChecksum),
+        (1023, 1, Corrupt::DxChecksum),
+    ] {
+        let mut bad = block.clone();
+        bad[at] = value;
+        assert_eq!(check(&bad), Err(what), "byte {at}");
+    }
+    let reseal = |mut bad: Vec<u8>| {
+        htree::update_csum(&mut bad, &geo, &root.node, 3).unwrap();
+        check(&bad)
+    };
+    let mut bad = block.clone();
+    bad[41] = 0x30;
+    assert_eq!(reseal(bad), Err(Corrupt::DxOrder));
+    for lblk in [0, 4] {
+        let mut bad = block.clone();
+        bad[44] = lblk;
+        assert_eq!(reseal(bad), Err(Corrupt::DxBlock));
+    }
+    assert_eq!(
+        htree::check_node(&block, &geo, &root.node, 4, 4),
+        Err(Corrupt::DxChecksum)
+    );
+
+    // The first entry stands for all hashes below the second one's.
+    for (hash, want) in [
+        (0, 0),
+        (0xffe, 0),
+        (0x1000, 1),
+        (0x1ffe, 1),
+        (0x2000, 2),
+        (u32::MAX, 2),
+    ] {
+        assert_eq!(root.node.search(&block, hash), Ok(want));
+    }
+    while htree_edit::insert(&mut block, &mut root.node, 2, 0x3000, 5).unwrap() {}
+    assert_eq!((root.node.count, root.node.limit), (123, 123));
+    let mut node_block = vec![0xff; 1024];
+    let node = htree_edit::grow_root(&mut block, &mut root, &mut node_block, 9, &geo).unwrap();
+    assert_eq!(htree::parse_root(&block, &geo), Ok(root));
+    assert_eq!(root.indirect_levels, 1);
+    assert_eq!(root.node.entry(&block, 0), Ok((0, 9)));
+    assert_eq!(htree::parse_node(&node_block, &geo), Ok(node));
+    assert_eq!((node.count, node.limit), (123, 126));
+    let again = htree_edit::grow_root(&mut block, &mut root, &mut leaf, 9, &geo);
+    assert_eq!(again, Err(Corrupt::DxLevels));
+    node_block[4] = 1;
+    assert_eq!(htree::parse_node(&node_block, &geo), Err(Corrupt::DxRoot));
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Superblocks that must be refused, each for its own reason.
+
+use crate::image::{geometry, geometry_with, Image};
+use rext4_unit::disk::superblock::ErrorPolicy;
+use rext4_unit::disk::*;
+use zerocopy::IntoBytes;
+
+fn parse_with(image: &Image, change: impl FnOnce(&mut RawSuper)) -> Result<Geometry, SbError> {
+    let mut raw = image.raw_super();
+    change(&mut raw);
+    raw.update_checksum();
+    Geometry::parse(&raw, image.data.len() as u64)
+}
+
+type Change = fn(&mut RawSuper);
+
+#[test]
+fn bad_superblocks_are_refused() {
+    let image = Image::make(&["-b", "1024"], "40M", |_| {});
+    assert!(parse_with(&image, |_| {}).is_ok());
+
+    let mut raw = image.raw_super();
+    raw.mnt_count.set(99);
+    assert_eq!(Geometry::parse(&raw, 40 << 20), Err(SbError::Checksum));
+
+    let cases: &[(Change, SbError)] = &[
+        (|r| r.magic.set(0xef52), SbError::BadMagic),
+        (|r| r.checksum_type = 2, SbError::ChecksumType(2)),
+        (|r| r.log_block_size.set(6), SbError::BlockSize(6)),
+        (
+            |r| r.log_block_size.set(u32::MAX),
+            SbError::BlockSize(u32::MAX),
+        ),
+        (
+            |r| r.blocks_count_lo.set(40961),
+            SbError::Truncated {
+                blocks: 40961,
+                device_blocks: 40960,
+            },
+        ),
+        (
+            |r| r.blocks_count_hi.set(1),
+            SbError::Truncated {
+                blocks: (1 << 32) + 40960,
+                device_blocks: 40960,
+            },
+        ),
+    ];
+    for (change, error) in cases {
+        assert_eq!(parse_with(&image, change), Err(*error));
+    }
+    let geometry: &[Change] = &[
+        |r| r.rev_level.set(2),
+        |r| r.log_cluster_size.set(1),
+        |r| r.blocks_per_group.set(0),
+        |r| r.blocks_per_group.set(8193),
+        |r| r.blocks_per_group.set(u32::MAX),
+        |r| r.clusters_per_group.set(8184),
+        |r| r.first_data_block.set(0),
+        |r| r.first_data_block.set(2),
+        |r| r.blocks_count_lo.set(1),
+        |r| r.blocks_count_lo.set(0),
+        |r| r.inode_size.set(0),
+        |r| r.inode_size.set(384),
+        |r| r.inode_size.set(2048),
+        |r| r.inodes_per_group.set(0),
+        |r| r.inodes_per_group.set(4),
+        |r| r.inodes_per_group.set(u32::MAX),
+        |r| r.inodes_count.set(0),
+        |r| r.inodes_count.set(r.inodes_count.get() + 1),
+        |r| r.first_ino.set(5),
+        |r| r.first_ino.set(u32::MAX),
+        |r| r.desc_size.set(0),
+        |r| r.desc_size.set(96),
+        |r| r.desc_size.set(32),
+        |r| r.reserved_gdt_blocks.set(257),
+        |r| r.want_extra_isize.set(200),
+        |r| r.min_extra_isize.set(129),
+        |r| r.def_hash_version = 6,
+        |r| r.log_groups_per_flex = 32,
+        |r| r.journal_inum.set(u32::MAX),
+        |r| r.last_orphan.set(u32::MAX),
+        |r| {
+            r.feature_compat
+                .set(r.feature_compat.get() | features::COMPAT_ORPHAN_FILE);
+            r.orphan_file_inum.set(0);
+        },
+    ];
+    for (n, change) in geometry.iter().enumerate() {
+        let result = parse_with(&image, change);
+        assert!(
+            matches!(result, Err(SbError::Geometry(_))),
+            "case {n}: {result:?}"
+        );
+    }
+    for size in [0, 1024, 2048, (40 << 20) - 1] {
+        let result = Geometry::parse(&image.raw_super(), size);
+        assert!(matches!(result, Err(SbError::Truncated { .. })));
+    }
+}
+
+/// Any incompat bit that is not implemented refuses, by its name; any ro_compat bit only forbids
+/// writing.
+#[test]
+fn unknown_features() {
+    let image = Image::make(&["-b", "1024"], "16M", |_| {});
+    for bit in 0..32 {
+        let mask = 1u32 << bit;
+        let result = parse_with(&image, |r| r.set_incompat(mask, true));
+        if features::INCOMPAT_SUPPORTED & mask != 0 {
+            assert!(result.is_ok(), "bit {bit}");
+        } else {
+            assert_eq!(result, Err(SbError::Incompat(mask)));
+            let text = SbError::Incompat(mask).to_string();
+            assert!(
+                text.contains(features::incompat_name(mask).unwrap()),
+                "{text}"
+            );
+        }
+        let result = parse_with(&image, |r| r.set_ro_compat(mask, true));
+        let geo = result.unwrap_or_else(|e| panic!("ro_compat bit {bit}: {e}"));
+        let known = features::RO_COMPAT_SUPPORTED & mask != 0;
+        assert_eq!(geo.features.unknown_ro_compat() == 0, known, "bit {bit}");
+        assert_eq!(geo.features.first_unknown_ro_compat().is_none(), known);
+        assert!(parse_with(&image, |r| {
+            // The orphan file feature names an inode.
+            r.orphan_file_inum.set(12);
+            r.feature_compat.set(r.feature_compat.get() | mask);
+        })
+        .is_ok());
+    }
+    assert_eq!(
+        features::incompat_name(features::INCOMPAT_ENCRYPT),
+        Some("encrypt")
+    );
+    assert_eq!(features::incompat_name(1 << 30), Some("FEATURE_I30"));
+    assert_eq!(features::incompat_name(0), None);
+}
+
+#[test]
+fn groups_with_backups() {
+    let sparse = geometry(1024, true);
+    let with: Vec<u32> = (0..1000).filter(|&g| sparse.group_has_super(g)).collect();
+    assert_eq!(
+        with,
+        [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343, 625, 729]
+    );
+    let all = geometry_with(1024, |r| {
+        r.set_ro_compat(features::RO_COMPAT_SPARSE_SUPER, false)
+    });
+    assert!((0..1000).all(|g| all.group_has_super(g)));
+    let two = geometry_with(1024, |r| {
+        r.feature_compat.set(features::COMPAT_SPARSE_SUPER2);
+        r.backup_bgs[0].set(1);
+        r.backup_bgs[1].set(3);
+    });
+    let with: Vec<u32> = (0..1000).filter(|&g| two.group_has_super(g)).collect();
+    assert_eq!(with, [0, 1, 3]);
+    assert!(!sparse.group_has_super(u32::MAX));
+}
+
+/// The sizes of Documentation/filesystems/ext4/overview: 2^32 - 1 blocks with huge_file, else what
+/// 32 bits of 512-byte units hold.
+#[test]
+fn largest_files() {
+    let huge = |bs| geometry_with(bs, |_| {}).max_file_size;
+    assert_eq!(huge(1024), ((1 << 32) - 1) << 10);
+    assert_eq!(huge(4096), ((1 << 32) - 1) << 12);
+    let small = |bs| {
+        geometry_with(bs, |r| {
+            r.set_ro_compat(features::RO_COMPAT_HUGE_FILE, false)
+        })
+        .max_file_size
+    };
+    assert_eq!(small(1024), ((u64::from(u32::MAX)) >> 1) << 10);
+    assert_eq!(small(4096), ((u64::from(u32::MAX)) >> 3) << 12);
+}
+
+#[test]
+fn changes_show_in_dumpe2fs() {
+    let mut image = Image::make(&["-b", "4096"], "16M", |_| {});
+    let mut raw = image.raw_super();
+    let free = raw.free_blocks_count();
+    raw.set_free_blocks_count(free - 1);
+    raw.set_free_inodes_count(raw.free_inodes_count.get() - 2);
+    raw.update_state(superblock::STATE_ERROR, superblock::STATE_VALID);
+    raw.set_last_orphan(13);
+    raw.set_wtime(0x1_0000_0000);
+    assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
+    raw.set_wtime(86_399);
+    raw.set_mounted(86_400);
+    let code = superblock::error_code::EFSCORRUPTED;
+    raw.record_error(1000, 14, 1500, "first_function", 7, code);
+    raw.record_error(2000, 15, 1600, &"long_".repeat(20), 8, code);
+    raw.update_checksum();
+    assert!(raw.checksum_matches());
+    image.data[1024..2048].copy_from_slice(raw.as_bytes());
+    image.save();
+    image.reload();
+    assert_eq!(image.geo.last_orphan, 13);
+    assert_eq!(
+        image.geo.state & superblock::STATE_ERROR,
+        superblock::STATE_ERROR
+    );
+    let dump = image.dumpe2fs();
+    for line in [
+        format!("Free blocks:              {}", free - 1),
+        "First orphan inode:       13".into(),
+        "Last write time:          Thu Jan  1 23:59:59 1970".into(),
+        "Last mount time:          Fri Jan  2 00:00:00 1970".into(),
+        "Mount count:              1".into(),
+        "FS Error count:           2".into(),
+        "First error time:         Thu Jan  1 00:16:40 1970".into(),
+        "First error function:     first_function".into(),
+        "First error inode #:      14".into(),
+        "First error block #:      1500".into(),
+        "First error line #:       7".into(),
+        "Last error time:          Thu Jan  1 00:33:20 1970".into(),
+        "Last error inode #:       15".into(),
+    ] {
+        assert!(dump.contains(&line), "no {line:?} in\n{dump}");
+    }
+    let policy = |n| geometry_with(1024, |r| r.errors.set(n)).errors;
+    assert_eq!(policy(1), ErrorPolicy::Continue);
+    assert_eq!(policy(2), ErrorPolicy::RemountRo);
+    assert_eq!(policy(3), ErrorPolicy::Panic);
+    assert_eq!(policy(9), ErrorPolicy::RemountRo);
+}
