@@ -135,6 +135,14 @@ pub(crate) struct Time {
     pub(crate) nsec: u32,
 }
 
+/// The time of day.
+pub(crate) fn now() -> Time {
+    let mut ts = bindings::timespec64 { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: The pointer is valid.
+    unsafe { bindings::ktime_get_real_ts64(&mut ts) };
+    Time { sec: ts.tv_sec, nsec: ts.tv_nsec as u32 }
+}
+
 /// Attributes that the VFS keeps in `i_flags`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct InodeFlags {
@@ -382,6 +390,12 @@ impl<F: FileSystem> Inode<F> {
             | bindings::inode_state_flags_enum_I_DIRTY_DATASYNC;
         // SAFETY: The inode is valid.
         unsafe { bindings::__mark_inode_dirty(self.as_ptr(), flags as c_int) }
+    }
+
+    /// Whether the current task has been killed, so that long loops can stop.
+    pub(crate) fn interrupted(&self) -> bool {
+        // SAFETY: Looks at the current task only.
+        unsafe { bindings::rext4_helper_fatal_signal_pending() }
     }
 
     /// Whether it is being set up and not yet visible.
@@ -636,11 +650,7 @@ impl<F: Namei> NewInode<F> {
                         (*p).__bindgen_anon_5.i_link = text.into_raw();
                         (*p).i_op = &Tables::<F>::FAST_SYMLINK;
                     }
-                    None => {
-                        bindings::inode_nohighmem(p);
-                        (*p).i_op = &Tables::<F>::SYMLINK;
-                        (*(*p).i_mapping).a_ops = &Tables::<F>::ADDRESS_SPACE;
-                    }
+                    None => (*p).i_op = &Tables::<F>::SYMLINK,
                 },
                 _ => {
                     (*p).i_op = &Tables::<F>::SPECIAL;

@@ -10,8 +10,10 @@
 //! C header: [`include/linux/jbd2.h`](srctree/include/linux/jbd2.h)
 
 mod handle;
+mod slot;
 
 pub(crate) use handle::{Handle, JournaledBuffer};
+pub(crate) use slot::{open, JournalSlot};
 
 use super::bindings;
 use core::{
@@ -249,7 +251,8 @@ impl Journal {
     }
 
     /// Forgets the error that an earlier mount stored; until then no handle can be started. The
-    /// file system has noted it in its own super block by now. `EROFS` if the journal is aborted.
+    /// file system has noted it in its own super block by now. Writes to the device. `EROFS` if the
+    /// journal is aborted.
     pub(crate) fn clear_err(&self) -> Result {
         // SAFETY: By the type invariant.
         to_result(unsafe { bindings::jbd2_journal_clear_err(self.as_ptr()) })?;

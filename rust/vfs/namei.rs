@@ -63,6 +63,8 @@ pub(crate) trait Namei: FileOps {
         dentry: &Dentry<Self>,
         target: &[u8],
     ) -> Result;
+    /// The target of a symbolic link that is not in memory, without a NUL at the end.
+    fn read_link(inode: &Inode<Self>) -> Result<KVec<u8>>;
     /// Adds a name for `inode`.
     fn link(inode: &INode<Self>, dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
     /// Removes the name of an inode that is no directory.
@@ -201,7 +203,7 @@ impl<F: Namei> Tables<F> {
         ..Self::NO_INODE_OPS
     };
     pub(super) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
-        get_link: Some(bindings::page_get_link),
+        get_link: Some(Self::get_link),
         setattr: Some(Self::setattr),
         getattr: Some(Self::getattr),
         ..Self::NO_INODE_OPS
@@ -225,6 +227,28 @@ impl<F: Namei> Tables<F> {
         };
         // SAFETY: `d_splice_alias` takes over the reference; null makes a negative dentry.
         unsafe { bindings::d_splice_alias(inode, dentry) }
+    }
+
+    unsafe extern "C" fn get_link(
+        dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        done: *mut bindings::delayed_call,
+    ) -> *const c_char {
+        let read = || -> Result<*mut c_char> {
+            // An RCU walk may not sleep, and reading may.
+            if dentry.is_null() {
+                return Err(ECHILD);
+            }
+            // SAFETY: The VFS passes an inode of ours.
+            let mut text = F::read_link(unsafe { Inode::from_raw(inode) })?;
+            text.push(0, GFP_KERNEL)?;
+            let text = mem::ManuallyDrop::new(text).as_mut_ptr();
+            // SAFETY: The VFS runs the call once, when it is done with the text, which was
+            // allocated by kmalloc.
+            unsafe { bindings::rext4_helper_set_free_link(done, text.cast()) };
+            Ok(text.cast())
+        };
+        read().unwrap_or_else(|e| e.to_ptr())
     }
 
     unsafe extern "C" fn create(

@@ -61,7 +61,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn start(sb: &SuperBlock<Self>) -> Result<ARef<INode<Self>>>;
 
     /// The end, from `put_super` (all inodes but our own are gone) or after a failed start.
-    fn stop(sb: &SuperBlock<Self>);
+    fn stop(sb: &SuperBlock<Self>, token: &Stopping);
 
     /// Remount. `read_only` is what the super block shall become.
     fn reconfigure(sb: &SuperBlock<Self>, opts: Self::Options, read_only: bool) -> Result;
@@ -91,6 +91,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// has no link left. Must not fail; reports.
     fn evict(inode: &Inode<Self>);
 }
+
+/// Proof that no operation runs on the super block: it is being taken down, or its mount failed.
+pub(crate) struct Stopping(());
 
 /// The flags of `dirty_inode`.
 #[derive(Clone, Copy)]
@@ -160,10 +163,25 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_sb_rdonly(self.as_ptr()) }
     }
 
+    /// Makes the super block read-only or not, during a remount.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        // SAFETY: The super block is valid; remount holds s_umount.
+        unsafe { bindings::rext4_helper_sb_set_rdonly(self.as_ptr(), read_only) }
+    }
+
     /// Makes the super block read-only after an error (`errors=remount-ro`).
     pub(crate) fn force_read_only(&self) {
         // SAFETY: The super block is valid; C sets the flag in the same unlocked way.
         unsafe { bindings::rext4_helper_sb_set_rdonly(self.as_ptr(), true) }
+    }
+
+    /// Stops the machine, as the administrator asked for (`errors=panic`).
+    pub(crate) fn panic(&self, why: &CStr) -> ! {
+        // SAFETY: Both strings are NUL-terminated. The C function does not return.
+        unsafe { bindings::rext4_helper_panic(self.id().as_char_ptr(), why.as_char_ptr()) };
+        loop {
+            core::hint::spin_loop();
+        }
     }
 
     /// Name of the device, as in log messages.
@@ -355,7 +373,7 @@ impl<F: super::namei::Namei> SuperTable<F> {
 
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
         // SAFETY: The data is attached until `kill_sb`.
-        F::stop(unsafe { SuperBlock::from_raw(sb) });
+        F::stop(unsafe { SuperBlock::from_raw(sb) }, &Stopping(()));
     }
 
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
@@ -429,7 +447,7 @@ pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
         let root = match F::start(this) {
             Ok(root) => root,
             Err(e) => {
-                F::stop(this);
+                F::stop(this, &Stopping(()));
                 return Err(e);
             }
         };
@@ -437,7 +455,7 @@ pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
         // SAFETY: We own the inode's reference; `d_make_root` takes it also when it fails.
         let dentry = unsafe { bindings::d_make_root(root.as_ref().as_ptr()) };
         if dentry.is_null() {
-            F::stop(this);
+            F::stop(this, &Stopping(()));
             return Err(ENOMEM);
         }
         // SAFETY: As above.

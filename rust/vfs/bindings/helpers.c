@@ -8,5 +8,6 @@
 #include "helpers/bh.c"
 #include "helpers/blkdev.c"
 #include "helpers/counter.c"
+#include "helpers/cred.c"
 #include "helpers/jbd2.c"
 #include "helpers/nofs.c"

@@ -67,3 +67,6 @@ bool rext4_helper_file_is_writer(struct file *file) { return file->f_mode & FMOD
 void rext4_helper_iov_iter_truncate(struct iov_iter *i, u64 count) { iov_iter_truncate(i, count); }
 void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid) { super_set_uuid(sb, uuid, 16); }
 void rext4_helper_seq_puts(struct seq_file *m, const char *s) { seq_puts(m, s); }
+void rext4_helper_panic(const char *id, const char *why) { panic("rext4: %s: %s\n", id, why); }
+void rext4_helper_set_free_link(struct delayed_call *done, void *text) { set_delayed_call(done, kfree_link, text); }
+bool rext4_helper_fatal_signal_pending(void) { return fatal_signal_pending(current); }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens when the disk is not what it should be.
+//!
+//! Every structure is checked before it is believed. When a check fails, one line in the log says
+//! which structure of which inode or block, watchers are told, the `errors=` policy is applied,
+//! and the operation fails with `EUCLEAN`. Nothing is written over what was not understood.
+
+use super::{Inode, Sb};
+use crate::disk::{
+    superblock::{ErrorPolicy, SbError},
+    Corrupt, //
+};
+use kernel::{
+    error::code::*,
+    fmt,
+    prelude::*,
+    sync::atomic::ordering, //
+};
+
+/// `EFSCORRUPTED`, as the kernel's file systems define it.
+pub(crate) const EFSCORRUPTED: Error = EUCLEAN;
+
+/// Lines logged in full; after them only every 1024th, so that a broken disk does not flood the
+/// log.
+const LOUD: u32 = 64;
+
+/// Reports corruption and returns the error to fail with. Any context that may sleep.
+#[cold]
+pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error {
+    let fs = sb.data();
+    let count = fs.errored.fetch_add(1, ordering::Relaxed);
+    if count < LOUD || count % 1024 == 0 {
+        let id = sb.id();
+        match inode {
+            Some(inode) => pr_err!("{}: inode {}: {}\n", id, inode.ino(), what),
+            None => pr_err!("{}: {}\n", id, what),
+        }
+    }
+    sb.report_metadata(inode, EFSCORRUPTED);
+    apply_policy(sb, EFSCORRUPTED);
+    EFSCORRUPTED
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Does what `errors=` says.
+fn apply_policy(sb: &Sb, err: Error) {
+    let fs = sb.data();
+    if sb.is_read_only() {
+        return;
+    }
+    match fs.error_policy() {
+        ErrorPolicy::Continue => (),
+        ErrorPolicy::RemountRo => {
+            pr_err!("{}: remounting read-only\n", sb.id());
+            // The journal first: what is half done in running handles must not be committed.
+            if let Some(journal) = fs.journal() {
+                journal.abort(err);
+            }
+            sb.force_read_only();
+        }
+        ErrorPolicy::Panic => sb.panic(c"corruption found and errors=panic"),
+    }
+}

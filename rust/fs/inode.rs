@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes between disk and memory.
+//!
+//! The raw inode lies in the inode table, which is journaled. In memory the VFS inode holds what
+//! the VFS changes, [`Node`] the rest; [`journal`] brings both into the table.
+
+use super::{
+    alloc,
+    error::corrupted,
+    extent::ExtentMap,
+    orphan, INode, Inode, Rext4, Sb, //
+};
+use crate::{
+    disk::{
+        self,
+        inode::{flags, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+    },
+    vfs::{
+        bh::BufferHead,
+        inode::{IdMap, Iget, InodeFlags, NewInode, Time},
+        jbd2::Handle,
+        nofs::{new_nofs_mutex, NoFsMutex}, //
+    },
+};
+use kernel::{
+    error::code::*,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{ordering, Atomic}, //
+    },
+};
+
+/// Credits that [`journal`] needs: the table block, and its group's descriptor for lazy tables.
+pub(crate) const INODE_CREDITS: u32 = 2;
+
+/// The largest on-disk inode supported, in bytes. Raw inodes are copied to the stack.
+pub(crate) const MAX_INODE_SIZE: usize = 1024;
+
+/// What we keep of an inode beside the VFS inode.
+#[pin_data]
+pub(crate) struct Node {
+    /// The extent lock and the map below it.
+    #[pin]
+    pub(crate) extents: NoFsMutex<ExtentMap>,
+    /// Number of changes of the map: bumped before each, under the extent lock.
+    pub(crate) seq: Atomic<u32>,
+    /// The inode as it was last written. Locked inside a handle, outside the extent lock.
+    #[pin]
+    fields: NoFsMutex<disk::inode::Inode>,
+    flags: Atomic<u32>,
+    csum_seed: Atomic<u32>,
+    disk_size: Atomic<u64>,
+    sync_tid: Atomic<u32>,
+    datasync_tid: Atomic<u32>,
+}
+
+impl Node {
+    /// An empty node.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            extents <- new_nofs_mutex!(ExtentMap::new(), "rext4_extents"),
+            seq: Atomic::new(0),
+            fields <- new_nofs_mutex!(disk::inode::Inode::default(), "rext4_fields"),
+            flags: Atomic::new(0),
+            csum_seed: Atomic::new(0),
+            disk_size: Atomic::new(0),
+            sync_tid: Atomic::new(0),
+            datasync_tid: Atomic::new(0),
+        })
+    }
+
+    /// The on-disk flags ([`flags`]).
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(ordering::Relaxed)
+    }
+
+    /// Sets or clears flags; [`journal`] writes them. The caller holds i_rwsem exclusive.
+    pub(crate) fn set_flags(&self, mask: u32, on: bool) {
+        let old = self.flags();
+        let new = if on { old | mask } else { old & !mask };
+        self.flags.store(new, ordering::Relaxed);
+    }
+
+    /// Seed of the checksums of all blocks that belong to the inode.
+    pub(crate) fn csum_seed(&self) -> u32 {
+        self.csum_seed.load(ordering::Relaxed)
+    }
+
+    /// File size on disk in bytes. It trails i_size: data comes first.
+    pub(crate) fn disk_size(&self) -> u64 {
+        self.disk_size.load(ordering::Acquire)
+    }
+
+    /// Sets the size on disk; [`journal`] writes it. Under the extent lock.
+    pub(crate) fn set_disk_size(&self, size: u64) {
+        self.disk_size.store(size, ordering::Release);
+    }
+
+    /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.
+    pub(crate) fn tid(&self, datasync: bool) -> u32 {
+        match datasync {
+            true => self.datasync_tid.load(ordering::Acquire),
+            false => self.sync_tid.load(ordering::Acquire),
+        }
+    }
+
+    /// The field that is the deletion time, or the next inode of the orphan list.
+    pub(crate) fn set_dtime(&self, dtime: u32) {
+        self.fields.lock().dtime = dtime;
+    }
+
+    /// The block with the inode's extended attributes, 0 if there is none.
+    pub(crate) fn file_acl(&self) -> u64 {
+        self.fields.lock().file_acl
+    }
+
+    /// Time of creation.
+    pub(crate) fn btime(&self) -> Time {
+        from_disk(self.fields.lock().crtime)
+    }
+}
+
+fn from_disk(t: disk::time::Time) -> Time {
+    Time { sec: t.sec, nsec: t.nsec }
+}
+
+fn to_disk(t: Time) -> disk::time::Time {
+    disk::time::Time { sec: t.sec, nsec: t.nsec }
+}
+
+/// Whether the data of an inode of this mode and these flags is mapped by an extent tree.
+fn has_extents(mode: u16, iflags: u32) -> bool {
+    matches!(mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && iflags & flags::EXTENTS != 0
+}
+
+/// The table block of inode `ino` and the offset in it.
+fn locate(sb: &Sb, ino: u32) -> Result<(BufferHead, usize)> {
+    let geo = &sb.data().geo;
+    let index = ino.checked_sub(1).filter(|_| ino <= geo.inodes_count).ok_or(EINVAL)?;
+    let (group, nth) = (index / geo.inodes_per_group, index % geo.inodes_per_group);
+    let table = sb.data().groups.inode_table(sb, group)?;
+    let byte = u64::from(nth) * u64::from(geo.inode_size);
+    let bh = sb.bread(table + (byte >> geo.block_bits))?;
+    Ok((bh, byte as usize & (geo.block_size as usize - 1)))
+}
+
+/// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
+/// one that cannot be believed.
+pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+    get(sb, ino, false)
+}
+
+/// Like [`iget`], for an inode of the orphan list, which may have no links.
+pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+    get(sb, ino, true)
+}
+
+fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<ARef<INode>> {
+    let geo = &sb.data().geo;
+    if ino == 0 || ino > geo.inodes_count {
+        return Err(corrupted(sb, None, fmt!("inode number {} out of range", ino)));
+    }
+    let mut new = match sb.iget(ino)? {
+        Iget::Ready(inode) => return Ok(inode),
+        Iget::New(new) => new,
+    };
+    let (bh, off) = locate(sb, ino)?;
+    let mut raw = [0u8; MAX_INODE_SIZE];
+    let raw = raw.get_mut(..usize::from(geo.inode_size)).ok_or(EINVAL)?;
+    bh.copy_out(off, raw)?;
+    let bad = |why: disk::Corrupt| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
+
+    // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
+    // links but a mode; what has neither is free.
+    if !disk::inode::checksum_matches(raw, geo, ino).map_err(bad)? {
+        return Err(bad(disk::Corrupt::InodeChecksum));
+    }
+    let fields = disk::inode::Inode::decode(raw, geo).map_err(bad)?;
+    if fields.links == 0 && (fields.mode == 0 || !orphan) {
+        return Err(ESTALE);
+    }
+    fields.check(geo).map_err(bad)?;
+    fill(&mut new, fields)?;
+    Ok(new.publish())
+}
+
+/// Sets up a VFS inode from what the disk says.
+fn fill(new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
+    let fs = new.fs();
+    let geo = &fs.geo;
+    let ino = new.ino();
+    let fast = fields.is_symlink() && fields.is_fast_symlink(geo);
+    let mapped = matches!(fields.mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && !fast;
+    if mapped && fields.flags & flags::EXTENTS == 0 {
+        // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
+        // inodes that nobody opens.
+        kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", new.sb().id(), ino);
+        return Err(EOPNOTSUPP);
+    }
+    new.set_mode(fields.mode);
+    new.set_owner(fields.uid, fields.gid);
+    new.set_nlink(fields.links.into());
+    new.set_size(fields.size);
+    new.set_blocks(fields.blocks);
+    new.set_times(from_disk(fields.atime), from_disk(fields.mtime), from_disk(fields.ctime));
+    new.set_generation(fields.generation, fields.version);
+    let has = |bit: u32| fields.flags & bit != 0;
+    new.set_flags(InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: has(flags::IMMUTABLE),
+        append: has(flags::APPEND),
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    });
+
+    let node = new.node();
+    let seed = fields.csum_seed(geo, ino);
+    node.csum_seed.store(seed, ordering::Relaxed);
+    node.flags.store(fields.flags, ordering::Relaxed);
+    node.set_disk_size(fields.size);
+    // What changed the inode before it was read may not have committed yet.
+    let tid = fs.journal().map_or(0, |j| j.latest_tid());
+    node.sync_tid.store(tid, ordering::Relaxed);
+    node.datasync_tid.store(tid, ordering::Relaxed);
+    if mapped {
+        node.extents.lock().load_root(&fields.block);
+    }
+    let (major, minor) = fields.device();
+    let mut target = [0u8; disk::inode::BLOCK_BYTES];
+    let mut len = 0;
+    if fast {
+        let text = fields.fast_symlink().map_err(|why| {
+            corrupted(new.sb(), None, fmt!("inode {}: {}", ino, why))
+        })?;
+        len = text.len();
+        if let Some(to) = target.get_mut(..len) {
+            to.copy_from_slice(text);
+        }
+    }
+    *node.fields.lock() = fields;
+    let link = if fast { target.get(..len) } else { None };
+    new.set_operations(link, (major << 20) | minor)
+}
+
+/// What kind of inode [`init_new`] makes.
+pub(crate) enum NewKind<'a> {
+    /// A regular file or a directory.
+    Plain,
+    /// A device node, pipe or socket, with the device number in the kernel's encoding.
+    Device(u32),
+    /// A symbolic link; a short target lives in the inode.
+    Symlink(&'a [u8]),
+}
+
+/// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
+/// error nothing is allocated and `new` may be dropped after the handle is stopped.
+pub(crate) fn init_new(
+    handle: &Handle<'_>,
+    new: &mut NewInode<Rext4>,
+    dir: &Inode,
+    idmap: IdMap<'_>,
+    mode: u16,
+    kind: NewKind<'_>,
+) -> Result {
+    new.init_owner(idmap, dir, mode);
+    let sb = dir.sb();
+    let geo = &sb.data().geo;
+    let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
+    if let Err(e) = new.insert(ino, generation) {
+        // The bitmap said free, but the inode is in use.
+        let err = corrupted(sb, None, fmt!("inode {} is allocated twice: {}", ino, e.to_errno()));
+        return Err(err);
+    }
+    let mode = new.mode();
+    let is_dir = mode & S_IFMT == S_IFDIR;
+    let mut fields = disk::inode::Inode {
+        mode,
+        generation,
+        extra_isize: geo.want_extra_isize,
+        ..disk::inode::Inode::default()
+    };
+    let inherited = dir.node().flags() & flags::INHERITED;
+    fields.flags = inherited
+        & match mode & S_IFMT {
+            S_IFDIR => u32::MAX,
+            S_IFREG => flags::REG_MASK,
+            _ => flags::OTHER_MASK,
+        };
+    new.touch_mtime();
+    let now = new.mtime();
+    new.set_times(now, now, now);
+    fields.crtime = to_disk(now);
+    new.set_nlink(if is_dir { 2 } else { 1 });
+    new.set_size(0);
+    new.set_generation(generation, 1);
+
+    let (mut link, mut rdev) = (None, 0);
+    let mut mapped = true;
+    match kind {
+        NewKind::Plain => (),
+        NewKind::Device(dev) => {
+            mapped = false;
+            rdev = dev;
+            fields.set_device(dev >> 20, dev & 0xf_ffff);
+        }
+        NewKind::Symlink(target) => {
+            if fields.set_fast_symlink(target) {
+                mapped = false;
+                link = Some(target);
+                new.set_size(target.len() as u64);
+            }
+        }
+    }
+    if mapped {
+        fields.flags |= flags::EXTENTS;
+    }
+    let has = |bit: u32| fields.flags & bit != 0;
+    new.set_flags(InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: false,
+        append: false,
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    });
+    let node = new.node();
+    node.csum_seed.store(fields.csum_seed(geo, ino), ordering::Relaxed);
+    node.flags.store(fields.flags, ordering::Relaxed);
+    if mapped {
+        node.extents.lock().init_root();
+    }
+    *node.fields.lock() = fields;
+    let result = new
+        .set_operations(link, rdev)
+        .and_then(|()| write(handle, new, true));
+    if result.is_err() {
+        // Failing here means no memory or no journal; the number is given back in the same
+        // transaction, so it was never taken.
+        let _ = alloc::free_inode(handle, sb, ino, is_dir);
+    }
+    result
+}
+
+/// Brings the inode into its table block, inside `handle` (which needs [`INODE_CREDITS`]). The
+/// caller does not hold the extent lock.
+pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
+    write(handle, inode, false)
+}
+
+/// `fresh`: the raw inode may hold anything and is made from nothing.
+fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
+    let geo = &inode.fs().geo;
+    let node = inode.node();
+    let (bh, off) = locate(inode.sb(), inode.ino())?;
+    let mut block = handle.write(&bh)?;
+
+    // The lock spans reading the fields and writing the block, so that of two writers the one
+    // with the newer values is also the later one.
+    let mut fields = node.fields.lock();
+    let before = (fields.size, fields.block, fields.blocks);
+    collect(inode, &mut fields);
+    let mut raw = [0u8; MAX_INODE_SIZE];
+    let raw = raw.get_mut(..usize::from(geo.inode_size)).ok_or(EINVAL)?;
+    if !fresh {
+        block.copy_out(off, raw)?;
+    }
+    // On the orphan list the deletion time is the next orphan, which others may change.
+    orphan::with_next(inode.fs(), inode.ino(), |next| {
+        if let Some(next) = next {
+            fields.dtime = next;
+        }
+        fields.encode(raw, geo, inode.ino()).map_err(|why| {
+            corrupted(inode.sb(), Some(inode), fmt!("cannot be written: {}", why))
+        })?;
+        block.copy_in(off, raw)
+    })?;
+    block.finish()?;
+
+    let tid = handle.tid();
+    node.sync_tid.store(tid, ordering::Release);
+    if fresh || before != (fields.size, fields.block, fields.blocks) {
+        node.datasync_tid.store(tid, ordering::Release);
+    }
+    Ok(())
+}
+
+/// Collects what the VFS and the extent map know into the on-disk form.
+fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
+    let node = inode.node();
+    fields.mode = inode.mode();
+    (fields.uid, fields.gid) = inode.owner();
+    // With dir_nlink a directory of too many links says 1.
+    fields.links = u16::try_from(inode.nlink()).unwrap_or(1);
+    fields.atime = to_disk(inode.atime());
+    fields.mtime = to_disk(inode.mtime());
+    fields.ctime = to_disk(inode.ctime());
+    fields.flags = node.flags();
+    fields.version = inode.version();
+    fields.generation = inode.generation();
+    if has_extents(fields.mode, fields.flags) {
+        let map = node.extents.lock();
+        fields.block = *map.root();
+        fields.blocks = inode.blocks();
+        fields.size = if inode.is_file() { node.disk_size() } else { inode.size() };
+    } else {
+        fields.size = inode.size();
+        fields.blocks = inode.blocks();
+    }
+}
+
+/// Journals the inode in a handle of its own.
+pub(crate) fn journal_alone(inode: &Inode) -> Result {
+    let handle = inode.fs().start(INODE_CREDITS)?;
+    journal(&handle, inode)?;
+    handle.stop()
+}
+
+/// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
+pub(crate) fn evict(inode: &Inode) {
+    let sb = inode.sb();
+    if inode.nlink() == 0 && !sb.is_read_only() && sb.data().journal().is_some() {
+        let _freeze = sb.start_intwrite();
+        if let Err(e) = free(inode) {
+            // The inode stays on the orphan list: the next mount or e2fsck frees it.
+            pr_warn!("{}: inode {} not freed: error {}\n", sb.id(), inode.ino(), e.to_errno());
+        }
+    }
+    // Reservations that no write will use, e.g. after an error.
+    inode.node().extents.lock().clear(inode);
+}
+
+fn free(inode: &Inode) -> Result {
+    let sb = inode.sb();
+    let fs = sb.data();
+    if has_extents(inode.mode(), inode.node().flags()) {
+        super::io::truncate::free_blocks(inode, 0)?;
+    }
+    let credits = INODE_CREDITS
+        + orphan::ORPHAN_CREDITS
+        + alloc::INODE_FREE_CREDITS
+        + alloc::FREE_CREDITS;
+    let handle = fs.start(credits)?;
+    release_attributes(&handle, inode)?;
+    orphan::remove(&handle, inode)?;
+    inode.set_size(0);
+    let node = inode.node();
+    node.set_disk_size(0);
+    inode.touch_ctime();
+    node.set_dtime(inode.ctime().sec as u32);
+    journal(&handle, inode)?;
+    alloc::free_inode(&handle, sb, inode.ino(), inode.is_dir())?;
+    handle.stop()
+}
+
+/// Gives up the inode's share of its block of extended attributes.
+fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let (sb, acl) = (inode.sb(), inode.node().file_acl());
+    if acl == 0 {
+        return Ok(());
+    }
+    let geo = &sb.data().geo;
+    let bh = sb.bread(acl)?;
+    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_KERNEL)?;
+    bh.copy_out(0, &mut data)?;
+    let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));
+    let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
+    if refcount > 1 {
+        disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
+        let mut block = handle.write(&bh)?;
+        block.copy_in(0, &data)?;
+        block.finish()?;
+    } else {
+        drop(bh);
+        alloc::free(handle, sb, Some(inode), acl, 1, true)?;
+    }
+    let sectors = u64::from(geo.block_size >> 9);
+    inode.set_blocks(inode.blocks().saturating_sub(sectors));
+    inode.node().fields.lock().file_acl = 0;
+    Ok(())
+}

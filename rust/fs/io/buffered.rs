@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes through the page cache.
+//!
+//! A write into a hole reserves space and no blocks (delalloc): writeback allocates, when it
+//! knows how much there is. The lookup that finds the hole and the reservation are one critical
+//! section of the extent lock. They must be, for two writers may race to the same hole without
+//! sharing any other lock:
+//!
+//! ```text
+//!   page_mkwrite (invalidate_lock shared)       fallocate, before it took invalidate_lock;
+//!                                               or page_mkwrite of the neighbour page
+//!   looks up block 3: hole
+//!                                               looks up block 3: hole
+//!                                               reserves or allocates block 3
+//!   reserves block 3                            <- counted twice, and once forever
+//! ```
+
+use super::{map, truncate};
+use crate::{
+    fs::{
+        alloc,
+        extent::{self, State},
+        Inode, Rext4,
+    },
+    vfs::{
+        inode::InodeLock,
+        iomap::{self, Map, MapFlags, MapOps, MapType},
+        IovIter, Kiocb, //
+    },
+};
+use kernel::{error::code::*, prelude::*};
+
+/// Blocks reserved by one mapping at most.
+const MAX_RESERVE: u32 = 2048;
+
+/// Mappings for writing to the page cache and for zeroing in it.
+pub(crate) struct WriteOps;
+
+impl MapOps<Rext4> for WriteOps {
+    const HAS_END: bool = true;
+
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let mut attempts = 0;
+        loop {
+            match reserve(inode, pos, len, flags, map) {
+                Err(e) if e == ENOSPC && !flags.nowait() => {
+                    if !make_room(inode, flags, &mut attempts) {
+                        return Err(e);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn end(
+        inode: &Inode,
+        pos: u64,
+        len: u64,
+        written: u64,
+        flags: MapFlags,
+        map: &mut Map,
+    ) -> Result {
+        // Only what this call reserved, and only what it did not use. A fault has used it all.
+        if !map.is_new() || map.map_type() != MapType::Delalloc || flags.fault() || written >= len {
+            return Ok(());
+        }
+        let start = iomap::last_written_block(inode, pos, written);
+        let end = pos + len;
+        if start < end {
+            // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock
+            // keeps more of them from coming.
+            let lock = inode.invalidate_lock();
+            iomap::release_delalloc::<Rext4, Unreserve>(inode, start, end, flags, map, &lock);
+        }
+        Ok(())
+    }
+}
+
+fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+    let (lblk, count) = map::blocks(inode, pos, len)?;
+    let mut extents = inode.node().extents.lock();
+    map::check_nowait(&extents, flags)?;
+    let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
+    let fresh = found.state == State::Hole && flags.write();
+    if fresh {
+        found.lblk = lblk;
+        found.len = found.len.min(count).min(MAX_RESERVE);
+        if let Err(e) = extent::delalloc_reserve(inode, &mut extents, lblk, found.len) {
+            if e != ENOSPC || found.len == 1 {
+                return Err(e);
+            }
+            // Nearly full: one block at a time gets the most out of it.
+            found.len = 1;
+            extent::delalloc_reserve(inode, &mut extents, lblk, 1)?;
+        }
+        found.state = State::Delalloc;
+    }
+    map::fill(inode, &extents, &found, map);
+    if fresh {
+        map.set_new();
+    }
+    Ok(())
+}
+
+/// No space. Waits for what may free some: blocks freed by transactions that have not committed,
+/// and reservations that turn out too large when the data is written. Writing data takes folio
+/// locks, which a fault holds already.
+fn make_room(inode: &Inode, flags: MapFlags, attempts: &mut u32) -> bool {
+    if !flags.fault() && *attempts == 0 {
+        let _ = inode.start_writeback();
+    }
+    alloc::should_retry(inode.sb(), attempts)
+}
+
+/// Gives back reservations below pages that a short write left clean.
+struct Unreserve;
+
+impl iomap::Release<Rext4> for Unreserve {
+    fn release(inode: &Inode, start: u64, end: u64) {
+        let bits = inode.fs().geo.block_bits;
+        let first = start.div_ceil(1 << bits);
+        let last = end.div_ceil(1 << bits);
+        if let (Ok(lblk), Some(len)) = (u32::try_from(first), last.checked_sub(first)) {
+            let mut extents = inode.node().extents.lock();
+            extent::delalloc_release(inode, &mut extents, lblk, len as u32);
+        }
+    }
+}
+
+impl iomap::WriteOps<Rext4> for WriteOps {
+    fn valid(inode: &Inode, map: &Map) -> bool {
+        map::is_valid(inode, map)
+    }
+}
+
+/// `read_iter` without O_DIRECT.
+pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+    iocb.filemap_read(to)
+}
+
+/// `write_iter` without O_DIRECT.
+pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
+    let inode = iocb.inode();
+    let lock = match iocb.nowait() {
+        true => inode.try_lock()?,
+        false => inode.lock(),
+    };
+    if iocb.write_checks(from)? == 0 {
+        return Ok(0);
+    }
+    let written = write_locked(iocb, from, &lock)?;
+    drop(lock);
+    iocb.write_sync(written)
+}
+
+/// Writes to the page cache; limits are checked. Also the way out for direct writes.
+pub(super) fn write_locked(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIter<'_>,
+    lock: &InodeLock<'_, Rext4>,
+) -> Result<usize> {
+    let inode = iocb.inode();
+    if iocb.pos() > inode.size() {
+        if iocb.nowait() {
+            return Err(EAGAIN);
+        }
+        // Bytes beyond the end that a mapping has dirtied would become part of the file.
+        let pages = inode.invalidate_lock();
+        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
+    }
+    iocb.modified()?;
+    iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from)
+}

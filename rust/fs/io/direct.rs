@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct I/O.
+//!
+//! iomap writes the page cache of the range out before, and invalidates it before and again after
+//! a write: a page may come back in between (readahead, or the source of the write is a mapping
+//! of the range itself), and it would show old data for ever.
+//!
+//! What is held while user memory is touched is i_rwsem only. No fault path takes it, so a source
+//! that is a mapping of this file, or of a file being written from ours, cannot deadlock: faults
+//! take invalidate_lock, folio locks and handles, and none of them is held here (`begin` returns
+//! with all of them released).
+//!
+//! | write                        | i_rwsem   | waits for completion |
+//! |------------------------------|-----------|----------------------|
+//! | inside the file, whole blocks| shared    | if the request does  |
+//! | inside, parts of blocks      | shared, only over written blocks; else exclusive, alone |
+//! | beyond the end               | exclusive | always               |
+
+use super::{buffered, map, truncate, writeback};
+use crate::{
+    fs::{
+        alloc,
+        extent::{self, Extent, ExtentMap, State},
+        inode::{self, INODE_CREDITS},
+        Inode, Rext4, //
+    },
+    vfs::{
+        dio::{self, DioFlags},
+        inode::{InodeLock, InodeLockShared},
+        iomap::{Map, MapFlags, MapOps},
+        nofs::NoFs,
+        IovIter, Kiocb, //
+    },
+};
+use kernel::{error::code::*, prelude::*};
+
+/// Blocks allocated by one mapping at most.
+const MAX_ALLOCATE: u32 = 8192;
+
+/// Mappings for direct reads.
+struct ReadOps;
+
+impl MapOps<Rext4> for ReadOps {
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let (lblk, count) = map::blocks(inode, pos, len)?;
+        loop {
+            {
+                let mut extents = inode.node().extents.lock();
+                map::check_nowait(&extents, flags)?;
+                let found = extent::lookup(inode, &mut extents, lblk, count)?;
+                if found.state != State::Delalloc {
+                    map::fill(inode, &extents, &found, map);
+                    return Ok(());
+                }
+            }
+            // A mapping was dirtied after iomap wrote the range out. Its data is newer than what
+            // the disk has, and there is no block yet.
+            if flags.nowait() {
+                return Err(EAGAIN);
+            }
+            inode.write_and_wait(pos, pos + len)?;
+        }
+    }
+}
+
+/// Mappings for direct writes.
+struct WriteOps;
+
+impl MapOps<Rext4> for WriteOps {
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let (lblk, count) = map::blocks(inode, pos, len)?;
+        {
+            let mut extents = inode.node().extents.lock();
+            map::check_nowait(&extents, flags)?;
+            let found = extent::lookup(inode, &mut extents, lblk, count)?;
+            let whole = found.lblk + found.len >= lblk + count;
+            let usable = match found.state {
+                State::Written => !flags.overwrite_only() || whole,
+                // Parts of an unwritten block would have to be zeroed, which two writers to one
+                // block cannot both do.
+                State::Unwritten => !flags.overwrite_only(),
+                _ => false,
+            };
+            if usable {
+                fill(inode, &extents, &found, map);
+                return Ok(());
+            }
+            if flags.overwrite_only() || flags.nowait() {
+                return Err(EAGAIN);
+            }
+        }
+        let mut attempts = 0;
+        loop {
+            match allocate(inode, lblk, count, map) {
+                Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+                other => return other,
+            }
+        }
+    }
+}
+
+fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, map: &mut Map) {
+    map::fill(inode, extents, found, map);
+    // O_DSYNC over blocks whose transaction has not committed needs more than the data on disk.
+    let tid = inode.node().tid(true);
+    if inode.fs().journal().is_some_and(|j| !j.is_committed(tid)) {
+        map.set_dirty();
+    }
+}
+
+/// Allocates unwritten blocks, also over a reservation: the page above it is older than this
+/// write, or it races with it and either order is right.
+fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let handle = inode.fs().start(credits)?;
+    {
+        let mut extents = inode.node().extents.lock();
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        if matches!(found.state, State::Written | State::Unwritten) {
+            fill(inode, &extents, &found, map);
+            return Ok(());
+        }
+        let want = found.len.min(count).min(MAX_ALLOCATE);
+        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
+        map::fill(inode, &extents, &new, map);
+        map.set_new();
+        map.set_dirty();
+    }
+    inode::journal(&handle, inode)?;
+    handle.stop()
+}
+
+impl dio::DioOps<Rext4> for WriteOps {
+    fn end_io(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
+        error?;
+        let (inode, pos) = (iocb.inode(), iocb.pos());
+        let end = pos + size;
+        if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
+            return Ok(());
+        }
+        // Reclaim must not come back to us: it could need the transaction that waits for us.
+        let _nofs = NoFs::enter();
+        let new_size = inode.size().max(end);
+        // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
+        writeback::finish(inode, pos, size, unwritten, new_size)?;
+        if end > inode.size() {
+            // Only a write that holds i_rwsem exclusive and waits comes here.
+            inode.set_size(end);
+        }
+        Ok(())
+    }
+}
+
+/// `read_iter` with O_DIRECT.
+pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+    if to.count() == 0 {
+        return Ok(0);
+    }
+    iocb.accessed();
+    let inode = iocb.inode();
+    let _lock = match iocb.nowait() {
+        true => inode.try_lock_shared()?,
+        false => inode.lock_shared(),
+    };
+    dio::read::<Rext4, ReadOps>(iocb, to)
+}
+
+/// i_rwsem, one way or the other.
+enum Locked<'a> {
+    Shared(InodeLockShared<'a, Rext4>),
+    Exclusive(InodeLock<'a, Rext4>),
+}
+
+fn lock<'a>(iocb: &Kiocb<'a, Rext4>, exclusive: bool) -> Result<Locked<'a>> {
+    let inode = iocb.inode();
+    Ok(match (exclusive, iocb.nowait()) {
+        (true, true) => Locked::Exclusive(inode.try_lock()?),
+        (true, false) => Locked::Exclusive(inode.lock()),
+        (false, true) => Locked::Shared(inode.try_lock_shared()?),
+        (false, false) => Locked::Shared(inode.lock_shared()),
+    })
+}
+
+/// `write_iter` with O_DIRECT.
+pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
+    let inode = iocb.inode();
+    let mask = u64::from(inode.fs().geo.block_size) - 1;
+    let mut exclusive = iocb.pos() + from.count() as u64 > inode.size();
+    loop {
+        let locked = lock(iocb, exclusive || iocb.needs_remove_privs())?;
+        let count = iocb.write_checks(from)? as u64;
+        if count == 0 {
+            return Ok(0);
+        }
+        // Known only now: O_APPEND has set the position, and the size may have changed.
+        let pos = iocb.pos();
+        let partial = (pos | count) & mask != 0;
+        let extends = pos + count > inode.size();
+        let result = match locked {
+            Locked::Shared(_) if extends => {
+                exclusive = true;
+                continue;
+            }
+            Locked::Shared(_lock) => {
+                iocb.modified()?;
+                let flags = DioFlags { overwrite_only: partial, force_wait: false };
+                dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+            }
+            Locked::Exclusive(lock) => {
+                if iocb.nowait() && (extends || partial) {
+                    return Err(EAGAIN);
+                }
+                let result = write_alone(iocb, from, &lock, extends || partial);
+                match result {
+                    // Some page would not go: through it, then.
+                    Err(e) if e == ENOTBLK => return fall_back(iocb, from, lock),
+                    other => other,
+                }
+            }
+        };
+        match result {
+            Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
+            Err(e) if e == ENOTBLK => {
+                if iocb.nowait() {
+                    return Err(EAGAIN);
+                }
+                return fall_back(iocb, from, inode.lock());
+            }
+            other => return other,
+        }
+    }
+}
+
+/// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
+/// other write to those blocks may see half done.
+fn write_alone(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIter<'_>,
+    lock: &InodeLock<'_, Rext4>,
+    wait: bool,
+) -> Result<usize> {
+    let inode = iocb.inode();
+    if wait {
+        inode.dio_wait(lock);
+    }
+    if iocb.pos() > inode.size() {
+        let pages = inode.invalidate_lock();
+        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
+    }
+    iocb.modified()?;
+    let flags = DioFlags { force_wait: wait, overwrite_only: false };
+    dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+}
+
+/// The page cache could not be invalidated, so the write goes through it, is written out, and
+/// the pages are dropped if they let go now. Whoever reads, the data is the same.
+fn fall_back(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIter<'_>,
+    lock: InodeLock<'_, Rext4>,
+) -> Result<usize> {
+    let inode = iocb.inode();
+    iocb.clear_direct();
+    if iocb.write_checks(from)? == 0 {
+        return Ok(0);
+    }
+    let start = iocb.pos();
+    let written = buffered::write_locked(iocb, from, &lock)?;
+    drop(lock);
+    let end = start + written as u64;
+    inode.write_and_wait(start, end)?;
+    // A page that stays is uptodate and clean: nothing is stale.
+    let _ = inode.invalidate_pagecache(start, end);
+    iocb.write_sync(written)
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `fallocate(2)`: allocate, punch a hole, zero a range. The four steps of `truncate.rs` hold.
+
+use super::{fsync, map, truncate};
+use crate::{
+    fs::{
+        alloc,
+        extent::{self, State},
+        inode::{self, INODE_CREDITS},
+        Inode, Rext4, //
+    },
+    vfs::{
+        file::{FallocMode, FallocOp},
+        File, //
+    },
+};
+use kernel::{error::code::*, prelude::*};
+
+/// Blocks allocated by one handle at most: the longest unwritten extent.
+const MAX_ALLOCATE: u32 = 32767;
+
+/// `fallocate`. `len` is not 0.
+pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: u64) -> Result {
+    let inode = file.inode();
+    if !inode.is_file() {
+        return Err(ENODEV);
+    }
+    let end = offset.checked_add(len).ok_or(EFBIG)?;
+    if end > inode.fs().geo.max_file_size {
+        return Err(EFBIG);
+    }
+    if mode.op == FallocOp::PunchHole && !mode.keep_size {
+        return Err(EOPNOTSUPP);
+    }
+    // 1: nobody writes, nobody faults.
+    let lock = inode.lock();
+    let grows = !mode.keep_size && end > inode.size();
+    if grows {
+        inode.newsize_ok(end)?;
+    }
+    if inode.is_swapfile() {
+        return Err(ETXTBSY);
+    }
+    let pages = inode.invalidate_lock();
+    // 2: asynchronous I/O holds neither lock, and may change the size when it completes.
+    inode.dio_wait(&lock);
+    file.modified(&lock)?;
+
+    if mode.op != FallocOp::Allocate {
+        // Beyond the end there is nothing to keep: blocks that the range cuts there go whole.
+        let block_size = u64::from(inode.fs().geo.block_size);
+        let punch_end = match end >= inode.size() {
+            true => end.max(inode.size()).next_multiple_of(block_size),
+            false => end,
+        };
+        let data_end = end.min(inode.size());
+        // 3: edges zeroed and written, the page cache of the rest dropped.
+        if offset < data_end {
+            truncate::drop_range(inode, offset, data_end, &lock, &pages)?;
+        }
+        // 4: the blocks.
+        let (first, last) = truncate::whole_blocks(inode, offset, punch_end);
+        truncate::remove_range(inode, first, last)?;
+    }
+    if mode.op != FallocOp::PunchHole {
+        allocate(inode, offset, end)?;
+    }
+    if grows {
+        truncate::grow(inode, end, &lock, &pages)?;
+    }
+    inode::journal_alone(inode)?;
+    drop(pages);
+    drop(lock);
+    match file.is_dsync() || inode.is_sync() {
+        true => fsync::commit(inode, false),
+        false => Ok(()),
+    }
+}
+
+/// Fills the holes of the bytes `[start, end)` with unwritten blocks. Space that is reserved
+/// counts as filled: its data is dirty, and writeback will find its blocks.
+fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
+    let bits = inode.fs().geo.block_bits;
+    let (mut at, end) = (start >> bits, end.div_ceil(1 << bits));
+    let mut attempts = 0;
+    while at < end {
+        match allocate_some(inode, at, end) {
+            Ok(next) => {
+                at = next;
+                attempts = 0;
+            }
+            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            Err(e) => return Err(e),
+        }
+        if inode.interrupted() {
+            return Err(EINTR);
+        }
+    }
+    Ok(())
+}
+
+/// Fills the first hole at or after block `at`; returns where to go on.
+fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
+    let (lblk, _) = map::blocks(inode, at << inode.fs().geo.block_bits, 1)?;
+    let count = (end - at).min(MAX_ALLOCATE.into()) as u32;
+    {
+        let mut extents = inode.node().extents.lock();
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        if found.state != State::Hole {
+            return Ok(at + u64::from(found.len.min(count).max(1)));
+        }
+    }
+    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let handle = inode.fs().start(credits)?;
+    let next = {
+        let mut extents = inode.node().extents.lock();
+        // Looked up again: writeback does not ask for our locks.
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        let len = found.len.min(count);
+        match found.state {
+            State::Hole => {
+                let new =
+                    extent::allocate(&handle, inode, &mut extents, lblk, len, State::Unwritten)?;
+                at + u64::from(new.len)
+            }
+            _ => at + u64::from(len),
+        }
+    };
+    inode::journal(&handle, inode)?;
+    handle.stop()?;
+    Ok(next)
+}

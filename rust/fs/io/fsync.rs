@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must be durable when fsync returns.
+
+use crate::{
+    fs::{Inode, Rext4},
+    vfs::File, //
+};
+use kernel::prelude::*;
+
+/// `fsync` and `fdatasync` of files and directories.
+pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) -> Result {
+    // Waits for PG_writeback, which ends only after the completion has put conversion and size
+    // into a transaction and noted its tid.
+    file.write_and_wait_range(start, end)?;
+    commit(file.inode(), datasync)
+}
+
+/// Waits until the inode's last change is in the log and the log in the device.
+pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
+    let sb = inode.sb();
+    let Some(journal) = inode.fs().journal() else {
+        return Ok(());
+    };
+    if sb.is_read_only() {
+        // Nothing to write, but after an abort nobody must believe that it was written.
+        return journal.errno().map_or(Ok(()), Err);
+    }
+    let tid = inode.node().tid(datasync);
+    // A commit flushes the device's cache. If ours is already past that point, the data written
+    // since then (overwrites change no metadata) needs a flush of its own.
+    let flush = inode.fs().uses_barriers() && !journal.will_send_data_barrier(tid);
+    journal.commit_tid(tid)?;
+    match flush {
+        true => sb.issue_flush(),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From byte ranges to extents, and the cookie that tells whether the answer is still true.
+//!
+//! An iomap is a copy of a piece of the extent map, stale the moment the extent lock is dropped:
+//!
+//! ```text
+//!   writer                                  writeback, reclaim
+//!   iomap_begin: block 7 is unwritten
+//!                                           writes page 7, converts block 7 to written
+//!                                           reclaims page 7
+//!   gets a new page 7, still thinks "unwritten":
+//!   zeroes around its bytes                 <- the data written before is gone
+//! ```
+//!
+//! So the extent map counts its changes (`Node::seq`, bumped before each change under the extent
+//! lock). [`fill`] stores the count in the iomap while the lock is still held, [`is_valid`]
+//! compares. The comparison is sound without the extent lock because it is made under the folio
+//! lock (or with the folio under writeback): conversion bumps the count before PG_writeback ends,
+//! and blocks are removed only after the folio is.
+
+use crate::{
+    fs::{
+        extent::{self, Extent, ExtentMap, State},
+        Inode, Rext4,
+    },
+    vfs::iomap::{Map, MapFlags, MapOps, MapType},
+};
+use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+
+/// Blocks that one mapping covers at most; bounds the work done under the extent lock.
+const MAX_BLOCKS: u64 = 1 << 15;
+
+/// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1).
+pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
+    let bits = inode.fs().geo.block_bits;
+    let first = pos >> bits;
+    let last = pos.saturating_add(len.max(1) - 1) >> bits;
+    let count = (last - first + 1).min(MAX_BLOCKS).min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
+    match u32::try_from(first) {
+        Ok(first) if count > 0 => Ok((first, count as u32)),
+        _ => Err(EFBIG),
+    }
+}
+
+/// Makes `map` say what `extent` says. The guard behind `_map` proves that the count belongs to
+/// the extent.
+pub(super) fn fill(inode: &Inode, _map: &ExtentMap, extent: &Extent, map: &mut Map) {
+    let bits = inode.fs().geo.block_bits;
+    let (ty, addr) = match extent.state {
+        State::Hole => (MapType::Hole, None),
+        State::Delalloc => (MapType::Delalloc, None),
+        State::Unwritten => (MapType::Unwritten, Some(extent.pblk << bits)),
+        State::Written => (MapType::Mapped, Some(extent.pblk << bits)),
+    };
+    let cookie = inode.node().seq.load(ordering::Acquire);
+    let (offset, length) = (u64::from(extent.lblk) << bits, u64::from(extent.len) << bits);
+    map.set(inode, ty, offset, length, addr, cookie.into());
+}
+
+/// Whether nothing has changed since `map` was filled. Under the folio lock, see above.
+pub(super) fn is_valid(inode: &Inode, map: &Map) -> bool {
+    map.cookie() == u64::from(inode.node().seq.load(ordering::Acquire))
+}
+
+/// Takes the extent lock. A tree with blocks of its own may have to be read: `EAGAIN` if the
+/// caller must not sleep.
+pub(super) fn check_nowait(map: &ExtentMap, flags: MapFlags) -> Result {
+    match flags.nowait() && map.depth() > 0 {
+        true => Err(EAGAIN),
+        false => Ok(()),
+    }
+}
+
+/// Mappings as they are: buffered reads, reports (FIEMAP, SEEK_HOLE and SEEK_DATA), bmap.
+pub(crate) struct ReadOps;
+
+impl MapOps<Rext4> for ReadOps {
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let (lblk, count) = blocks(inode, pos, len)?;
+        let mut extents = inode.node().extents.lock();
+        check_nowait(&extents, flags)?;
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        fill(inode, &extents, &found, map);
+        Ok(())
+    }
+}

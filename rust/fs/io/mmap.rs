@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Write faults in shared mappings.
+//!
+//! Stores into a mapped page are invisible to us, but the first one announces itself here. Now is
+//! the time to reserve space: no space means SIGBUS now, not data lost at writeback. The lock
+//! keeps a punch from taking the blocks between the mapping and the dirty bit:
+//!
+//! ```text
+//!   page_mkwrite                                punch hole
+//!   maps block 5
+//!                                               drops the page, frees block 5
+//!   dirties the page                            <- a dirty page over a hole: the store is lost
+//! ```
+
+use super::buffered::WriteOps;
+use crate::{
+    fs::Rext4,
+    vfs::mmap::{Fault, VmFault}, //
+};
+use kernel::error::code::*;
+
+/// `page_mkwrite`. mmap_lock is held; the folio is not locked yet.
+pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
+    let inode = fault.inode();
+    if inode.flags().immutable {
+        return EIO.into();
+    }
+    let _freeze = inode.sb().start_pagefault();
+    if let Err(e) = fault.update_time() {
+        return e.into();
+    }
+    let pages = inode.invalidate_lock_shared();
+    fault.page_mkwrite::<WriteOps>(&pages)
+}

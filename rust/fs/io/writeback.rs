@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dirty folios to blocks, and what follows when they are on disk.
+//!
+//! Blocks are allocated *unwritten*: they read as zeros until the data is there. When the I/O is
+//! done, one handle converts them and moves the size on disk. A crash in between shows zeros or
+//! the old size, never what the blocks held before.
+//!
+//! The mapping of one folio serves the next ones too, and between two folios anything may happen
+//! to the extents:
+//!
+//! ```text
+//!   writeback                                   punch hole
+//!   maps blocks 0-15, adds folio 0 to the bio
+//!                                               drops folio 1, frees block 1
+//!                                               (commit; block 1 now belongs to another file)
+//!   folio 1 dirtied again: writes it to the old block 1   <- another file's data destroyed
+//! ```
+//!
+//! So the mapping is checked for each range ([`map::is_valid`]): the folio in hand is locked and
+//! under writeback, hence its own blocks cannot go while it is used.
+
+use super::map;
+use crate::{
+    fs::{
+        alloc,
+        extent::{self, State},
+        inode::{self, INODE_CREDITS},
+        Inode, Rext4, //
+    },
+    vfs::{
+        iomap::{Map, MapType},
+        writeback::Writeback, //
+    },
+};
+use kernel::{error::code::*, prelude::*};
+
+/// Blocks allocated by one handle at most.
+const MAX_ALLOCATE: u32 = 8192;
+
+impl Writeback for Rext4 {
+    fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+        let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
+        if usable && map.range().contains(&pos) && map::is_valid(inode, map) {
+            return Ok(());
+        }
+        let (lblk, count) = map::blocks(inode, pos, len)?;
+        {
+            let mut extents = inode.node().extents.lock();
+            let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
+            if matches!(found.state, State::Written | State::Unwritten) {
+                map::fill(inode, &extents, &found, map);
+                return Ok(());
+            }
+        }
+        let mut attempts = 0;
+        loop {
+            match allocate(inode, lblk, count, map) {
+                Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+                other => return other,
+            }
+        }
+    }
+
+    fn discard(inode: &Inode, start: u64, end: u64) {
+        let bits = inode.fs().geo.block_bits;
+        let (first, last) = (start >> bits, end.div_ceil(1 << bits));
+        if let Ok(lblk) = u32::try_from(first) {
+            let mut extents = inode.node().extents.lock();
+            extent::delalloc_release(inode, &mut extents, lblk, (last - first) as u32);
+        }
+    }
+
+    fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
+        unwritten || end > inode.node().disk_size()
+    }
+
+    fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
+        finish(inode, pos, len, unwritten, inode.size())
+    }
+}
+
+/// Allocates blocks for dirty data at `lblk`, usually what was reserved; `count` is what is
+/// surely dirty.
+///
+/// A hole here means a page that is dirty though nobody reserved for it (a direct read into a
+/// mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space half way).
+/// iomap would drop the data without a word, so it is allocated like the rest, or the error is
+/// reported.
+fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+    let fs = inode.fs();
+    let handle = fs.start(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
+    {
+        let mut extents = inode.node().extents.lock();
+        // Looked up again: fallocate or direct I/O may have filled it while nobody held the lock.
+        let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
+        let want = match found.state {
+            State::Written | State::Unwritten => {
+                map::fill(inode, &extents, &found, map);
+                return Ok(());
+            }
+            State::Delalloc => found.len,
+            State::Hole => found.len.min(count),
+        };
+        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
+        map::fill(inode, &extents, &new, map);
+    }
+    inode::journal(&handle, inode)?;
+    handle.stop()
+}
+
+/// `len` bytes at `pos` are on disk: converts what is unwritten and moves the size on disk up to
+/// `size`, in the same handles, so that neither is ever seen without the other.
+pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
+    let bits = inode.fs().geo.block_bits;
+    let end = pos + len;
+    let mut at = pos;
+    loop {
+        let handle = inode.fs().start(extent::CONVERT_CREDITS + INODE_CREDITS)?;
+        {
+            let mut extents = inode.node().extents.lock();
+            let mut done = end;
+            if unwritten && at < end {
+                let (lblk, count) = map::blocks(inode, at, end - at)?;
+                let found = extent::lookup(inode, &mut extents, lblk, count)?;
+                let next = lblk.saturating_add(found.len.min(count));
+                if found.state == State::Unwritten {
+                    let n = next - lblk;
+                    extent::convert(&handle, inode, &mut extents, lblk, n, State::Written)?;
+                }
+                done = end.min(u64::from(next) << bits);
+            }
+            let new_size = done.min(size);
+            if new_size > inode.node().disk_size() {
+                inode.node().set_disk_size(new_size);
+            }
+            at = done;
+        }
+        inode::journal(&handle, inode)?;
+        handle.stop()?;
+        if at >= end {
+            return Ok(());
+        }
+    }
+}

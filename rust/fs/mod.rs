@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The file system, in safe Rust only.
+//!
+//! ```text
+//!   ops.rs      what the VFS calls, forwarded to the rooms below
+//!   io/         the data path: read it to understand every race
+//!   extent/     the extent tree, delayed allocation, the sequence number
+//!   alloc/      blocks and inodes          namei/    directories and names
+//!   inode.rs    inodes between disk and memory
+//!   mount.rs    mount, remount, unmount    orphan.rs inodes to finish after a crash
+//!   error.rs    what happens when the disk is not what it should be
+//! ```
+//!
+//! Lock order: freeze WRITE > i_rwsem > mmap_lock > freeze PAGEFAULT > invalidate_lock > folio
+//! lock > PG_writeback > freeze FS > journal handle > an inode's extent lock > allocator locks.
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod alloc;
+pub(crate) mod error;
+pub(crate) mod extent;
+pub(crate) mod inode;
+pub(crate) mod io;
+pub(crate) mod mount;
+pub(crate) mod namei;
+mod ops;
+pub(crate) mod options;
+pub(crate) mod orphan;
+
+use crate::{
+    disk::superblock::Geometry,
+    vfs::{
+        self,
+        bh::BufferHead,
+        jbd2::{Handle, Journal, JournalSlot}, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{ordering, Atomic},
+        Mutex, //
+    },
+};
+use options::Options;
+
+/// A super block of ours.
+pub(crate) type Sb = vfs::SuperBlock<Rext4>;
+/// An inode of ours, borrowed.
+pub(crate) type Inode = vfs::Inode<Rext4>;
+/// An inode of ours that can be owned.
+pub(crate) type INode = vfs::INode<Rext4>;
+
+/// A mounted file system.
+#[pin_data]
+pub(crate) struct Rext4 {
+    /// The checked constants of the format.
+    pub(crate) geo: Geometry,
+    /// The primary super block's buffer. The lock owns its bytes; it nests inside a handle and
+    /// inside the extent lock.
+    #[pin]
+    pub(crate) primary: Mutex<BufferHead>,
+    journal: JournalSlot,
+    /// Group descriptors and free counts.
+    #[pin]
+    pub(crate) groups: alloc::Groups,
+    /// Inodes to be finished after a crash.
+    #[pin]
+    pub(crate) orphans: orphan::Orphans,
+    /// Mount options in force.
+    #[pin]
+    options: Mutex<Options>,
+    /// Corruption was found since mount: the super block says so at unmount.
+    errored: Atomic<u32>,
+}
+
+impl Rext4 {
+    /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` when there
+    /// is no journal (a mount that never writes) or it was aborted.
+    pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
+        self.journal.get().ok_or(EROFS)?.start(credits)
+    }
+
+    /// Like [`Rext4::start`], for handles that free metadata blocks.
+    pub(crate) fn start_with_revoke(&self, credits: u32) -> Result<Handle<'_>> {
+        self.journal.get().ok_or(EROFS)?.start_with_revoke(credits, credits)
+    }
+
+    /// The journal, unless the mount never writes.
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    /// The `errors=` policy in force.
+    pub(crate) fn error_policy(&self) -> crate::disk::superblock::ErrorPolicy {
+        self.options.lock().errors.unwrap_or(self.geo.errors)
+    }
+
+    /// Whether the device's cache is flushed at commits and fsync.
+    pub(crate) fn uses_barriers(&self) -> bool {
+        self.options.lock().barrier
+    }
+
+    /// Whether corruption was found since mount.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errored.load(ordering::Relaxed) != 0
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the VFS calls, forwarded to where it is done.
+
+use super::{
+    inode::{self, Node},
+    io::{buffered, direct, fallocate, fsync, map, mmap as fault, truncate},
+    mount, namei,
+    options::Options,
+    INode, Inode, Rext4, Sb, //
+};
+use crate::{
+    disk::inode::flags,
+    vfs::{
+        file::{FallocMode, FileOps},
+        inode::{IdMap, InodeLock, NewInode},
+        iomap::{self, FiemapInfo},
+        mmap::{Fault, VmFault},
+        namei::{Attr, Namei, RenameFlags, Stat},
+        pagemap::AddressSpaceOps,
+        super_block::{DirtyFlags, FileSystem, NewSuper, StatFs, Stopping},
+        Dentry, DirEmitter, File, IovIter, Kiocb, //
+    },
+};
+use kernel::{prelude::*, str::CStr, sync::aref::ARef};
+
+impl FileSystem for Rext4 {
+    type Node = Node;
+    type Options = Options;
+
+    fn new_node() -> impl PinInit<Node, Error> {
+        Node::new()
+    }
+
+    fn parse_option(opts: &mut Options, key: &[u8], value: Option<&[u8]>) -> Result {
+        opts.parse(key, value)
+    }
+
+    fn current_options(&self) -> Options {
+        mount::options(self)
+    }
+
+    fn load(sb: &NewSuper<'_, Self>, opts: &Options) -> Result<Pin<KBox<Self>>> {
+        mount::load(sb, opts)
+    }
+
+    fn start(sb: &Sb) -> Result<ARef<INode>> {
+        mount::start(sb)
+    }
+
+    fn stop(sb: &Sb, token: &Stopping) {
+        mount::stop(sb, token);
+    }
+
+    fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
+        mount::reconfigure(sb, opts, read_only)
+    }
+
+    fn sync(sb: &Sb, wait: bool) -> Result {
+        mount::sync(sb, wait)
+    }
+
+    fn freeze(sb: &Sb) -> Result {
+        mount::freeze(sb)
+    }
+
+    fn unfreeze(sb: &Sb) -> Result {
+        mount::unfreeze(sb)
+    }
+
+    fn statfs(sb: &Sb) -> Result<StatFs> {
+        mount::statfs(sb)
+    }
+
+    fn show_options(&self, emit: &mut dyn FnMut(&CStr)) {
+        mount::options(self).show(emit);
+    }
+
+    fn dirty_inode(inode: &Inode, flags: DirtyFlags) {
+        if flags.only_time() {
+            return;
+        }
+        if let Err(e) = inode::journal_alone(inode) {
+            let (id, ino) = (inode.sb().id(), inode.ino());
+            pr_debug!("{}: inode {} not journaled: error {}\n", id, ino, e.to_errno());
+        }
+    }
+
+    fn write_inode(inode: &Inode, wait: bool) -> Result {
+        match wait {
+            true => fsync::commit(inode, false),
+            false => Ok(()),
+        }
+    }
+
+    fn evict(inode: &Inode) {
+        inode::evict(inode);
+    }
+}
+
+impl AddressSpaceOps for Rext4 {
+    type ReadOps = map::ReadOps;
+}
+
+impl FileOps for Rext4 {
+    fn read_iter(iocb: &mut Kiocb<'_, Self>, to: &mut IovIter<'_>) -> Result<usize> {
+        match iocb.direct() {
+            true => direct::read(iocb, to),
+            false => buffered::read(iocb, to),
+        }
+    }
+
+    fn write_iter(iocb: &mut Kiocb<'_, Self>, from: &mut IovIter<'_>) -> Result<usize> {
+        match iocb.direct() {
+            true => direct::write(iocb, from),
+            false => buffered::write(iocb, from),
+        }
+    }
+
+    fn fsync(file: &File<Self>, start: u64, end: u64, datasync: bool) -> Result {
+        fsync::fsync(file, start, end, datasync)
+    }
+
+    fn fallocate(file: &File<Self>, mode: FallocMode, offset: u64, len: u64) -> Result {
+        fallocate::fallocate(file, mode, offset, len)
+    }
+
+    fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
+        let _lock = inode.lock_shared();
+        iomap::seek::<Self, map::ReadOps>(inode, offset, hole)
+    }
+
+    fn max_bytes(inode: &Inode) -> u64 {
+        inode.fs().geo.max_file_size
+    }
+
+    fn page_mkwrite(fault: &Fault<'_, Self>) -> VmFault {
+        fault::page_mkwrite(fault)
+    }
+
+    fn release(_inode: &Inode, _writer: bool) {}
+}
+
+impl Namei for Rext4 {
+    fn lookup(dir: &Inode, name: &[u8]) -> Result<Option<ARef<INode>>> {
+        namei::lookup(dir, name)
+    }
+
+    fn create(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, mode: u16) -> Result {
+        namei::create(idmap, dir, dentry, mode)
+    }
+
+    fn mknod(
+        idmap: IdMap<'_>,
+        dir: &Inode,
+        dentry: &Dentry<Self>,
+        mode: u16,
+        rdev: u32,
+    ) -> Result {
+        namei::mknod(idmap, dir, dentry, mode, rdev)
+    }
+
+    fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, mode: u16) -> Result {
+        namei::mkdir(idmap, dir, dentry, mode)
+    }
+
+    fn symlink(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, target: &[u8]) -> Result {
+        namei::symlink(idmap, dir, dentry, target)
+    }
+
+    fn read_link(inode: &Inode) -> Result<KVec<u8>> {
+        namei::read_target(inode)
+    }
+
+    fn link(inode: &INode, dir: &Inode, dentry: &Dentry<Self>) -> Result {
+        namei::link(inode, dir, dentry)
+    }
+
+    fn unlink(dir: &Inode, dentry: &Dentry<Self>) -> Result {
+        namei::unlink(dir, dentry)
+    }
+
+    fn rmdir(dir: &Inode, dentry: &Dentry<Self>) -> Result {
+        namei::rmdir(dir, dentry)
+    }
+
+    fn rename(
+        from_dir: &Inode,
+        from: &Dentry<Self>,
+        to_dir: &Inode,
+        to: &Dentry<Self>,
+        flags: RenameFlags,
+    ) -> Result {
+        namei::rename(from_dir, from, to_dir, to, flags)
+    }
+
+    fn tmpfile(idmap: IdMap<'_>, dir: &Inode, mode: u16) -> Result<NewInode<Self>> {
+        namei::tmpfile(idmap, dir, mode)
+    }
+
+    fn readdir(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
+        namei::readdir(dir, emit)
+    }
+
+    fn setattr(
+        idmap: IdMap<'_>,
+        dentry: &Dentry<Self>,
+        inode: &Inode,
+        lock: &InodeLock<'_, Self>,
+        attr: &mut Attr<'_>,
+    ) -> Result {
+        attr.prepare(idmap, dentry)?;
+        if let Some(size) = attr.size() {
+            if !inode.is_file() {
+                return Err(EINVAL);
+            }
+            if size != inode.size() || attr.sets_mtime() {
+                inode.touch_mtime();
+            }
+            truncate::set_size(inode, size, lock)?;
+        }
+        attr.copy_to(idmap, lock);
+        inode::journal_alone(inode)
+    }
+
+    fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
+        let node = inode.node();
+        let disk_flags = node.flags();
+        stat.set_btime(node.btime());
+        stat.set_attributes(
+            disk_flags & flags::APPEND != 0,
+            disk_flags & flags::IMMUTABLE != 0,
+        );
+        if inode.is_file() {
+            let reserved = u64::from(node.extents.lock().reserved_blocks());
+            stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
+        }
+    }
+
+    fn fiemap(inode: &Inode, info: FiemapInfo<'_>, start: u64, len: u64) -> Result {
+        iomap::fiemap::<Self, map::ReadOps>(inode, info, start, len)
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mount options.
+
+use crate::disk::superblock::ErrorPolicy;
+use kernel::{error::code::*, prelude::*, str::CStr};
+
+/// `ENOPARAM`: an option that is not ours, for the VFS to try.
+fn unknown() -> Error {
+    const ENOPARAM: i32 = 519;
+    Error::from_errno(-ENOPARAM)
+}
+
+/// The options of a mount. `None` leaves it to the super block.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// `errors=continue|remount-ro|panic`.
+    pub(crate) errors: Option<ErrorPolicy>,
+    /// `commit=SECONDS`: how often the journal commits. 0 is the default of 5.
+    pub(crate) commit: u32,
+    /// `barrier`, `nobarrier`: whether commits flush the device's cache.
+    pub(crate) barrier: bool,
+    /// `noload`, `norecovery`: do not replay the journal; needs `ro`.
+    pub(crate) noload: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            errors: None,
+            commit: 0,
+            barrier: true,
+            noload: false,
+        }
+    }
+}
+
+impl Options {
+    /// Takes one option. `EINVAL` for a bad value.
+    pub(crate) fn parse(&mut self, key: &[u8], value: Option<&[u8]>) -> Result {
+        match (key, value) {
+            (b"errors", Some(b"continue")) => self.errors = Some(ErrorPolicy::Continue),
+            (b"errors", Some(b"remount-ro")) => self.errors = Some(ErrorPolicy::RemountRo),
+            (b"errors", Some(b"panic")) => self.errors = Some(ErrorPolicy::Panic),
+            (b"commit", Some(text)) => self.commit = number(text).ok_or(EINVAL)?,
+            (b"barrier", None | Some(b"1")) => self.barrier = true,
+            (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = false,
+            (b"noload" | b"norecovery", None) => self.noload = true,
+            (b"errors" | b"commit" | b"barrier" | b"nobarrier" | b"noload" | b"norecovery", _) => {
+                return Err(EINVAL)
+            }
+            _ => return Err(unknown()),
+        }
+        Ok(())
+    }
+
+    /// Shows the options that differ from the defaults.
+    pub(crate) fn show(&self, emit: &mut dyn FnMut(&CStr)) {
+        match self.errors {
+            Some(ErrorPolicy::Continue) => emit(c",errors=continue"),
+            Some(ErrorPolicy::RemountRo) => emit(c",errors=remount-ro"),
+            Some(ErrorPolicy::Panic) => emit(c",errors=panic"),
+            None => (),
+        }
+        if self.commit != 0 {
+            if let Ok(text) = kernel::str::CString::try_from_fmt(fmt!(",commit={}", self.commit)) {
+                emit(&text);
+            }
+        }
+        if !self.barrier {
+            emit(c",nobarrier");
+        }
+        if self.noload {
+            emit(c",norecovery");
+        }
+    }
+}
+
+/// A decimal number up to 3600.
+fn number(text: &[u8]) -> Option<u32> {
+    let mut n: u32 = 0;
+    for digit in text {
+        n = n * 10 + u32::from(digit.checked_sub(b'0').filter(|d| *d < 10)?);
+        if n > 3600 {
+            return None;
+        }
+    }
+    (!text.is_empty()).then_some(n)
+}
