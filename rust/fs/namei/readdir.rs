@@ -131,15 +131,16 @@ fn by_hash(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
     Ok(())
 }
 
-/// One name of a [`List`].
+/// One name of a [`List`]. Names of the same hash are ordered by their inodes, which splits do not
+/// change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
     hash: Hash,
+    ino: u32,
     leaf: u16,
     offset: u16,
     len: u8,
     ftype: u8,
-    ino: u32,
 }
 
 /// The names of a leaf, or of several that all hold names of one hash, to be listed in order.
@@ -163,11 +164,11 @@ impl List {
             }
             let item = Item {
                 hash: hash(entry.name),
+                ino: entry.ino,
                 leaf: nr,
                 offset: entry.offset as u16,
                 len: entry.name.len() as u8,
                 ftype: entry.ftype,
-                ino: entry.ino,
             };
             self.items.push(item, GFP_KERNEL)?;
         }
