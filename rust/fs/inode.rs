@@ -182,13 +182,13 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<ARef<INode>> {
         return Err(ESTALE);
     }
     fields.check(geo).map_err(bad)?;
-    fill(&mut new, fields)?;
+    fill(sb, &mut new, fields)?;
     Ok(new.publish())
 }
 
 /// Sets up a VFS inode from what the disk says.
-fn fill(new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
-    let fs = new.fs();
+fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
+    let fs = sb.data();
     let geo = &fs.geo;
     let ino = new.ino();
     let fast = fields.is_symlink() && fields.is_fast_symlink(geo);
@@ -196,7 +196,7 @@ fn fill(new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
     if mapped && fields.flags & flags::EXTENTS == 0 {
         // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
         // inodes that nobody opens.
-        kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", new.sb().id(), ino);
+        kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
     }
     new.set_mode(fields.mode);
@@ -232,7 +232,7 @@ fn fill(new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
     let mut len = 0;
     if fast {
         let text = fields.fast_symlink().map_err(|why| {
-            corrupted(new.sb(), None, fmt!("inode {}: {}", ino, why))
+            corrupted(sb, None, fmt!("inode {}: {}", ino, why))
         })?;
         len = text.len();
         if let Some(to) = target.get_mut(..len) {
