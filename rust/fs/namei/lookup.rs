@@ -91,7 +91,15 @@ pub(crate) fn lookup(dir: &Inode, name: &[u8]) -> Result<Option<ARef<INode>>> {
             fmt!("directory entry names inode {ino}"),
         ));
     }
-    iget(dir.sb(), ino).map(Some)
+    match iget(dir.sb(), ino) {
+        // Nobody can have removed the inode and its name since: i_rwsem.
+        Err(e) if e == ESTALE => Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("directory entry names deleted inode {ino}"),
+        )),
+        result => result.map(Some),
+    }
 }
 
 /// For who reads `count` blocks one after the other: begins to read those behind `lblk`.
