@@ -95,3 +95,36 @@ toolchain_env() {
 	: "${RUST_LIB_SRC:=$(rust_src)}"
 	export PATH BINDGEN LIBCLANG_PATH RUST_LIB_SRC
 }
+
+# scratch_dir MIB: a new folder for disk images, in memory if there is room
+# (User-Mode Linux flushes with a real fsync), else in the cache.
+scratch_dir() {
+	local dir=/dev/shm
+	if ! [ -w "$dir" ] || [ "$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')" -lt "$1" ] ||
+		[ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt $(($1 + 4096)) ]; then
+		dir=$CACHE/run
+		need_space "$dir" "$1" "disk images"
+	fi
+	mktemp -d "$dir/rext4.XXXXXX" || die "cannot create a folder in $dir"
+}
+
+# The program that tests and demonstrates in the guest; prints its path.
+guest_program() {
+	local out
+	out=$(cd "$REPO/tests" && cargo build -q --release -p guest 2>&1) ||
+		die "building tests/guest failed: $(echo "$out" | grep -m 1 '^error' || echo "$out" | tail -n 1)"
+	echo "${CARGO_TARGET_DIR:-$REPO/tests/target}/release/guest"
+}
+
+# The kernel source's own headers: a real tree of some thousand files.
+sample_tree() {
+	echo "$(kernel_source)/include"
+}
+
+# sample_image FILE: an ext4 image filled with it, by plain mke2fs.
+sample_image() {
+	local why
+	truncate -s 1G "$1" || die "cannot create $1"
+	why=$(mke2fs -q -t ext4 -d "$(sample_tree)" "$1" 2>&1) ||
+		die "mke2fs failed: $(echo "$why" | tail -n 1)"
+}

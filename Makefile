@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Verbs for people. What kbuild reads is the Kbuild file beside this one.
+
+# The kernel to build against: debug, fast, uml, or the folder of a built one.
+KDIR ?=
+KERNEL ?= debug
+ENGINE ?=
+TESTS ?=
+RACE ?=
+kernel := $(or $(KDIR),$(KERNEL))
+lab := $(if $(LAB),--lab)
+verbs := help setup module run check shell xfstests bench lab fmt clippy clean
+
+ifneq ($(KDIR),)
+.DEFAULT_GOAL := module
+else
+.DEFAULT_GOAL := help
+endif
+.PHONY: $(verbs)
+
+help:
+	@echo 'make run        sets everything up, boots a VM and shows the main job'
+	@echo 'make check      runs all tests'
+	@echo 'make shell      opens a VM with rext4 mounted on /mnt (ENGINE=uml|qemu)'
+	@echo 'make module     builds rext4.ko against the cached debug kernel'
+	@echo '                (KERNEL=debug|fast|uml, or KDIR=/path/to/kernel; LAB=1)'
+	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...")'
+	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
+	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
+	@echo 'make setup      gets what this machine lacks, and nothing else'
+	@echo 'make fmt        formats the Rust code; make clippy lints it'
+	@echo 'make clean      removes what was built here, not the cache'
+	@echo 'make KDIR=/path is make module against that kernel'
+
+setup:
+	@scripts/setup
+
+module:
+	@$(if $(KDIR),,scripts/setup --host &&) scripts/module $(lab) $(kernel)
+
+run:
+	@scripts/run $(ENGINE)
+
+check:
+	@scripts/check
+
+shell:
+	@scripts/shell $(ENGINE)
+
+xfstests:
+	@scripts/setup
+	@ko=$$(scripts/module $(if $(filter qemu,$(ENGINE)),$(KERNEL),uml)) && \
+		scripts/xfstests --module "$$ko" $(if $(ENGINE),--engine $(ENGINE)) $(TESTS)
+
+bench:
+	@scripts/bench
+
+lab:
+	@if [ -x scripts/lab ]; then scripts/lab $(RACE); \
+	else echo 'make lab: the lab is not there yet (see the README)' >&2; exit 1; fi
+
+fmt:
+	@find rust -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
+	@cd tests && cargo fmt --all
+
+clippy:
+	@scripts/module --target clippy $(kernel)
+	@cd tests && cargo clippy -q --workspace --all-targets -- -D warnings
+
+clean:
+	@rm -rf build tests/target
