@@ -279,16 +279,21 @@ fn put_rec_len(block: &mut [u8], offset: usize, rec_len: usize) -> Result<()> {
     put(block, offset + 4, &U16::new(rec_len as u16))
 }
 
-/// Where an entry of `needed(name_len)` bytes would go: the first one with room.
-pub fn find_space(block: &[u8], geo: &Geometry, name_len: usize) -> Result<Option<usize>> {
+/// The first entry with room for one more of this name's length.
+fn find_space<'a>(block: &'a [u8], geo: &Geometry, name_len: usize) -> Result<Option<Entry<'a>>> {
     let need = needed(name_len);
     for entry in entries(block, geo) {
         let entry = entry?;
         if entry.free() >= need {
-            return Ok(Some(entry.offset));
+            return Ok(Some(entry));
         }
     }
     Ok(None)
+}
+
+/// Whether [`insert`] would find room for a name of this length.
+pub fn has_space(block: &[u8], geo: &Geometry, name_len: usize) -> Result<bool> {
+    Ok(find_space(block, geo, name_len)?.is_some())
 }
 
 /// Adds an entry where there is room; returns its offset, or `None` when the block is full. That
@@ -306,14 +311,11 @@ pub fn insert(
     if ino == 0 || ino > geo.inodes_count {
         return Err(Corrupt::DirentInode);
     }
-    let Some(offset) = find_space(block, geo, name.len())? else {
+    let Some(host) = find_space(block, geo, name.len())? else {
         return Ok(None);
     };
-    let (_, host) = entry_at(block, geo, offset)?;
-    let (used, rec_len) = match host.ino {
-        0 => (0, host.rec_len),
-        _ => (needed(host.name.len()), host.rec_len),
-    };
+    let (offset, rec_len) = (host.offset, host.rec_len);
+    let used = rec_len - host.free();
     if used != 0 {
         put_rec_len(block, offset, used)?;
     }

@@ -13,6 +13,13 @@ fn raw_inode() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 256)
 }
 
+/// Bitmaps with long runs, as real ones have.
+fn bitmap_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![2 => Just(0xffu8), 2 => Just(0), 1 => any::<u8>()];
+    proptest::collection::vec((byte, 1usize..20), 1..8)
+        .prop_map(|runs| runs.into_iter().flat_map(|(b, n)| vec![b; n]).collect())
+}
+
 fn time() -> impl Strategy<Value = Time> {
     (
         time::MIN_SECONDS..=time::MAX_SECONDS_LARGE,
@@ -160,9 +167,9 @@ proptest! {
 
     #[test]
     fn bitmaps_follow_a_model(
-        bytes in proptest::collection::vec(any::<u8>(), 1..64),
-        start in 0usize..520,
-        len in 0usize..520,
+        bytes in bitmap_bytes(),
+        start in 0usize..1100,
+        len in 0usize..1100,
     ) {
         let bits: Vec<bool> = (0..bytes.len() * 8)
             .map(|n| bytes[n / 8] >> (n % 8) & 1 == 1)

@@ -2,7 +2,8 @@
 
 //! The fuzz targets on the stable toolchain: real structures of many images, a few bytes changed at
 //! random, given to every parser. Nothing may panic, and what is accepted must be consistent.
-//! `REXT4_FUZZ_ITERATIONS` sets how many inputs each target gets.
+//! `REXT4_FUZZ_ITERATIONS` sets how many inputs each target gets, `REXT4_FUZZ_CORPUS` a directory
+//! the unchanged inputs are written to, for the fuzzer.
 
 use crate::image::Image;
 use rext4_unit::targets::{self, TARGETS};
@@ -134,6 +135,12 @@ fn parsers_survive_mutated_blocks() {
         .map_or(10_000, |v| v.parse().expect("a number"));
     let seeds = seeds();
     assert!(seeds.len() > 25);
+    if let Some(dir) = std::env::var_os("REXT4_FUZZ_CORPUS").map(std::path::PathBuf::from) {
+        fs::create_dir_all(&dir).unwrap();
+        for (n, seed) in seeds.iter().enumerate() {
+            fs::write(dir.join(n.to_string()), seed).unwrap();
+        }
+    }
     for (n, (name, target)) in TARGETS.iter().enumerate() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15 + n as u64);
         // Unchanged first: the targets must get far enough into something valid.
@@ -156,7 +163,7 @@ fn parsers_survive_mutated_blocks() {
             seeds.len()
         );
         // Changes outside of what is checked must get through, or the targets test nothing more.
-        assert!(kept > 0, "{name} accepts nothing");
+        assert!(kept > 0 || iterations < 100, "{name} accepts nothing");
     }
     assert_eq!(TARGETS.len(), targets::COUNT);
 }
