@@ -449,7 +449,9 @@ impl Inode {
             return Err(Corrupt::InodeAcl);
         }
         let block_mask = u64::from(geo.block_size - 1);
-        if self.is_dir() && (self.size == 0 || self.size & block_mask != 0) {
+        // Removal sets the size to 0 before the blocks go: what is left of it after a crash.
+        let removed = self.links == 0 && self.size == 0;
+        if self.is_dir() && !removed && (self.size == 0 || self.size & block_mask != 0) {
             return Err(Corrupt::InodeSize);
         }
         if self.is_symlink() {
@@ -457,13 +459,12 @@ impl Inode {
                 return Err(Corrupt::InodeFlags);
             }
             if self.is_fast_symlink(geo) {
-                // What is left of a deleted one has no target any more.
-                if self.links != 0 || self.size != 0 {
+                if !removed {
                     self.fast_symlink()?;
                 }
                 return Ok(());
             }
-            if self.size == 0 || self.size >= u64::from(geo.block_size) {
+            if !removed && (self.size == 0 || self.size >= u64::from(geo.block_size)) {
                 return Err(Corrupt::InodeSymlink);
             }
         }

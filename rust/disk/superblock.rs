@@ -143,7 +143,7 @@ pub struct Geometry {
     pub uuid: [u8; 16],
     /// Inode of the journal, 0 when there is none inside.
     pub journal_inum: u32,
-    /// UUID of an external journal's superblock and its device number, 0 when inside.
+    /// Device number of an external journal, 0 when there is none.
     pub journal_dev: u32,
     /// Inode of the orphan file, 0 when there is none.
     pub orphan_file_inum: u32,
