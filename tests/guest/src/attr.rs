@@ -29,10 +29,19 @@ fn mode_owner(t: &mut T) -> Res {
         sys::chmod(&t.p("f"), m)?;
         same!(sys::lstat(&t.p("f"))?.st_mode, libc::S_IFREG | m, "mode");
         sys::chmod(&t.p("d"), m)?;
-        same!(sys::lstat(&t.p("d"))?.st_mode, libc::S_IFDIR | m, "mode of a directory");
+        same!(
+            sys::lstat(&t.p("d"))?.st_mode,
+            libc::S_IFDIR | m,
+            "mode of a directory"
+        );
     }
     // Above 16 bits the ids are stored in two halves.
-    let ids = [(1, 2), (65535, 65536), (0x12345, 0x6789a), (0x7fff_fff0, 0xffff_fff0)];
+    let ids = [
+        (1, 2),
+        (65535, 65536),
+        (0x12345, 0x6789a),
+        (0x7fff_fff0, 0xffff_fff0),
+    ];
     for (i, (u, g)) in ids.iter().enumerate() {
         put(&t.p(&format!("f{i}")), 1, 1)?;
         for n in [format!("f{i}"), "d".into(), "s".into()] {
@@ -43,15 +52,27 @@ fn mode_owner(t: &mut T) -> Res {
     }
     sys::chmod(&t.p("f"), 0o6777)?;
     sys::lchown(&t.p("f"), 5, 6)?;
-    same!(sys::lstat(&t.p("f"))?.st_mode & 0o7777, 0o777, "chown clears setuid and setgid");
+    same!(
+        sys::lstat(&t.p("f"))?.st_mode & 0o7777,
+        0o777,
+        "chown clears setuid and setgid"
+    );
     sys::chmod(&t.p("d"), 0o1750)?;
     t.cycle()?;
     for (i, (u, g)) in ids.iter().enumerate() {
         let st = sys::lstat(&t.p(&format!("f{i}")))?;
         same!((st.st_uid, st.st_gid), (*u, *g), "owner, remounted");
     }
-    same!(sys::lstat(&t.p("d"))?.st_mode, libc::S_IFDIR | 0o1750, "mode, remounted");
-    same!(sys::lstat(&t.p("s"))?.st_uid, ids[3].0, "owner of a symlink, remounted");
+    same!(
+        sys::lstat(&t.p("d"))?.st_mode,
+        libc::S_IFDIR | 0o1750,
+        "mode, remounted"
+    );
+    same!(
+        sys::lstat(&t.p("s"))?.st_uid,
+        ids[3].0,
+        "owner of a symlink, remounted"
+    );
     Ok(())
 }
 
@@ -59,8 +80,15 @@ fn times_set(t: &mut T) -> Res {
     t.fresh()?;
     // 34 bits of seconds from 1901 to 2446, 30 bits of nanoseconds.
     let list: [(i64, i64); 9] = [
-        (0, 0), (1, 999_999_999), (-1, 1), (-0x8000_0000, 0), (0x7fff_ffff, 123_456_789),
-        (0x8000_0000, 5), (0xffff_ffff, 7), (0x1_0000_0000, 11), (0x3_7fff_fffe, 999_999_998),
+        (0, 0),
+        (1, 999_999_999),
+        (-1, 1),
+        (-0x8000_0000, 0),
+        (0x7fff_ffff, 123_456_789),
+        (0x8000_0000, 5),
+        (0xffff_ffff, 7),
+        (0x1_0000_0000, 11),
+        (0x3_7fff_fffe, 999_999_998),
     ];
     for (i, mt) in list.iter().enumerate() {
         let at = list[(i + 4) % list.len()];
@@ -76,8 +104,16 @@ fn times_set(t: &mut T) -> Res {
             let at = list[(i + 4) % list.len()];
             for n in ["f", "d", "s"] {
                 let st = sys::lstat(&t.p(&format!("{n}{i}")))?;
-                same!((st.st_mtime, st.st_mtime_nsec), *mt, "mtime of {n}{i}, {pass}");
-                same!((st.st_atime, st.st_atime_nsec), at, "atime of {n}{i}, {pass}");
+                same!(
+                    (st.st_mtime, st.st_mtime_nsec),
+                    *mt,
+                    "mtime of {n}{i}, {pass}"
+                );
+                same!(
+                    (st.st_atime, st.st_atime_nsec),
+                    at,
+                    "atime of {n}{i}, {pass}"
+                );
             }
         }
         t.cycle()?;
@@ -85,7 +121,11 @@ fn times_set(t: &mut T) -> Res {
     // Out of the format's range: clamped, as the VFS does by s_time_min and s_time_max.
     sys::utimens(&t.p("f0"), (-0x8000_0001, 0), (0x4_0000_0000, 0))?;
     let st = sys::lstat(&t.p("f0"))?;
-    same!((st.st_atime, st.st_mtime), (-0x8000_0000, 0x3_7fff_ffff), "clamped times");
+    same!(
+        (st.st_atime, st.st_mtime),
+        (-0x8000_0000, 0x3_7fff_ffff),
+        "clamped times"
+    );
     // Only one of both.
     sys::utimens(&t.p("f1"), (50, 0), (0, libc::UTIME_OMIT))?;
     let st = sys::lstat(&t.p("f1"))?;
@@ -117,46 +157,141 @@ fn times_moved(t: &mut T) -> Res {
     let (pf, pd) = (t.p("f"), t.p("d"));
     moved("write", &pf, &mut || Ok(f.pwrite(b"x", 0)?), true, true)?;
     moved("truncate", &pf, &mut || Ok(f.truncate(5000)?), true, true)?;
-    moved("chmod", &pf, &mut || Ok(sys::chmod(&pf, 0o600)?), false, true)?;
-    moved("chown", &pf, &mut || Ok(sys::lchown(&pf, 1, 1)?), false, true)?;
-    moved("link", &pf, &mut || Ok(sys::link(&pf, &t.p("l"))?), false, true)?;
-    moved("rename", &pf, &mut || Ok(sys::rename(&t.p("l"), &t.p("m"))?), false, true)?;
-    moved("unlink", &pf, &mut || Ok(sys::unlink(&t.p("m"))?), false, true)?;
+    moved(
+        "chmod",
+        &pf,
+        &mut || Ok(sys::chmod(&pf, 0o600)?),
+        false,
+        true,
+    )?;
+    moved(
+        "chown",
+        &pf,
+        &mut || Ok(sys::lchown(&pf, 1, 1)?),
+        false,
+        true,
+    )?;
+    moved(
+        "link",
+        &pf,
+        &mut || Ok(sys::link(&pf, &t.p("l"))?),
+        false,
+        true,
+    )?;
+    moved(
+        "rename",
+        &pf,
+        &mut || Ok(sys::rename(&t.p("l"), &t.p("m"))?),
+        false,
+        true,
+    )?;
+    moved(
+        "unlink",
+        &pf,
+        &mut || Ok(sys::unlink(&t.p("m"))?),
+        false,
+        true,
+    )?;
     moved("punch", &pf, &mut || Ok(f.punch(0, 4096)?), true, true)?;
-    moved("fallocate", &pf, &mut || Ok(f.fallocate(0, 0, 100_000)?), true, true)?;
-    moved("read", &pf, &mut || Ok(f.pread(&mut [0; 10], 0).map(|_| ())?), false, false)?;
-    moved("mapped write", &pf, &mut || {
-        let m = crate::map::Map::shared(&f, 4096)?;
-        m.set(1, 7);
-        m.msync()?;
-        Ok(())
-    }, true, true)?;
-    moved("create in", &pd, &mut || Ok(put(&t.p("d/x"), 1, 1).map(drop)?), true, true)?;
-    moved("rename in", &pd, &mut || Ok(sys::rename(&t.p("d/x"), &t.p("d/y"))?), true, true)?;
-    moved("unlink in", &pd, &mut || Ok(sys::unlink(&t.p("d/y"))?), true, true)?;
-    moved("mkdir in", &pd, &mut || Ok(sys::mkdir(&t.p("d/e"), 0o755)?), true, true)?;
-    moved("rmdir in", &pd, &mut || Ok(sys::rmdir(&t.p("d/e"))?), true, true)?;
+    moved(
+        "fallocate",
+        &pf,
+        &mut || Ok(f.fallocate(0, 0, 100_000)?),
+        true,
+        true,
+    )?;
+    moved(
+        "read",
+        &pf,
+        &mut || Ok(f.pread(&mut [0; 10], 0).map(|_| ())?),
+        false,
+        false,
+    )?;
+    moved(
+        "mapped write",
+        &pf,
+        &mut || {
+            let m = crate::map::Map::shared(&f, 4096)?;
+            m.set(1, 7);
+            m.msync()?;
+            Ok(())
+        },
+        true,
+        true,
+    )?;
+    moved(
+        "create in",
+        &pd,
+        &mut || Ok(put(&t.p("d/x"), 1, 1).map(drop)?),
+        true,
+        true,
+    )?;
+    moved(
+        "rename in",
+        &pd,
+        &mut || Ok(sys::rename(&t.p("d/x"), &t.p("d/y"))?),
+        true,
+        true,
+    )?;
+    moved(
+        "unlink in",
+        &pd,
+        &mut || Ok(sys::unlink(&t.p("d/y"))?),
+        true,
+        true,
+    )?;
+    moved(
+        "mkdir in",
+        &pd,
+        &mut || Ok(sys::mkdir(&t.p("d/e"), 0o755)?),
+        true,
+        true,
+    )?;
+    moved(
+        "rmdir in",
+        &pd,
+        &mut || Ok(sys::rmdir(&t.p("d/e"))?),
+        true,
+        true,
+    )?;
     // relatime: the first read after a change moves atime.
     f.pwrite(b"y", 0)?;
     sys::utimens(&pf, old, (2000, 0))?;
     f.pread(&mut [0; 10], 0)?;
-    ensure!(stamp(&pf)?.1 > 2000, "read does not move atime under relatime");
+    ensure!(
+        stamp(&pf)?.1 > 2000,
+        "read does not move atime under relatime"
+    );
     Ok(())
 }
 
 fn statx(t: &mut T) -> Res {
     t.fresh()?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     put(&t.p("f"), 1, 5000)?.fsync()?;
     let s = sys::statx(&t.p("f"))?;
     same!(s.stx_size, 5000, "size");
-    same!(s.stx_blksize as u64 % t.bs(), 0, "preferred I/O size is a multiple of the block size");
+    same!(
+        s.stx_blksize as u64 % t.bs(),
+        0,
+        "preferred I/O size is a multiple of the block size"
+    );
     ensure!(s.stx_mask & libc::STATX_BTIME != 0, "no birth time");
-    ensure!((s.stx_btime.tv_sec - now as i64).abs() < 100, "birth time {}", s.stx_btime.tv_sec);
+    ensure!(
+        (s.stx_btime.tv_sec - now as i64).abs() < 100,
+        "birth time {}",
+        s.stx_btime.tv_sec
+    );
     let birth = (s.stx_btime.tv_sec, s.stx_btime.tv_nsec);
     t.cycle()?;
     let s = sys::statx(&t.p("f"))?;
-    same!((s.stx_btime.tv_sec, s.stx_btime.tv_nsec), birth, "birth time, remounted");
+    same!(
+        (s.stx_btime.tv_sec, s.stx_btime.tv_nsec),
+        birth,
+        "birth time, remounted"
+    );
     Ok(())
 }
 
@@ -167,14 +302,30 @@ fn statfs(t: &mut T) -> Res {
     same!(s.f_type, 0xef53, "magic");
     same!(s.f_namelen, 255, "longest name");
     let total = 64 * 1024 * 1024 / t.bs();
-    ensure!(s.f_blocks < total && s.f_blocks > total * 8 / 10, "{} blocks of {total}", s.f_blocks);
-    ensure!(s.f_bfree <= s.f_blocks && s.f_bavail < s.f_bfree, "free {} avail {}", s.f_bfree, s.f_bavail);
+    ensure!(
+        s.f_blocks < total && s.f_blocks > total * 8 / 10,
+        "{} blocks of {total}",
+        s.f_blocks
+    );
+    ensure!(
+        s.f_bfree <= s.f_blocks && s.f_bavail < s.f_bfree,
+        "free {} avail {}",
+        s.f_bfree,
+        s.f_bavail
+    );
     // 5 % are kept for root; up to 2.5 % more may be kept for conversions at completion.
     let kept = s.f_bfree - s.f_bavail;
     let range = total / 20 - 80..=total / 20 + total / 40;
-    ensure!(range.contains(&kept), "{kept} blocks are kept, want {range:?}");
+    ensure!(
+        range.contains(&kept),
+        "{kept} blocks are kept, want {range:?}"
+    );
     let orphan_file = u64::from(t.var.feats.contains("orphan_file"));
-    same!(s.f_files - s.f_ffree, 11 + orphan_file, "inodes used by a new image");
+    same!(
+        s.f_files - s.f_ffree,
+        11 + orphan_file,
+        "inodes used by a new image"
+    );
     for i in 0..10 {
         put(&t.p(&format!("f{i}")), 1, t.var.bs * 3)?;
     }
@@ -191,7 +342,11 @@ fn statfs(t: &mut T) -> Res {
             .and_then(|v| v.trim().parse().ok())
             .unwrap_or(0)
     };
-    same!((field("Free blocks:"), field("Free inodes:")), (n.f_bfree, n.f_ffree), "on disk");
+    same!(
+        (field("Free blocks:"), field("Free inodes:")),
+        (n.f_bfree, n.f_ffree),
+        "on disk"
+    );
     Ok(())
 }
 
@@ -203,7 +358,12 @@ fn readonly(t: &mut T) -> Res {
     let before = device_sum(t, 64)?;
     t.try_mount(libc::MS_RDONLY, "")?;
     let p = |n: &str| t.p(n);
-    holds(&sys::rdonly(&p("f"))?, 0, &pattern(4, 0, 20_000), "read-only mount")?;
+    holds(
+        &sys::rdonly(&p("f"))?,
+        0,
+        &pattern(4, 0, 20_000),
+        "read-only mount",
+    )?;
     errno!(sys::create(&p("g")), EROFS);
     errno!(sys::rdwr(&p("f")), EROFS);
     errno!(sys::unlink(&p("f")), EROFS);
@@ -216,7 +376,11 @@ fn readonly(t: &mut T) -> Res {
     errno!(sys::utimens(&p("f"), (1, 1), (1, 1)), EROFS);
     sys::rdonly(&p("f"))?.fsync()?;
     t.umount()?;
-    same!(device_sum(t, 64)?, before, "the device after a read-only mount");
+    same!(
+        device_sum(t, 64)?,
+        before,
+        "the device after a read-only mount"
+    );
     Ok(())
 }
 
@@ -248,7 +412,12 @@ fn remount(t: &mut T) -> Res {
     put(&t.p("g"), 2, 5000)?;
     for i in 0..5u64 {
         t.remount(libc::MS_RDONLY, "")?;
-        holds(&sys::rdonly(&t.p("g"))?, 0, &pattern(2 + i, 0, 5000), "remounted ro")?;
+        holds(
+            &sys::rdonly(&t.p("g"))?,
+            0,
+            &pattern(2 + i, 0, 5000),
+            "remounted ro",
+        )?;
         t.remount(0, "")?;
         put(&t.p("g"), 3 + i, 5000)?;
     }
@@ -259,7 +428,12 @@ fn remount(t: &mut T) -> Res {
     t.remount(0, "")?;
     put(&t.p("h"), 9, 777)?;
     t.cycle()?;
-    holds(&sys::rdonly(&t.p("h"))?, 0, &pattern(9, 0, 777), "written after remount,rw")?;
+    holds(
+        &sys::rdonly(&t.p("h"))?,
+        0,
+        &pattern(9, 0, 777),
+        "written after remount,rw",
+    )?;
     Ok(())
 }
 
@@ -268,7 +442,14 @@ fn options(t: &mut T) -> Res {
     errno!(t.try_mount(0, "no_such_option"), EINVAL);
     errno!(t.try_mount(0, "errors=perhaps"), EINVAL);
     errno!(t.try_mount(0, "commit=abc"), EINVAL);
-    for o in ["errors=continue", "errors=remount-ro", "errors=panic", "commit=1", "nobarrier", "barrier=1"] {
+    for o in [
+        "errors=continue",
+        "errors=remount-ro",
+        "errors=panic",
+        "commit=1",
+        "nobarrier",
+        "barrier=1",
+    ] {
         match t.try_mount(0, o) {
             Ok(()) => {}
             // Optional: only the errors= options must be there.
@@ -280,7 +461,10 @@ fn options(t: &mut T) -> Res {
     }
     t.mount("errors=remount-ro")?;
     let m = std::fs::read_to_string("/proc/self/mounts")?;
-    ensure!(m.lines().any(|l| l.contains("errors=remount-ro")), "errors= is not shown in mounts");
+    ensure!(
+        m.lines().any(|l| l.contains("errors=remount-ro")),
+        "errors= is not shown in mounts"
+    );
     Ok(())
 }
 
@@ -290,12 +474,21 @@ fn twice(t: &mut T) -> Res {
     let (dev, fs) = (t.dev.clone(), t.fs.clone());
     t.mount_as(&dev, crate::fixture::MNT2, &fs, 0, "")?;
     put(&t.p("f"), 6, 1000)?;
-    holds(&sys::rdonly("/mnt/u/f")?, 0, &pattern(6, 0, 1000), "through the other mount")?;
+    holds(
+        &sys::rdonly("/mnt/u/f")?,
+        0,
+        &pattern(6, 0, 1000),
+        "through the other mount",
+    )?;
     t.umount_dir(crate::fixture::MNT2)?;
     put(&t.p("g"), 7, 1000)?;
     let f = sys::rdonly(&t.p("g"))?;
     let e = sys::umount(crate::fixture::MNT, 0);
-    same!(e.err().map(|e| e.errno), Some(libc::EBUSY), "umount with an open file");
+    same!(
+        e.err().map(|e| e.errno),
+        Some(libc::EBUSY),
+        "umount with an open file"
+    );
     holds(&f, 0, &pattern(7, 0, 1000), "still there")?;
     Ok(())
 }
@@ -310,7 +503,11 @@ fn sync_calls(t: &mut T) -> Res {
     sys::sync();
     let d = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     d.fsync()?;
-    let s = sys::open(&t.p("s"), libc::O_CREAT | libc::O_RDWR | libc::O_SYNC, 0o644)?;
+    let s = sys::open(
+        &t.p("s"),
+        libc::O_CREAT | libc::O_RDWR | libc::O_SYNC,
+        0o644,
+    )?;
     s.pwrite(&pattern(2, 0, 10_000), 0)?;
     let s = sys::open(&t.p("s"), libc::O_RDWR | libc::O_DSYNC, 0)?;
     s.pwrite(&pattern(3, 0, 10_000), 0)?;
@@ -326,7 +523,11 @@ fn small_inode(t: &mut T) -> Res {
     sys::utimens(&t.p("f"), (77, 5), (88, 6))?;
     t.cycle()?;
     let st = sys::lstat(&t.p("f"))?;
-    same!((st.st_atime, st.st_mtime, st.st_mtime_nsec), (77, 88, 0), "times");
+    same!(
+        (st.st_atime, st.st_mtime, st.st_mtime_nsec),
+        (77, 88, 0),
+        "times"
+    );
     holds(&sys::rdonly(&t.p("f"))?, 0, &pattern(1, 0, 5000), "content")?;
     Ok(())
 }

@@ -26,8 +26,23 @@ fn sizes(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.var.bs;
     let list = [
-        1, 2, 511, 512, bs - 1, bs, bs + 1, 4095, 4096, 4097, 5 * bs + 7, 65535, 65536, 65537,
-        1 << 20, (1 << 20) + 13, (2 << 20) + 4095,
+        1,
+        2,
+        511,
+        512,
+        bs - 1,
+        bs,
+        bs + 1,
+        4095,
+        4096,
+        4097,
+        5 * bs + 7,
+        65535,
+        65536,
+        65537,
+        1 << 20,
+        (1 << 20) + 13,
+        (2 << 20) + 4095,
     ];
     for (i, n) in list.iter().enumerate() {
         let f = put(&t.p(&format!("w{i}")), i as u64, *n)?;
@@ -53,7 +68,12 @@ fn sizes(t: &mut T) -> Res {
                 same!(f.size()?, *n as u64, "size, {round}");
                 holds(&f, 0, &pattern(seed as u64, 0, *n), round)?;
                 let mid = *n / 3;
-                holds(&f, mid as u64, &pattern(seed as u64, mid as u64, *n - mid), round)?;
+                holds(
+                    &f,
+                    mid as u64,
+                    &pattern(seed as u64, mid as u64, *n - mid),
+                    round,
+                )?;
             }
         }
     }
@@ -96,7 +116,13 @@ fn holes(t: &mut T) -> Res {
     let len = (bs * 64 + 100) as usize;
     let mut want = vec![0u8; len];
     // A block, part of a block across a boundary, single bytes, the end.
-    let pieces = [(3, bs), (8 * bs - 5, 10), (20 * bs + 17, 1), (40 * bs, 4 * bs), (64 * bs + 99, 1)];
+    let pieces = [
+        (3, bs),
+        (8 * bs - 5, 10),
+        (20 * bs + 17, 1),
+        (40 * bs, 4 * bs),
+        (64 * bs + 99, 1),
+    ];
     for (i, (off, n)) in pieces.iter().enumerate() {
         let d = pattern(i as u64, *off, *n as usize);
         f.pwrite(&d, *off)?;
@@ -111,7 +137,10 @@ fn holes(t: &mut T) -> Res {
     holds(&f, 0, &want, "from disk")?;
     let blocks = f.stat()?.st_blocks as u64 * 512 / bs;
     // Ten blocks of data; five extents do not fit the inode, so one of the tree.
-    ensure!((10..=11).contains(&blocks), "{blocks} blocks used, want 10 or 11");
+    ensure!(
+        (10..=11).contains(&blocks),
+        "{blocks} blocks used, want 10 or 11"
+    );
     // Only a size: one huge hole.
     let g = sys::create(&t.p("g"))?;
     g.truncate(5 << 20)?;
@@ -120,7 +149,12 @@ fn holes(t: &mut T) -> Res {
     drop((f, g));
     t.cycle()?;
     holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
-    holds(&sys::rdonly(&t.p("g"))?, 0, &vec![0; 5 << 20], "hole, remounted")?;
+    holds(
+        &sys::rdonly(&t.p("g"))?,
+        0,
+        &vec![0; 5 << 20],
+        "hole, remounted",
+    )?;
     Ok(())
 }
 
@@ -143,7 +177,11 @@ fn sparse_far(t: &mut T) -> Res {
         holds(&f, *off, &pattern(i as u64, *off, 100), "far away")?;
     }
     holds(&f, (1 << 39) + 5, &[0; 10000], "between")?;
-    ensure!(f.stat()?.st_blocks < 200, "a sparse file took {} sectors", f.stat()?.st_blocks);
+    ensure!(
+        f.stat()?.st_blocks < 200,
+        "a sparse file took {} sectors",
+        f.stat()?.st_blocks
+    );
     Ok(())
 }
 
@@ -186,7 +224,11 @@ fn open_trunc(t: &mut T) -> Res {
         }
     }
     let f = sys::open(&t.p("f"), libc::O_RDWR | libc::O_TRUNC, 0)?;
-    same!((f.size()?, f.stat()?.st_blocks), (0, 0), "size and blocks after O_TRUNC");
+    same!(
+        (f.size()?, f.stat()?.st_blocks),
+        (0, 0),
+        "size and blocks after O_TRUNC"
+    );
     f.fsync()?;
     t.cycle_with(f)?;
     same!(sys::lstat(&t.p("f"))?.st_size, 0, "size, remounted");
@@ -197,10 +239,15 @@ fn open_trunc(t: &mut T) -> Res {
 fn vectors(t: &mut T) -> Res {
     t.fresh()?;
     let f = sys::create(&t.p("f"))?;
-    let parts: Vec<Vec<u8>> = (0..50u64).map(|i| pattern(i, 0, (i as usize * 997) % 6000)).collect();
+    let parts: Vec<Vec<u8>> = (0..50u64)
+        .map(|i| pattern(i, 0, (i as usize * 997) % 6000))
+        .collect();
     let iov: Vec<libc::iovec> = parts
         .iter()
-        .map(|p| libc::iovec { iov_base: p.as_ptr() as *mut _, iov_len: p.len() })
+        .map(|p| libc::iovec {
+            iov_base: p.as_ptr() as *mut _,
+            iov_len: p.len(),
+        })
         .collect();
     let want: Vec<u8> = parts.concat();
     // SAFETY: the iovecs point to live vectors.
@@ -215,7 +262,10 @@ fn vectors(t: &mut T) -> Res {
     holds(&f, 1 << 20, &m.read(0, 4096), "copied from its own mapping")?;
     // SAFETY: an address that is never mapped.
     let n = unsafe { libc::pwrite(f.raw, 4096 as *const _, 100, 2 << 20) };
-    ensure!(n < 0 && sys::errno() == libc::EFAULT, "write from a bad address gave {n}");
+    ensure!(
+        n < 0 && sys::errno() == libc::EFAULT,
+        "write from a bad address gave {n}"
+    );
     // The kernel's ext4 moves the size to where the failed write would have begun.
     if t.ours() {
         same!(f.size()?, (1 << 20) + 4096, "size after EFAULT");
@@ -240,7 +290,15 @@ fn splice(t: &mut T) -> Res {
     while (a as usize) < len {
         // SAFETY: two open files and valid offsets.
         let n = unsafe {
-            libc::syscall(libc::SYS_copy_file_range, f.raw, &mut a, h.raw, &mut b, len, 0)
+            libc::syscall(
+                libc::SYS_copy_file_range,
+                f.raw,
+                &mut a,
+                h.raw,
+                &mut b,
+                len,
+                0,
+            )
         };
         ensure!(n > 0, "copy_file_range gave {n} at {a}");
     }
@@ -255,7 +313,11 @@ fn many_files(t: &mut T) -> Res {
     for d in 0..10 {
         sys::mkdir(&t.p(&format!("d{d}")), 0o755)?;
         for i in 0..100u64 {
-            put(&t.p(&format!("d{d}/f{i}")), d * 1000 + i, (i * 173 + d) as usize % 20_000)?;
+            put(
+                &t.p(&format!("d{d}/f{i}")),
+                d * 1000 + i,
+                (i * 173 + d) as usize % 20_000,
+            )?;
         }
     }
     t.cycle()?;
@@ -278,15 +340,33 @@ fn blocks_count(t: &mut T) -> Res {
     let f = put(&t.p("f"), 1, 1 << 20)?;
     let n = (1 << 20) / bs;
     let used = free - sys::statfs(&t.p(""))?.f_bfree;
-    ensure!((n..=n + 8).contains(&used), "1 MiB not yet written back takes {used} blocks of {n}");
-    same!(f.stat()?.st_blocks as u64 * 512 / bs, n, "st_blocks before writeback");
+    ensure!(
+        (n..=n + 8).contains(&used),
+        "1 MiB not yet written back takes {used} blocks of {n}"
+    );
+    same!(
+        f.stat()?.st_blocks as u64 * 512 / bs,
+        n,
+        "st_blocks before writeback"
+    );
     f.fsync()?;
-    same!(f.stat()?.st_blocks as u64 * 512 / bs, n, "st_blocks after writeback");
+    same!(
+        f.stat()?.st_blocks as u64 * 512 / bs,
+        n,
+        "st_blocks after writeback"
+    );
     let used = free - sys::statfs(&t.p(""))?.f_bfree;
-    ensure!((n..=n + 8).contains(&used), "1 MiB written takes {used} blocks of {n}");
+    ensure!(
+        (n..=n + 8).contains(&used),
+        "1 MiB written takes {used} blocks of {n}"
+    );
     f.pwrite(&pattern(2, 0, 1 << 20), 0)?;
     f.fsync()?;
-    same!(free - sys::statfs(&t.p(""))?.f_bfree, used, "used after overwriting");
+    same!(
+        free - sys::statfs(&t.p(""))?.f_bfree,
+        used,
+        "used after overwriting"
+    );
     // Never written back, then truncated away: the promise must be returned.
     let g = put(&t.p("g"), 1, 2 << 20)?;
     g.truncate(0)?;
@@ -295,7 +375,11 @@ fn blocks_count(t: &mut T) -> Res {
     let h = put(&t.p("h"), 1, 2 << 20)?;
     drop(h);
     sys::unlink(&t.p("h"))?;
-    same!(free - sys::statfs(&t.p(""))?.f_bfree, used, "used after dropping delayed blocks");
+    same!(
+        free - sys::statfs(&t.p(""))?.f_bfree,
+        used,
+        "used after dropping delayed blocks"
+    );
     drop(f);
     sys::unlink(&t.p("f"))?;
     sys::sync();
@@ -337,13 +421,19 @@ fn parallel(t: &mut T) -> Res {
             })
             .collect();
         for h in hs {
-            h.join().map_err(|_| crate::harness::Stop::Fail("thread panic".into()))??;
+            h.join()
+                .map_err(|_| crate::harness::Stop::Fail("thread panic".into()))??;
         }
         Ok(())
     })?;
     t.drop_caches()?;
     for k in 0..4u64 {
-        holds(&shared, k * region, &pattern(k, k * region, region as usize), "shared file")?;
+        holds(
+            &shared,
+            k * region,
+            &pattern(k, k * region, region as usize),
+            "shared file",
+        )?;
     }
     Ok(())
 }
@@ -360,7 +450,11 @@ fn max_size(t: &mut T) -> Res {
     f.pwrite(b"end", max - 3)?;
     holds(&f, max - 3, b"end", "last bytes")?;
     // A write across the limit is cut short.
-    same!(f.pwrite_once(b"abcdef", max - 3)?, 3, "write across the limit");
+    same!(
+        f.pwrite_once(b"abcdef", max - 3)?,
+        3,
+        "write across the limit"
+    );
     f.fsync()?;
     drop(f);
     t.cycle()?;

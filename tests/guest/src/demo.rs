@@ -3,7 +3,7 @@
 //! ways, punched, checked, and handed to the kernel's ext4 and back.
 
 use crate::falloc::fiemap;
-use crate::fixture::{holds, pattern, T, MNT};
+use crate::fixture::{holds, pattern, MNT, T};
 use crate::harness::{Res, Stop};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
@@ -43,10 +43,17 @@ impl Steps {
                 last = Instant::now();
             }
         })?;
-        let files = t.values().filter(|n| n.mode & libc::S_IFMT == libc::S_IFREG).count();
+        let files = t
+            .values()
+            .filter(|n| n.mode & libc::S_IFMT == libc::S_IFREG)
+            .count();
         let bytes: u64 = t.values().map(|n| n.size).sum();
         print!("    ");
-        self.done(&format!("{} names, {files} files, {} MiB hashed", t.len(), bytes >> 20));
+        self.done(&format!(
+            "{} names, {files} files, {} MiB hashed",
+            t.len(),
+            bytes >> 20
+        ));
         Ok(t)
     }
 }
@@ -74,11 +81,19 @@ fn seen(what: &str, f: &Fd, d: &Fd, m: &Map, want: &[u8]) -> Res {
         let n = d.pread(&mut b, 0)?;
         same!(n, want.len(), "direct read");
         let bad = crate::fixture::diff_at(&b, want);
-        ensure!(bad.is_none(), "{what}, seen by a direct read: {}", bad.unwrap_or_default());
+        ensure!(
+            bad.is_none(),
+            "{what}, seen by a direct read: {}",
+            bad.unwrap_or_default()
+        );
     }
     if what != "store through a mapping" {
         let bad = crate::fixture::diff_at(&m.read(0, want.len()), want);
-        ensure!(bad.is_none(), "{what}, seen through the mapping: {}", bad.unwrap_or_default());
+        ensure!(
+            bad.is_none(),
+            "{what}, seen through the mapping: {}",
+            bad.unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -93,7 +108,10 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
     m.read(0, LEN);
 
     for round in 0..2u64 {
-        s.start(&format!("round {}: buffered write of 1 MiB, seen direct and mapped", round + 1));
+        s.start(&format!(
+            "round {}: buffered write of 1 MiB, seen direct and mapped",
+            round + 1
+        ));
         let at = (round as usize) * 8192;
         let data = pattern(10 + round, 0, 1 << 20);
         f.pwrite(&data, at as u64)?;
@@ -101,7 +119,10 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
         seen("buffered write", &f, &d, &m, &want)?;
         s.done("same bytes");
 
-        s.start(&format!("round {}: direct write of 1 MiB, seen buffered and mapped", round + 1));
+        s.start(&format!(
+            "round {}: direct write of 1 MiB, seen buffered and mapped",
+            round + 1
+        ));
         let at = (512 << 10) + (round as usize) * 4096;
         let data = Aligned::of(&pattern(20 + round, 0, 1 << 20));
         d.pwrite(&data, at as u64)?;
@@ -109,7 +130,10 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
         seen("direct write", &f, &d, &m, &want)?;
         s.done("same bytes");
 
-        s.start(&format!("round {}: store of 1 MiB through a mapping, seen buffered and direct", round + 1));
+        s.start(&format!(
+            "round {}: store of 1 MiB through a mapping, seen buffered and direct",
+            round + 1
+        ));
         let at = (1 << 20) + 1000 + (round as usize) * 77;
         let data = pattern(30 + round, 0, 1 << 20);
         m.write(at, &data);
@@ -127,7 +151,9 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
     let freed = (before - f.stat()?.st_blocks) / 2;
     let over = fiemap(&f, at as u64, len as u64, true, 10)?;
     ensure!(over.is_empty(), "blocks are left in the hole: {over:?}");
-    s.done(&format!("zeros in the mapping, buffered and direct; {freed} KiB freed"));
+    s.done(&format!(
+        "zeros in the mapping, buffered and direct; {freed} KiB freed"
+    ));
 
     s.start("store into the hole through the mapping");
     m.write(at + 5000, b"back in the hole");
@@ -139,18 +165,28 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
 }
 
 fn steps(t: &mut T, source: &str, other: &str) -> Res {
-    let mut s = Steps { n: 0, since: Instant::now() };
+    let mut s = Steps {
+        n: 0,
+        since: Instant::now(),
+    };
     let (dev, fs) = (t.dev.clone(), t.fs.clone());
 
     s.start(&format!("mount {dev} as {fs}"));
     t.mount("")?;
     let st = sys::statfs(MNT)?;
-    s.done(&format!("{} MiB, block size {}", (st.f_blocks * st.f_bsize as u64) >> 20, st.f_bsize));
+    s.done(&format!(
+        "{} MiB, block size {}",
+        (st.f_blocks * st.f_bsize as u64) >> 20,
+        st.f_bsize
+    ));
 
     let src = s.read(&format!("hash the source tree {source}"), source)?;
     let got = s.read(&format!("hash every file of the image through {fs}"), MNT)?;
     s.start("compare names, modes, owners, sizes, times, targets and hashes");
-    let files = src.values().filter(|n| n.mode & libc::S_IFMT == libc::S_IFREG).count();
+    let files = src
+        .values()
+        .filter(|n| n.mode & libc::S_IFMT == libc::S_IFREG)
+        .count();
     ensure!(files > 0, "the source has no files");
     tree::compare(&got, &src, &as_copied)?;
     s.done(&format!("all {} agree", src.len()));
@@ -168,10 +204,20 @@ fn steps(t: &mut T, source: &str, other: &str) -> Res {
     let theirs = s.read(&format!("hash every file through {other}"), MNT)?;
     s.start(&format!("compare with what {fs} showed"));
     tree::compare(&theirs, &ours, &|_| {})?;
-    holds(&sys::rdonly(&t.p(FILE))?, 0, &want, "the file written three ways")?;
-    s.done(&format!("all {} agree, the file written three ways too", ours.len()));
+    holds(
+        &sys::rdonly(&t.p(FILE))?,
+        0,
+        &want,
+        "the file written three ways",
+    )?;
+    s.done(&format!(
+        "all {} agree, the file written three ways too",
+        ours.len()
+    ));
 
-    s.start(&format!("the way back: {other} writes {BACK} files and changes that one"));
+    s.start(&format!(
+        "the way back: {other} writes {BACK} files and changes that one"
+    ));
     sys::mkdir(&t.p("by-ext4"), 0o755)?;
     for i in 0..BACK {
         let f = sys::create(&t.p(&format!("by-ext4/{i}")))?;

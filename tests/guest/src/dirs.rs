@@ -31,7 +31,10 @@ pub fn getdents(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
     // SAFETY: b is valid for its length.
     let n = unsafe { libc::syscall(libc::SYS_getdents64, d.raw, b.as_mut_ptr(), b.len()) };
     if n < 0 {
-        return Err(sys::SysErr { what: format!("getdents {}", d.name), errno: sys::errno() });
+        return Err(sys::SysErr {
+            what: format!("getdents {}", d.name),
+            errno: sys::errno(),
+        });
     }
     let mut out = Vec::new();
     let mut at = 0;
@@ -77,7 +80,10 @@ fn positions(t: &mut T) -> Res {
         let d = dir(&t.p(name))?;
         let whole = read_all(&d, 1 << 20)?;
         same!(whole.len(), n + 2, "entries of {name}");
-        let dots = whole.iter().filter(|e| e.name == "." || e.name == "..").count();
+        let dots = whole
+            .iter()
+            .filter(|e| e.name == "." || e.name == "..")
+            .count();
         same!(dots, 2, "dots in {name}");
         let unique: BTreeSet<_> = whole.iter().map(|e| &e.name).collect();
         same!(unique.len(), n + 2, "different names in {name}");
@@ -87,7 +93,11 @@ fn positions(t: &mut T) -> Res {
         let step = (n / 40).max(1);
         for i in (0..whole.len()).step_by(step) {
             d.seek(whole[i].next, libc::SEEK_SET)?;
-            same!(read_all(&d, 3000)?, whole[i + 1..], "from behind entry {i} of {name}");
+            same!(
+                read_all(&d, 3000)?,
+                whole[i + 1..],
+                "from behind entry {i} of {name}"
+            );
         }
         d.seek(0, libc::SEEK_SET)?;
         errno!(getdents(&d, 10), EINVAL);
@@ -96,10 +106,18 @@ fn positions(t: &mut T) -> Res {
         let e = dir(&t.p(name))?;
         for i in (0..whole.len()).step_by(step * 7) {
             e.seek(whole[i].next, libc::SEEK_SET)?;
-            same!(read_all(&e, 3000)?, whole[i + 1..], "from disk, behind entry {i} of {name}");
+            same!(
+                read_all(&e, 3000)?,
+                whole[i + 1..],
+                "from disk, behind entry {i} of {name}"
+            );
         }
         for e in whole.iter().filter(|e| !e.name.starts_with('.')) {
-            same!(e.ino, sys::lstat(&t.p(&format!("{name}/{}", e.name)))?.st_ino, "d_ino");
+            same!(
+                e.ino,
+                sys::lstat(&t.p(&format!("{name}/{}", e.name)))?.st_ino,
+                "d_ino"
+            );
             same!(e.kind, libc::DT_REG, "d_type");
         }
     }
@@ -119,7 +137,11 @@ fn htree(t: &mut T) -> Res {
     drop(first);
     for pass in 0..2 {
         for i in 0..n {
-            ensure!(sys::exists(&t.p(&name(i))), "{} not found, pass {pass}", name(i));
+            ensure!(
+                sys::exists(&t.p(&name(i))),
+                "{} not found, pass {pass}",
+                name(i)
+            );
         }
         for i in 0..500 {
             errno!(sys::lstat(&t.p(&format!("d/none-{i}"))), ENOENT);
@@ -132,7 +154,12 @@ fn htree(t: &mut T) -> Res {
     }
     t.cycle()?;
     for i in 0..n {
-        same!(sys::exists(&t.p(&name(i))), i % 3 == 0, "{} after removals", name(i));
+        same!(
+            sys::exists(&t.p(&name(i))),
+            i % 3 == 0,
+            "{} after removals",
+            name(i)
+        );
     }
     for i in (0..n).filter(|i| i % 3 == 1) {
         sys::link(&t.p(&name(0)), &t.p(&name(i)))?;
@@ -143,7 +170,11 @@ fn htree(t: &mut T) -> Res {
     }
     let want = (0..n).filter(|i| i % 3 != 2).count();
     same!(names(&t.p("d"))?.len(), want, "names at the end");
-    same!(sys::lstat(&t.p(&name(0)))?.st_nlink, want as u64, "links at the end");
+    same!(
+        sys::lstat(&t.p(&name(0)))?.st_nlink,
+        want as u64,
+        "links at the end"
+    );
     t.umount()?;
     t.fsck()?;
     t.mount("")?;
@@ -167,10 +198,16 @@ fn htree_prepared(t: &mut T) -> Res {
     let (code, text) = crate::fixture::run_cmd("e2fsck", &["-fyD", &t.dev])?;
     ensure!(code <= 1, "e2fsck -fyD exit {code}: {text}");
     let st = t.debugfs(&["stat /d"])?;
-    ensure!(st.contains("Flags: 0x81000"), "the directory has no index: {st}");
+    ensure!(
+        st.contains("Flags: 0x81000"),
+        "the directory has no index: {st}"
+    );
     t.mount("")?;
     for i in 0..n {
-        ensure!(sys::exists(&t.p(&format!("d/prepared-{i}"))), "prepared-{i} not found");
+        ensure!(
+            sys::exists(&t.p(&format!("d/prepared-{i}"))),
+            "prepared-{i} not found"
+        );
     }
     let d = dir(&t.p("d"))?;
     let whole = read_all(&d, 8192)?;
@@ -184,8 +221,14 @@ fn htree_prepared(t: &mut T) -> Res {
     t.cycle()?;
     same!(names(&t.p("d"))?.len(), n, "names");
     for i in 0..300 {
-        ensure!(sys::exists(&t.p(&format!("d/new-{i}"))), "new-{i} not found");
-        ensure!(!sys::exists(&t.p(&format!("d/prepared-{}", i * 3))), "removed name is back");
+        ensure!(
+            sys::exists(&t.p(&format!("d/new-{i}"))),
+            "new-{i} not found"
+        );
+        ensure!(
+            !sys::exists(&t.p(&format!("d/prepared-{}", i * 3))),
+            "removed name is back"
+        );
     }
     Ok(())
 }
@@ -218,7 +261,11 @@ fn changing(t: &mut T) -> Res {
         }
     }
     for i in 0..1000 {
-        same!(count.get(&format!("keep-{i}")), Some(&1), "times keep-{i} was read");
+        same!(
+            count.get(&format!("keep-{i}")),
+            Some(&1),
+            "times keep-{i} was read"
+        );
     }
     ensure!(count.values().all(|n| *n == 1), "a name was read twice");
     // Removing everything while reading it.

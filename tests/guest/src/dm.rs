@@ -31,7 +31,8 @@ fn call(cmd: u64, name: &str, flags: u32, targets: u32, payload: &[u8]) -> Sys<u
     let mut b = vec![0u64; size.div_ceil(8)];
     // SAFETY: the vector's bytes, exclusively borrowed.
     let raw = unsafe { std::slice::from_raw_parts_mut(b.as_mut_ptr().cast::<u8>(), b.len() * 8) };
-    let put32 = |raw: &mut [u8], at: usize, v: u32| raw[at..at + 4].copy_from_slice(&v.to_le_bytes());
+    let put32 =
+        |raw: &mut [u8], at: usize, v: u32| raw[at..at + 4].copy_from_slice(&v.to_le_bytes());
     put32(raw, 0, 4);
     put32(raw, 12, size as u32);
     put32(raw, 16, HDR as u32);
@@ -42,8 +43,10 @@ fn call(cmd: u64, name: &str, flags: u32, targets: u32, payload: &[u8]) -> Sys<u
     let fd = control()?;
     let nr = (3u64 << 30) | ((HDR as u64) << 16) | (0xfd << 8) | cmd;
     // SAFETY: a dm_ioctl of the size it says.
-    unsafe { fd.ioctl(nr, raw.as_mut_ptr()) }
-        .map_err(|e| SysErr { what: format!("device mapper call {cmd} on {name}"), ..e })?;
+    unsafe { fd.ioctl(nr, raw.as_mut_ptr()) }.map_err(|e| SysErr {
+        what: format!("device mapper call {cmd} on {name}"),
+        ..e
+    })?;
     let dev = u64::from_le_bytes(raw[40..48].try_into().unwrap_or([0; 8]));
     Ok(dev)
 }
@@ -63,7 +66,10 @@ impl Dm {
         let _ = call(DEV_REMOVE, &name, 0, 0, &[]);
         let dev = call(DEV_CREATE, &name, 0, 0, &[])?;
         let minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
-        Ok(Dm { name, path: format!("/dev/dm-{minor}") })
+        Ok(Dm {
+            name,
+            path: format!("/dev/dm-{minor}"),
+        })
     }
 
     pub fn load(&self, table: &[Line<'_>]) -> Sys<()> {
@@ -93,7 +99,13 @@ impl Dm {
     /// device would.
     pub fn swap(&self, table: &[Line<'_>]) -> Sys<()> {
         self.load(table)?;
-        call(DEV_SUSPEND, &self.name, F_SUSPEND | F_SKIP_LOCKFS | F_NOFLUSH, 0, &[])?;
+        call(
+            DEV_SUSPEND,
+            &self.name,
+            F_SUSPEND | F_SKIP_LOCKFS | F_NOFLUSH,
+            0,
+            &[],
+        )?;
         self.resume()
     }
 

@@ -21,10 +21,17 @@ pub const CASES: &[Case] = &[
 pub fn depth(t: &T, path: &str) -> Res<u32> {
     let text = t.debugfs(&[&format!("dump_extents {path}")])?;
     // " 0/ 2   1/ 12 ...": level / depth.
-    let d = text.lines().filter_map(|l| l.split_once('/')).find_map(|(_, r)| {
-        r.split_whitespace().next().and_then(|w| w.parse::<u32>().ok())
-    });
-    let Some(d) = d else { crate::fail!("no extents shown for {path}: {text}") };
+    let d = text
+        .lines()
+        .filter_map(|l| l.split_once('/'))
+        .find_map(|(_, r)| {
+            r.split_whitespace()
+                .next()
+                .and_then(|w| w.parse::<u32>().ok())
+        });
+    let Some(d) = d else {
+        crate::fail!("no extents shown for {path}: {text}")
+    };
     Ok(d)
 }
 
@@ -44,7 +51,11 @@ fn deep(t: &mut T) -> Res {
     let free = sys::statfs(&t.p(""))?.f_bfree;
     // An index block holds (bs - 12 - tail) / 12 entries; the inode holds 4.
     let per = (bs - 16) / 12;
-    let n = if bs == 1024 { per * 4 + 500 } else { per * 4 + 50 };
+    let n = if bs == 1024 {
+        per * 4 + 500
+    } else {
+        per * 4 + 50
+    };
     let f = sys::create(&t.p("f"))?;
     for i in 0..n {
         let o = (i * 2 * bs) as u64;
@@ -93,7 +104,11 @@ fn deep(t: &mut T) -> Res {
     same!(f.stat()?.st_blocks, 0, "blocks of an emptied file");
     drop(f);
     t.cycle()?;
-    same!(sys::statfs(&t.p(""))?.f_bfree, free, "free blocks, tree blocks included");
+    same!(
+        sys::statfs(&t.p(""))?.f_bfree,
+        free,
+        "free blocks, tree blocks included"
+    );
     Ok(())
 }
 
@@ -141,14 +156,25 @@ fn random(t: &mut T) -> Res {
             f.sync_range(0, 0)?;
         }
     }
-    let want: Vec<u8> =
-        have.iter().flat_map(|s| if *s == 0 { vec![0; bs] } else { pattern(*s, 0, bs) }).collect();
+    let want: Vec<u8> = have
+        .iter()
+        .flat_map(|s| {
+            if *s == 0 {
+                vec![0; bs]
+            } else {
+                pattern(*s, 0, bs)
+            }
+        })
+        .collect();
     holds(&f, 0, &want, "cached")?;
     t.drop_caches()?;
     holds(&f, 0, &want, "from disk")?;
     let used = have.iter().filter(|s| **s != 0).count();
     let got = f.stat()?.st_blocks as usize * 512 / bs;
-    ensure!(got >= used && got <= used + used / 20 + 12, "{got} blocks for {used} of data");
+    ensure!(
+        got >= used && got <= used + used / 20 + 12,
+        "{got} blocks for {used} of data"
+    );
     drop(f);
     t.cycle()?;
     holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
@@ -192,7 +218,11 @@ fn convert(t: &mut T) -> Res {
     t.drop_caches()?;
     check_alternate(&f, bs, n, 1, "from disk")?;
     let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
-    let written: u64 = ext.iter().filter(|e| e.flags & UNWRITTEN == 0).map(|e| e.len).sum();
+    let written: u64 = ext
+        .iter()
+        .filter(|e| e.flags & UNWRITTEN == 0)
+        .map(|e| e.len)
+        .sum();
     // An implementation may zero small neighbours instead of splitting.
     ensure!(written >= (n * bs) as u64, "{written} bytes are written");
     let all: u64 = ext.iter().map(|e| e.len).sum();
@@ -204,7 +234,10 @@ fn convert(t: &mut T) -> Res {
     }
     f.fsync()?;
     let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
-    ensure!(ext.iter().all(|e| e.flags & UNWRITTEN == 0), "unwritten extents are left: {ext:?}");
+    ensure!(
+        ext.iter().all(|e| e.flags & UNWRITTEN == 0),
+        "unwritten extents are left: {ext:?}"
+    );
     t.drop_caches()?;
     holds(&f, 0, &pattern(1, 0, 2 * n * bs), "all written")?;
     Ok(())
@@ -226,7 +259,12 @@ fn by_debugfs(t: &mut T) -> Res {
     t.mount("")?;
     let mut want = pattern(4, 0, 700_000);
     want[100_000..300_000].fill(0);
-    holds(&sys::rdonly(&t.p("copied"))?, 0, &want, "written by debugfs")?;
+    holds(
+        &sys::rdonly(&t.p("copied"))?,
+        0,
+        &want,
+        "written by debugfs",
+    )?;
     let f = sys::rdwr(&t.p("pre"))?;
     holds(&f, 0, &vec![0; 20 * bs as usize], "preallocated by debugfs")?;
     f.pwrite(&pattern(5, 3 * bs, 100), 3 * bs)?;
@@ -258,7 +296,12 @@ fn groups(t: &mut T) -> Res {
     drop(f);
     t.cycle()?;
     for i in 0..60 {
-        holds(&sys::rdonly(&t.p(&format!("d{i}/f")))?, 0, &pattern(i, 0, 50_000), "remounted")?;
+        holds(
+            &sys::rdonly(&t.p(&format!("d{i}/f")))?,
+            0,
+            &pattern(i, 0, 50_000),
+            "remounted",
+        )?;
     }
     Ok(())
 }

@@ -47,10 +47,17 @@ pub fn fiemap(f: &Fd, start: u64, len: u64, sync: bool, batch: usize) -> Sys<Vec
         unsafe { f.ioctl(0xC020_660B, b.as_mut_ptr())? };
         let n = (b[2] >> 32) as usize;
         for e in b[4..].chunks(7).take(n) {
-            out.push(Ext { log: e[0], phys: e[1], len: e[2], flags: e[5] as u32 });
+            out.push(Ext {
+                log: e[0],
+                phys: e[1],
+                len: e[2],
+                flags: e[5] as u32,
+            });
         }
         match out.last() {
-            Some(l) if n == batch && l.flags & LAST == 0 && l.log + l.len < end => at = l.log + l.len,
+            Some(l) if n == batch && l.flags & LAST == 0 && l.log + l.len < end => {
+                at = l.log + l.len
+            }
             _ => return Ok(out),
         }
     }
@@ -77,7 +84,12 @@ fn default(t: &mut T) -> Res {
     holds(&g, 0, &want, "cached")?;
     t.drop_caches()?;
     holds(&g, 0, &want, "from disk")?;
-    holds(&f, 0, &vec![0; 100 * bs as usize], "preallocated, from disk")?;
+    holds(
+        &f,
+        0,
+        &vec![0; 100 * bs as usize],
+        "preallocated, from disk",
+    )?;
     errno!(f.fallocate(0, 0, 0), EINVAL);
     errno!(f.fallocate(0, 0, 1 << 50), EFBIG | ENOSPC);
     // More than there is: an error, and what was taken on the way is in the file or free again.
@@ -111,9 +123,18 @@ fn keep_size(t: &mut T) -> Res {
     drop((f, g));
     t.cycle()?;
     let g = sys::rdwr(&t.p("g"))?;
-    same!((g.size()?, g.stat()?.st_blocks as u64 * 512 / bs), (0, 5), "remounted");
+    same!(
+        (g.size()?, g.stat()?.st_blocks as u64 * 512 / bs),
+        (0, 5),
+        "remounted"
+    );
     g.pwrite(b"x", 1 << 20)?;
-    holds(&g, (1 << 20) - 50, &[vec![0; 50], vec![b'x']].concat(), "written beyond")?;
+    holds(
+        &g,
+        (1 << 20) - 50,
+        &[vec![0; 50], vec![b'x']].concat(),
+        "written beyond",
+    )?;
     Ok(())
 }
 
@@ -123,9 +144,18 @@ fn punch(t: &mut T) -> Res {
     let bs = t.bs();
     let len = (60 * bs + 321) as usize;
     let holes_at = [
-        (0, 1), (5, 100), (bs - 1, 2), (bs, bs), (3 * bs, 4 * bs), (8 * bs + 1, 2 * bs - 2),
-        (12 * bs - 7, bs + 14), (20 * bs + bs / 2, 10 * bs), (50 * bs, 100 * bs), (59 * bs, bs),
-        (60 * bs + 320, 1), (61 * bs, 5 * bs),
+        (0, 1),
+        (5, 100),
+        (bs - 1, 2),
+        (bs, bs),
+        (3 * bs, 4 * bs),
+        (8 * bs + 1, 2 * bs - 2),
+        (12 * bs - 7, bs + 14),
+        (20 * bs + bs / 2, 10 * bs),
+        (50 * bs, 100 * bs),
+        (59 * bs, bs),
+        (60 * bs + 320, 1),
+        (61 * bs, 5 * bs),
     ];
     for mode in ["dirty", "synced", "dropped", "unwritten"] {
         let f = sys::create(&t.p("f"))?;
@@ -158,7 +188,10 @@ fn punch(t: &mut T) -> Res {
     }
     t.cycle()?;
     errno!(sys::rdonly(&t.p("f"))?.punch(0, 1), EBADF);
-    errno!(sys::rdwr(&t.p("f"))?.fallocate(libc::FALLOC_FL_PUNCH_HOLE, 0, 1), EOPNOTSUPP | EINVAL);
+    errno!(
+        sys::rdwr(&t.p("f"))?.fallocate(libc::FALLOC_FL_PUNCH_HOLE, 0, 1),
+        EOPNOTSUPP | EINVAL
+    );
     Ok(())
 }
 
@@ -169,7 +202,11 @@ fn punch_frees(t: &mut T) -> Res {
     let f = put(&t.p("f"), 1, 2 << 20)?;
     f.fsync()?;
     f.punch(0, 2 << 20)?;
-    same!((f.stat()?.st_blocks, f.size()?), (0, 2 << 20), "blocks and size of a punched file");
+    same!(
+        (f.stat()?.st_blocks, f.size()?),
+        (0, 2 << 20),
+        "blocks and size of a punched file"
+    );
     f.fsync()?;
     same!(sys::statfs(&t.p(""))?.f_bfree, free, "free blocks");
     // Over delayed blocks: the reservation goes back.
@@ -177,7 +214,11 @@ fn punch_frees(t: &mut T) -> Res {
     f.punch(bs, (1 << 20) - 2 * bs)?;
     same!(f.stat()?.st_blocks as u64 * 512 / bs, 2, "blocks left");
     f.punch(0, 1 << 20)?;
-    same!(sys::statfs(&t.p(""))?.f_bfree, free, "free blocks after punching delayed ones");
+    same!(
+        sys::statfs(&t.p(""))?.f_bfree,
+        free,
+        "free blocks after punching delayed ones"
+    );
     Ok(())
 }
 
@@ -268,34 +309,61 @@ fn fiemap_pattern(t: &mut T) -> Res {
         }
     }
     let dirty = fiemap(&f, 0, u64::MAX, false, 50)?;
-    ensure!(dirty.iter().any(|e| e.flags & DELALLOC != 0), "no delayed extent reported: {dirty:?}");
+    ensure!(
+        dirty.iter().any(|e| e.flags & DELALLOC != 0),
+        "no delayed extent reported: {dirty:?}"
+    );
     f.fsync()?;
     for batch in [1, 3, 100] {
         let ext = fiemap(&f, 0, u64::MAX, true, batch)?;
         let mut got = vec![b'.'; plan.len()];
         for e in &ext {
-            ensure!(e.log % bs == 0 && e.len % bs == 0 && e.phys % bs == 0, "unaligned {e:?}");
+            ensure!(
+                e.log % bs == 0 && e.len % bs == 0 && e.phys % bs == 0,
+                "unaligned {e:?}"
+            );
             for k in e.log / bs..(e.log + e.len) / bs {
                 ensure!((k as usize) < got.len(), "extent beyond the file: {e:?}");
                 got[k as usize] = if e.flags & UNWRITTEN != 0 { b'u' } else { b'd' };
             }
         }
-        same!(String::from_utf8_lossy(&got), plan, "map in batches of {batch}");
+        same!(
+            String::from_utf8_lossy(&got),
+            plan,
+            "map in batches of {batch}"
+        );
         let last: Vec<bool> = ext.iter().map(|e| e.flags & LAST != 0).collect();
-        same!(last.iter().filter(|l| **l).count(), 1, "extents marked last");
+        same!(
+            last.iter().filter(|l| **l).count(),
+            1,
+            "extents marked last"
+        );
         same!(last.last(), Some(&true), "the last extent is marked");
     }
     // Part of the file only.
     let part = fiemap(&f, 10 * bs, 6 * bs, true, 10)?;
-    ensure!(part.iter().all(|e| e.log < 16 * bs && e.log + e.len > 10 * bs), "range: {part:?}");
-    same!(fiemap(&sys::create(&t.p("e"))?, 0, u64::MAX, true, 5)?.len(), 0, "empty file");
+    ensure!(
+        part.iter()
+            .all(|e| e.log < 16 * bs && e.log + e.len > 10 * bs),
+        "range: {part:?}"
+    );
+    same!(
+        fiemap(&sys::create(&t.p("e"))?, 0, u64::MAX, true, 5)?.len(),
+        0,
+        "empty file"
+    );
     let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
     drop(f);
     t.umount()?;
     for e in ext.iter().filter(|e| e.flags & UNWRITTEN == 0) {
         let disk = t.peek(e.phys, e.len as usize)?;
         let d = crate::fixture::diff_at(&disk, &pattern(1, e.log, e.len as usize));
-        ensure!(d.is_none(), "the device at {}: {}", e.phys, d.unwrap_or_default());
+        ensure!(
+            d.is_none(),
+            "the device at {}: {}",
+            e.phys,
+            d.unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -316,11 +384,18 @@ fn seek(t: &mut T) -> Res {
         let at = |o: u64, w: i32| f.seek(o as i64, w).map(|x| x as u64);
         same!(at(0, data)?, 4 * u, "{pass}: data from 0");
         same!(at(0, hole)?, 0, "{pass}: hole from 0");
-        same!(at(4 * u + 7, data)?, 4 * u + 7, "{pass}: data from inside data");
+        same!(
+            at(4 * u + 7, data)?,
+            4 * u + 7,
+            "{pass}: data from inside data"
+        );
         same!(at(4 * u, hole)?, 6 * u, "{pass}: hole after data");
         same!(at(6 * u, data)?, 10 * u, "{pass}: next data");
         let h = at(10 * u, hole)?;
-        ensure!(h == 10 * u + bs || h == 11 * u, "{pass}: hole after one byte at {h}");
+        ensure!(
+            h == 10 * u + bs || h == 11 * u,
+            "{pass}: hole after one byte at {h}"
+        );
         errno!(at(12 * u, data), ENXIO);
         same!(at(12 * u, hole)?, 12 * u, "{pass}: hole in the last hole");
         errno!(at(20 * u, hole), ENXIO);
@@ -337,9 +412,17 @@ fn seek(t: &mut T) -> Res {
     errno!(g.seek(0, data), ENXIO);
     same!(g.seek(0, hole)?, 0, "hole in preallocated space");
     g.pwrite(&[1; 10], 8 * u)?;
-    same!(g.seek(0, data)? as u64, 8 * u, "dirty data in preallocated space");
+    same!(
+        g.seek(0, data)? as u64,
+        8 * u,
+        "dirty data in preallocated space"
+    );
     g.fsync()?;
-    same!(g.seek(0, data)? as u64, 8 * u, "written data in preallocated space");
+    same!(
+        g.seek(0, data)? as u64,
+        8 * u,
+        "written data in preallocated space"
+    );
     // A file without holes has one at its end.
     let h = put(&t.p("h"), 1, 12_345)?;
     same!(h.seek(0, hole)?, 12_345, "the hole at EOF");

@@ -32,7 +32,10 @@ pub struct T {
 pub fn run_cmd(prog: &str, args: &[&str]) -> Res<(i32, String)> {
     let o = Command::new(prog)
         .args(args)
-        .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
+        )
         .env("LC_ALL", "C")
         .env("E2FSPROGS_FAKE_TIME_IGNORED", "1")
         .stdin(std::process::Stdio::null())
@@ -52,7 +55,9 @@ pub fn run_cmd(prog: &str, args: &[&str]) -> Res<(i32, String)> {
 
 impl T {
     pub fn new(fs: &str, disks: &[String], var: Variant) -> Res<T> {
-        let Some(dev) = disks.first() else { fail!("no block device given") };
+        let Some(dev) = disks.first() else {
+            fail!("no block device given")
+        };
         Ok(T {
             fs: fs.to_string(),
             dev: dev.clone(),
@@ -127,14 +132,7 @@ impl T {
         self.mount_as(&dev, MNT, &fs, flags, opts)
     }
 
-    pub fn mount_as(
-        &mut self,
-        dev: &str,
-        dir: &str,
-        fs: &str,
-        flags: u64,
-        opts: &str,
-    ) -> Sys<()> {
+    pub fn mount_as(&mut self, dev: &str, dir: &str, fs: &str, flags: u64, opts: &str) -> Sys<()> {
         sys::mount(dev, dir, fs, flags, opts)?;
         self.mounted.push(dir.to_string());
         Ok(())
@@ -164,8 +162,11 @@ impl T {
     pub fn fsck_dev(&self, dev: &str) -> Res {
         let (code, text) = run_cmd("e2fsck", &["-fn", dev])?;
         if code != 0 {
-            let lines: Vec<&str> =
-                text.lines().filter(|l| !l.starts_with("Pass ")).take(12).collect();
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|l| !l.starts_with("Pass "))
+                .take(12)
+                .collect();
             fail!("e2fsck -fn {dev} exit {code}: {}", lines.join(" | "));
         }
         Ok(())
@@ -208,7 +209,9 @@ impl T {
     pub fn logged(&mut self, alternatives: &[&[&str]]) -> bool {
         let lines: Vec<String> = self.log().iter().map(|l| l.to_lowercase()).collect();
         lines.iter().any(|l| {
-            alternatives.iter().any(|words| words.iter().all(|w| l.contains(&w.to_lowercase())))
+            alternatives
+                .iter()
+                .any(|words| words.iter().all(|w| l.contains(&w.to_lowercase())))
         })
     }
 
@@ -269,7 +272,8 @@ pub fn pattern(seed: u64, off: u64, len: usize) -> Vec<u8> {
     let skip = (off % 8) as usize;
     let mut word = off / 8;
     while v.len() < len + skip {
-        let mut x = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let mut x =
+            word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xd6e8_feb8_6659_fd93);
         x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
         x = (x ^ (x >> 32)) | 0x0101_0101_0101_0101;
         v.extend_from_slice(&x.to_le_bytes());
@@ -287,8 +291,17 @@ pub fn diff_at(got: &[u8], want: &[u8]) -> Option<String> {
     }
     let i = (0..got.len()).find(|&i| got[i] != want[i])?;
     let n = got.iter().zip(want).filter(|(a, b)| a != b).count();
-    let hex = |b: &[u8]| b[i..(i + 8).min(b.len())].iter().map(|x| format!("{x:02x}")).collect::<String>();
-    Some(format!("{n} bytes differ, first at {i} ({i:#x}): {} instead of {}", hex(got), hex(want)))
+    let hex = |b: &[u8]| {
+        b[i..(i + 8).min(b.len())]
+            .iter()
+            .map(|x| format!("{x:02x}"))
+            .collect::<String>()
+    };
+    Some(format!(
+        "{n} bytes differ, first at {i} ({i:#x}): {} instead of {}",
+        hex(got),
+        hex(want)
+    ))
 }
 
 /// The file must hold exactly this.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Results, checks and the list of cases.
 
-use crate::sys::{errname, SysErr};
 use crate::fixture::T;
+use crate::sys::{errname, SysErr};
 
 /// Why a case did not pass.
 #[derive(Debug)]
@@ -84,9 +84,17 @@ macro_rules! errno {
 }
 
 pub fn want_errno(r: Result<(), SysErr>, want: &[i32], file: &str, line: u32) -> Res {
-    let names = || want.iter().map(|e| errname(*e)).collect::<Vec<_>>().join(" or ");
+    let names = || {
+        want.iter()
+            .map(|e| errname(*e))
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
     match r {
-        Ok(()) => Err(Stop::Fail(format!("succeeded, want {} [{file}:{line}]", names()))),
+        Ok(()) => Err(Stop::Fail(format!(
+            "succeeded, want {} [{file}:{line}]",
+            names()
+        ))),
         Err(e) if want.contains(&e.errno) => Ok(()),
         Err(e) => Err(Stop::Fail(format!("{e}, want {} [{file}:{line}]", names()))),
     }
@@ -101,15 +109,36 @@ pub struct Variant {
     pub feats: &'static str,
 }
 
-pub const K1: Variant = Variant { name: "1k", bs: 1024, feats: "" };
-pub const K2: Variant = Variant { name: "2k", bs: 2048, feats: "" };
-pub const K4: Variant = Variant { name: "4k", bs: 4096, feats: "" };
-pub const NOCSUM: Variant =
-    Variant { name: "nocsum", bs: 4096, feats: "^metadata_csum,^64bit" };
-pub const NOCSUM1K: Variant =
-    Variant { name: "nocsum1k", bs: 1024, feats: "^metadata_csum,^64bit" };
-pub const ORPHAN: Variant =
-    Variant { name: "orphan_file", bs: 4096, feats: "orphan_file,metadata_csum_seed" };
+pub const K1: Variant = Variant {
+    name: "1k",
+    bs: 1024,
+    feats: "",
+};
+pub const K2: Variant = Variant {
+    name: "2k",
+    bs: 2048,
+    feats: "",
+};
+pub const K4: Variant = Variant {
+    name: "4k",
+    bs: 4096,
+    feats: "",
+};
+pub const NOCSUM: Variant = Variant {
+    name: "nocsum",
+    bs: 4096,
+    feats: "^metadata_csum,^64bit",
+};
+pub const NOCSUM1K: Variant = Variant {
+    name: "nocsum1k",
+    bs: 1024,
+    feats: "^metadata_csum,^64bit",
+};
+pub const ORPHAN: Variant = Variant {
+    name: "orphan_file",
+    bs: 4096,
+    feats: "orphan_file,metadata_csum_seed",
+};
 
 pub const ONE: &[Variant] = &[K4];
 pub const SMALL: &[Variant] = &[K1];
@@ -127,16 +156,21 @@ pub struct Case {
 }
 
 impl Case {
-    pub const fn new(
-        name: &'static str,
-        vars: &'static [Variant],
-        run: fn(&mut T) -> Res,
-    ) -> Case {
-        Case { name, vars, quick: false, secs: 60, run }
+    pub const fn new(name: &'static str, vars: &'static [Variant], run: fn(&mut T) -> Res) -> Case {
+        Case {
+            name,
+            vars,
+            quick: false,
+            secs: 60,
+            run,
+        }
     }
 
     pub const fn quick(self) -> Case {
-        Case { quick: true, ..self }
+        Case {
+            quick: true,
+            ..self
+        }
     }
 
     pub const fn secs(self, secs: u64) -> Case {

@@ -73,5 +73,7 @@ impl Kmsg {
 
 /// The first line that reports a kernel defect.
 pub fn defect(lines: &[String]) -> Option<&String> {
-    lines.iter().find(|l| BAD.iter().any(|b| l.contains(b)) && !l.contains("EXT4-fs warning"))
+    lines
+        .iter()
+        .find(|l| BAD.iter().any(|b| l.contains(b)) && !l.contains("EXT4-fs warning"))
 }

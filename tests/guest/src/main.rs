@@ -2,18 +2,27 @@
 //! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
 //! overwritten.
 
+mod aio;
 mod attr;
+mod bad;
+mod baddev;
+mod crash;
 mod data;
 mod demo;
+mod dio;
 mod dirs;
 mod dm;
+mod enospc;
 mod extents;
 mod falloc;
 mod fixture;
+mod fsx;
 mod harness;
 mod kmsg;
 mod map;
+mod mmap;
 mod names;
+mod replay;
 mod runner;
 mod sys;
 mod tree;
@@ -30,6 +39,14 @@ pub static SETS: &[&[harness::Case]] = &[
     trunc::CASES,
     falloc::CASES,
     extents::CASES,
+    mmap::CASES,
+    dio::CASES,
+    enospc::CASES,
+    fsx::CASES,
+    crash::CASES,
+    replay::CASES,
+    bad::CASES,
+    baddev::CASES,
 ];
 
 #[derive(Args, Clone)]
@@ -93,7 +110,10 @@ fn load_module(path: &str) -> Result<(), sys::SysErr> {
     // SAFETY: an open file and an empty parameter string.
     let r = unsafe { libc::syscall(libc::SYS_finit_module, f.raw, c"".as_ptr(), 0) };
     if r < 0 && sys::errno() != libc::EEXIST {
-        return Err(sys::SysErr { what: format!("load {path}"), errno: sys::errno() });
+        return Err(sys::SysErr {
+            what: format!("load {path}"),
+            errno: sys::errno(),
+        });
     }
     Ok(())
 }
@@ -101,7 +121,10 @@ fn load_module(path: &str) -> Result<(), sys::SysErr> {
 fn check_opts(o: &Opts) -> Result<(), String> {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !known.split_whitespace().any(|w| w == o.fs) {
-        return Err(format!("the kernel knows no file system type {}: load its module first", o.fs));
+        return Err(format!(
+            "the kernel knows no file system type {}: load its module first",
+            o.fs
+        ));
     }
     if o.dev.is_empty() {
         return Err("no device: use --dev or REXT4_DISKS".into());
@@ -129,7 +152,9 @@ fn main() {
             Ok(0)
         }
         Cmd::Demo { o, source, other } => check_opts(&o).and_then(|()| {
-            demo::run(&o.fs, &o.dev, &source, &other).map(|()| 0).map_err(|e| e.to_string())
+            demo::run(&o.fs, &o.dev, &source, &other)
+                .map(|()| 0)
+                .map_err(|e| e.to_string())
         }),
         Cmd::Worker { o, list } => match runner::worker(&o, &list) {
             Ok(()) => Ok(0),

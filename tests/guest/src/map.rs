@@ -63,13 +63,22 @@ impl Map {
         // SAFETY: a new mapping at an address the kernel picks.
         let p = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, f.raw, off as i64) };
         if p == libc::MAP_FAILED {
-            return Err(SysErr { what: format!("mmap {} {len}@{off}", f.name), errno: errno() });
+            return Err(SysErr {
+                what: format!("mmap {} {len}@{off}", f.name),
+                errno: errno(),
+            });
         }
         Ok(Map { ptr: p.cast(), len })
     }
 
     pub fn shared(f: &Fd, len: usize) -> Sys<Map> {
-        Map::new(f, 0, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+        Map::new(
+            f,
+            0,
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+        )
     }
 
     pub fn get(&self, i: usize) -> u8 {
@@ -101,7 +110,10 @@ impl Map {
     pub fn msync(&self) -> Sys<()> {
         // SAFETY: our own mapping.
         if unsafe { libc::msync(self.ptr.cast(), self.len, libc::MS_SYNC) } < 0 {
-            return Err(SysErr { what: "msync".into(), errno: errno() });
+            return Err(SysErr {
+                what: "msync".into(),
+                errno: errno(),
+            });
         }
         Ok(())
     }

@@ -26,11 +26,26 @@ pub const CASES: &[Case] = &[
 fn create(t: &mut T) -> Res {
     t.fresh()?;
     same!(names(&t.p(""))?, ["lost+found"], "a new image");
-    let f = sys::open(&t.p("a"), libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o640)?;
-    errno!(sys::open(&t.p("a"), libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600), EEXIST);
+    let f = sys::open(
+        &t.p("a"),
+        libc::O_CREAT | libc::O_EXCL | libc::O_RDWR,
+        0o640,
+    )?;
+    errno!(
+        sys::open(
+            &t.p("a"),
+            libc::O_CREAT | libc::O_EXCL | libc::O_RDWR,
+            0o600
+        ),
+        EEXIST
+    );
     let st = f.stat()?;
     same!(st.st_mode, libc::S_IFREG | 0o640, "mode");
-    same!((st.st_nlink, st.st_size, st.st_blocks), (1, 0, 0), "links, size, blocks");
+    same!(
+        (st.st_nlink, st.st_size, st.st_blocks),
+        (1, 0, 0),
+        "links, size, blocks"
+    );
     f.pwrite(b"hello", 0)?;
     drop(f);
     t.cycle()?;
@@ -41,7 +56,10 @@ fn create(t: &mut T) -> Res {
     errno!(sys::lstat(&t.p("a")), ENOENT);
     // Open, unlinked, still readable; a new file of the same name is another inode.
     let g = put(&t.p("a"), 1, 100)?;
-    ensure!(g.stat()?.st_ino != f.stat()?.st_ino, "inode of an open file was given out again");
+    ensure!(
+        g.stat()?.st_ino != f.stat()?.st_ino,
+        "inode of an open file was given out again"
+    );
     holds(&f, 0, b"hello", "unlinked")?;
     same!(f.stat()?.st_nlink, 0, "links of an unlinked file");
     same!(names(&t.p(""))?, ["a", "lost+found"], "names");
@@ -55,9 +73,17 @@ fn mkdir(t: &mut T) -> Res {
     for i in 0..20 {
         sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
     }
-    same!(sys::lstat(&t.p(""))?.st_nlink, 23, "links of the root after 20 mkdir");
+    same!(
+        sys::lstat(&t.p(""))?.st_nlink,
+        23,
+        "links of the root after 20 mkdir"
+    );
     let st = sys::lstat(&t.p("d0"))?;
-    same!((st.st_nlink, st.st_size), (2, t.bs() as i64), "links and size of a new directory");
+    same!(
+        (st.st_nlink, st.st_size),
+        (2, t.bs() as i64),
+        "links and size of a new directory"
+    );
     sys::mkdir(&t.p("d0/x"), 0o700)?;
     put(&t.p("d0/f"), 1, 10)?;
     errno!(sys::rmdir(&t.p("d0")), ENOTEMPTY);
@@ -71,12 +97,23 @@ fn mkdir(t: &mut T) -> Res {
     for i in 0..20 {
         sys::rmdir(&t.p(&format!("d{i}")))?;
     }
-    same!(sys::lstat(&t.p(""))?.st_nlink, 3, "links of the root at the end");
+    same!(
+        sys::lstat(&t.p(""))?.st_nlink,
+        3,
+        "links of the root at the end"
+    );
     // A directory removed while open is empty and takes no new names.
     sys::mkdir(&t.p("gone"), 0o755)?;
     let d = sys::open(&t.p("gone"), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     sys::rmdir(&t.p("gone"))?;
-    errno!(sys::open(&format!("/proc/self/fd/{}/new", d.raw), libc::O_CREAT | libc::O_RDWR, 0o644), ENOENT);
+    errno!(
+        sys::open(
+            &format!("/proc/self/fd/{}/new", d.raw),
+            libc::O_CREAT | libc::O_RDWR,
+            0o644
+        ),
+        ENOENT
+    );
     drop(d);
     // setgid on the parent goes to children.
     sys::mkdir(&t.p("sg"), 0o755)?;
@@ -85,8 +122,16 @@ fn mkdir(t: &mut T) -> Res {
     sys::mkdir(&t.p("sg/d"), 0o755)?;
     put(&t.p("sg/f"), 1, 1)?;
     let d = sys::lstat(&t.p("sg/d"))?;
-    same!((d.st_gid, d.st_mode & 0o7777), (1234, 0o2755), "setgid directory");
-    same!(sys::lstat(&t.p("sg/f"))?.st_gid, 1234, "group of a file in it");
+    same!(
+        (d.st_gid, d.st_mode & 0o7777),
+        (1234, 0o2755),
+        "setgid directory"
+    );
+    same!(
+        sys::lstat(&t.p("sg/f"))?.st_gid,
+        1234,
+        "group of a file in it"
+    );
     Ok(())
 }
 
@@ -101,11 +146,18 @@ fn unlink_open(t: &mut T) -> Res {
     f.pwrite(b"more", len as u64)?;
     f.fsync()?;
     let held = sys::statfs(&t.p(""))?;
-    ensure!(held.f_bfree < free.f_bfree, "blocks of an open file were freed");
+    ensure!(
+        held.f_bfree < free.f_bfree,
+        "blocks of an open file were freed"
+    );
     drop(f);
     sys::sync();
     let now = sys::statfs(&t.p(""))?;
-    same!((now.f_bfree, now.f_ffree), (free.f_bfree, free.f_ffree), "free after last close");
+    same!(
+        (now.f_bfree, now.f_ffree),
+        (free.f_bfree, free.f_ffree),
+        "free after last close"
+    );
     // Many orphans at once: removed from the middle of the on-disk list.
     let mut open = Vec::new();
     for i in 0..40u64 {
@@ -121,7 +173,11 @@ fn unlink_open(t: &mut T) -> Res {
     }
     sys::sync();
     let now = sys::statfs(&t.p(""))?;
-    same!((now.f_bfree, now.f_ffree), (free.f_bfree, free.f_ffree), "free after 40 orphans");
+    same!(
+        (now.f_bfree, now.f_ffree),
+        (free.f_bfree, free.f_ffree),
+        "free after 40 orphans"
+    );
     Ok(())
 }
 
@@ -131,7 +187,11 @@ fn link(t: &mut T) -> Res {
     sys::mkdir(&t.p("d"), 0o755)?;
     sys::link(&t.p("a"), &t.p("d/b"))?;
     same!(f.stat()?.st_nlink, 2, "links");
-    same!(sys::lstat(&t.p("d/b"))?.st_ino, f.stat()?.st_ino, "same inode");
+    same!(
+        sys::lstat(&t.p("d/b"))?.st_ino,
+        f.stat()?.st_ino,
+        "same inode"
+    );
     errno!(sys::link(&t.p("a"), &t.p("d/b")), EEXIST);
     errno!(sys::link(&t.p("d"), &t.p("dd")), EPERM);
     errno!(sys::link(&t.p("none"), &t.p("x")), ENOENT);
@@ -143,11 +203,20 @@ fn link(t: &mut T) -> Res {
     same!(f.stat()?.st_nlink, 301, "links");
     drop(f);
     t.cycle()?;
-    same!(sys::lstat(&t.p("d/l299"))?.st_nlink, 301, "links after remount");
+    same!(
+        sys::lstat(&t.p("d/l299"))?.st_nlink,
+        301,
+        "links after remount"
+    );
     for i in 0..300 {
         sys::unlink(&t.p(&format!("d/l{i}")))?;
     }
-    holds(&sys::rdonly(&t.p("d/b"))?, 0, &pattern(5, 0, 3000), "last name")?;
+    holds(
+        &sys::rdonly(&t.p("d/b"))?,
+        0,
+        &pattern(5, 0, 3000),
+        "last name",
+    )?;
     Ok(())
 }
 
@@ -161,7 +230,11 @@ fn symlink(t: &mut T) -> Res {
         same!(sys::readlink(&p)?.len(), n, "readlink");
         let st = sys::lstat(&p)?;
         same!(st.st_size, n as i64, "size of a symlink");
-        same!(st.st_mode & libc::S_IFMT, libc::S_IFLNK, "type of a symlink");
+        same!(
+            st.st_mode & libc::S_IFMT,
+            libc::S_IFLNK,
+            "type of a symlink"
+        );
     }
     errno!(sys::symlink("y", &t.p("s1")), EEXIST);
     put(&t.p("f"), 9, 50)?;
@@ -169,15 +242,31 @@ fn symlink(t: &mut T) -> Res {
     sys::symlink("loop", &t.p("loop"))?;
     t.cycle()?;
     for n in [1, 58, 59, 60, 61, 255, 1000, t.var.bs.min(4095) - 1] {
-        same!(sys::readlink(&t.p(&format!("s{n}")))?, "x".repeat(n).into_bytes(), "after remount");
+        same!(
+            sys::readlink(&t.p(&format!("s{n}")))?,
+            "x".repeat(n).into_bytes(),
+            "after remount"
+        );
         let st = sys::lstat(&t.p(&format!("s{n}")))?;
-        same!(st.st_blocks == 0, n < 60, "fast symlink of {n} bytes has no block");
+        same!(
+            st.st_blocks == 0,
+            n < 60,
+            "fast symlink of {n} bytes has no block"
+        );
     }
-    holds(&sys::rdonly(&t.p("to-f"))?, 0, &pattern(9, 0, 50), "through a symlink")?;
+    holds(
+        &sys::rdonly(&t.p("to-f"))?,
+        0,
+        &pattern(9, 0, 50),
+        "through a symlink",
+    )?;
     errno!(sys::rdonly(&t.p("loop")), ELOOP);
     let long = "z".repeat(t.var.bs);
     errno!(sys::symlink(&long, &t.p("too-long")), ENAMETOOLONG);
-    ensure!(!sys::exists(&t.p("too-long")), "a refused symlink left its name");
+    ensure!(
+        !sys::exists(&t.p("too-long")),
+        "a refused symlink left its name"
+    );
     for n in [1, 59, 60, 1000] {
         sys::unlink(&t.p(&format!("s{n}")))?;
     }
@@ -199,20 +288,47 @@ fn mknod(t: &mut T) -> Res {
     t.cycle()?;
     for (i, (maj, min)) in devs.iter().enumerate() {
         let d = libc::makedev(*maj, *min);
-        let (b, c) = (sys::lstat(&t.p(&format!("b{i}")))?, sys::lstat(&t.p(&format!("c{i}")))?);
-        same!((b.st_mode, b.st_rdev), (libc::S_IFBLK | 0o600, d), "block device {maj}:{min}");
-        same!((c.st_mode, c.st_rdev), (libc::S_IFCHR | 0o600, d), "char device {maj}:{min}");
+        let (b, c) = (
+            sys::lstat(&t.p(&format!("b{i}")))?,
+            sys::lstat(&t.p(&format!("c{i}")))?,
+        );
+        same!(
+            (b.st_mode, b.st_rdev),
+            (libc::S_IFBLK | 0o600, d),
+            "block device {maj}:{min}"
+        );
+        same!(
+            (c.st_mode, c.st_rdev),
+            (libc::S_IFCHR | 0o600, d),
+            "char device {maj}:{min}"
+        );
     }
-    same!(sys::lstat(&t.p("fifo"))?.st_mode, libc::S_IFIFO | 0o622, "fifo");
-    same!(sys::lstat(&t.p("sock"))?.st_mode, libc::S_IFSOCK | 0o600, "socket");
-    same!(sys::lstat(&t.p("reg"))?.st_mode & libc::S_IFMT, libc::S_IFREG, "regular by mknod");
+    same!(
+        sys::lstat(&t.p("fifo"))?.st_mode,
+        libc::S_IFIFO | 0o622,
+        "fifo"
+    );
+    same!(
+        sys::lstat(&t.p("sock"))?.st_mode,
+        libc::S_IFSOCK | 0o600,
+        "socket"
+    );
+    same!(
+        sys::lstat(&t.p("reg"))?.st_mode & libc::S_IFMT,
+        libc::S_IFREG,
+        "regular by mknod"
+    );
     // The fifo works as one, and the directory entry's type byte agrees with the inode.
     let r = sys::open(&t.p("fifo"), libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
     let w = sys::open(&t.p("fifo"), libc::O_WRONLY | libc::O_NONBLOCK, 0)?;
     w.write(b"x")?;
     let mut b = [0u8; 4];
     // SAFETY: b is valid.
-    same!(unsafe { libc::read(r.raw, b.as_mut_ptr().cast(), 4) }, 1, "read of a fifo");
+    same!(
+        unsafe { libc::read(r.raw, b.as_mut_ptr().cast(), 4) },
+        1,
+        "read of a fifo"
+    );
     use std::os::unix::fs::FileTypeExt;
     for e in std::fs::read_dir(t.p(""))? {
         let e = e?;
@@ -270,35 +386,81 @@ fn rename(t: &mut T) -> Res {
     same!(open.stat()?.st_nlink, 0, "links of the overwritten file");
     holds(&open, 0, &pattern(2, 0, 2000), "the overwritten file, open")?;
     drop(open);
-    same!(sys::statfs(&p(""))?.f_ffree, free + 1, "inode freed by overwriting");
+    same!(
+        sys::statfs(&p(""))?.f_ffree,
+        free + 1,
+        "inode freed by overwriting"
+    );
     // Two names of one inode: rename does nothing.
     sys::link(&p("b"), &p("b2"))?;
     sys::rename(&p("b"), &p("b2"))?;
-    ensure!(sys::exists(&p("b")) && sys::exists(&p("b2")), "rename of two links removed one");
+    ensure!(
+        sys::exists(&p("b")) && sys::exists(&p("b2")),
+        "rename of two links removed one"
+    );
     sys::unlink(&p("b2"))?;
     // A directory moves: its dot dot and the link counts of both parents follow.
     sys::mkdir(&p("d1/sub"), 0o755)?;
     put(&p("d1/sub/f"), 3, 10)?;
     sys::rename(&p("d1/sub"), &p("d2/moved"))?;
-    same!((sys::lstat(&p("d1"))?.st_nlink, sys::lstat(&p("d2"))?.st_nlink), (2, 3), "parents' links");
-    same!(ino("d2/moved/..")?, ino("d2")?, "dot dot of a moved directory");
+    same!(
+        (
+            sys::lstat(&p("d1"))?.st_nlink,
+            sys::lstat(&p("d2"))?.st_nlink
+        ),
+        (2, 3),
+        "parents' links"
+    );
+    same!(
+        ino("d2/moved/..")?,
+        ino("d2")?,
+        "dot dot of a moved directory"
+    );
     // Over an empty directory; not over a full one.
     sys::mkdir(&p("d1/empty"), 0o755)?;
     sys::rename(&p("d2/moved"), &p("d1/empty"))?;
-    same!((sys::lstat(&p("d1"))?.st_nlink, sys::lstat(&p("d2"))?.st_nlink), (3, 2), "parents' links");
-    same!(ino("d1/empty/..")?, ino("d1")?, "dot dot after moving over a directory");
+    same!(
+        (
+            sys::lstat(&p("d1"))?.st_nlink,
+            sys::lstat(&p("d2"))?.st_nlink
+        ),
+        (3, 2),
+        "parents' links"
+    );
+    same!(
+        ino("d1/empty/..")?,
+        ino("d1")?,
+        "dot dot after moving over a directory"
+    );
     sys::mkdir(&p("d2/full"), 0o755)?;
     put(&p("d2/full/x"), 1, 1)?;
-    errno!(sys::rename(&p("d1/empty"), &p("d2/full")), ENOTEMPTY | EEXIST);
+    errno!(
+        sys::rename(&p("d1/empty"), &p("d2/full")),
+        ENOTEMPTY | EEXIST
+    );
     // Symlinks and devices move too.
     sys::symlink("target", &p("sl"))?;
     sys::rename(&p("sl"), &p("d2/sl"))?;
     same!(sys::readlink(&p("d2/sl"))?, b"target", "moved symlink");
     t.cycle()?;
     let p = |n: &str| t.p(n);
-    holds(&sys::rdonly(&p("d1/empty/f"))?, 0, &pattern(3, 0, 10), "after remount")?;
-    holds(&sys::rdonly(&p("b"))?, 0, &pattern(1, 0, 1000), "after remount")?;
-    same!(sys::lstat(&p("d1/empty/.."))?.st_ino, sys::lstat(&p("d1"))?.st_ino, "dot dot on disk");
+    holds(
+        &sys::rdonly(&p("d1/empty/f"))?,
+        0,
+        &pattern(3, 0, 10),
+        "after remount",
+    )?;
+    holds(
+        &sys::rdonly(&p("b"))?,
+        0,
+        &pattern(1, 0, 1000),
+        "after remount",
+    )?;
+    same!(
+        sys::lstat(&p("d1/empty/.."))?.st_ino,
+        sys::lstat(&p("d1"))?.st_ino,
+        "dot dot on disk"
+    );
     Ok(())
 }
 
@@ -322,20 +484,43 @@ fn rename_flags(t: &mut T) -> Res {
     put(&p("d2/file"), 4, 4)?;
     let (sub, file) = (ino("d1/sub")?, ino("d2/file")?);
     sys::rename2(&p("d1/sub"), &p("d2/file"), EXCHANGE)?;
-    same!((ino("d1/sub")?, ino("d2/file")?), (file, sub), "exchange of a directory and a file");
-    same!((sys::lstat(&p("d1"))?.st_nlink, sys::lstat(&p("d2"))?.st_nlink), (2, 3), "parents' links");
+    same!(
+        (ino("d1/sub")?, ino("d2/file")?),
+        (file, sub),
+        "exchange of a directory and a file"
+    );
+    same!(
+        (
+            sys::lstat(&p("d1"))?.st_nlink,
+            sys::lstat(&p("d2"))?.st_nlink
+        ),
+        (2, 3),
+        "parents' links"
+    );
     same!(ino("d2/file/..")?, ino("d2")?, "dot dot after exchange");
     sys::mkdir(&p("d1/other"), 0o755)?;
     sys::rename2(&p("d1/other"), &p("d2/file"), EXCHANGE)?;
-    same!(ino("d1/other/..")?, ino("d1")?, "dot dot after exchange of directories");
-    same!(ino("d2/file/..")?, ino("d2")?, "dot dot after exchange of directories");
+    same!(
+        ino("d1/other/..")?,
+        ino("d1")?,
+        "dot dot after exchange of directories"
+    );
+    same!(
+        ino("d2/file/..")?,
+        ino("d2")?,
+        "dot dot after exchange of directories"
+    );
     errno!(sys::rename2(&p("d1"), &p("d1/other"), EXCHANGE), EINVAL);
     errno!(sys::rename2(&p("b"), &p("c"), EXCHANGE | NOREPLACE), EINVAL);
     // RENAME_WHITEOUT may be missing (EINVAL); where it is there it leaves a 0:0 char device.
     match sys::rename2(&p("b"), &p("moved"), sys::WHITEOUT) {
         Ok(()) => {
             let st = sys::lstat(&p("b"))?;
-            same!((st.st_mode & libc::S_IFMT, st.st_rdev), (libc::S_IFCHR, 0), "whiteout");
+            same!(
+                (st.st_mode & libc::S_IFMT, st.st_rdev),
+                (libc::S_IFCHR, 0),
+                "whiteout"
+            );
         }
         Err(e) => same!(e.errno, libc::EINVAL, "RENAME_WHITEOUT"),
     }
@@ -377,7 +562,12 @@ fn tmpfile(t: &mut T) -> Res {
     g.pwrite(&[1; 9000], 0)?;
     drop((f, g));
     t.cycle()?;
-    holds(&sys::rdonly(&t.p("named"))?, 0, b"temporary", "linked temporary")?;
+    holds(
+        &sys::rdonly(&t.p("named"))?,
+        0,
+        b"temporary",
+        "linked temporary",
+    )?;
     same!(sys::statfs(&t.p(""))?.f_ffree, ffree - 1, "free inodes");
     Ok(())
 }
@@ -388,7 +578,14 @@ fn long(t: &mut T) -> Res {
     for n in 1..=255 {
         put(&t.p(&"m".repeat(n)), n as u64, n)?;
     }
-    let weird = ["a b", "\u{e9}\u{4e2d}\u{6587}", "back\\slash", "new\nline", "-dash", "..."];
+    let weird = [
+        "a b",
+        "\u{e9}\u{4e2d}\u{6587}",
+        "back\\slash",
+        "new\nline",
+        "-dash",
+        "...",
+    ];
     for w in weird {
         put(&t.p(w), 1, 5)?;
     }
@@ -430,7 +627,9 @@ fn churn(t: &mut T) -> Res {
                 None => errno!(sys::unlink(&t.p(&name)), ENOENT),
             },
             _ => {
-                let Some(from) = model.keys().nth(r.usize(..model.len().max(1))).cloned() else { continue };
+                let Some(from) = model.keys().nth(r.usize(..model.len().max(1))).cloned() else {
+                    continue;
+                };
                 sys::rename(&t.p(&from), &t.p(&name))?;
                 if let Some(v) = model.remove(&from) {
                     model.insert(name, v);

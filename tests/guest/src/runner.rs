@@ -4,7 +4,7 @@
 //! A case that hangs in the kernel cannot be cancelled, only abandoned: so the cases run in a child
 //! that the supervisor can kill, and the supervisor never touches the file system itself.
 
-use crate::fixture::{T, MNT, MNT2};
+use crate::fixture::{MNT, MNT2, T};
 use crate::harness::{jobs, Job, Res, Stop};
 use crate::kmsg::{self, Kmsg};
 use crate::{map, sys, Opts};
@@ -45,11 +45,17 @@ fn start_worker(o: &Opts, list: &[String]) -> std::io::Result<(Child, Receiver<S
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let out = child.stdout.take().ok_or_else(|| std::io::Error::other("no pipe"))?;
+    let out = child
+        .stdout
+        .take()
+        .ok_or_else(|| std::io::Error::other("no pipe"))?;
     let (tx, rx) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
-            if tx.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            if tx
+                .send(String::from_utf8_lossy(&line).into_owned())
+                .is_err()
+            {
                 return;
             }
         }
@@ -123,7 +129,13 @@ pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
     println!("TAP version 13\n1..{}", all.len());
     let slow = slowness();
     let log = Kmsg::open().map_err(|e| std::io::Error::other(e.to_string()))?;
-    let mut t = Tally { n: 0, pass: 0, fail: 0, skip: 0, failed: Vec::new() };
+    let mut t = Tally {
+        n: 0,
+        pass: 0,
+        fail: 0,
+        skip: 0,
+        failed: Vec::new(),
+    };
     let begun = Instant::now();
     let mut next = 0;
     'restart: while next < all.len() {
@@ -214,7 +226,10 @@ pub fn private_mounts() -> Res {
 fn text_of(p: Box<dyn std::any::Any + Send>) -> String {
     match p.downcast::<String>() {
         Ok(s) => *s,
-        Err(p) => p.downcast::<&str>().map(|s| s.to_string()).unwrap_or_default(),
+        Err(p) => p
+            .downcast::<&str>()
+            .map(|s| s.to_string())
+            .unwrap_or_default(),
     }
 }
 

@@ -48,7 +48,10 @@ pub fn errno() -> i32 {
 fn chk(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     if r < 0 {
         let e = errno();
-        Err(SysErr { what: what(), errno: e })
+        Err(SysErr {
+            what: what(),
+            errno: e,
+        })
     } else {
         Ok(r)
     }
@@ -76,7 +79,10 @@ pub fn open(path: &str, flags: i32, mode: u32) -> Sys<Fd> {
     // SAFETY: a NUL-terminated path.
     let r = unsafe { libc::open(p.as_ptr(), flags | libc::O_CLOEXEC, mode) };
     let fd = chk(r as i64, || format!("open {path} flags {flags:#o}"))?;
-    Ok(Fd { raw: fd as i32, name: path.to_string() })
+    Ok(Fd {
+        raw: fd as i32,
+        name: path.to_string(),
+    })
 }
 
 pub fn create(path: &str) -> Sys<Fd> {
@@ -98,16 +104,18 @@ pub fn direct(path: &str) -> Sys<Fd> {
 impl Fd {
     pub fn pread_once(&self, buf: &mut [u8], off: u64) -> Sys<usize> {
         // SAFETY: buf is valid for its length.
-        let r = unsafe {
-            libc::pread(self.raw, buf.as_mut_ptr().cast(), buf.len(), off as i64)
-        };
-        Ok(chk(r as i64, || format!("pread {} {}@{off:#x}", self.name, buf.len()))? as usize)
+        let r = unsafe { libc::pread(self.raw, buf.as_mut_ptr().cast(), buf.len(), off as i64) };
+        Ok(chk(r as i64, || {
+            format!("pread {} {}@{off:#x}", self.name, buf.len())
+        })? as usize)
     }
 
     pub fn pwrite_once(&self, buf: &[u8], off: u64) -> Sys<usize> {
         // SAFETY: buf is valid for its length.
         let r = unsafe { libc::pwrite(self.raw, buf.as_ptr().cast(), buf.len(), off as i64) };
-        Ok(chk(r as i64, || format!("pwrite {} {}@{off:#x}", self.name, buf.len()))? as usize)
+        Ok(chk(r as i64, || {
+            format!("pwrite {} {}@{off:#x}", self.name, buf.len())
+        })? as usize)
     }
 
     /// Reads up to `buf.len()` bytes, stops at the end of the file; returns the count.
@@ -129,7 +137,10 @@ impl Fd {
         while done < buf.len() {
             let n = self.pwrite_once(&buf[done..], off + done as u64)?;
             if n == 0 {
-                return Err(SysErr { what: format!("pwrite {} wrote 0", self.name), errno: 0 });
+                return Err(SysErr {
+                    what: format!("pwrite {} wrote 0", self.name),
+                    errno: 0,
+                });
             }
             done += n;
         }
@@ -176,11 +187,18 @@ impl Fd {
     pub fn fallocate(&self, mode: i32, off: u64, len: u64) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::fallocate(self.raw, mode, off as i64, len as i64) };
-        chk(r as i64, || format!("fallocate {} mode {mode} {off}+{len}", self.name)).map(|_| ())
+        chk(r as i64, || {
+            format!("fallocate {} mode {mode} {off}+{len}", self.name)
+        })
+        .map(|_| ())
     }
 
     pub fn punch(&self, off: u64, len: u64) -> Sys<()> {
-        self.fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, off, len)
+        self.fallocate(
+            libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+            off,
+            len,
+        )
     }
 
     pub fn seek(&self, off: i64, whence: i32) -> Sys<i64> {
@@ -207,7 +225,10 @@ impl Fd {
         // SAFETY: plain call.
         let r = unsafe { libc::posix_fadvise(self.raw, 0, 0, libc::POSIX_FADV_DONTNEED) };
         if r != 0 {
-            return Err(SysErr { what: format!("fadvise {}", self.name), errno: r });
+            return Err(SysErr {
+                what: format!("fadvise {}", self.name),
+                errno: r,
+            });
         }
         Ok(())
     }
@@ -231,14 +252,23 @@ impl Fd {
         // SAFETY: plain call.
         let r = unsafe { libc::fcntl(self.raw, libc::F_DUPFD_CLOEXEC, 3) };
         let raw = chk(r as i64, || format!("dup {}", self.name))? as i32;
-        Ok(Fd { raw, name: self.name.clone() })
+        Ok(Fd {
+            raw,
+            name: self.name.clone(),
+        })
     }
 }
 
 fn times(at: (i64, i64), mt: (i64, i64)) -> [libc::timespec; 2] {
     [
-        libc::timespec { tv_sec: at.0, tv_nsec: at.1 },
-        libc::timespec { tv_sec: mt.0, tv_nsec: mt.1 },
+        libc::timespec {
+            tv_sec: at.0,
+            tv_nsec: at.1,
+        },
+        libc::timespec {
+            tv_sec: mt.0,
+            tv_nsec: mt.1,
+        },
     ]
 }
 
@@ -273,8 +303,10 @@ macro_rules! two_paths {
             let (x, y) = (c(a), c(b));
             // SAFETY: NUL-terminated paths.
             let r = unsafe { libc::$name(x.as_ptr(), y.as_ptr()) };
-            chk(r as i64, || format!(concat!(stringify!($name), " {} {}"), short(a), short(b)))
-                .map(|_| ())
+            chk(r as i64, || {
+                format!(concat!(stringify!($name), " {} {}"), short(a), short(b))
+            })
+            .map(|_| ())
         }
     };
 }
@@ -312,7 +344,13 @@ pub fn link_fd(fd: &Fd, b: &str) -> Sys<()> {
     let (x, y) = (c(&format!("/proc/self/fd/{}", fd.raw)), c(b));
     // SAFETY: NUL-terminated paths.
     let r = unsafe {
-        libc::linkat(libc::AT_FDCWD, x.as_ptr(), libc::AT_FDCWD, y.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+        libc::linkat(
+            libc::AT_FDCWD,
+            x.as_ptr(),
+            libc::AT_FDCWD,
+            y.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
     };
     chk(r as i64, || format!("linkat fd {b}")).map(|_| ())
 }
@@ -347,7 +385,13 @@ pub fn statx(path: &str) -> Sys<libc::statx> {
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: valid path and buffer.
     let r = unsafe {
-        libc::statx(libc::AT_FDCWD, p.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, 0x1fff, &mut st)
+        libc::statx(
+            libc::AT_FDCWD,
+            p.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            0x1fff,
+            &mut st,
+        )
     };
     chk(r as i64, || format!("statx {path}"))?;
     Ok(st)
@@ -369,7 +413,12 @@ pub fn utimens(path: &str, at: (i64, i64), mt: (i64, i64)) -> Sys<()> {
     let ts = times(at, mt);
     // SAFETY: valid path, two timespecs.
     let r = unsafe {
-        libc::utimensat(libc::AT_FDCWD, p.as_ptr(), ts.as_ptr(), libc::AT_SYMLINK_NOFOLLOW)
+        libc::utimensat(
+            libc::AT_FDCWD,
+            p.as_ptr(),
+            ts.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+        )
     };
     chk(r as i64, || format!("utimensat {path}")).map(|_| ())
 }
@@ -378,9 +427,18 @@ pub fn mount(dev: &str, dir: &str, fs: &str, flags: u64, data: &str) -> Sys<()> 
     let (d, m, f, o) = (c(dev), c(dir), c(fs), c(data));
     // SAFETY: NUL-terminated strings.
     let r = unsafe {
-        libc::mount(d.as_ptr(), m.as_ptr(), f.as_ptr(), flags as _, o.as_ptr().cast())
+        libc::mount(
+            d.as_ptr(),
+            m.as_ptr(),
+            f.as_ptr(),
+            flags as _,
+            o.as_ptr().cast(),
+        )
     };
-    chk(r as i64, || format!("mount -t {fs} -o '{data}' {dev} {dir}")).map(|_| ())
+    chk(r as i64, || {
+        format!("mount -t {fs} -o '{data}' {dev} {dir}")
+    })
+    .map(|_| ())
 }
 
 pub fn umount(dir: &str, flags: i32) -> Sys<()> {
@@ -408,7 +466,9 @@ pub struct Aligned {
     len: usize,
 }
 
-// SAFETY: plain owned memory.
+// SAFETY: plain owned memory; shared references only read it.
+unsafe impl Sync for Aligned {}
+// SAFETY: as above.
 unsafe impl Send for Aligned {}
 
 impl Aligned {

@@ -53,7 +53,11 @@ pub fn node(path: &str) -> Res<Node> {
         mode: s.st_mode,
         uid: s.st_uid,
         gid: s.st_gid,
-        size: if kind == libc::S_IFDIR { 0 } else { s.st_size as u64 },
+        size: if kind == libc::S_IFDIR {
+            0
+        } else {
+            s.st_size as u64
+        },
         nlink: s.st_nlink,
         rdev: s.st_rdev,
         mtime: (s.st_mtime, s.st_mtime_nsec),
@@ -67,7 +71,11 @@ pub fn read(root: &str, tick: &mut dyn FnMut(usize)) -> Res<Tree> {
     let mut todo = vec![String::new()];
     while let Some(d) = todo.pop() {
         for name in crate::fixture::names(&format!("{root}/{d}"))? {
-            let rel = if d.is_empty() { name } else { format!("{d}/{name}") };
+            let rel = if d.is_empty() {
+                name
+            } else {
+                format!("{d}/{name}")
+            };
             if rel == "lost+found" {
                 continue;
             }
@@ -99,10 +107,23 @@ pub fn compare(got: &Tree, want: &Tree, forget: &dyn Fn(&mut Node)) -> Res {
             }
         }
     }
-    bad.extend(got.keys().filter(|k| !want.contains_key(*k)).map(|k| format!("{k} is too much")));
+    bad.extend(
+        got.keys()
+            .filter(|k| !want.contains_key(*k))
+            .map(|k| format!("{k} is too much")),
+    );
     if !bad.is_empty() {
-        fail!("{} differences: {}", bad.len(), bad[..bad.len().min(4)].join("; "));
+        fail!(
+            "{} differences: {}",
+            bad.len(),
+            bad[..bad.len().min(4)].join("; ")
+        );
     }
-    ensure!(got.len() == want.len(), "{} names instead of {}", got.len(), want.len());
+    ensure!(
+        got.len() == want.len(),
+        "{} names instead of {}",
+        got.len(),
+        want.len()
+    );
     Ok(())
 }

@@ -24,8 +24,23 @@ fn down_up(t: &mut T) -> Res {
     let bs = t.var.bs;
     let len = 40 * bs + 123;
     let points = [
-        0, 1, 100, bs - 1, bs, bs + 1, 2 * bs, 4095, 4096, 4097, 5 * bs + 9, 16 * bs, 16384 + 1,
-        39 * bs + bs / 2, 40 * bs, 40 * bs + 122, len,
+        0,
+        1,
+        100,
+        bs - 1,
+        bs,
+        bs + 1,
+        2 * bs,
+        4095,
+        4096,
+        4097,
+        5 * bs + 9,
+        16 * bs,
+        16384 + 1,
+        39 * bs + bs / 2,
+        40 * bs,
+        40 * bs + 122,
+        len,
     ];
     for (i, n) in points.iter().enumerate() {
         for synced in [true, false] {
@@ -42,10 +57,20 @@ fn down_up(t: &mut T) -> Res {
             f.truncate(len as u64 + 5000)?;
             let mut want = pattern(i as u64, 0, *n);
             want.resize(len + 5000, 0);
-            holds(&f, 0, &want, &format!("down to {n}, synced {synced}, cached"))?;
+            holds(
+                &f,
+                0,
+                &want,
+                &format!("down to {n}, synced {synced}, cached"),
+            )?;
             f.fsync()?;
             f.dontneed()?;
-            holds(&f, 0, &want, &format!("down to {n}, synced {synced}, from disk"))?;
+            holds(
+                &f,
+                0,
+                &want,
+                &format!("down to {n}, synced {synced}, from disk"),
+            )?;
         }
     }
     let f = put(&t.p("g"), 1, len)?;
@@ -73,7 +98,10 @@ fn stale_tail(t: &mut T) -> Res {
         // Seen by a mapping, which shows the whole page.
         let m = Map::shared(&f, 8192.max(2 * bs))?;
         let tail = m.read(bs + k, bs - k);
-        ensure!(tail.iter().all(|b| *b == 0), "old bytes behind EOF in the mapping (k = {k})");
+        ensure!(
+            tail.iter().all(|b| *b == 0),
+            "old bytes behind EOF in the mapping (k = {k})"
+        );
         drop(m);
         // And seen by growing without touching the tail: a write far beyond.
         f.pwrite(b"z", 10 * bs as u64)?;
@@ -90,7 +118,13 @@ fn stale_tail(t: &mut T) -> Res {
 fn past_eof(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.var.bs;
-    for (way, size) in [("truncate", 100), ("write", 100), ("truncate", 3000), ("write", bs + 5), ("fallocate", 77)] {
+    for (way, size) in [
+        ("truncate", 100),
+        ("write", 100),
+        ("truncate", 3000),
+        ("write", bs + 5),
+        ("fallocate", 77),
+    ] {
         for writeback in [false, true] {
             let f = put(&t.p("f"), 2, size)?;
             let m = Map::shared(&f, 4096)?;
@@ -111,11 +145,21 @@ fn past_eof(t: &mut T) -> Res {
                     want[19_999] = b'!';
                 }
             }
-            holds(&f, 0, &want, &format!("{way} from {size}, writeback {writeback}, cached"))?;
+            holds(
+                &f,
+                0,
+                &want,
+                &format!("{way} from {size}, writeback {writeback}, cached"),
+            )?;
             drop(m);
             f.fsync()?;
             t.drop_caches()?;
-            holds(&f, 0, &want, &format!("{way} from {size}, writeback {writeback}, from disk"))?;
+            holds(
+                &f,
+                0,
+                &want,
+                &format!("{way} from {size}, writeback {writeback}, from disk"),
+            )?;
         }
     }
     Ok(())
@@ -172,7 +216,11 @@ fn unwritten(t: &mut T) -> Res {
     f.fallocate(0, 0, 50 * bs)?;
     f.pwrite(&pattern(1, 10 * bs, 300), 10 * bs)?;
     f.truncate(20 * bs + 7)?;
-    same!(f.stat()?.st_blocks as u64 * 512 / bs, 21, "blocks after truncate");
+    same!(
+        f.stat()?.st_blocks as u64 * 512 / bs,
+        21,
+        "blocks after truncate"
+    );
     f.truncate(60 * bs)?;
     let mut want = vec![0; 60 * bs as usize];
     want[(10 * bs) as usize..(10 * bs) as usize + 300].copy_from_slice(&pattern(1, 10 * bs, 300));
@@ -185,7 +233,10 @@ fn unwritten(t: &mut T) -> Res {
     same!(g.size()?, 1000, "size with blocks kept beyond EOF");
     g.truncate(1000)?;
     let left = g.stat()?.st_blocks as u64 * 512 / bs;
-    ensure!(left <= 1.max(1024 / bs), "{left} blocks left of those beyond EOF");
+    ensure!(
+        left <= 1.max(1024 / bs),
+        "{left} blocks left of those beyond EOF"
+    );
     Ok(())
 }
 
@@ -228,7 +279,8 @@ fn against_writers(t: &mut T) -> Res {
         std::thread::sleep(std::time::Duration::from_millis(1500));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         for h in [w, c, rd] {
-            h.join().map_err(|_| crate::harness::Stop::Fail("thread panic".into()))??;
+            h.join()
+                .map_err(|_| crate::harness::Stop::Fail("thread panic".into()))??;
         }
         Ok(())
     })?;
@@ -244,9 +296,17 @@ fn frees(t: &mut T) -> Res {
     for n in [7 << 20, (5 << 20) + 1, 3 * bs + 1, 1, 0] {
         f.truncate(n)?;
         let want = n.div_ceil(bs);
-        same!(f.stat()?.st_blocks as u64 * 512 / bs, want, "st_blocks at size {n}");
+        same!(
+            f.stat()?.st_blocks as u64 * 512 / bs,
+            want,
+            "st_blocks at size {n}"
+        );
         f.fsync()?;
-        same!(free - sys::statfs(&t.p(""))?.f_bfree, want, "blocks used at size {n}");
+        same!(
+            free - sys::statfs(&t.p(""))?.f_bfree,
+            want,
+            "blocks used at size {n}"
+        );
     }
     Ok(())
 }

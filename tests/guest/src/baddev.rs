@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Devices that are too small, cannot be written, or begin to fail.
+
+use crate::crash::on_dm;
+use crate::dm;
+use crate::fixture::{holds, pattern, put, run_cmd, T};
+use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::sys::{self, Fd};
+use crate::{ensure, errno, fail, same, skip};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub const CASES: &[Case] = &[
+    Case::new("baddev/truncated", ALL, truncated).quick(),
+    Case::new("baddev/zero_length", ONE, zero_length).quick(),
+    Case::new("baddev/dies_under_load", ALL, dies).quick(),
+    Case::new("baddev/reads_fail", ALL, reads_fail),
+    Case::new("baddev/writes_fail", ALL, writes_fail),
+    Case::new("baddev/dies_at_journal", ONE, journal_dies),
+];
+
+const MB: u64 = 256;
+
+fn truncated(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    put(&t.p("f"), 1, 100_000)?;
+    t.umount()?;
+    for mb in [1, 2, 33, 63] {
+        d.swap(&[dm::linear(&t.disks[0], 0, mb)])?;
+        for flags in [0, libc::MS_RDONLY] {
+            errno!(t.try_mount(flags, ""), EINVAL | EUCLEAN | EIO);
+        }
+        let ok = t.logged(&[
+            &["size"],
+            &["block count"],
+            &["blocks"],
+            &["journal"],
+            &["superblock"],
+        ]);
+        ensure!(
+            ok,
+            "{mb} MiB: the log does not say what is wrong: {:?}",
+            t.seen
+        );
+        t.forget_log();
+    }
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    t.mount("")?;
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &pattern(1, 0, 100_000),
+        "whole again",
+    )?;
+    Ok(())
+}
+
+/// A loop device over a file.
+pub struct Loop {
+    pub path: String,
+    fd: Fd,
+}
+
+impl Loop {
+    pub fn new(file: &Fd) -> Res<Loop> {
+        let Ok(c) = sys::open("/dev/loop-control", libc::O_RDWR, 0) else {
+            skip!("no loop devices")
+        };
+        // SAFETY: LOOP_CTL_GET_FREE takes nothing.
+        let n = unsafe { c.ioctl::<u8>(0x4C82, std::ptr::null_mut())? };
+        let path = format!("/dev/loop{n}");
+        let fd = sys::open(&path, libc::O_RDWR, 0)?;
+        // SAFETY: LOOP_SET_FD takes a descriptor as its value.
+        unsafe { fd.ioctl(0x4C00, file.raw as usize as *mut u8)? };
+        Ok(Loop { path, fd })
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // SAFETY: LOOP_CLR_FD takes nothing.
+        let _ = unsafe { self.fd.ioctl::<u8>(0x4C01, std::ptr::null_mut()) };
+    }
+}
+
+fn zero_length(t: &mut T) -> Res {
+    let f = sys::create("/mnt/empty")?;
+    for size in [0, 512, 1024, 2048, 4096] {
+        f.truncate(size)?;
+        let l = Loop::new(&f)?;
+        let fs = t.fs.clone();
+        for flags in [0, libc::MS_RDONLY] {
+            let r = t.mount_as(&l.path, crate::fixture::MNT, &fs, flags, "");
+            errno!(r, EINVAL | EIO | EUCLEAN);
+        }
+    }
+    drop(f);
+    sys::unlink("/mnt/empty")?;
+    Ok(())
+}
+
+fn error_all() -> dm::Line<'static> {
+    (0, MB * 2048, "error", String::new())
+}
+
+/// Everything fails from one moment on: errors, no hang; after repair all synced data is there.
+fn dies(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    for (round, opt) in ["errors=remount-ro", "errors=continue", ""]
+        .iter()
+        .enumerate()
+    {
+        t.mkfs(64, &[])?;
+        t.mount(opt)?;
+        put(&t.p("kept"), 1, 200_000)?.fsync()?;
+        let cached = sys::rdonly(&t.p("kept"))?;
+        let stop = AtomicBool::new(false);
+        let (stop, dir) = (&stop, t.p(""));
+        std::thread::scope(|s| -> Res {
+            let hs: Vec<_> = (0..3u64)
+                .map(|k| {
+                    let dir = &dir;
+                    s.spawn(move || {
+                        let mut errors = 0u32;
+                        let mut i = 0u64;
+                        while !stop.load(Ordering::Relaxed) {
+                            i += 1;
+                            let name = format!("{dir}/t{k}-{}", i % 20);
+                            let r = put(&name, i, 30_000).and_then(|f| match i % 4 {
+                                0 => f.fsync(),
+                                1 => f.truncate(5000),
+                                2 => sys::rename(&name, &format!("{dir}/r{k}")),
+                                _ => sys::mkdir(&format!("{dir}/d{k}-{i}"), 0o755),
+                            });
+                            errors += u32::from(r.is_err());
+                        }
+                        errors
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let r = d.swap(&[error_all()]);
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            // A sync on the dead device returns, with an error.
+            let f = sys::create(&format!("{dir}/late"))
+                .or_else(|_| sys::rdonly(&format!("{dir}/kept")));
+            let late = f.and_then(|f| f.pwrite(b"x", 0).and_then(|()| f.fsync()));
+            stop.store(true, Ordering::Relaxed);
+            let mut errors = 0;
+            for h in hs {
+                errors += h.join().map_err(|_| Stop::Fail("thread panic".into()))?;
+            }
+            r?;
+            ensure!(errors > 0, "no thread met an error");
+            ensure!(late.is_err(), "a sync on a dead device succeeded");
+            Ok(())
+        })?;
+        drop(cached);
+        let ok = t.logged(&[
+            &["ext4", "error"],
+            &["jbd2"],
+            &["i/o error"],
+            &["aborted"],
+            &["journal"],
+        ]);
+        ensure!(ok, "the log says nothing");
+        t.forget_log();
+        t.umount()?;
+        errno!(t.try_mount(0, ""), EIO | EINVAL | EUCLEAN);
+        d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+        if round == 0 {
+            // Replay by the kernel; the error mark makes e2fsck due, nothing else.
+            t.mount("")?;
+            holds(
+                &sys::rdonly(&t.p("kept"))?,
+                0,
+                &pattern(1, 0, 200_000),
+                "after replay",
+            )?;
+            t.umount()?;
+        }
+        let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+        ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+        t.fsck()?;
+        t.mount("")?;
+        holds(
+            &sys::rdonly(&t.p("kept"))?,
+            0,
+            &pattern(1, 0, 200_000),
+            "after repair",
+        )?;
+        put(&t.p("again"), 1, 1000)?;
+        t.umount()?;
+    }
+    Ok(())
+}
+
+/// A table that fails for `len` bytes from `at`.
+fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> {
+    let (a, n, end) = (at / 512, len.div_ceil(512), MB * 2048);
+    let disk = &t.disks[0];
+    let mut v = Vec::new();
+    if a > 0 {
+        v.push((0, a, "linear", format!("{disk} 0")));
+    }
+    v.push((a, n, "error", String::new()));
+    v.push((a + n, end - a - n, "linear", format!("{disk} {}", a + n)));
+    v
+}
+
+fn data_at(t: &T, path: &str) -> Res<u64> {
+    let f = sys::rdonly(&t.p(path))?;
+    match crate::falloc::fiemap(&f, 0, u64::MAX, true, 10)?.first() {
+        Some(e) => Ok(e.phys),
+        None => fail!("{path} has no extent"),
+    }
+}
+
+fn reads_fail(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    put(&t.p("f"), 1, 100_000)?.fsync()?;
+    put(&t.p("good"), 2, 100_000)?.fsync()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    put(&t.p("d/x"), 1, 1)?;
+    let at = data_at(t, "f")?;
+    t.umount()?;
+    // Data of one file.
+    d.swap(&with_hole(t, at, 8192))?;
+    t.mount("")?;
+    let f = sys::rdonly(&t.p("f"))?;
+    let mut b = vec![0; 4096];
+    errno!(f.pread_once(&mut b, 0), EIO);
+    let direct = sys::open(&t.p("f"), libc::O_RDONLY | libc::O_DIRECT, 0)?;
+    errno!(direct.pread_once(&mut sys::Aligned::new(4096), 0), EIO);
+    crate::map::sigbus_taken();
+    let m = crate::map::Map::new(&f, 0, 4096, libc::PROT_READ, libc::MAP_SHARED)?;
+    m.get(0);
+    same!(
+        crate::map::sigbus_taken(),
+        1,
+        "SIGBUS for a page that cannot be read"
+    );
+    drop(m);
+    holds(
+        &f,
+        65_536,
+        &pattern(1, 65_536, 30_000),
+        "the rest of the file",
+    )?;
+    holds(
+        &sys::rdonly(&t.p("good"))?,
+        0,
+        &pattern(2, 0, 100_000),
+        "another file",
+    )?;
+    // It heals.
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    holds(&f, 0, &pattern(1, 0, 100_000), "after repair")?;
+    drop((f, direct));
+    t.umount()?;
+    // The inode of a file.
+    let at = crate::bad::inode_at(t, "/d/x")? / t.bs() * t.bs();
+    d.swap(&with_hole(t, at, t.bs()))?;
+    match t.try_mount(0, "errors=continue") {
+        Err(e) => same!(e.errno, libc::EIO, "mount with an unreadable inode table"),
+        Ok(()) => {
+            errno!(sys::lstat(&t.p("d/x")), EIO);
+            t.umount()?;
+        }
+    }
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    t.mount("")?;
+    same!(sys::lstat(&t.p("d/x"))?.st_size, 1, "after repair");
+    Ok(())
+}
+
+/// Writeback of one file fails: its fsync says so once, others are not harmed.
+fn writes_fail(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 100_000)?;
+    f.fsync()?;
+    let good = put(&t.p("good"), 2, 100_000)?;
+    good.fsync()?;
+    let at = data_at(t, "f")?;
+    d.swap(&with_hole(t, at, 100_000u64.next_multiple_of(t.bs())))?;
+    f.pwrite(&pattern(3, 0, 100_000), 0)?;
+    errno!(f.fsync(), EIO);
+    good.pwrite(&pattern(4, 0, 50_000), 0)?;
+    good.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    errno!(
+        direct.pwrite_once(&sys::Aligned::of(&pattern(5, 0, 4096)), 0),
+        EIO
+    );
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    f.pwrite(&pattern(6, 0, 100_000), 0)?;
+    f.fsync()?;
+    drop((f, good, direct));
+    t.cycle()?;
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &pattern(6, 0, 100_000),
+        "written after repair",
+    )?;
+    holds(
+        &sys::rdonly(&t.p("good"))?,
+        0,
+        &pattern(4, 0, 50_000),
+        "another file",
+    )?;
+    // New blocks that cannot be written: no foreign bytes afterwards, and e2fsck is content.
+    let g = sys::create(&t.p("new"))?;
+    g.pwrite(&pattern(7, 0, 200_000), 0)?;
+    let end = MB * 1024 * 1024;
+    d.swap(&with_hole(t, 48 << 20, end - (48 << 20) - 1024 * 1024))?;
+    let _ = g.fsync();
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    Ok(())
+}
+
+/// The journal's blocks cannot be written: the file system stops, nothing half-done remains.
+fn journal_dies(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    put(&t.p("kept"), 1, 10_000)?.fsync()?;
+    t.umount()?;
+    let text = t.debugfs(&["bmap <8> 1"])?;
+    let Some(at) = text.lines().find_map(|l| l.trim().parse::<u64>().ok()) else {
+        fail!("{text}")
+    };
+    t.mount("errors=remount-ro")?;
+    d.swap(&with_hole(t, at * t.bs(), 1 << 20))?;
+    let r = put(&t.p("new"), 2, 10_000).and_then(|f| f.fsync());
+    ensure!(r.is_err(), "fsync succeeded without a journal");
+    errno!(sys::mkdir(&t.p("x"), 0o755), EROFS | EIO);
+    holds(
+        &sys::rdonly(&t.p("kept"))?,
+        0,
+        &pattern(1, 0, 10_000),
+        "still readable",
+    )?;
+    t.umount()?;
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    t.mount("")?;
+    holds(
+        &sys::rdonly(&t.p("kept"))?,
+        0,
+        &pattern(1, 0, 10_000),
+        "after repair",
+    )?;
+    Ok(())
+}

@@ -1,0 +1,734 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Power cuts: from one moment on the device drops writes, then the journal is replayed.
+
+use crate::dm::{self, Dm};
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, Stop, ALL, FEATS};
+use crate::map::Map;
+use crate::sys::{self, Aligned};
+use crate::{ensure, errno, same, skip};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub const CASES: &[Case] = &[
+    Case::new("crash/fsync", FEATS, fsync).quick(),
+    Case::new("crash/fdatasync", ALL, fdatasync).quick(),
+    Case::new("crash/names", FEATS, durable_names).quick(),
+    Case::new("crash/orphans", FEATS, orphans).quick(),
+    Case::new("crash/truncate", ALL, truncate),
+    Case::new("crash/unsynced_is_own_or_zero", ALL, no_foreign).quick(),
+    Case::new("crash/freed_blocks_wait", ALL, freed_blocks),
+    Case::new("crash/revoked_metadata", ALL, revoked),
+    Case::new("crash/under_load", FEATS, under_load)
+        .secs(120)
+        .quick(),
+    Case::new("crash/e2fsck_replays", ALL, e2fsck_replays),
+    Case::new("crash/journal_by_other", FEATS, by_other).quick(),
+    Case::new("crash/readonly_mount", ALL, readonly_mount),
+    Case::new("crash/readonly_device", ALL, readonly_device),
+];
+
+const MB: u64 = 256;
+
+/// A linear device over the first disk, as the device under test, with no known content.
+pub fn on_dm(t: &mut T) -> Res<Dm> {
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    let disk = t.disks[0].clone();
+    let d = dm::start("t", &[dm::linear(&disk, 0, MB)])?;
+    t.dev = d.path.clone();
+    t.dms.push(d.clone());
+    Ok(d)
+}
+
+fn dropping(disk: &str) -> dm::Line<'static> {
+    (
+        0,
+        MB * 2048,
+        "flakey",
+        format!("{disk} 0 0 180 1 drop_writes"),
+    )
+}
+
+/// From here on nothing reaches the disk.
+pub fn cut(t: &T, d: &Dm) -> Res {
+    match d.swap(&[dropping(&t.disks[0])]) {
+        Err(e) if e.errno == libc::EINVAL => skip!("no dm-flakey"),
+        r => Ok(r?),
+    }
+}
+
+/// Unmounts in the dark and lets the disk speak again.
+pub fn lights_on(t: &mut T, d: &Dm) -> Res {
+    t.umount()?;
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    Ok(())
+}
+
+fn crash(t: &mut T, d: &Dm) -> Res {
+    cut(t, d)?;
+    lights_on(t, d)?;
+    t.mount("")
+}
+
+fn start(t: &mut T) -> Res<Dm> {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    Ok(d)
+}
+
+fn fsync(t: &mut T) -> Res {
+    let d = start(t)?;
+    let n = 300_001;
+    put(&t.p("buffered"), 1, n)?.fsync()?;
+    let f = put(&t.p("mapped"), 2, n)?;
+    let m = Map::shared(&f, n)?;
+    m.write(1000, b"through the mapping");
+    m.msync()?;
+    let g = sys::direct(&t.p("direct"))?;
+    g.pwrite(&Aligned::of(&pattern(3, 0, 65_536)), 0)?;
+    g.fsync()?;
+    let s = sys::open(
+        &t.p("osync"),
+        libc::O_CREAT | libc::O_RDWR | libc::O_SYNC,
+        0o644,
+    )?;
+    s.pwrite(&pattern(4, 0, 10_000), 0)?;
+    let a = put(&t.p("append"), 5, 1000)?;
+    a.fsync()?;
+    for i in 0..20u64 {
+        a.pwrite(&pattern(5, 1000 + i * 777, 777), 1000 + i * 777)?;
+        a.fsync()?;
+    }
+    let h = sys::create(&t.p("holes"))?;
+    h.pwrite(b"far", 1 << 30)?;
+    h.pwrite(b"near", 100)?;
+    h.fsync()?;
+    let w = sys::create(&t.p("prealloc"))?;
+    w.fallocate(0, 0, 1 << 20)?;
+    w.pwrite(&pattern(6, 0, 5000), 50_000)?;
+    w.fsync()?;
+    drop((m, f, g, s, a, h, w));
+    crash(t, &d)?;
+    let open = |n: &str| sys::rdonly(&t.p(n));
+    holds(&open("buffered")?, 0, &pattern(1, 0, n), "fsync")?;
+    let mut want = pattern(2, 0, n);
+    want[1000..1019].copy_from_slice(b"through the mapping");
+    holds(&open("mapped")?, 0, &want, "msync")?;
+    holds(
+        &open("direct")?,
+        0,
+        &pattern(3, 0, 65_536),
+        "direct and fsync",
+    )?;
+    holds(&open("osync")?, 0, &pattern(4, 0, 10_000), "O_SYNC")?;
+    same!(
+        open("append")?.size()?,
+        1000 + 20 * 777,
+        "size of the appended file"
+    );
+    holds(
+        &open("append")?,
+        0,
+        &pattern(5, 0, 1000 + 20 * 777),
+        "append and fsync",
+    )?;
+    same!(
+        open("holes")?.size()?,
+        (1 << 30) + 3,
+        "size of the sparse file"
+    );
+    holds(&open("holes")?, 100, b"near", "sparse")?;
+    holds(&open("holes")?, 1 << 30, b"far", "sparse")?;
+    let mut want = vec![0; 1 << 20];
+    want[50_000..55_000].copy_from_slice(&pattern(6, 0, 5000));
+    holds(&open("prealloc")?, 0, &want, "preallocated")?;
+    Ok(())
+}
+
+fn fdatasync(t: &mut T) -> Res {
+    let d = start(t)?;
+    let f = put(&t.p("f"), 1, 100_000)?;
+    f.fdatasync()?;
+    f.pwrite(&pattern(2, 50_000, 10_000), 50_000)?;
+    f.fdatasync()?;
+    let g = sys::create(&t.p("g"))?;
+    for i in 0..30u64 {
+        g.pwrite(&pattern(3, i * 5000, 5000), i * 5000)?;
+        g.fdatasync()?;
+    }
+    let h = sys::open(
+        &t.p("h"),
+        libc::O_CREAT | libc::O_RDWR | libc::O_DIRECT | libc::O_DSYNC,
+        0o644,
+    )?;
+    h.pwrite(&Aligned::of(&pattern(4, 0, 16_384)), 8192)?;
+    let m = put(&t.p("m"), 5, 8192)?;
+    m.fdatasync()?;
+    m.pwrite(&pattern(6, 0, 4096), 0)?;
+    m.fdatasync()?;
+    drop((f, g, h, m));
+    crash(t, &d)?;
+    let mut want = pattern(1, 0, 100_000);
+    want[50_000..60_000].copy_from_slice(&pattern(2, 50_000, 10_000));
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &want,
+        "overwritten and fdatasync",
+    )?;
+    same!(
+        sys::lstat(&t.p("g"))?.st_size,
+        150_000,
+        "size after fdatasync"
+    );
+    holds(
+        &sys::rdonly(&t.p("g"))?,
+        0,
+        &pattern(3, 0, 150_000),
+        "appended and fdatasync",
+    )?;
+    holds(
+        &sys::rdonly(&t.p("h"))?,
+        0,
+        &[vec![0; 8192], pattern(4, 0, 16_384)].concat(),
+        "O_DSYNC direct",
+    )?;
+    holds(
+        &sys::rdonly(&t.p("m"))?,
+        0,
+        &[pattern(6, 0, 4096), pattern(5, 4096, 4096)].concat(),
+        "overwrite",
+    )?;
+    Ok(())
+}
+
+/// One fsync commits every name made before it in the same journal.
+fn durable_names(t: &mut T) -> Res {
+    let d = start(t)?;
+    sys::mkdir(&t.p("a"), 0o755)?;
+    sys::mkdir(&t.p("a/b"), 0o700)?;
+    put(&t.p("a/b/old"), 1, 5000)?;
+    sys::rename(&t.p("a/b/old"), &t.p("a/new"))?;
+    sys::symlink("a/new", &t.p("sym"))?;
+    sys::symlink(&"x".repeat(500), &t.p("slow"))?;
+    sys::mknod(&t.p("fifo"), libc::S_IFIFO | 0o600, 0)?;
+    sys::link(&t.p("a/new"), &t.p("hard"))?;
+    sys::mkdir(&t.p("dead"), 0o755)?;
+    sys::rmdir(&t.p("dead"))?;
+    sys::chmod(&t.p("a/new"), 0o600)?;
+    sys::lchown(&t.p("a/new"), 7, 8)?;
+    sys::utimens(&t.p("a/new"), (10, 1), (20, 2))?;
+    sys::rdwr(&t.p("a/new"))?.fsync()?;
+    // Replacing by rename: either the old or the new content, whole.
+    put(&t.p("config"), 10, 3000)?.fsync()?;
+    let n = put(&t.p("config.new"), 11, 4000)?;
+    n.fsync()?;
+    drop(n);
+    sys::rename(&t.p("config.new"), &t.p("config"))?;
+    put(&t.p("late"), 12, 10)?;
+    crash(t, &d)?;
+    let st = sys::lstat(&t.p("a/new"))?;
+    same!(
+        (st.st_mode & 0o7777, st.st_uid, st.st_gid, st.st_nlink),
+        (0o600, 7, 8, 2),
+        "attributes"
+    );
+    same!(
+        (st.st_atime, st.st_mtime, st.st_mtime_nsec),
+        (10, 20, 2),
+        "times"
+    );
+    holds(
+        &sys::rdonly(&t.p("hard"))?,
+        0,
+        &pattern(1, 0, 5000),
+        "hard link",
+    )?;
+    same!(sys::readlink(&t.p("sym"))?, b"a/new", "symlink");
+    same!(sys::readlink(&t.p("slow"))?.len(), 500, "slow symlink");
+    ensure!(
+        sys::exists(&t.p("fifo")) && !sys::exists(&t.p("dead")),
+        "fifo and dead"
+    );
+    errno!(sys::lstat(&t.p("a/b/old")), ENOENT);
+    let c = sys::rdonly(&t.p("config"))?;
+    match c.size()? {
+        3000 => holds(&c, 0, &pattern(10, 0, 3000), "old config")?,
+        _ => holds(&c, 0, &pattern(11, 0, 4000), "new config")?,
+    }
+    Ok(())
+}
+
+/// Unlinked and open at the cut: removed at the next mount, with their blocks.
+fn orphans(t: &mut T) -> Res {
+    let d = start(t)?;
+    // The directory itself keeps its blocks: count from when it has them.
+    for i in 0..30 {
+        put(&t.p(&format!("pre{i}")), 1, 1)?;
+        sys::unlink(&t.p(&format!("pre{i}")))?;
+    }
+    sys::sync();
+    let free = sys::statfs(&t.p(""))?;
+    let mut open = Vec::new();
+    for i in 0..30u64 {
+        let f = put(&t.p(&format!("o{i}")), i, 100_000)?;
+        if i % 2 == 0 {
+            // Sparse, so that several extents go.
+            f.pwrite(b"tail", 5 << 20)?;
+        }
+        open.push(f);
+    }
+    sys::sync();
+    for i in 0..30 {
+        sys::unlink(&t.p(&format!("o{i}")))?;
+    }
+    let tmp = sys::open(&t.p(""), libc::O_TMPFILE | libc::O_RDWR, 0o600);
+    if let Ok(f) = &tmp {
+        f.pwrite(&[1; 50_000], 0)?;
+    }
+    let keep = put(&t.p("keep"), 99, 10)?;
+    keep.fsync()?;
+    // A third is closed and thereby removed, but that need not have reached the disk.
+    open.drain(..10);
+    cut(t, &d)?;
+    drop((open, tmp, keep));
+    lights_on(t, &d)?;
+    t.mount("")?;
+    let now = sys::statfs(&t.p(""))?;
+    same!(
+        now.f_ffree,
+        free.f_ffree - 1,
+        "free inodes after orphan processing"
+    );
+    same!(
+        now.f_bfree,
+        free.f_bfree - 1,
+        "free blocks after orphan processing"
+    );
+    t.umount()?;
+    t.fsck()?;
+    Ok(())
+}
+
+fn truncate(t: &mut T) -> Res {
+    let d = start(t)?;
+    let bs = t.bs();
+    let f = put(&t.p("f"), 1, 2 << 20)?;
+    f.fsync()?;
+    f.truncate(100_001)?;
+    f.fsync()?;
+    let p = put(&t.p("p"), 2, 1 << 20)?;
+    p.fsync()?;
+    p.punch(bs, 100 * bs)?;
+    p.fsync()?;
+    let up = put(&t.p("up"), 3, 777)?;
+    up.fsync()?;
+    up.truncate(1 << 20)?;
+    up.fsync()?;
+    // Not synced: old or new size, and then no old byte behind a cut that reached the disk.
+    let u = put(&t.p("u"), 4, 200_000)?;
+    u.fsync()?;
+    u.truncate(5000)?;
+    drop((f, p, up, u));
+    crash(t, &d)?;
+    let f = sys::rdwr(&t.p("f"))?;
+    same!(f.size()?, 100_001, "size after a synced truncate");
+    f.truncate(200_000)?;
+    let mut want = pattern(1, 0, 100_001);
+    want.resize(200_000, 0);
+    holds(&f, 0, &want, "grown again")?;
+    let mut want = pattern(2, 0, 1 << 20);
+    want[bs as usize..(101 * bs) as usize].fill(0);
+    holds(&sys::rdonly(&t.p("p"))?, 0, &want, "a synced hole")?;
+    let mut want = pattern(3, 0, 777);
+    want.resize(1 << 20, 0);
+    holds(&sys::rdonly(&t.p("up"))?, 0, &want, "grown and synced")?;
+    let u = sys::rdwr(&t.p("u"))?;
+    let n = u.size()? as usize;
+    ensure!(n == 5000 || n == 200_000, "size {n}");
+    u.truncate(200_000)?;
+    let mut want = pattern(4, 0, n);
+    want.resize(200_000, 0);
+    holds(&u, 0, &want, "an unsynced truncate")?;
+    Ok(())
+}
+
+/// Bytes on the disk before mke2fs; no file may ever show them.
+const POISON: u8 = 0xD5;
+
+fn poison(t: &T) -> Res {
+    let f = t.raw()?;
+    let b = vec![POISON; 1 << 20];
+    for i in 0..64 {
+        f.pwrite(&b, i << 20)?;
+    }
+    f.fsync()?;
+    Ok(())
+}
+
+/// Only the file's own bytes and zeros are in it.
+fn own_or_zero(path: &str, seeds: &[u64]) -> Res {
+    let f = sys::rdonly(path)?;
+    let n = f.size()? as usize;
+    let mut got = vec![0; n];
+    f.pread(&mut got, 0)?;
+    let pats: Vec<Vec<u8>> = seeds.iter().map(|s| pattern(*s, 0, n)).collect();
+    let bad = (0..n).find(|i| got[*i] != 0 && !pats.iter().any(|p| p[*i] == got[*i]));
+    if let Some(i) = bad {
+        let run: Vec<String> = got[i..(i + 8).min(n)]
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        crate::fail!(
+            "{path} (size {n}) has foreign bytes at {i}: {}",
+            run.join("")
+        );
+    }
+    Ok(())
+}
+
+/// Appends, rewrites and preallocation in flight at the cut.
+fn no_foreign(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    for round in 0..4u64 {
+        poison(t)?;
+        t.fresh()?;
+        for i in 0..40u64 {
+            let f = put(&t.p(&format!("f{i}")), i, 10_000 + i as usize * 3331)?;
+            match i % 4 {
+                0 => f.sync_range(0, 0)?,
+                1 => f.truncate(5000 + i)?,
+                2 => f.fallocate(0, 0, 200_000)?,
+                _ => {}
+            }
+            if i == 20 * (round % 2) {
+                f.fsync()?;
+            }
+            if i % 5 == 0 {
+                let g = sys::direct(&t.p(&format!("d{i}")))?;
+                g.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
+            }
+            if i % 7 == round {
+                sys::sync();
+            }
+        }
+        if round >= 2 {
+            // Let a periodic commit happen without the data.
+            put(&t.p("other"), 7, 1)?.fsync()?;
+        }
+        crash(t, &d)?;
+        for n in crate::fixture::names(&t.p(""))? {
+            if let Some(i) = n
+                .strip_prefix(['f', 'd'])
+                .and_then(|x| x.parse::<u64>().ok())
+            {
+                own_or_zero(&t.p(&n), &[i])?;
+            }
+        }
+        t.umount()?;
+        t.fsck()?;
+    }
+    Ok(())
+}
+
+/// Blocks freed by a transaction that did not commit still belong to the old file.
+fn freed_blocks(t: &mut T) -> Res {
+    let d = start(t)?;
+    for round in 0..6u64 {
+        let n = 20 << 20;
+        let f = put(&t.p("old"), 1, n)?;
+        f.fsync()?;
+        drop(f);
+        sys::sync();
+        sys::unlink(&t.p("old"))?;
+        // Most of the rest of the disk: reuses what was just freed, if it is given out.
+        let g = put(&t.p("new"), 2, 30 << 20)?;
+        g.sync_range(0, 0)?;
+        if round % 2 == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(30 * round));
+        }
+        drop(g);
+        crash(t, &d)?;
+        if sys::exists(&t.p("old")) {
+            holds(
+                &sys::rdonly(&t.p("old"))?,
+                0,
+                &pattern(1, 0, n),
+                "removal did not commit",
+            )?;
+            sys::unlink(&t.p("old"))?;
+        }
+        if sys::exists(&t.p("new")) {
+            own_or_zero(&t.p("new"), &[2])?;
+            sys::unlink(&t.p("new"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory block freed and reused for data: replay must not write the old block over it.
+fn revoked(t: &mut T) -> Res {
+    let d = start(t)?;
+    for round in 0..4u64 {
+        for i in 0..20 {
+            sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
+            for j in 0..30 {
+                put(&t.p(&format!("d{i}/{}{j}", "n".repeat(100))), 1, 1)?;
+            }
+        }
+        // Extent tree blocks too.
+        let s = sys::create(&t.p("sparse"))?;
+        for i in 0..600 {
+            s.pwrite(b"x", i * 2 * t.bs())?;
+        }
+        s.fsync()?;
+        s.truncate(0)?;
+        for i in 0..20 {
+            std::fs::remove_dir_all(t.p(&format!("d{i}")))?;
+        }
+        s.fsync()?;
+        // Fills most of the image, over the freed metadata, and is synced.
+        let n = 40 << 20;
+        let f = put(&t.p("f"), round, n)?;
+        f.fsync()?;
+        drop((f, s));
+        crash(t, &d)?;
+        holds(
+            &sys::rdonly(&t.p("f"))?,
+            0,
+            &pattern(round, 0, n),
+            "over freed metadata",
+        )?;
+        t.umount()?;
+        t.fsck()?;
+        t.mount("")?;
+        sys::unlink(&t.p("f"))?;
+    }
+    Ok(())
+}
+
+/// Threads at work, a cut at any moment: consistent after replay, nothing synced is lost.
+fn under_load(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    for round in 0..5u64 {
+        t.fresh()?;
+        let stop = AtomicBool::new(false);
+        let dark = AtomicBool::new(false);
+        let dir = t.p("");
+        let synced = std::thread::scope(|s| -> Res<Vec<(String, u64, usize)>> {
+            let hs: Vec<_> = (0..3u64)
+                .map(|k| {
+                    let (stop, dark, dir) = (&stop, &dark, &dir);
+                    s.spawn(move || -> Res<Vec<(String, u64, usize)>> {
+                        let mut r = fastrand::Rng::with_seed(round * 10 + k);
+                        let mut done = Vec::new();
+                        let mut i = 0u64;
+                        sys::mkdir(&format!("{dir}/t{k}"), 0o755)?;
+                        while !stop.load(Ordering::Relaxed) && i < 600 {
+                            i += 1;
+                            let name = format!("{dir}/t{k}/{i}");
+                            let n = r.usize(1..60_000);
+                            let f = put(&name, i, n)?;
+                            match r.u32(..6) {
+                                0 => {
+                                    f.fsync()?;
+                                    // Counts only if the lights were on when it returned.
+                                    if !dark.load(Ordering::SeqCst) {
+                                        done.push((name, i, n));
+                                    }
+                                }
+                                1 => sys::rename(&name, &format!("{dir}/t{k}/r{}", i % 10))?,
+                                2 => sys::unlink(&name)?,
+                                3 => f.truncate(r.u64(..80_000))?,
+                                4 => f.punch(r.u64(..30_000), 20_000)?,
+                                _ => {
+                                    sys::mkdir(&format!("{dir}/t{k}/d{i}"), 0o755)?;
+                                    put(&format!("{dir}/t{k}/d{i}/x"), 1, 10)?;
+                                }
+                            }
+                        }
+                        Ok(done)
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(250 + 130 * round));
+            dark.store(true, Ordering::SeqCst);
+            let c = cut(t, &d);
+            stop.store(true, Ordering::Relaxed);
+            let mut all = Vec::new();
+            for h in hs {
+                all.extend(h.join().map_err(|_| Stop::Fail("thread panic".into()))??);
+            }
+            c?;
+            Ok(all)
+        })?;
+        lights_on(t, &d)?;
+        t.mount("")?;
+        for (name, seed, n) in &synced {
+            let f = sys::rdonly(name)?;
+            same!(f.size()?, *n as u64, "size of synced {name}");
+            holds(&f, 0, &pattern(*seed, 0, *n), "synced")?;
+        }
+        t.umount()?;
+        t.fsck()?;
+    }
+    Ok(())
+}
+
+/// e2fsck can replay the journal we leave.
+fn e2fsck_replays(t: &mut T) -> Res {
+    let d = start(t)?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    for i in 0..50 {
+        put(&t.p(&format!("d/{i}")), i, 5000)?.fsync()?;
+    }
+    let o = put(&t.p("orphan"), 1, 50_000)?;
+    o.fsync()?;
+    sys::unlink(&t.p("orphan"))?;
+    put(&t.p("last"), 77, 100)?.fsync()?;
+    cut(t, &d)?;
+    drop(o);
+    lights_on(t, &d)?;
+    let (code, text) = crate::fixture::run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    ensure!(
+        text.contains("recovering journal"),
+        "the journal was empty: {text}"
+    );
+    t.fsck()?;
+    t.mount("")?;
+    for i in 0..50 {
+        holds(
+            &sys::rdonly(&t.p(&format!("d/{i}")))?,
+            0,
+            &pattern(i, 0, 5000),
+            "after e2fsck",
+        )?;
+    }
+    holds(
+        &sys::rdonly(&t.p("last"))?,
+        0,
+        &pattern(77, 0, 100),
+        "after e2fsck",
+    )?;
+    Ok(())
+}
+
+/// A journal left by the kernel's ext4 is replayed here, and ours there.
+fn by_other(t: &mut T) -> Res {
+    let known = std::fs::read_to_string("/proc/filesystems")?;
+    if !known.split_whitespace().any(|w| w == "ext4") {
+        skip!("the kernel has no ext4 to leave a journal");
+    }
+    let d = on_dm(t)?;
+    let ours = t.fs.clone();
+    for (writer, reader) in [("ext4", ours.as_str()), (ours.as_str(), "ext4")] {
+        t.mkfs(64, &[])?;
+        t.fs = writer.to_string();
+        t.mount("")?;
+        for i in 0..60u64 {
+            put(&t.p(&format!("f{i}")), i, 3000 + i as usize * 100)?;
+        }
+        let o = put(&t.p("orphan"), 1, 500_000)?;
+        sys::sync();
+        sys::unlink(&t.p("orphan"))?;
+        let part = put(&t.p("last"), 5, 400_000)?;
+        part.fsync()?;
+        let free = sys::statfs(&t.p(""))?.f_ffree;
+        cut(t, &d)?;
+        drop((o, part));
+        lights_on(t, &d)?;
+        t.fs = reader.to_string();
+        t.mount("")?;
+        for i in 0..60u64 {
+            let f = sys::rdonly(&t.p(&format!("f{i}")))?;
+            holds(
+                &f,
+                0,
+                &pattern(i, 0, 3000 + i as usize * 100),
+                &format!("{writer}, read by {reader}"),
+            )?;
+        }
+        holds(
+            &sys::rdonly(&t.p("last"))?,
+            0,
+            &pattern(5, 0, 400_000),
+            "the last file",
+        )?;
+        same!(
+            sys::statfs(&t.p(""))?.f_ffree,
+            free + 1,
+            "free inodes: the orphan of {writer} by {reader}"
+        );
+        t.umount()?;
+        t.fsck()?;
+    }
+    t.fs = ours;
+    Ok(())
+}
+
+/// A read-only mount replays the journal too (the device is writable), as ext4 does.
+fn readonly_mount(t: &mut T) -> Res {
+    let d = start(t)?;
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    cut(t, &d)?;
+    lights_on(t, &d)?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &pattern(1, 0, 5000),
+        "read-only mount after a crash",
+    )?;
+    errno!(sys::create(&t.p("g")), EROFS);
+    t.umount()?;
+    t.mount("")?;
+    put(&t.p("g"), 1, 10)?;
+    Ok(())
+}
+
+/// A device that cannot be written refuses a mount that needs replay, and takes no write.
+fn readonly_device(t: &mut T) -> Res {
+    let d = start(t)?;
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    cut(t, &d)?;
+    lights_on(t, &d)?;
+    let dev = t.dev.clone();
+    let ro = |on: i32| -> Res {
+        let f = sys::open(&dev, libc::O_RDONLY, 0)?;
+        let mut v = on;
+        // SAFETY: BLKROSET takes an int.
+        unsafe { f.ioctl(0x125D, &mut v)? };
+        Ok(())
+    };
+    let before = crate::attr::device_sum(t, 64)?;
+    ro(1)?;
+    let a = t.try_mount(0, "");
+    let b = t.try_mount(libc::MS_RDONLY, "");
+    ro(0)?;
+    errno!(a, EACCES | EROFS);
+    errno!(b, EROFS | EACCES);
+    same!(
+        crate::attr::device_sum(t, 64)?,
+        before,
+        "a read-only device"
+    );
+    t.mount("")?;
+    t.umount()?;
+    ro(1)?;
+    let r = t.try_mount(libc::MS_RDONLY, "");
+    if r.is_ok() {
+        holds(
+            &sys::rdonly(&t.p("f"))?,
+            0,
+            &pattern(1, 0, 5000),
+            "clean image on a read-only device",
+        )?;
+        errno!(t.remount(0, ""), EROFS | EACCES);
+        t.umount()?;
+    }
+    ro(0)?;
+    r?;
+    Ok(())
+}

@@ -1,0 +1,642 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Direct I/O: synchronous, libaio and io_uring.
+
+use crate::aio::{Aio, Op};
+use crate::falloc::KEEP;
+use crate::fixture::{diff_at, holds, pattern, put, T};
+use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::sys::{self, Aligned, Fd};
+use crate::{ensure, errno, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("dio/aligned", ALL, aligned).quick(),
+    Case::new("dio/unaligned", ALL, unaligned).quick(),
+    Case::new("dio/append", ALL, append).quick(),
+    Case::new("dio/holes", ALL, holes).quick(),
+    Case::new("dio/preallocated", ALL, preallocated),
+    Case::new("dio/eof", ALL, eof),
+    Case::new("dio/large", ONE, large),
+    Case::new("dio/libaio", ALL, libaio).quick(),
+    Case::new("dio/libaio_append", ALL, libaio_append),
+    Case::new("dio/io_uring", ALL, uring).quick(),
+    Case::new("dio/nowait", ONE, nowait),
+    Case::new("dio/against_truncate", ALL, against_truncate),
+    Case::new("dio/against_buffered", ALL, against_buffered).quick(),
+];
+
+fn dread(d: &Fd, off: u64, len: usize) -> Res<Vec<u8>> {
+    let mut b = Aligned::new(len);
+    let n = d.pread_once(&mut b, off)?;
+    Ok(b[..n].to_vec())
+}
+
+fn aligned(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 1 << 20;
+    let f = put(&t.p("f"), 1, len)?;
+    let d = sys::direct(&t.p("f"))?;
+    let mut want = pattern(1, 0, len);
+    ensure!(dread(&d, 0, len)? == want, "direct read over dirty pages");
+    let mut r = fastrand::Rng::with_seed(2);
+    for i in 0..120u64 {
+        let o = r.usize(..len / 4096) * 4096;
+        let n = (r.usize(1..20) * 4096).min(len - o);
+        let x = pattern(i, o as u64, n);
+        d.pwrite(&Aligned::of(&x), o as u64)?;
+        want[o..o + n].copy_from_slice(&x);
+        if i % 3 == 0 {
+            holds(&f, 0, &want, "buffered after direct")?;
+        } else {
+            same!(
+                diff_at(&dread(&d, 0, len)?, &want),
+                None,
+                "direct after direct"
+            );
+        }
+    }
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    // Blocks below the page size, where the format has them.
+    let bs = t.var.bs;
+    let x = pattern(77, 0, bs);
+    d.pwrite(&Aligned::of(&x), 5 * bs as u64)?;
+    want[5 * bs..6 * bs].copy_from_slice(&x);
+    holds(&f, 0, &want, "one block")?;
+    Ok(())
+}
+
+/// Below the block size: served or refused with EINVAL, never wrong.
+fn unaligned(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 200_000;
+    let f = put(&t.p("f"), 1, len)?;
+    f.fsync()?;
+    let d = sys::direct(&t.p("f"))?;
+    let mut want = pattern(1, 0, len);
+    let buf = Aligned::of(&pattern(2, 0, 16_384));
+    let mut served = 0;
+    for (off, n) in [
+        (512, 512),
+        (512, 4096),
+        (1024, 3 * 512),
+        (4096 - 512, 1024),
+        (8192, 512),
+        (100 * 512, 9 * 512),
+    ] {
+        match d.pwrite_once(&buf[..n], off as u64) {
+            Ok(k) => {
+                same!(k, n, "bytes written at {off}");
+                want[off..off + n].copy_from_slice(&buf[..n]);
+                served += 1;
+            }
+            Err(e) => same!(e.errno, libc::EINVAL, "direct write {n}@{off}"),
+        }
+        holds(&f, 0, &want, &format!("after {n}@{off}"))?;
+        match dread(&d, off as u64, n) {
+            Ok(g) => same!(
+                diff_at(&g, &want[off..off + n]),
+                None,
+                "direct read {n}@{off}"
+            ),
+            Err(Stop::Fail(s)) if s.contains("EINVAL") => {}
+            Err(e) => return Err(e),
+        }
+    }
+    if t.var.bs == 1024 {
+        ensure!(served > 0, "no write of whole sectors was served");
+    }
+    // Into fresh blocks: the rest of the block must be zero.
+    let g = sys::direct(&t.p("g"))?;
+    g.truncate(40_960)?;
+    let mut want = vec![0; 40_960];
+    let b = sys::rdwr(&t.p("g"))?;
+    for pre in [false, true] {
+        let o = if pre { 20_480 } else { 0 };
+        if pre {
+            b.fallocate(0, 16_384, 16_384)?;
+        }
+        if g.pwrite_once(&buf[..512], o as u64 + 512).is_ok() {
+            want[o + 512..o + 1024].copy_from_slice(&buf[..512]);
+        }
+        t.drop_caches()?;
+        holds(
+            &b,
+            0,
+            &want,
+            &format!("sector into a new block, preallocated {pre}"),
+        )?;
+    }
+    errno!(d.pwrite_once(&buf[..100], 0), EINVAL);
+    errno!(d.pwrite_once(&buf[..4096], 100), EINVAL);
+    // Two threads in the two halves of one block (generic/240's race).
+    let h = sys::direct(&t.p("h"))?;
+    h.truncate(1 << 20)?;
+    std::thread::scope(|s| {
+        for half in 0..2u64 {
+            let (h, buf) = (&h, &buf);
+            s.spawn(move || {
+                for i in 0..100u64 {
+                    let _ = h.pwrite_once(&buf[..512], i * 4096 + half * 512);
+                }
+            });
+        }
+    });
+    let h = sys::rdonly(&t.p("h"))?;
+    if served > 0 {
+        t.drop_caches()?;
+        for i in 0..100u64 {
+            for half in 0..2u64 {
+                holds(&h, i * 4096 + half * 512, &buf[..512], "halves of a block")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn append(t: &mut T) -> Res {
+    t.fresh()?;
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdonly(&t.p("f"))?;
+    let mut want = Vec::new();
+    for i in 0..60u64 {
+        let x = pattern(i, 0, 4096 * (1 + i as usize % 5));
+        d.pwrite(&Aligned::of(&x), want.len() as u64)?;
+        want.extend_from_slice(&x);
+        same!(f.size()?, want.len() as u64, "size after appending");
+        if i % 7 == 0 {
+            holds(&f, 0, &want, "buffered")?;
+        }
+    }
+    // Beyond EOF with a gap; then O_APPEND.
+    let gap = want.len() + 32_768;
+    let x = pattern(99, 0, 8192);
+    d.pwrite(&Aligned::of(&x), gap as u64)?;
+    want.resize(gap, 0);
+    want.extend_from_slice(&x);
+    let a = sys::open(
+        &t.p("f"),
+        libc::O_WRONLY | libc::O_DIRECT | libc::O_APPEND,
+        0,
+    )?;
+    same!(a.write(&Aligned::of(&x))?, 8192, "O_APPEND");
+    want.extend_from_slice(&x);
+    holds(&f, 0, &want, "with a gap")?;
+    // A buffered tail that is no multiple of a block, then direct behind it.
+    let b = sys::rdwr(&t.p("f"))?;
+    b.pwrite(b"tail", want.len() as u64)?;
+    want.extend_from_slice(b"tail");
+    let o = want.len().next_multiple_of(4096);
+    d.pwrite(&Aligned::of(&x), o as u64)?;
+    want.resize(o, 0);
+    want.extend_from_slice(&x);
+    holds(&f, 0, &want, "behind a buffered tail")?;
+    drop((a, b, d, f));
+    t.cycle()?;
+    let f = sys::rdonly(&t.p("f"))?;
+    same!(f.size()?, want.len() as u64, "size, remounted");
+    holds(&f, 0, &want, "remounted")?;
+    Ok(())
+}
+
+fn holes(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 600_000usize.next_multiple_of(4096);
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdwr(&t.p("f"))?;
+    d.truncate(len as u64)?;
+    let mut want = vec![0; len];
+    same!(
+        diff_at(&dread(&d, 0, len)?, &want),
+        None,
+        "direct read of a hole"
+    );
+    let mut r = fastrand::Rng::with_seed(21);
+    for i in 0..60u64 {
+        let o = r.usize(..len / 4096) * 4096;
+        let n = (r.usize(1..6) * 4096).min(len - o);
+        match i % 4 {
+            3 => {
+                f.punch(o as u64, n as u64)?;
+                want[o..o + n].fill(0);
+            }
+            // Dirty delayed blocks beside and under the direct write.
+            2 => {
+                let x = pattern(i + 500, 0, 3000.min(len - o));
+                f.pwrite(&x, o as u64)?;
+                want[o..o + x.len()].copy_from_slice(&x);
+            }
+            _ => {
+                let x = pattern(i, 0, n);
+                d.pwrite(&Aligned::of(&x), o as u64)?;
+                want[o..o + n].copy_from_slice(&x);
+            }
+        }
+        same!(
+            diff_at(&dread(&d, 0, len)?, &want),
+            None,
+            "direct read at step {i}"
+        );
+    }
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+fn preallocated(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 1 << 20;
+    let d = sys::direct(&t.p("f"))?;
+    d.fallocate(0, 0, len as u64)?;
+    let mut want = vec![0; len];
+    same!(
+        diff_at(&dread(&d, 0, len)?, &want),
+        None,
+        "direct read of preallocated space"
+    );
+    let mut r = fastrand::Rng::with_seed(22);
+    for i in 0..40u64 {
+        let o = r.usize(..len / 4096) * 4096;
+        let n = (r.usize(1..9) * 4096).min(len - o);
+        let x = pattern(i, 0, n);
+        d.pwrite(&Aligned::of(&x), o as u64)?;
+        want[o..o + n].copy_from_slice(&x);
+    }
+    same!(diff_at(&dread(&d, 0, len)?, &want), None, "direct read");
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "buffered read")?;
+    // Blocks kept beyond EOF: the write moves the size.
+    let g = sys::direct(&t.p("g"))?;
+    g.fallocate(KEEP, 0, 1 << 20)?;
+    g.pwrite(&Aligned::of(&pattern(5, 0, 8192)), 4096)?;
+    same!(g.size()?, 12_288, "size");
+    drop((d, g));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    holds(
+        &sys::rdonly(&t.p("g"))?,
+        0,
+        &[vec![0; 4096], pattern(5, 0, 8192)].concat(),
+        "remounted",
+    )?;
+    Ok(())
+}
+
+fn eof(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 10_000;
+    let f = put(&t.p("f"), 1, len)?;
+    let d = sys::direct(&t.p("f"))?;
+    same!(dread(&d, 0, 65_536)?.len(), len, "direct read across EOF");
+    same!(
+        dread(&d, 8192, 4096)?,
+        pattern(1, 8192, len - 8192),
+        "direct read of the tail"
+    );
+    same!(dread(&d, 12_288, 4096)?.len(), 0, "direct read behind EOF");
+    same!(
+        dread(&d, 1 << 30, 4096)?.len(),
+        0,
+        "direct read far behind EOF"
+    );
+    f.fsync()?;
+    same!(
+        dread(&d, 0, 16_384)?,
+        pattern(1, 0, len),
+        "direct read after sync"
+    );
+    let e = sys::direct(&t.p("e"))?;
+    same!(dread(&e, 0, 4096)?.len(), 0, "direct read of an empty file");
+    Ok(())
+}
+
+fn large(t: &mut T) -> Res {
+    t.fresh_mb(128)?;
+    let len = 16 << 20;
+    let d = sys::direct(&t.p("f"))?;
+    let x = pattern(1, 0, len);
+    same!(
+        d.pwrite_once(&Aligned::of(&x), 0)?,
+        len,
+        "one write of 16 MiB"
+    );
+    ensure!(dread(&d, 0, len)? == x, "one read of 16 MiB");
+    // A vector of single pages, out of order in memory.
+    let b = Aligned::of(&x[..1 << 20]);
+    let iov: Vec<libc::iovec> = (0..256usize)
+        .map(|i| {
+            let at = (i * 97 % 256) * 4096;
+            libc::iovec {
+                iov_base: b[at..].as_ptr() as *mut _,
+                iov_len: 4096,
+            }
+        })
+        .collect();
+    // SAFETY: every iovec points into b.
+    let n = unsafe { libc::pwritev(d.raw, iov.as_ptr(), 256, 32 << 20) };
+    same!(n, 1 << 20, "direct pwritev");
+    let want: Vec<u8> = (0..256)
+        .flat_map(|i| b[(i * 97 % 256) * 4096..][..4096].to_vec())
+        .collect();
+    holds(&sys::rdonly(&t.p("f"))?, 32 << 20, &want, "gathered")?;
+    Ok(())
+}
+
+/// Many requests in flight, over data, holes and preallocated space.
+fn libaio(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 4 << 20;
+    let piece = 16_384;
+    let d = sys::direct(&t.p("f"))?;
+    d.truncate(len as u64)?;
+    d.fallocate(0, len as u64 / 4, len as u64 / 4)?;
+    let mut aio = Aio::new(64)?;
+    let mut want = vec![0; len];
+    let mut bufs = Vec::new();
+    for i in 0..len / piece {
+        let x = pattern(i as u64, 0, piece);
+        want[i * piece..(i + 1) * piece].copy_from_slice(&x);
+        bufs.push(Aligned::of(&x));
+    }
+    let mut order: Vec<usize> = (0..bufs.len()).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut order);
+    for chunk in order.chunks(32) {
+        for i in chunk {
+            aio.submit(&d, Op::Write, &mut bufs[*i], (i * piece) as u64, *i as u64)?;
+        }
+        for (tag, res) in aio.wait(chunk.len())? {
+            same!(res, piece as i64, "result of request {tag}");
+        }
+    }
+    let f = sys::rdonly(&t.p("f"))?;
+    holds(&f, 0, &want, "buffered after libaio")?;
+    for chunk in order.chunks(32) {
+        for i in chunk {
+            bufs[*i].fill(0);
+            aio.submit(&d, Op::Read, &mut bufs[*i], (i * piece) as u64, *i as u64)?;
+        }
+        for (tag, res) in aio.wait(chunk.len())? {
+            same!(res, piece as i64, "result of read {tag}");
+        }
+        for i in chunk {
+            ensure!(
+                bufs[*i][..] == want[i * piece..(i + 1) * piece],
+                "bytes of read {i}"
+            );
+        }
+    }
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    drop((d, f, aio));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    Ok(())
+}
+
+/// Asynchronous appends: the size never covers what is not there yet.
+fn libaio_append(t: &mut T) -> Res {
+    t.fresh()?;
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdonly(&t.p("f"))?;
+    let mut aio = Aio::new(16)?;
+    let piece = 8192;
+    for round in 0..20u64 {
+        let mut bufs: Vec<Aligned> = (0..8)
+            .map(|i| Aligned::of(&pattern(1, (round * 8 + i) * piece as u64, piece)))
+            .collect();
+        for (i, b) in bufs.iter_mut().enumerate() {
+            let off = (round * 8 + i as u64) * piece as u64;
+            aio.submit(&d, Op::Write, b, off, i as u64)?;
+            let n = f.size()? as usize;
+            let mut got = vec![0; n];
+            f.pread(&mut got, 0)?;
+            let bad = got
+                .iter()
+                .zip(pattern(1, 0, n))
+                .position(|(g, w)| *g != w && *g != 0);
+            ensure!(bad.is_none(), "garbage at {bad:?}");
+        }
+        for (tag, res) in aio.wait(8)? {
+            same!(res, piece as i64, "append {tag}");
+        }
+        let n = (round as usize + 1) * 8 * piece;
+        same!(f.size()?, n as u64, "size");
+        holds(&f, 0, &pattern(1, 0, n), "appended")?;
+    }
+    Ok(())
+}
+
+fn uring(t: &mut T) -> Res {
+    t.fresh()?;
+    let mut ring = match io_uring::IoUring::new(32) {
+        Ok(r) => r,
+        Err(e) => crate::skip!("io_uring: {e}"),
+    };
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let piece = 8192usize;
+    let n = 200usize;
+    let mut want = vec![0; n * piece];
+    let mut bufs: Vec<Aligned> = Vec::new();
+    for i in 0..n {
+        let x = pattern(i as u64, 0, piece);
+        want[i * piece..(i + 1) * piece].copy_from_slice(&x);
+        bufs.push(Aligned::of(&x));
+    }
+    use io_uring::{opcode, types};
+    d.truncate((n * piece) as u64)?;
+    for read in [false, true] {
+        for chunk in (0..n).collect::<Vec<_>>().chunks(16) {
+            for &i in chunk {
+                // Direct and buffered requests side by side, on different blocks.
+                let fd = types::Fd(if i % 3 == 0 { f.raw } else { d.raw });
+                let (p, off) = (bufs[i].as_mut_ptr(), (i * piece) as u64);
+                let e = if read {
+                    opcode::Read::new(fd, p, piece as u32).offset(off).build()
+                } else {
+                    opcode::Write::new(fd, p, piece as u32).offset(off).build()
+                };
+                // SAFETY: the buffers outlive the requests: all are awaited below.
+                let pushed = unsafe { ring.submission().push(&e.user_data(i as u64)) };
+                ensure!(pushed.is_ok(), "submission queue full");
+            }
+            ring.submit_and_wait(chunk.len())?;
+            let done: Vec<_> = ring.completion().collect();
+            same!(done.len(), chunk.len(), "completions");
+            for c in done {
+                same!(
+                    c.result(),
+                    piece as i32,
+                    "result of request {}",
+                    c.user_data()
+                );
+            }
+        }
+        if !read {
+            holds(&f, 0, &want, "written")?;
+            t.drop_caches()?;
+            for b in &mut bufs {
+                b.fill(0);
+            }
+        }
+    }
+    for i in 0..n {
+        ensure!(
+            bufs[i][..] == want[i * piece..(i + 1) * piece],
+            "bytes of read {i}"
+        );
+    }
+    // fallocate, fsync and a registered buffer through the ring.
+    let fd = types::Fd(d.raw);
+    let ops = [
+        opcode::Fallocate::new(fd, 65_536)
+            .offset(4 << 20)
+            .build()
+            .user_data(1),
+        opcode::Fsync::new(fd).build().user_data(2),
+    ];
+    for e in ops {
+        // SAFETY: no buffers are involved.
+        ensure!(
+            unsafe { ring.submission().push(&e) }.is_ok(),
+            "submission queue full"
+        );
+        ring.submit_and_wait(1)?;
+        let c = ring.completion().next().map(|c| c.result());
+        same!(c, Some(0), "fallocate or fsync through io_uring");
+    }
+    same!(d.size()?, (4 << 20) + 65_536, "size after fallocate");
+    let iov = [libc::iovec {
+        iov_base: bufs[0].as_mut_ptr().cast(),
+        iov_len: piece,
+    }];
+    // SAFETY: the buffer outlives the ring's use of it.
+    unsafe { ring.submitter().register_buffers(&iov)? };
+    let e = opcode::WriteFixed::new(fd, bufs[0].as_ptr(), piece as u32, 0)
+        .offset(1 << 20)
+        .build();
+    // SAFETY: awaited below.
+    ensure!(
+        unsafe { ring.submission().push(&e) }.is_ok(),
+        "submission queue full"
+    );
+    ring.submit_and_wait(1)?;
+    same!(
+        ring.completion().next().map(|c| c.result()),
+        Some(piece as i32),
+        "fixed buffer"
+    );
+    want[1 << 20..(1 << 20) + piece].copy_from_slice(&bufs[0]);
+    holds(&f, 0, &want, "at the end")?;
+    drop(ring);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+/// RWF_NOWAIT either does the whole thing or says EAGAIN.
+fn nowait(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+    let d = sys::direct(&t.p("f"))?;
+    let b = Aligned::of(&pattern(2, 0, 4096));
+    let iov = libc::iovec {
+        iov_base: b.as_ptr() as *mut _,
+        iov_len: 4096,
+    };
+    let mut want = pattern(1, 0, 65_536);
+    for (i, fd) in [&d, &f, &d].iter().enumerate() {
+        let off = i * 8192;
+        // SAFETY: a valid iovec.
+        let n = unsafe { libc::pwritev2(fd.raw, &iov, 1, off as i64, libc::RWF_NOWAIT) };
+        match n {
+            4096 => want[off..off + 4096].copy_from_slice(&b),
+            -1 => ensure!(
+                [libc::EAGAIN, libc::EOPNOTSUPP].contains(&sys::errno()),
+                "errno {}",
+                sys::errno()
+            ),
+            n => crate::fail!("RWF_NOWAIT wrote {n}"),
+        }
+        holds(&f, 0, &want, "after RWF_NOWAIT")?;
+    }
+    Ok(())
+}
+
+fn against_truncate(t: &mut T) -> Res {
+    t.fresh()?;
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let mut aio = Aio::new(16)?;
+    let mut bufs: Vec<Aligned> = (0..8)
+        .map(|i| Aligned::of(&pattern(1, i * 8192, 8192)))
+        .collect();
+    for round in 0..60 {
+        for (i, b) in bufs.iter_mut().enumerate() {
+            aio.submit(&d, Op::Write, b, i as u64 * 8192, 0)?;
+        }
+        // The truncate waits for what is in flight.
+        f.truncate(20_000)?;
+        if round % 2 == 0 {
+            f.punch(4096, 8192)?;
+        }
+        for (_, res) in aio.wait(8)? {
+            same!(res, 8192, "request");
+        }
+        let n = f.size()? as usize;
+        let mut got = vec![0; n];
+        f.pread(&mut got, 0)?;
+        let bad = got
+            .iter()
+            .zip(pattern(1, 0, n))
+            .position(|(g, w)| *g != 0 && *g != w);
+        ensure!(bad.is_none(), "garbage at {bad:?} in round {round}");
+        f.truncate(0)?;
+    }
+    Ok(())
+}
+
+/// A direct and a buffered writer on neighbouring blocks, a reader on all of it.
+fn against_buffered(t: &mut T) -> Res {
+    t.fresh()?;
+    let blocks = 64usize;
+    let len = blocks * 4096;
+    let f = put(&t.p("f"), 1, len)?;
+    let d = sys::direct(&t.p("f"))?;
+    std::thread::scope(|s| -> Res {
+        let (f, d) = (&f, &d);
+        let one = s.spawn(move || -> Res {
+            for i in 0..600usize {
+                let k = (i * 2) % blocks;
+                d.pwrite(
+                    &Aligned::of(&pattern(i as u64 % 5, (k * 4096) as u64, 4096)),
+                    (k * 4096) as u64,
+                )?;
+            }
+            Ok(())
+        });
+        let two = s.spawn(move || -> Res {
+            for i in 0..2000usize {
+                let k = (i * 2 + 1) % blocks;
+                f.pwrite(
+                    &pattern(i as u64 % 5, (k * 4096) as u64, 4096),
+                    (k * 4096) as u64,
+                )?;
+            }
+            Ok(())
+        });
+        for h in [one, two] {
+            h.join().map_err(|_| Stop::Fail("thread panic".into()))??;
+        }
+        Ok(())
+    })?;
+    let mut cached = vec![0; len];
+    f.pread(&mut cached, 0)?;
+    t.drop_caches()?;
+    holds(&f, 0, &cached, "cache against disk")?;
+    for k in 0..blocks {
+        let g = &cached[k * 4096..(k + 1) * 4096];
+        let ok = (0..5).any(|s| pattern(s, (k * 4096) as u64, 4096) == g);
+        ensure!(ok, "block {k} is mixed");
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A long random sequence of data operations on one file against a model in memory.
+
+use crate::falloc::KEEP;
+use crate::fixture::{diff_at, pattern, T};
+use crate::harness::{Case, Res, Stop, ALL, NOCSUM1K};
+use crate::map::{sigbus_taken, Map};
+use crate::sys::{self, Aligned, Fd};
+use crate::{ensure, fail, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("fsx/mixed", ALL, |t| run(t, 1, 4000, 256 * 1024, true))
+        .quick()
+        .secs(120),
+    Case::new("fsx/mixed2", ALL, |t| run(t, 2, 4000, 256 * 1024, true)).secs(120),
+    Case::new("fsx/large", ALL, |t| run(t, 3, 1500, 3 << 20, true)).secs(120),
+    Case::new("fsx/small_file", ALL, |t| run(t, 4, 4000, 20_000, true))
+        .quick()
+        .secs(120),
+    Case::new("fsx/no_direct", ALL, |t| run(t, 5, 4000, 256 * 1024, false)).secs(120),
+    Case::new("fsx/no_checksums", &[NOCSUM1K], |t| {
+        run(t, 6, 4000, 256 * 1024, true)
+    })
+    .secs(120),
+];
+
+struct Fsx {
+    path: String,
+    f: Fd,
+    d: Fd,
+    model: Vec<u8>,
+    max: usize,
+    log: Vec<String>,
+    zero_range: bool,
+}
+
+impl Fsx {
+    fn note(&mut self, s: String) {
+        self.log.push(s);
+        if self.log.len() > 14 {
+            self.log.remove(0);
+        }
+    }
+
+    /// Puts bytes into the model, growing it with zeros.
+    fn put(&mut self, off: usize, data: &[u8]) {
+        let end = off + data.len();
+        if end > self.model.len() {
+            self.model.resize(end, 0);
+        }
+        self.model[off..end].copy_from_slice(data);
+    }
+
+    fn zero(&mut self, off: usize, len: usize) {
+        let n = self.model.len();
+        self.model[off.min(n)..(off + len).min(n)].fill(0);
+    }
+
+    fn check(&self, way: &str, off: usize, len: usize) -> Res {
+        let end = (off + len).min(self.model.len());
+        if off >= end {
+            return Ok(());
+        }
+        let mut got = vec![0xEE; end - off];
+        let n = match way {
+            "direct" => {
+                // Aligned outwards; the answer is cut to what was asked.
+                let (lo, hi) = (off & !4095, end.next_multiple_of(4096));
+                let mut b = Aligned::new(hi - lo);
+                let n = self.d.pread(&mut b, lo as u64)?;
+                same!(
+                    n,
+                    hi.min(self.model.len()) - lo,
+                    "bytes of a direct read at {lo}"
+                );
+                got.copy_from_slice(&b[off - lo..end - lo]);
+                end - off
+            }
+            "mapped" => {
+                let lo = off & !4095;
+                let m = Map::new(
+                    &self.f,
+                    lo as u64,
+                    end - lo,
+                    libc::PROT_READ,
+                    libc::MAP_SHARED,
+                )?;
+                got.copy_from_slice(&m.read(off - lo, end - off));
+                end - off
+            }
+            _ => self.f.pread(&mut got, off as u64)?,
+        };
+        same!(n, end - off, "bytes of a {way} read at {off}");
+        match diff_at(&got, &self.model[off..end]) {
+            None => Ok(()),
+            Some(d) => fail!(
+                "{way} read {off}+{} of {}: {d}",
+                end - off,
+                self.model.len()
+            ),
+        }
+    }
+
+    fn mapped_write(&mut self, off: usize, data: &[u8], garbage: bool) -> Res {
+        let end = off + data.len();
+        if end > self.model.len() {
+            self.f.truncate(end as u64)?;
+            self.model.resize(end, 0);
+        }
+        let lo = off & !4095;
+        let m = Map::new(
+            &self.f,
+            lo as u64,
+            end - lo,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+        )?;
+        m.write(off - lo, data);
+        self.put(off, data);
+        // Bytes behind EOF in the last page are nobody's and must not come to light.
+        let size = self.model.len();
+        if garbage && size % 4096 != 0 && lo <= size && size - lo < m.len.next_multiple_of(4096) {
+            let last = size & !4095;
+            let g = Map::new(
+                &self.f,
+                last as u64,
+                4096,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+            )?;
+            g.write(size - last, &vec![0xBD; 4096 - (size - last)]);
+        }
+        same!(sigbus_taken(), 0, "SIGBUS");
+        Ok(())
+    }
+
+    fn step(&mut self, i: u64, r: &mut fastrand::Rng, dio: bool, t: &T) -> Res {
+        let off = r.usize(..self.max);
+        let len = if r.u32(..8) == 0 {
+            r.usize(1..self.max)
+        } else {
+            r.usize(1..20_000)
+        };
+        let len = len.min(self.max - off).max(1);
+        let (al, an) = (
+            off & !4095,
+            len.next_multiple_of(4096)
+                .min((self.max - (off & !4095)) & !4095),
+        );
+        let size = self.model.len();
+        let op = r.u32(..100);
+        match op {
+            0..=17 => {
+                self.note(format!("{i} write {off}+{len}"));
+                let d = pattern(i, off as u64, len);
+                self.f.pwrite(&d, off as u64)?;
+                self.put(off, &d);
+                self.check("buffered", off, len)?;
+            }
+            18..=31 => {
+                self.note(format!("{i} mapped write {off}+{len} (size {size})"));
+                let d = pattern(i, off as u64, len);
+                self.mapped_write(off, &d, r.bool())?;
+                self.check("mapped", off, len)?;
+            }
+            32..=43 if dio && an > 0 => {
+                self.note(format!("{i} direct write {al}+{an} (size {size})"));
+                let d = pattern(i, al as u64, an);
+                self.d.pwrite(&Aligned::of(&d), al as u64)?;
+                self.put(al, &d);
+                self.check("buffered", al, an)?;
+            }
+            44..=51 => {
+                self.note(format!("{i} truncate {off} (size {size})"));
+                self.f.truncate(off as u64)?;
+                self.model.resize(off, 0);
+            }
+            52..=60 => {
+                self.note(format!("{i} punch {off}+{len} (size {size})"));
+                self.f.punch(off as u64, len as u64)?;
+                self.zero(off, len);
+                self.check("mapped", off.saturating_sub(5000), len + 10_000)?;
+            }
+            61..=67 => {
+                let keep = r.bool();
+                self.note(format!(
+                    "{i} fallocate {off}+{len} keep {keep} (size {size})"
+                ));
+                self.f
+                    .fallocate(if keep { KEEP } else { 0 }, off as u64, len as u64)?;
+                if !keep && off + len > size {
+                    self.model.resize(off + len, 0);
+                }
+            }
+            68..=70 if self.zero_range => {
+                self.note(format!("{i} zero range {off}+{len} (size {size})"));
+                match self
+                    .f
+                    .fallocate(libc::FALLOC_FL_ZERO_RANGE, off as u64, len as u64)
+                {
+                    Ok(()) => {
+                        self.zero(off, len);
+                        if off + len > size {
+                            self.model.resize(off + len, 0);
+                        }
+                    }
+                    Err(e) if e.errno == libc::EOPNOTSUPP => self.zero_range = false,
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            71..=74 => {
+                self.note(format!("{i} sync and drop"));
+                match r.u32(..4) {
+                    0 => self.f.fsync()?,
+                    1 => self.f.fdatasync()?,
+                    2 => self.f.sync_range(off as u64, len as u64)?,
+                    _ => {
+                        self.f.fsync()?;
+                        self.f.dontneed()?;
+                    }
+                }
+            }
+            75 => {
+                self.note(format!("{i} reopen"));
+                self.f = sys::rdwr(&self.path)?;
+                self.d = sys::direct(&self.path)?;
+            }
+            76 if i % 3 == 0 => {
+                self.note(format!("{i} drop all caches"));
+                t.drop_caches()?;
+                self.check("buffered", 0, self.max)?;
+            }
+            77..=84 => self.check("buffered", off, len)?,
+            85..=92 => self.check("mapped", off, len)?,
+            93..=99 if dio => self.check("direct", off, len)?,
+            _ => {}
+        }
+        same!(self.f.size()?, self.model.len() as u64, "size");
+        if i % 64 == 63 {
+            self.check(
+                ["buffered", "mapped", "direct"][i as usize / 64 % if dio { 3 } else { 2 }],
+                0,
+                self.max,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
+    t.fresh()?;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    let path = t.p("f");
+    let f = sys::create(&path)?;
+    let d = sys::direct(&path)?;
+    let mut x = Fsx {
+        path,
+        f,
+        d,
+        model: Vec::new(),
+        max,
+        log: Vec::new(),
+        zero_range: true,
+    };
+    let mut r = fastrand::Rng::with_seed(seed * 1_000_003 + t.bs());
+    sigbus_taken();
+    let with_log = |x: &Fsx, e: Stop| match e {
+        Stop::Fail(s) => Stop::Fail(format!("{s}; last steps: {}", x.log.join(", "))),
+        s => s,
+    };
+    for i in 1..=steps {
+        if let Err(e) = x.step(i, &mut r, dio, t) {
+            return Err(with_log(&x, e));
+        }
+    }
+    t.drop_caches()?;
+    x.check("buffered", 0, max).map_err(|e| with_log(&x, e))?;
+    // What the file holds is counted exactly: all of it comes back.
+    x.f.fsync()?;
+    let used = free - sys::statfs(&t.p(""))?.f_bfree;
+    same!(
+        x.f.stat()?.st_blocks as u64 * 512 / t.bs(),
+        used,
+        "st_blocks against statfs"
+    );
+    let model = std::mem::take(&mut x.model);
+    let path = x.path.clone();
+    drop(x);
+    t.cycle()?;
+    crate::fixture::holds(&sys::rdonly(&path)?, 0, &model, "remounted")?;
+    sys::unlink(&path)?;
+    sys::sync();
+    let now = sys::statfs(&t.p(""))?.f_bfree;
+    ensure!(
+        now == free,
+        "{now} blocks free at the end, {free} at the start"
+    );
+    Ok(())
+}

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mappings, and their coherence with buffered and direct I/O.
+
+use crate::fixture::{diff_at, holds, pattern, put, T};
+use crate::harness::{Case, Res, Stop, ALL};
+use crate::map::{sigbus_taken, Map};
+use crate::sys::{self, Aligned, Fd};
+use crate::{ensure, errno, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("mmap/read", ALL, read).quick(),
+    Case::new("mmap/write", ALL, write).quick(),
+    Case::new("mmap/coherence", ALL, coherence).quick(),
+    Case::new("mmap/private", ALL, private),
+    Case::new("mmap/sparse", ALL, sparse).quick(),
+    Case::new("mmap/beyond_eof", ALL, beyond_eof),
+    Case::new("mmap/nospace_sigbus", ALL, nospace).quick(),
+    Case::new("mmap/truncate_under", ALL, truncate_under),
+    Case::new("mmap/punch_under", ALL, punch_under).quick(),
+    Case::new("mmap/self_copy", ALL, self_copy).quick(),
+    Case::new("mmap/cross_copy", ALL, cross_copy),
+    Case::new("mmap/parallel_faults", ALL, parallel),
+];
+
+const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+fn read(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 1_000_003;
+    let f = put(&t.p("f"), 1, len)?;
+    let want = pattern(1, 0, len);
+    let m = Map::new(&f, 0, len, libc::PROT_READ, libc::MAP_SHARED)?;
+    ensure!(m.read(0, len) == want, "cached pages");
+    drop(m);
+    t.drop_caches()?;
+    let m = Map::new(&f, 0, len, libc::PROT_READ, libc::MAP_SHARED)?;
+    let mut r = fastrand::Rng::with_seed(1);
+    for _ in 0..3000 {
+        let i = r.usize(..len);
+        same!(m.get(i), want[i], "byte {i} faulted from disk");
+    }
+    let m = Map::new(&f, 8192, 50_000, libc::PROT_READ, libc::MAP_SHARED)?;
+    ensure!(
+        m.read(0, 50_000) == want[8192..58_192],
+        "mapping at an offset"
+    );
+    let ro = sys::rdonly(&t.p("f"))?;
+    errno!(Map::new(&ro, 0, 4096, RW, libc::MAP_SHARED), EACCES);
+    drop(f);
+    holds(&ro, 0, &want, "after all")?;
+    Ok(())
+}
+
+fn write(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 600_001;
+    let f = put(&t.p("f"), 1, len)?;
+    let mut want = pattern(1, 0, len);
+    for mode in ["dirty", "synced", "dropped"] {
+        if mode != "dirty" {
+            f.fsync()?;
+        }
+        if mode == "dropped" {
+            t.drop_caches()?;
+        }
+        let m = Map::shared(&f, len)?;
+        let mut r = fastrand::Rng::with_seed(mode.len() as u64);
+        for i in 0..300u64 {
+            let o = r.usize(..len - 1);
+            let n = r.usize(1..6000).min(len - o);
+            let d = pattern(i + 50, o as u64, n);
+            m.write(o, &d);
+            want[o..o + n].copy_from_slice(&d);
+        }
+        holds(&f, 0, &want, mode)?;
+        m.msync()?;
+        drop(m);
+        t.drop_caches()?;
+        holds(&f, 0, &want, &format!("{mode}, from disk"))?;
+    }
+    // Stores are kept without msync, through unmount.
+    let m = Map::shared(&f, len)?;
+    m.set(12345, 0x5a);
+    want[12345] = 0x5a;
+    drop((m, f));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    Ok(())
+}
+
+struct Ways<'a> {
+    f: &'a Fd,
+    d: &'a Fd,
+    m: &'a Map,
+}
+
+impl Ways<'_> {
+    fn store(&self, way: &str, off: usize, data: &[u8]) -> Res {
+        match way {
+            "buffered" => self.f.pwrite(data, off as u64)?,
+            "direct" => self.d.pwrite(&Aligned::of(data), off as u64)?,
+            _ => self.m.write(off, data),
+        }
+        Ok(())
+    }
+
+    fn load(&self, way: &str, off: usize, len: usize) -> Res<Vec<u8>> {
+        Ok(match way {
+            "buffered" => {
+                let mut b = vec![0; len];
+                self.f.pread(&mut b, off as u64)?;
+                b
+            }
+            "direct" => {
+                let mut b = Aligned::new(len);
+                self.d.pread(&mut b, off as u64)?;
+                b.to_vec()
+            }
+            _ => self.m.read(off, len),
+        })
+    }
+}
+
+/// Each way of writing, seen by each way of reading, on every state of the page cache.
+fn coherence(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 256 * 1024;
+    let path = t.p("f");
+    let f = put(&path, 1, len)?;
+    let d = sys::direct(&path)?;
+    let m = Map::shared(&f, len)?;
+    let w = Ways {
+        f: &f,
+        d: &d,
+        m: &m,
+    };
+    let mut want = pattern(1, 0, len);
+    let ways = ["buffered", "direct", "mapped"];
+    let mut k = 0u64;
+    for prep in ["clean", "dirty", "absent", "hole", "unwritten"] {
+        for a in ways {
+            for b in ways {
+                k += 1;
+                // Whole 4 KiB blocks, so that direct I/O is aligned at every block size.
+                let off = (k as usize * 12_288) % (len - 65_536);
+                let n = 4096 * (1 + k as usize % 8);
+                match prep {
+                    "clean" => f.fsync()?,
+                    "dirty" => {
+                        let x = pattern(k + 1000, 0, 100);
+                        f.pwrite(&x, off as u64 + 5)?;
+                        want[off + 5..off + 105].copy_from_slice(&x);
+                    }
+                    "absent" => {
+                        f.fsync()?;
+                        f.dontneed()?;
+                    }
+                    "hole" => {
+                        f.punch(off as u64, n as u64)?;
+                        want[off..off + n].fill(0);
+                    }
+                    _ => {
+                        f.punch(off as u64, n as u64)?;
+                        f.fallocate(0, off as u64, n as u64)?;
+                        want[off..off + n].fill(0);
+                    }
+                }
+                let data = pattern(k, off as u64, n);
+                w.store(a, off, &data)?;
+                want[off..off + n].copy_from_slice(&data);
+                let (lo, hi) = (off.saturating_sub(4096), (off + n + 4096).min(len));
+                let got = w.load(b, lo, hi - lo)?;
+                if let Some(x) = diff_at(&got, &want[lo..hi]) {
+                    return Err(Stop::Fail(format!(
+                        "{a} write, {b} read, {prep}: {x} (from {lo})"
+                    )));
+                }
+            }
+        }
+    }
+    for way in ways {
+        let got = w.load(way, 0, len)?;
+        if let Some(x) = diff_at(&got, &want) {
+            return Err(Stop::Fail(format!("at the end, {way} read: {x}")));
+        }
+    }
+    f.fsync()?;
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+fn private(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 20_000)?;
+    let m = Map::new(&f, 0, 20_000, RW, libc::MAP_PRIVATE)?;
+    m.write(100, b"mine only");
+    holds(&f, 0, &pattern(1, 0, 20_000), "the file")?;
+    ensure!(m.read(100, 9) == b"mine only", "the private copy");
+    f.pwrite(b"file", 8192)?;
+    ensure!(
+        m.read(8192, 4) == b"file",
+        "a page not yet copied follows the file"
+    );
+    let ro = sys::rdonly(&t.p("f"))?;
+    Map::new(&ro, 0, 4096, RW, libc::MAP_PRIVATE)?.set(5, 1);
+    Ok(())
+}
+
+/// Stores into holes: each touched page gets blocks, the rest stays a hole.
+fn sparse(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 2 << 20;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate(len as u64)?;
+    let m = Map::shared(&f, len)?;
+    let mut want = vec![0; len];
+    ensure!(m.read(0, len) == want, "a hole reads as zeros");
+    for i in (0..len).step_by(13 * 4096) {
+        m.write(i + 100, b"store");
+        want[i + 100..i + 105].copy_from_slice(b"store");
+    }
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    holds(&f, 0, &want, "cached")?;
+    f.fsync()?;
+    // Reservations made at the fault are exact enough not to grow by more than tree blocks.
+    ensure!(
+        sys::statfs(&t.p(""))?.f_bfree + 40 >= free,
+        "blocks taken at writeback were not reserved"
+    );
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    let touched = len.div_ceil(13 * 4096);
+    let used = f.stat()?.st_blocks as usize * 512;
+    ensure!(used >= touched * t.var.bs, "{used} bytes allocated");
+    ensure!(
+        used <= len / 2,
+        "{used} bytes allocated for {touched} touched pages"
+    );
+    Ok(())
+}
+
+fn beyond_eof(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 5000)?;
+    let m = Map::shared(&f, 16384)?;
+    sigbus_taken();
+    same!(m.get(4999), pattern(1, 4999, 1)[0], "last byte");
+    same!(m.get(5000), 0, "behind EOF in the last page");
+    same!(sigbus_taken(), 0, "SIGBUS in the last page");
+    m.get(8192);
+    same!(sigbus_taken(), 1, "SIGBUS behind the last page");
+    drop(m);
+    let m = Map::shared(&f, 16384)?;
+    f.truncate(16384)?;
+    same!(m.get(8192), 0, "after growing");
+    m.set(12_000, 9);
+    same!(sigbus_taken(), 0, "SIGBUS after growing");
+    holds(&f, 12_000, &[9], "stored")?;
+    f.truncate(4096)?;
+    m.get(4095);
+    same!(sigbus_taken(), 0, "SIGBUS before the cut");
+    m.get(12_000);
+    same!(sigbus_taken(), 1, "SIGBUS after the cut");
+    Ok(())
+}
+
+/// A store with the disk full raises SIGBUS at once; what was accepted is kept.
+fn nospace(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    let len = 80 << 20;
+    f.truncate(len as u64)?;
+    let m = Map::shared(&f, len)?;
+    sigbus_taken();
+    let mut accepted = Vec::new();
+    let mut refused = 0;
+    for i in (0..len).step_by(4096) {
+        m.write(i, &(i as u64 + 1).to_le_bytes());
+        if sigbus_taken() > 0 {
+            refused += 1;
+            if refused > 200 {
+                break;
+            }
+        } else {
+            accepted.push(i);
+        }
+    }
+    ensure!(refused > 0, "80 MiB were stored in an image of 64 MiB");
+    ensure!(
+        accepted.len() > 8000,
+        "only {} pages were accepted",
+        accepted.len()
+    );
+    drop(m);
+    f.fsync()?;
+    t.drop_caches()?;
+    for i in &accepted {
+        holds(
+            &f,
+            *i as u64,
+            &(*i as u64 + 1).to_le_bytes(),
+            "an accepted store",
+        )?;
+    }
+    f.truncate(0)?;
+    f.fsync()?;
+    let g = put(&t.p("g"), 3, 30 << 20)?;
+    g.fsync()?;
+    holds(&g, 0, &pattern(3, 0, 30 << 20), "after room was made")?;
+    Ok(())
+}
+
+fn truncate_under(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..40u64 {
+        let n = 20_000 + (i as usize * 7919) % 60_000;
+        f.pwrite(&pattern(i, 0, n), 0)?;
+        f.truncate(n as u64)?;
+        let m = Map::shared(&f, 100_000)?;
+        m.write(0, &pattern(i + 100, 0, n));
+        let cut = n / 3;
+        f.truncate(cut as u64)?;
+        f.truncate(90_000)?;
+        let mut want = pattern(i + 100, 0, cut);
+        want.resize(90_000, 0);
+        let got = m.read(0, 90_000);
+        let bad = diff_at(&got, &want);
+        ensure!(
+            bad.is_none(),
+            "mapping after cut to {cut}: {}",
+            bad.unwrap_or_default()
+        );
+        holds(&f, 0, &want, "after cut")?;
+        if i % 4 == 0 {
+            drop(m);
+            t.drop_caches()?;
+            holds(&f, 0, &want, "after cut, from disk")?;
+        }
+    }
+    Ok(())
+}
+
+fn punch_under(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 300_000;
+    let f = put(&t.p("f"), 1, len)?;
+    let mut want = pattern(1, 0, len);
+    let m = Map::shared(&f, len)?;
+    let mut r = fastrand::Rng::with_seed(6);
+    for i in 0..60u64 {
+        let o = r.usize(..len - 1);
+        let n = r.usize(1..30_000).min(len - o);
+        m.write(o, &pattern(i, 0, n));
+        want[o..o + n].copy_from_slice(&pattern(i, 0, n));
+        let o = r.usize(..len - 1);
+        let n = r.usize(1..30_000).min(len - o);
+        f.punch(o as u64, n as u64)?;
+        want[o..o + n].fill(0);
+        let bad = diff_at(&m.read(0, len), &want);
+        ensure!(
+            bad.is_none(),
+            "mapping after punch {o}+{n}: {}",
+            bad.unwrap_or_default()
+        );
+        if i % 10 == 5 {
+            m.msync()?;
+        }
+    }
+    holds(&f, 0, &want, "buffered")?;
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+/// write() and direct write() whose buffer is a mapping of the same file.
+fn self_copy(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 256 * 1024;
+    let path = t.p("f");
+    let f = put(&path, 1, len)?;
+    let d = sys::direct(&path)?;
+    let m = Map::shared(&f, len)?;
+    let mut want = pattern(1, 0, len);
+    for (i, (from, to, n)) in [
+        (0, 131_072, 65_536),
+        (8192, 0, 4096),
+        (4096, 200_704, 8192),
+        (0, 65_536, 65_536),
+    ]
+    .iter()
+    .enumerate()
+    {
+        for (way, fd) in [("buffered", &f), ("direct", &d)] {
+            for dropped in [false, true] {
+                let x = pattern(i as u64 + 9, 7, *n);
+                f.pwrite(&x, *from as u64)?;
+                want[*from..from + n].copy_from_slice(&x);
+                if dropped {
+                    f.fsync()?;
+                    f.dontneed()?;
+                }
+                fd.pwrite(m.as_slice(*from, *n), *to as u64)?;
+                want.copy_within(*from..from + n, *to);
+                let bad = diff_at(&m.read(0, len), &want);
+                ensure!(
+                    bad.is_none(),
+                    "{way} {from}->{to}+{n}, dropped {dropped}, mapped: {}",
+                    bad.unwrap_or_default()
+                );
+                holds(
+                    &f,
+                    0,
+                    &want,
+                    &format!("{way} {from}->{to}+{n}, dropped {dropped}"),
+                )?;
+            }
+        }
+    }
+    // Reading into a mapping of the same file.
+    for (way, fd) in [("buffered", &f), ("direct", &d)] {
+        let n = fd.pread_once(m.as_mut_slice(16_384, 8192), 131_072)?;
+        same!(n, 8192, "{way} read into a mapping of the file");
+        want.copy_within(131_072..139_264, 16_384);
+        holds(&f, 0, &want, &format!("{way} read into its own mapping"))?;
+    }
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+/// Two files written from each other's mappings by two threads make progress.
+fn cross_copy(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 128 * 1024;
+    let (a, b) = (put(&t.p("a"), 1, len)?, put(&t.p("b"), 2, len)?);
+    let (da, db) = (sys::direct(&t.p("a"))?, sys::direct(&t.p("b"))?);
+    let (ma, mb) = (Map::shared(&a, len)?, Map::shared(&b, len)?);
+    std::thread::scope(|s| -> Res {
+        let x = s.spawn(|| -> Res {
+            for i in 0..200 {
+                let fd = if i % 2 == 0 { &da } else { &a };
+                b.dontneed()?;
+                fd.pwrite(mb.as_slice((i % 8) * 8192, 8192), (i as u64 % 8) * 8192)?;
+            }
+            Ok(())
+        });
+        let y = s.spawn(|| -> Res {
+            for i in 0..200 {
+                let fd = if i % 2 == 0 { &db } else { &b };
+                a.dontneed()?;
+                fd.pwrite(ma.as_slice((i % 8) * 8192, 8192), (i as u64 % 8) * 8192)?;
+            }
+            Ok(())
+        });
+        for h in [x, y] {
+            h.join().map_err(|_| Stop::Fail("thread panic".into()))??;
+        }
+        Ok(())
+    })?;
+    // Every block is one of the two origins.
+    let (pa, pb) = (pattern(1, 0, len), pattern(2, 0, len));
+    for (f, m) in [(&a, &ma), (&b, &mb)] {
+        let mut got = vec![0; len];
+        f.pread(&mut got, 0)?;
+        ensure!(got == m.read(0, len), "mapping and file differ");
+        for i in (0..len).step_by(8192) {
+            let g = &got[i..i + 8192];
+            ensure!(
+                g == &pa[i..i + 8192] || g == &pb[i..i + 8192],
+                "block {i} of {} is mixed",
+                f.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Threads store into one mapping, others read, while it is synced and evicted.
+fn parallel(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 512 * 1024;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate(len as u64)?;
+    let m = Map::shared(&f, len)?;
+    std::thread::scope(|s| -> Res {
+        let hs: Vec<_> = (0..4usize)
+            .map(|k| {
+                let (f, m) = (&f, &m);
+                s.spawn(move || -> Res {
+                    for i in 0..2000usize {
+                        // Words of different threads share pages.
+                        let o = (i * 97 % 8192) * 64 + k * 8;
+                        m.write(o, &((i << 8 | k) as u64 + 1).to_le_bytes());
+                        if m.read(o, 8) != ((i << 8 | k) as u64 + 1).to_le_bytes() {
+                            crate::fail!("thread {k} lost its store {i}");
+                        }
+                        if i % 300 == 100 * k {
+                            f.sync_range(0, 0)?;
+                            f.dontneed()?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for h in hs {
+            h.join().map_err(|_| Stop::Fail("thread panic".into()))??;
+        }
+        Ok(())
+    })?;
+    let want = m.read(0, len);
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    for k in 0..4usize {
+        let i = 1999usize;
+        let o = (i * 97 % 8192) * 64 + k * 8;
+        ensure!(
+            want[o..o + 8] == ((i << 8 | k) as u64 + 1).to_le_bytes(),
+            "last store of thread {k}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+//! dm-log-writes: every write, in the order in which flushes made them durable. Each prefix of that
+//! log is a disk that a power cut could have left; this is what catches a missing flush.
+
+use crate::dm;
+use crate::fixture::{pattern, put, T};
+use crate::harness::{Case, Res, ALL, FEATS};
+use crate::sys::{self, Aligned, Fd};
+use crate::{ensure, fail, same, skip};
+use std::collections::BTreeMap;
+
+pub const CASES: &[Case] = &[
+    Case::new("replay/fsync_flushes", ALL, fsync_flushes).quick(),
+    Case::new("replay/every_flush", FEATS, every_flush).secs(120),
+];
+
+const MB: usize = 32;
+const MAGIC: u64 = 0x6a73_6677_7368_72;
+
+enum Entry {
+    Write {
+        at: usize,
+        data: Vec<u8>,
+        flush: bool,
+    },
+    Mark(String),
+    Other,
+}
+
+fn read_log(path: &str) -> Res<Vec<Entry>> {
+    let f = sys::rdonly(path)?;
+    let mut head = [0u8; 512];
+    f.pread(&mut head, 0)?;
+    let num =
+        |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().unwrap_or_default());
+    same!(num(&head, 0), MAGIC, "magic of the write log");
+    let (n, ss) = (num(&head, 16), num(&head, 24) as u32 as u64);
+    ensure!(
+        n > 0 && ss >= 512,
+        "write log of {n} entries, sector size {ss}"
+    );
+    let mut out = Vec::new();
+    let mut at = ss;
+    for _ in 0..n {
+        let mut e = vec![0u8; ss as usize];
+        f.pread(&mut e, at)?;
+        at += ss;
+        let (sector, sectors, flags, len) = (num(&e, 0), num(&e, 8), num(&e, 16), num(&e, 24));
+        if flags & 8 != 0 {
+            out.push(Entry::Mark(
+                String::from_utf8_lossy(&e[32..32 + len as usize]).into_owned(),
+            ));
+        } else if flags & 4 != 0 || sectors == 0 {
+            out.push(Entry::Other);
+        } else {
+            let mut data = vec![0; (sectors * ss) as usize];
+            f.pread(&mut data, at)?;
+            at += sectors * ss;
+            out.push(Entry::Write {
+                at: (sector * ss) as usize,
+                data,
+                flush: flags & 3 != 0,
+            });
+        }
+    }
+    Ok(out)
+}
+
+struct Logged {
+    base: Vec<u8>,
+    log: dm::Dm,
+}
+
+/// A new image below a write log; the log is on the second half of the last disk.
+fn start(t: &mut T) -> Res<Logged> {
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    let (disk, last) = (t.disks[0].clone(), t.disks[t.disks.len() - 1].clone());
+    let data = dm::start("data", &[dm::linear(&disk, 0, MB as u64)])?;
+    t.dms.push(data.clone());
+    let logdev = dm::start("log", &[dm::linear(&last, 512, 500)])?;
+    t.dms.push(logdev.clone());
+    t.mkfs_on(&data.path, MB as u64, &["-J", "size=4"])?;
+    let mut base = vec![0; MB << 20];
+    sys::rdonly(&data.path)?.pread(&mut base, 0)?;
+    let table = format!("{} {}", data.path, logdev.path);
+    let log = match dm::start("t", &[(0, MB as u64 * 2048, "log-writes", table)]) {
+        Ok(l) => l,
+        Err(e) if e.errno == libc::EINVAL => skip!("no dm-log-writes"),
+        Err(e) => return Err(e.into()),
+    };
+    t.dms.push(log.clone());
+    t.dev = log.path.clone();
+    t.mount("")?;
+    Ok(Logged { base, log })
+}
+
+/// Ends the logging; afterwards the device under test is a plain one for replays.
+fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
+    t.umount()?;
+    if let Some(d) = t.dms.pop() {
+        d.remove()?;
+    }
+    let Some(logdev) = t.dms.pop() else {
+        fail!("no log device")
+    };
+    let e = read_log(&logdev.path)?;
+    logdev.remove()?;
+    if let Some(d) = t.dms.pop() {
+        d.remove()?;
+    }
+    t.dev = t.disks[0].clone();
+    let writes = e
+        .iter()
+        .filter(|e| matches!(e, Entry::Write { .. }))
+        .count();
+    ensure!(
+        writes > 5 && l.base.len() == MB << 20,
+        "{writes} writes in the log"
+    );
+    Ok(e)
+}
+
+/// Mounts the disk as it was, lets `look` check it, and wants e2fsck content.
+fn inspect(t: &mut T, disk: &[u8], look: &mut dyn FnMut(&T) -> Res) -> Res {
+    let f: Fd = t.raw()?;
+    for (i, c) in disk.chunks(1 << 20).enumerate() {
+        f.pwrite(c, (i << 20) as u64)?;
+    }
+    f.fsync()?;
+    drop(f);
+    t.mount("")?;
+    look(t)?;
+    t.umount()?;
+    t.fsck()
+}
+
+/// After each fsync a mark: the disk up to the mark holds what was synced.
+fn fsync_flushes(t: &mut T) -> Res {
+    let l = start(t)?;
+    let n = 8u64;
+    let over = put(&t.p("over"), 50, 50_000)?;
+    over.fsync()?;
+    for i in 0..n {
+        match i % 4 {
+            0 => put(&t.p(&format!("f{i}")), i, 20_000)?.fsync()?,
+            1 => put(&t.p(&format!("f{i}")), i, 20_000)?.fdatasync()?,
+            2 => {
+                let d = sys::direct(&t.p(&format!("f{i}")))?;
+                d.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
+                d.fsync()?;
+            }
+            _ => {
+                let d = sys::open(
+                    &t.p(&format!("f{i}")),
+                    libc::O_CREAT | libc::O_RDWR | libc::O_DSYNC,
+                    0o644,
+                )?;
+                d.pwrite(&pattern(i, 0, 20_000), 0)?;
+            }
+        }
+        // An overwrite in place needs a flush of its own: no metadata changes.
+        over.pwrite(&pattern(100 + i, 4096 * i, 4096), 4096 * i)?;
+        over.fdatasync()?;
+        l.log.message(&format!("mark m{i}"))?;
+    }
+    drop(over);
+    let entries = stop(t, &l)?;
+    let mut disk = l.base.clone();
+    let mut marks = 0;
+    for e in &entries {
+        match e {
+            Entry::Write { at, data, .. } => disk[*at..*at + data.len()].copy_from_slice(data),
+            Entry::Mark(m) => {
+                let Some(i) = m.strip_prefix('m').and_then(|m| m.parse::<u64>().ok()) else {
+                    continue;
+                };
+                marks += 1;
+                inspect(t, &disk, &mut |t| {
+                    for k in 0..=i {
+                        let f = sys::rdonly(&t.p(&format!("f{k}")))?;
+                        crate::fixture::holds(
+                            &f,
+                            0,
+                            &pattern(k, 0, 20_000),
+                            &format!("synced before mark {i}"),
+                        )?;
+                        let o = sys::rdonly(&t.p("over"))?;
+                        let want = pattern(100 + k, 4096 * k, 4096);
+                        crate::fixture::holds(
+                            &o,
+                            4096 * k,
+                            &want,
+                            &format!("overwritten before mark {i}"),
+                        )?;
+                    }
+                    Ok(())
+                })?;
+            }
+            Entry::Other => {}
+        }
+    }
+    same!(marks, n, "marks in the log");
+    Ok(())
+}
+
+/// Random work; the disk as it was after flushes along the way is consistent after replay.
+fn every_flush(t: &mut T) -> Res {
+    let l = start(t)?;
+    let mut r = fastrand::Rng::with_seed(31);
+    let mut synced: Vec<(u64, BTreeMap<String, (u64, usize)>)> = Vec::new();
+    let mut now = BTreeMap::new();
+    for i in 0..150u64 {
+        let name = format!("f{}", r.u32(..25));
+        match r.u32(..8) {
+            0..=3 => {
+                let n = r.usize(1..100_000);
+                let f = put(&t.p(&name), i, n)?;
+                now.remove(&name);
+                if r.bool() {
+                    f.fsync()?;
+                    now.insert(name, (i, n));
+                    l.log.message(&format!("mark s{i}"))?;
+                    synced.push((i, now.clone()));
+                }
+            }
+            4 => {
+                now.remove(&name);
+                let _ = sys::unlink(&t.p(&name));
+            }
+            5 => {
+                let to = format!("f{}", r.u32(..25));
+                now.remove(&name);
+                now.remove(&to);
+                let _ = sys::rename(&t.p(&name), &t.p(&to));
+            }
+            6 => {
+                let _ = sys::mkdir(&t.p(&format!("d{}", r.u32(..10))), 0o755);
+            }
+            _ => {
+                if let Ok(f) = sys::rdwr(&t.p(&name)) {
+                    now.remove(&name);
+                    f.punch(r.u64(..50_000), 30_000)?;
+                    f.truncate(r.u64(..100_000))?;
+                }
+            }
+        }
+        if i % 30 == 29 {
+            sys::sync();
+        }
+    }
+    let entries = stop(t, &l)?;
+    let mut disk = l.base.clone();
+    let points: Vec<usize> = (0..entries.len())
+        .filter(|k| {
+            matches!(
+                &entries[*k],
+                Entry::Write { flush: true, .. } | Entry::Mark(_)
+            )
+        })
+        .collect();
+    let limit = if crate::runner::slowness() > 2 { 6 } else { 25 };
+    let every = points.len().div_ceil(limit).max(1);
+    let chosen: Vec<usize> = points.iter().copied().step_by(every).collect();
+    let mut last: Option<u64> = None;
+    for (k, e) in entries.iter().enumerate() {
+        match e {
+            Entry::Write { at, data, .. } => disk[*at..*at + data.len()].copy_from_slice(data),
+            Entry::Mark(m) => last = m.strip_prefix('s').and_then(|m| m.parse().ok()).or(last),
+            Entry::Other => {}
+        }
+        if !chosen.contains(&k) {
+            continue;
+        }
+        // What was synced at the last mark and not touched until the next one.
+        let at = synced.iter().position(|(i, _)| Some(*i) == last);
+        let must: BTreeMap<String, (u64, usize)> = match at {
+            Some(a) => {
+                let next = synced.get(a + 1).map(|(_, m)| m);
+                let keep = |(k, v): &(&String, &(u64, usize))| {
+                    next.map_or(now.get(*k), |m| m.get(*k)) == Some(*v)
+                };
+                synced[a]
+                    .1
+                    .iter()
+                    .filter(keep)
+                    .map(|(k, v)| (k.clone(), *v))
+                    .collect()
+            }
+            None => BTreeMap::new(),
+        };
+        inspect(t, &disk, &mut |t| {
+            for (name, (seed, n)) in &must {
+                let f = sys::rdonly(&t.p(name))?;
+                same!(f.size()?, *n as u64, "size of {name} at entry {k}");
+                crate::fixture::holds(&f, 0, &pattern(*seed, 0, *n), &format!("at entry {k}"))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
