@@ -149,24 +149,6 @@ impl<'j> Handle<'j> {
         Ok(JournaledBuffer::new(self, bh, false))
     }
 
-    /// [`Handle::write`] for a bitmap whose freed bits must not be taken before the transaction has
-    /// committed: the journal keeps a copy of what is committed, for
-    /// [`BufferHead::bit_is_allocatable`].
-    ///
-    /// Such a bitmap is changed through this only, also to set bits. If a transaction first got
-    /// plain write access while the one before was being committed, that one's end would throw the
-    /// copy away (it keeps what `force_copy` made, see `jbd2_journal_commit_transaction()`), and
-    /// what this one frees could be taken at once.
-    pub(crate) fn undo<'h>(&'h self, bh: &BufferHead) -> Result<JournaledBuffer<'h>> {
-        self.check_buffer(bh)?;
-        if !bh.is_uptodate() {
-            return Err(EIO);
-        }
-        // SAFETY: By the type invariants.
-        to_result(unsafe { bindings::jbd2_journal_get_undo_access(self.as_ptr(), bh.as_ptr()) })?;
-        Ok(JournaledBuffer::new(self, bh, false))
-    }
-
     /// [`Handle::write`] for a block that has just been allocated: zeroes it, and takes it for
     /// verified. What the disk has there is not read.
     pub(crate) fn create<'h>(&'h self, bh: &BufferHead) -> Result<JournaledBuffer<'h>> {
@@ -277,8 +259,11 @@ impl<'h> JournaledBuffer<'h> {
         self.bh.fill_bits(range, true)
     }
 
-    /// Clears bits of the block as a little-endian bitmap. The caller holds the bitmap's lock, and
-    /// the buffer came from [`Handle::undo`] if the bits may not be taken again at once.
+    /// Clears bits of the block as a little-endian bitmap. The caller holds the bitmap's lock.
+    ///
+    /// Who may take the bits again, and when, is for the caller to know. (The copy of what is
+    /// committed that jbd2 can keep of a bitmap, by undo access, is not offered: it does not tell
+    /// about blocks that the committing transaction took and the running one freed.)
     pub(crate) fn clear_bits(&mut self, range: Range<usize>) -> Result {
         self.changed = true;
         self.bh.fill_bits(range, false)

@@ -24,7 +24,3 @@ __rust_helper int rext4_helper_jbd2_handle_credits(struct jbd2_journal_handle *h
 __rust_helper int rext4_helper_jbd2_handle_revokes(struct jbd2_journal_handle *h) { return h->h_revoke_credits; }
 __rust_helper void rext4_helper_jbd2_handle_set_sync(struct jbd2_journal_handle *h) { h->h_sync = 1; }
 __rust_helper bool rext4_helper_jbd2_handle_is_aborted(struct jbd2_journal_handle *h) { return is_handle_aborted(h); }
-
-__rust_helper void rext4_helper_jh_lock(struct journal_head *jh) { spin_lock(&jh->b_state_lock); }
-__rust_helper void rext4_helper_jh_unlock(struct journal_head *jh) { spin_unlock(&jh->b_state_lock); }
-__rust_helper const void *rext4_helper_jh_committed_data(struct journal_head *jh) { return jh->b_committed_data; }
