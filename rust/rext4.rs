@@ -30,30 +30,24 @@ module! {
 }
 
 /// The registered names. Dropped at `rmmod`, when no super block is left.
+#[pin_data]
 struct Module {
-    _ext4: Option<Pin<KBox<Registration<Rext4>>>>,
-    _rext4: Pin<KBox<Registration<Rext4>>>,
+    #[pin]
+    ext4: Registration<Rext4>,
+    #[pin]
+    rext4: Registration<Rext4>,
 }
 
-impl kernel::Module for Module {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        let cache = InodeCache::new(c"rext4_inode")?;
-        let rext4 = KBox::pin_init(
-            Registration::new(c"rext4", module, cache.clone()),
-            GFP_KERNEL,
-        )?;
-        let ext4 = match module_parameters::register_ext4.value() {
-            0 => None,
-            _ => {
-                let second = Registration::new(c"ext4", module, cache);
-                Some(KBox::pin_init(second, GFP_KERNEL).inspect_err(|_| {
-                    pr_err!("the name ext4 is taken: unload ext4 first, or do not ask for it\n");
-                })?)
-            }
-        };
-        Ok(Self {
-            _ext4: ext4,
-            _rext4: rext4,
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let also_ext4 = *module_parameters::register_ext4.value_ref() != 0;
+        let cache = InodeCache::new(c"rext4_inode");
+        pin_init::pin_init_scope(move || {
+            let cache = cache?;
+            Ok(try_pin_init!(Self {
+                ext4 <- Registration::new(c"ext4", module, cache.clone(), also_ext4),
+                rext4 <- Registration::new(c"rext4", module, cache, true),
+            }? Error))
         })
     }
 }

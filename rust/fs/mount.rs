@@ -89,6 +89,7 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
             groups <- groups,
             orphans <- orphan::Orphans::new(),
             options <- new_mutex!(options, "rext4_options"),
+            writing: Atomic::new(false),
             errored: Atomic::new(0),
         }? Error),
         GFP_KERNEL,
@@ -168,6 +169,9 @@ pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
     }
     if !sb.is_read_only() {
         begin_writing(sb)?;
+    } else if replayed {
+        // Replay is the one write of a read-only mount; this is its end.
+        write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, false))?;
     }
     pr_info!(
         "{}: mounted {}{}\n",
@@ -233,6 +237,7 @@ fn begin_writing(sb: &Sb) -> Result {
         raw.set_incompat(features::INCOMPAT_RECOVER, true);
         raw.set_mounted(now());
     })?;
+    fs.writing.store(true, ordering::Relaxed);
     orphan::process(sb)
 }
 
@@ -246,16 +251,17 @@ fn end_writing(fs: &Rext4) -> Result {
         if errored {
             raw.update_state(STATE_ERROR, 0);
         }
-    })
+    })?;
+    fs.writing.store(false, ordering::Relaxed);
+    Ok(())
 }
 
 /// The end of the mount, or of a failed start.
 pub(super) fn stop(sb: &Sb, token: &Stopping) {
     let fs = sb.data();
     let aborted = fs.journal().is_some_and(|j| j.is_aborted());
-    let had_journal = fs.journal().is_some();
     let result = fs.journal.destroy(token);
-    if !had_journal {
+    if !fs.writing.load(ordering::Relaxed) {
         return;
     }
     if aborted || result.is_err() {

@@ -477,11 +477,15 @@ unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_bl
 }
 
 /// A registered file system name. The name is free again when this is dropped.
+///
+/// Lives in the module's own data ([`kernel::InPlaceModule`]): lockdep wants the lock classes of a
+/// file system type in static memory.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<F: super::namei::Namei> {
     #[pin]
     fs_type: Opaque<bindings::file_system_type>,
     cache: Arc<InodeCache<F>>,
+    registered: bool,
 }
 
 // SAFETY: The C side locks its list of file systems itself.
@@ -490,15 +494,17 @@ unsafe impl<F: super::namei::Namei> Send for Registration<F> {}
 unsafe impl<F: super::namei::Namei> Sync for Registration<F> {}
 
 impl<F: super::namei::Namei> Registration<F> {
-    /// Registers `name`. `EBUSY` if another file system has it.
+    /// Registers `name`, or does nothing if not `wanted`. `EBUSY` if another file system has it.
     pub(crate) fn new(
         name: &'static CStr,
         module: &'static ThisModule,
         cache: Arc<InodeCache<F>>,
+        wanted: bool,
     ) -> impl PinInit<Self, Error> {
         let module = module.as_ptr();
         try_pin_init!(Self {
             cache,
+            registered: wanted,
             fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
                 // SAFETY: The slot is valid for writes; all zeroes is an empty type. It is
                 // pinned and unregistered before it goes.
@@ -509,7 +515,10 @@ impl<F: super::namei::Namei> Registration<F> {
                     (*slot).init_fs_context = super::fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
                     (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as _;
-                    to_result(bindings::register_filesystem(slot))
+                    match wanted {
+                        true => to_result(bindings::register_filesystem(slot)),
+                        false => Ok(()),
+                    }
                 }
             }),
         })
@@ -531,7 +540,9 @@ impl<F: super::namei::Namei> Registration<F> {
 #[pinned_drop]
 impl<F: super::namei::Namei> PinnedDrop for Registration<F> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: It was registered; no super block is left, since each pins the module.
-        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+        if self.registered {
+            // SAFETY: It was registered; no super block is left, since each pins the module.
+            unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+        }
     }
 }
