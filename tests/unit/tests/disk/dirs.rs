@@ -543,6 +543,20 @@ fn parents_can_be_changed() {
     );
 }
 
+/// No byte of what lay there before gets into an entry.
+#[test]
+fn entries_carry_no_old_bytes() {
+    let geo = geometry(1024, false);
+    for len in 1..9 {
+        let mut block = vec![0; 1024];
+        dirent::init_block(&mut block, &geo).unwrap();
+        block[8..].fill(0xee);
+        dirent::insert(&mut block, &geo, &b"nnnnnnnn"[..len], 12, 1).unwrap();
+        assert_eq!(&block[8..8 + len], &b"nnnnnnnn"[..len]);
+        assert!(block[8 + len..dirent::needed(len)].iter().all(|&b| b == 0));
+    }
+}
+
 /// Each rule of an entry, broken alone.
 #[test]
 fn bad_entries_are_refused() {

@@ -45,7 +45,11 @@ proptest! {
         let inode = Inode::decode(&raw, &geo).unwrap();
         let mut copy = raw.clone();
         inode.encode(&mut copy, &geo, 12).unwrap();
-        prop_assert_eq!(Inode::decode(&copy, &geo).unwrap(), inode);
+        prop_assert_eq!(&Inode::decode(&copy, &geo).unwrap(), &inode);
+        // Every field is written, not only kept.
+        let mut fresh = vec![0; 256];
+        inode.encode(&mut fresh, &geo, 12).unwrap();
+        prop_assert_eq!(&Inode::decode(&fresh, &geo).unwrap(), &inode);
         for field in [0x7c, 0x7d, 0x82, 0x83] {
             if csum {
                 copy[field] = raw[field];
@@ -154,6 +158,10 @@ proptest! {
         let mut copy = raw.clone();
         desc.encode(&mut copy, &geo, 3).unwrap();
         prop_assert_eq!(GroupDesc::decode(&copy, &geo).unwrap(), desc);
+        // Every field is written, not only kept.
+        let mut fresh = vec![0; raw.len()];
+        desc.encode(&mut fresh, &geo, 3).unwrap();
+        prop_assert_eq!(GroupDesc::decode(&fresh, &geo).unwrap(), desc);
         prop_assert!(group::checksum_matches(&copy, &geo, 3).unwrap());
         prop_assert!(kind == 0 || !group::checksum_matches(&copy, &geo, 2).unwrap());
         let mut same = copy.clone();
@@ -207,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn extents_round_trip(lblk: u32, len in 0u32..40_000, pblk in 0u64..1 << 48, unwritten: bool) {
+    fn extents_round_trip(lblk: u32, len in prop_oneof![0u32..40_000, 32_766u32..32_770], pblk in 0u64..1 << 48, unwritten: bool) {
         let mut node = vec![0; 60];
         extent::init_node(&mut node, 0, 4).unwrap();
         let e = Extent { lblk, len, pblk, unwritten };
@@ -339,6 +347,8 @@ fn bad_descriptors_are_refused() {
             (|d| d.inode_bitmap = 8300, Corrupt::GroupInodeBitmap),
             (|d| d.inode_bitmap = 32769, Corrupt::GroupInodeBitmap),
             (|d| d.inode_table = 8300, Corrupt::GroupInodeTable),
+            (|d| d.block_bitmap = 8310, Corrupt::GroupInodeTable),
+            (|d| d.inode_bitmap = 8310, Corrupt::GroupInodeTable),
             (|d| d.inode_table = 8000, Corrupt::GroupInodeTable),
             (|d| d.inode_table = 32768, Corrupt::GroupInodeTable),
             (|d| d.inode_table = u64::MAX, Corrupt::GroupInodeTable),
