@@ -28,18 +28,24 @@ start_vm() {
 		accel+=(-drive "file=$(realpath "$disk"),if=virtio,format=raw,cache=unsafe,discard=unmap")
 	done
 
-	mkfifo "$run/out" "$run/err"
-	cat "$run/out" >&7 &
-	readers=($!)
-	cat "$run/err" >"$console" &
-	readers+=($!)
+	args+=(-r "$image" --force-9p --disable-microvm --user root --cpus "$cpus"
+		-m "${mem}M" --rwdir "$run" --rwdir "$share" --qemu-opts="-cpu $cpu ${accel[*]}")
 	# tsc=reliable: without it the clock falls back to jiffies under TCG.
-	PATH=$CACHE/venv/bin:$PATH setsid "$vng" -v -r "$image" --force-9p \
-		--disable-microvm --user root --cpus "$cpus" -m "${mem}M" \
-		--rwdir "$run" --rwdir "$share" ${args[@]+"${args[@]}"} \
-		--append "mitigations=off tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 $append" \
-		--qemu-opts="-cpu $cpu ${accel[*]}" \
-		--exec "env REXT4_RUN=$run $REPO/scripts/vm-guest" \
-		>"$run/out" 2>"$run/err" </dev/null &
+	append="mitigations=off tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 $append"
+	PATH=$CACHE/venv/bin:$PATH
+	mkfifo "$run/err"
+	cat "$run/err" >"$console" &
+	readers=($!)
+	if [ -n "$shell" ]; then
+		setsid "$vng" "${args[@]}" --disable-monitor --append "$append REXT4_RUN=$run" \
+			--shell "$REPO/scripts/vm-guest" >&7 2>"$run/err" <&8 &
+	else
+		mkfifo "$run/out"
+		cat "$run/out" >&7 &
+		readers+=($!)
+		setsid "$vng" -v "${args[@]}" --append "$append" \
+			--exec "env REXT4_RUN=$run $REPO/scripts/vm-guest" \
+			>"$run/out" 2>"$run/err" </dev/null &
+	fi
 	pid=$!
 }
