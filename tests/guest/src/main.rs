@@ -9,6 +9,7 @@ mod baddev;
 mod crash;
 mod data;
 mod demo;
+mod diff;
 mod dio;
 mod dirs;
 mod dm;
@@ -22,6 +23,7 @@ mod kmsg;
 mod map;
 mod mmap;
 mod names;
+mod powercut;
 mod replay;
 mod runner;
 mod sys;
@@ -44,9 +46,11 @@ pub static SETS: &[&[harness::Case]] = &[
     enospc::CASES,
     fsx::CASES,
     crash::CASES,
+    powercut::CASES,
     replay::CASES,
     bad::CASES,
     baddev::CASES,
+    diff::CASES,
 ];
 
 #[derive(Args, Clone)]
@@ -95,6 +99,21 @@ enum Cmd {
         /// The file system the image is handed to and taken back from.
         #[arg(long, default_value = "ext4")]
         other: String,
+    },
+    /// The same random operations on the file system under test and on the kernel's ext4.
+    Diff {
+        #[command(flatten)]
+        o: Opts,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 3)]
+        count: u64,
+        #[arg(long, default_value_t = 3000)]
+        steps: u64,
+        /// Block size of the images.
+        #[arg(long, default_value_t = 4096)]
+        block: usize,
     },
     #[command(hide = true)]
     Worker {
@@ -153,6 +172,22 @@ fn main() {
         }
         Cmd::Demo { o, source, other } => check_opts(&o).and_then(|()| {
             demo::run(&o.fs, &o.dev, &source, &other)
+                .map(|()| 0)
+                .map_err(|e| e.to_string())
+        }),
+        Cmd::Diff {
+            o,
+            seed,
+            count,
+            steps,
+            block,
+        } => check_opts(&o).and_then(|()| {
+            let var = match block {
+                1024 => harness::K1,
+                2048 => harness::K2,
+                _ => harness::K4,
+            };
+            diff::tool(&o.fs, &o.dev, var, seed..seed + count, steps)
                 .map(|()| 0)
                 .map_err(|e| e.to_string())
         }),

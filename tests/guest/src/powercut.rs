@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Power cuts with much in flight, and journals read by others.
+
+use crate::crash::{crash, cut, lights_on, on_dm, start};
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, Stop, ALL, FEATS};
+use crate::sys::{self, Aligned};
+use crate::{ensure, errno, same, skip};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub const CASES: &[Case] = &[
+    Case::new("crash/unsynced_is_own_or_zero", ALL, no_foreign).quick(),
+    Case::new("crash/freed_blocks_wait", ALL, freed_blocks),
+    Case::new("crash/revoked_metadata", ALL, revoked),
+    Case::new("crash/under_load", FEATS, under_load)
+        .secs(120)
+        .quick(),
+    Case::new("crash/e2fsck_replays", ALL, e2fsck_replays),
+    Case::new("crash/journal_by_other", FEATS, by_other).quick(),
+    Case::new("crash/readonly_mount", ALL, readonly_mount),
+    Case::new("crash/readonly_device", ALL, readonly_device),
+];
+
+/// Bytes on the disk before mke2fs; no file may ever show them.
+const POISON: u8 = 0xD5;
+
+fn poison(t: &T) -> Res {
+    let f = t.raw()?;
+    let b = vec![POISON; 1 << 20];
+    for i in 0..32 {
+        f.pwrite(&b, i << 20)?;
+    }
+    f.fsync()?;
+    Ok(())
+}
+
+/// Only the file's own bytes and zeros are in it.
+fn own_or_zero(path: &str, seeds: &[u64]) -> Res {
+    let f = sys::rdonly(path)?;
+    let n = f.size()? as usize;
+    let mut got = vec![0; n];
+    f.pread(&mut got, 0)?;
+    let pats: Vec<Vec<u8>> = seeds.iter().map(|s| pattern(*s, 0, n)).collect();
+    let bad = (0..n).find(|i| got[*i] != 0 && !pats.iter().any(|p| p[*i] == got[*i]));
+    if let Some(i) = bad {
+        let run: Vec<String> = got[i..(i + 8).min(n)]
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        crate::fail!(
+            "{path} (size {n}) has foreign bytes at {i}: {}",
+            run.join("")
+        );
+    }
+    Ok(())
+}
+
+/// Appends, rewrites and preallocation in flight at the cut.
+fn no_foreign(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    for round in 0..3u64 {
+        poison(t)?;
+        t.fresh_mb(32)?;
+        for i in 0..40u64 {
+            let f = put(&t.p(&format!("f{i}")), i, 10_000 + i as usize * 3331)?;
+            match i % 4 {
+                0 => f.sync_range(0, 0)?,
+                1 => f.truncate(5000 + i)?,
+                2 => f.fallocate(0, 0, 200_000)?,
+                _ => {}
+            }
+            if i == 20 * (round % 2) {
+                f.fsync()?;
+            }
+            if i % 5 == 0 {
+                let g = sys::direct(&t.p(&format!("d{i}")))?;
+                g.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
+            }
+            if i % 7 == round {
+                sys::sync();
+            }
+        }
+        if round == 2 {
+            // Let a periodic commit happen without the data.
+            put(&t.p("other"), 7, 1)?.fsync()?;
+        }
+        crash(t, &d)?;
+        for n in crate::fixture::names(&t.p(""))? {
+            if let Some(i) = n
+                .strip_prefix(['f', 'd'])
+                .and_then(|x| x.parse::<u64>().ok())
+            {
+                own_or_zero(&t.p(&n), &[i])?;
+            }
+        }
+        t.umount()?;
+        t.fsck()?;
+    }
+    Ok(())
+}
+
+/// Blocks freed by a transaction that did not commit still belong to the old file.
+fn freed_blocks(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh_mb(32)?;
+    for round in 0..4u64 {
+        let n = 10 << 20;
+        let f = put(&t.p("old"), 1, n)?;
+        f.fsync()?;
+        drop(f);
+        sys::sync();
+        sys::unlink(&t.p("old"))?;
+        // Most of the rest of the disk: reuses what was just freed, if it is given out.
+        let g = put(&t.p("new"), 2, 13 << 20)?;
+        g.sync_range(0, 0)?;
+        if round % 2 == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(30 * round));
+        }
+        drop(g);
+        crash(t, &d)?;
+        if sys::exists(&t.p("old")) {
+            holds(
+                &sys::rdonly(&t.p("old"))?,
+                0,
+                &pattern(1, 0, n),
+                "removal did not commit",
+            )?;
+            sys::unlink(&t.p("old"))?;
+        }
+        if sys::exists(&t.p("new")) {
+            own_or_zero(&t.p("new"), &[2])?;
+            sys::unlink(&t.p("new"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory block freed and reused for data: replay must not write the old block over it.
+fn revoked(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh_mb(24)?;
+    for round in 0..2u64 {
+        for i in 0..20 {
+            sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
+            for j in 0..30 {
+                put(&t.p(&format!("d{i}/{}{j}", "n".repeat(100))), 1, 1)?;
+            }
+        }
+        // Extent tree blocks too.
+        let s = sys::create(&t.p("sparse"))?;
+        for i in 0..600 {
+            s.pwrite(b"x", i * 2 * t.bs())?;
+        }
+        s.fsync()?;
+        s.truncate(0)?;
+        for i in 0..20 {
+            std::fs::remove_dir_all(t.p(&format!("d{i}")))?;
+        }
+        s.fsync()?;
+        // Fills most of the image, over the freed metadata, and is synced.
+        let n = 12 << 20;
+        let f = put(&t.p("f"), round, n)?;
+        f.fsync()?;
+        drop((f, s));
+        crash(t, &d)?;
+        holds(
+            &sys::rdonly(&t.p("f"))?,
+            0,
+            &pattern(round, 0, n),
+            "over freed metadata",
+        )?;
+        t.umount()?;
+        t.fsck()?;
+        t.mount("")?;
+        sys::unlink(&t.p("f"))?;
+    }
+    Ok(())
+}
+
+/// Threads at work, a cut at any moment: consistent after replay, nothing synced is lost.
+fn under_load(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    for round in 0..4u64 {
+        t.fresh()?;
+        let stop = AtomicBool::new(false);
+        let dark = AtomicBool::new(false);
+        let dir = t.p("");
+        let synced = std::thread::scope(|s| -> Res<Vec<(String, u64, usize)>> {
+            let hs: Vec<_> = (0..3u64)
+                .map(|k| {
+                    let (stop, dark, dir) = (&stop, &dark, &dir);
+                    s.spawn(move || -> Res<Vec<(String, u64, usize)>> {
+                        let mut r = fastrand::Rng::with_seed(round * 10 + k);
+                        let mut done = Vec::new();
+                        let mut i = 0u64;
+                        sys::mkdir(&format!("{dir}/t{k}"), 0o755)?;
+                        while !stop.load(Ordering::Relaxed) && i < 600 {
+                            i += 1;
+                            let name = format!("{dir}/t{k}/{i}");
+                            let n = r.usize(1..60_000);
+                            let f = put(&name, i, n)?;
+                            match r.u32(..6) {
+                                0 => {
+                                    f.fsync()?;
+                                    // Counts only if the lights were on when it returned.
+                                    if !dark.load(Ordering::SeqCst) {
+                                        done.push((name, i, n));
+                                    }
+                                }
+                                1 => sys::rename(&name, &format!("{dir}/t{k}/r{}", i % 10))?,
+                                2 => sys::unlink(&name)?,
+                                3 => f.truncate(r.u64(..80_000))?,
+                                4 => f.punch(r.u64(..30_000), 20_000)?,
+                                _ => {
+                                    sys::mkdir(&format!("{dir}/t{k}/d{i}"), 0o755)?;
+                                    put(&format!("{dir}/t{k}/d{i}/x"), 1, 10)?;
+                                }
+                            }
+                        }
+                        Ok(done)
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(250 + 130 * round));
+            dark.store(true, Ordering::SeqCst);
+            let c = cut(t, &d);
+            stop.store(true, Ordering::Relaxed);
+            let mut all = Vec::new();
+            for h in hs {
+                all.extend(h.join().map_err(|_| Stop::Fail("thread panic".into()))??);
+            }
+            c?;
+            Ok(all)
+        })?;
+        lights_on(t, &d)?;
+        t.mount("")?;
+        for (name, seed, n) in &synced {
+            let f = sys::rdonly(name)?;
+            same!(f.size()?, *n as u64, "size of synced {name}");
+            holds(&f, 0, &pattern(*seed, 0, *n), "synced")?;
+        }
+        t.umount()?;
+        t.fsck()?;
+    }
+    Ok(())
+}
+
+/// e2fsck can replay the journal we leave.
+fn e2fsck_replays(t: &mut T) -> Res {
+    let d = start(t)?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    for i in 0..50 {
+        put(&t.p(&format!("d/{i}")), i, 5000)?.fsync()?;
+    }
+    let o = put(&t.p("orphan"), 1, 50_000)?;
+    o.fsync()?;
+    sys::unlink(&t.p("orphan"))?;
+    put(&t.p("last"), 77, 100)?.fsync()?;
+    cut(t, &d)?;
+    drop(o);
+    lights_on(t, &d)?;
+    let (code, text) = crate::fixture::run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    ensure!(
+        text.contains("recovering journal"),
+        "the journal was empty: {text}"
+    );
+    t.fsck()?;
+    t.mount("")?;
+    for i in 0..50 {
+        holds(
+            &sys::rdonly(&t.p(&format!("d/{i}")))?,
+            0,
+            &pattern(i, 0, 5000),
+            "after e2fsck",
+        )?;
+    }
+    holds(
+        &sys::rdonly(&t.p("last"))?,
+        0,
+        &pattern(77, 0, 100),
+        "after e2fsck",
+    )?;
+    Ok(())
+}
+
+/// A journal left by the kernel's ext4 is replayed here, and ours there.
+fn by_other(t: &mut T) -> Res {
+    let known = std::fs::read_to_string("/proc/filesystems")?;
+    if !known.split_whitespace().any(|w| w == "ext4") {
+        skip!("the kernel has no ext4 to leave a journal");
+    }
+    let d = on_dm(t)?;
+    let ours = t.fs.clone();
+    for (writer, reader) in [("ext4", ours.as_str()), (ours.as_str(), "ext4")] {
+        t.mkfs(64, &[])?;
+        t.fs = writer.to_string();
+        t.mount("")?;
+        for i in 0..60u64 {
+            put(&t.p(&format!("f{i}")), i, 3000 + i as usize * 100)?;
+        }
+        let o = put(&t.p("orphan"), 1, 500_000)?;
+        sys::sync();
+        sys::unlink(&t.p("orphan"))?;
+        let part = put(&t.p("last"), 5, 400_000)?;
+        part.fsync()?;
+        let free = sys::statfs(&t.p(""))?.f_ffree;
+        cut(t, &d)?;
+        drop((o, part));
+        lights_on(t, &d)?;
+        t.fs = reader.to_string();
+        t.mount("")?;
+        for i in 0..60u64 {
+            let f = sys::rdonly(&t.p(&format!("f{i}")))?;
+            holds(
+                &f,
+                0,
+                &pattern(i, 0, 3000 + i as usize * 100),
+                &format!("{writer}, read by {reader}"),
+            )?;
+        }
+        holds(
+            &sys::rdonly(&t.p("last"))?,
+            0,
+            &pattern(5, 0, 400_000),
+            "the last file",
+        )?;
+        same!(
+            sys::statfs(&t.p(""))?.f_ffree,
+            free + 1,
+            "free inodes: the orphan of {writer} by {reader}"
+        );
+        t.umount()?;
+        t.fsck()?;
+    }
+    t.fs = ours;
+    Ok(())
+}
+
+/// A read-only mount replays the journal too (the device is writable), as ext4 does.
+fn readonly_mount(t: &mut T) -> Res {
+    let d = start(t)?;
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    cut(t, &d)?;
+    lights_on(t, &d)?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &pattern(1, 0, 5000),
+        "read-only mount after a crash",
+    )?;
+    errno!(sys::create(&t.p("g")), EROFS);
+    t.umount()?;
+    t.mount("")?;
+    put(&t.p("g"), 1, 10)?;
+    Ok(())
+}
+
+/// A device that cannot be written refuses a mount that needs replay, and takes no write.
+fn readonly_device(t: &mut T) -> Res {
+    let d = start(t)?;
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    cut(t, &d)?;
+    lights_on(t, &d)?;
+    let dev = t.dev.clone();
+    let ro = |on: i32| -> Res {
+        let f = sys::open(&dev, libc::O_RDONLY, 0)?;
+        let mut v = on;
+        // SAFETY: BLKROSET takes an int.
+        unsafe { f.ioctl(0x125D, &mut v)? };
+        Ok(())
+    };
+    let before = crate::attr::device_sum(t, 64)?;
+    ro(1)?;
+    let a = t.try_mount(0, "");
+    let b = t.try_mount(libc::MS_RDONLY, "");
+    ro(0)?;
+    errno!(a, EACCES | EROFS);
+    errno!(b, EROFS | EACCES);
+    same!(
+        crate::attr::device_sum(t, 64)?,
+        before,
+        "a read-only device"
+    );
+    t.mount("")?;
+    t.umount()?;
+    ro(1)?;
+    let r = t.try_mount(libc::MS_RDONLY, "");
+    if r.is_ok() {
+        holds(
+            &sys::rdonly(&t.p("f"))?,
+            0,
+            &pattern(1, 0, 5000),
+            "clean image on a read-only device",
+        )?;
+        errno!(t.remount(0, ""), EROFS | EACCES);
+        t.umount()?;
+    }
+    ro(0)?;
+    r?;
+    Ok(())
+}
