@@ -66,6 +66,14 @@ fn hashes_agree_with_debugfs() {
     }
 }
 
+/// The one value that means the end of a directory is moved down, as the kernel does; e2fsprogs
+/// does not know that rule.
+#[test]
+fn the_end_of_a_directory_is_no_hash() {
+    let hasher = Hasher::new(&geometry(1024, true), HashVersion::Legacy);
+    assert_eq!(hasher.hash(b"7245bam").major, 0xffff_fffc);
+}
+
 #[test]
 fn versions_round_trip_and_others_are_refused() {
     for version in 0..=255 {

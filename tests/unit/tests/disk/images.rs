@@ -514,6 +514,12 @@ fn orphan_files() {
             orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
             orphan::check_block(&block, geo, seed, pblk).unwrap();
             assert_eq!(orphan::entry(&block, geo, 5), Ok(12));
+            for bad in [geo.first_ino - 1, geo.inodes_count + 1] {
+                orphan::set_entry(&mut block, geo, 5, bad).unwrap();
+                orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
+                let result = orphan::check_block(&block, geo, seed, pblk);
+                assert_eq!(result, Err(Corrupt::OrphanInode));
+            }
             orphan::set_entry(&mut block, geo, 5, 0).unwrap();
             orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
             assert_eq!(block, image.block(pblk));

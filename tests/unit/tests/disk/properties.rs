@@ -130,6 +130,14 @@ proptest! {
         prop_assert_eq!(fits, target.len() < 60);
         let geo = geometry(1024, true);
         prop_assert!(inode.is_fast_symlink(&geo));
+        // The block of its attributes does not make it slow, any other one does.
+        inode.file_acl = 100;
+        prop_assert!(!inode.is_fast_symlink(&geo));
+        inode.blocks = 2;
+        prop_assert!(inode.is_fast_symlink(&geo));
+        inode.file_acl = 0;
+        prop_assert!(!inode.is_fast_symlink(&geo));
+        inode.blocks = 0;
         if fits && !target.is_empty() {
             prop_assert_eq!(inode.fast_symlink().unwrap(), target.as_slice());
             inode.check(&geo).unwrap();
