@@ -13,6 +13,11 @@ start_vm() {
 		n=$((n + 1))
 	done
 	[ -z "$shell" ] || input=fd:8
+	# The guest's memory is a file, in /dev/shm unless told otherwise; a small
+	# /dev/shm (a container's) would end the VM with SIGBUS.
+	if [ "$(df -Pm /dev/shm | awk 'NR == 2 { print $4 }')" -lt "$mem" ]; then
+		export TMPDIR=$run
+	fi
 	# shellcheck disable=SC2086
 	setsid "$image" "mem=${mem}M" "ncpus=$cpus" seccomp=on \
 		rootfstype=hostfs root=/ ro "init=$REPO/scripts/vm-guest" \
