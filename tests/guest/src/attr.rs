@@ -4,7 +4,7 @@
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS, ONE};
 use crate::sys;
-use crate::{ensure, errno, same};
+use crate::{ensure, same};
 
 pub const CASES: &[Case] = &[
     Case::new("attr/mode_owner", ALL, mode_owner).quick(),
@@ -12,11 +12,6 @@ pub const CASES: &[Case] = &[
     Case::new("attr/times_moved", ALL, times_moved),
     Case::new("attr/statx", ALL, statx),
     Case::new("attr/statfs", FEATS, statfs),
-    Case::new("attr/readonly", ALL, readonly).quick(),
-    Case::new("attr/remount", ALL, remount).quick(),
-    Case::new("attr/mount_options", ONE, options),
-    Case::new("attr/mount_twice", ONE, twice),
-    Case::new("attr/sync_calls", ONE, sync_calls),
     Case::new("attr/inode_128", ONE, small_inode),
 ];
 
@@ -350,40 +345,6 @@ fn statfs(t: &mut T) -> Res {
     Ok(())
 }
 
-/// A read-only mount changes nothing on the device, and a read-only image still shows its files.
-fn readonly(t: &mut T) -> Res {
-    t.fresh()?;
-    put(&t.p("f"), 4, 20_000)?;
-    t.umount()?;
-    let before = device_sum(t, 64)?;
-    t.try_mount(libc::MS_RDONLY, "")?;
-    let p = |n: &str| t.p(n);
-    holds(
-        &sys::rdonly(&p("f"))?,
-        0,
-        &pattern(4, 0, 20_000),
-        "read-only mount",
-    )?;
-    errno!(sys::create(&p("g")), EROFS);
-    errno!(sys::rdwr(&p("f")), EROFS);
-    errno!(sys::unlink(&p("f")), EROFS);
-    errno!(sys::mkdir(&p("d"), 0o755), EROFS);
-    errno!(sys::rename(&p("f"), &p("g")), EROFS);
-    errno!(sys::chmod(&p("f"), 0), EROFS);
-    errno!(sys::truncate(&p("f"), 0), EROFS);
-    errno!(sys::link(&p("f"), &p("g")), EROFS);
-    errno!(sys::symlink("f", &p("g")), EROFS);
-    errno!(sys::utimens(&p("f"), (1, 1), (1, 1)), EROFS);
-    sys::rdonly(&p("f"))?.fsync()?;
-    t.umount()?;
-    same!(
-        device_sum(t, 64)?,
-        before,
-        "the device after a read-only mount"
-    );
-    Ok(())
-}
-
 /// Hash of the first `mb` MiB of the unmounted device.
 pub fn device_sum(t: &T, mb: u64) -> Res<String> {
     use sha2::Digest;
@@ -395,124 +356,6 @@ pub fn device_sum(t: &T, mb: u64) -> Res<String> {
         h.update(&b[..n]);
     }
     Ok(h.finalize().iter().map(|x| format!("{x:02x}")).collect())
-}
-
-fn remount(t: &mut T) -> Res {
-    t.fresh()?;
-    let f = put(&t.p("f"), 1, 100_000)?;
-    errno!(t.remount(libc::MS_RDONLY, ""), EBUSY);
-    drop(f);
-    let f = sys::rdonly(&t.p("f"))?;
-    // Delayed data is on disk and the journal is empty when this returns.
-    t.remount(libc::MS_RDONLY, "")?;
-    t.fsck()?;
-    errno!(sys::create(&t.p("g")), EROFS);
-    holds(&f, 0, &pattern(1, 0, 100_000), "after remount,ro")?;
-    t.remount(0, "")?;
-    put(&t.p("g"), 2, 5000)?;
-    for i in 0..5u64 {
-        t.remount(libc::MS_RDONLY, "")?;
-        holds(
-            &sys::rdonly(&t.p("g"))?,
-            0,
-            &pattern(2 + i, 0, 5000),
-            "remounted ro",
-        )?;
-        t.remount(0, "")?;
-        put(&t.p("g"), 3 + i, 5000)?;
-    }
-    drop(f);
-    t.umount()?;
-    // Mounted read-only first, then made writable.
-    t.try_mount(libc::MS_RDONLY, "")?;
-    t.remount(0, "")?;
-    put(&t.p("h"), 9, 777)?;
-    t.cycle()?;
-    holds(
-        &sys::rdonly(&t.p("h"))?,
-        0,
-        &pattern(9, 0, 777),
-        "written after remount,rw",
-    )?;
-    Ok(())
-}
-
-fn options(t: &mut T) -> Res {
-    t.mkfs(64, &[])?;
-    errno!(t.try_mount(0, "no_such_option"), EINVAL);
-    errno!(t.try_mount(0, "errors=perhaps"), EINVAL);
-    errno!(t.try_mount(0, "commit=abc"), EINVAL);
-    for o in [
-        "errors=continue",
-        "errors=remount-ro",
-        "errors=panic",
-        "commit=1",
-        "nobarrier",
-        "barrier=1",
-    ] {
-        match t.try_mount(0, o) {
-            Ok(()) => {}
-            // Optional: only the errors= options must be there.
-            Err(e) if e.errno == libc::EINVAL && !o.starts_with("errors") && t.ours() => continue,
-            Err(e) => return Err(e.into()),
-        }
-        put(&t.p("f"), 1, 100)?;
-        t.umount()?;
-    }
-    t.mount("errors=remount-ro")?;
-    let m = std::fs::read_to_string("/proc/self/mounts")?;
-    ensure!(
-        m.lines().any(|l| l.contains("errors=remount-ro")),
-        "errors= is not shown in mounts"
-    );
-    Ok(())
-}
-
-/// One device mounted in two places is one file system.
-fn twice(t: &mut T) -> Res {
-    t.fresh()?;
-    let (dev, fs) = (t.dev.clone(), t.fs.clone());
-    t.mount_as(&dev, crate::fixture::MNT2, &fs, 0, "")?;
-    put(&t.p("f"), 6, 1000)?;
-    holds(
-        &sys::rdonly("/mnt/u/f")?,
-        0,
-        &pattern(6, 0, 1000),
-        "through the other mount",
-    )?;
-    t.umount_dir(crate::fixture::MNT2)?;
-    put(&t.p("g"), 7, 1000)?;
-    let f = sys::rdonly(&t.p("g"))?;
-    let e = sys::umount(crate::fixture::MNT, 0);
-    same!(
-        e.err().map(|e| e.errno),
-        Some(libc::EBUSY),
-        "umount with an open file"
-    );
-    holds(&f, 0, &pattern(7, 0, 1000), "still there")?;
-    Ok(())
-}
-
-fn sync_calls(t: &mut T) -> Res {
-    t.fresh()?;
-    let f = put(&t.p("f"), 1, 300_000)?;
-    f.sync_range(0, 300_000)?;
-    f.fdatasync()?;
-    f.fsync()?;
-    f.syncfs()?;
-    sys::sync();
-    let d = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-    d.fsync()?;
-    let s = sys::open(
-        &t.p("s"),
-        libc::O_CREAT | libc::O_RDWR | libc::O_SYNC,
-        0o644,
-    )?;
-    s.pwrite(&pattern(2, 0, 10_000), 0)?;
-    let s = sys::open(&t.p("s"), libc::O_RDWR | libc::O_DSYNC, 0)?;
-    s.pwrite(&pattern(3, 0, 10_000), 0)?;
-    holds(&s, 0, &pattern(3, 0, 10_000), "O_DSYNC")?;
-    Ok(())
 }
 
 /// 128-byte inodes have seconds only, and no birth time.

@@ -72,6 +72,8 @@ impl Loop {
         let fd = sys::open(&path, libc::O_RDWR, 0)?;
         // SAFETY: LOOP_SET_FD takes a descriptor as its value.
         unsafe { fd.ioctl(0x4C00, file.raw as usize as *mut u8)? };
+        // A device open for writing cannot be mounted (CONFIG_BLK_DEV_WRITE_MOUNTED off).
+        let fd = sys::rdonly(&path)?;
         Ok(Loop { path, fd })
     }
 }

@@ -5,12 +5,15 @@
 mod aio;
 mod attr;
 mod bad;
+mod bad_dir;
+mod bad_file;
 mod baddev;
 mod crash;
 mod data;
 mod demo;
 mod diff;
 mod dio;
+mod dio_async;
 mod dirs;
 mod dm;
 mod enospc;
@@ -22,8 +25,11 @@ mod harness;
 mod kmsg;
 mod map;
 mod mmap;
+mod mmap_under;
+mod mounts;
 mod names;
 mod powercut;
+mod rename;
 mod replay;
 mod runner;
 mod sys;
@@ -35,20 +41,26 @@ use clap::{Args, Parser, Subcommand};
 /// Every set of cases, in the order they run.
 pub static SETS: &[&[harness::Case]] = &[
     names::CASES,
+    rename::CASES,
     dirs::CASES,
     attr::CASES,
+    mounts::CASES,
     data::CASES,
     trunc::CASES,
     falloc::CASES,
     extents::CASES,
     mmap::CASES,
+    mmap_under::CASES,
     dio::CASES,
+    dio_async::CASES,
     enospc::CASES,
     fsx::CASES,
     crash::CASES,
     powercut::CASES,
     replay::CASES,
     bad::CASES,
+    bad_file::CASES,
+    bad_dir::CASES,
     baddev::CASES,
     diff::CASES,
 ];

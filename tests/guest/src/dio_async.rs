@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Asynchronous direct I/O, and direct I/O against others.
+
+use crate::aio::{Aio, Op};
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::sys::{self, Aligned};
+use crate::{ensure, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("dio/libaio", ALL, libaio).quick(),
+    Case::new("dio/libaio_append", ALL, libaio_append),
+    Case::new("dio/io_uring", ALL, uring).quick(),
+    Case::new("dio/nowait", ONE, nowait),
+    Case::new("dio/against_truncate", ALL, against_truncate),
+    Case::new("dio/against_buffered", ALL, against_buffered).quick(),
+];
+
+/// Many requests in flight, over data, holes and preallocated space.
+fn libaio(t: &mut T) -> Res {
+    t.fresh()?;
+    let len = 4 << 20;
+    let piece = 16_384;
+    let d = sys::direct(&t.p("f"))?;
+    d.truncate(len as u64)?;
+    d.fallocate(0, len as u64 / 4, len as u64 / 4)?;
+    let mut aio = Aio::new(64)?;
+    let mut want = vec![0; len];
+    let mut bufs = Vec::new();
+    for i in 0..len / piece {
+        let x = pattern(i as u64, 0, piece);
+        want[i * piece..(i + 1) * piece].copy_from_slice(&x);
+        bufs.push(Aligned::of(&x));
+    }
+    let mut order: Vec<usize> = (0..bufs.len()).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut order);
+    for chunk in order.chunks(32) {
+        for i in chunk {
+            aio.submit(&d, Op::Write, &mut bufs[*i], (i * piece) as u64, *i as u64)?;
+        }
+        for (tag, res) in aio.wait(chunk.len())? {
+            same!(res, piece as i64, "result of request {tag}");
+        }
+    }
+    let f = sys::rdonly(&t.p("f"))?;
+    holds(&f, 0, &want, "buffered after libaio")?;
+    for chunk in order.chunks(32) {
+        for i in chunk {
+            bufs[*i].fill(0);
+            aio.submit(&d, Op::Read, &mut bufs[*i], (i * piece) as u64, *i as u64)?;
+        }
+        for (tag, res) in aio.wait(chunk.len())? {
+            same!(res, piece as i64, "result of read {tag}");
+        }
+        for i in chunk {
+            ensure!(
+                bufs[*i][..] == want[i * piece..(i + 1) * piece],
+                "bytes of read {i}"
+            );
+        }
+    }
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    drop((d, f, aio));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")?;
+    Ok(())
+}
+
+/// Asynchronous appends: the size never covers what is not there yet.
+fn libaio_append(t: &mut T) -> Res {
+    t.fresh()?;
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdonly(&t.p("f"))?;
+    let mut aio = Aio::new(16)?;
+    let piece = 8192;
+    for round in 0..20u64 {
+        let mut bufs: Vec<Aligned> = (0..8)
+            .map(|i| Aligned::of(&pattern(1, (round * 8 + i) * piece as u64, piece)))
+            .collect();
+        for (i, b) in bufs.iter_mut().enumerate() {
+            let off = (round * 8 + i as u64) * piece as u64;
+            aio.submit(&d, Op::Write, b, off, i as u64)?;
+            let n = f.size()? as usize;
+            let mut got = vec![0; n];
+            f.pread(&mut got, 0)?;
+            let bad = got
+                .iter()
+                .zip(pattern(1, 0, n))
+                .position(|(g, w)| *g != w && *g != 0);
+            ensure!(bad.is_none(), "garbage at {bad:?}");
+        }
+        for (tag, res) in aio.wait(8)? {
+            same!(res, piece as i64, "append {tag}");
+        }
+        let n = (round as usize + 1) * 8 * piece;
+        same!(f.size()?, n as u64, "size");
+        holds(&f, 0, &pattern(1, 0, n), "appended")?;
+    }
+    Ok(())
+}
+
+fn uring(t: &mut T) -> Res {
+    t.fresh()?;
+    let mut ring = match io_uring::IoUring::new(32) {
+        Ok(r) => r,
+        Err(e) => crate::skip!("io_uring: {e}"),
+    };
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let piece = 8192usize;
+    let n = 200usize;
+    let mut want = vec![0; n * piece];
+    let mut bufs: Vec<Aligned> = Vec::new();
+    for i in 0..n {
+        let x = pattern(i as u64, 0, piece);
+        want[i * piece..(i + 1) * piece].copy_from_slice(&x);
+        bufs.push(Aligned::of(&x));
+    }
+    use io_uring::{opcode, types};
+    d.truncate((n * piece) as u64)?;
+    for read in [false, true] {
+        for chunk in (0..n).collect::<Vec<_>>().chunks(16) {
+            for &i in chunk {
+                // Direct and buffered requests side by side, on different blocks.
+                let fd = types::Fd(if i % 3 == 0 { f.raw } else { d.raw });
+                let (p, off) = (bufs[i].as_mut_ptr(), (i * piece) as u64);
+                let e = if read {
+                    opcode::Read::new(fd, p, piece as u32).offset(off).build()
+                } else {
+                    opcode::Write::new(fd, p, piece as u32).offset(off).build()
+                };
+                // SAFETY: the buffers outlive the requests: all are awaited below.
+                let pushed = unsafe { ring.submission().push(&e.user_data(i as u64)) };
+                ensure!(pushed.is_ok(), "submission queue full");
+            }
+            ring.submit_and_wait(chunk.len())?;
+            let done: Vec<_> = ring.completion().collect();
+            same!(done.len(), chunk.len(), "completions");
+            for c in done {
+                same!(
+                    c.result(),
+                    piece as i32,
+                    "result of request {}",
+                    c.user_data()
+                );
+            }
+        }
+        if !read {
+            holds(&f, 0, &want, "written")?;
+            t.drop_caches()?;
+            for b in &mut bufs {
+                b.fill(0);
+            }
+        }
+    }
+    for i in 0..n {
+        ensure!(
+            bufs[i][..] == want[i * piece..(i + 1) * piece],
+            "bytes of read {i}"
+        );
+    }
+    // fallocate, fsync and a registered buffer through the ring.
+    let fd = types::Fd(d.raw);
+    let ops = [
+        opcode::Fallocate::new(fd, 65_536)
+            .offset(4 << 20)
+            .build()
+            .user_data(1),
+        opcode::Fsync::new(fd).build().user_data(2),
+    ];
+    for e in ops {
+        // SAFETY: no buffers are involved.
+        ensure!(
+            unsafe { ring.submission().push(&e) }.is_ok(),
+            "submission queue full"
+        );
+        ring.submit_and_wait(1)?;
+        let c = ring.completion().next().map(|c| c.result());
+        same!(c, Some(0), "fallocate or fsync through io_uring");
+    }
+    same!(d.size()?, (4 << 20) + 65_536, "size after fallocate");
+    let iov = [libc::iovec {
+        iov_base: bufs[0].as_mut_ptr().cast(),
+        iov_len: piece,
+    }];
+    // SAFETY: the buffer outlives the ring's use of it.
+    unsafe { ring.submitter().register_buffers(&iov)? };
+    let e = opcode::WriteFixed::new(fd, bufs[0].as_ptr(), piece as u32, 0)
+        .offset(1 << 20)
+        .build();
+    // SAFETY: awaited below.
+    ensure!(
+        unsafe { ring.submission().push(&e) }.is_ok(),
+        "submission queue full"
+    );
+    ring.submit_and_wait(1)?;
+    same!(
+        ring.completion().next().map(|c| c.result()),
+        Some(piece as i32),
+        "fixed buffer"
+    );
+    want[1 << 20..(1 << 20) + piece].copy_from_slice(&bufs[0]);
+    holds(&f, 0, &want, "at the end")?;
+    drop(ring);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+/// RWF_NOWAIT either does the whole thing or says EAGAIN.
+fn nowait(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+    let d = sys::direct(&t.p("f"))?;
+    let b = Aligned::of(&pattern(2, 0, 4096));
+    let iov = libc::iovec {
+        iov_base: b.as_ptr() as *mut _,
+        iov_len: 4096,
+    };
+    let mut want = pattern(1, 0, 65_536);
+    for (i, fd) in [&d, &f, &d].iter().enumerate() {
+        let off = i * 8192;
+        // SAFETY: a valid iovec.
+        let n = unsafe { libc::pwritev2(fd.raw, &iov, 1, off as i64, libc::RWF_NOWAIT) };
+        match n {
+            4096 => want[off..off + 4096].copy_from_slice(&b),
+            -1 => ensure!(
+                [libc::EAGAIN, libc::EOPNOTSUPP].contains(&sys::errno()),
+                "errno {}",
+                sys::errno()
+            ),
+            n => crate::fail!("RWF_NOWAIT wrote {n}"),
+        }
+        holds(&f, 0, &want, "after RWF_NOWAIT")?;
+    }
+    Ok(())
+}
+
+fn against_truncate(t: &mut T) -> Res {
+    t.fresh()?;
+    let d = sys::direct(&t.p("f"))?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let mut aio = Aio::new(16)?;
+    let mut bufs: Vec<Aligned> = (0..8)
+        .map(|i| Aligned::of(&pattern(1, i * 8192, 8192)))
+        .collect();
+    for round in 0..60 {
+        for (i, b) in bufs.iter_mut().enumerate() {
+            aio.submit(&d, Op::Write, b, i as u64 * 8192, 0)?;
+        }
+        // The truncate waits for what is in flight.
+        f.truncate(20_000)?;
+        if round % 2 == 0 {
+            f.punch(4096, 8192)?;
+        }
+        for (_, res) in aio.wait(8)? {
+            same!(res, 8192, "request");
+        }
+        let n = f.size()? as usize;
+        let mut got = vec![0; n];
+        f.pread(&mut got, 0)?;
+        let bad = got
+            .iter()
+            .zip(pattern(1, 0, n))
+            .position(|(g, w)| *g != 0 && *g != w);
+        ensure!(bad.is_none(), "garbage at {bad:?} in round {round}");
+        f.truncate(0)?;
+    }
+    Ok(())
+}
+
+/// A direct and a buffered writer on neighbouring blocks, a reader on all of it.
+fn against_buffered(t: &mut T) -> Res {
+    t.fresh()?;
+    let blocks = 64usize;
+    let len = blocks * 4096;
+    let f = put(&t.p("f"), 1, len)?;
+    let d = sys::direct(&t.p("f"))?;
+    std::thread::scope(|s| -> Res {
+        let (f, d) = (&f, &d);
+        let one = s.spawn(move || -> Res {
+            for i in 0..600usize {
+                let k = (i * 2) % blocks;
+                d.pwrite(
+                    &Aligned::of(&pattern(i as u64 % 5, (k * 4096) as u64, 4096)),
+                    (k * 4096) as u64,
+                )?;
+            }
+            Ok(())
+        });
+        let two = s.spawn(move || -> Res {
+            for i in 0..2000usize {
+                let k = (i * 2 + 1) % blocks;
+                f.pwrite(
+                    &pattern(i as u64 % 5, (k * 4096) as u64, 4096),
+                    (k * 4096) as u64,
+                )?;
+            }
+            Ok(())
+        });
+        for h in [one, two] {
+            h.join().map_err(|_| Stop::Fail("thread panic".into()))??;
+        }
+        Ok(())
+    })?;
+    let mut cached = vec![0; len];
+    f.pread(&mut cached, 0)?;
+    t.drop_caches()?;
+    holds(&f, 0, &cached, "cache against disk")?;
+    for k in 0..blocks {
+        let g = &cached[k * 4096..(k + 1) * 4096];
+        let ok = (0..5).any(|s| pattern(s, (k * 4096) as u64, 4096) == g);
+        ensure!(ok, "block {k} is mixed");
+    }
+    Ok(())
+}
