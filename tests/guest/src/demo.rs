@@ -165,6 +165,9 @@ fn three_ways(s: &mut Steps, t: &T) -> Res<Vec<u8>> {
 }
 
 fn steps(t: &mut T, source: &str, other: &str) -> Res {
+    if !crate::fixture::knows_fs(other) {
+        crate::fail!("the kernel has no {other} to hand the image to");
+    }
     let mut s = Steps {
         n: 0,
         since: Instant::now(),

@@ -2,7 +2,7 @@
 //! The same random operations on the file system under test and on the kernel's ext4: the same
 //! answers, the same tree, and each mounts what the other wrote.
 
-use crate::fixture::{names, pattern, MNT, MNT2, T};
+use crate::fixture::{knows_fs, names, pattern, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, K1, K4};
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::tree::{self, Node};
@@ -179,8 +179,7 @@ fn run(t: &mut T, seed: u64, steps: u64) -> Res {
     if t.disks.len() < 2 {
         skip!("two devices are needed");
     }
-    let known = std::fs::read_to_string("/proc/filesystems")?;
-    if !known.split_whitespace().any(|w| w == "ext4") {
+    if !knows_fs("ext4") {
         skip!("the kernel has no ext4 to compare with");
     }
     let (one, two, fs) = (t.disks[0].clone(), t.disks[1].clone(), t.fs.clone());

@@ -347,3 +347,12 @@ impl T {
         self.cycle()
     }
 }
+
+/// Does the kernel know this file system type, if need be after loading its module?
+pub fn knows_fs(fs: &str) -> bool {
+    let listed = || {
+        std::fs::read_to_string("/proc/filesystems")
+            .is_ok_and(|t| t.split_whitespace().any(|w| w == fs))
+    };
+    listed() || (run_cmd("modprobe", &["-q", fs]).is_ok() && listed())
+}

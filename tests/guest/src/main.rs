@@ -150,8 +150,7 @@ fn load_module(path: &str) -> Result<(), sys::SysErr> {
 }
 
 fn check_opts(o: &Opts) -> Result<(), String> {
-    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !known.split_whitespace().any(|w| w == o.fs) {
+    if !fixture::knows_fs(&o.fs) {
         return Err(format!(
             "the kernel knows no file system type {}: load its module first",
             o.fs

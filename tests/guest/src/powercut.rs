@@ -2,7 +2,7 @@
 //! Power cuts with much in flight, and journals read by others.
 
 use crate::crash::{crash, cut, lights_on, on_dm, start};
-use crate::fixture::{holds, pattern, put, T};
+use crate::fixture::{holds, knows_fs, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS};
 use crate::sys::{self, Aligned};
 use crate::{ensure, errno, same, skip};
@@ -286,8 +286,7 @@ fn e2fsck_replays(t: &mut T) -> Res {
 
 /// A journal left by the kernel's ext4 is replayed here, and ours there.
 fn by_other(t: &mut T) -> Res {
-    let known = std::fs::read_to_string("/proc/filesystems")?;
-    if !known.split_whitespace().any(|w| w == "ext4") {
+    if !knows_fs("ext4") {
         skip!("the kernel has no ext4 to leave a journal");
     }
     let d = on_dm(t)?;
