@@ -162,7 +162,9 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(u6
     }
 
     let (first, first_bit) = goal.unwrap_or_else(|| default_goal(geo, inode, req.kind, want));
-    let mut target = want;
+    // Most of a long run close by is better than all of it far away: the copies of the superblock
+    // take a bite out of some groups.
+    let mut target = (want - want / 8).max(req.min);
     loop {
         let mut searched = 0;
         let mut best = 0;
