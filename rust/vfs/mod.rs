@@ -36,5 +36,5 @@ pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
 pub(crate) use file::{DirEmitter, File, IovIter, Kiocb};
-pub(crate) use inode::{INode, Inode, Time};
-pub(crate) use super_block::{FileSystem, SuperBlock};
+pub(crate) use inode::{INode, Inode};
+pub(crate) use super_block::SuperBlock;

@@ -61,7 +61,8 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     inode.newsize_ok(new)?;
     inode.dio_wait(lock);
     let pages = inode.invalidate_lock();
-    if new >= inode.size() {
+    // To the same size: blocks allocated beyond the end go.
+    if new > inode.size() {
         return grow(inode, new, lock, &pages);
     }
     let zeroed = zero_partial(inode, new, lock, &pages)?;

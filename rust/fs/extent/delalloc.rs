@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which logical blocks are reserved and not yet allocated: a set of intervals that do not touch.
+//!
+//! The set is exact. A block is in it from the write that reserves it until writeback allocates it
+//! or somebody drops its page; the allocator's counter of promised blocks is the sum of all sets.
+
+use kernel::{
+    error::code::*,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation}, //
+};
+
+/// The set. The key of an interval is the block behind its last, so that one search for a block
+/// finds the interval that holds it or the next one; the value is its first block.
+pub(super) struct Reservations {
+    ranges: RBTree<u32, u32>,
+    /// A node for the one change that adds an interval by taking blocks out of the middle.
+    spare: Option<RBTreeNodeReservation<u32, u32>>,
+    count: u32,
+}
+
+impl Reservations {
+    pub(super) fn new() -> Self {
+        Self {
+            ranges: RBTree::new(),
+            spare: None,
+            count: 0,
+        }
+    }
+
+    /// Number of blocks in the set.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Empties the set; returns how many blocks were in it.
+    pub(super) fn clear(&mut self) -> u32 {
+        self.ranges = RBTree::new();
+        self.spare = None;
+        core::mem::take(&mut self.count)
+    }
+
+    /// The interval that holds `lblk`, or the first one behind it: first block, and one past the
+    /// last.
+    fn at_or_after(&self, lblk: u32) -> Option<(u32, u32)> {
+        let cursor = self.ranges.cursor_lower_bound(&lblk.checked_add(1)?)?;
+        let (end, start) = cursor.current();
+        Some((*start, *end))
+    }
+
+    /// Whether `lblk` is in the set, and the first block from there on for which the answer is
+    /// another.
+    pub(super) fn find(&self, lblk: u32) -> (bool, u32) {
+        match self.at_or_after(lblk) {
+            Some((start, end)) if start <= lblk => (true, end),
+            Some((start, _)) => (false, start),
+            None => (false, u32::MAX),
+        }
+    }
+
+    /// Gets the memory that [`Reservations::remove`] may need, while it is still possible to fail.
+    pub(super) fn prepare(&mut self) -> Result {
+        if self.spare.is_none() {
+            self.spare = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
+        }
+        Ok(())
+    }
+
+    /// Adds `[lblk, lblk + len)`, none of which is in the set. `ENOMEM` leaves the set as it was.
+    pub(super) fn insert(&mut self, lblk: u32, len: u32) -> Result {
+        let end = lblk.checked_add(len).ok_or(EFBIG)?;
+        let left = self.ranges.get(&lblk).copied();
+        let right = self.at_or_after(end).filter(|(start, _)| *start == end);
+        match (left, right) {
+            (None, None) => {
+                self.ranges.try_create_and_insert(end, lblk, GFP_KERNEL)?;
+            }
+            (Some(start), None) => self.set_end(lblk, end, start),
+            (left, Some((_, right_end))) => {
+                if left.is_some() {
+                    self.ranges.remove(&lblk);
+                }
+                self.set_start(right_end, left.unwrap_or(lblk));
+            }
+        }
+        self.count += len;
+        Ok(())
+    }
+
+    /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set. Without
+    /// memory, and not [prepared](Reservations::prepare), blocks in the middle of an interval stay
+    /// in: they are given back with the rest of it.
+    pub(super) fn remove(&mut self, lblk: u32, len: u32) -> u32 {
+        let stop = lblk.saturating_add(len);
+        let mut removed = 0;
+        while let Some((start, end)) = self.at_or_after(lblk).filter(|(start, _)| *start < stop) {
+            match (start < lblk, end > stop) {
+                (false, false) => {
+                    self.ranges.remove(&end);
+                    removed += end - start;
+                }
+                (true, false) => {
+                    self.set_end(end, lblk, start);
+                    removed += end - lblk;
+                }
+                (false, true) => {
+                    self.set_start(end, stop);
+                    removed += stop - start;
+                    break;
+                }
+                (true, true) => {
+                    if self.prepare().is_err() {
+                        break;
+                    }
+                    if let Some(node) = self.spare.take() {
+                        self.ranges.insert(node.into_node(lblk, start));
+                        self.set_start(end, stop);
+                        removed += stop - lblk;
+                    }
+                    break;
+                }
+            }
+        }
+        self.count -= removed;
+        removed
+    }
+
+    fn set_start(&mut self, end: u32, start: u32) {
+        if let Some(slot) = self.ranges.get_mut(&end) {
+            *slot = start;
+        }
+    }
+
+    /// Changes a key, in the node that is there.
+    fn set_end(&mut self, old: u32, new: u32, start: u32) {
+        if let Some(node) = self.ranges.remove_node(&old) {
+            self.ranges.insert(RBTreeNode::into_reservation(node).into_node(new, start));
+        }
+    }
+}

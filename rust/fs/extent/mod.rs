@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The extent map of an inode: where its blocks are, and what is only promised.
+//!
+//! Three parts under one lock (`Node::extents`):
+//!
+//! - the root of the tree on disk, a copy of `i_block`; nodes below it are metadata blocks
+//!   ([`nodes`]), changed by the algorithms of [`tree`];
+//! - the logical blocks that are reserved but not allocated ([`delalloc`]); they are holes in the
+//!   tree;
+//! - the answer of the last lookup, so that sequential I/O does not walk a deep tree every time.
+//!
+//! `Node::seq` counts the changes of the map. It is bumped *before* each change, so a copy of a
+//! mapping whose count still agrees was true when the count was read (rule 3 of the data path).
+//!
+//! Functions take the inode and its map, which proves that the lock is held; those that change the
+//! disk take the handle too, which is started first (lock order). Tree nodes that writeback and
+//! completion need come from the allocator's pool that is never promised to anybody, so a write
+//! that was accepted does not fail for want of a node.
+//!
+//! Format: `Documentation/filesystems/ext4/ifork.rst`.
+
+mod delalloc;
+mod nodes;
+pub(crate) mod tree;
+
+use super::{
+    alloc::{self, Kind, Request},
+    error::corrupted,
+    Inode, //
+};
+use crate::{
+    disk::{
+        self,
+        extent::{MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
+        superblock::MAX_FILE_BLOCKS, //
+    },
+    vfs::jbd2::Handle,
+};
+use delalloc::Reservations;
+use kernel::{
+    error::code::*,
+    prelude::*,
+    sync::atomic::{ordering, Atomic}, //
+};
+use nodes::TreeNodes;
+use tree::{Found, ROOT_BYTES};
+
+/// Credits for one insertion or conversion: the nodes of one path, a new one at every level with
+/// its bitmap and group descriptor, and one more where the root moves down.
+pub(crate) const INSERT_CREDITS: u32 =
+    disk::extent::MAX_DEPTH as u32 + (1 + alloc::ALLOC_CREDITS) * (disk::extent::MAX_DEPTH as u32 + 1);
+
+/// Credits for [`convert`].
+pub(crate) const CONVERT_CREDITS: u32 = INSERT_CREDITS;
+
+/// Data blocks freed in one step of [`remove`]; with 1 KiB blocks they lie in up to three groups.
+const STEP_BLOCKS: u32 = 8192;
+
+/// Blocks of a directory or symbolic link freed in one step: each takes a revoke record.
+const STEP_REVOKES: u32 = 16;
+
+/// Credits for one step of [`remove`]: cutting the middle of an extent inserts one; nodes that
+/// become empty are freed at every level.
+const STEP_CREDITS: u32 = INSERT_CREDITS
+    + alloc::free_credits(3)
+    + alloc::free_credits(disk::extent::MAX_DEPTH as u32);
+
+/// Credits for [`remove`], which takes as many steps as they allow.
+pub(crate) const REMOVE_CREDITS: u32 = 3 * STEP_CREDITS;
+
+/// What lies below logical blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Nothing.
+    Hole,
+    /// Nothing yet: space is reserved.
+    Delalloc,
+    /// Blocks that read as zeros.
+    Unwritten,
+    /// Blocks with data.
+    Written,
+}
+
+/// `len` logical blocks from `lblk` on that are in one state; if that means blocks, they are
+/// contiguous from `pblk` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) lblk: u32,
+    pub(crate) len: u32,
+    pub(crate) pblk: u64,
+    pub(crate) state: State,
+}
+
+/// How far [`remove`] came.
+pub(crate) enum Progress {
+    /// All is gone.
+    Done,
+    /// What lies below this logical block is left: go on with a new handle.
+    Continue(u64),
+}
+
+/// See the module.
+pub(crate) struct ExtentMap {
+    root: [u8; ROOT_BYTES],
+    reserved: Reservations,
+    last: Option<Found>,
+}
+
+impl ExtentMap {
+    /// The map of an inode that has none.
+    pub(crate) fn new() -> Self {
+        Self {
+            root: [0; ROOT_BYTES],
+            reserved: Reservations::new(),
+            last: None,
+        }
+    }
+
+    /// Takes the root from disk; it has been checked.
+    pub(crate) fn load_root(&mut self, root: &[u8; ROOT_BYTES]) {
+        self.root = *root;
+        self.last = None;
+    }
+
+    /// Makes the root of a new inode.
+    pub(crate) fn init_root(&mut self) {
+        let mut root = [0; ROOT_BYTES];
+        // Fails only if the buffer were too short.
+        if disk::extent::init_node(&mut root, 0, disk::extent::ROOT_ENTRIES).is_ok() {
+            self.load_root(&root);
+        }
+    }
+
+    /// The root as it goes to disk.
+    pub(crate) fn root(&self) -> &[u8; ROOT_BYTES] {
+        &self.root
+    }
+
+    /// Levels of nodes below the root.
+    pub(crate) fn depth(&self) -> u32 {
+        disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
+    }
+
+    /// Number of blocks reserved and not allocated.
+    pub(crate) fn reserved_blocks(&self) -> u32 {
+        self.reserved.count()
+    }
+
+    /// Gives all reservations back; the inode goes away.
+    pub(crate) fn clear(&mut self, inode: &Inode) {
+        let n = self.reserved.clear();
+        if n > 0 {
+            alloc::unreserve(inode.sb(), n);
+        }
+    }
+
+    /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
+    fn bump(&mut self, seq: &Atomic<u32>) {
+        self.last = None;
+        seq.fetch_add(1, ordering::Full);
+    }
+}
+
+/// 512-byte units per block.
+fn sectors(inode: &Inode) -> u64 {
+    u64::from(inode.fs().geo.block_size >> 9)
+}
+
+fn add_blocks(inode: &Inode, n: u32) {
+    inode.set_blocks(inode.blocks() + u64::from(n) * sectors(inode));
+}
+
+fn sub_blocks(inode: &Inode, n: u32) {
+    let sectors = u64::from(n) * sectors(inode);
+    inode.set_blocks(inode.blocks().saturating_sub(sectors));
+}
+
+fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
+    if let Some(found) = map.last.filter(|found| found.covers(lblk)) {
+        return Ok(found);
+    }
+    let found = tree::lookup(&TreeNodes::reader(inode), &map.root, lblk)?;
+    map.last = Some(found);
+    Ok(found)
+}
+
+/// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
+pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) -> Result<Extent> {
+    let end = match find(inode, map, lblk)? {
+        Found::Extent(e) => {
+            let skip = lblk.saturating_sub(e.lblk);
+            return Ok(Extent {
+                lblk,
+                len: (e.len.saturating_sub(skip)).min(max).max(1),
+                pblk: e.pblk + u64::from(skip),
+                state: if e.unwritten { State::Unwritten } else { State::Written },
+            });
+        }
+        Found::Hole { end, .. } => end,
+    };
+    let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
+    let (state, stop) = match map.reserved.find(lblk) {
+        (true, stop) => (State::Delalloc, stop),
+        (false, stop) => (State::Hole, stop),
+    };
+    let len = end.min(stop.into()).saturating_sub(lblk.into());
+    Ok(Extent { lblk, len: (len as u32).max(1), pblk: 0, state })
+}
+
+/// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
+pub(crate) fn delalloc_reserve(
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    len: u32,
+) -> Result {
+    alloc::reserve(inode.sb(), len)?;
+    map.bump(&inode.node().seq);
+    map.reserved.insert(lblk, len).inspect_err(|_| alloc::unreserve(inode.sb(), len))
+}
+
+/// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
+/// over or was given up.
+pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
+    if map.reserved.is_empty() {
+        return;
+    }
+    map.bump(&inode.node().seq);
+    let n = map.reserved.remove(lblk, len);
+    if n > 0 {
+        alloc::unreserve(inode.sb(), n);
+    }
+}
+
+/// Allocates blocks for `[lblk, lblk + len)`, which is a hole or reserved throughout, and maps
+/// them in `state`. Returns what was mapped: it starts at `lblk` and may be shorter. The caller
+/// journals the inode in the same handle, after it has dropped the lock. Costs [`INSERT_CREDITS`]
+/// and [`alloc::ALLOC_CREDITS`].
+pub(crate) fn allocate(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    len: u32,
+    state: State,
+) -> Result<Extent> {
+    let longest = match state {
+        State::Unwritten => MAX_UNWRITTEN_LEN,
+        _ => MAX_WRITTEN_LEN,
+    };
+    let place = lookup(inode, map, lblk, len.min(longest))?;
+    let reserved = match place.state {
+        State::Hole => false,
+        State::Delalloc => true,
+        // The caller looked under the lock.
+        _ => return Err(EINVAL),
+    };
+    // A gap in the file keeps its width on disk: what fills it later has its place.
+    let goal = match find(inode, map, lblk)? {
+        Found::Hole { prev: Some(e), .. } => e.pblk + u64::from(lblk.saturating_sub(e.lblk)),
+        _ => 0,
+    };
+    if reserved {
+        map.reserved.prepare()?;
+    }
+    let data = if inode.is_file() { Kind::Data } else { Kind::Metadata };
+    let request = Request { goal, want: place.len, min: 1, kind: data, reserved };
+    let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
+
+    map.bump(&inode.node().seq);
+    // The reservation has become blocks, whatever happens to them below.
+    if reserved {
+        map.reserved.remove(lblk, len);
+    }
+    let kind = if reserved { Kind::Completion } else { Kind::Metadata };
+    let new = disk::extent::Extent { lblk, len, pblk, unwritten: state == State::Unwritten };
+    let mut nodes = TreeNodes::writer(inode, handle, kind);
+    if let Err(e) = tree::insert(&mut nodes, &mut map.root, &new) {
+        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, data == Kind::Metadata);
+        return Err(e);
+    }
+    add_blocks(inode, len);
+    Ok(Extent { lblk, len, pblk, state })
+}
+
+/// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent, into `state`. The caller
+/// journals the inode. Costs [`CONVERT_CREDITS`].
+pub(crate) fn convert(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    len: u32,
+    state: State,
+) -> Result {
+    map.bump(&inode.node().seq);
+    let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
+    let end = u64::from(lblk) + u64::from(len);
+    let mut at = lblk;
+    while u64::from(at) < end {
+        let unwritten = state == State::Unwritten;
+        let next = tree::convert(&mut nodes, &mut map.root, at, end, unwritten)?;
+        if next <= at.into() {
+            return Err(corrupted(inode.sb(), Some(inode), fmt!("extents at {} do not end", at)));
+        }
+        at = u32::try_from(next).unwrap_or(u32::MAX);
+    }
+    Ok(())
+}
+
+/// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
+/// handle's credits go ([`REMOVE_CREDITS`], with revokes). The page cache of the range is gone.
+/// The caller journals the inode also after an error.
+pub(crate) fn remove(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    map: &mut ExtentMap,
+    start: u32,
+    end: u64,
+) -> Result<Progress> {
+    let end = end.min(MAX_FILE_BLOCKS);
+    let Some(len) = end.checked_sub(start.into()).filter(|n| *n > 0) else {
+        return Ok(Progress::Done);
+    };
+    map.bump(&inode.node().seq);
+    if !map.reserved.is_empty() {
+        let n = map.reserved.remove(start, len as u32);
+        alloc::unreserve(inode.sb(), n);
+    }
+    let metadata = !inode.is_file();
+    let step = if metadata { STEP_REVOKES } else { STEP_BLOCKS };
+    let mut end = end;
+    loop {
+        let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
+        let cut = tree::cut(&mut nodes, &mut map.root, start, end, |_| step)?;
+        let Some(gone) = cut else {
+            return Ok(Progress::Done);
+        };
+        sub_blocks(inode, gone.len);
+        alloc::free(handle, inode.sb(), Some(inode), gone.pblk, gone.len, metadata)?;
+        end = gone.lblk.into();
+        if handle.credits() < STEP_CREDITS {
+            return Ok(Progress::Continue(end));
+        }
+    }
+}

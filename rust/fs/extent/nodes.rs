@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on.
+
+use crate::{
+    disk::{extent as format, Corrupt},
+    fs::{
+        alloc::{self, Kind, Request},
+        error::corrupted,
+        Inode, //
+    },
+    vfs::{
+        bh::BufferHead,
+        jbd2::{Handle, JournaledBuffer}, //
+    },
+};
+use kernel::{error::code::*, prelude::*};
+
+use super::tree::{Nodes, Place, Store, WINDOW};
+
+/// Length of a node's header, which is that of an entry.
+const HEADER: usize = format::ENTRY_SIZE;
+
+/// The nodes of one inode. Under its extent lock.
+pub(super) struct TreeNodes<'a, 'h> {
+    inode: &'a Inode,
+    writer: Option<(&'a Handle<'h>, Kind)>,
+}
+
+impl<'a, 'h> TreeNodes<'a, 'h> {
+    /// To look only.
+    pub(super) fn reader(inode: &'a Inode) -> Self {
+        Self { inode, writer: None }
+    }
+
+    /// To change; new nodes are allocated as `kind`.
+    pub(super) fn writer(inode: &'a Inode, handle: &'a Handle<'h>, kind: Kind) -> Self {
+        Self { inode, writer: Some((handle, kind)) }
+    }
+
+    fn bad(&self, pblk: u64, what: Corrupt) -> Error {
+        let inode = self.inode;
+        corrupted(inode.sb(), Some(inode), fmt!("extent block {}: {}", pblk, what))
+    }
+
+    /// Checks all of a node that has just been read: checksum, entries, and that none of them
+    /// points to the file system's own structures.
+    fn verify(&self, bh: &BufferHead, place: &Place) -> Result {
+        let inode = self.inode;
+        let (sb, geo) = (inode.sb(), &inode.fs().geo);
+        let mut node = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
+        bh.copy_out(0, &mut node)?;
+        let seed = inode.node().csum_seed();
+        let bad = |what| self.bad(place.pblk, what);
+        let h = format::check_block(&node, geo, seed, place.depth, place.first, place.end)
+            .map_err(bad)?;
+        for i in 0..h.entries {
+            let (pblk, len) = match h.depth {
+                0 => format::extent_at(&node, i).map(|e| (e.pblk, e.len)),
+                _ => format::index_at(&node, i).map(|e| (e.pblk, 1)),
+            }
+            .map_err(bad)?;
+            if alloc::is_system_block(sb, pblk, len) {
+                return Err(bad(Corrupt::ExtentBlock));
+            }
+        }
+        bh.set_verified();
+        Ok(())
+    }
+}
+
+impl Nodes for TreeNodes<'_, '_> {
+    type Error = Error;
+    type Node = BufferHead;
+
+    fn corrupt(&self, what: Corrupt) -> Error {
+        corrupted(self.inode.sb(), Some(self.inode), fmt!("extent tree: {}", what))
+    }
+
+    fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
+        let sb = self.inode.sb();
+        if alloc::is_system_block(sb, place.pblk, 1) {
+            return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
+        }
+        let bh = sb.bread(place.pblk)?;
+        if !bh.is_verified() {
+            self.verify(&bh, place)?;
+        }
+        // A block that two parents claim has been verified for one of them only.
+        let head: [u8; WINDOW] = bh.read(0)?;
+        let bad = |what| self.bad(place.pblk, what);
+        let h = format::Header::read(&head).map_err(bad)?;
+        h.check(place.depth, self.capacity()).map_err(bad)?;
+        if h.entries == 0 || format::index_at(&head, 0).map_err(bad)?.lblk != place.first {
+            return Err(bad(Corrupt::ExtentRange));
+        }
+        Ok((bh, h.entries))
+    }
+
+    fn window(&self, node: &BufferHead, i: u16) -> Result<[u8; WINDOW]> {
+        node.read(usize::from(i) * format::ENTRY_SIZE)
+    }
+
+    fn key(&self, node: &BufferHead, i: u16) -> Result<u32> {
+        let key: [u8; 4] = node.read(HEADER + usize::from(i) * format::ENTRY_SIZE)?;
+        Ok(u32::from_le_bytes(key))
+    }
+}
+
+/// A private copy of a node.
+pub(super) struct NodeBuf(KVec<u8>);
+
+impl AsRef<[u8]> for NodeBuf {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for NodeBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl<'a> Store for TreeNodes<'a, '_> {
+    type Buf = NodeBuf;
+    type Slot = JournaledBuffer<'a>;
+
+    fn capacity(&self) -> u16 {
+        format::block_entries(&self.inode.fs().geo)
+    }
+
+    fn copy(&self, node: &BufferHead) -> Result<NodeBuf> {
+        let mut buf = self.blank()?;
+        node.copy_out(0, buf.as_mut())?;
+        Ok(buf)
+    }
+
+    fn blank(&self) -> Result<NodeBuf> {
+        let size = self.inode.fs().geo.block_size as usize;
+        Ok(NodeBuf(KVec::from_elem(0u8, size, GFP_KERNEL)?))
+    }
+
+    fn alloc(&mut self, goal: u64) -> Result<u64> {
+        let (handle, kind) = self.writer.ok_or(EROFS)?;
+        let request = Request { goal, want: 1, min: 1, kind, reserved: false };
+        let (pblk, _) = alloc::blocks(handle, self.inode.sb(), self.inode, request)?;
+        super::add_blocks(self.inode, 1);
+        Ok(pblk)
+    }
+
+    fn unalloc(&mut self, pblk: u64) {
+        // Fails with the journal only, and then nothing of this handle stays.
+        let _ = self.free(pblk);
+    }
+
+    fn access(&mut self, pblk: u64, fresh: bool) -> Result<JournaledBuffer<'a>> {
+        let (handle, _) = self.writer.ok_or(EROFS)?;
+        let sb = self.inode.sb();
+        match fresh {
+            true => handle.create(&sb.getblk(pblk)?),
+            false => handle.write(&sb.bread(pblk)?),
+        }
+    }
+
+    fn put(&mut self, mut slot: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
+        let seed = self.inode.node().csum_seed();
+        format::update_block_csum(&mut buf.0, &self.inode.fs().geo, seed)
+            .map_err(|what| self.corrupt(what))?;
+        slot.copy_in(0, &buf.0)?;
+        slot.finish()
+    }
+
+    fn free(&mut self, pblk: u64) -> Result {
+        let (handle, _) = self.writer.ok_or(EROFS)?;
+        super::sub_blocks(self.inode, 1);
+        alloc::free(handle, self.inode.sb(), Some(self.inode), pblk, 1, true)
+    }
+}

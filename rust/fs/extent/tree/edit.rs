@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One change of a tree: the nodes of a path are copied, changed and written back.
+
+use super::{key_at, Place, Store, ROOT_BYTES};
+use crate::disk::{
+    extent::{self, Extent, Header, Index, MAX_DEPTH, ROOT_ENTRIES},
+    superblock::MAX_FILE_BLOCKS,
+    Corrupt,
+};
+use core::array::from_fn;
+
+/// The root, the levels below it, and one more if the tree grows.
+const LEVELS: usize = MAX_DEPTH as usize + 2;
+
+/// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
+/// some room to work with.
+const MIN_PLACES: u16 = 8;
+
+enum Image<B> {
+    Root([u8; ROOT_BYTES]),
+    Block(B),
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Image<B> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Image::Root(bytes) => bytes,
+            Image::Block(buf) => buf.as_ref(),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Image::Root(bytes) => bytes,
+            Image::Block(buf) => buf.as_mut(),
+        }
+    }
+}
+
+/// A node of the path.
+struct Level<B> {
+    image: Image<B>,
+    /// Its block; not of the root.
+    pblk: u64,
+    /// In an inner node, the entry of the next level.
+    pos: u16,
+    /// Differs from what is stored.
+    dirty: bool,
+    /// Not stored yet.
+    fresh: bool,
+    /// Not part of the tree any more.
+    dead: bool,
+}
+
+/// A path from the root to a leaf, to be changed by at most one [`Edit::splice`].
+pub(super) struct Edit<'s, S: Store> {
+    store: &'s mut S,
+    levels: [Option<Level<S::Buf>>; LEVELS],
+    /// Index of the leaf in `levels`, and so the depth of the tree.
+    leaf: usize,
+    /// The entry of the leaf behind the last one that begins at or before the block looked for.
+    pub(super) at: u16,
+    /// The first logical block that belongs to the next leaf.
+    pub(super) end: u64,
+    /// There is no leaf behind this one.
+    rightmost: bool,
+    /// Blocks allocated and not yet used.
+    spare: [Option<(u64, S::Buf)>; LEVELS],
+    /// Nodes split off, each the right neighbour of one of the path.
+    split_off: [Option<(u64, S::Buf)>; LEVELS],
+    freed: [Option<u64>; LEVELS],
+}
+
+impl<'s, S: Store> Edit<'s, S> {
+    /// Copies the path to the leaf where `lblk` is mapped or would be.
+    pub(super) fn descend(
+        store: &'s mut S,
+        root: &[u8; ROOT_BYTES],
+        lblk: u32,
+    ) -> Result<Self, S::Error> {
+        let header = Header::read(root).map_err(|e| store.corrupt(e))?;
+        let leaf = usize::from(header.depth);
+        let mut this = Edit {
+            store,
+            levels: from_fn(|_| None),
+            leaf,
+            at: 0,
+            end: MAX_FILE_BLOCKS,
+            rightmost: true,
+            spare: from_fn(|_| None),
+            split_off: from_fn(|_| None),
+            freed: [None; LEVELS],
+        };
+        let mut pblk = 0;
+        let mut image = Image::Root(*root);
+        for l in 0..=leaf {
+            let (pos, next) = this.step(&image, l, lblk)?;
+            this.set_level(
+                l,
+                Level {
+                    image,
+                    pblk,
+                    pos,
+                    dirty: false,
+                    fresh: false,
+                    dead: false,
+                },
+            )?;
+            let Some(place) = next else {
+                this.at = pos;
+                return Ok(this);
+            };
+            pblk = place.pblk;
+            let (node, _) = this.store.open(&place)?;
+            image = Image::Block(this.store.copy(&node)?);
+        }
+        Err(this.bad(Corrupt::ExtentDepth))
+    }
+
+    /// Where to go from level `l`: the entry, and the node below it if this is not the leaf.
+    fn step(
+        &mut self,
+        image: &Image<S::Buf>,
+        l: usize,
+        lblk: u32,
+    ) -> Result<(u16, Option<Place>), S::Error> {
+        let node = image.bytes();
+        let bad = |e| self.store.corrupt(e);
+        let h = Header::read(node).map_err(bad)?;
+        let n = extent::search(node, h.entries, lblk).map_err(bad)?;
+        if l == self.leaf {
+            return Ok((n, None));
+        }
+        // What is before the first key will go to the first leaf.
+        let pos = n.saturating_sub(1);
+        let index = extent::index_at(node, pos).map_err(bad)?;
+        if pos + 1 < h.entries {
+            self.end = key_at(node, pos + 1).map_err(bad)?.into();
+            self.rightmost = false;
+        }
+        let below = (self.leaf - l - 1) as u16;
+        Ok((
+            pos,
+            Some(Place {
+                pblk: index.pblk,
+                depth: below,
+                first: index.lblk,
+                end: self.end,
+            }),
+        ))
+    }
+
+    pub(super) fn bad(&self, what: Corrupt) -> S::Error {
+        self.store.corrupt(what)
+    }
+
+    fn set_level(&mut self, l: usize, level: Level<S::Buf>) -> Result<(), S::Error> {
+        match self.levels.get_mut(l) {
+            Some(place) => {
+                *place = Some(level);
+                Ok(())
+            }
+            None => Err(self.store.corrupt(Corrupt::ExtentDepth)),
+        }
+    }
+
+    fn level(&self, l: usize) -> Result<&Level<S::Buf>, S::Error> {
+        let level = self.levels.get(l).and_then(Option::as_ref);
+        level.ok_or_else(|| self.bad(Corrupt::ExtentDepth))
+    }
+
+    /// Level `l`, to be changed.
+    fn level_mut(&mut self, l: usize) -> Result<&mut Level<S::Buf>, S::Error> {
+        match self.levels.get_mut(l).and_then(Option::as_mut) {
+            Some(level) => {
+                level.dirty = true;
+                Ok(level)
+            }
+            None => Err(self.store.corrupt(Corrupt::ExtentDepth)),
+        }
+    }
+
+    fn header(&self, l: usize) -> Result<Header, S::Error> {
+        Header::read(self.level(l)?.image.bytes()).map_err(|e| self.bad(e))
+    }
+
+    /// Entry `i` of the leaf, if it has so many.
+    pub(super) fn entry(&self, i: u16) -> Result<Option<Extent>, S::Error> {
+        if i >= self.header(self.leaf)?.entries {
+            return Ok(None);
+        }
+        let node = self.level(self.leaf)?.image.bytes();
+        extent::extent_at(node, i).map(Some).map_err(|e| self.bad(e))
+    }
+
+    /// Replaces `remove` entries of the leaf from entry `at` on by the extents of `new`, writes the
+    /// path back and brings `root` up to date. Blocks are allocated before anything changes.
+    pub(super) fn splice(
+        mut self,
+        root: &mut [u8; ROOT_BYTES],
+        at: u16,
+        remove: u16,
+        new: &[Extent],
+    ) -> Result<(), S::Error> {
+        let slots = match self.change(at, remove, new).and_then(|()| self.access()) {
+            Ok(slots) => slots,
+            Err(e) => {
+                self.abandon();
+                return Err(e);
+            }
+        };
+        self.write(slots)?;
+        if let Image::Root(bytes) = &self.level(0)?.image {
+            *root = *bytes;
+        }
+        // Last, for if this fails the tree is whole and only blocks are lost.
+        for pblk in self.freed.into_iter().flatten() {
+            self.store.free(pblk)?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, at: u16, remove: u16, new: &[Extent]) -> Result<(), S::Error> {
+        let added = new.len() as u16;
+        let (nodes, grow) = self.plan(added, remove)?;
+        let goal = self.level(self.leaf)?.pblk;
+        for place in self.spare.iter_mut().take(nodes) {
+            let buf = self.store.blank()?;
+            let goal = if goal == 0 { 0 } else { goal + 1 };
+            *place = Some((self.store.alloc(goal)?, buf));
+        }
+        if grow {
+            self.grow()?;
+        }
+        self.splice_leaf(at, remove, new)?;
+        if added < remove {
+            self.merge_up()?;
+        }
+        Ok(())
+    }
+
+    /// How many new nodes replacing entries takes, and whether the root has to move down.
+    fn plan(&self, added: u16, removed: u16) -> Result<(usize, bool), S::Error> {
+        let (mut added, mut removed, mut nodes) = (added, removed, 0);
+        let mut l = self.leaf;
+        loop {
+            let h = self.header(l)?;
+            if h.entries.saturating_sub(removed).saturating_add(added) <= h.max {
+                return Ok((nodes, false));
+            }
+            nodes += 1;
+            if l == 0 {
+                if h.depth >= MAX_DEPTH {
+                    return Err(self.bad(Corrupt::ExtentDepth));
+                }
+                return Ok((nodes, true));
+            }
+            if h.max < MIN_PLACES {
+                return Err(self.bad(Corrupt::ExtentMax));
+            }
+            // The node is split: one more entry in its parent.
+            (added, removed) = (1, 0);
+            l -= 1;
+        }
+    }
+
+    fn take_spare(&mut self) -> Result<(u64, S::Buf), S::Error> {
+        let spare = self.spare.iter_mut().find_map(Option::take);
+        spare.ok_or_else(|| self.bad(Corrupt::ExtentEntries))
+    }
+
+    /// Moves the contents of the root into a new node below it.
+    fn grow(&mut self) -> Result<(), S::Error> {
+        let (pblk, mut buf) = self.take_spare()?;
+        let capacity = self.store.capacity();
+        let old = self.header(0)?;
+        let bad = |e| self.store.corrupt(e);
+        let root = self.level(0)?;
+        let (bytes, pos) = (root.image.bytes(), root.pos);
+        let first = key_at(bytes, 0).map_err(bad)?;
+        extent::init_node(buf.as_mut(), old.depth, capacity).map_err(bad)?;
+        copy_entries(bytes, 0, buf.as_mut(), old.entries).map_err(bad)?;
+
+        let mut bytes = [0; ROOT_BYTES];
+        extent::init_node(&mut bytes, old.depth + 1, ROOT_ENTRIES).map_err(bad)?;
+        extent::open_gap(&mut bytes, 0, 1).map_err(bad)?;
+        extent::put_index(&mut bytes, 0, &Index { lblk: first, pblk }).map_err(bad)?;
+
+        // The last place is free: the depth has been checked.
+        self.levels.rotate_right(1);
+        self.leaf += 1;
+        let moved = Level {
+            image: Image::Block(buf),
+            pblk,
+            pos,
+            dirty: true,
+            fresh: true,
+            dead: false,
+        };
+        self.set_level(1, moved)?;
+        let root = Level {
+            image: Image::Root(bytes),
+            pblk: 0,
+            pos: 0,
+            dirty: true,
+            fresh: false,
+            dead: false,
+        };
+        self.set_level(0, root)
+    }
+
+    fn splice_leaf(&mut self, at: u16, remove: u16, new: &[Extent]) -> Result<(), S::Error> {
+        let l = self.leaf;
+        let h = self.header(l)?;
+        let fits = h.entries.saturating_sub(remove) + new.len() as u16 <= h.max;
+        let put = |node: &mut [u8], at: u16| {
+            resize(node, at, remove, new.len() as u16)?;
+            for (i, e) in (at..).zip(new) {
+                extent::put_extent(node, i, e)?;
+            }
+            Ok(())
+        };
+        if !fits {
+            return self.split(l, at, remove, put);
+        }
+        let level = self.level_mut(l)?;
+        put(level.image.bytes_mut(), at).map_err(|e| self.bad(e))?;
+        if l > 0 && self.header(l)?.entries == 0 {
+            return self.drop_node(l);
+        }
+        match at {
+            0 => self.fix_keys(l),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds an index entry at `at` (not the first) of inner node `l`.
+    fn add_index(&mut self, l: usize, at: u16, index: Index) -> Result<(), S::Error> {
+        let h = self.header(l)?;
+        let put = |node: &mut [u8], at: u16| {
+            extent::open_gap(node, at, 1)?;
+            extent::put_index(node, at, &index)
+        };
+        if h.entries >= h.max {
+            return self.split(l, at, 0, put);
+        }
+        let level = self.level_mut(l)?;
+        put(level.image.bytes_mut(), at).map_err(|e| self.bad(e))
+    }
+
+    /// Splits full node `l` (not the root) in two and lets `put` change the half with entry `at`,
+    /// where `remove` entries will go.
+    fn split(
+        &mut self,
+        l: usize,
+        at: u16,
+        remove: u16,
+        put: impl FnOnce(&mut [u8], u16) -> Result<(), Corrupt>,
+    ) -> Result<(), S::Error> {
+        let h = self.header(l)?;
+        // Files grow at their end: a full node stays full there. Elsewhere, and so in any order of
+        // insertion, both halves get room.
+        let mut middle = match self.rightmost && at == h.entries {
+            true => h.entries,
+            false => h.entries / 2,
+        };
+        if at < middle && middle < at + remove {
+            middle = at;
+        }
+        let (pblk, mut buf) = self.take_spare()?;
+        let capacity = self.store.capacity();
+        let level = self.level_mut(l)?;
+        let parent = l.checked_sub(1);
+        let left = level.image.bytes_mut();
+        let right = buf.as_mut();
+        let halve = || {
+            extent::init_node(right, h.depth, capacity)?;
+            copy_entries(left, middle, right, h.entries - middle)?;
+            extent::close_gap(left, middle, h.entries - middle)?;
+            match at >= middle {
+                true => put(right, at - middle)?,
+                false => put(left, at)?,
+            }
+            key_at(right, 0)
+        };
+        let first = halve().map_err(|e| self.store.corrupt(e))?;
+        let place = self.split_off.iter_mut().find(|place| place.is_none());
+        if let Some(place) = place {
+            *place = Some((pblk, buf));
+        }
+        let parent = parent.ok_or_else(|| self.bad(Corrupt::ExtentDepth))?;
+        if at == 0 {
+            self.fix_keys(l)?;
+        }
+        let pos = self.level(parent)?.pos;
+        self.add_index(parent, pos + 1, Index { lblk: first, pblk })
+    }
+
+    /// Brings the keys above node `l` in line after its first entry changed.
+    fn fix_keys(&mut self, mut l: usize) -> Result<(), S::Error> {
+        while let Some(parent) = l.checked_sub(1) {
+            let node = self.level(l)?;
+            let (lblk, pblk) = (key_at(node.image.bytes(), 0), node.pblk);
+            let lblk = lblk.map_err(|e| self.bad(e))?;
+            let level = self.level_mut(parent)?;
+            let pos = level.pos;
+            extent::put_index(level.image.bytes_mut(), pos, &Index { lblk, pblk })
+                .map_err(|e| self.bad(e))?;
+            if pos != 0 {
+                break;
+            }
+            l = parent;
+        }
+        Ok(())
+    }
+
+    /// Takes empty node `l` (not the root) out of the tree, and its ancestors if they become empty.
+    fn drop_node(&mut self, mut l: usize) -> Result<(), S::Error> {
+        while let Some(parent) = l.checked_sub(1) {
+            let level = self.level_mut(l)?;
+            level.dead = true;
+            let pblk = level.pblk;
+            self.note_freed(pblk);
+            let level = self.level_mut(parent)?;
+            let pos = level.pos;
+            extent::close_gap(level.image.bytes_mut(), pos, 1).map_err(|e| self.bad(e))?;
+            if self.header(parent)?.entries > 0 {
+                return match pos {
+                    0 => self.fix_keys(parent),
+                    _ => Ok(()),
+                };
+            }
+            l = parent;
+        }
+        // Nothing is left: an empty leaf.
+        let level = self.level_mut(0)?;
+        extent::init_node(level.image.bytes_mut(), 0, ROOT_ENTRIES).map_err(|e| self.bad(e))
+    }
+
+    fn note_freed(&mut self, pblk: u64) {
+        if let Some(place) = self.freed.iter_mut().find(|place| place.is_none()) {
+            *place = Some(pblk);
+        }
+    }
+
+    /// Takes nodes out of the tree that are an only child and fit into the root.
+    fn merge_up(&mut self) -> Result<(), S::Error> {
+        loop {
+            let root = self.header(0)?;
+            if root.depth == 0 || root.entries != 1 {
+                return Ok(());
+            }
+            let index = extent::index_at(self.level(0)?.image.bytes(), 0);
+            let index = index.map_err(|e| self.bad(e))?;
+            let in_path = |level: &Level<S::Buf>| level.pblk == index.pblk && !level.dead;
+            let known = (1..=self.leaf).find(|&l| self.level(l).is_ok_and(in_path));
+            let mut bytes = [0; ROOT_BYTES];
+            let merged = match known {
+                Some(l) => into_root(self.level(l)?.image.bytes(), &mut bytes),
+                None => {
+                    let place = Place {
+                        pblk: index.pblk,
+                        depth: root.depth - 1,
+                        first: index.lblk,
+                        end: MAX_FILE_BLOCKS,
+                    };
+                    let (node, entries) = self.store.open(&place)?;
+                    match entries > ROOT_ENTRIES {
+                        true => Ok(false),
+                        false => into_root(self.store.copy(&node)?.as_ref(), &mut bytes),
+                    }
+                }
+            };
+            if !merged.map_err(|e| self.bad(e))? {
+                return Ok(());
+            }
+            if let Some(l) = known {
+                self.level_mut(l)?.dead = true;
+            }
+            self.level_mut(0)?.image = Image::Root(bytes);
+            self.note_freed(index.pblk);
+        }
+    }
+
+    /// Gets the right to write every node that changed. From here on only a dead journal can fail.
+    #[allow(clippy::type_complexity, reason = "two arrays like those of the nodes")]
+    fn access(
+        &mut self,
+    ) -> Result<([Option<S::Slot>; LEVELS], [Option<S::Slot>; LEVELS]), S::Error> {
+        let mut slots = (from_fn(|_| None), from_fn(|_| None));
+        for (level, slot) in self.levels.iter().zip(&mut slots.0).skip(1) {
+            if let Some(level) = level.as_ref().filter(|level| level.dirty && !level.dead) {
+                *slot = Some(self.store.access(level.pblk, level.fresh)?);
+            }
+        }
+        for (node, slot) in self.split_off.iter().zip(&mut slots.1) {
+            if let Some((pblk, _)) = node {
+                *slot = Some(self.store.access(*pblk, true)?);
+            }
+        }
+        Ok(slots)
+    }
+
+    fn write(
+        &mut self,
+        slots: ([Option<S::Slot>; LEVELS], [Option<S::Slot>; LEVELS]),
+    ) -> Result<(), S::Error> {
+        for (level, slot) in self.levels.iter_mut().zip(slots.0) {
+            if let (Some(level), Some(slot)) = (level, slot) {
+                if let Image::Block(buf) = &mut level.image {
+                    self.store.put(slot, buf)?;
+                }
+            }
+        }
+        for (node, slot) in self.split_off.iter_mut().zip(slots.1) {
+            if let (Some((_, buf)), Some(slot)) = (node, slot) {
+                self.store.put(slot, buf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what was allocated for a change that will not be made.
+    fn abandon(&mut self) {
+        let fresh = |level: &Level<S::Buf>| level.fresh.then_some(level.pblk);
+        for pblk in self.levels.iter().flatten().filter_map(fresh) {
+            self.store.unalloc(pblk);
+        }
+        for (pblk, _) in self.spare.iter().chain(&self.split_off).flatten() {
+            self.store.unalloc(*pblk);
+        }
+    }
+}
+
+/// Makes `added` places for entries out of `removed` ones, at entry `at`.
+fn resize(node: &mut [u8], at: u16, removed: u16, added: u16) -> Result<(), Corrupt> {
+    match added.checked_sub(removed) {
+        Some(more) => extent::open_gap(node, at, more),
+        None => extent::close_gap(node, at, removed - added),
+    }
+}
+
+/// Copies `count` entries of one node, from entry `first` on, into an empty one.
+fn copy_entries(from: &[u8], first: u16, to: &mut [u8], count: u16) -> Result<(), Corrupt> {
+    extent::open_gap(to, 0, count)?;
+    let place = |i: u16| extent::ENTRY_SIZE * (usize::from(i) + 1);
+    let src = from.get(place(first)..place(first + count));
+    let dst = to.get_mut(place(0)..place(count));
+    match (src, dst) {
+        (Some(src), Some(dst)) => {
+            dst.copy_from_slice(src);
+            Ok(())
+        }
+        _ => Err(Corrupt::ShortBuffer),
+    }
+}
+
+/// Makes a root with the contents of a node, if they fit.
+fn into_root(node: &[u8], root: &mut [u8; ROOT_BYTES]) -> Result<bool, Corrupt> {
+    let h = Header::read(node)?;
+    if h.entries > ROOT_ENTRIES {
+        return Ok(false);
+    }
+    extent::init_node(root, h.depth, ROOT_ENTRIES)?;
+    copy_entries(node, 0, root, h.entries)?;
+    Ok(true)
+}

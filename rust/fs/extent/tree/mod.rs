@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The extent tree as an algorithm, without I/O: it knows the format of nodes ([`crate::disk`]) and
+//! reaches those below the root through a trait. The module puts journaled buffers behind it, the
+//! host tests a map in memory.
+//!
+//! What holds of a tree: the key of an index entry is the key of the first entry of the node below;
+//! no node but the root is empty; entries are sorted and do not overlap. A change is made on private
+//! copies of the nodes of one path and becomes visible when nothing can fail any more but the
+//! journal itself, so a tree is whole after every error.
+
+#![allow(
+    unreachable_pub,
+    reason = "the host tests include this file as a crate of their own"
+)]
+
+mod edit;
+mod ops;
+
+pub use ops::{convert, cut, insert};
+
+use crate::disk::{
+    extent::{self, Extent, Header, Index},
+    superblock::MAX_FILE_BLOCKS,
+    Corrupt,
+};
+
+/// Bytes of the root in the inode.
+pub const ROOT_BYTES: usize = 60;
+
+/// Bytes of a [window](Nodes::window).
+pub const WINDOW: usize = 2 * extent::ENTRY_SIZE;
+
+/// What the parent says of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The node's block.
+    pub pblk: u64,
+    /// Levels below it.
+    pub depth: u16,
+    /// Its first logical block.
+    pub first: u32,
+    /// The first logical block behind it.
+    pub end: u64,
+}
+
+/// Read access to the nodes below the root.
+pub trait Nodes {
+    /// What operations fail with.
+    type Error;
+    /// A node to read from.
+    type Node;
+
+    /// Reports a node, or the tree, as corrupt.
+    fn corrupt(&self, what: Corrupt) -> Self::Error;
+
+    /// Finds a node and the number of its entries. It has been checked to be what its parent says.
+    fn open(&self, place: &Place) -> Result<(Self::Node, u16), Self::Error>;
+
+    /// Entry `i` and what is before it in the node (another entry, or the header): the entry is
+    /// number 0 of the window taken as a node.
+    fn window(&self, node: &Self::Node, i: u16) -> Result<[u8; WINDOW], Self::Error>;
+
+    /// The first logical block of entry `i`.
+    fn key(&self, node: &Self::Node, i: u16) -> Result<u32, Self::Error>;
+}
+
+/// Write access to the nodes below the root.
+pub trait Store: Nodes {
+    /// A private copy of a node.
+    type Buf: AsRef<[u8]> + AsMut<[u8]>;
+    /// The right to overwrite a node.
+    type Slot;
+
+    /// Entries that a node block has room for.
+    fn capacity(&self) -> u16;
+
+    /// A copy of a node.
+    fn copy(&self, node: &Self::Node) -> Result<Self::Buf, Self::Error>;
+
+    /// A buffer as long as a node.
+    fn blank(&self) -> Result<Self::Buf, Self::Error>;
+
+    /// Allocates a block for a node, best at `goal` (0: anywhere).
+    fn alloc(&mut self, goal: u64) -> Result<u64, Self::Error>;
+
+    /// Takes back a block that [`Store::alloc`] gave and nobody has seen.
+    fn unalloc(&mut self, pblk: u64);
+
+    /// Gets the right to overwrite a node; `fresh` if the block was just allocated.
+    fn access(&mut self, pblk: u64, fresh: bool) -> Result<Self::Slot, Self::Error>;
+
+    /// Overwrites a node; adds its checksum.
+    fn put(&mut self, slot: Self::Slot, buf: &mut Self::Buf) -> Result<(), Self::Error>;
+
+    /// Frees the block of a node that is not part of the tree any more.
+    fn free(&mut self, pblk: u64) -> Result<(), Self::Error>;
+}
+
+/// What is at a logical block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An extent that contains it.
+    Extent(Extent),
+    /// Nothing.
+    Hole {
+        /// The extent before, if any: the hole begins where it ends.
+        prev: Option<Extent>,
+        /// The first logical block behind the hole.
+        end: u64,
+    },
+}
+
+impl Found {
+    fn new(entry: Extent, lblk: u32, end: u64) -> Self {
+        if u64::from(lblk) < entry.end() {
+            return Found::Extent(entry);
+        }
+        Found::Hole {
+            prev: Some(entry),
+            end,
+        }
+    }
+
+    /// The logical blocks for which this is the answer.
+    pub fn covers(&self, lblk: u32) -> bool {
+        let lblk = u64::from(lblk);
+        match self {
+            Found::Extent(e) => (u64::from(e.lblk)..e.end()).contains(&lblk),
+            Found::Hole { prev, end } => (prev.map_or(0, |e| e.end())..*end).contains(&lblk),
+        }
+    }
+}
+
+/// The key of entry `i` of a node in memory; leaves and inner nodes have it at the same place.
+fn key_at(node: &[u8], i: u16) -> Result<u32, Corrupt> {
+    extent::index_at(node, i).map(|index| index.lblk)
+}
+
+/// Finds what is at `lblk`, with no copy of any node. `root` has been checked.
+pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: u32) -> Result<Found, N::Error> {
+    let bad = |what| nodes.corrupt(what);
+    let root_header = Header::read(root).map_err(bad)?;
+    let n = extent::search(root, root_header.entries, lblk).map_err(bad)?;
+    let mut end = match n < root_header.entries {
+        true => key_at(root, n).map_err(bad)?.into(),
+        false => MAX_FILE_BLOCKS,
+    };
+    let Some(i) = n.checked_sub(1) else {
+        return Ok(Found::Hole { prev: None, end });
+    };
+    let mut depth = root_header.depth;
+    if depth == 0 {
+        let entry = extent::extent_at(root, i).map_err(bad)?;
+        return Ok(Found::new(entry, lblk, end));
+    }
+    let mut index: Index = extent::index_at(root, i).map_err(bad)?;
+    loop {
+        depth -= 1;
+        let (node, entries) = nodes.open(&Place {
+            pblk: index.pblk,
+            depth,
+            first: index.lblk,
+            end,
+        })?;
+        let (mut n, mut above) = (0, entries);
+        while n < above {
+            let mid = n + (above - n) / 2;
+            match nodes.key(&node, mid)? <= lblk {
+                true => n = mid + 1,
+                false => above = mid,
+            }
+        }
+        if n < entries {
+            end = nodes.key(&node, n)?.into();
+        }
+        // The first key is the parent's, which is not above `lblk`.
+        let i = n.checked_sub(1).ok_or_else(|| bad(Corrupt::ExtentRange))?;
+        let window = nodes.window(&node, i)?;
+        if depth == 0 {
+            let entry = extent::extent_at(&window, 0).map_err(bad)?;
+            return Ok(Found::new(entry, lblk, end));
+        }
+        index = extent::index_at(&window, 0).map_err(bad)?;
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations: each is one replacement of neighbouring entries of a leaf.
+
+use super::{edit::Edit, Store, ROOT_BYTES};
+use crate::disk::{
+    extent::{Extent, MAX_UNWRITTEN_LEN},
+    superblock::MAX_FILE_BLOCKS,
+    Corrupt,
+};
+
+/// Up to three extents in a row.
+struct Row {
+    extents: [Extent; 3],
+    len: usize,
+}
+
+impl Row {
+    fn new() -> Self {
+        let nothing = Extent {
+            lblk: 0,
+            len: 0,
+            pblk: 0,
+            unwritten: false,
+        };
+        Row {
+            extents: [nothing; 3],
+            len: 0,
+        }
+    }
+
+    /// Appends blocks `start..end` of an extent, if there are any.
+    fn push(&mut self, of: &Extent, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
+        if let Some(place) = self.extents.get_mut(self.len) {
+            *place = part(of, start, end);
+            self.len += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[Extent] {
+        self.extents.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// Blocks `start..end`, which are in `of`.
+fn part(of: &Extent, start: u64, end: u64) -> Extent {
+    let skip = start.saturating_sub(of.lblk.into());
+    Extent {
+        lblk: start as u32,
+        len: end.saturating_sub(start) as u32,
+        pblk: of.pblk + skip,
+        unwritten: of.unwritten,
+    }
+}
+
+/// Maps the blocks of `e`, which are not mapped yet. Goes into a neighbour of the same leaf if it
+/// continues it.
+pub fn insert<S: Store>(
+    store: &mut S,
+    root: &mut [u8; ROOT_BYTES],
+    e: &Extent,
+) -> Result<(), S::Error> {
+    let edit = Edit::descend(store, root, e.lblk)?;
+    let mut at = edit.at;
+    let prev = match at.checked_sub(1) {
+        Some(before) => edit.entry(before)?,
+        None => None,
+    };
+    let next = edit.entry(at)?;
+    let end = next.map_or(edit.end, |next| next.lblk.into());
+    if prev.is_some_and(|prev| prev.end() > e.lblk.into()) || e.end() > end {
+        return Err(edit.bad(Corrupt::ExtentOrder));
+    }
+
+    let (mut whole, mut remove) = (*e, 0);
+    if let Some(prev) = prev.filter(|prev| prev.can_append(e)) {
+        whole = Extent {
+            len: prev.len + e.len,
+            ..prev
+        };
+        (at, remove) = (at - 1, 1);
+    }
+    if let Some(next) = next.filter(|next| whole.can_append(next)) {
+        whole.len += next.len;
+        remove += 1;
+    }
+    edit.splice(root, at, remove, &[whole])
+}
+
+/// Turns the blocks from `lblk` to `end` that are in one extent into written or `unwritten` ones.
+/// Holes and what is in that state already are skipped. Returns where to go on, at most `end`.
+pub fn convert<S: Store>(
+    store: &mut S,
+    root: &mut [u8; ROOT_BYTES],
+    lblk: u32,
+    end: u64,
+    unwritten: bool,
+) -> Result<u64, S::Error> {
+    let edit = Edit::descend(store, root, lblk)?;
+    let start = u64::from(lblk);
+    let old = match edit.at.checked_sub(1) {
+        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+        None => None,
+    };
+    let Some((mut at, old)) = old.filter(|(_, e)| e.end() > start) else {
+        let next = edit.entry(edit.at)?;
+        return Ok(next.map_or(edit.end, |next| next.lblk.into()).min(end));
+    };
+    if old.unwritten == unwritten {
+        return Ok(old.end().min(end));
+    }
+    // An unwritten extent cannot be as long as a written one.
+    let end = end.min(old.end()).min(start + u64::from(MAX_UNWRITTEN_LEN));
+    let mut changed = part(&old, start, end);
+    changed.unwritten = unwritten;
+
+    let mut remove = 1;
+    let mut prev = None;
+    if start == u64::from(old.lblk) {
+        if let Some(before) = at.checked_sub(1) {
+            prev = edit.entry(before)?.filter(|prev| prev.can_append(&changed));
+        }
+    }
+    if let Some(prev) = prev {
+        changed = Extent {
+            len: prev.len + changed.len,
+            ..prev
+        };
+        (at, remove) = (at - 1, 2);
+    }
+    if end == old.end() {
+        let next = edit.entry(edit.at)?.filter(|next| changed.can_append(next));
+        if let Some(next) = next {
+            changed.len += next.len;
+            remove += 1;
+        }
+    }
+    let mut row = Row::new();
+    row.push(&old, old.lblk.into(), start);
+    row.push(&changed, changed.lblk.into(), changed.end());
+    row.push(&old, end, old.end());
+    edit.splice(root, at, remove, row.as_slice())?;
+    Ok(end)
+}
+
+/// Unmaps the last mapped blocks of `start..end` that are in one extent, at most as many as `limit`
+/// says of them, and returns them. `None` if nothing is mapped there.
+pub fn cut<S: Store>(
+    store: &mut S,
+    root: &mut [u8; ROOT_BYTES],
+    start: u32,
+    end: u64,
+    limit: impl FnOnce(&Extent) -> u32,
+) -> Result<Option<Extent>, S::Error> {
+    let start = u64::from(start);
+    let Some(last) = end.min(MAX_FILE_BLOCKS).checked_sub(1) else {
+        return Ok(None);
+    };
+    let edit = Edit::descend(store, root, last as u32)?;
+    let old = match edit.at.checked_sub(1) {
+        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+        None => None,
+    };
+    let Some((at, old)) = old.filter(|(_, e)| e.end() > start && start <= last) else {
+        return Ok(None);
+    };
+    let end = old.end().min(last + 1);
+    let mut gone = part(&old, start.max(old.lblk.into()), end);
+    let most = limit(&gone).clamp(1, gone.len);
+    gone = part(&gone, end - u64::from(most), end);
+
+    let mut row = Row::new();
+    row.push(&old, old.lblk.into(), gone.lblk.into());
+    row.push(&old, end, old.end());
+    edit.splice(root, at, 1, row.as_slice())?;
+    Ok(Some(gone))
+}
