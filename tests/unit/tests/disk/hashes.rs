@@ -10,6 +10,8 @@ use rext4_unit::disk::hash::{Hash, HashVersion, Hasher};
 const SEED: [u32; 4] = [0x0403_0201, 0x0605_0807, 0x0a09_0c0b, 0x100f_0e0d];
 /// The same, as debugfs parses a UUID: bytes in order.
 const SEED_UUID: &str = "01020304-0708-0506-0b0c-090a0d0e0f10";
+/// The seed that stands for none.
+const DEFAULT_UUID: &str = "01234567-89ab-cdef-fedc-ba9876543210";
 
 fn names() -> Vec<String> {
     let mut runner = TestRunner::deterministic();
@@ -44,10 +46,10 @@ fn hashes_agree_with_debugfs() {
         for unsigned in [false, true] {
             for seed in [Some(SEED), None] {
                 let number = number + if unsigned { 3 } else { 0 };
-                let option = seed.map_or(String::new(), |_| format!("-s {SEED_UUID} "));
+                let uuid = seed.map_or(DEFAULT_UUID, |_| SEED_UUID);
                 let requests: Vec<String> = names
                     .iter()
-                    .map(|n| format!("dx_hash -h HASHALG_{number} {option}{n}"))
+                    .map(|n| format!("dx_hash -h HASHALG_{number} -s {uuid} {n}"))
                     .collect();
                 let mut hasher = Hasher::new(&geometry(1024, true), version);
                 hasher.unsigned = unsigned;

@@ -36,13 +36,34 @@ impl Drop for TempDir {
     }
 }
 
+/// The defaults of mke2fs, so that a test does not depend on those of the machine.
+const MKE2FS_CONF: &str = "[defaults]
+base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+default_mntopts = acl,user_xattr
+blocksize = 4096
+inode_size = 256
+inode_ratio = 4096
+[fs_types]
+ext4 = {
+features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+}
+";
+
 /// Runs a program of e2fsprogs; the exit status must be one of `ok`.
 pub fn run(program: &str, args: &[&str], ok: &[i32]) -> String {
+    run_env(program, args, ok, None)
+}
+
+fn run_env(program: &str, args: &[&str], ok: &[i32], conf: Option<&Path>) -> String {
     let path = format!(
         "{}:/usr/sbin:/sbin",
         std::env::var("PATH").unwrap_or_default()
     );
-    let out = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(conf) = conf {
+        command.env("MKE2FS_CONFIG", conf);
+    }
+    let out = command
         .args(args)
         .env("PATH", path)
         .env("TZ", "UTC")
@@ -77,7 +98,11 @@ impl Image {
         let mut args = vec!["-q", "-F", "-t", "ext4"];
         args.extend_from_slice(opts);
         args.extend(["-d", src.to_str().unwrap(), img.to_str().unwrap(), size]);
-        run("mke2fs", &args, &[0]);
+        let conf = dir.path().join("mke2fs.conf");
+        fs::write(&conf, MKE2FS_CONF).unwrap();
+        // The option "-T default" stands for what the machine's own configuration says.
+        let conf = (!opts.contains(&"default")).then_some(conf);
+        run_env("mke2fs", &args, &[0], conf.as_deref());
         let mut image = Image {
             dir,
             data: Vec::new(),

@@ -4,9 +4,12 @@
 //! properties over generated structures.
 
 mod dirs;
+mod fields;
 mod hashes;
 mod image;
 mod images;
+mod linear;
 mod properties;
+mod rules;
 mod smoke;
 mod supers;

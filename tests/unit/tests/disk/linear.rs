@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Single directory blocks.
+
+use crate::image::geometry;
+use rext4_unit::disk::*;
+
+/// Positions handed out by readdir stay good when entries before them are merged.
+#[test]
+fn iteration_starts_anywhere() {
+    let geo = geometry(1024, true);
+    let mut block = vec![0; 1024];
+    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
+    for i in 0..20 {
+        let name = format!("file{i}");
+        dirent::insert(&mut block, &geo, name.as_bytes(), 12 + i, 1).unwrap();
+    }
+    let all: Vec<usize> = dirent::entries_from(&block, &geo, 0)
+        .map(|e| e.unwrap().offset)
+        .collect();
+    assert_eq!(all.len(), 22);
+    for from in 0..1024 {
+        let got: Vec<usize> = dirent::entries_from(&block, &geo, from)
+            .map(|e| e.unwrap().offset)
+            .collect();
+        let want: Vec<usize> = all.iter().copied().filter(|&o| o >= from).collect();
+        assert_eq!(got, want);
+    }
+    dirent::remove(&mut block, &geo, all[5]).unwrap();
+    let got: Vec<usize> = dirent::entries_from(&block, &geo, all[5])
+        .map(|e| e.unwrap().offset)
+        .collect();
+    assert_eq!(got, all[6..]);
+    assert_eq!(
+        dirent::remove(&mut block, &geo, all[5]),
+        Err(Corrupt::DirentOffset)
+    );
+}
+
+#[test]
+fn parents_can_be_changed() {
+    let geo = geometry(1024, true);
+    let mut block = vec![0; 1024];
+    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
+    dirent::set_parent(&mut block, &geo, 77).unwrap();
+    dirent::update_csum(&mut block, &geo, 1).unwrap();
+    dirent::check_block(&block, &geo, 1).unwrap();
+    let dots = dirent::dots(&block, &geo).unwrap();
+    assert_eq!((dots.ino, dots.parent), (100, 77));
+    assert_eq!(
+        dirent::set_parent(&mut block, &geo, 0),
+        Err(Corrupt::DirentInode)
+    );
+    assert!(dirent::is_empty(&block, &geo).unwrap());
+    assert_eq!(
+        dirent::check_block(&block, &geo, 2),
+        Err(Corrupt::DirentChecksum)
+    );
+}
+
+/// No byte of what lay there before gets into an entry.
+#[test]
+fn entries_carry_no_old_bytes() {
+    let geo = geometry(1024, false);
+    for len in 1..9 {
+        let mut block = vec![0; 1024];
+        dirent::init_block(&mut block, &geo).unwrap();
+        block[8..].fill(0xee);
+        dirent::insert(&mut block, &geo, &b"nnnnnnnn"[..len], 12, 1).unwrap();
+        assert_eq!(&block[8..8 + len], &b"nnnnnnnn"[..len]);
+        assert!(block[8 + len..dirent::needed(len)].iter().all(|&b| b == 0));
+    }
+}
+
+/// Each rule of an entry, broken alone.
+#[test]
+fn bad_entries_are_refused() {
+    let geo = geometry(1024, false);
+    let mut good = vec![0; 1024];
+    dirent::make_dot_entries(&mut good, &geo, 100, 2).unwrap();
+    dirent::insert(&mut good, &geo, b"name", 12, 1).unwrap();
+    dirent::check_block(&good, &geo, 0).unwrap();
+    for (at, value, what) in [
+        (28, 8, Corrupt::DirentRecLen),
+        (28, 14, Corrupt::DirentRecLen),
+        (28, 255, Corrupt::DirentRecLen),
+        (29, 255, Corrupt::DirentOverrun),
+        (4, 8, Corrupt::DirentRecLen),
+        (27, 200, Corrupt::DirentInode),
+        (30, 0, Corrupt::DirentName),
+        (33, b'/', Corrupt::DirentName),
+        (33, 0, Corrupt::DirentName),
+    ] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        assert_eq!(dirent::check_block(&bad, &geo, 0), Err(what), "byte {at}");
+    }
+    // A name longer than its entry, and room at the end too small for another entry.
+    let mut bad = good.clone();
+    bad[16] = 12;
+    bad[17] = 0;
+    bad[18] = 5;
+    assert_eq!(
+        dirent::check_block(&bad, &geo, 0),
+        Err(Corrupt::DirentNameLen)
+    );
+    let mut bad = good;
+    let rest = 1024 - 24 - 8u16;
+    bad[28..30].copy_from_slice(&rest.to_le_bytes());
+    assert_eq!(
+        dirent::check_block(&bad, &geo, 0),
+        Err(Corrupt::DirentOverrun)
+    );
+}
