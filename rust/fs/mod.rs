@@ -80,11 +80,14 @@ pub(crate) struct Rext4 {
 impl Rext4 {
     /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` when there
     /// is no journal (a mount that never writes) or it was aborted.
+    ///
+    /// Any change of an extent tree may free nodes, so there are revoke records for some.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
-        self.journal.get().ok_or(EROFS)?.start(credits)
+        let revokes = 2 * u32::from(crate::disk::extent::MAX_DEPTH);
+        self.journal.get().ok_or(EROFS)?.start_with_revoke(credits, revokes)
     }
 
-    /// Like [`Rext4::start`], for handles that free metadata blocks.
+    /// Like [`Rext4::start`], for handles that free as many metadata blocks as they change.
     pub(crate) fn start_with_revoke(&self, credits: u32) -> Result<Handle<'_>> {
         self.journal.get().ok_or(EROFS)?.start_with_revoke(credits, credits)
     }

@@ -220,6 +220,54 @@ pub(crate) fn delalloc_reserve(
     map.reserved.insert(lblk, len).inspect_err(|_| alloc::unreserve(inode.sb(), len))
 }
 
+/// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them.
+pub(crate) fn delalloc_reserve_holes(
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    len: u32,
+) -> Result {
+    let end = lblk.checked_add(len).ok_or(EFBIG)?;
+    let mut holes = 0;
+    each_hole(inode, map, lblk, end, |_, _, n| {
+        holes += n;
+        Ok(())
+    })?;
+    if holes == 0 {
+        return Ok(());
+    }
+    alloc::reserve(inode.sb(), holes)?;
+    map.bump(&inode.node().seq);
+    let mut left = holes;
+    let result = each_hole(inode, map, lblk, end, |map, at, n| {
+        map.reserved.insert(at, n)?;
+        left -= n;
+        Ok(())
+    });
+    // Without memory for the set: what went in is given back with the inode.
+    alloc::unreserve(inode.sb(), left);
+    result
+}
+
+/// Calls `each` with the map, first block and length of every hole in `[lblk, end)`.
+fn each_hole(
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    end: u32,
+    mut each: impl FnMut(&mut ExtentMap, u32, u32) -> Result,
+) -> Result {
+    let mut at = lblk;
+    while at < end {
+        let found = lookup(inode, map, at, end - at)?;
+        if found.state == State::Hole {
+            each(map, at, found.len)?;
+        }
+        at = at.saturating_add(found.len);
+    }
+    Ok(())
+}
+
 /// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
 /// over or was given up.
 pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {

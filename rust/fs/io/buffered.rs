@@ -82,6 +82,11 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let mut extents = inode.node().extents.lock();
     map::check_nowait(&extents, flags)?;
+    if flags.fault() {
+        // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
+        // without space for the rest there would be dirty blocks that nobody reserved for.
+        extent::delalloc_reserve_holes(inode, &mut extents, lblk, count)?;
+    }
     let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
     let fresh = found.state == State::Hole && flags.write();
     if fresh {
@@ -142,11 +147,11 @@ pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<
 
 /// `write_iter` without O_DIRECT.
 pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
-    let inode = iocb.inode();
-    let lock = match iocb.nowait() {
-        true => inode.try_lock()?,
-        false => inode.lock(),
-    };
+    if iocb.nowait() {
+        // Times are journaled, and a journal may have to be waited for.
+        return Err(EOPNOTSUPP);
+    }
+    let lock = iocb.inode().lock();
     if iocb.write_checks(from)? == 0 {
         return Ok(0);
     }

@@ -65,9 +65,12 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     if new > inode.size() {
         return grow(inode, new, lock, &pages);
     }
-    let zeroed = zero_partial(inode, new, lock, &pages)?;
+    // Not written before the size is: a crash in between would show zeros in a file of the old
+    // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
+    // and they are zeroed before it grows over them.
+    zero_partial(inode, new, lock, &pages)?;
     inode.truncate_setsize(new, lock, &pages);
-    flush_for(inode, new, zeroed)?;
+    flush_for(inode, new, false)?;
 
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.

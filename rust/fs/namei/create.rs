@@ -46,25 +46,47 @@ pub(super) fn make(
     mode: u16,
     kind: NewKind<'_>,
     credits: u32,
-    fill: impl FnOnce(&Handle<'_>, &Inode) -> Result,
+    fill: impl Fn(&Handle<'_>, &Inode) -> Result,
 ) -> Result {
-    let mut new = dir.sb().new_inode()?;
-    let handle = start(dir, CREATE_CREDITS + ADD_CREDITS + credits)?;
-    if let Err(e) = init_new(&handle, &mut new, dir, idmap, mode, kind) {
-        // The number was not taken. The inode goes after the handle.
-        drop(handle);
-        return Err(e);
-    }
+    let credits = CREATE_CREDITS + ADD_CREDITS + credits;
+    with_retry(dir, || {
+        let (new, handle) = begin(idmap, dir, mode, kind, credits)?;
+        let result =
+            fill(&handle, &new).and_then(|()| add(&handle, dir, dentry.name(), new.ino(), mode));
+        match result {
+            Ok(()) => finish(dir, dentry, new, handle),
+            Err(e) => {
+                give_up(handle, new);
+                Err(e)
+            }
+        }
+    })
+}
 
-    let result =
-        fill(&handle, &new).and_then(|()| add(&handle, dir, dentry.name(), new.ino(), mode));
-    if let Err(e) = result {
-        give_up(handle, new);
-        return Err(e);
+/// Starts a handle and allocates an inode in it.
+fn begin<'a>(
+    idmap: IdMap<'_>,
+    dir: &'a Inode,
+    mode: u16,
+    kind: NewKind<'_>,
+    credits: u32,
+) -> Result<(NewInode<Rext4>, Handle<'a>)> {
+    let mut new = dir.sb().new_inode()?;
+    let handle = start(dir, credits)?;
+    match init_new(&handle, &mut new, dir, idmap, mode, kind) {
+        Ok(()) => Ok((new, handle)),
+        Err(e) => {
+            // The number was not taken. The inode goes after the handle.
+            drop(handle);
+            Err(e)
+        }
     }
-    // The name is there now, whatever comes.
+}
+
+/// Ends [`make`] once the inode has its name, which stays whatever comes.
+fn finish(dir: &Inode, dentry: &Dentry<Rext4>, new: NewInode<Rext4>, handle: Handle<'_>) -> Result {
     let result = apply(handle, |handle| {
-        if mode & S_IFMT == S_IFDIR {
+        if new.is_dir() {
             inc_dir_links(dir);
         }
         journal(handle, &new)?;
@@ -136,12 +158,7 @@ pub(crate) fn tmpfile(idmap: IdMap<'_>, dir: &Inode, mode: u16) -> Result<NewIno
         0 => mode | S_IFREG,
         _ => mode,
     };
-    let mut new = dir.sb().new_inode()?;
-    let handle = start(dir, CREATE_CREDITS)?;
-    if let Err(e) = init_new(&handle, &mut new, dir, idmap, mode, NewKind::Plain) {
-        drop(handle);
-        return Err(e);
-    }
+    let (new, handle) = begin(idmap, dir, mode, NewKind::Plain, CREATE_CREDITS)?;
     new.set_nlink(0);
     let result = orphan::add(&handle, &new).and_then(|()| journal(&handle, &new));
     if let Err(e) = result.and(handle.stop()) {
@@ -154,6 +171,10 @@ pub(crate) fn tmpfile(idmap: IdMap<'_>, dir: &Inode, mode: u16) -> Result<NewIno
 /// Adds a name for an inode. The VFS keeps directories and, but for files opened with O_TMPFILE,
 /// inodes without links away.
 pub(crate) fn link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+    with_retry(dir, || try_link(inode, dir, dentry))
+}
+
+fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let links = inode.nlink();
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);

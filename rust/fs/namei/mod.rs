@@ -94,6 +94,18 @@ fn start<'a>(dir: &'a Inode, credits: u32) -> Result<Handle<'a>> {
     Ok(handle)
 }
 
+/// Runs an operation, again if it found no space but a commit may make some: what was freed since
+/// the last one cannot be used yet. The operation leaves no handle open.
+fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
+    let mut attempts = 0;
+    loop {
+        match operation() {
+            Err(e) if e == ENOSPC && alloc::should_retry(dir.sb(), &mut attempts) => {}
+            result => return result,
+        }
+    }
+}
+
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.
 /// What can be foreseen to fail (space, reading directories) was done before. If something fails
 /// all the same the journal is aborted: half an operation must not commit.

@@ -51,7 +51,7 @@ pub(crate) fn rename(
     let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
     match flags.exchange() {
         true => exchange(&from, &to),
-        false => replace(&from, &to),
+        false => with_retry(to_dir, || replace(&from, &to)),
     }
 }
 
