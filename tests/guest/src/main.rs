@@ -3,6 +3,7 @@
 //! overwritten.
 
 mod aio;
+mod aligned;
 mod attr;
 mod bad;
 mod bad_dir;

@@ -14,8 +14,11 @@ pub const CASES: &[Case] = &[
     Case::new("replay/every_flush", FEATS, every_flush).secs(120),
 ];
 
-const MB: usize = 32;
-const MAGIC: u64 = 0x6a73_6677_7368_72;
+/// Files that must be whole: name, seed and length.
+type Synced = BTreeMap<String, (u64, usize)>;
+
+const MB: usize = 16;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 
 enum Entry {
     Write {
@@ -139,7 +142,7 @@ fn inspect(t: &mut T, disk: &[u8], look: &mut dyn FnMut(&T) -> Res) -> Res {
 /// After each fsync a mark: the disk up to the mark holds what was synced.
 fn fsync_flushes(t: &mut T) -> Res {
     let l = start(t)?;
-    let n = 8u64;
+    let n = 4u64;
     let over = put(&t.p("over"), 50, 50_000)?;
     over.fsync()?;
     for i in 0..n {
@@ -209,13 +212,13 @@ fn fsync_flushes(t: &mut T) -> Res {
 fn every_flush(t: &mut T) -> Res {
     let l = start(t)?;
     let mut r = fastrand::Rng::with_seed(31);
-    let mut synced: Vec<(u64, BTreeMap<String, (u64, usize)>)> = Vec::new();
-    let mut now = BTreeMap::new();
+    let mut synced: Vec<(u64, Synced)> = Vec::new();
+    let mut now = Synced::new();
     for i in 0..150u64 {
         let name = format!("f{}", r.u32(..25));
         match r.u32(..8) {
             0..=3 => {
-                let n = r.usize(1..100_000);
+                let n = r.usize(1..60_000);
                 let f = put(&t.p(&name), i, n)?;
                 now.remove(&name);
                 if r.bool() {
@@ -260,7 +263,7 @@ fn every_flush(t: &mut T) -> Res {
             )
         })
         .collect();
-    let limit = if crate::runner::slowness() > 2 { 6 } else { 25 };
+    let limit = if crate::runner::slowness() > 2 { 4 } else { 10 };
     let every = points.len().div_ceil(limit).max(1);
     let chosen: Vec<usize> = points.iter().copied().step_by(every).collect();
     let mut last: Option<u64> = None;
@@ -275,7 +278,7 @@ fn every_flush(t: &mut T) -> Res {
         }
         // What was synced at the last mark and not touched until the next one.
         let at = synced.iter().position(|(i, _)| Some(*i) == last);
-        let must: BTreeMap<String, (u64, usize)> = match at {
+        let must: Synced = match at {
             Some(a) => {
                 let next = synced.get(a + 1).map(|(_, m)| m);
                 let keep = |(k, v): &(&String, &(u64, usize))| {
