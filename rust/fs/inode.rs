@@ -245,6 +245,7 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
 }
 
 /// What kind of inode [`init_new`] makes.
+#[derive(Clone, Copy)]
 pub(crate) enum NewKind<'a> {
     /// A regular file or a directory.
     Plain,

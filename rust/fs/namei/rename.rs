@@ -19,6 +19,7 @@ use super::{
     orphan,
     start,
     touch,
+    with_retry,
     Inode,
     Rext4,
     ADD_CREDITS,
