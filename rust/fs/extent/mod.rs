@@ -66,7 +66,7 @@ const STEP_CREDITS: u32 = INSERT_CREDITS
     + alloc::free_credits(3)
     + alloc::free_credits(disk::extent::MAX_DEPTH as u32);
 
-/// Credits for [`remove`], which takes as many steps as they allow.
+/// Credits, and revoke records, for [`remove`], which takes as many steps as they allow.
 pub(crate) const REMOVE_CREDITS: u32 = 3 * STEP_CREDITS;
 
 /// What lies below logical blocks.
@@ -378,7 +378,7 @@ pub(crate) fn remove(
     }
     let metadata = !inode.is_file();
     let step = if metadata { STEP_REVOKES } else { STEP_BLOCKS };
-    let mut end = end;
+    let (mut end, mut revoked) = (end, 0);
     loop {
         let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
         let cut = tree::cut(&mut nodes, &mut map.root, start, end, |_| step)?;
@@ -388,7 +388,10 @@ pub(crate) fn remove(
         sub_blocks(inode, gone.len);
         alloc::free(handle, inode.sb(), Some(inode), gone.pblk, gone.len, metadata)?;
         end = gone.lblk.into();
-        if handle.credits() < STEP_CREDITS {
+        // Bitmaps that the handle has already cost nothing more, but revoke records add up.
+        revoked += nodes.freed + if metadata { gone.len } else { 0 };
+        let left = REMOVE_CREDITS.saturating_sub(revoked);
+        if handle.credits() < STEP_CREDITS || left < STEP_CREDITS {
             return Ok(Progress::Continue(end));
         }
     }

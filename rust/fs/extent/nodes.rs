@@ -24,18 +24,20 @@ const HEADER: usize = format::ENTRY_SIZE;
 /// The nodes of one inode. Under its extent lock.
 pub(super) struct TreeNodes<'a, 'h> {
     inode: &'a Inode,
+    /// Nodes freed so far: a revoke record each.
+    pub(super) freed: u32,
     writer: Option<(&'a Handle<'h>, Kind)>,
 }
 
 impl<'a, 'h> TreeNodes<'a, 'h> {
     /// To look only.
     pub(super) fn reader(inode: &'a Inode) -> Self {
-        Self { inode, writer: None }
+        Self { inode, freed: 0, writer: None }
     }
 
     /// To change; new nodes are allocated as `kind`.
     pub(super) fn writer(inode: &'a Inode, handle: &'a Handle<'h>, kind: Kind) -> Self {
-        Self { inode, writer: Some((handle, kind)) }
+        Self { inode, freed: 0, writer: Some((handle, kind)) }
     }
 
     fn bad(&self, pblk: u64, what: Corrupt) -> Error {
@@ -174,6 +176,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
     fn free(&mut self, pblk: u64) -> Result {
         let (handle, _) = self.writer.ok_or(EROFS)?;
         super::sub_blocks(self.inode, 1);
+        self.freed += 1;
         alloc::free(handle, self.inode.sb(), Some(self.inode), pblk, 1, true)
     }
 }

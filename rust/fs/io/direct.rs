@@ -144,9 +144,12 @@ impl dio::DioOps<Rext4> for WriteOps {
         let new_size = inode.size().max(end);
         // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
         writeback::finish(inode, pos, size, unwritten, new_size)?;
-        if end > inode.size() {
-            // Only a write that holds i_rwsem exclusive and waits comes here.
+        let old = inode.size();
+        if end > old {
+            // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
+            // stored beyond the old end in its page must not come to light.
             inode.set_size(end);
+            inode.isize_extended(old, pos);
         }
         Ok(())
     }

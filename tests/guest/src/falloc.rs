@@ -77,7 +77,9 @@ fn default(t: &mut T) -> Res {
     g.fallocate(0, 10 * bs + 5, 20 * bs + 100)?;
     g.fallocate(0, 500, 60 * bs)?;
     same!(g.size()?, 60 * bs + 500, "size");
-    same!(g.stat()?.st_blocks as u64 * 512 / bs, 61, "blocks");
+    // Blocks that are written later may lie elsewhere, and the tree then has a block of its own.
+    let blocks = g.stat()?.st_blocks as u64 * 512 / bs;
+    ensure!((61..=62).contains(&blocks), "{blocks} blocks, want 61");
     let mut want = pattern(1, 0, 1000);
     want.resize((60 * bs + 500) as usize, 0);
     want[50 * bs as usize..50 * bs as usize + 1000].copy_from_slice(&pattern(1, 50 * bs, 1000));
