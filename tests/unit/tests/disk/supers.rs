@@ -190,6 +190,9 @@ fn changes_show_in_dumpe2fs() {
     raw.set_wtime(0x1_0000_0000);
     assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
     raw.set_wtime(86_399);
+    raw.set_mounted(3 << 32);
+    assert_eq!((raw.mtime.get(), raw.mtime_hi), (0, 3));
+    raw.mnt_count.set(0);
     raw.set_mounted(86_400);
     let code = superblock::error_code::EFSCORRUPTED;
     raw.record_error(1000, 14, 1500, "first_function", 7, code);
@@ -227,4 +230,40 @@ fn changes_show_in_dumpe2fs() {
     assert_eq!(policy(2), ErrorPolicy::RemountRo);
     assert_eq!(policy(3), ErrorPolicy::Panic);
     assert_eq!(policy(9), ErrorPolicy::RemountRo);
+}
+
+/// The edges of what may be pointed to.
+#[test]
+fn ranges_end_where_the_filesystem_ends() {
+    let geo = geometry(1024, true);
+    let count = geo.blocks_count;
+    assert!(geo.blocks_valid(2, count - 2));
+    assert!(geo.blocks_valid(count - 1, 1));
+    assert!(!geo.blocks_valid(2, count - 1));
+    assert!(!geo.blocks_valid(count, 1));
+    assert!(!geo.blocks_valid(1, 1), "the superblock");
+    assert!(!geo.blocks_valid(5, 0));
+    assert!(!geo.blocks_valid(u64::MAX, 2));
+    assert_eq!(geo.block_group(count), None);
+    assert_eq!(geo.block_group(0), None);
+    assert_eq!(geo.block_group(1), Some((0, 0)));
+    assert_eq!(geo.block_group(count - 1), Some((3, 8191)));
+    let inodes = geo.inodes_count;
+    let valid: Vec<u32> = (0..20).filter(|&i| geo.inode_valid(i)).collect();
+    assert_eq!(valid, [2, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    assert!(geo.inode_valid(inodes) && !geo.inode_valid(inodes + 1));
+    assert_eq!(geo.inode_group(0), None);
+    assert_eq!(geo.inode_group(inodes), Some((3, 2047)));
+    assert_eq!(geo.inode_group(inodes + 1), None);
+}
+
+/// Without a flag that says so names are hashed as unsigned, as the kernel of today does; inodes
+/// of another system have no checksum.
+#[test]
+fn flags_of_old_filesystems() {
+    let unsigned = |n| geometry_with(1024, |r| r.flags.set(n)).hash_unsigned;
+    assert_eq!([unsigned(0), unsigned(1), unsigned(2)], [true, false, true]);
+    let os = |n| geometry_with(1024, |r| r.creator_os.set(n)).has_inode_csum;
+    assert_eq!([os(0), os(1)], [true, false]);
+    assert!(!geometry(1024, false).has_inode_csum);
 }
