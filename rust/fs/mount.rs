@@ -76,7 +76,8 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
         0xef53,
         geo.max_file_size as i64,
         (i32::MIN.into(), max_time, if extra { 1 } else { 1_000_000_000 }),
-        u32::from(crate::disk::inode::LINK_MAX),
+        // The limit is not the same for all directories (dir_nlink): namei keeps it.
+        0,
     );
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
