@@ -26,7 +26,8 @@ pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
         // Nothing to write, but after an abort nobody must believe that it was written.
         return journal.errno().map_or(Ok(()), Err);
     }
-    let tid = inode.node().tid(datasync);
+    // The content of a directory is in blocks that the inode does not tell of.
+    let tid = inode.node().tid(datasync && !inode.is_dir());
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = inode.fs().uses_barriers() && !journal.will_send_data_barrier(tid);
