@@ -8,7 +8,7 @@
 use super::{
     alloc,
     error::corrupted,
-    extent::ExtentMap,
+    extent::{self, ExtentMap},
     orphan, INode, Inode, Rext4, Sb, //
 };
 use crate::{
@@ -198,6 +198,10 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
         // inodes that nobody opens.
         kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
+    }
+    if mapped {
+        extent::check_root(sb, &fields.block)
+            .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
     }
     new.set_mode(fields.mode);
     new.set_owner(fields.uid, fields.gid);

@@ -7,7 +7,10 @@
 //! given. While a mount may write, the super block says that the journal needs recovery.
 
 use super::{
-    alloc, inode, options::Options, orphan, INode, Rext4, Sb, //
+    alloc,
+    error::corrupted,
+    inode,
+    options::Options, orphan, INode, Rext4, Sb, //
 };
 use crate::{
     disk::{
@@ -164,9 +167,9 @@ pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
         pr_warn!("{}: the journal is not replayed (norecovery)\n", sb.id());
     }
     fs.groups.init_counts(sb)?;
-    let root = inode::iget(sb, ROOT_INO)?;
+    let root = own_inode(sb, ROOT_INO, "root")?;
     if !root.is_dir() {
-        return Err(super::error::corrupted(sb, Some(&root), fmt!("the root is no directory")));
+        return Err(corrupted(sb, Some(&root), fmt!("the root is no directory")));
     }
     if !sb.is_read_only() {
         begin_writing(sb)?;
@@ -183,13 +186,24 @@ pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
     Ok(root)
 }
 
+/// An inode that every file system has; without it nothing can be mounted.
+fn own_inode(sb: &Sb, ino: u32, what: &'static str) -> Result<ARef<INode>> {
+    inode::iget(sb, ino).map_err(|e| match e == ESTALE {
+        true => corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what)),
+        false => {
+            pr_err!("{}: cannot read the {}, inode {}\n", sb.id(), what, ino);
+            e
+        }
+    })
+}
+
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
 /// replay. Returns whether there was.
 fn open_journal(sb: &Sb) -> Result<bool> {
     let fs = sb.data();
-    let file = inode::iget(sb, fs.geo.journal_inum)?;
+    let file = own_inode(sb, fs.geo.journal_inum, "journal")?;
     if !file.is_file() || file.nlink() == 0 {
-        return Err(super::error::corrupted(sb, Some(&file), fmt!("the journal is no file")));
+        return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }
     let journal = jbd2::open(file)?;
     let recover = journal.needs_recovery()

@@ -27,7 +27,7 @@ pub(crate) mod tree;
 use super::{
     alloc::{self, Kind, Request},
     error::corrupted,
-    Inode, //
+    Inode, Sb, //
 };
 use crate::{
     disk::{
@@ -160,6 +160,15 @@ impl ExtentMap {
         self.last = None;
         seq.fetch_add(1, ordering::Full);
     }
+}
+
+/// Checks the root of a tree as it comes from disk.
+pub(crate) fn check_root(
+    sb: &Sb,
+    root: &[u8; ROOT_BYTES],
+) -> core::result::Result<(), disk::Corrupt> {
+    let h = disk::extent::check_root(root, &sb.data().geo)?;
+    nodes::check_targets(sb, root, &h)
 }
 
 /// 512-byte units per block.

@@ -7,7 +7,7 @@ use crate::{
     fs::{
         alloc::{self, Kind, Request},
         error::corrupted,
-        Inode, //
+        Inode, Sb, //
     },
     vfs::{
         bh::BufferHead,
@@ -56,19 +56,28 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         let bad = |what| self.bad(place.pblk, what);
         let h = format::check_block(&node, geo, seed, place.depth, place.first, place.end)
             .map_err(bad)?;
-        for i in 0..h.entries {
-            let (pblk, len) = match h.depth {
-                0 => format::extent_at(&node, i).map(|e| (e.pblk, e.len)),
-                _ => format::index_at(&node, i).map(|e| (e.pblk, 1)),
-            }
-            .map_err(bad)?;
-            if alloc::is_system_block(sb, pblk, len) {
-                return Err(bad(Corrupt::ExtentBlock));
-            }
-        }
+        check_targets(sb, &node, &h).map_err(bad)?;
         bh.set_verified();
         Ok(())
     }
+}
+
+/// Checks that no entry of a node points to the file system's own structures.
+pub(super) fn check_targets(
+    sb: &Sb,
+    node: &[u8],
+    h: &format::Header,
+) -> core::result::Result<(), Corrupt> {
+    for i in 0..h.entries {
+        let (pblk, len) = match h.depth {
+            0 => format::extent_at(node, i).map(|e| (e.pblk, e.len))?,
+            _ => format::index_at(node, i).map(|e| (e.pblk, 1))?,
+        };
+        if alloc::is_system_block(sb, pblk, len) {
+            return Err(Corrupt::ExtentBlock);
+        }
+    }
+    Ok(())
 }
 
 impl Nodes for TreeNodes<'_, '_> {
