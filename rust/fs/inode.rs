@@ -9,7 +9,11 @@ use super::{
     alloc,
     error::corrupted,
     extent::{self, ExtentMap},
-    orphan, INode, Inode, Rext4, Sb, //
+    orphan,
+    INode,
+    Inode,
+    Rext4,
+    Sb, //
 };
 use crate::{
     disk::{
@@ -123,11 +127,17 @@ impl Node {
 }
 
 fn from_disk(t: disk::time::Time) -> Time {
-    Time { sec: t.sec, nsec: t.nsec }
+    Time {
+        sec: t.sec,
+        nsec: t.nsec,
+    }
 }
 
 fn to_disk(t: Time) -> disk::time::Time {
-    disk::time::Time { sec: t.sec, nsec: t.nsec }
+    disk::time::Time {
+        sec: t.sec,
+        nsec: t.nsec,
+    }
 }
 
 /// Whether the data of an inode of this mode and these flags is mapped by an extent tree.
@@ -138,7 +148,10 @@ fn has_extents(mode: u16, iflags: u32) -> bool {
 /// The table block of inode `ino` and the offset in it.
 fn locate(sb: &Sb, ino: u32) -> Result<(BufferHead, usize)> {
     let geo = &sb.data().geo;
-    let index = ino.checked_sub(1).filter(|_| ino <= geo.inodes_count).ok_or(EINVAL)?;
+    let index = ino
+        .checked_sub(1)
+        .filter(|_| ino <= geo.inodes_count)
+        .ok_or(EINVAL)?;
     let (group, nth) = (index / geo.inodes_per_group, index % geo.inodes_per_group);
     let table = sb.data().groups.inode_table(sb, group)?;
     let byte = u64::from(nth) * u64::from(geo.inode_size);
@@ -160,7 +173,11 @@ pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
 fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<ARef<INode>> {
     let geo = &sb.data().geo;
     if ino == 0 || ino > geo.inodes_count {
-        return Err(corrupted(sb, None, fmt!("inode number {} out of range", ino)));
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("inode number {} out of range", ino),
+        ));
     }
     let mut new = match sb.iget(ino)? {
         Iget::Ready(inode) => return Ok(inode),
@@ -208,7 +225,11 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
     new.set_nlink(fields.links.into());
     new.set_size(fields.size);
     new.set_blocks(fields.blocks);
-    new.set_times(from_disk(fields.atime), from_disk(fields.mtime), from_disk(fields.ctime));
+    new.set_times(
+        from_disk(fields.atime),
+        from_disk(fields.mtime),
+        from_disk(fields.ctime),
+    );
     new.set_generation(fields.generation, fields.version);
     let has = |bit: u32| fields.flags & bit != 0;
     new.set_flags(InodeFlags {
@@ -235,9 +256,9 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
     let mut target = [0u8; disk::inode::BLOCK_BYTES];
     let mut len = 0;
     if fast {
-        let text = fields.fast_symlink().map_err(|why| {
-            corrupted(sb, None, fmt!("inode {}: {}", ino, why))
-        })?;
+        let text = fields
+            .fast_symlink()
+            .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
         len = text.len();
         if let Some(to) = target.get_mut(..len) {
             to.copy_from_slice(text);
@@ -275,7 +296,11 @@ pub(crate) fn init_new(
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
     if let Err(e) = new.insert(ino, generation) {
         // The bitmap said free, but the inode is in use.
-        let err = corrupted(sb, None, fmt!("inode {} is allocated twice: {}", ino, e.to_errno()));
+        let err = corrupted(
+            sb,
+            None,
+            fmt!("inode {} is allocated twice: {}", ino, e.to_errno()),
+        );
         return Err(err);
     }
     let mode = new.mode();
@@ -330,7 +355,8 @@ pub(crate) fn init_new(
         dirsync: has(flags::DIRSYNC),
     });
     let node = new.node();
-    node.csum_seed.store(fields.csum_seed(geo, ino), ordering::Relaxed);
+    node.csum_seed
+        .store(fields.csum_seed(geo, ino), ordering::Relaxed);
     node.flags.store(fields.flags, ordering::Relaxed);
     if mapped {
         node.extents.lock().init_root();
@@ -407,7 +433,11 @@ fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
         let map = node.extents.lock();
         fields.block = *map.root();
         fields.blocks = inode.blocks();
-        fields.size = if inode.is_file() { node.disk_size() } else { inode.size() };
+        fields.size = if inode.is_file() {
+            node.disk_size()
+        } else {
+            inode.size()
+        };
     } else {
         fields.size = inode.size();
         fields.blocks = inode.blocks();
@@ -428,7 +458,12 @@ pub(crate) fn evict(inode: &Inode) {
         let _freeze = sb.start_intwrite();
         if let Err(e) = free(inode) {
             // The inode stays on the orphan list: the next mount or e2fsck frees it.
-            pr_warn!("{}: inode {} not freed: error {}\n", sb.id(), inode.ino(), e.to_errno());
+            pr_warn!(
+                "{}: inode {} not freed: error {}\n",
+                sb.id(),
+                inode.ino(),
+                e.to_errno()
+            );
         }
     }
     // Reservations that no write will use, e.g. after an error.
@@ -441,10 +476,8 @@ fn free(inode: &Inode) -> Result {
     if has_extents(inode.mode(), inode.node().flags()) {
         super::io::truncate::free_blocks(inode, 0)?;
     }
-    let credits = INODE_CREDITS
-        + orphan::ORPHAN_CREDITS
-        + alloc::INODE_FREE_CREDITS
-        + alloc::FREE_CREDITS;
+    let credits =
+        INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
     let handle = fs.start(credits)?;
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;

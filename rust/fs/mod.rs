@@ -84,12 +84,18 @@ impl Rext4 {
     /// Any change of an extent tree may free nodes, so there are revoke records for some.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
         let revokes = 2 * u32::from(crate::disk::extent::MAX_DEPTH);
-        self.journal.get().ok_or(EROFS)?.start_with_revoke(credits, revokes)
+        self.journal
+            .get()
+            .ok_or(EROFS)?
+            .start_with_revoke(credits, revokes)
     }
 
     /// Like [`Rext4::start`], for handles that free as many metadata blocks as they change.
     pub(crate) fn start_with_revoke(&self, credits: u32) -> Result<Handle<'_>> {
-        self.journal.get().ok_or(EROFS)?.start_with_revoke(credits, credits)
+        self.journal
+            .get()
+            .ok_or(EROFS)?
+            .start_with_revoke(credits, credits)
     }
 
     /// The journal, unless the mount never writes.

@@ -10,7 +10,11 @@ use super::{
     alloc,
     error::corrupted,
     inode,
-    options::Options, orphan, INode, Rext4, Sb, //
+    options::Options,
+    orphan,
+    INode,
+    Rext4,
+    Sb, //
 };
 use crate::{
     disk::{
@@ -46,7 +50,8 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
     if bytes < SUPER_OFFSET + 1024 {
         return Err(fail(&"the device is too small for a super block", EINVAL));
     }
-    sb.set_blocksize(1024).map_err(|e| fail(&"the device's blocks are larger than 1 KiB", e))?;
+    sb.set_blocksize(1024)
+        .map_err(|e| fail(&"the device's blocks are larger than 1 KiB", e))?;
     let raw: RawSuper = sb.bread(SUPER_OFFSET / 1024)?.read(0)?;
     let geo = Geometry::parse(&raw, bytes).map_err(|why| fail(&why, EINVAL.or_corrupt(&why)))?;
     if usize::from(geo.inode_size) > inode::MAX_INODE_SIZE {
@@ -57,7 +62,11 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
     }
     if !sb.is_read_only() {
         if let Some(name) = geo.features.first_unknown_ro_compat() {
-            pr_err!("{}: feature {} can only be mounted read-only\n", sb.id(), name);
+            pr_err!(
+                "{}: feature {} can only be mounted read-only\n",
+                sb.id(),
+                name
+            );
             return Err(EROFS);
         }
         if geo.journal_inum == 0 {
@@ -74,11 +83,19 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
     let (block, _) = super_position(&geo);
     let primary = sb.bread(block)?;
     let extra = geo.want_extra_isize >= 8;
-    let max_time = if extra { (3i64 << 32) + i64::from(i32::MAX) } else { i32::MAX.into() };
+    let max_time = if extra {
+        (3i64 << 32) + i64::from(i32::MAX)
+    } else {
+        i32::MAX.into()
+    };
     sb.set_params(
         0xef53,
         geo.max_file_size as i64,
-        (i32::MIN.into(), max_time, if extra { 1 } else { 1_000_000_000 }),
+        (
+            i32::MIN.into(),
+            max_time,
+            if extra { 1 } else { 1_000_000_000 },
+        ),
         // The limit is not the same for all directories (dir_nlink): namei keeps it.
         0,
     );
@@ -102,7 +119,10 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
 
 /// The block that holds the super block and the offset in it.
 fn super_position(geo: &Geometry) -> (u64, usize) {
-    (SUPER_OFFSET >> geo.block_bits, SUPER_OFFSET as usize & (geo.block_size as usize - 1))
+    (
+        SUPER_OFFSET >> geo.block_bits,
+        SUPER_OFFSET as usize & (geo.block_size as usize - 1),
+    )
 }
 
 /// Which error a bad super block means: not ours, or damaged.
@@ -175,12 +195,18 @@ pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
         begin_writing(sb)?;
     } else if replayed {
         // Replay is the one write of a read-only mount; this is its end.
-        write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, false))?;
+        write_super(fs, |raw| {
+            raw.set_incompat(features::INCOMPAT_RECOVER, false)
+        })?;
     }
     pr_info!(
         "{}: mounted {}{}\n",
         sb.id(),
-        if sb.is_read_only() { "read-only" } else { "read-write" },
+        if sb.is_read_only() {
+            "read-only"
+        } else {
+            "read-write"
+        },
         if replayed { ", journal replayed" } else { "" },
     );
     Ok(root)
@@ -206,15 +232,21 @@ fn open_journal(sb: &Sb) -> Result<bool> {
         return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }
     let journal = jbd2::open(file)?;
-    let recover = journal.needs_recovery()
-        || fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
+    let recover =
+        journal.needs_recovery() || fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
     if recover && journal.needs_recovery() {
         if journal.has_fast_commits() {
-            pr_err!("{}: the journal holds fast commits; mount it with ext4 once\n", sb.id());
+            pr_err!(
+                "{}: the journal holds fast commits; mount it with ext4 once\n",
+                sb.id()
+            );
             return Err(EOPNOTSUPP);
         }
         if sb.device_is_read_only() {
-            pr_err!("{}: the journal needs replay, but the device is read-only\n", sb.id());
+            pr_err!(
+                "{}: the journal needs replay, but the device is read-only\n",
+                sb.id()
+            );
             return Err(EROFS);
         }
     } else if sb.is_read_only() {
@@ -223,7 +255,11 @@ fn open_journal(sb: &Sb) -> Result<bool> {
     let needed = journal.needs_recovery();
     let error = journal.errno();
     if let Some(e) = error {
-        pr_warn!("{}: the journal was aborted before with error {}\n", sb.id(), e.to_errno());
+        pr_warn!(
+            "{}: the journal was aborted before with error {}\n",
+            sb.id(),
+            e.to_errno()
+        );
     }
     let mut journal = journal.load()?;
     if !sb.is_read_only() {
@@ -284,11 +320,18 @@ pub(super) fn stop(sb: &Sb, token: &Stopping) {
         if fs.has_errors() && !sb.device_is_read_only() {
             let _ = write_super(fs, |raw| raw.update_state(STATE_ERROR, 0));
         }
-        pr_warn!("{}: unmounted after errors; the journal needs recovery\n", sb.id());
+        pr_warn!(
+            "{}: unmounted after errors; the journal needs recovery\n",
+            sb.id()
+        );
         return;
     }
     if let Err(e) = end_writing(fs) {
-        pr_err!("{}: super block not written: error {}\n", sb.id(), e.to_errno());
+        pr_err!(
+            "{}: super block not written: error {}\n",
+            sb.id(),
+            e.to_errno()
+        );
     }
 }
 
@@ -304,11 +347,18 @@ pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
         }
     } else if !read_only && sb.is_read_only() {
         if fs.journal().is_some_and(|j| j.is_aborted()) || fs.has_errors() {
-            pr_err!("{}: not remounted read-write after errors; run e2fsck\n", sb.id());
+            pr_err!(
+                "{}: not remounted read-write after errors; run e2fsck\n",
+                sb.id()
+            );
             return Err(EROFS);
         }
         if let Some(name) = fs.geo.features.first_unknown_ro_compat() {
-            pr_err!("{}: feature {} can only be mounted read-only\n", sb.id(), name);
+            pr_err!(
+                "{}: feature {} can only be mounted read-only\n",
+                sb.id(),
+                name
+            );
             return Err(EROFS);
         }
         if fs.geo.journal_inum == 0 || sb.device_is_read_only() {
@@ -346,7 +396,9 @@ pub(super) fn options(fs: &Rext4) -> Options {
 /// `sync(2)`: commits what is running; with `wait`, until it is durable.
 pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     let fs = sb.data();
-    let Some(journal) = fs.journal() else { return Ok(()) };
+    let Some(journal) = fs.journal() else {
+        return Ok(());
+    };
     if sb.is_read_only() {
         return Ok(());
     }
@@ -365,7 +417,9 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
 /// Empties the log into the file system and says that it is clean. Writers are stopped.
 pub(super) fn freeze(sb: &Sb) -> Result {
     let fs = sb.data();
-    let Some(journal) = fs.journal() else { return Ok(()) };
+    let Some(journal) = fs.journal() else {
+        return Ok(());
+    };
     if sb.is_read_only() {
         return Ok(());
     }
@@ -381,7 +435,9 @@ pub(super) fn unfreeze(sb: &Sb) -> Result {
     if sb.is_read_only() || sb.data().journal().is_none() {
         return Ok(());
     }
-    write_super(sb.data(), |raw| raw.set_incompat(features::INCOMPAT_RECOVER, true))
+    write_super(sb.data(), |raw| {
+        raw.set_incompat(features::INCOMPAT_RECOVER, true)
+    })
 }
 
 /// `statfs(2)`.
@@ -389,7 +445,13 @@ pub(super) fn statfs(sb: &Sb) -> Result<StatFs> {
     let fs = sb.data();
     let count = alloc::count_free(sb);
     let word = |from: usize| {
-        fs.geo.uuid.iter().skip(from).take(8).rev().fold(0u64, |n, b| n << 8 | u64::from(*b))
+        fs.geo
+            .uuid
+            .iter()
+            .skip(from)
+            .take(8)
+            .rev()
+            .fold(0u64, |n, b| n << 8 | u64::from(*b))
     };
     Ok(StatFs {
         magic: 0xef53,

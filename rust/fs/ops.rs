@@ -5,9 +5,13 @@
 use super::{
     inode::{self, Node},
     io::{buffered, direct, fallocate, fsync, map, mmap as fault, truncate},
-    mount, namei,
+    mount,
+    namei,
     options::Options,
-    INode, Inode, Rext4, Sb, //
+    INode,
+    Inode,
+    Rext4,
+    Sb, //
 };
 use crate::{
     disk::inode::flags,
@@ -19,7 +23,11 @@ use crate::{
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
         super_block::{DirtyFlags, FileSystem, NewSuper, StatFs, Stopping},
-        Dentry, DirEmitter, File, IovIter, Kiocb, //
+        Dentry,
+        DirEmitter,
+        File,
+        IovIter,
+        Kiocb, //
     },
 };
 use kernel::{prelude::*, str::CStr, sync::aref::ARef};
@@ -82,7 +90,12 @@ impl FileSystem for Rext4 {
         }
         if let Err(e) = inode::journal_alone(inode) {
             let (id, ino) = (inode.sb().id(), inode.ino());
-            pr_debug!("{}: inode {} not journaled: error {}\n", id, ino, e.to_errno());
+            pr_debug!(
+                "{}: inode {} not journaled: error {}\n",
+                id,
+                ino,
+                e.to_errno()
+            );
         }
     }
 
@@ -150,13 +163,7 @@ impl Namei for Rext4 {
         namei::create(idmap, dir, dentry, mode)
     }
 
-    fn mknod(
-        idmap: IdMap<'_>,
-        dir: &Inode,
-        dentry: &Dentry<Self>,
-        mode: u16,
-        rdev: u32,
-    ) -> Result {
+    fn mknod(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, mode: u16, rdev: u32) -> Result {
         namei::mknod(idmap, dir, dentry, mode, rdev)
     }
 

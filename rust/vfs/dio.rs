@@ -47,7 +47,11 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
         // SAFETY: iomap passes the request it was given, not yet completed.
         let iocb = unsafe { Kiocb::<F>::from_raw(iocb) };
         let unwritten = flags & bindings::IOMAP_DIO_UNWRITTEN != 0;
-        let error = if error == 0 { Ok(()) } else { Err(Error::from_errno(error)) };
+        let error = if error == 0 {
+            Ok(())
+        } else {
+            Err(Error::from_errno(error))
+        };
         from_result(|| {
             D::end_io(&iocb, u64::try_from(size).unwrap_or(0), error, unwritten).map(|()| 0)
         })
@@ -79,8 +83,15 @@ pub(crate) fn write<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
     from: &mut IovIter<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
-    let bits = if flags.force_wait { bindings::IOMAP_DIO_FORCE_WAIT } else { 0 }
-        | if flags.overwrite_only { bindings::IOMAP_DIO_OVERWRITE_ONLY } else { 0 };
+    let bits = if flags.force_wait {
+        bindings::IOMAP_DIO_FORCE_WAIT
+    } else {
+        0
+    } | if flags.overwrite_only {
+        bindings::IOMAP_DIO_OVERWRITE_ONLY
+    } else {
+        0
+    };
     // SAFETY: As in `read`; the table is static.
     result_len(unsafe {
         bindings::iomap_dio_rw(

@@ -192,7 +192,9 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// O_SYNC: makes the `len` bytes before the current position durable.
     pub(crate) fn write_sync(&mut self, len: usize) -> Result<usize> {
         // SAFETY: The request is valid.
-        result_len(unsafe { bindings::rext4_helper_generic_write_sync(self.as_ptr(), len as _) })
+        result_len(unsafe {
+            bindings::rext4_helper_generic_write_sync(self.as_ptr(), len as isize)
+        })
     }
 
     /// Reads through the page cache.
@@ -206,8 +208,13 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         // SAFETY: The file is valid.
         unsafe {
             let mapping = (*self.filp()).f_mapping;
-            let end = pos.saturating_add(len).saturating_sub(1).min(i64::MAX as u64);
-            to_result(bindings::filemap_write_and_wait_range(mapping, pos as i64, end as i64))
+            let end = pos
+                .saturating_add(len)
+                .saturating_sub(1)
+                .min(i64::MAX as u64);
+            to_result(bindings::filemap_write_and_wait_range(
+                mapping, pos as i64, end as i64,
+            ))
         }
     }
 }
@@ -223,7 +230,13 @@ impl IovIter<'_> {
     /// Bytes left.
     pub(crate) fn count(&self) -> usize {
         // SAFETY: The iterator is valid.
-        unsafe { (*self.0.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
+        unsafe {
+            (*self.0.as_ptr())
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .as_ref()
+                .count
+        }
     }
 
     /// The alignment of addresses and lengths: all of them or-ed.
@@ -344,7 +357,10 @@ impl<F: Namei> FileTable<F> {
     ) -> isize {
         // SAFETY: The VFS passes a request on a file of ours and its iterator.
         let (mut iocb, mut to) = unsafe {
-            (Kiocb::<F>::from_raw(iocb), IovIter(NonNull::new_unchecked(to), PhantomData))
+            (
+                Kiocb::<F>::from_raw(iocb),
+                IovIter(NonNull::new_unchecked(to), PhantomData),
+            )
         };
         from_result(|| F::read_iter(&mut iocb, &mut to).map(|n| n as isize))
     }
@@ -355,7 +371,10 @@ impl<F: Namei> FileTable<F> {
     ) -> isize {
         // SAFETY: As in `read_iter`.
         let (mut iocb, mut from) = unsafe {
-            (Kiocb::<F>::from_raw(iocb), IovIter(NonNull::new_unchecked(from), PhantomData))
+            (
+                Kiocb::<F>::from_raw(iocb),
+                IovIter(NonNull::new_unchecked(from), PhantomData),
+            )
         };
         from_result(|| F::write_iter(&mut iocb, &mut from).map(|n| n as isize))
     }

@@ -67,7 +67,10 @@ impl<F: Namei> ContextTable<F> {
             // SAFETY: For a remount the root is set; the super block is locked (s_umount).
             let (raw, opts) = unsafe {
                 let opts = mem::replace(&mut (*fc).fs_private, ptr::null_mut());
-                ((*(*fc).root).d_sb, KBox::from_raw(opts.cast::<F::Options>()))
+                (
+                    (*(*fc).root).d_sb,
+                    KBox::from_raw(opts.cast::<F::Options>()),
+                )
             };
             // SAFETY: Dirty data must be out before the super block turns read-only.
             to_result(unsafe { bindings::sync_filesystem(raw) })?;
@@ -78,7 +81,11 @@ impl<F: Namei> ContextTable<F> {
                 ((*raw).s_flags as u32 & !(*fc).sb_flags_mask)
                     | ((*fc).sb_flags & (*fc).sb_flags_mask)
             };
-            F::reconfigure(sb, KBox::into_inner(opts), flags & bindings::REXT4_SB_RDONLY != 0)?;
+            F::reconfigure(
+                sb,
+                KBox::into_inner(opts),
+                flags & bindings::REXT4_SB_RDONLY != 0,
+            )?;
             Ok(0)
         })
     }
@@ -88,7 +95,9 @@ impl<F: Namei> ContextTable<F> {
             // SAFETY: A context for a remount has the root of the mounted super block.
             let opts = unsafe {
                 match (*fc).root.as_ref() {
-                    Some(root) => SuperBlock::<F>::from_raw(root.d_sb).data().current_options(),
+                    Some(root) => SuperBlock::<F>::from_raw(root.d_sb)
+                        .data()
+                        .current_options(),
                     None => F::Options::default(),
                 }
             };

@@ -68,7 +68,14 @@ impl<F: FileSystem> InodeCache<F> {
             )
         };
         let slab = NonNull::new(slab).ok_or(ENOMEM)?;
-        Ok(Arc::new(Self { slab, queue, _fs: PhantomData }, GFP_KERNEL)?)
+        Ok(Arc::new(
+            Self {
+                slab,
+                queue,
+                _fs: PhantomData,
+            },
+            GFP_KERNEL,
+        )?)
     }
 }
 
@@ -137,10 +144,16 @@ pub(crate) struct Time {
 
 /// The time of day.
 pub(crate) fn now() -> Time {
-    let mut ts = bindings::timespec64 { tv_sec: 0, tv_nsec: 0 };
+    let mut ts = bindings::timespec64 {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: The pointer is valid.
     unsafe { bindings::ktime_get_real_ts64(&mut ts) };
-    Time { sec: ts.tv_sec, nsec: ts.tv_nsec as u32 }
+    Time {
+        sec: ts.tv_sec,
+        nsec: ts.tv_nsec as u32,
+    }
 }
 
 /// Attributes that the VFS keeps in `i_flags`.
@@ -272,10 +285,16 @@ impl<F: FileSystem> Inode<F> {
         &self,
         get: unsafe extern "C" fn(*mut bindings::inode, *mut bindings::timespec64),
     ) -> Time {
-        let mut ts = bindings::timespec64 { tv_sec: 0, tv_nsec: 0 };
+        let mut ts = bindings::timespec64 {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         // SAFETY: Both pointers are valid.
         unsafe { get(self.as_ptr(), &mut ts) };
-        Time { sec: ts.tv_sec, nsec: ts.tv_nsec as u32 }
+        Time {
+            sec: ts.tv_sec,
+            nsec: ts.tv_nsec as u32,
+        }
     }
 
     /// Last access.
@@ -355,7 +374,7 @@ impl<F: FileSystem> Inode<F> {
     /// Flags of the VFS (chattr's).
     pub(crate) fn flags(&self) -> InodeFlags {
         // SAFETY: The inode is valid.
-        let f = unsafe { (&raw const (*self.as_ptr()).i_flags).read_volatile() } as u32;
+        let f = unsafe { (&raw const (*self.as_ptr()).i_flags).read_volatile() };
         InodeFlags {
             sync: f & bindings::S_SYNC != 0,
             immutable: f & bindings::S_IMMUTABLE != 0,
@@ -549,7 +568,10 @@ impl<F: Namei> SuperBlock<F> {
         let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
         // SAFETY: We own a reference to a valid inode.
         if unsafe { inode.as_ref() }.is_new() {
-            return Ok(Iget::New(NewInode { inode, hashed: true }));
+            return Ok(Iget::New(NewInode {
+                inode,
+                hashed: true,
+            }));
         }
         // SAFETY: The reference of `iget_locked` becomes the `ARef`'s.
         let inode = unsafe { ARef::<INode<F>>::from_raw(inode.cast()) };
@@ -565,7 +587,10 @@ impl<F: Namei> SuperBlock<F> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::new_inode(self.as_ptr()) };
         let inode = NonNull::new(inode.cast()).ok_or(ENOMEM)?;
-        Ok(NewInode { inode, hashed: false })
+        Ok(NewInode {
+            inode,
+            hashed: false,
+        })
     }
 }
 
@@ -703,7 +728,10 @@ impl<F: Namei> Drop for NewInode<F> {
 
 /// How user and group ids map between the mount and the file system.
 #[derive(Clone, Copy)]
-pub(crate) struct IdMap<'a>(pub(super) *mut bindings::mnt_idmap, pub(super) PhantomData<&'a ()>);
+pub(crate) struct IdMap<'a>(
+    pub(super) *mut bindings::mnt_idmap,
+    pub(super) PhantomData<&'a ()>,
+);
 
 /// A NUL-terminated copy of a link target, allocated by kmalloc as `i_link` wants it.
 struct CString(KVec<u8>);

@@ -183,9 +183,7 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
     ) -> c_int {
         // SAFETY: iomap passes an inode of ours and a mapping that only this call uses.
         let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
-        from_result(|| {
-            T::begin(inode, pos as u64, length as u64, MapFlags(flags), map).map(|()| 0)
-        })
+        from_result(|| T::begin(inode, pos as u64, length as u64, MapFlags(flags), map).map(|()| 0))
     }
 
     unsafe extern "C" fn end(
@@ -200,7 +198,15 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
         let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
         let written = u64::try_from(written).unwrap_or(0);
         from_result(|| {
-            T::end(inode, pos as u64, length as u64, written, MapFlags(flags), map).map(|()| 0)
+            T::end(
+                inode,
+                pos as u64,
+                length as u64,
+                written,
+                MapFlags(flags),
+                map,
+            )
+            .map(|()| 0)
         })
     }
 }
@@ -295,7 +301,11 @@ pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
         _map: *mut bindings::iomap,
     ) {
         // SAFETY: iomap passes the inode it was given.
-        R::release(unsafe { Inode::from_raw(inode) }, offset as u64, (offset + length) as u64);
+        R::release(
+            unsafe { Inode::from_raw(inode) },
+            offset as u64,
+            (offset + length) as u64,
+        );
     }
     // SAFETY: All pointers are valid during the call; the lock is held exclusive.
     unsafe {
@@ -314,8 +324,11 @@ pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
 pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, written: u64) -> u64 {
     // SAFETY: The inode is valid.
     unsafe {
-        bindings::rext4_helper_iomap_last_written_block(inode.as_ptr(), pos as i64, written as isize)
-            as u64
+        bindings::rext4_helper_iomap_last_written_block(
+            inode.as_ptr(),
+            pos as i64,
+            written as isize,
+        ) as u64
     }
 }
 

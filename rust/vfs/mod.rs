@@ -11,6 +11,11 @@
 //!   it owns a C reference count ([`ARef`](kernel::types::ARef)).
 //! - Locks and freeze levels are guards. What may not sleep or change threads is not `Send`.
 
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "callbacks of C tables: what C promises is in Documentation/filesystems/vfs.rst"
+)]
+
 mod bindings;
 
 pub(crate) mod bh;

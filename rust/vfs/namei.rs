@@ -7,7 +7,7 @@
 use super::{
     bindings,
     file::{DirEmitter, FileOps, FileTable},
-    inode::{IdMap, INode, Inode, InodeLock, Time},
+    inode::{INode, IdMap, Inode, InodeLock, Time},
     pagemap::AddressSpaceTable,
     super_block::FileSystem,
     Dentry, //
@@ -57,12 +57,8 @@ pub(crate) trait Namei: FileOps {
     /// Makes a directory.
     fn mkdir(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
     /// Makes a symbolic link to `target` (not empty, no NUL).
-    fn symlink(
-        idmap: IdMap<'_>,
-        dir: &Inode<Self>,
-        dentry: &Dentry<Self>,
-        target: &[u8],
-    ) -> Result;
+    fn symlink(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, target: &[u8])
+        -> Result;
     /// The target of a symbolic link that is not in memory, without a NUL at the end.
     fn read_link(inode: &Inode<Self>) -> Result<KVec<u8>>;
     /// Adds a name for `inode`.
@@ -80,7 +76,11 @@ pub(crate) trait Namei: FileOps {
         flags: RenameFlags,
     ) -> Result;
     /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
-    fn tmpfile(idmap: IdMap<'_>, dir: &Inode<Self>, mode: u16) -> Result<super::inode::NewInode<Self>>;
+    fn tmpfile(
+        idmap: IdMap<'_>,
+        dir: &Inode<Self>,
+        mode: u16,
+    ) -> Result<super::inode::NewInode<Self>>;
     /// Emits entries from `emit.pos()` on (i_rwsem held shared).
     fn readdir(dir: &Inode<Self>, emit: &mut DirEmitter<'_>) -> Result;
     /// Changes attributes (i_rwsem exclusive).
@@ -94,7 +94,12 @@ pub(crate) trait Namei: FileOps {
     /// Fills what `stat` shows beyond the VFS inode.
     fn getattr(inode: &Inode<Self>, stat: &mut Stat<'_>);
     /// Extent report for FIEMAP; see [`super::iomap::fiemap`].
-    fn fiemap(inode: &Inode<Self>, info: super::iomap::FiemapInfo<'_>, start: u64, len: u64) -> Result;
+    fn fiemap(
+        inode: &Inode<Self>,
+        info: super::iomap::FiemapInfo<'_>,
+        start: u64,
+        len: u64,
+    ) -> Result;
 }
 
 /// New attributes, from `struct iattr`.
@@ -118,7 +123,11 @@ impl Attr<'_> {
     }
 
     /// Permission checks of the VFS, privilege bits to drop.
-    pub(crate) fn prepare<F: FileSystem>(&mut self, idmap: IdMap<'_>, dentry: &Dentry<F>) -> Result {
+    pub(crate) fn prepare<F: FileSystem>(
+        &mut self,
+        idmap: IdMap<'_>,
+        dentry: &Dentry<F>,
+    ) -> Result {
         // SAFETY: All pointers are valid.
         to_result(unsafe { bindings::setattr_prepare(idmap.0, dentry.as_ptr(), self.0) })
     }
@@ -152,8 +161,15 @@ impl Stat<'_> {
 
     /// Reports the attributes of chattr(1).
     pub(crate) fn set_attributes(&mut self, append: bool, immutable: bool) {
-        let bits = if append { u64::from(bindings::STATX_ATTR_APPEND) } else { 0 }
-            | if immutable { u64::from(bindings::STATX_ATTR_IMMUTABLE) } else { 0 };
+        let bits = if append {
+            u64::from(bindings::STATX_ATTR_APPEND)
+        } else {
+            0
+        } | if immutable {
+            u64::from(bindings::STATX_ATTR_IMMUTABLE)
+        } else {
+            0
+        };
         // SAFETY: As above.
         unsafe {
             (*self.0).attributes |= bits;
@@ -336,7 +352,9 @@ impl<F: Namei> Tables<F> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: As in `create`; `old` is positive and its inode locked.
-            let inode = unsafe { Dentry::<F>::from_raw(old) }.inode().ok_or(ENOENT)?;
+            let inode = unsafe { Dentry::<F>::from_raw(old) }
+                .inode()
+                .ok_or(ENOENT)?;
             // SAFETY: As in `create`.
             unsafe { F::link(inode, Inode::from_raw(dir), Dentry::from_raw(dentry)) }.map(|()| 0)
         })
@@ -411,7 +429,14 @@ impl<F: Namei> Tables<F> {
             // SAFETY: `notify_change` is called with i_rwsem held exclusive.
             let lock = unsafe { InodeLock::assume(inode) };
             let mut attr = Attr(attr, PhantomData);
-            F::setattr(IdMap(idmap, PhantomData), dentry, inode, lock.deref(), &mut attr).map(|()| 0)
+            F::setattr(
+                IdMap(idmap, PhantomData),
+                dentry,
+                inode,
+                lock.deref(),
+                &mut attr,
+            )
+            .map(|()| 0)
         })
     }
 

@@ -165,7 +165,11 @@ impl<F: FileSystem> Inode<F> {
         let shift = kernel::page::PAGE_SHIFT;
         // SAFETY: The mapping is valid.
         to_result(unsafe {
-            bindings::invalidate_inode_pages2_range(self.mapping(), (start >> shift) as usize, ((end - 1) >> shift) as usize)
+            bindings::invalidate_inode_pages2_range(
+                self.mapping(),
+                (start >> shift) as usize,
+                ((end - 1) >> shift) as usize,
+            )
         })
     }
 

@@ -7,8 +7,8 @@
 
 use super::{
     bh::BufferHead,
-    blkdev::BlockDevice,
     bindings,
+    blkdev::BlockDevice,
     inode::{self, INode, Inode, InodeCache}, //
 };
 use core::{marker::PhantomData, mem, ptr};
@@ -305,7 +305,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
     pub(crate) fn set_params(&self, magic: u64, max_bytes: i64, time: (i64, i64, u32), links: u32) {
         // SAFETY: The super block is owned by the mounting thread.
         unsafe {
-            (*self.0).s_magic = magic as _;
+            (*self.0).s_magic = magic as usize;
             (*self.0).s_maxbytes = max_bytes;
             (*self.0).s_time_min = time.0;
             (*self.0).s_time_max = time.1;
@@ -391,20 +391,23 @@ impl<F: super::namei::Namei> SuperTable<F> {
         from_result(|| F::unfreeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
     }
 
-    unsafe extern "C" fn statfs(dentry: *mut bindings::dentry, buf: *mut kernel::bindings::kstatfs) -> c_int {
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        buf: *mut kernel::bindings::kstatfs,
+    ) -> c_int {
         from_result(|| {
             // SAFETY: The dentry belongs to a mounted super block of this file system.
             let stat = F::statfs(unsafe { SuperBlock::from_raw((*dentry).d_sb) })?;
             // SAFETY: The VFS passes a zeroed buffer for us to fill.
             let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
-            buf.f_type = stat.magic as _;
-            buf.f_bsize = stat.block_size as _;
+            buf.f_type = stat.magic as isize;
+            buf.f_bsize = stat.block_size as isize;
             buf.f_blocks = stat.blocks;
             buf.f_bfree = stat.blocks_free;
             buf.f_bavail = stat.blocks_available;
             buf.f_files = stat.files;
             buf.f_ffree = stat.files_free;
-            buf.f_namelen = stat.name_len as _;
+            buf.f_namelen = stat.name_len as isize;
             buf.f_fsid.val = [stat.fsid as i32, (stat.fsid >> 32) as i32];
             Ok(0)
         })
@@ -514,7 +517,7 @@ impl<F: super::namei::Namei> Registration<F> {
                     (*slot).name = name.as_char_ptr();
                     (*slot).init_fs_context = super::fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
-                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as _;
+                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as c_int;
                     match wanted {
                         true => to_result(bindings::register_filesystem(slot)),
                         false => Ok(()),
@@ -531,7 +534,11 @@ impl<F: super::namei::Namei> Registration<F> {
         // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`, which lives as long as the
         // module, which a mounted super block pins.
         unsafe {
-            let this = kernel::container_of!((*sb).s_type.cast::<Opaque<bindings::file_system_type>>(), Self, fs_type);
+            let this = kernel::container_of!(
+                (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),
+                Self,
+                fs_type
+            );
             &*Arc::as_ptr(&(*this).cache)
         }
     }

@@ -50,12 +50,17 @@ impl<F: Writeback> WritebackTable<F> {
     ) -> isize {
         // SAFETY: iomap passes the context of `writepages_callback`, used by this thread only.
         let (inode, map) = unsafe {
-            (Inode::<F>::from_raw((*wpc).inode), Map::from_raw(&raw mut (*wpc).iomap))
+            (
+                Inode::<F>::from_raw((*wpc).inode),
+                Map::from_raw(&raw mut (*wpc).iomap),
+            )
         };
         let mapped = F::map_blocks(inode, pos, len.into(), map);
         let ret = match mapped {
             // SAFETY: All pointers are iomap's own.
-            Ok(()) => unsafe { bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len) },
+            Ok(()) => unsafe {
+                bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len)
+            },
             Err(e) => e.to_errno() as isize,
         };
         if ret < 0 {
@@ -154,7 +159,10 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
     // last ioend may let the inode go.
     unsafe {
         let queue = kernel::container_of!(work, Completions, work);
-        let mut list = bindings::list_head { next: ptr::null_mut(), prev: ptr::null_mut() };
+        let mut list = bindings::list_head {
+            next: ptr::null_mut(),
+            prev: ptr::null_mut(),
+        };
         bindings::rext4_helper_ioend_queue_take(
             &raw mut (*queue).lock,
             &raw mut (*queue).list,
@@ -169,8 +177,7 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
             bindings::iomap_ioend_try_merge(ioend, &mut list);
             let mut error = bindings::rext4_helper_ioend_error(ioend);
             if error == 0 {
-                let unwritten =
-                    u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+                let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
                 let inode = Inode::<F>::from_raw((*ioend).io_inode);
                 let (pos, len) = ((*ioend).io_offset as u64, (*ioend).io_size as u64);
                 if let Err(e) = F::complete(inode, pos, len, unwritten) {

@@ -139,7 +139,8 @@ impl Reservations {
     /// Changes a key, in the node that is there.
     fn set_end(&mut self, old: u32, new: u32, start: u32) {
         if let Some(node) = self.ranges.remove_node(&old) {
-            self.ranges.insert(RBTreeNode::into_reservation(node).into_node(new, start));
+            self.ranges
+                .insert(RBTreeNode::into_reservation(node).into_node(new, start));
         }
     }
 }

@@ -27,7 +27,8 @@ pub(crate) mod tree;
 use super::{
     alloc::{self, Kind, Request},
     error::corrupted,
-    Inode, Sb, //
+    Inode,
+    Sb, //
 };
 use crate::{
     disk::{
@@ -48,8 +49,8 @@ use tree::{Found, ROOT_BYTES};
 
 /// Credits for one insertion or conversion: the nodes of one path, a new one at every level with
 /// its bitmap and group descriptor, and one more where the root moves down.
-pub(crate) const INSERT_CREDITS: u32 =
-    disk::extent::MAX_DEPTH as u32 + (1 + alloc::ALLOC_CREDITS) * (disk::extent::MAX_DEPTH as u32 + 1);
+pub(crate) const INSERT_CREDITS: u32 = disk::extent::MAX_DEPTH as u32
+    + (1 + alloc::ALLOC_CREDITS) * (disk::extent::MAX_DEPTH as u32 + 1);
 
 /// Credits for [`convert`].
 pub(crate) const CONVERT_CREDITS: u32 = INSERT_CREDITS;
@@ -62,9 +63,8 @@ const STEP_REVOKES: u32 = 16;
 
 /// Credits for one step of [`remove`]: cutting the middle of an extent inserts one; nodes that
 /// become empty are freed at every level.
-const STEP_CREDITS: u32 = INSERT_CREDITS
-    + alloc::free_credits(3)
-    + alloc::free_credits(disk::extent::MAX_DEPTH as u32);
+const STEP_CREDITS: u32 =
+    INSERT_CREDITS + alloc::free_credits(3) + alloc::free_credits(disk::extent::MAX_DEPTH as u32);
 
 /// Credits, and revoke records, for [`remove`], which takes as many steps as they allow.
 pub(crate) const REMOVE_CREDITS: u32 = 3 * STEP_CREDITS;
@@ -203,7 +203,11 @@ pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) ->
                 lblk,
                 len: (e.len.saturating_sub(skip)).min(max).max(1),
                 pblk: e.pblk + u64::from(skip),
-                state: if e.unwritten { State::Unwritten } else { State::Written },
+                state: if e.unwritten {
+                    State::Unwritten
+                } else {
+                    State::Written
+                },
             });
         }
         Found::Hole { end, .. } => end,
@@ -214,19 +218,21 @@ pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) ->
         (false, stop) => (State::Hole, stop),
     };
     let len = end.min(stop.into()).saturating_sub(lblk.into());
-    Ok(Extent { lblk, len: (len as u32).max(1), pblk: 0, state })
+    Ok(Extent {
+        lblk,
+        len: (len as u32).max(1),
+        pblk: 0,
+        state,
+    })
 }
 
 /// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
-pub(crate) fn delalloc_reserve(
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    len: u32,
-) -> Result {
+pub(crate) fn delalloc_reserve(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) -> Result {
     alloc::reserve(inode.sb(), len)?;
     map.bump(&inode.node().seq);
-    map.reserved.insert(lblk, len).inspect_err(|_| alloc::unreserve(inode.sb(), len))
+    map.reserved
+        .insert(lblk, len)
+        .inspect_err(|_| alloc::unreserve(inode.sb(), len))
 }
 
 /// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them.
@@ -321,8 +327,18 @@ pub(crate) fn allocate(
     if reserved {
         map.reserved.prepare()?;
     }
-    let data = if inode.is_file() { Kind::Data } else { Kind::Metadata };
-    let request = Request { goal, want: place.len, min: 1, kind: data, reserved };
+    let data = if inode.is_file() {
+        Kind::Data
+    } else {
+        Kind::Metadata
+    };
+    let request = Request {
+        goal,
+        want: place.len,
+        min: 1,
+        kind: data,
+        reserved,
+    };
     let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
 
     map.bump(&inode.node().seq);
@@ -330,15 +346,36 @@ pub(crate) fn allocate(
     if reserved {
         map.reserved.remove(lblk, len);
     }
-    let kind = if reserved { Kind::Completion } else { Kind::Metadata };
-    let new = disk::extent::Extent { lblk, len, pblk, unwritten: state == State::Unwritten };
+    let kind = if reserved {
+        Kind::Completion
+    } else {
+        Kind::Metadata
+    };
+    let new = disk::extent::Extent {
+        lblk,
+        len,
+        pblk,
+        unwritten: state == State::Unwritten,
+    };
     let mut nodes = TreeNodes::writer(inode, handle, kind);
     if let Err(e) = tree::insert(&mut nodes, &mut map.root, &new) {
-        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, data == Kind::Metadata);
+        let _ = alloc::free(
+            handle,
+            inode.sb(),
+            Some(inode),
+            pblk,
+            len,
+            data == Kind::Metadata,
+        );
         return Err(e);
     }
     add_blocks(inode, len);
-    Ok(Extent { lblk, len, pblk, state })
+    Ok(Extent {
+        lblk,
+        len,
+        pblk,
+        state,
+    })
 }
 
 /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent, into `state`. The caller
@@ -359,7 +396,11 @@ pub(crate) fn convert(
         let unwritten = state == State::Unwritten;
         let next = tree::convert(&mut nodes, &mut map.root, at, end, unwritten)?;
         if next <= at.into() {
-            return Err(corrupted(inode.sb(), Some(inode), fmt!("extents at {} do not end", at)));
+            return Err(corrupted(
+                inode.sb(),
+                Some(inode),
+                fmt!("extents at {} do not end", at),
+            ));
         }
         at = u32::try_from(next).unwrap_or(u32::MAX);
     }
@@ -395,7 +436,14 @@ pub(crate) fn remove(
             return Ok(Progress::Done);
         };
         sub_blocks(inode, gone.len);
-        alloc::free(handle, inode.sb(), Some(inode), gone.pblk, gone.len, metadata)?;
+        alloc::free(
+            handle,
+            inode.sb(),
+            Some(inode),
+            gone.pblk,
+            gone.len,
+            metadata,
+        )?;
         end = gone.lblk.into();
         // Bitmaps that the handle has already cost nothing more, but revoke records add up.
         revoked += nodes.freed + if metadata { gone.len } else { 0 };

@@ -7,7 +7,8 @@ use crate::{
     fs::{
         alloc::{self, Kind, Request},
         error::corrupted,
-        Inode, Sb, //
+        Inode,
+        Sb, //
     },
     vfs::{
         bh::BufferHead,
@@ -32,17 +33,29 @@ pub(super) struct TreeNodes<'a, 'h> {
 impl<'a, 'h> TreeNodes<'a, 'h> {
     /// To look only.
     pub(super) fn reader(inode: &'a Inode) -> Self {
-        Self { inode, freed: 0, writer: None }
+        Self {
+            inode,
+            freed: 0,
+            writer: None,
+        }
     }
 
     /// To change; new nodes are allocated as `kind`.
     pub(super) fn writer(inode: &'a Inode, handle: &'a Handle<'h>, kind: Kind) -> Self {
-        Self { inode, freed: 0, writer: Some((handle, kind)) }
+        Self {
+            inode,
+            freed: 0,
+            writer: Some((handle, kind)),
+        }
     }
 
     fn bad(&self, pblk: u64, what: Corrupt) -> Error {
         let inode = self.inode;
-        corrupted(inode.sb(), Some(inode), fmt!("extent block {}: {}", pblk, what))
+        corrupted(
+            inode.sb(),
+            Some(inode),
+            fmt!("extent block {}: {}", pblk, what),
+        )
     }
 
     /// Checks all of a node that has just been read: checksum, entries, and that none of them
@@ -85,7 +98,11 @@ impl Nodes for TreeNodes<'_, '_> {
     type Node = BufferHead;
 
     fn corrupt(&self, what: Corrupt) -> Error {
-        corrupted(self.inode.sb(), Some(self.inode), fmt!("extent tree: {}", what))
+        corrupted(
+            self.inode.sb(),
+            Some(self.inode),
+            fmt!("extent tree: {}", what),
+        )
     }
 
     fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
@@ -154,7 +171,13 @@ impl<'a> Store for TreeNodes<'a, '_> {
 
     fn alloc(&mut self, goal: u64) -> Result<u64> {
         let (handle, kind) = self.writer.ok_or(EROFS)?;
-        let request = Request { goal, want: 1, min: 1, kind, reserved: false };
+        let request = Request {
+            goal,
+            want: 1,
+            min: 1,
+            kind,
+            reserved: false,
+        };
         let (pblk, _) = alloc::blocks(handle, self.inode.sb(), self.inode, request)?;
         super::add_blocks(self.inode, 1);
         Ok(pblk)

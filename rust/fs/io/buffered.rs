@@ -26,7 +26,8 @@ use crate::{
     vfs::{
         inode::InodeLock,
         iomap::{self, Map, MapFlags, MapOps, MapType},
-        IovIter, Kiocb, //
+        IovIter,
+        Kiocb, //
     },
 };
 use kernel::{error::code::*, prelude::*};

@@ -23,14 +23,16 @@ use crate::{
         alloc,
         extent::{self, Extent, ExtentMap, State},
         inode::{self, INODE_CREDITS},
-        Inode, Rext4, //
+        Inode,
+        Rext4, //
     },
     vfs::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
-        IovIter, Kiocb, //
+        IovIter,
+        Kiocb, //
     },
 };
 use kernel::{error::code::*, prelude::*};
@@ -207,7 +209,10 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
             }
             Locked::Shared(_lock) => {
                 iocb.modified()?;
-                let flags = DioFlags { overwrite_only: partial, force_wait: false };
+                let flags = DioFlags {
+                    overwrite_only: partial,
+                    force_wait: false,
+                };
                 dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
             }
             Locked::Exclusive(lock) => {
@@ -252,7 +257,10 @@ fn write_alone(
         truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
     }
     iocb.modified()?;
-    let flags = DioFlags { force_wait: wait, overwrite_only: false };
+    let flags = DioFlags {
+        force_wait: wait,
+        overwrite_only: false,
+    };
     dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
 }
 

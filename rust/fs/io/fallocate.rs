@@ -8,7 +8,8 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
-        Inode, Rext4, //
+        Inode,
+        Rext4, //
     },
     vfs::{
         file::{FallocMode, FallocOp},

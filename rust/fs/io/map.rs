@@ -36,7 +36,9 @@ pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
     let bits = inode.fs().geo.block_bits;
     let first = pos >> bits;
     let last = pos.saturating_add(len.max(1) - 1) >> bits;
-    let count = (last - first + 1).min(MAX_BLOCKS).min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
+    let count = (last - first + 1)
+        .min(MAX_BLOCKS)
+        .min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
     match u32::try_from(first) {
         Ok(first) if count > 0 => Ok((first, count as u32)),
         _ => Err(EFBIG),
@@ -54,7 +56,10 @@ pub(super) fn fill(inode: &Inode, _map: &ExtentMap, extent: &Extent, map: &mut M
         State::Written => (MapType::Mapped, Some(extent.pblk << bits)),
     };
     let cookie = inode.node().seq.load(ordering::Acquire);
-    let (offset, length) = (u64::from(extent.lblk) << bits, u64::from(extent.len) << bits);
+    let (offset, length) = (
+        u64::from(extent.lblk) << bits,
+        u64::from(extent.len) << bits,
+    );
     map.set(inode, ty, offset, length, addr, cookie.into());
 }
 

@@ -21,7 +21,9 @@ use crate::{
     fs::{
         extent::{self, Progress},
         inode::{self, INODE_CREDITS},
-        orphan as orphans, Inode, Rext4, //
+        orphan as orphans,
+        Inode,
+        Rext4, //
     },
     vfs::{inode::InodeLock, iomap, pagemap::InvalidateLock},
 };
@@ -155,7 +157,9 @@ pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     }
     let mut end = end;
     loop {
-        let handle = inode.fs().start_with_revoke(extent::REMOVE_CREDITS + INODE_CREDITS)?;
+        let handle = inode
+            .fs()
+            .start_with_revoke(extent::REMOVE_CREDITS + INODE_CREDITS)?;
         let progress = {
             let mut extents = inode.node().extents.lock();
             extent::remove(&handle, inode, &mut extents, first as u32, end)

@@ -26,7 +26,8 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
-        Inode, Rext4, //
+        Inode,
+        Rext4, //
     },
     vfs::{
         iomap::{Map, MapType},

@@ -13,6 +13,9 @@ use core::array::from_fn;
 /// The root, the levels below it, and one more if the tree grows.
 const LEVELS: usize = MAX_DEPTH as usize + 2;
 
+/// The rights to overwrite the nodes of a path.
+type Slots<S> = [Option<<S as Store>::Slot>; LEVELS];
+
 /// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
 /// some room to work with.
 const MIN_PLACES: u16 = 8;
@@ -191,7 +194,9 @@ impl<'s, S: Store> Edit<'s, S> {
             return Ok(None);
         }
         let node = self.level(self.leaf)?.image.bytes();
-        extent::extent_at(node, i).map(Some).map_err(|e| self.bad(e))
+        extent::extent_at(node, i)
+            .map(Some)
+            .map_err(|e| self.bad(e))
     }
 
     /// Replaces `remove` entries of the leaf from entry `at` on by the extents of `new`, writes the
@@ -502,10 +507,7 @@ impl<'s, S: Store> Edit<'s, S> {
         Ok(slots)
     }
 
-    fn write(
-        &mut self,
-        slots: ([Option<S::Slot>; LEVELS], [Option<S::Slot>; LEVELS]),
-    ) -> Result<(), S::Error> {
+    fn write(&mut self, slots: (Slots<S>, Slots<S>)) -> Result<(), S::Error> {
         for (level, slot) in self.levels.iter_mut().zip(slots.0) {
             if let (Some(level), Some(slot)) = (level, slot) {
                 if let Image::Block(buf) = &mut level.image {
