@@ -265,6 +265,12 @@ fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
         log: Vec::new(),
         zero_range: true,
     };
+    // An emulated machine gets the beginning of the same sequence.
+    let steps = if crate::runner::slowness() > 2 {
+        steps / 4
+    } else {
+        steps
+    };
     let mut r = fastrand::Rng::with_seed(seed * 1_000_003 + t.bs());
     sigbus_taken();
     let with_log = |x: &Fsx, e: Stop| match e {
