@@ -55,8 +55,8 @@ pub(crate) const INSERT_CREDITS: u32 = disk::extent::MAX_DEPTH as u32
 /// Credits for [`convert`].
 pub(crate) const CONVERT_CREDITS: u32 = INSERT_CREDITS;
 
-/// Data blocks freed in one step of [`remove`]; with 1 KiB blocks they lie in up to three groups.
-const STEP_BLOCKS: u32 = 8192;
+/// Groups of which data blocks are freed in one step of [`remove`].
+const STEP_GROUPS: u32 = 3;
 
 /// Blocks of a directory or symbolic link freed in one step: each takes a revoke record.
 const STEP_REVOKES: u32 = 16;
@@ -190,6 +190,16 @@ fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
         return Ok(found);
     }
     let found = tree::lookup(&TreeNodes::reader(inode), &map.root, lblk)?;
+    // Checked of every answer, so also of the root, and of a node that was verified when it was
+    // read for another inode that claims it.
+    if let Found::Extent(e) = found {
+        let sb = inode.sb();
+        let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
+        if !fits || alloc::is_system_block(sb, e.pblk, e.len) {
+            let what = fmt!("extent of block {} lies at {}, len {}", e.lblk, e.pblk, e.len);
+            return Err(corrupted(sb, Some(inode), what));
+        }
+    }
     map.last = Some(found);
     Ok(found)
 }
@@ -407,6 +417,20 @@ pub(crate) fn convert(
     Ok(())
 }
 
+/// How many of the last blocks of an extent lie in so few groups that a step can free them.
+fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
+    let geo = &inode.fs().geo;
+    let end = e.pblk + u64::from(e.len);
+    match geo.block_group(end.saturating_sub(1)) {
+        Some((last, _)) => {
+            let first = geo.group_first_block(last.saturating_sub(STEP_GROUPS - 1));
+            end.saturating_sub(first.max(e.pblk)) as u32
+        }
+        // Freeing them will say what is wrong.
+        None => 1,
+    }
+}
+
 /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
 /// handle's credits go ([`REMOVE_CREDITS`], with revokes). The page cache of the range is gone.
 /// The caller journals the inode also after an error.
@@ -427,11 +451,13 @@ pub(crate) fn remove(
         alloc::unreserve(inode.sb(), n);
     }
     let metadata = !inode.is_file();
-    let step = if metadata { STEP_REVOKES } else { STEP_BLOCKS };
     let (mut end, mut revoked) = (end, 0);
     loop {
         let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
-        let cut = tree::cut(&mut nodes, &mut map.root, start, end, |_| step)?;
+        let cut = tree::cut(&mut nodes, &mut map.root, start, end, |e| match metadata {
+            true => STEP_REVOKES,
+            false => step_blocks(inode, e),
+        })?;
         let Some(gone) = cut else {
             return Ok(Progress::Done);
         };

@@ -184,8 +184,14 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn unalloc(&mut self, pblk: u64) {
-        // Fails with the journal only, and then nothing of this handle stays.
-        let _ = self.free(pblk);
+        let Some((handle, _)) = self.writer else {
+            return;
+        };
+        let inode = self.inode;
+        super::sub_blocks(inode, 1);
+        // Was never written, so there is nothing to revoke. Fails with the journal only, and then
+        // nothing of this handle stays.
+        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, 1, false);
     }
 
     fn access(&mut self, pblk: u64, fresh: bool) -> Result<JournaledBuffer<'a>> {

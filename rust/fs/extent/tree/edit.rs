@@ -72,7 +72,9 @@ pub(super) struct Edit<'s, S: Store> {
     spare: [Option<(u64, S::Buf)>; LEVELS],
     /// Nodes split off, each the right neighbour of one of the path.
     split_off: [Option<(u64, S::Buf)>; LEVELS],
-    freed: [Option<u64>; LEVELS],
+    /// Nodes to free: in the worst case a chain that became empty, and one that merged into the
+    /// root.
+    freed: [Option<u64>; 2 * LEVELS],
 }
 
 impl<'s, S: Store> Edit<'s, S> {
@@ -93,7 +95,7 @@ impl<'s, S: Store> Edit<'s, S> {
             rightmost: true,
             spare: from_fn(|_| None),
             split_off: from_fn(|_| None),
-            freed: [None; LEVELS],
+            freed: [None; 2 * LEVELS],
         };
         let mut pblk = 0;
         let mut image = Image::Root(*root);

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of inodes: one object for the VFS inode and the file system's data.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use crate::vfs::{
+    bindings,
+    namei::Namei,
+    super_block::{FileSystem, Registration},
+    work::Workqueue,
+    writeback::Completions, //
+};
+use core::{
+    marker::PhantomData,
+    mem::{offset_of, MaybeUninit},
+    ptr::{self, NonNull}, //
+};
+use kernel::{prelude::*, str::CStr, sync::Arc};
+
+/// What an inode of file system `F` is in memory: the VFS inode and our data in one object.
+#[repr(C)]
+pub(in crate::vfs) struct WithNode<F: FileSystem> {
+    pub(super) node: MaybeUninit<F::Node>,
+    /// Where the object goes back to. Kept here because the RCU free may run after the super
+    /// block is gone.
+    slab: *mut bindings::kmem_cache,
+    pub(in crate::vfs) completions: Completions,
+    inode: bindings::inode,
+}
+
+/// The slab cache of the inodes of `F`, and the queue where their writeback completes.
+pub(crate) struct InodeCache<F: FileSystem> {
+    slab: NonNull<bindings::kmem_cache>,
+    queue: Workqueue,
+    _fs: PhantomData<F>,
+}
+
+// SAFETY: Slab caches may be used by any thread.
+unsafe impl<F: FileSystem> Send for InodeCache<F> {}
+// SAFETY: As above.
+unsafe impl<F: FileSystem> Sync for InodeCache<F> {}
+
+impl<F: FileSystem> InodeCache<F> {
+    /// Creates the cache. `name` appears in /proc/slabinfo.
+    pub(crate) fn new(name: &'static CStr) -> Result<Arc<Self>> {
+        extern "C" fn init_once<F: FileSystem>(obj: *mut c_void) {
+            // SAFETY: The slab allocator passes the memory of a new object.
+            unsafe { bindings::inode_init_once(&raw mut (*obj.cast::<WithNode<F>>()).inode) }
+        }
+        let queue = Workqueue::new(name)?;
+        // SAFETY: The name is static; the constructor has the right type.
+        let slab = unsafe {
+            bindings::rext4_helper_inode_cache(
+                name.as_char_ptr(),
+                size_of::<WithNode<F>>() as c_uint,
+                Some(init_once::<F>),
+            )
+        };
+        let slab = NonNull::new(slab).ok_or(ENOMEM)?;
+        Ok(Arc::new(
+            Self {
+                slab,
+                queue,
+                _fs: PhantomData,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+impl<F: FileSystem> Drop for InodeCache<F> {
+    fn drop(&mut self) {
+        // SAFETY: The file system is unregistered. Inodes are freed by RCU callbacks, which
+        // `rcu_barrier` waits for; then the cache is empty.
+        unsafe {
+            bindings::rcu_barrier();
+            bindings::kmem_cache_destroy(self.slab.as_ptr());
+        }
+    }
+}
+
+pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
+    sb: *mut bindings::super_block,
+) -> *mut bindings::inode {
+    // SAFETY: The super block is one of `F`.
+    let cache = unsafe { Registration::<F>::cache_of(sb) };
+    let slab = cache.slab.as_ptr();
+    // SAFETY: The cache is valid and accounts to the super block's inode LRU.
+    let obj = unsafe { bindings::rext4_helper_alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
+    if obj.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: The object is ours and uninitialised but for `inode`, which the slab constructor
+    // set up; it does not move until it is freed.
+    unsafe {
+        (&raw mut (*obj).slab).write(slab);
+        Completions::init::<F>(&raw mut (*obj).completions, cache.queue.as_ptr());
+        let node = (&raw mut (*obj).node).cast::<F::Node>();
+        if pin_init::raw_try_init(node, F::new_node()).is_err() {
+            bindings::kmem_cache_free(slab, obj.cast());
+            return ptr::null_mut();
+        }
+        &raw mut (*obj).inode
+    }
+}
+
+pub(in crate::vfs) unsafe extern "C" fn free_inode_callback<F: FileSystem>(
+    inode: *mut bindings::inode,
+) {
+    // SAFETY: The VFS frees each inode once, after a grace period: nobody looks at it.
+    unsafe {
+        let obj = with_node::<F>(inode);
+        free_link(inode);
+        (&raw mut (*obj).node).cast::<F::Node>().drop_in_place();
+        bindings::kmem_cache_free((*obj).slab, obj.cast());
+    }
+}
+
+/// # Safety
+///
+/// `inode` was allocated by [`alloc_inode_callback`] of `F`.
+pub(in crate::vfs) unsafe fn with_node<F: FileSystem>(
+    inode: *mut bindings::inode,
+) -> *mut WithNode<F> {
+    // SAFETY: By the caller, the inode is embedded in a `WithNode`.
+    unsafe { inode.byte_sub(offset_of!(WithNode<F>, inode)).cast() }
+}
+
+/// Frees the `i_link` text of a short symbolic link.
+///
+/// # Safety
+///
+/// Called once, from the RCU free of the inode.
+unsafe fn free_link(inode: *mut bindings::inode) {
+    // SAFETY: The inode is valid; `i_link` shares a union with pointers that only other types
+    // of inodes use.
+    unsafe {
+        if u32::from((*inode).i_mode) & bindings::S_IFMT == bindings::S_IFLNK {
+            bindings::kfree((*inode).__bindgen_anon_5.i_link.cast());
+        }
+    }
+}

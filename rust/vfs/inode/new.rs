@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes that nobody sees yet: read from disk, or made.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{INode, IdMap, Inode, InodeFlags};
+use crate::vfs::{
+    bindings,
+    namei::{Namei, Tables},
+    super_block::SuperBlock,
+    Dentry, //
+};
+use core::{mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use kernel::{error::to_result, prelude::*, sync::aref::ARef};
+
+/// What [`SuperBlock::iget`] finds.
+pub(crate) enum Iget<F: Namei> {
+    /// It was in memory.
+    Ready(ARef<INode<F>>),
+    /// It is new and locked; the caller reads it from disk.
+    New(NewInode<F>),
+}
+
+/// A new inode, invisible to others (`I_NEW`) until [`NewInode::publish`]. Dropped before that,
+/// it becomes a bad inode and goes away.
+pub(crate) struct NewInode<F: Namei> {
+    inode: NonNull<Inode<F>>,
+    hashed: bool,
+}
+
+impl<F: Namei> Deref for NewInode<F> {
+    type Target = Inode<F>;
+    fn deref(&self) -> &Inode<F> {
+        // SAFETY: We own a reference.
+        unsafe { self.inode.as_ref() }
+    }
+}
+
+impl<F: Namei> SuperBlock<F> {
+    /// Looks inode `ino` up in the inode cache or makes a new one to be read.
+    pub(crate) fn iget(&self, ino: u32) -> Result<Iget<F>> {
+        // SAFETY: The super block is valid.
+        let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino.into()) };
+        let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
+        // SAFETY: We own a reference to a valid inode.
+        if unsafe { inode.as_ref() }.is_new() {
+            return Ok(Iget::New(NewInode {
+                inode,
+                hashed: true,
+            }));
+        }
+        // SAFETY: The reference of `iget_locked` becomes the `ARef`'s.
+        let inode = unsafe { ARef::<INode<F>>::from_raw(inode.cast()) };
+        // SAFETY: The inode is valid.
+        if unsafe { bindings::is_bad_inode(inode.as_ptr()) } {
+            return Err(EIO);
+        }
+        Ok(Iget::Ready(inode))
+    }
+
+    /// A fresh inode that is not on disk yet; it has no number.
+    pub(crate) fn new_inode(&self) -> Result<NewInode<F>> {
+        // SAFETY: The super block is valid.
+        let inode = unsafe { bindings::new_inode(self.as_ptr()) };
+        let inode = NonNull::new(inode.cast()).ok_or(ENOMEM)?;
+        Ok(NewInode {
+            inode,
+            hashed: false,
+        })
+    }
+}
+
+impl<F: Namei> NewInode<F> {
+    /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
+    /// memory, which for a free number means a corrupt bitmap.
+    pub(crate) fn insert(&mut self, ino: u32, generation: u32) -> Result {
+        // SAFETY: We own the inode, nobody else sees it.
+        unsafe {
+            (*self.as_ptr()).i_ino = ino.into();
+            (*self.as_ptr()).i_generation = generation;
+            to_result(bindings::insert_inode_locked(self.as_ptr()))?;
+        }
+        self.hashed = true;
+        Ok(())
+    }
+
+    /// Owner, group and mode of an inode made in directory `dir` by the current task.
+    pub(crate) fn init_owner(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
+        // SAFETY: All pointers are valid; the inode is ours.
+        unsafe { bindings::inode_init_owner(idmap.0, self.as_ptr(), dir.as_ptr(), mode) }
+    }
+
+    /// Sets type and permissions of an inode read from disk.
+    pub(crate) fn set_mode(&mut self, mode: u16) {
+        // SAFETY: The inode is ours.
+        unsafe { (*self.as_ptr()).i_mode = mode }
+    }
+
+    /// Sets the generation and the change counter read from disk.
+    pub(crate) fn set_generation(&mut self, generation: u32, version: u64) {
+        // SAFETY: The inode is ours.
+        unsafe {
+            (*self.as_ptr()).i_generation = generation;
+            bindings::rext4_helper_inode_set_iversion_queried(self.as_ptr(), version);
+        }
+    }
+
+    /// Sets the flags of the VFS.
+    pub(crate) fn set_flags(&mut self, flags: InodeFlags) {
+        let bit = |on: bool, flag: u32| if on { flag } else { 0 };
+        let value = bit(flags.sync, bindings::S_SYNC)
+            | bit(flags.immutable, bindings::S_IMMUTABLE)
+            | bit(flags.append, bindings::S_APPEND)
+            | bit(flags.noatime, bindings::S_NOATIME)
+            | bit(flags.dirsync, bindings::S_DIRSYNC);
+        // SAFETY: The inode is ours; the mask names the bits that may change.
+        unsafe {
+            bindings::inode_set_flags(
+                self.as_ptr(),
+                value,
+                bindings::S_SYNC
+                    | bindings::S_IMMUTABLE
+                    | bindings::S_APPEND
+                    | bindings::S_NOATIME
+                    | bindings::S_DIRSYNC,
+            )
+        }
+    }
+
+    /// Attaches the operations for the inode's type. `fast_link`: the target of a short symbolic
+    /// link, which then lives in memory with the inode. `rdev`: of a device node.
+    pub(crate) fn set_operations(&mut self, fast_link: Option<&[u8]>, rdev: u32) -> Result {
+        let p = self.as_ptr();
+        let mode = u32::from(self.mode());
+        // SAFETY: The inode is ours; the tables are static and made for `F`.
+        unsafe {
+            match mode & bindings::S_IFMT {
+                bindings::S_IFREG => {
+                    (*p).i_op = &Tables::<F>::FILE_INODE;
+                    (*p).__bindgen_anon_3.i_fop = &Tables::<F>::FILE;
+                    (*(*p).i_mapping).a_ops = &Tables::<F>::ADDRESS_SPACE;
+                    bindings::rext4_helper_mapping_set_large_folios((*p).i_mapping);
+                }
+                bindings::S_IFDIR => {
+                    (*p).i_op = &Tables::<F>::DIR_INODE;
+                    (*p).__bindgen_anon_3.i_fop = &Tables::<F>::DIR;
+                }
+                bindings::S_IFLNK => match fast_link {
+                    Some(target) => {
+                        let text = CString::from_bytes(target)?;
+                        (*p).__bindgen_anon_5.i_link = text.into_raw();
+                        (*p).i_op = &Tables::<F>::FAST_SYMLINK;
+                    }
+                    None => (*p).i_op = &Tables::<F>::SYMLINK,
+                },
+                _ => {
+                    (*p).i_op = &Tables::<F>::SPECIAL;
+                    bindings::init_special_inode(p, mode as u16, rdev);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the inode visible.
+    pub(crate) fn publish(self) -> ARef<INode<F>> {
+        let inode = ManuallyDrop::new(self).inode;
+        // SAFETY: The inode is hashed and `I_NEW`; our reference becomes the `ARef`'s.
+        unsafe {
+            bindings::unlock_new_inode(inode.as_ptr().cast());
+            ARef::from_raw(inode.cast())
+        }
+    }
+
+    /// Makes the inode visible under `dentry`, which takes the reference.
+    pub(crate) fn instantiate(self, dentry: &Dentry<F>) {
+        let inode = ManuallyDrop::new(self).inode;
+        // SAFETY: The inode is hashed and `I_NEW`, the dentry negative and locked by the VFS.
+        unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
+    }
+
+    /// Gives up an inode whose number is allocated on disk: it becomes visible without links,
+    /// and its eviction frees the number. Never inside a handle.
+    pub(crate) fn discard(self) {
+        self.set_nlink(0);
+        drop(self.publish());
+    }
+}
+
+impl<F: Namei> Drop for NewInode<F> {
+    fn drop(&mut self) {
+        // SAFETY: We own the reference. A hashed inode is `I_NEW`, as `iget_failed` wants; one
+        // that is not hashed is marked bad so that its eviction does not touch the disk.
+        unsafe {
+            if self.hashed {
+                bindings::iget_failed(self.as_ptr());
+            } else {
+                bindings::make_bad_inode(self.as_ptr());
+                bindings::iput(self.as_ptr());
+            }
+        }
+    }
+}
+
+/// A NUL-terminated copy of a link target, allocated by kmalloc as `i_link` wants it.
+struct CString(KVec<u8>);
+
+impl CString {
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut v = KVec::with_capacity(bytes.len() + 1, GFP_KERNEL)?;
+        v.extend_from_slice(bytes, GFP_KERNEL)?;
+        v.push(0, GFP_KERNEL)?;
+        Ok(Self(v))
+    }
+
+    fn into_raw(self) -> *mut c_char {
+        ManuallyDrop::new(self.0).as_mut_ptr().cast()
+    }
+}
