@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rext4_unit::disk;
 use std::collections::{BTreeMap, BTreeSet};
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code)]
 #[path = "../../../rust/fs/extent/tree/mod.rs"]
 mod tree;
 
