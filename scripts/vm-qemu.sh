@@ -30,6 +30,7 @@ start_vm() {
 
 	args+=(-r "$image" --force-9p --disable-microvm --user root --cpus "$cpus"
 		-m "${mem}M" --rwdir "$run" --rwdir "$share" --qemu-opts="-cpu $cpu ${accel[*]}")
+	[ -z "$hidden" ] || args+=(--rodir "$hidden")
 	# tsc=reliable: without it the clock falls back to jiffies under TCG.
 	append="mitigations=off tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 $append"
 	PATH=$CACHE/venv/bin:$PATH
