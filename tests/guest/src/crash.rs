@@ -11,6 +11,7 @@ use crate::{ensure, errno, same, skip};
 pub const CASES: &[Case] = &[
     Case::new("crash/fsync", FEATS, fsync).quick(),
     Case::new("crash/fdatasync", ALL, fdatasync).quick(),
+    Case::new("crash/fdatasync_leaf", ALL, fdatasync_leaf).quick(),
     Case::new("crash/names", FEATS, durable_names).quick(),
     Case::new("crash/orphans", FEATS, orphans).quick(),
     Case::new("crash/truncate", ALL, truncate),
@@ -132,6 +133,26 @@ fn fsync(t: &mut T) -> Res {
     let mut want = vec![0; 1 << 20];
     want[50_000..55_000].copy_from_slice(&pattern(6, 0, 5000));
     holds(&open("prealloc")?, 0, &want, "preallocated")?;
+    Ok(())
+}
+
+/// A conversion that changes only a leaf of the extent tree, nothing in the inode.
+fn fdatasync_leaf(t: &mut T) -> Res {
+    let d = start(t)?;
+    let bs = t.bs();
+    let f = sys::create(&t.p("f"))?;
+    f.fallocate(0, 0, 64 * bs)?;
+    for i in 0..16 {
+        f.pwrite(&pattern(1, 2 * i * bs, bs as usize), 2 * i * bs)?;
+    }
+    f.fsync()?;
+    let at = 40 * bs;
+    let want = pattern(2, at, bs as usize);
+    f.pwrite(&want, at)?;
+    f.fdatasync()?;
+    drop(f);
+    crash(t, &d)?;
+    holds(&sys::rdonly(&t.p("f"))?, at, &want, "after fdatasync")?;
     Ok(())
 }
 

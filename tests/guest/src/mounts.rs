@@ -10,6 +10,7 @@ use crate::{ensure, errno, same};
 pub const CASES: &[Case] = &[
     Case::new("attr/readonly", ALL, readonly).quick(),
     Case::new("attr/remount", ALL, remount).quick(),
+    Case::new("attr/freeze", ALL, freeze).quick(),
     Case::new("attr/mount_options", ONE, options),
     Case::new("attr/mount_twice", ONE, twice),
     Case::new("attr/sync_calls", ONE, sync_calls),
@@ -87,6 +88,28 @@ fn remount(t: &mut T) -> Res {
         "written after remount,rw",
     )?;
     Ok(())
+}
+
+/// A frozen image is complete without its journal; one thawed and unmounted says so as well.
+fn freeze(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("f"), 1, 100_000)?;
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    root.freeze(true)?;
+    let frozen = t.fsck();
+    root.freeze(false)?;
+    frozen?;
+    put(&t.p("g"), 2, 100_000)?;
+    same!(recover(t)?, true, "needs recovery while it is written to");
+    drop(root);
+    t.umount()?;
+    same!(recover(t)?, false, "needs recovery after unmount");
+    Ok(())
+}
+
+/// Whether the super block says that the journal needs recovery.
+fn recover(t: &T) -> Res<bool> {
+    Ok(t.peek(1024 + 96, 1)?[0] & 4 != 0)
 }
 
 fn options(t: &mut T) -> Res {

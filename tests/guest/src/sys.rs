@@ -179,6 +179,14 @@ impl Fd {
         chk(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
     }
 
+    /// FIFREEZE, or FITHAW.
+    pub fn freeze(&self, on: bool) -> Sys<()> {
+        let cmd: u32 = if on { 0xc004_5877 } else { 0xc004_5878 };
+        // SAFETY: The file is open; the argument is not used.
+        let r = unsafe { libc::ioctl(self.raw, cmd as _, 0) };
+        chk(r as i64, || format!("freeze {} {on}", self.name)).map(|_| ())
+    }
+
     pub fn truncate(&self, len: u64) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::ftruncate(self.raw, len as i64) };
