@@ -76,10 +76,12 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
         let block = DirBlock::read(dir, lblk, Kind::Leaf)?;
         for entry in dirent::entries_from(&block.data, geo, offset) {
             let entry = entry.map_err(|e| bad(dir, lblk, e))?;
-            emit.set_pos((u64::from(lblk) << geo.block_bits) + entry.offset as u64);
+            let at = (u64::from(lblk) << geo.block_bits) + entry.offset as u64;
+            emit.set_pos(at);
             if !emit.emit(entry.name, entry.ino, dtype(entry.ftype)) {
                 return Ok(());
             }
+            emit.set_pos(at + entry.rec_len as u64);
         }
         offset = 0;
         emit.set_pos((u64::from(lblk) + 1) << geo.block_bits);
@@ -200,7 +202,10 @@ impl List {
             if !emit.emit(name, item.ino, dtype(item.ftype)) {
                 return Ok(false);
             }
+            // Also the position, or a reader would get this name again and again when what comes
+            // next cannot be read.
             self.floor = self.last + 1;
+            emit.set_pos(self.floor);
         }
         self.leaves.clear();
         self.items.clear();
