@@ -211,12 +211,11 @@ impl Namei for Rext4 {
 
     fn setattr(
         idmap: IdMap<'_>,
-        dentry: &Dentry<Self>,
         inode: &Inode,
         lock: &InodeLock<'_, Self>,
         attr: &mut Attr<'_>,
     ) -> Result {
-        attr.prepare(idmap, dentry)?;
+        attr.prepare(idmap)?;
         if let Some(size) = attr.size() {
             if !inode.is_file() {
                 return Err(EINVAL);

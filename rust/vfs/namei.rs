@@ -86,7 +86,6 @@ pub(crate) trait Namei: FileOps {
     /// Changes attributes (i_rwsem exclusive).
     fn setattr(
         idmap: IdMap<'_>,
-        dentry: &Dentry<Self>,
         inode: &Inode<Self>,
         lock: &InodeLock<'_, Self>,
         attr: &mut Attr<'_>,
@@ -102,8 +101,13 @@ pub(crate) trait Namei: FileOps {
     ) -> Result;
 }
 
-/// New attributes, from `struct iattr`.
-pub(crate) struct Attr<'a>(*mut bindings::iattr, PhantomData<&'a mut ()>);
+/// New attributes, from `struct iattr`, and the dentry they are set through. That is no [`Dentry`]:
+/// its parent is not locked, so its name may change and be freed at any time.
+pub(crate) struct Attr<'a>(
+    *mut bindings::iattr,
+    *mut bindings::dentry,
+    PhantomData<&'a mut ()>,
+);
 
 impl Attr<'_> {
     fn valid(&self) -> u32 {
@@ -123,13 +127,9 @@ impl Attr<'_> {
     }
 
     /// Permission checks of the VFS, privilege bits to drop.
-    pub(crate) fn prepare<F: FileSystem>(
-        &mut self,
-        idmap: IdMap<'_>,
-        dentry: &Dentry<F>,
-    ) -> Result {
-        // SAFETY: All pointers are valid.
-        to_result(unsafe { bindings::setattr_prepare(idmap.0, dentry.as_ptr(), self.0) })
+    pub(crate) fn prepare(&mut self, idmap: IdMap<'_>) -> Result {
+        // SAFETY: `notify_change` passes all three; it holds the dentry and locks its inode.
+        to_result(unsafe { bindings::setattr_prepare(idmap.0, self.1, self.0) })
     }
 
     /// Copies mode, owner and times into the inode (not the size).
@@ -351,10 +351,9 @@ impl<F: Namei> Tables<F> {
         dentry: *mut bindings::dentry,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: As in `create`; `old` is positive and its inode locked.
-            let inode = unsafe { Dentry::<F>::from_raw(old) }
-                .inode()
-                .ok_or(ENOENT)?;
+            // SAFETY: `old` is positive, `vfs_link` holds it and has locked its inode. It is not
+            // made a `Dentry`: its parent is not locked.
+            let inode = unsafe { &*(*old).d_inode.cast::<INode<F>>() };
             // SAFETY: As in `create`.
             unsafe { F::link(inode, Inode::from_raw(dir), Dentry::from_raw(dentry)) }.map(|()| 0)
         })
@@ -423,20 +422,13 @@ impl<F: Namei> Tables<F> {
         attr: *mut bindings::iattr,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: As in `create`; the dentry is positive.
-            let dentry = unsafe { Dentry::<F>::from_raw(dentry) };
-            let inode = dentry.inode().ok_or(ENOENT)?;
+            // SAFETY: `notify_change` passes a positive dentry of ours and a reference to it,
+            // so that it stays positive.
+            let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
             // SAFETY: `notify_change` is called with i_rwsem held exclusive.
             let lock = unsafe { InodeLock::assume(inode) };
-            let mut attr = Attr(attr, PhantomData);
-            F::setattr(
-                IdMap(idmap, PhantomData),
-                dentry,
-                inode,
-                lock.deref(),
-                &mut attr,
-            )
-            .map(|()| 0)
+            let mut attr = Attr(attr, dentry, PhantomData);
+            F::setattr(IdMap(idmap, PhantomData), inode, lock.deref(), &mut attr).map(|()| 0)
         })
     }
 
