@@ -110,6 +110,11 @@ impl Node {
         }
     }
 
+    /// What reads of the data need has changed in transaction `tid`, outside of the inode.
+    pub(crate) fn set_datasync_tid(&self, tid: u32) {
+        self.datasync_tid.store(tid, ordering::Release);
+    }
+
     /// The field that is the deletion time, or the next inode of the orphan list.
     pub(crate) fn set_dtime(&self, dtime: u32) {
         self.fields.lock().dtime = dtime;

@@ -61,10 +61,11 @@ const STEP_GROUPS: u32 = 3;
 /// Blocks of a directory or symbolic link freed in one step: each takes a revoke record.
 const STEP_REVOKES: u32 = 16;
 
-/// Credits for one step of [`remove`]: cutting the middle of an extent inserts one; nodes that
-/// become empty are freed at every level.
-const STEP_CREDITS: u32 =
-    INSERT_CREDITS + alloc::free_credits(3) + alloc::free_credits(disk::extent::MAX_DEPTH as u32);
+/// Credits for one step of [`remove`]: cutting the middle of an extent inserts one; at every level
+/// one node may become empty and another one merge into the root.
+const STEP_CREDITS: u32 = INSERT_CREDITS
+    + alloc::free_credits(STEP_GROUPS)
+    + alloc::free_credits(2 * disk::extent::MAX_DEPTH as u32);
 
 /// Credits, and revoke records, for [`remove`], which takes as many steps as they allow.
 pub(crate) const REMOVE_CREDITS: u32 = 3 * STEP_CREDITS;
@@ -196,7 +197,12 @@ fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
         let sb = inode.sb();
         let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
         if !fits || alloc::is_system_block(sb, e.pblk, e.len) {
-            let what = fmt!("extent of block {} lies at {}, len {}", e.lblk, e.pblk, e.len);
+            let what = fmt!(
+                "extent of block {} lies at {}, len {}",
+                e.lblk,
+                e.pblk,
+                e.len
+            );
             return Err(corrupted(sb, Some(inode), what));
         }
     }
@@ -369,14 +375,8 @@ pub(crate) fn allocate(
     };
     let mut nodes = TreeNodes::writer(inode, handle, kind);
     if let Err(e) = tree::insert(&mut nodes, &mut map.root, &new) {
-        let _ = alloc::free(
-            handle,
-            inode.sb(),
-            Some(inode),
-            pblk,
-            len,
-            data == Kind::Metadata,
-        );
+        // Never journaled, so there is nothing to revoke.
+        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, false);
         return Err(e);
     }
     add_blocks(inode, len);
@@ -399,6 +399,9 @@ pub(crate) fn convert(
     state: State,
 ) -> Result {
     map.bump(&inode.node().seq);
+    // In a tree with leaves of its own the inode does not change, neither its root nor the number
+    // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
+    inode.node().set_datasync_tid(handle.tid());
     let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
     let end = u64::from(lblk) + u64::from(len);
     let mut at = lblk;
