@@ -23,8 +23,8 @@ use crate::{
         superblock::{Geometry, RawSuper, STATE_ERROR, SUPER_OFFSET},
     },
     vfs::{
-        jbd2::{self, Features, Handle, JournalSlot},
-        super_block::{NewSuper, StatFs, Stopping},
+        jbd2::{Features, Handle, JournalSlot},
+        super_block::{NewSuper, StatFs},
     },
 };
 use kernel::{
@@ -41,7 +41,7 @@ use kernel::{
 pub(crate) const SUPER_CREDITS: u32 = 1;
 
 /// Reads and checks the super block: the first half of mount.
-pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<Rext4>>> {
+pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
     let fail = |why: &dyn kernel::fmt::Display, err| {
         pr_err!("{}: cannot mount: {}\n", sb.id(), why);
         err
@@ -102,19 +102,16 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<Pin<KBox<
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
     let groups = alloc::Groups::load(sb, &geo)?;
-    KBox::try_pin_init(
-        try_pin_init!(Rext4 {
-            geo,
-            primary <- new_mutex!(primary, "rext4_super"),
-            journal: JournalSlot::new(),
-            groups <- groups,
-            orphans <- orphan::Orphans::new(),
-            options <- new_mutex!(options, "rext4_options"),
-            writing: Atomic::new(false),
-            errored: Atomic::new(0),
-        }? Error),
-        GFP_KERNEL,
-    )
+    Ok(try_pin_init!(Rext4 {
+        geo,
+        primary <- new_mutex!(primary, "rext4_super"),
+        journal: JournalSlot::new(),
+        groups <- groups,
+        orphans <- orphan::Orphans::new(),
+        options <- new_mutex!(options, "rext4_options"),
+        writing: Atomic::new(false),
+        errored: Atomic::new(0),
+    }? Error))
 }
 
 /// The block that holds the super block and the offset in it.
@@ -231,7 +228,7 @@ fn open_journal(sb: &Sb) -> Result<bool> {
     if !file.is_file() || file.nlink() == 0 {
         return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }
-    let journal = jbd2::open(file)?;
+    let journal = sb.open_journal(file)?;
     let recover =
         journal.needs_recovery() || fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
     if recover && journal.needs_recovery() {
@@ -261,23 +258,24 @@ fn open_journal(sb: &Sb) -> Result<bool> {
             e.to_errno()
         );
     }
-    let mut journal = journal.load()?;
-    if !sb.is_read_only() {
-        journal.set_features(Features {
-            wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
-            checksums: fs.geo.has_metadata_csum,
-        })?;
-    }
-    if error.is_some() {
-        fs.errored.store(1, ordering::Relaxed);
-        journal.clear_err()?;
-    }
     let options = fs.options.lock().clone();
-    journal.set_barrier(options.barrier);
-    if options.commit != 0 {
-        journal.set_commit_interval(options.commit);
-    }
-    fs.journal.set(journal)?;
+    journal.load(|journal| {
+        if !sb.is_read_only() {
+            journal.set_features(Features {
+                wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
+                checksums: fs.geo.has_metadata_csum,
+            })?;
+        }
+        if error.is_some() {
+            fs.errored.store(1, ordering::Relaxed);
+            journal.clear_err()?;
+        }
+        journal.set_barrier(options.barrier);
+        if options.commit != 0 {
+            journal.set_commit_interval(options.commit);
+        }
+        Ok(())
+    })?;
     Ok(needed)
 }
 
@@ -307,15 +305,14 @@ fn end_writing(fs: &Rext4) -> Result {
     Ok(())
 }
 
-/// The end of the mount, or of a failed start.
-pub(super) fn stop(sb: &Sb, token: &Stopping) {
+/// The end of the mount, or of a failed start. `journal` is how the journal's closing went: an
+/// error also if it was aborted.
+pub(super) fn stop(sb: &Sb, journal: Result) {
     let fs = sb.data();
-    let aborted = fs.journal().is_some_and(|j| j.is_aborted());
-    let result = fs.journal.destroy(token);
     if !fs.writing.load(ordering::Relaxed) {
         return;
     }
-    if aborted || result.is_err() {
+    if journal.is_err() {
         // What is in the log is the truth. Leave it to recovery, but tell e2fsck.
         if fs.has_errors() && !sb.device_is_read_only() {
             let _ = write_super(fs, |raw| raw.update_state(STATE_ERROR, 0));

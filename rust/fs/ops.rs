@@ -19,10 +19,11 @@ use crate::{
         file::{FallocMode, FileOps},
         inode::{IdMap, InodeLock, NewInode},
         iomap::{self, FiemapInfo},
+        jbd2::JournalSlot,
         mmap::{Fault, VmFault},
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
-        super_block::{DirtyFlags, FileSystem, NewSuper, StatFs, Stopping},
+        super_block::{DirtyFlags, FileSystem, NewSuper, StatFs},
         Dentry,
         DirEmitter,
         File,
@@ -48,16 +49,20 @@ impl FileSystem for Rext4 {
         mount::options(self)
     }
 
-    fn load(sb: &NewSuper<'_, Self>, opts: &Options) -> Result<Pin<KBox<Self>>> {
+    fn load(sb: &NewSuper<'_, Self>, opts: &Options) -> Result<impl PinInit<Self, Error>> {
         mount::load(sb, opts)
+    }
+
+    fn journal_slot(&self) -> &JournalSlot {
+        &self.journal
     }
 
     fn start(sb: &Sb) -> Result<ARef<INode>> {
         mount::start(sb)
     }
 
-    fn stop(sb: &Sb, token: &Stopping) {
-        mount::stop(sb, token);
+    fn stop(sb: &Sb, journal: Result) {
+        mount::stop(sb, journal);
     }
 
     fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {

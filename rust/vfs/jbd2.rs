@@ -13,7 +13,7 @@ mod handle;
 mod slot;
 
 pub(crate) use handle::{Handle, JournaledBuffer};
-pub(crate) use slot::{open, JournalSlot};
+pub(crate) use slot::JournalSlot;
 
 use super::bindings;
 use core::{
@@ -108,11 +108,8 @@ impl UnloadedJournal {
         to_result(unsafe { bindings::jbd2_journal_wipe(self.0.as_ptr(), i32::from(write)) })
     }
 
-    /// Replays the log into the file system and starts the journal. Sleeps, does I/O. The device
-    /// is written only if there is something to replay.
-    ///
-    /// Block buffers that were read before this may have changed.
-    pub(crate) fn load(self) -> Result<Journal> {
+    /// Replays the log into the file system and starts the journal.
+    fn load(self) -> Result<Journal> {
         // SAFETY: By the type invariant, and not loaded yet. If this fails, `self` destroys it.
         to_result(unsafe { bindings::jbd2_journal_load(self.0.as_ptr()) })?;
         let raw = ManuallyDrop::new(self).0;
@@ -135,7 +132,8 @@ impl Drop for UnloadedJournal {
     }
 }
 
-/// A running journal. Dropping it commits and checkpoints everything and marks the log empty.
+/// A running journal. Its thread works on the super block's device, so it lies in the super block's
+/// [`JournalSlot`], is only lent from there and never handed out.
 ///
 /// # Invariants
 ///
@@ -180,9 +178,9 @@ impl Journal {
         u32::try_from(max).unwrap_or(0)
     }
 
-    /// Sets features in the journal's super block, to be written with it later. Nobody may have
-    /// started a handle yet. `EINVAL` if the journal's format has no room for them.
-    pub(crate) fn set_features(&mut self, features: Features) -> Result {
+    /// See [`slot::LoadedJournal::set_features`], whose users cannot start a handle: a commit that runs
+    /// relies on the size of a tag, which this may change.
+    fn set_features(&self, features: Features) -> Result {
         let raw = self.as_ptr();
         let checksum = long(bindings::JBD2_FEATURE_COMPAT_CHECKSUM);
         let async_commit = long(bindings::JBD2_FEATURE_INCOMPAT_ASYNC_COMMIT);
@@ -250,10 +248,7 @@ impl Journal {
         (errno < 0).then(|| Error::from_errno(errno))
     }
 
-    /// Forgets the error that an earlier mount stored; until then no handle can be started. The
-    /// file system has noted it in its own super block by now. Writes to the device. `EROFS` if the
-    /// journal is aborted.
-    pub(crate) fn clear_err(&self) -> Result {
+    fn clear_err(&self) -> Result {
         // SAFETY: By the type invariant.
         to_result(unsafe { bindings::jbd2_journal_clear_err(self.as_ptr()) })?;
         // SAFETY: By the type invariant.
@@ -345,7 +340,7 @@ impl Journal {
 
     /// Commits and checkpoints everything, marks the log empty and ends. `EIO` if that could not
     /// be done, or the journal was aborted. Drops the journal's inode.
-    pub(crate) fn destroy(self) -> Result {
+    fn destroy(self) -> Result {
         let this = ManuallyDrop::new(self);
         // SAFETY: By the type invariant it is ours; `self` is not dropped.
         to_result(unsafe { bindings::jbd2_journal_destroy(this.as_ptr()) })

@@ -9,9 +9,14 @@ use super::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
-    inode::{self, INode, Inode, InodeCache}, //
+    inode::{self, INode, Inode, InodeCache},
+    jbd2::JournalSlot, //
 };
-use core::{marker::PhantomData, mem, ptr};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr::{self, NonNull}, //
+};
 use kernel::{
     error::{from_result, to_result},
     prelude::*,
@@ -55,13 +60,17 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn current_options(&self) -> Self::Options;
 
     /// First half of mount: reads and checks the super block. No inode may exist yet.
-    fn load(sb: &NewSuper<'_, Self>, opts: &Self::Options) -> Result<Pin<KBox<Self>>>;
+    fn load(sb: &NewSuper<'_, Self>, opts: &Self::Options) -> Result<impl PinInit<Self, Error>>;
+
+    /// The slot for the journal, a field of `self`.
+    fn journal_slot(&self) -> &JournalSlot;
 
     /// Second half of mount: the data is attached; journal, orphans, the root inode.
     fn start(sb: &SuperBlock<Self>) -> Result<ARef<INode<Self>>>;
 
-    /// The end, from `put_super` (all inodes but our own are gone) or after a failed start.
-    fn stop(sb: &SuperBlock<Self>, token: &Stopping);
+    /// The end, from `put_super` (all inodes but our own are gone) or after a failed start. The
+    /// journal has been closed, with this result (`Ok` if there was none).
+    fn stop(sb: &SuperBlock<Self>, journal: Result);
 
     /// Remount. `read_only` is what the super block shall become.
     fn reconfigure(sb: &SuperBlock<Self>, opts: Self::Options, read_only: bool) -> Result;
@@ -92,8 +101,14 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn evict(inode: &Inode<Self>);
 }
 
-/// Proof that no operation runs on the super block: it is being taken down, or its mount failed.
-pub(crate) struct Stopping(());
+/// What `s_fs_info` points at, pinned.
+#[pin_data]
+struct Mounted<F> {
+    #[pin]
+    fs: F,
+    /// [`FileSystem::journal_slot`] as it was at mount: a part of `fs`.
+    slot: NonNull<JournalSlot>,
+}
 
 /// The flags of `dirty_inode`.
 #[derive(Clone, Copy)]
@@ -110,7 +125,7 @@ impl DirtyFlags {
 ///
 /// # Invariants
 ///
-/// `s_fs_info` points at a pinned `F` that lives until the super block is killed.
+/// `s_fs_info` points at a pinned `Mounted<F>` that lives until the super block is killed.
 #[repr(transparent)]
 pub(crate) struct SuperBlock<F>(Opaque<bindings::super_block>, PhantomData<F>);
 
@@ -135,8 +150,30 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// The file system's own data.
     pub(crate) fn data(&self) -> &F {
-        // SAFETY: By the type's invariant `s_fs_info` is an `F` that outlives `self`.
-        unsafe { &*(*self.as_ptr()).s_fs_info.cast::<F>() }
+        &self.mounted().fs
+    }
+
+    fn mounted(&self) -> &Mounted<F> {
+        // SAFETY: By the type's invariant `s_fs_info` is a `Mounted` that outlives `self`.
+        unsafe { &*(*self.as_ptr()).s_fs_info.cast() }
+    }
+
+    /// The one slot of this super block, which [`SuperBlock::shut_down`] closes.
+    pub(super) fn journal_slot(&self) -> &JournalSlot {
+        // SAFETY: By the type's invariant the pointer is to a part of the pinned data.
+        unsafe { self.mounted().slot.as_ref() }
+    }
+
+    /// Closes the journal and lets the file system end its work.
+    ///
+    /// # Safety
+    ///
+    /// No operation runs on the super block and none starts: it is being taken down, or its mount
+    /// failed.
+    unsafe fn shut_down(&self) {
+        // SAFETY: References to the journal are borrowed by callbacks, and by the caller none runs.
+        let journal = unsafe { self.journal_slot().close() };
+        F::stop(self, journal);
     }
 
     /// Reads metadata block `block` through the buffer cache. `EIO` when the device fails.
@@ -372,8 +409,9 @@ impl<F: super::namei::Namei> SuperTable<F> {
     }
 
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The data is attached until `kill_sb`.
-        F::stop(unsafe { SuperBlock::from_raw(sb) }, &Stopping(()));
+        // SAFETY: The data is attached until `kill_sb`; all inodes but the file system's own are
+        // gone, and s_umount is held exclusive (`generic_shutdown_super`).
+        unsafe { SuperBlock::<F>::from_raw(sb).shut_down() }
     }
 
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
@@ -440,17 +478,34 @@ pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
             (*sb).s_op = &SuperTable::<F>::TABLE;
             (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
         }
-        let data = F::load(&NewSuper(sb, PhantomData), opts)?;
-        // SAFETY: The data stays pinned; `kill_sb_callback` takes it back.
+        let new = NewSuper(sb, PhantomData);
+        let fs = F::load(&new, opts)?;
+        let data = KBox::try_pin_init(
+            try_pin_init!(Mounted { fs <- fs, slot: NonNull::dangling() }? Error),
+            GFP_KERNEL,
+        )?;
+        let slot = data.fs.journal_slot();
+        // One that lies elsewhere may be anybody's and live longer.
+        let offset = (&raw const *slot as usize).wrapping_sub(&raw const data.fs as usize);
+        if offset.saturating_add(size_of::<JournalSlot>()) > size_of::<F>() {
+            return Err(EINVAL);
+        }
+        let slot = NonNull::from(slot);
+        // INVARIANT: Pinned until `kill_sb_callback` takes it back. Nobody has a mutable
+        // reference to `fs`, so the slot stays where it is.
+        // SAFETY: Nothing is moved out of the box.
         unsafe {
-            (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
+            let data = KBox::into_raw(Pin::into_inner_unchecked(data));
+            (*data).slot = slot;
+            (*sb).s_fs_info = data.cast();
         }
         // SAFETY: The data is attached now.
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
         let root = match F::start(this) {
             Ok(root) => root,
             Err(e) => {
-                F::stop(this, &Stopping(()));
+                // SAFETY: The mount failed; only this thread knows the super block.
+                unsafe { this.shut_down() };
                 return Err(e);
             }
         };
@@ -458,7 +513,8 @@ pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
         // SAFETY: We own the inode's reference; `d_make_root` takes it also when it fails.
         let dentry = unsafe { bindings::d_make_root(root.as_ref().as_ptr()) };
         if dentry.is_null() {
-            F::stop(this, &Stopping(()));
+            // SAFETY: As above.
+            unsafe { this.shut_down() };
             return Err(ENOMEM);
         }
         // SAFETY: As above.
@@ -475,7 +531,7 @@ unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_bl
     let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
     if !data.is_null() {
         // SAFETY: As above; the box was leaked by `fill_super_callback`.
-        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<F>())) });
+        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
     }
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a mounted file system keeps its journal: set once at mount, taken down at unmount.
+//! Where a mounted file system keeps its journal: opened into it at mount, taken down by this
+//! layer at unmount.
 
-use super::{Journal, UnloadedJournal};
+use super::{Features, Journal, UnloadedJournal};
 use crate::vfs::{
     inode::INode,
-    super_block::{FileSystem, Stopping}, //
+    super_block::{FileSystem, SuperBlock}, //
 };
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, ops::Deref};
 use kernel::{
     prelude::*,
     sync::{
@@ -19,13 +20,15 @@ use kernel::{
 const EMPTY: u32 = 0;
 const BUSY: u32 = 1;
 const SET: u32 = 2;
+const CLOSED: u32 = 3;
 
-/// A journal that comes with mount (or a remount to read-write) and goes with unmount.
+/// A journal that comes with mount (or a remount to read-write) and goes with unmount, just before
+/// [`FileSystem::stop`]. Part of the file system's data.
 ///
 /// # Invariants
 ///
 /// The cell holds a journal that may be shared if and only if `state` is [`SET`]; while it is
-/// [`BUSY`] exactly one thread owns the cell.
+/// [`BUSY`] exactly one thread owns the cell. A [`CLOSED`] slot stays so.
 pub(crate) struct JournalSlot {
     state: Atomic<u32>,
     cell: UnsafeCell<Option<Journal>>,
@@ -48,13 +51,13 @@ impl JournalSlot {
         if self.state.load(ordering::Acquire) != SET {
             return None;
         }
-        // SAFETY: The cell is not written while the state is `SET`, but for `destroy`, whose
-        // token proves that nobody is in the file system.
+        // SAFETY: The cell is not written while the state is `SET`, but for `close`, whose
+        // caller promises that there are no references.
         unsafe { (*self.cell.get()).as_ref() }
     }
 
-    /// Puts `journal` in. `EBUSY` if there is one already.
-    pub(crate) fn set(&self, journal: Journal) -> Result {
+    /// Puts `journal` in. `EBUSY` if there is one already, or was.
+    fn set(&self, journal: Journal) -> Result {
         if self.state.cmpxchg(EMPTY, BUSY, ordering::Acquire).is_err() {
             return Err(EBUSY);
         }
@@ -64,27 +67,91 @@ impl JournalSlot {
         Ok(())
     }
 
-    /// Commits all that is running, empties the log into the file system and closes the journal.
-    /// No-op when the slot is empty. The caller holds no reference from [`JournalSlot::get`].
-    pub(crate) fn destroy(&self, _stop: &Stopping) -> Result {
-        if self.state.load(ordering::Acquire) != SET {
-            return Ok(());
-        }
-        self.state.store(BUSY, ordering::Relaxed);
-        // SAFETY: The state is `BUSY`, and by the token no operation runs that could have a
-        // reference from before.
+    /// Commits all that is running, empties the log into the file system and closes the journal,
+    /// if there is one. None can be opened after that.
+    ///
+    /// # Safety
+    ///
+    /// There is no reference from [`JournalSlot::get`], and nobody uses the slot meanwhile.
+    pub(in crate::vfs) unsafe fn close(&self) -> Result {
+        self.state.store(CLOSED, ordering::Relaxed);
+        // SAFETY: By the caller this thread is the only one here.
         let journal = unsafe { (*self.cell.get()).take() };
-        self.state.store(EMPTY, ordering::Release);
         journal.map_or(Ok(()), Journal::destroy)
     }
 }
 
-/// Opens the journal that lies in `inode`, which must be destroyed (or dropped) before the file
-/// system's `stop` returns; a [`JournalSlot`] in its data does that.
-pub(crate) fn open<F: FileSystem>(inode: ARef<INode<F>>) -> Result<UnloadedJournal> {
-    // SAFETY: The inode is live, its `bmap` is the address space table's; the super block
-    // outlives the journal as said above. The `ARef`'s reference becomes the journal's.
-    let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
-    core::mem::forget(inode);
-    Ok(journal)
+/// A journal whose super block has been read and checked, on its way into the slot of its file
+/// system. Nothing can be journaled yet; dropping this closes it again.
+pub(crate) struct OpeningJournal<'a> {
+    journal: UnloadedJournal,
+    slot: &'a JournalSlot,
+}
+
+impl<F: FileSystem> SuperBlock<F> {
+    /// Opens the journal that lies in `inode`, to be loaded into [`FileSystem::journal_slot`].
+    /// Sleeps; reads the device. `EINVAL` if there is no journal (of version 2) in the inode.
+    pub(crate) fn open_journal(&self, inode: ARef<INode<F>>) -> Result<OpeningJournal<'_>> {
+        if !core::ptr::eq(inode.sb(), self) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The inode is live; without blocks below it or `bmap` the function fails. The
+        // journal can only get into the slot, and the super block closes that before it goes.
+        // The `ARef`'s reference becomes the journal's.
+        let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
+        core::mem::forget(inode);
+        Ok(OpeningJournal {
+            journal,
+            slot: self.journal_slot(),
+        })
+    }
+}
+
+impl OpeningJournal<'_> {
+    /// Replays the log into the file system, has `setup` make what settings it wants to, and puts
+    /// the journal into the slot. If `setup` fails the journal is closed again. `EBUSY` if the
+    /// slot has one. Sleeps, does I/O. The device is written only if there is something to
+    /// replay, or `setup` writes.
+    ///
+    /// Block buffers that were read before this may have changed.
+    pub(crate) fn load(self, setup: impl FnOnce(&LoadedJournal<'_>) -> Result) -> Result {
+        let journal = self.journal.load()?;
+        setup(&LoadedJournal(&journal))?;
+        self.slot.set(journal)
+    }
+}
+
+impl Deref for OpeningJournal<'_> {
+    type Target = UnloadedJournal;
+    fn deref(&self) -> &UnloadedJournal {
+        &self.journal
+    }
+}
+
+/// A loaded journal that nobody else sees yet.
+pub(crate) struct LoadedJournal<'a>(&'a Journal);
+
+impl LoadedJournal<'_> {
+    /// Sets features in the journal's super block, to be written with it later. Before any
+    /// handle is started. `EINVAL` if the journal's format has no room for them.
+    pub(crate) fn set_features(&self, features: Features) -> Result {
+        self.0.set_features(features)
+    }
+
+    /// Forgets the error that an earlier mount stored; until then no handle can be started. The
+    /// file system has noted it in its own super block by now. Writes to the device. `EROFS` if
+    /// the journal is aborted.
+    pub(crate) fn clear_err(&self) -> Result {
+        self.0.clear_err()
+    }
+
+    /// Whether commits flush the device's cache.
+    pub(crate) fn set_barrier(&self, on: bool) {
+        self.0.set_barrier(on);
+    }
+
+    /// See [`Journal::set_commit_interval`].
+    pub(crate) fn set_commit_interval(&self, seconds: u32) {
+        self.0.set_commit_interval(seconds);
+    }
 }
