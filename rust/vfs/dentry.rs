@@ -10,7 +10,7 @@ use super::{
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, mem::ManuallyDrop};
-use kernel::{sync::aref::ARef, types::Opaque};
+use kernel::{prelude::*, sync::aref::ARef, types::Opaque};
 
 /// A dentry, locked by the VFS for the callback that got it: its name and parent are stable.
 #[repr(transparent)]
@@ -54,8 +54,13 @@ impl<F: FileSystem> Dentry<F> {
         unsafe { SuperBlock::from_raw((*self.as_ptr()).d_sb) }
     }
 
-    /// Makes a negative dentry name `inode`.
+    /// Makes a negative dentry name `inode`. Does nothing to one that names an inode already.
     pub(crate) fn instantiate(&self, inode: ARef<INode<F>>) {
+        // `d_instantiate` has a BUG_ON for it.
+        if self.inode().is_some() {
+            pr_err!("a name that is made exists already\n");
+            return;
+        }
         let inode = ManuallyDrop::new(inode);
         let raw: &Inode<F> = &inode;
         // SAFETY: The dentry is negative; it takes over our reference.

@@ -73,9 +73,13 @@ impl<F: Namei> SuperBlock<F> {
 
 impl<F: Namei> NewInode<F> {
     /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
-    /// memory, which for a free number means a corrupt bitmap.
+    /// memory, which for a free number means a corrupt bitmap. `EINVAL` if it has one already.
     pub(crate) fn insert(&mut self, ino: u32, generation: u32) -> Result {
-        // SAFETY: We own the inode, nobody else sees it.
+        // The hash chains are lists that an inode can be in only once.
+        if self.hashed {
+            return Err(EINVAL);
+        }
+        // SAFETY: We own the inode, it is not hashed, nobody else sees it.
         unsafe {
             (*self.as_ptr()).i_ino = ino.into();
             (*self.as_ptr()).i_generation = generation;
@@ -131,6 +135,7 @@ impl<F: Namei> NewInode<F> {
     /// Attaches the operations for the inode's type. `fast_link`: the target of a short symbolic
     /// link, which then lives in memory with the inode. `rdev`: of a device node.
     pub(crate) fn set_operations(&mut self, fast_link: Option<&[u8]>, rdev: u32) -> Result {
+        self.drop_link();
         let p = self.as_ptr();
         let mode = u32::from(self.mode());
         // SAFETY: The inode is ours; the tables are static and made for `F`.
@@ -173,11 +178,30 @@ impl<F: Namei> NewInode<F> {
         }
     }
 
-    /// Makes the inode visible under `dentry`, which takes the reference.
+    /// Makes the inode visible under `dentry`, which takes the reference. The dentry is negative;
+    /// else this only publishes.
     pub(crate) fn instantiate(self, dentry: &Dentry<F>) {
+        // `d_instantiate_new` has a BUG_ON for a dentry that names an inode.
+        if dentry.inode().is_some() {
+            pr_err!("a name that is made exists already\n");
+            drop(self.publish());
+            return;
+        }
         let inode = ManuallyDrop::new(self).inode;
         // SAFETY: The inode is hashed and `I_NEW`, the dentry negative and locked by the VFS.
         unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
+    }
+
+    /// Frees the text of [`NewInode::set_operations`].
+    fn drop_link(&mut self) {
+        let p = self.as_ptr();
+        // SAFETY: The inode is ours. `i_link` is null until `set_operations` stores a text that
+        // kmalloc gave; what shares its union is set by other types of inodes only once they
+        // are visible.
+        unsafe {
+            let text = core::mem::replace(&mut (*p).__bindgen_anon_5.i_link, core::ptr::null_mut());
+            bindings::kfree(text.cast());
+        }
     }
 
     /// Gives up an inode whose number is allocated on disk: it becomes visible without links,
@@ -190,6 +214,8 @@ impl<F: Namei> NewInode<F> {
 
 impl<F: Namei> Drop for NewInode<F> {
     fn drop(&mut self) {
+        // A bad inode is a regular file, whose text nobody would free.
+        self.drop_link();
         // SAFETY: We own the reference. A hashed inode is `I_NEW`, as `iget_failed` wants; one
         // that is not hashed is marked bad so that its eviction does not touch the disk.
         unsafe {
