@@ -42,19 +42,26 @@ impl<F: Namei> ContextTable<F> {
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
     ) -> c_int {
-        // SAFETY: The VFS passes a context set up by `init` and a valid parameter, whose key is
-        // NUL-terminated and whose string is, for a string value.
-        let (opts, key, value) = unsafe {
-            let param = &*param;
-            let is_string = param.type_() == bindings::fs_value_type_fs_value_is_string;
-            let text = *param.__bindgen_anon_1.string.as_ref();
-            (
-                &mut *(*fc).fs_private.cast::<F::Options>(),
-                CStr::from_char_ptr(param.key).to_bytes(),
-                (is_string && !text.is_null()).then(|| CStr::from_char_ptr(text).to_bytes()),
-            )
-        };
-        from_result(|| F::parse_option(opts, key, value).map(|()| 0))
+        // SAFETY: The VFS passes a valid parameter and, under the context's mutex, a context set
+        // up by `init`, which `reconfigure` is the last to use.
+        let (param, opts) = unsafe { (&*param, (*fc).fs_private.cast::<F::Options>().as_mut()) };
+        from_result(|| {
+            let opts = opts.ok_or(EINVAL)?;
+            // SAFETY: The key is NUL-terminated.
+            let key = unsafe { CStr::from_char_ptr(param.key) }.to_bytes();
+            let value = match param.type_() {
+                bindings::fs_value_type_fs_value_is_flag => None,
+                bindings::fs_value_type_fs_value_is_string => {
+                    // SAFETY: By its type the value is a NUL-terminated string.
+                    let text =
+                        unsafe { CStr::from_char_ptr(*param.__bindgen_anon_1.string.as_ref()) };
+                    Some(text.to_bytes())
+                }
+                // Blobs, paths and files are no values of ours, nor of `source`.
+                _ => return Err(EINVAL),
+            };
+            F::parse_option(opts, key, value).map(|()| 0)
+        })
     }
 
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
@@ -65,13 +72,14 @@ impl<F: Namei> ContextTable<F> {
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: For a remount the root is set; the super block is locked (s_umount).
-            let (raw, opts) = unsafe {
-                let opts = mem::replace(&mut (*fc).fs_private, ptr::null_mut());
-                (
-                    (*(*fc).root).d_sb,
-                    KBox::from_raw(opts.cast::<F::Options>()),
-                )
-            };
+            let raw = unsafe { (*(*fc).root).d_sb };
+            // SAFETY: The context is ours during the call.
+            let opts = unsafe { mem::replace(&mut (*fc).fs_private, ptr::null_mut()) };
+            if opts.is_null() {
+                return Err(EINVAL);
+            }
+            // SAFETY: `init` stored the box, and it has just been taken out.
+            let opts = unsafe { KBox::from_raw(opts.cast::<F::Options>()) };
             // SAFETY: Dirty data must be out before the super block turns read-only.
             to_result(unsafe { bindings::sync_filesystem(raw) })?;
             // SAFETY: The super block is mounted.
