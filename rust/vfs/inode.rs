@@ -8,7 +8,12 @@ mod cache;
 mod new;
 
 pub(crate) use cache::InodeCache;
-pub(super) use cache::{alloc_inode_callback, free_inode_callback, with_node};
+pub(super) use cache::{
+    alloc_inode_callback,
+    destroy_inode_callback,
+    free_inode_callback,
+    with_node, //
+};
 pub(crate) use new::{Iget, NewInode};
 
 use super::{

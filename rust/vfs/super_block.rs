@@ -363,6 +363,7 @@ pub(super) struct SuperTable<F>(PhantomData<F>);
 impl<F: super::namei::Namei> SuperTable<F> {
     pub(super) const TABLE: bindings::super_operations = bindings::super_operations {
         alloc_inode: Some(inode::alloc_inode_callback::<F>),
+        destroy_inode: Some(inode::destroy_inode_callback::<F>),
         free_inode: Some(inode::free_inode_callback::<F>),
         dirty_inode: Some(Self::dirty_inode),
         write_inode: Some(Self::write_inode),

@@ -105,14 +105,27 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
     }
 }
 
+/// Drops the file system's data: here, in task context, and not in the RCU callback, where a drop
+/// that sleeps would be a bug. A path walk under RCU uses nothing but the VFS inode.
+pub(in crate::vfs) unsafe extern "C" fn destroy_inode_callback<F: FileSystem>(
+    inode: *mut bindings::inode,
+) {
+    // SAFETY: The VFS calls this once, when nobody has a reference and no callback runs.
+    unsafe {
+        (&raw mut (*with_node::<F>(inode)).node)
+            .cast::<F::Node>()
+            .drop_in_place()
+    }
+}
+
 pub(in crate::vfs) unsafe extern "C" fn free_inode_callback<F: FileSystem>(
     inode: *mut bindings::inode,
 ) {
-    // SAFETY: The VFS frees each inode once, after a grace period: nobody looks at it.
+    // SAFETY: The VFS frees each inode once, after `destroy_inode` and a grace period: nobody
+    // looks at it.
     unsafe {
         let obj = with_node::<F>(inode);
         free_link(inode);
-        (&raw mut (*obj).node).cast::<F::Node>().drop_in_place();
         bindings::kmem_cache_free((*obj).slab, obj.cast());
     }
 }
