@@ -197,13 +197,16 @@ fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
         let sb = inode.sb();
         let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
         if !fits || alloc::is_system_block(sb, e.pblk, e.len) {
-            let what = fmt!(
-                "extent of block {} lies at {}, len {}",
-                e.lblk,
-                e.pblk,
-                e.len
-            );
-            return Err(corrupted(sb, Some(inode), what));
+            return Err(corrupted(
+                sb,
+                Some(inode),
+                fmt!(
+                    "extent of block {} lies at {}, len {}",
+                    e.lblk,
+                    e.pblk,
+                    e.len
+                ),
+            ));
         }
     }
     map.last = Some(found);
