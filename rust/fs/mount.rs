@@ -434,7 +434,9 @@ pub(super) fn unfreeze(sb: &Sb) -> Result {
     }
     write_super(sb.data(), |raw| {
         raw.set_incompat(features::INCOMPAT_RECOVER, true)
-    })
+    })?;
+    sb.data().writing.store(true, ordering::Relaxed);
+    Ok(())
 }
 
 /// `statfs(2)`.

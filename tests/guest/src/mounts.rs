@@ -109,7 +109,9 @@ fn freeze(t: &mut T) -> Res {
 
 /// Whether the super block says that the journal needs recovery.
 fn recover(t: &T) -> Res<bool> {
-    Ok(t.peek(1024 + 96, 1)?[0] & 4 != 0)
+    let mut b = [0];
+    sys::rdonly(&t.dev)?.pread(&mut b, 1024 + 96)?;
+    Ok(b[0] & 4 != 0)
 }
 
 fn options(t: &mut T) -> Res {
