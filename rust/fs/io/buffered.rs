@@ -148,6 +148,7 @@ pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<
 
 /// `write_iter` without O_DIRECT.
 pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
+    super::check_writable(iocb.inode())?;
     if iocb.nowait() {
         // Times are journaled, and a journal may have to be waited for.
         return Err(EOPNOTSUPP);

@@ -190,6 +190,7 @@ fn lock<'a>(iocb: &Kiocb<'a, Rext4>, exclusive: bool) -> Result<Locked<'a>> {
 /// `write_iter` with O_DIRECT.
 pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
     let inode = iocb.inode();
+    super::check_writable(inode)?;
     let mask = u64::from(inode.fs().geo.block_size) - 1;
     let mut exclusive = iocb.pos() + from.count() as u64 > inode.size();
     loop {

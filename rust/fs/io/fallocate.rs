@@ -27,6 +27,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if !inode.is_file() {
         return Err(ENODEV);
     }
+    super::check_writable(inode)?;
     let end = offset.checked_add(len).ok_or(EFBIG)?;
     if end > inode.fs().geo.max_file_size {
         return Err(EFBIG);

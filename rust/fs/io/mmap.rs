@@ -27,6 +27,9 @@ pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
         return EIO.into();
     }
     let _freeze = inode.sb().start_pagefault();
+    if let Err(e) = super::check_writable(inode) {
+        return e.into();
+    }
     if let Err(e) = fault.update_time() {
         return e.into();
     }

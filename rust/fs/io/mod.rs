@@ -19,6 +19,9 @@
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
 
+use super::Inode;
+use kernel::{error::code::*, prelude::*};
+
 pub(crate) mod buffered;
 pub(crate) mod direct;
 pub(crate) mod fallocate;
@@ -27,3 +30,14 @@ pub(crate) mod map;
 pub(crate) mod mmap;
 pub(crate) mod truncate;
 pub(crate) mod writeback;
+
+/// `EROFS` if nothing may be written any more although files are open for it: after an error
+/// (`errors=remount-ro`), an emergency remount, or when the journal has died. What would go to the
+/// page cache now could never be written.
+fn check_writable(inode: &Inode) -> Result {
+    let alive = inode.fs().journal().is_some_and(|j| !j.is_aborted());
+    match alive && !inode.sb().is_read_only() {
+        true => Ok(()),
+        false => Err(EROFS),
+    }
+}

@@ -61,6 +61,8 @@ fn zero_partial(
 /// Sets the file size (`truncate(2)`), i_rwsem held exclusive.
 pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> Result {
     inode.newsize_ok(new)?;
+    // Before the size in memory changes: without a journal it could not change on disk.
+    super::check_writable(inode)?;
     inode.dio_wait(lock);
     let pages = inode.invalidate_lock();
     // To the same size: blocks allocated beyond the end go.

@@ -4,13 +4,14 @@
 use crate::attr::device_sum;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, ONE};
-use crate::sys;
+use crate::sys::{self, Aligned};
 use crate::{ensure, errno, same};
 
 pub const CASES: &[Case] = &[
     Case::new("attr/readonly", ALL, readonly).quick(),
     Case::new("attr/remount", ALL, remount).quick(),
     Case::new("attr/freeze", ALL, freeze).quick(),
+    Case::new("attr/write_after_error", ALL, after_error).quick(),
     Case::new("attr/mount_options", ONE, options),
     Case::new("attr/mount_twice", ONE, twice),
     Case::new("attr/sync_calls", ONE, sync_calls),
@@ -112,6 +113,36 @@ fn recover(t: &T) -> Res<bool> {
     let mut b = [0];
     sys::rdonly(&t.dev)?.pread(&mut b, 1024 + 96)?;
     Ok(b[0] & 4 != 0)
+}
+
+/// Files that were open for writing when errors=remount-ro struck can be read, not written.
+fn after_error(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("f"), 1, 100_000)?;
+    put(&t.p("bad"), 2, 5000)?;
+    t.umount()?;
+    t.debugfs(&["sif /bad block[0] 0x00010000"])?;
+    t.broken = true;
+    t.mount("errors=remount-ro")?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let d = sys::direct(&t.p("f"))?;
+    let r = sys::rdonly(&t.p("bad")).and_then(|f| f.pread(&mut [0; 10], 0));
+    ensure!(r.is_err(), "a bad extent root was believed");
+    errno!(f.pwrite(b"x", 0), EROFS | EIO);
+    errno!(f.pwrite(b"x", 200_000), EROFS | EIO);
+    errno!(d.pwrite(&Aligned::of(&[7; 4096]), 4096), EROFS | EIO);
+    errno!(f.fallocate(0, 0, 300_000), EROFS | EIO);
+    errno!(f.punch(100, 50_000), EROFS | EIO);
+    errno!(f.truncate(10), EROFS | EIO);
+    same!(f.size()?, 100_000, "size after all that");
+    holds(&f, 0, &pattern(1, 0, 100_000), "after all that")?;
+    drop((f, d));
+    t.umount()?;
+    let mut got = vec![0; 100_000];
+    t.try_mount(libc::MS_RDONLY, "")?;
+    sys::rdonly(&t.p("f"))?.pread(&mut got, 0)?;
+    ensure!(got == pattern(1, 0, 100_000), "changed on disk");
+    Ok(())
 }
 
 fn options(t: &mut T) -> Res {
