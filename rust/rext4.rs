@@ -2,8 +2,6 @@
 
 //! rext4: the ext4 on-disk format over iomap and jbd2.
 
-#![allow(dead_code, reason = "disk/ and vfs/ describe more than is used yet")]
-
 mod disk;
 mod fs;
 mod vfs;

@@ -73,21 +73,6 @@ impl BufferHead {
         unsafe { Self::getblk(sb, block) }?.read_in()
     }
 
-    /// [`BufferHead::bread`] into memory that page migration need not move, for blocks that are
-    /// held as long as the file system is mounted (super block, group descriptors).
-    ///
-    /// # Safety
-    ///
-    /// As for [`BufferHead::getblk`].
-    pub(super) unsafe fn bread_unmovable(
-        sb: *mut bindings::super_block,
-        block: u64,
-    ) -> Result<Self> {
-        // SAFETY: Same contract; `getblk_unmovable()` returns an owned count or null.
-        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_unmovable(sb, block)) }?;
-        bh.read_in()
-    }
-
     /// Starts to read `block`, if it is not in memory. Does not wait; errors show up in `bread`.
     ///
     /// # Safety
@@ -182,17 +167,6 @@ impl BufferHead {
         }
     }
 
-    /// Whether a part of the block equals `bytes`; false if it does not lie within the block.
-    pub(crate) fn equals(&self, off: usize, bytes: &[u8]) -> bool {
-        match self.span(off, bytes.len()) {
-            // SAFETY: `span` checked the bytes of the block; `bytes` is as long.
-            Ok(src) => unsafe {
-                bindings::rext4_helper_memcmp(src.cast(), bytes.as_ptr().cast(), bytes.len()) == 0
-            },
-            Err(_) => false,
-        }
-    }
-
     /// Whether the buffer holds what is on disk, or newer.
     pub(crate) fn is_uptodate(&self) -> bool {
         // SAFETY: By the type invariant.
@@ -223,12 +197,6 @@ impl BufferHead {
         }
     }
 
-    /// Writes the block out and waits, bypassing caches of the device (FUA). See
-    /// [`BufferHead::lock`] for when this is allowed.
-    pub(crate) fn write_sync(&self) -> Result {
-        self.lock().write_sync()
-    }
-
     /// Copies bytes into the block.
     pub(super) fn fill_from(&self, off: usize, src: &[u8]) -> Result {
         let dst = self.span(off, src.len())?;
@@ -243,14 +211,6 @@ impl BufferHead {
         let dst = self.span(range.start, len)?;
         // SAFETY: `span` checked the destination.
         unsafe { bindings::rext4_helper_memset(dst.cast(), i32::from(byte), len) };
-        Ok(())
-    }
-
-    /// Moves bytes within the block; the ranges may overlap.
-    pub(super) fn shift(&self, src: usize, dst: usize, len: usize) -> Result {
-        let (src, dst) = (self.span(src, len)?, self.span(dst, len)?);
-        // SAFETY: `span` checked both; `memmove()` takes ranges that overlap.
-        unsafe { bindings::rext4_helper_memmove(dst.cast(), src.cast(), len) };
         Ok(())
     }
 }
@@ -280,11 +240,6 @@ impl LockedBuffer<'_> {
     /// Copies a structure into the block. `EINVAL` if it does not fit.
     pub(crate) fn write<T: IntoBytes + Immutable>(&mut self, off: usize, value: &T) -> Result {
         self.bh.fill_from(off, value.as_bytes())
-    }
-
-    /// Copies bytes into the block. `EINVAL` if they do not fit.
-    pub(crate) fn copy_in(&mut self, off: usize, src: &[u8]) -> Result {
-        self.bh.fill_from(off, src)
     }
 
     /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA).

@@ -5,7 +5,6 @@
 //! C header: [`include/linux/percpu_counter.h`](srctree/include/linux/percpu_counter.h)
 
 use super::bindings;
-use core::cmp::Ordering;
 use kernel::{
     error::to_result,
     prelude::*,
@@ -70,12 +69,6 @@ impl PercpuCounter {
         // SAFETY: Initialised by `new`.
         unsafe { bindings::rext4_helper_percpu_counter_read_positive(self.inner.get()) }
             .unsigned_abs()
-    }
-
-    /// Compares with `rhs`, summing up only if the cheap value is too close to tell.
-    pub(crate) fn compare(&self, rhs: i64) -> Ordering {
-        // SAFETY: Initialised by `new`.
-        unsafe { bindings::rext4_helper_percpu_counter_compare(self.inner.get(), rhs) }.cmp(&0)
     }
 }
 

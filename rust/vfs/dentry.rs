@@ -7,7 +7,7 @@
 use super::{
     bindings,
     inode::{INode, Inode},
-    super_block::{FileSystem, SuperBlock}, //
+    super_block::FileSystem, //
 };
 use core::{marker::PhantomData, mem::ManuallyDrop};
 use kernel::{prelude::*, sync::aref::ARef, types::Opaque};
@@ -46,12 +46,6 @@ impl<F: FileSystem> Dentry<F> {
             let inode = (*self.as_ptr()).d_inode;
             (!inode.is_null()).then(|| &*inode.cast())
         }
-    }
-
-    /// The super block.
-    pub(crate) fn sb(&self) -> &SuperBlock<F> {
-        // SAFETY: A dentry keeps its super block.
-        unsafe { SuperBlock::from_raw((*self.as_ptr()).d_sb) }
     }
 
     /// Makes a negative dentry name `inode`. Does nothing to one that names an inode already.

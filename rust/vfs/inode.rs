@@ -139,11 +139,6 @@ impl<F: FileSystem> Inode<F> {
         self.has_type(bindings::S_IFDIR)
     }
 
-    /// Whether this is a symbolic link.
-    pub(crate) fn is_symlink(&self) -> bool {
-        self.has_type(bindings::S_IFLNK)
-    }
-
     /// Number of links.
     pub(crate) fn nlink(&self) -> u32 {
         // SAFETY: The inode is valid; the C side reads this field without a lock too.
@@ -260,12 +255,6 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::rext4_helper_inode_inc_iversion(self.as_ptr()) }
     }
 
-    /// Device number of a device node, in the kernel's encoding.
-    pub(crate) fn rdev(&self) -> u32 {
-        // SAFETY: Set before the inode is visible, then constant.
-        unsafe { (*self.as_ptr()).i_rdev }
-    }
-
     /// Flags of the VFS (chattr's).
     pub(crate) fn flags(&self) -> InodeFlags {
         // SAFETY: The inode is valid.
@@ -295,15 +284,6 @@ impl<F: FileSystem> Inode<F> {
     pub(crate) fn is_swapfile(&self) -> bool {
         // SAFETY: The inode is valid.
         unsafe { bindings::rext4_helper_is_swapfile(self.as_ptr()) }
-    }
-
-    /// Marks the inode dirty: the file system's `dirty_inode` runs at once, in this context, so
-    /// the caller holds neither the extent lock nor an allocator lock.
-    pub(crate) fn mark_dirty(&self) {
-        let flags = bindings::inode_state_flags_enum_I_DIRTY_SYNC
-            | bindings::inode_state_flags_enum_I_DIRTY_DATASYNC;
-        // SAFETY: The inode is valid.
-        unsafe { bindings::__mark_inode_dirty(self.as_ptr(), flags as c_int) }
     }
 
     /// Whether the current task has been killed, so that long loops can stop.
@@ -375,15 +355,6 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
     pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
         ManuallyDrop::new(Self(inode, NotThreadSafe))
-    }
-
-    /// Turns the lock into a shared one without a gap.
-    pub(crate) fn downgrade(self) -> InodeLockShared<'a, F> {
-        let inode = self.0;
-        core::mem::forget(self);
-        // SAFETY: We hold it exclusive.
-        unsafe { bindings::rext4_helper_inode_downgrade(inode.as_ptr()) };
-        InodeLockShared(inode, NotThreadSafe)
     }
 }
 

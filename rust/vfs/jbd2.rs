@@ -102,12 +102,6 @@ impl UnloadedJournal {
         (errno < 0).then(|| Error::from_errno(errno))
     }
 
-    /// Throws away what is in the log; on disk, too, if `write`.
-    pub(crate) fn wipe(&self, write: bool) -> Result {
-        // SAFETY: By the type invariant, not loaded (which the function asserts).
-        to_result(unsafe { bindings::jbd2_journal_wipe(self.0.as_ptr(), i32::from(write)) })
-    }
-
     /// Replays the log into the file system and starts the journal.
     fn load(self) -> Result<Journal> {
         // SAFETY: By the type invariant, and not loaded yet. If this fails, `self` destroys it.
@@ -154,7 +148,8 @@ impl Journal {
         self.raw.as_ptr()
     }
 
-    /// Starts a handle that may change up to `credits` blocks.
+    /// Starts a handle that may change up to `credits` blocks and free up to `revokes` metadata
+    /// blocks.
     ///
     /// May wait for a commit, for space in the log or for the end of a freeze, so no lock may be
     /// held that a handle holder takes. In a task that has a handle already, the same one is
@@ -162,11 +157,6 @@ impl Journal {
     ///
     /// `ENOSPC` if `credits` is more than [`Journal::max_credits`], `EROFS` if the journal has been
     /// aborted, `EINVAL` if the task has a handle on another journal.
-    pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
-        self.start_with_revoke(credits, 0)
-    }
-
-    /// [`Journal::start`] for an operation that also frees up to `revokes` metadata blocks.
     pub(crate) fn start_with_revoke(&self, credits: u32, revokes: u32) -> Result<Handle<'_>> {
         Handle::start(self, credits, revokes)
     }
@@ -229,14 +219,6 @@ impl Journal {
         // SAFETY: By the type invariant; parameters change under `j_state_lock`.
         self.with_state_lock(|raw| unsafe {
             bindings::rext4_helper_jbd2_set_commit_seconds(raw, seconds)
-        });
-    }
-
-    /// How long a synchronous handle waits for others to join its commit, in microseconds.
-    pub(crate) fn set_batch_time(&self, min_us: u32, max_us: u32) {
-        // SAFETY: By the type invariant; parameters change under `j_state_lock`.
-        self.with_state_lock(|raw| unsafe {
-            bindings::rext4_helper_jbd2_set_batch_time(raw, min_us, max_us)
         });
     }
 
@@ -310,12 +292,6 @@ impl Journal {
         self.outside_handle()?;
         // SAFETY: By the type invariant, and outside of a handle.
         to_result(unsafe { bindings::jbd2_journal_force_commit(self.as_ptr()) })
-    }
-
-    /// Commits and checkpoints everything and marks the log empty; handles wait meanwhile. Sleeps.
-    /// `EDEADLK` inside a handle, `EIO` if the journal is aborted.
-    pub(crate) fn flush(&self) -> Result {
-        self.lock_updates()?.flush()
     }
 
     /// Keeps handles from starting, having waited for those that run to stop, until the guard is

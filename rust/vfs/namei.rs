@@ -24,10 +24,6 @@ use kernel::{
 pub(crate) struct RenameFlags(u32);
 
 impl RenameFlags {
-    /// Fail with `EEXIST` rather than replace (the VFS has checked already).
-    pub(crate) fn no_replace(self) -> bool {
-        self.0 & bindings::RENAME_NOREPLACE != 0
-    }
     /// Exchange the two names.
     pub(crate) fn exchange(self) -> bool {
         self.0 & bindings::RENAME_EXCHANGE != 0

@@ -248,12 +248,6 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
-    /// Writes and waits for the device's own page cache (metadata that no journal holds).
-    pub(crate) fn sync_blockdev(&self) -> Result {
-        // SAFETY: The super block has a block device.
-        to_result(unsafe { bindings::sync_blockdev((*self.as_ptr()).s_bdev) })
-    }
-
     /// Flushes the device's write cache.
     pub(crate) fn issue_flush(&self) -> Result {
         // SAFETY: The super block has a block device.
@@ -317,12 +311,6 @@ impl<F: FileSystem> NewSuper<'_, F> {
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The super block is valid.
         unsafe { bindings::rext4_helper_sb_rdonly(self.0) }
-    }
-
-    /// Makes this mount read-only.
-    pub(crate) fn set_read_only(&self) {
-        // SAFETY: The super block is owned by the mounting thread.
-        unsafe { bindings::rext4_helper_sb_set_rdonly(self.0, true) }
     }
 
     /// Whether the device itself refuses writes.

@@ -44,18 +44,6 @@ impl Workqueue {
     pub(super) fn as_ptr(&self) -> *mut bindings::workqueue_struct {
         self.0.as_ptr()
     }
-
-    /// Waits for all items queued before this call.
-    pub(crate) fn flush(&self) {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::__flush_workqueue(self.0.as_ptr()) }
-    }
-
-    /// Waits until the queue is empty, also of what items queue while it waits.
-    pub(crate) fn drain(&self) {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::drain_workqueue(self.0.as_ptr()) }
-    }
 }
 
 impl Deref for Workqueue {

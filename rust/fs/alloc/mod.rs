@@ -97,7 +97,6 @@ pub(crate) struct Counts {
     pub(crate) blocks_free: u64,
     /// Of these, what everybody may use.
     pub(crate) blocks_available: u64,
-    pub(crate) files: u64,
     pub(crate) files_free: u64,
 }
 
@@ -391,7 +390,6 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
         overhead: groups.zones.blocks() + u64::from(fs.geo.first_data_block),
         blocks_free: free,
         blocks_available: free.saturating_sub(groups.root_blocks + groups.pool),
-        files: fs.geo.inodes_count.into(),
         files_free: groups.free_inodes.sum_positive(),
     }
 }

@@ -52,18 +52,6 @@ impl BufferHead {
         }
     }
 
-    /// How many of the first `max` bits are clear.
-    pub(crate) fn count_zero_bits(&self, max: usize) -> usize {
-        let max = max.min(self.bits());
-        let bytes = max / 8;
-        // SAFETY: `bytes` is at most `b_size`.
-        let mut set = unsafe { bindings::rext4_helper_memweight(self.data().cast(), bytes) };
-        for nr in bytes * 8..max {
-            set += usize::from(self.test_bit(nr));
-        }
-        max.saturating_sub(set)
-    }
-
     /// Sets (or clears) a range of bits of the block as a little-endian bitmap.
     pub(in crate::vfs) fn fill_bits(&self, range: Range<usize>, set: bool) -> Result {
         if range.start > range.end || range.end > self.bits() {

@@ -241,18 +241,6 @@ impl<'h> JournaledBuffer<'h> {
         self.bh.fill_from(off, src)
     }
 
-    /// Zeroes a range of bytes. `EINVAL` if it is not within the block.
-    pub(crate) fn zero(&mut self, range: Range<usize>) -> Result {
-        self.changed = true;
-        self.bh.fill(range, 0)
-    }
-
-    /// Moves bytes within the block; the ranges may overlap. `EINVAL` if they are not within it.
-    pub(crate) fn move_within(&mut self, src: usize, dst: usize, len: usize) -> Result {
-        self.changed = true;
-        self.bh.shift(src, dst, len)
-    }
-
     /// Sets bits of the block as a little-endian bitmap. The caller holds the bitmap's lock.
     pub(crate) fn set_bits(&mut self, range: Range<usize>) -> Result {
         self.changed = true;

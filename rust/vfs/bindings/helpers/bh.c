@@ -9,7 +9,6 @@
 #define REXT4_BH_VERIFIED (BH_JBDPrivateStart + 1)
 
 __rust_helper struct buffer_head *rext4_helper_sb_getblk(struct super_block *sb, sector_t block) { return sb_getblk(sb, block); }
-__rust_helper struct buffer_head *rext4_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block) { return getblk_unmovable(sb->s_bdev, block, sb->s_blocksize); }
 __rust_helper void rext4_helper_sb_breadahead(struct super_block *sb, sector_t block) { sb_breadahead(sb, block); }
 __rust_helper int rext4_helper_bh_read_meta(struct buffer_head *bh) { return bh_read(bh, REQ_META | REQ_PRIO); }
 __rust_helper int rext4_helper_bh_sync_fua(struct buffer_head *bh) { return __sync_dirty_buffer(bh, REQ_SYNC | REQ_FUA); }
@@ -25,10 +24,7 @@ __rust_helper void rext4_helper_clear_buffer_verified(struct buffer_head *bh) { 
 
 /* Bytes that others may change meanwhile are touched by C, whose memory model allows it. */
 __rust_helper void rext4_helper_memcpy(void *dst, const void *src, size_t len) { memcpy(dst, src, len); }
-__rust_helper void rext4_helper_memmove(void *dst, const void *src, size_t len) { memmove(dst, src, len); }
 __rust_helper void rext4_helper_memset(void *dst, int c, size_t len) { memset(dst, c, len); }
-__rust_helper int rext4_helper_memcmp(const void *a, const void *b, size_t len) { return memcmp(a, b, len); }
 __rust_helper bool rext4_helper_test_bit_le(int nr, const void *addr) { return test_bit_le(nr, addr); }
 __rust_helper unsigned long rext4_helper_find_next_zero_bit_le(const void *addr, unsigned long size, unsigned long start) { return find_next_zero_bit_le(addr, size, start); }
 __rust_helper unsigned long rext4_helper_find_next_bit_le(const void *addr, unsigned long size, unsigned long start) { return find_next_bit_le(addr, size, start); }
-__rust_helper size_t rext4_helper_memweight(const void *addr, size_t len) { return memweight(addr, len); }

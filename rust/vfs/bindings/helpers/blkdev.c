@@ -4,6 +4,3 @@
 
 __rust_helper loff_t rext4_helper_bdev_nr_bytes(struct block_device *bdev) { return bdev_nr_bytes(bdev); }
 __rust_helper bool rext4_helper_bdev_read_only(struct block_device *bdev) { return bdev_read_only(bdev); }
-__rust_helper unsigned int rext4_helper_bdev_logical_block_size(struct block_device *bdev) { return bdev_logical_block_size(bdev); }
-__rust_helper unsigned int rext4_helper_bdev_dma_alignment(struct block_device *bdev) { return bdev_dma_alignment(bdev); }
-__rust_helper bool rext4_helper_bdev_stable_writes(struct block_device *bdev) { return bdev_stable_writes(bdev); }

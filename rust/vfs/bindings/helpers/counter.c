@@ -8,4 +8,3 @@ __rust_helper void rext4_helper_percpu_counter_set(struct percpu_counter *c, s64
 __rust_helper void rext4_helper_percpu_counter_add(struct percpu_counter *c, s64 amount) { percpu_counter_add(c, amount); }
 __rust_helper s64 rext4_helper_percpu_counter_sum(struct percpu_counter *c) { return percpu_counter_sum(c); }
 __rust_helper s64 rext4_helper_percpu_counter_read_positive(struct percpu_counter *c) { return percpu_counter_read_positive(c); }
-__rust_helper int rext4_helper_percpu_counter_compare(struct percpu_counter *c, s64 rhs) { return percpu_counter_compare(c, rhs); }

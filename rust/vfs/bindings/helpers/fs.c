@@ -27,16 +27,12 @@ u64 rext4_helper_inode_query_iversion(struct inode *inode) { return inode_query_
 void rext4_helper_inode_set_iversion_queried(struct inode *inode, u64 v) { inode_set_iversion_queried(inode, v); }
 void rext4_helper_inode_inc_iversion(struct inode *inode) { inode_inc_iversion(inode); }
 bool rext4_helper_inode_is_new(struct inode *inode) { return inode_state_read_once(inode) & I_NEW; }
-bool rext4_helper_inode_is_dirty_data(struct inode *inode) { return inode_state_read_once(inode) & I_DIRTY_PAGES; }
-void rext4_helper_set_linkable(struct inode *inode) { spin_lock(&inode->i_lock); inode_state_set(inode, I_LINKABLE); spin_unlock(&inode->i_lock); }
 void rext4_helper_inode_lock(struct inode *inode) { inode_lock(inode); }
 bool rext4_helper_inode_trylock(struct inode *inode) { return inode_trylock(inode); }
 void rext4_helper_inode_unlock(struct inode *inode) { inode_unlock(inode); }
 void rext4_helper_inode_lock_shared(struct inode *inode) { inode_lock_shared(inode); }
 bool rext4_helper_inode_trylock_shared(struct inode *inode) { return inode_trylock_shared(inode); }
 void rext4_helper_inode_unlock_shared(struct inode *inode) { inode_unlock_shared(inode); }
-void rext4_helper_inode_downgrade(struct inode *inode) { downgrade_write(&inode->i_rwsem); }
-void rext4_helper_inode_lock_dir_key(struct inode *inode) { lockdep_annotate_inode_mutex_key(inode); }
 void rext4_helper_sb_start_intwrite(struct super_block *sb) { sb_start_intwrite(sb); }
 void rext4_helper_sb_end_intwrite(struct super_block *sb) { sb_end_intwrite(sb); }
 void rext4_helper_sb_start_pagefault(struct super_block *sb) { sb_start_pagefault(sb); }
@@ -49,18 +45,10 @@ ssize_t rext4_helper_generic_write_sync(struct kiocb *iocb, ssize_t n) { return 
 bool rext4_helper_is_sync(struct inode *inode) { return IS_SYNC(inode); }
 bool rext4_helper_is_dirsync(struct inode *inode) { return IS_DIRSYNC(inode); }
 bool rext4_helper_is_nosec(struct inode *inode) { return IS_NOSEC(inode); }
-bool rext4_helper_is_append_or_immutable(struct inode *inode) { return IS_APPEND(inode) || IS_IMMUTABLE(inode); }
 bool rext4_helper_is_swapfile(struct inode *inode) { return IS_SWAPFILE(inode); }
 struct inode *rext4_helper_file_inode(struct file *f) { return file_inode(f); }
-u32 rext4_helper_new_encode_dev(dev_t d) { return new_encode_dev(d); }
-dev_t rext4_helper_new_decode_dev(u32 d) { return new_decode_dev(d); }
-dev_t rext4_helper_old_decode_dev(u16 d) { return old_decode_dev(d); }
-u16 rext4_helper_old_encode_dev(dev_t d) { return old_encode_dev(d); }
-bool rext4_helper_old_valid_dev(dev_t d) { return old_valid_dev(d); }
-struct dentry *rext4_helper_err_dentry(long err) { return ERR_PTR(err); }
 u32 rext4_helper_random_u32(void) { return get_random_u32(); }
 void rext4_helper_report_metadata(struct super_block *sb, struct inode *inode, int error) { if (inode) fserror_report_file_metadata(inode, error, GFP_NOFS); else fserror_report_metadata(sb, error, GFP_NOFS); }
-void rext4_helper_icount_read(struct inode *inode, int *n) { *n = icount_read(inode); }
 int rext4_helper_finish_open_simple(struct file *file) { return finish_open_simple(file, 0); }
 fmode_t rext4_helper_fmode_io(void) { return FMODE_NOWAIT | FMODE_CAN_ODIRECT; }
 bool rext4_helper_file_is_writer(struct file *file) { return file->f_mode & FMODE_WRITE; }

@@ -9,7 +9,6 @@
 
 void rext4_helper_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops) { iomap_bio_read_folio(folio, ops); }
 void rext4_helper_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops) { iomap_bio_readahead(rac, ops); }
-int rext4_helper_iomap_iter_next(const struct iomap_iter *iter, struct iomap *iomap, struct iomap *srcmap, iomap_iter_begin_fn begin, iomap_iter_end_fn end) { return iomap_iter_next(iter, iomap, srcmap, begin, end); }
 loff_t rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written) { return iomap_last_written_block(inode, pos, written); }
 void rext4_helper_bio_clear_in_task(struct bio *bio) { bio_clear_flag(bio, BIO_COMPLETE_IN_TASK); }
 vm_fault_t rext4_helper_vmf_fs_error(int err) { return vmf_fs_error(err); }

@@ -15,7 +15,6 @@ __rust_helper void rext4_helper_jbd2_lock_state(struct journal_s *j) { write_loc
 __rust_helper void rext4_helper_jbd2_unlock_state(struct journal_s *j) { write_unlock(&j->j_state_lock); }
 __rust_helper void rext4_helper_jbd2_set_barrier(struct journal_s *j, bool on) { j->j_flags = on ? j->j_flags | JBD2_BARRIER : j->j_flags & ~JBD2_BARRIER; }
 __rust_helper void rext4_helper_jbd2_set_commit_seconds(struct journal_s *j, unsigned int seconds) { j->j_commit_interval = (unsigned long)seconds * HZ; }
-__rust_helper void rext4_helper_jbd2_set_batch_time(struct journal_s *j, u32 min_us, u32 max_us) { j->j_min_batch_time = min_us; j->j_max_batch_time = max_us; }
 __rust_helper int rext4_helper_jbd2_max_credits(struct journal_s *j) { return j->j_max_transaction_buffers - j->j_transaction_overhead_buffers; }
 __rust_helper u32 rext4_helper_jbd2_latest_tid(struct journal_s *j) { return jbd2_get_latest_transaction(j); }
 
