@@ -24,7 +24,11 @@ const SB: u64 = 1024;
 
 /// An unmounted image with a file, a directory of files, and a file with a deep tree.
 pub fn prepared(t: &mut T) -> Res {
-    t.fresh()?;
+    prepared_mb(t, 64)
+}
+
+pub fn prepared_mb(t: &mut T, mb: u64) -> Res {
+    t.fresh_mb(mb)?;
     put(&t.p("f"), 1, 50_000)?;
     put(&t.p("good"), 2, 50_000)?;
     sys::mkdir(&t.p("d"), 0o755)?;

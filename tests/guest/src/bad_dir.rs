@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Corrupt directories, bitmaps and journals; the errors= option; random damage.
 
-use crate::bad::{corrupt, dir_block, gdt, ino, inode_at, prepared, BOTH, MOUNT_ERRS, PLAIN};
+use crate::bad::{
+    corrupt, dir_block, gdt, ino, inode_at, prepared, prepared_mb, BOTH, MOUNT_ERRS, PLAIN,
+};
 use crate::bad_file::tree_block;
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, FEATS};
@@ -330,8 +332,9 @@ fn readonly_untouched(t: &mut T) -> Res {
 
 /// Bytes changed at random in metadata: any error is fine, a crash or a hang is not.
 fn random_flips(t: &mut T) -> Res {
-    prepared(t)?;
-    let size = 12 << 20;
+    // Small, so that all of it can be put back after each round.
+    prepared_mb(t, 16)?;
+    let size = 16 << 20;
     let image = t.peek(0, size)?;
     let mut hot: Vec<usize> = vec![0, 1024, gdt(t) as usize];
     for p in ["/f", "/d", "/deep", "<2>", "<8>"] {
