@@ -225,10 +225,10 @@ impl T {
         sys::open(&self.dev, libc::O_RDWR, 0)
     }
 
-    /// Reads bytes of the unmounted device.
+    /// Reads bytes of the device; a mounted one can be opened for reading only.
     pub fn peek(&self, off: u64, len: usize) -> Res<Vec<u8>> {
         let mut v = vec![0; len];
-        let n = self.raw()?.pread(&mut v, off)?;
+        let n = sys::rdonly(&self.dev)?.pread(&mut v, off)?;
         ensure!(n == len, "short read of {} at {off}", self.dev);
         Ok(v)
     }
