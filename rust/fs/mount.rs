@@ -335,6 +335,10 @@ pub(super) fn stop(sb: &Sb, journal: Result) {
 /// Remount.
 pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
     let fs = sb.data();
+    if opts.noload && !read_only {
+        pr_err!("{}: norecovery needs a read-only mount\n", sb.id());
+        return Err(EINVAL);
+    }
     if read_only && !sb.is_read_only() {
         if let Some(journal) = fs.journal() {
             let locked = journal.lock_updates()?;
@@ -360,10 +364,6 @@ pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
         }
         if fs.geo.journal_inum == 0 || sb.device_is_read_only() {
             return Err(EROFS);
-        }
-        if fs.options.lock().noload {
-            pr_err!("{}: norecovery needs a read-only mount\n", sb.id());
-            return Err(EINVAL);
         }
         sb.set_read_only(false);
         let result = match fs.journal() {

@@ -76,7 +76,10 @@ impl MapOps<Rext4> for WriteOps {
             let mut extents = inode.node().extents.lock();
             map::check_nowait(&extents, flags)?;
             let found = extent::lookup(inode, &mut extents, lblk, count)?;
-            let whole = found.lblk + found.len >= lblk + count;
+            // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
+            // caller's memory, a mapping must not ask to start again.
+            let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
+            let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
             let usable = match found.state {
                 State::Written => !flags.overwrite_only() || whole,
                 // Parts of an unwritten block would have to be zeroed, which two writers to one

@@ -41,6 +41,8 @@ const MAX_ALLOCATE: u32 = 8192;
 
 impl Writeback for Rext4 {
     fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+        // After an abort nothing is written any more, over blocks that are mapped neither.
+        super::check_writable(inode)?;
         let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
         if usable && map.range().contains(&pos) && map::is_valid(inode, map) {
             return Ok(());
@@ -113,34 +115,42 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
 /// `len` bytes at `pos` are on disk: converts what is unwritten and moves the size on disk up to
 /// `size`, in the same handles, so that neither is ever seen without the other.
 pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
-    let bits = inode.fs().geo.block_bits;
     let end = pos + len;
-    let mut at = pos;
+    let (mut at, mut attempts) = (pos, 0);
     loop {
-        let handle = inode.fs().start(extent::CONVERT_CREDITS + INODE_CREDITS)?;
-        {
-            let mut extents = inode.node().extents.lock();
-            let mut done = end;
-            if unwritten && at < end {
-                let (lblk, count) = map::blocks(inode, at, end - at)?;
-                let found = extent::lookup(inode, &mut extents, lblk, count)?;
-                let next = lblk.saturating_add(found.len.min(count));
-                if found.state == State::Unwritten {
-                    let n = next - lblk;
-                    extent::convert(&handle, inode, &mut extents, lblk, n, State::Written)?;
-                }
-                done = end.min(u64::from(next) << bits);
-            }
-            let new_size = done.min(size);
-            if new_size > inode.node().disk_size() {
-                inode.node().set_disk_size(new_size);
-            }
-            at = done;
-        }
-        inode::journal(&handle, inode)?;
-        handle.stop()?;
-        if at >= end {
-            return Ok(());
+        match finish_some(inode, at, end, unwritten, size) {
+            Ok(next) if next >= end => return Ok(()),
+            Ok(next) => at = next,
+            // Blocks for tree nodes may wait for a commit.
+            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            Err(e) => return Err(e),
         }
     }
+}
+
+/// One handle's share of [`finish`]: the extent at `at`. Returns where to go on.
+fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
+    let bits = inode.fs().geo.block_bits;
+    let handle = inode.fs().start(extent::CONVERT_CREDITS + INODE_CREDITS)?;
+    let mut done = end;
+    {
+        let mut extents = inode.node().extents.lock();
+        if unwritten && at < end {
+            let (lblk, count) = map::blocks(inode, at, end - at)?;
+            let found = extent::lookup(inode, &mut extents, lblk, count)?;
+            let next = lblk.saturating_add(found.len.min(count));
+            if found.state == State::Unwritten {
+                let n = next - lblk;
+                extent::convert(&handle, inode, &mut extents, lblk, n, State::Written)?;
+            }
+            done = end.min(u64::from(next) << bits);
+        }
+        let new_size = done.min(size);
+        if new_size > inode.node().disk_size() {
+            inode.node().set_disk_size(new_size);
+        }
+    }
+    inode::journal(&handle, inode)?;
+    handle.stop()?;
+    Ok(done)
 }

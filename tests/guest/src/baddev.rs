@@ -163,6 +163,8 @@ fn dies(t: &mut T) -> Res {
             Ok(())
         })?;
         drop(cached);
+        // At the latest the end of the mount tells that the journal could not be written.
+        t.umount()?;
         let ok = t.logged(&[
             &["ext4", "error"],
             &["jbd2"],
@@ -172,7 +174,6 @@ fn dies(t: &mut T) -> Res {
         ]);
         ensure!(ok, "the log says nothing");
         t.forget_log();
-        t.umount()?;
         errno!(t.try_mount(0, ""), EIO | EINVAL | EUCLEAN);
         d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
         if round == 0 {
