@@ -345,19 +345,6 @@ fn statfs(t: &mut T) -> Res {
     Ok(())
 }
 
-/// Hash of the first `mb` MiB of the unmounted device.
-pub fn device_sum(t: &T, mb: u64) -> Res<String> {
-    use sha2::Digest;
-    let f = t.raw()?;
-    let mut h = sha2::Sha256::new();
-    let mut b = vec![0; 1 << 20];
-    for i in 0..mb {
-        let n = f.pread(&mut b, i << 20)?;
-        h.update(&b[..n]);
-    }
-    Ok(h.finalize().iter().map(|x| format!("{x:02x}")).collect())
-}
-
 /// 128-byte inodes have seconds only, and no birth time.
 fn small_inode(t: &mut T) -> Res {
     t.mkfs(64, &["-I", "128"])?;

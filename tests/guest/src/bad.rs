@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Images that are wrong: refused or reported, named in the log, and never written over.
 
-use crate::attr::device_sum;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Variant, ALL, K1, K4, NOCSUM, ONE};
 use crate::sys::{self, Sys};
@@ -58,7 +57,7 @@ pub fn corrupt<R>(t: &T, r: Sys<R>, what: &str) -> Res {
 
 /// The mount fails with one of these, and the log has a line with the words.
 pub fn refused(t: &mut T, errs: &[i32], words: &[&[&str]], what: &str) -> Res {
-    let before = device_sum(t, 4)?;
+    let before = t.image(4)?;
     for flags in [0, libc::MS_RDONLY] {
         t.forget_log();
         match t.try_mount(flags, "") {
@@ -73,11 +72,7 @@ pub fn refused(t: &mut T, errs: &[i32], words: &[&[&str]], what: &str) -> Res {
     }
     // The kernel's ext4 records an error met in an inode in the superblock, even so.
     if t.ours() || !what.starts_with("sif") {
-        same!(
-            device_sum(t, 4)?,
-            before,
-            "{what}: the device after a refused mount"
-        );
+        t.unchanged(&before, &format!("{what}: the device after a refused mount"))?;
     }
     Ok(())
 }
@@ -174,7 +169,7 @@ fn ro_compat(t: &mut T) -> Res {
     let mut new = t.peek(SB + 0x64, 4)?;
     new[3] |= 0x40;
     t.poke(SB + 0x64, &new)?;
-    let before = device_sum(t, 64)?;
+    let before = t.image(64)?;
     match t.try_mount(0, "") {
         Ok(()) => fail!("mounted read-write with an unknown ro_compat bit"),
         Err(e) => ensure!([libc::EROFS, libc::EINVAL].contains(&e.errno), "{e}"),
@@ -195,7 +190,7 @@ fn ro_compat(t: &mut T) -> Res {
     errno!(t.remount(0, ""), EROFS | EINVAL);
     errno!(sys::create(&t.p("x")), EROFS);
     t.umount()?;
-    same!(device_sum(t, 64)?, before, "the device");
+    t.unchanged(&before, "the device")?;
     Ok(())
 }
 

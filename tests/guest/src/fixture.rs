@@ -241,6 +241,26 @@ impl T {
         Ok(())
     }
 
+    /// The first `mb` MiB of the unmounted device.
+    pub fn image(&self, mb: u64) -> Res<Vec<u8>> {
+        self.peek(0, (mb << 20) as usize)
+    }
+
+    /// Compares the device with an earlier image of it.
+    pub fn unchanged(&self, before: &[u8], what: &str) -> Res {
+        let now = self.peek(0, before.len())?;
+        let Some(at) = (0..now.len()).find(|i| now[*i] != before[*i]) else {
+            return Ok(());
+        };
+        let count = (at..now.len()).filter(|i| now[*i] != before[*i]).count();
+        let show = at & !15;
+        fail!(
+            "{what}: {count} bytes of the device changed, the first at {at}: from {:02x?} to {:02x?}",
+            &before[show..show + 32],
+            &now[show..show + 32]
+        )
+    }
+
     /// Leaves nothing mounted, and checks the image unless it is broken on purpose.
     pub fn finish(&mut self, ok: bool) -> Res {
         let mut first = Ok(());
