@@ -347,7 +347,7 @@ fn random_flips(t: &mut T) -> Res {
     hot.push(bitmap_at(t, "Inode")? as usize);
     hot.retain(|h| h + 512 < size);
     let mut r = fastrand::Rng::with_seed(2024 + t.bs());
-    let rounds = if crate::runner::slowness() > 2 {
+    let rounds = if crate::fixture::slowness() > 2 {
         12
     } else {
         40
@@ -409,7 +409,7 @@ fn walk(t: &T) {
             let _ = f.punch(5000, 9000);
             let _ = f.truncate(20_000);
             let _ = f.fallocate(0, 0, 60_000);
-            let _ = crate::falloc::fiemap(&f, 0, u64::MAX, true, 10);
+            let _ = crate::fiemap::fiemap(&f, 0, u64::MAX, true, 10);
             let _ = f.fsync();
         }
     }

@@ -161,7 +161,7 @@ fn file_is_corrupt(t: &mut T, path: &str, what: &str) -> Res {
                 Err(e) if e.errno == libc::EIO => {}
                 r => corrupt(t, r, &format!("{what}: read"))?,
             }
-            let r = crate::falloc::fiemap(&f, 0, u64::MAX, false, 10);
+            let r = crate::fiemap::fiemap(&f, 0, u64::MAX, false, 10);
             corrupt(t, r, &format!("{what}: fiemap"))?;
             let r = f.pwrite(&pattern(9, 0, 5000), 0).and_then(|()| f.fsync());
             ensure!(r.is_err(), "{what}: write and fsync succeeded");

@@ -218,7 +218,7 @@ fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> 
 
 fn data_at(t: &T, path: &str) -> Res<u64> {
     let f = sys::rdonly(&t.p(path))?;
-    match crate::falloc::fiemap(&f, 0, u64::MAX, true, 10)?.first() {
+    match crate::fiemap::fiemap(&f, 0, u64::MAX, true, 10)?.first() {
         Some(e) => Ok(e.phys),
         None => fail!("{path} has no extent"),
     }

@@ -2,13 +2,13 @@
 //! The main job, told step by step: an image made by mke2fs from a real tree is read, written three
 //! ways, punched, checked, and handed to the kernel's ext4 and back.
 
-use crate::falloc::fiemap;
-use crate::fixture::{holds, pattern, MNT, T};
+use crate::fiemap::fiemap;
+use crate::fixture::{holds, pattern, private_mounts, MNT, T};
 use crate::harness::{Res, Stop};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
 use crate::tree::{self, Node, Tree};
-use crate::{ensure, runner, same};
+use crate::{ensure, same};
 use std::io::Write;
 use std::time::Instant;
 
@@ -250,7 +250,7 @@ fn steps(t: &mut T, source: &str, other: &str) -> Res {
 
 /// Runs the demonstration; the first failure ends it with its reason.
 pub fn run(fs: &str, disks: &[String], source: &str, other: &str) -> Res {
-    runner::private_mounts()?;
+    private_mounts()?;
     let mut t = T::for_tool(fs, disks)?;
     let mut r = steps(&mut t, source, other);
     let _ = t.finish(false);

@@ -2,11 +2,11 @@
 //! The same random operations on the file system under test and on the kernel's ext4: the same
 //! answers, the same tree, and each mounts what the other wrote.
 
-use crate::fixture::{knows_fs, names, pattern, MNT, MNT2, T};
+use crate::fixture::{knows_fs, names, pattern, private_mounts, slowness, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, K1, K4};
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::tree::{self, Node};
-use crate::{ensure, runner, same, skip};
+use crate::{ensure, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("diff/names_and_data", ALL, |t| case(t, 1, 2500))
@@ -177,15 +177,7 @@ fn without_time(n: &mut Node) {
 
 /// An emulated machine gets the beginning of the same sequence.
 fn case(t: &mut T, seed: u64, steps: u64) -> Res {
-    run(
-        t,
-        seed,
-        if runner::slowness() > 2 {
-            steps / 3
-        } else {
-            steps
-        },
-    )
+    run(t, seed, if slowness() > 2 { steps / 3 } else { steps })
 }
 
 fn run(t: &mut T, seed: u64, steps: u64) -> Res {
@@ -285,7 +277,7 @@ pub fn tool(
     seeds: std::ops::Range<u64>,
     steps: u64,
 ) -> Res {
-    runner::private_mounts()?;
+    private_mounts()?;
     for seed in seeds {
         let mut t = T::new(fs, disks, var)?;
         let r = run(&mut t, seed, steps);

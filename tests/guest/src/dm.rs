@@ -99,14 +99,20 @@ impl Dm {
     /// device would.
     pub fn swap(&self, table: &[Line<'_>]) -> Sys<()> {
         self.load(table)?;
+        self.suspend()?;
+        self.resume()
+    }
+
+    /// Holds back all I/O until `resume`, without telling the file system.
+    pub fn suspend(&self) -> Sys<()> {
         call(
             DEV_SUSPEND,
             &self.name,
             F_SUSPEND | F_SKIP_LOCKFS | F_NOFLUSH,
             0,
             &[],
-        )?;
-        self.resume()
+        )
+        .map(|_| ())
     }
 
     pub fn message(&self, text: &str) -> Sys<()> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extent trees: deep ones, split, merged, cut, and made by others.
 
-use crate::falloc::{fiemap, UNWRITTEN};
+use crate::fiemap::{fiemap, UNWRITTEN};
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS, SMALL};
 use crate::sys::{self, Fd};

@@ -3,7 +3,7 @@
 
 use crate::harness::{Res, Stop, Variant, K4};
 use crate::kmsg::Kmsg;
-use crate::sys::{self, Fd, Sys};
+use crate::sys::{self, Fd, Sys, SysErr};
 use crate::{ensure, fail, skip};
 use std::process::Command;
 
@@ -375,4 +375,40 @@ pub fn knows_fs(fs: &str) -> bool {
             .is_ok_and(|t| t.split_whitespace().any(|w| w == fs))
     };
     listed() || (run_cmd("modprobe", &["-q", fs]).is_ok() && listed())
+}
+
+/// Loads a module file; one that is there already is fine.
+pub fn load_module(path: &str) -> Sys<()> {
+    let f = sys::rdonly(path)?;
+    // SAFETY: an open file and an empty parameter string.
+    let r = unsafe { libc::syscall(libc::SYS_finit_module, f.raw, c"".as_ptr(), 0) };
+    if r < 0 && sys::errno() != libc::EEXIST {
+        return Err(SysErr {
+            what: format!("load {path}"),
+            errno: sys::errno(),
+        });
+    }
+    Ok(())
+}
+
+/// A mount table of our own where the kernel has namespaces, and a tmpfs for mount points.
+pub fn private_mounts() -> Res {
+    // SAFETY: plain call. Where it fails the VM's own mount table serves.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0 {
+        sys::mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+    }
+    sys::mount("none", "/mnt", "tmpfs", 0, "")?;
+    sys::mkdir(MNT, 0o755)?;
+    sys::mkdir(MNT2, 0o755)?;
+    Ok(())
+}
+
+/// Emulated machines are slower than the figures in the case list.
+pub fn slowness() -> u64 {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if cpu.contains("User Mode Linux") {
+        2
+    } else {
+        8
+    }
 }

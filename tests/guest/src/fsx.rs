@@ -266,7 +266,7 @@ fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
         zero_range: true,
     };
     // An emulated machine gets the beginning of the same sequence.
-    let steps = if crate::runner::slowness() > 2 {
+    let steps = if crate::fixture::slowness() > 2 {
         steps / 4
     } else {
         steps

@@ -2,8 +2,6 @@
 //! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
 //! overwritten.
 
-mod aio;
-mod aligned;
 mod attr;
 mod bad;
 mod bad_dir;
@@ -16,15 +14,10 @@ mod diff;
 mod dio;
 mod dio_async;
 mod dirs;
-mod dm;
 mod enospc;
 mod extents;
 mod falloc;
-mod fixture;
 mod fsx;
-mod harness;
-mod kmsg;
-mod map;
 mod mmap;
 mod mmap_under;
 mod mounts;
@@ -33,11 +26,13 @@ mod powercut;
 mod rename;
 mod replay;
 mod runner;
-mod sys;
 mod tree;
 mod trunc;
 
 use clap::{Args, Parser, Subcommand};
+// The modules of cases name what they use by `crate::`, wherever it lies.
+use guest::{aio, dm, fiemap, fixture, harness, kmsg, map, sys};
+use guest::{ensure, errno, fail, same, skip};
 
 /// Every set of cases, in the order they run.
 pub static SETS: &[&[harness::Case]] = &[
@@ -136,20 +131,6 @@ enum Cmd {
     },
 }
 
-/// Loads a module file; one that is there already is fine.
-fn load_module(path: &str) -> Result<(), sys::SysErr> {
-    let f = sys::rdonly(path)?;
-    // SAFETY: an open file and an empty parameter string.
-    let r = unsafe { libc::syscall(libc::SYS_finit_module, f.raw, c"".as_ptr(), 0) };
-    if r < 0 && sys::errno() != libc::EEXIST {
-        return Err(sys::SysErr {
-            what: format!("load {path}"),
-            errno: sys::errno(),
-        });
-    }
-    Ok(())
-}
-
 fn check_opts(o: &Opts) -> Result<(), String> {
     if !fixture::knows_fs(&o.fs) {
         return Err(format!(
@@ -166,7 +147,7 @@ fn check_opts(o: &Opts) -> Result<(), String> {
 fn main() {
     let cli = Cli::parse();
     for m in &cli.module {
-        if let Err(e) = load_module(m) {
+        if let Err(e) = fixture::load_module(m) {
             eprintln!("guest: {e}");
             std::process::exit(2);
         }
@@ -177,7 +158,7 @@ fn main() {
             Err(e) => Err(e),
         },
         Cmd::List { quick } => {
-            for j in harness::jobs(&[], quick) {
+            for j in harness::jobs(SETS, &[], quick) {
                 println!("{}", j.name());
             }
             Ok(0)

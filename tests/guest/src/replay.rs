@@ -263,7 +263,11 @@ fn every_flush(t: &mut T) -> Res {
             )
         })
         .collect();
-    let limit = if crate::runner::slowness() > 2 { 4 } else { 10 };
+    let limit = if crate::fixture::slowness() > 2 {
+        4
+    } else {
+        10
+    };
     let every = points.len().div_ceil(limit).max(1);
     let chosen: Vec<usize> = points.iter().copied().step_by(every).collect();
     let mut last: Option<u64> = None;

@@ -4,10 +4,10 @@
 //! A case that hangs in the kernel cannot be cancelled, only abandoned: so the cases run in a child
 //! that the supervisor can kill, and the supervisor never touches the file system itself.
 
-use crate::fixture::{MNT, MNT2, T};
+use crate::fixture::{private_mounts, slowness, T};
 use crate::harness::{jobs, Job, Res, Stop};
 use crate::kmsg::{self, Kmsg};
-use crate::{map, sys, Opts};
+use crate::{map, Opts, SETS};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -22,16 +22,6 @@ struct Tally {
     fail: usize,
     skip: usize,
     failed: Vec<String>,
-}
-
-/// Emulated machines are slower than the figures in the case list.
-pub fn slowness() -> u64 {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    if cpu.contains("User Mode Linux") {
-        2
-    } else {
-        8
-    }
 }
 
 fn start_worker(o: &Opts, list: &[String]) -> std::io::Result<(Child, Receiver<String>)> {
@@ -121,7 +111,7 @@ fn put_down(child: &mut Child) -> bool {
 }
 
 pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
-    let all: Vec<Job> = jobs(filter, quick);
+    let all: Vec<Job> = jobs(SETS, filter, quick);
     if all.is_empty() {
         println!("Bail out! no case matches {filter:?}");
         return Ok(2);
@@ -211,18 +201,6 @@ pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
     Ok(i32::from(t.fail != 0))
 }
 
-/// A mount table of our own where the kernel has namespaces, and a tmpfs for mount points.
-pub fn private_mounts() -> Res {
-    // SAFETY: plain call. Where it fails the VM's own mount table serves.
-    if unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0 {
-        sys::mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")?;
-    }
-    sys::mount("none", "/mnt", "tmpfs", 0, "")?;
-    sys::mkdir(MNT, 0o755)?;
-    sys::mkdir(MNT2, 0o755)?;
-    Ok(())
-}
-
 fn text_of(p: Box<dyn std::any::Any + Send>) -> String {
     match p.downcast::<String>() {
         Ok(s) => *s,
@@ -236,7 +214,7 @@ fn text_of(p: Box<dyn std::any::Any + Send>) -> String {
 pub fn worker(o: &Opts, list: &[String]) -> Res {
     private_mounts()?;
     map::install_sigbus();
-    for job in jobs(list, false) {
+    for job in jobs(SETS, list, false) {
         let mut t = T::new(&o.fs, &o.dev, job.var)?;
         map::sigbus_taken();
         let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.case.run)(&mut t)));

@@ -37,6 +37,9 @@ pub fn errname(e: i32) -> String {
         libc::EBADMSG => "EBADMSG",
         libc::EFBIG => "EFBIG",
         libc::ENODEV => "ENODEV",
+        libc::ENOTBLK => "ENOTBLK",
+        libc::EBUSY => "EBUSY",
+        libc::ETIMEDOUT => "ETIMEDOUT",
         _ => "",
     };
     format!("{name} ({})", std::io::Error::from_raw_os_error(e))
