@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a scenario works with.
+
+use crate::control::Control;
+use crate::race::{Mode, Race, Res, Stop};
+use crate::thread::{self, Found, Thread};
+use crate::tracing::{self, mark, me};
+use guest::fiemap::fiemap;
+use guest::fixture::T;
+use guest::map::Map;
+use guest::sys::{self, Fd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The size of the images in MiB.
+const IMAGE: u64 = 64;
+/// How long to wait for something that comes by itself.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Ends the scenario: this is the harm.
+#[macro_export]
+macro_rules! harm {
+    ($($a:tt)*) => {
+        return Err($crate::lab::harm(format!($($a)*)))
+    };
+}
+
+/// Ends the scenario: it does not do what it should, whatever the protection.
+#[macro_export]
+macro_rules! broken {
+    ($($a:tt)*) => {
+        return Err($crate::race::Stop::Broken(
+            format!("{} [{}:{}]", format!($($a)*), file!(), line!())))
+    };
+}
+
+/// Harm, told to the trace as well.
+pub fn harm(words: String) -> Stop {
+    mark(&format!("harm {}: {words}", me()));
+    Stop::Harm(words)
+}
+
+pub struct Lab {
+    pub t: T,
+    pub mode: Mode,
+    control: Control,
+    /// Free blocks and inodes of the fresh image.
+    free: (u64, u64),
+}
+
+/// `file` with the bytes that `f` finds different from `want`: offset, and both values.
+pub fn differ(got: &[u8], want: &[u8], base: u64) -> Option<String> {
+    if got.len() != want.len() {
+        return Some(format!("{} bytes instead of {}", got.len(), want.len()));
+    }
+    let i = (0..got.len()).find(|&i| got[i] != want[i])?;
+    Some(format!(
+        "{} at {} instead of {}",
+        show(got[i]),
+        base + i as u64,
+        show(want[i])
+    ))
+}
+
+/// A byte as the stories name it.
+fn show(b: u8) -> String {
+    match b {
+        0 => "zero".into(),
+        b if b.is_ascii_graphic() => format!("'{}'", char::from(b)),
+        b => format!("{b:#04x}"),
+    }
+}
+
+impl Lab {
+    /// A fresh image, mounted, with the race's switches set.
+    pub fn new(race: &Race, mode: Mode, fs: &str, disks: &[String]) -> Res<Lab> {
+        let mut t = T::new(fs, disks, race.var)?;
+        let control = Control::open()?;
+        for s in race.given_off {
+            control.off(s)?;
+        }
+        if mode == Mode::Off {
+            for s in race.off {
+                control.off(s)?;
+            }
+        }
+        if let Err(e) = tracing::start() {
+            println!("no trace: {e}");
+        }
+        t.fresh_mb(IMAGE)?;
+        let st = sys::statfs(&t.p(""))?;
+        Ok(Lab {
+            t,
+            mode,
+            control,
+            free: (st.f_bfree, st.f_ffree),
+        })
+    }
+
+    /// Block size of the image.
+    pub fn bs(&self) -> usize {
+        self.t.var.bs
+    }
+
+    /// Creates an empty file.
+    pub fn empty(&self, name: &str) -> Res<Arc<Fd>> {
+        Ok(Arc::new(sys::create(&self.t.p(name))?))
+    }
+
+    /// Creates a file that holds these bytes, written out, and still in the page cache.
+    pub fn file(&self, name: &str, data: &[u8]) -> Res<Arc<Fd>> {
+        let f = sys::create(&self.t.p(name))?;
+        f.pwrite(data, 0)?;
+        f.fsync()?;
+        Ok(Arc::new(f))
+    }
+
+    /// An open file's second descriptor, for direct I/O.
+    pub fn direct(&self, f: &Fd) -> Res<Arc<Fd>> {
+        Ok(Arc::new(sys::direct(&f.name)?))
+    }
+
+    /// The situation is made, the race begins here: the picture starts with these words. Only what
+    /// happens to these files is shown.
+    pub fn given(&self, words: &str, files: &[&Fd]) -> Res {
+        // A picture wants to begin with the race, and a trace that cannot be emptied is no harm.
+        let _ = tracing::forget();
+        mark(&format!("given {words}"));
+        mark("thread check");
+        for f in files {
+            self.show(f)?;
+        }
+        Ok(())
+    }
+
+    /// Shows one more file from now on.
+    pub fn show(&self, f: &Fd) -> Res {
+        let st = f.stat()?;
+        let name = f.name.rsplit('/').next().unwrap_or(&f.name);
+        let (major, minor) = (libc::major(st.st_dev), libc::minor(st.st_dev));
+        let (ino, bs) = (st.st_ino, st.st_blksize);
+        mark(&format!(
+            "file {name} dev {major}:{minor} ino {ino} bs {bs}"
+        ));
+        Ok(())
+    }
+
+    /// Starts a thread; `words` say what it does.
+    pub fn thread<R: Send + 'static>(
+        &self,
+        name: &str,
+        words: &str,
+        part: impl FnOnce() -> R + Send + 'static,
+    ) -> Res<Thread<R>> {
+        thread::spawn(name, words, part)
+    }
+
+    /// The next thread that comes to the point with this file waits there.
+    pub fn arm(&self, point: &str, f: &Fd) -> Res {
+        let ino = f.stat()?.st_ino;
+        Ok(self.control.arm(point, &format!(" ino={ino}"))?)
+    }
+
+    /// Waits until a thread is parked at the point.
+    pub fn wait(&self, point: &str) -> Res {
+        Ok(self.control.wait(point)?)
+    }
+
+    pub fn release(&self, point: &str) -> Res {
+        Ok(self.control.release(point)?)
+    }
+
+    /// Waits until the thread has finished, or is blocked; being blocked is what `words` explain,
+    /// for it is the protection at work.
+    pub fn done_or_blocked<R>(&self, t: &Thread<R>, words: &str) -> Res<Found> {
+        let found = t.done_or_blocked()?;
+        if found == Found::Blocked {
+            mark(&format!("caught {}: {words}", t.name()));
+        }
+        Ok(found)
+    }
+
+    /// As `done_or_blocked`, where blocking is part of the situation.
+    pub fn until_blocked<R>(&self, t: &Thread<R>, words: &str) -> Res {
+        match t.done_or_blocked()? {
+            Found::Done => broken!("{} was not held: {words}", t.name()),
+            Found::Blocked => mark(&format!("blocked {}: {words}", t.name())),
+        }
+        Ok(())
+    }
+
+    /// The file must hold these bytes for who reads it with read(2).
+    pub fn reads(&self, f: &Fd, off: u64, want: &[u8], what: &str) -> Res {
+        tracing::step(&format!("reads {}", range(off, want.len())));
+        let mut got = vec![0xEE; want.len()];
+        let n = f.pread(&mut got, off)?;
+        got.truncate(n);
+        match differ(&got, want, off) {
+            Some(d) => Err(harm(format!("{what}: {d}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The same through a mapping, whose page 0 is the file's.
+    pub fn shows(&self, m: &Map, off: usize, want: &[u8], what: &str) -> Res {
+        tracing::step(&format!(
+            "loads {} from the mapping",
+            range(off as u64, want.len())
+        ));
+        match differ(&m.read(off, want.len()), want, off as u64) {
+            Some(d) => Err(harm(format!("{what}: {d}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops the clean pages of a file that nobody maps, and makes sure that they are gone.
+    pub fn evict(&self, f: &Fd) -> Res {
+        evict(f)
+    }
+
+    /// Where the block at byte `off` of the file is on the device, in bytes.
+    pub fn place(&self, f: &Fd, off: u64) -> Res<u64> {
+        match fiemap(f, off, 1, true, 1)?.first() {
+            Some(e) if e.log <= off && e.phys != 0 => Ok(e.phys + off - e.log),
+            other => broken!("{} has no block at {off}: {other:?}", f.name),
+        }
+    }
+
+    /// Is the block at byte `off` a hole?
+    pub fn hole(&self, f: &Fd, off: u64) -> Res<bool> {
+        let found = fiemap(f, off, 1, false, 1)?;
+        Ok(!found.iter().any(|e| e.log <= off && off < e.log + e.len))
+    }
+
+    /// Commits the running transaction: from now on blocks that were freed may be used again.
+    /// fsync of another file does not touch the pages of those in the race.
+    pub fn commit(&self) -> Res {
+        let f = sys::create(&self.t.p("committer"))?;
+        f.fsync()?;
+        drop(f);
+        sys::unlink(&self.t.p("committer"))?;
+        Ok(())
+    }
+
+    /// Another file gets the block at `place`, full of `byte`: it writes one block after the other
+    /// until it has it. On disk when this returns.
+    pub fn takes_block(&self, name: &str, place: u64, byte: u8) -> Res<Arc<Fd>> {
+        let data = vec![byte; self.bs()];
+        for i in 0..64 {
+            let f = sys::create(&self.t.p(&format!("{name}{i}")))?;
+            f.pwrite(&data, 0)?;
+            f.fsync()?;
+            if self.place(&f, 0)? == place {
+                sys::rename(&f.name, &self.t.p(name))?;
+                let f = sys::rdwr(&self.t.p(name))?;
+                self.show(&f)?;
+                tracing::step(&format!("{name} owns that block now"));
+                return Ok(Arc::new(f));
+            }
+        }
+        broken!("no file gets the block at {place}")
+    }
+
+    /// Fills the disk to the last block; `leave` bytes stay free.
+    pub fn fill(&self, leave: u64) -> Res {
+        let f = sys::create(&self.t.p("filler"))?;
+        let bs = self.bs() as u64;
+        let mut at = 0;
+        let mut step = 16 << 20;
+        while step >= bs {
+            match f.fallocate(0, at, step) {
+                Ok(()) => at += step,
+                // What was taken on the way stays.
+                Err(e) if e.errno == libc::ENOSPC => step /= 2,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if leave > 0 {
+            f.punch(at - leave, leave)?;
+        }
+        f.fsync()?;
+        Ok(())
+    }
+
+    /// Files gone, all written: the counters must say what they said of the fresh image.
+    pub fn counters(&self) -> Res {
+        tracing::step("removes all files, syncs, asks statfs");
+        for name in guest::fixture::names(&self.t.p(""))? {
+            if name != "lost+found" {
+                sys::unlink(&self.t.p(&name))?;
+            }
+        }
+        sys::rdonly(&self.t.p(""))?.syncfs()?;
+        // Inodes are evicted a moment later when a thread has still closed its file.
+        let begun = Instant::now();
+        loop {
+            let st = sys::statfs(&self.t.p(""))?;
+            if (st.f_bfree, st.f_ffree) == self.free {
+                return Ok(());
+            }
+            if begun.elapsed() > Duration::from_secs(1) {
+                return Err(harm(format!(
+                    "statfs: {} free blocks instead of {}, {} free inodes instead of {}",
+                    st.f_bfree, self.free.0, st.f_ffree, self.free.1
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+pub fn range(off: u64, len: usize) -> String {
+    format!("{off}..{}", off + len as u64)
+}
+
+/// Drops the clean pages of a file that nobody maps, and makes sure that they are gone.
+pub fn evict(f: &Fd) -> Res {
+    let begun = Instant::now();
+    while resident(f)? {
+        f.dontneed()?;
+        if begun.elapsed() > SOON {
+            broken!("pages of {} do not leave the page cache", f.name);
+        }
+    }
+    Ok(())
+}
+
+/// Has the page cache any page of the file?
+pub fn resident(f: &Fd) -> Res<bool> {
+    let len = f.size()? as usize;
+    if len == 0 {
+        return Ok(false);
+    }
+    let m = Map::new(f, 0, len, libc::PROT_NONE, libc::MAP_SHARED)?;
+    let mut pages = vec![0u8; len.div_ceil(4096)];
+    // SAFETY: a mapping of that length, and a byte for each of its pages.
+    let r = unsafe { libc::mincore(m.addr().cast(), len, pages.as_mut_ptr()) };
+    if r < 0 {
+        broken!("mincore {}: {}", f.name, sys::errname(sys::errno()));
+    }
+    Ok(pages.iter().any(|p| p & 1 != 0))
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The races of the data path: each with its protection off, where the harm must be seen, and on,
+//! where the same run must be clean. Runs as root inside the VM, and draws pictures anywhere.
+
+mod control;
+mod draw;
+mod lab;
+mod one;
+mod race;
+mod races;
+mod runner;
+mod thread;
+mod tracing;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use race::{Mode, Race};
+use std::path::PathBuf;
+
+#[derive(Args)]
+struct Opts {
+    /// File system type under test.
+    #[arg(long, default_value = "rext4", env = "REXT4_FS")]
+    fs: String,
+    /// Block device that may be overwritten, at least 64 MiB; repeat for more (two are needed).
+    #[arg(long, env = "REXT4_DISKS", value_delimiter = ' ')]
+    dev: Vec<String>,
+    /// Where traces and results go.
+    #[arg(long, default_value = "lab-results")]
+    out: PathBuf,
+}
+
+#[derive(Parser)]
+#[command(about = "Races of the data path, with their protection off and on")]
+struct Cli {
+    #[command(subcommand)]
+    cmd: Cmd,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnOff {
+    Off,
+    On,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Runs the races (by number or name; all without words). Overwrites the devices.
+    Run {
+        #[command(flatten)]
+        o: Opts,
+        /// Runs of each race.
+        #[arg(long, default_value_t = 1)]
+        runs: usize,
+        races: Vec<String>,
+    },
+    /// Lists the races.
+    List,
+    /// Draws the traces in a folder: text, SVG and an index; prints the races that are named.
+    Draw { dir: PathBuf, races: Vec<String> },
+    #[command(hide = true)]
+    One {
+        row: String,
+        mode: OnOff,
+        #[command(flatten)]
+        o: Opts,
+    },
+}
+
+fn stop(why: impl std::fmt::Display) -> ! {
+    eprintln!("lab: {why}");
+    std::process::exit(2)
+}
+
+fn select(words: &[String]) -> Vec<&'static Race> {
+    race::select(races::ALL, words).unwrap_or_else(|e| stop(e))
+}
+
+fn main() {
+    match Cli::parse().cmd {
+        Cmd::List => {
+            for r in races::ALL {
+                println!("{:<4} {:<22} {}", r.row, r.name, r.title);
+            }
+        }
+        Cmd::Run { o, runs, races } => {
+            let races = select(&races);
+            control::available().unwrap_or_else(|e| stop(e));
+            if o.dev.is_empty() {
+                stop("no device: use --dev or REXT4_DISKS");
+            }
+            match runner::run(&races, runs.max(1), &o.fs, &o.dev, &o.out) {
+                Ok(true) => (),
+                Ok(false) => std::process::exit(1),
+                Err(e) => stop(e),
+            }
+        }
+        Cmd::One { row, mode, o } => {
+            let mode = match mode {
+                OnOff::Off => Mode::Off,
+                OnOff::On => Mode::On,
+            };
+            for r in select(&[row]) {
+                one::run(r, mode, &o.fs, &o.dev, &o.out);
+            }
+        }
+        Cmd::Draw { dir, races } => {
+            let named = select(&races);
+            let print = if races.is_empty() { &[][..] } else { &named };
+            draw::all(&dir, races::ALL, print).unwrap_or_else(|e| stop(e));
+        }
+    }
+}

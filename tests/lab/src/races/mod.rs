@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The races, in the order of their table.
+
+mod direct;
+mod eof;
+mod punch;
+mod reserve;
+mod stale;
+
+use crate::race::Race;
+
+pub static ALL: &[&Race] = &[
+    &stale::WRITE_VS_WRITEBACK,
+    &stale::WRITEBACK_VS_PUNCH,
+    &punch::PUNCH_VS_FAULT,
+    &punch::PUNCH_VS_STORE,
+    &reserve::DOUBLE_RESERVE,
+    &direct::DIO_VS_CACHE,
+    &direct::DIO_OWN_MAPPING,
+    &direct::DIO_READ_VS_DIRTY,
+    &punch::AIO_VS_PUNCH,
+    &reserve::DIRTY_OVER_HOLE,
+    &reserve::ENOSPC_IN_FAULT,
+    &reserve::FAULT_ON_FULL_DISK,
+    &direct::INVALIDATION_FAILS,
+    &eof::EOF_GARBAGE,
+    &eof::TAIL_AFTER_TRUNCATE,
+    &eof::EXTENTS_BEFORE_CACHE,
+];
+
+/// The size of a page, and of a block where blocks are not smaller.
+const PAGE: usize = 4096;

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Space that must be promised once, and before the data is accepted.
+
+use super::PAGE;
+use crate::lab::{evict, resident, Lab};
+use crate::race::{Race, Res};
+use crate::tracing::step;
+use crate::{broken, harm};
+use guest::dm;
+use guest::fixture::MNT2;
+use guest::harness::{K1, K4};
+use guest::map::{self, Map};
+use guest::sys;
+use std::sync::Arc;
+
+pub static DOUBLE_RESERVE: Race = Race {
+    row: "5",
+    name: "double-reserve",
+    title: "A write and a page fault fill the same hole",
+    story: "Both look the block up and find a hole, then both reserve space for it. One reservation is \
+            used, the other is never given back.",
+    off: &["one-lookup"],
+    given_off: &[],
+    var: K4,
+    catch: &[],
+    run: double_reserve,
+};
+
+fn double_reserve(lab: &mut Lab) -> Res {
+    let f = lab.empty("f")?;
+    f.truncate(PAGE as u64)?;
+    f.fsync()?;
+    let m = Map::shared(&f, PAGE)?;
+    lab.given("f: 4096 bytes, a hole, mapped", &[&f])?;
+
+    lab.arm("reserve-looked-up", &f)?;
+    let writer = lab.thread("writer", "write(2): 'W' to block 0", {
+        let f = f.clone();
+        move || f.pwrite(&[b'W'; 100], 0)
+    })?;
+    lab.wait("reserve-looked-up")?;
+    let storer = lab.thread(
+        "storer",
+        "stores 'S' into block 0 through the mapping",
+        move || m.set(200, b'S'),
+    )?;
+    lab.done_or_blocked(
+        &storer,
+        "waits for the extent lock: lookup and reservation are one",
+    )?;
+    lab.release("reserve-looked-up")?;
+    writer.join()??;
+    storer.join()?;
+
+    let mut want = vec![0; PAGE];
+    want[..100].fill(b'W');
+    want[200] = b'S';
+    f.fsync()?;
+    lab.evict(&f)?;
+    lab.reads(&f, 0, &want, "f lost data")?;
+    drop(f);
+    lab.counters()
+}
+
+pub static DIRTY_OVER_HOLE: Race = Race {
+    row: "12a",
+    name: "dirty-over-hole",
+    title: "A page becomes dirty though nobody reserved for it",
+    story: "A direct read of another file stores into a page of f, and has pinned it. While the disk is \
+            slow f is synced and a block of that page is punched. The read arrives and makes the \
+            whole page dirty, the hole included; writeback drops what is dirty over a hole.",
+    off: &["fill-unreserved"],
+    given_off: &[],
+    var: K1,
+    catch: &["rext4_extent_insert"],
+    run: dirty_over_hole,
+};
+
+fn dirty_over_hole(lab: &mut Lab) -> Res {
+    // A file system of its own for g, on a device that can be held.
+    let Some(disk) = lab.t.disks.get(1).cloned() else {
+        broken!("needs a second disk");
+    };
+    let slow = dm::start("slow", &[dm::linear(&disk, 0, 64)])?;
+    lab.t.dms.push(slow.clone());
+    lab.t.mkfs_on(&slow.path, 64, &[])?;
+    let fs = lab.t.fs.clone();
+    lab.t
+        .mount_as(&slow.path, MNT2, &fs, libc::MS_NOATIME, "")?;
+    let g = sys::direct(&format!("{MNT2}/g"))?;
+    g.pwrite(&sys::Aligned::of(&[b'G'; PAGE]), 0)?;
+    g.fsync()?;
+
+    let f = lab.file("f", &[b'A'; PAGE])?;
+    let m = Arc::new(Map::shared(&f, PAGE)?);
+    lab.given(
+        "f: four blocks of 1 KiB in one page, mapped; g: on another, slow disk",
+        &[&f, &g],
+    )?;
+
+    slow.suspend()?;
+    let reader = lab.thread("reader", "direct read of g into the mapping of f", {
+        let m = m.clone();
+        move || g.pread(m.as_mut_slice(0, PAGE), 0)
+    })?;
+    lab.until_blocked(&reader, "the page of f is pinned, the disk of g is slow")?;
+    let syncer = lab.thread("syncer", "fsync f: the page is clean", {
+        let f = f.clone();
+        move || f.fsync()
+    })?;
+    syncer.join()??;
+    let puncher = lab.thread("puncher", "punches block 1 of f", {
+        let f = f.clone();
+        move || f.punch(1024, 1024)
+    })?;
+    puncher.join()??;
+    step("the disk of g is fast again");
+    slow.resume()?;
+    reader.join()??;
+
+    let seen = m.read(0, PAGE);
+    drop(m);
+    // The page is marked dirty by a worker, before it lets go of it: until then it stays.
+    step("fsync f, and the page is evicted");
+    f.fsync()?;
+    for _ in 0..500 {
+        if !resident(&f)? {
+            break;
+        }
+        f.dontneed()?;
+        f.fsync()?;
+    }
+    evict(&f)?;
+    lab.reads(
+        &f,
+        0,
+        &seen,
+        "read(2) and fsync succeeded, and the data is lost",
+    )
+}
+
+pub static ENOSPC_IN_FAULT: Race = Race {
+    row: "12b",
+    name: "enospc-in-fault",
+    title: "Space runs out in the middle of page_mkwrite",
+    story:
+        "A page has four blocks, the disk has two left. A fault that does not reserve for all of \
+            them leaves dirty blocks over a hole, and writeback drops those without a word.",
+    off: &["reserve-at-fault", "fill-unreserved"],
+    given_off: &[],
+    var: K1,
+    catch: &["rext4_page_mkwrite_done"],
+    run: |lab| store_when_full(lab, 2 * 1024),
+};
+
+pub static FAULT_ON_FULL_DISK: Race = Race {
+    row: "13",
+    name: "fault-on-full-disk",
+    title: "A write fault when the disk is full",
+    story:
+        "A store through a mapping is accepted though there is no block for it. The error comes at \
+            writeback, when nobody can be told any more but who calls fsync.",
+    off: &["reserve-at-fault"],
+    given_off: &[],
+    var: K4,
+    catch: &["rext4_page_mkwrite_done"],
+    run: |lab| store_when_full(lab, 0),
+};
+
+fn store_when_full(lab: &mut Lab, free: u64) -> Res {
+    let f = lab.empty("f")?;
+    f.truncate(PAGE as u64)?;
+    f.fsync()?;
+    lab.fill(free)?;
+    let m = Map::shared(&f, PAGE)?;
+    let blocks = free / lab.bs() as u64;
+    lab.given(
+        &format!("f: 4096 bytes, a hole, mapped; {blocks} free blocks on the disk"),
+        &[&f],
+    )?;
+
+    map::sigbus_taken();
+    let storer = lab.thread("storer", "stores 'S' all over the page", move || {
+        m.write(0, &[b'S'; PAGE]);
+        map::sigbus_taken()
+    })?;
+    if storer.join()? > 0 {
+        step("SIGBUS: the program knows");
+        return lab.reads(&f, 0, &[0; PAGE], "the store was refused, and is there");
+    }
+    step("fsync f");
+    if let Err(e) = f.fsync() {
+        harm!(
+            "the store was accepted, then fsync: {}",
+            sys::errname(e.errno)
+        );
+    }
+    lab.evict(&f)?;
+    lab.reads(
+        &f,
+        0,
+        &[b'S'; PAGE],
+        "the store was accepted, fsync succeeded, and it is lost",
+    )
+}

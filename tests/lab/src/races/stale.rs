@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mappings that were true when they were made.
+
+use super::PAGE;
+use crate::lab::{evict, Lab};
+use crate::race::{Race, Res};
+use crate::tracing::step;
+use guest::harness::{K1, K4};
+use guest::map::Map;
+
+pub static WRITE_VS_WRITEBACK: Race = Race {
+    row: "1",
+    name: "write-vs-writeback",
+    title: "A buffered write holds a mapping; writeback and reclaim change the extent under it",
+    story:
+        "The writer was told \"unwritten\", so it zeroes around its bytes. Meanwhile the block was \
+            written through a mapping, and its page written back and evicted. The zeroes overwrite \
+            that data.",
+    off: &["write-validity"],
+    given_off: &[],
+    var: K4,
+    catch: &["rext4_write_stale"],
+    run: write_vs_writeback,
+};
+
+fn write_vs_writeback(lab: &mut Lab) -> Res {
+    let f = lab.empty("f")?;
+    f.fallocate(0, 0, 2 * PAGE as u64)?;
+    f.fsync()?;
+    lab.given(
+        "f: two blocks, allocated and unwritten; no page in the page cache",
+        &[&f],
+    )?;
+
+    lab.arm("write-get-folio", &f)?;
+    let writer = lab.thread("writer", "write(2): 'W' into the middle of block 1", {
+        let f = f.clone();
+        move || f.pwrite(&[b'W'; 100], 5000)
+    })?;
+    lab.wait("write-get-folio")?;
+
+    let mapper = lab.thread("mapper", "stores 'S' all over block 1 through a mapping", {
+        let f = f.clone();
+        move || -> Res {
+            let m = Map::shared(&f, 2 * PAGE)?;
+            m.write(PAGE, &[b'S'; PAGE]);
+            step("msync: the page is written back");
+            m.msync()?;
+            drop(m);
+            step("unmaps it; the clean page is evicted");
+            evict(&f)
+        }
+    })?;
+    mapper.join()??;
+    lab.release("write-get-folio")?;
+    writer.join()??;
+
+    let mut want = vec![b'S'; PAGE];
+    want[5000 - PAGE..5100 - PAGE].fill(b'W');
+    lab.reads(&f, PAGE as u64, &want, "what the mapper stored is gone")?;
+    f.fsync()?;
+    lab.evict(&f)?;
+    lab.reads(
+        &f,
+        PAGE as u64,
+        &want,
+        "on disk, what the mapper stored is gone",
+    )
+}
+
+pub static WRITEBACK_VS_PUNCH: Race = Race {
+    row: "2",
+    name: "writeback-vs-punch",
+    title: "Writeback holds a mapping; punch hole changes it",
+    story:
+        "Writeback keeps one mapping for several folios. Between two of them a block of the second \
+            is punched and given to another file. Writeback still believes the old mapping and \
+            writes into the other file's block.",
+    off: &["writeback-validity"],
+    given_off: &[],
+    // Blocks smaller than pages: the punched block's folio stays, and writeback has it in its batch.
+    var: K1,
+    catch: &["rext4_writeback_stale"],
+    run: writeback_vs_punch,
+};
+
+fn writeback_vs_punch(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &[b'A'; 2 * PAGE])?;
+    let place = lab.place(&f, 5 * 1024)?;
+    lab.evict(&f)?;
+    // One page at a time, else they could become one large folio.
+    f.pwrite(&[b'B'; PAGE], 0)?;
+    f.pwrite(&[b'B'; PAGE], PAGE as u64)?;
+    lab.given("f: eight blocks of 1 KiB in two folios, both dirty", &[&f])?;
+
+    lab.arm("writeback-added", &f)?;
+    let writeback = lab.thread("writeback", "fsync f: writes its two folios", {
+        let f = f.clone();
+        move || f.fsync()
+    })?;
+    lab.wait("writeback-added")?;
+
+    let puncher = lab.thread("puncher", "punches block 5, in the second folio", {
+        let f = f.clone();
+        move || f.punch(5 * 1024, 1024)
+    })?;
+    puncher.join()??;
+    lab.commit()?;
+    let victim = lab.takes_block("victim", place, b'V')?;
+
+    let writer = lab.thread("writer", "write(2): 'N' to block 5, now a hole", {
+        let f = f.clone();
+        move || f.pwrite(&[b'N'; 1024], 5 * 1024)
+    })?;
+    writer.join()??;
+    lab.release("writeback-added")?;
+    writeback.join()??;
+
+    lab.evict(&victim)?;
+    lab.reads(&victim, 0, &[b'V'; 1024], "victim has f's data")?;
+    f.fsync()?;
+    lab.evict(&f)?;
+    lab.reads(&f, 5 * 1024, &[b'N'; 1024], "f lost its data")
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Threads with names, which may get stuck in the kernel without the scenario doing so.
+
+use crate::race::{Res, Stop};
+use crate::tracing::mark;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a thread may take for its part, its waits included. On an emulated machine too.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Asleep for so long at one place, a thread waits for somebody and not for a disk.
+const ASLEEP: Duration = Duration::from_millis(500);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+const STARTING: u8 = 0;
+const RUNNING: u8 = 1;
+const FINISHED: u8 = 2;
+
+#[derive(Default)]
+struct Shared {
+    tid: AtomicI32,
+    phase: AtomicU8,
+}
+
+/// Where a thread was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Done,
+    Blocked,
+}
+
+pub struct Thread<R> {
+    name: String,
+    shared: Arc<Shared>,
+    result: Receiver<R>,
+}
+
+/// Starts a thread. Its name is its column in the picture, `words` its first step there.
+pub fn spawn<R: Send + 'static>(
+    name: &str,
+    words: &str,
+    part: impl FnOnce() -> R + Send + 'static,
+) -> Res<Thread<R>> {
+    let shared = Arc::new(Shared::default());
+    let (tx, result) = channel();
+    let (theirs, first) = (shared.clone(), format!("step {name}: {words}"));
+    let column = format!("thread {name}");
+    let over = format!("done {name}");
+    std::thread::Builder::new()
+        .name(name.to_string())
+        .spawn(move || {
+            // SAFETY: plain call.
+            let tid = unsafe { libc::gettid() };
+            theirs.tid.store(tid, Ordering::SeqCst);
+            mark(&column);
+            mark(&first);
+            theirs.phase.store(RUNNING, Ordering::SeqCst);
+            let r = part();
+            theirs.phase.store(FINISHED, Ordering::SeqCst);
+            mark(&over);
+            let _ = tx.send(r);
+        })
+        .map_err(|e| Stop::Broken(format!("thread {name}: {e}")))?;
+    Ok(Thread {
+        name: name.to_string(),
+        shared,
+        result,
+    })
+}
+
+impl<R> Thread<R> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the thread came back with. One that does not come back is a hang, and that is harm.
+    pub fn join(self) -> Res<R> {
+        self.join_within(DEADLINE)
+    }
+
+    pub fn join_within(self, limit: Duration) -> Res<R> {
+        match self.result.recv_timeout(limit) {
+            Ok(r) => Ok(r),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Stop::Broken(format!("thread {} panicked", self.name)))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let words = format!("hang: no return in {} s", limit.as_secs());
+                mark(&format!("harm {}: {words}", self.name));
+                Err(Stop::Harm(format!("{}: {words}", self.name)))
+            }
+        }
+    }
+
+    /// Returns when the thread has finished, or sleeps in the kernel at one place for good.
+    pub fn done_or_blocked(&self) -> Res<Found> {
+        let begun = Instant::now();
+        let mut asleep: Option<(Instant, u64)> = None;
+        while begun.elapsed() < DEADLINE {
+            match self.shared.phase.load(Ordering::SeqCst) {
+                FINISHED => return Ok(Found::Done),
+                STARTING => asleep = None,
+                _ => match (self.sleeps(), asleep) {
+                    (None, _) => asleep = None,
+                    // It has run between the two looks.
+                    (Some(n), Some((_, before))) if n != before => {
+                        asleep = Some((Instant::now(), n))
+                    }
+                    (Some(_), Some((since, _))) if since.elapsed() > ASLEEP => {
+                        return Ok(Found::Blocked)
+                    }
+                    (Some(_), Some(_)) => (),
+                    (Some(n), None) => asleep = Some((Instant::now(), n)),
+                },
+            }
+            std::thread::sleep(LOOK);
+        }
+        Err(Stop::Broken(format!(
+            "{} neither finished nor fell asleep",
+            self.name
+        )))
+    }
+
+    /// If it is asleep in a system call or a fault: how many times it has gone to sleep by now.
+    fn sleeps(&self) -> Option<u64> {
+        let task = format!("/proc/self/task/{}", self.shared.tid.load(Ordering::SeqCst));
+        let stat = std::fs::read_to_string(format!("{task}/stat")).ok()?;
+        let (_, after) = stat.rsplit_once(") ")?;
+        if !after.starts_with(['D', 'S']) {
+            return None;
+        }
+        let status = std::fs::read_to_string(format!("{task}/status")).ok()?;
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("voluntary_ctxt_switches:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+}
