@@ -33,11 +33,26 @@ pub(crate) enum MapType {
     Unwritten,
 }
 
+impl MapType {
+    /// `IOMAP_*`, as C has it.
+    pub(super) fn raw(self) -> u32 {
+        match self {
+            MapType::Hole => bindings::IOMAP_HOLE,
+            MapType::Delalloc => bindings::IOMAP_DELALLOC,
+            MapType::Mapped => bindings::IOMAP_MAPPED,
+            MapType::Unwritten => bindings::IOMAP_UNWRITTEN,
+        }
+    }
+}
+
 /// Why a mapping is asked for (`IOMAP_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct MapFlags(u32);
+pub(crate) struct MapFlags(pub(super) u32);
 
 impl MapFlags {
+    /// For writeback, which does not ask by way of [`MapOps`]: for trace events only.
+    pub(crate) const WRITEBACK: Self = Self(bindings::REXT4_MAP_WRITEBACK);
+
     fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
@@ -80,6 +95,10 @@ impl Map {
         unsafe { &mut *ptr.cast() }
     }
 
+    pub(super) fn as_ptr(&self) -> *const bindings::iomap {
+        &self.0
+    }
+
     /// Fills the mapping. Offsets and length in bytes; `addr` on the device, for mapped and
     /// unwritten ranges.
     pub(crate) fn set<F: FileSystem>(
@@ -91,12 +110,7 @@ impl Map {
         addr: Option<u64>,
         cookie: u64,
     ) {
-        self.0.type_ = match ty {
-            MapType::Hole => bindings::IOMAP_HOLE,
-            MapType::Delalloc => bindings::IOMAP_DELALLOC,
-            MapType::Mapped => bindings::IOMAP_MAPPED,
-            MapType::Unwritten => bindings::IOMAP_UNWRITTEN,
-        } as u16;
+        self.0.type_ = ty.raw() as u16;
         self.0.flags = 0;
         self.0.offset = offset as i64;
         self.0.length = length;

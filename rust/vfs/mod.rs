@@ -39,6 +39,8 @@ pub(crate) mod nofs;
 pub(crate) mod pagemap;
 pub(crate) mod random;
 pub(crate) mod super_block;
+#[allow(dead_code, reason = "events and their values, used or not")]
+pub(crate) mod trace;
 pub(crate) mod work;
 pub(crate) mod writeback;
 
