@@ -24,6 +24,7 @@ use crate::{
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
         super_block::{DirtyFlags, FileSystem, NewSuper, StatFs},
+        trace::Traced,
         Dentry,
         DirEmitter,
         File,
@@ -31,7 +32,14 @@ use crate::{
         Kiocb, //
     },
 };
-use kernel::{prelude::*, str::CStr, sync::aref::ARef};
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::{
+        aref::ARef,
+        atomic::ordering, //
+    },
+};
 
 impl FileSystem for Rext4 {
     type Node = Node;
@@ -113,6 +121,16 @@ impl FileSystem for Rext4 {
 
     fn evict(inode: &Inode) {
         inode::evict(inode);
+    }
+}
+
+impl Traced for Rext4 {
+    fn seq(inode: &Inode) -> u32 {
+        inode.node().seq.load(ordering::Relaxed)
+    }
+
+    fn disk_size(inode: &Inode) -> u64 {
+        inode.node().disk_size()
     }
 }
 

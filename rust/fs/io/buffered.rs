@@ -26,6 +26,7 @@ use crate::{
     vfs::{
         inode::InodeLock,
         iomap::{self, Map, MapFlags, MapOps, MapType},
+        trace,
         IovIter,
         Kiocb, //
     },
@@ -103,7 +104,7 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
         }
         found.state = State::Delalloc;
     }
-    map::fill(inode, &extents, &found, map);
+    map::fill(inode, &extents, &found, flags, map);
     if fresh {
         map.set_new();
     }
@@ -137,12 +138,13 @@ impl iomap::Release<Rext4> for Unreserve {
 
 impl iomap::WriteOps<Rext4> for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
-        map::is_valid(inode, map)
+        map::is_valid(inode, map, trace::write_stale)
     }
 }
 
 /// `read_iter` without O_DIRECT.
 pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+    trace::buffered_read(iocb.inode(), iocb.pos(), to.count() as u64);
     iocb.filemap_read(to)
 }
 
@@ -169,14 +171,18 @@ pub(super) fn write_locked(
     lock: &InodeLock<'_, Rext4>,
 ) -> Result<usize> {
     let inode = iocb.inode();
-    if iocb.pos() > inode.size() {
+    trace::buffered_write(inode, iocb.pos(), from.count() as u64);
+    let old = inode.size();
+    if iocb.pos() > old {
         if iocb.nowait() {
             return Err(EAGAIN);
         }
         // Bytes beyond the end that a mapping has dirtied would become part of the file.
         let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
+        truncate::zero_tail(inode, old, iocb.pos(), lock, &pages)?;
     }
     iocb.modified()?;
-    iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from)
+    let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
+    trace::isize_was(inode, old);
+    written
 }

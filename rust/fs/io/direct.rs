@@ -31,6 +31,7 @@ use crate::{
         inode::{InodeLock, InodeLockShared},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
+        trace,
         IovIter,
         Kiocb, //
     },
@@ -52,7 +53,7 @@ impl MapOps<Rext4> for ReadOps {
                 map::check_nowait(&extents, flags)?;
                 let found = extent::lookup(inode, &mut extents, lblk, count)?;
                 if found.state != State::Delalloc {
-                    map::fill(inode, &extents, &found, map);
+                    map::fill(inode, &extents, &found, flags, map);
                     return Ok(());
                 }
             }
@@ -88,7 +89,7 @@ impl MapOps<Rext4> for WriteOps {
                 _ => false,
             };
             if usable {
-                fill(inode, &extents, &found, map);
+                fill(inode, &extents, &found, flags, map);
                 return Ok(());
             }
             if flags.overwrite_only() || flags.nowait() {
@@ -97,7 +98,7 @@ impl MapOps<Rext4> for WriteOps {
         }
         let mut attempts = 0;
         loop {
-            match allocate(inode, lblk, count, map) {
+            match allocate(inode, lblk, count, flags, map) {
                 Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
                 other => return other,
             }
@@ -105,8 +106,8 @@ impl MapOps<Rext4> for WriteOps {
     }
 }
 
-fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, map: &mut Map) {
-    map::fill(inode, extents, found, map);
+fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, flags: MapFlags, map: &mut Map) {
+    map::fill(inode, extents, found, flags, map);
     // O_DSYNC over blocks whose transaction has not committed needs more than the data on disk.
     let tid = inode.node().tid(true);
     if inode.fs().journal().is_some_and(|j| !j.is_committed(tid)) {
@@ -116,19 +117,19 @@ fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, map: &mut Map) {
 
 /// Allocates unwritten blocks, also over a reservation: the page above it is older than this
 /// write, or it races with it and either order is right.
-fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map) -> Result {
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     {
         let mut extents = inode.node().extents.lock();
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
         if matches!(found.state, State::Written | State::Unwritten) {
-            fill(inode, &extents, &found, map);
+            fill(inode, &extents, &found, flags, map);
             return Ok(());
         }
         let want = found.len.min(count).min(MAX_ALLOCATE);
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
-        map::fill(inode, &extents, &new, map);
+        map::fill(inode, &extents, &new, flags, map);
         map.set_new();
         map.set_dirty();
     }
@@ -138,8 +139,9 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
 
 impl dio::DioOps<Rext4> for WriteOps {
     fn end_io(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
-        error?;
         let (inode, pos) = (iocb.inode(), iocb.pos());
+        trace::dio_end_io(inode, pos, size, error, unwritten);
+        error?;
         let end = pos + size;
         if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
             return Ok(());
@@ -153,6 +155,7 @@ impl dio::DioOps<Rext4> for WriteOps {
         if end > old {
             // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
             // stored beyond the old end in its page must not come to light.
+            trace::isize_set(inode, end);
             inode.set_size(end);
             inode.isize_extended(old, pos);
         }
@@ -171,6 +174,7 @@ pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<
         true => inode.try_lock_shared()?,
         false => inode.lock_shared(),
     };
+    trace::dio_read(inode, iocb.pos(), to.count() as u64);
     dio::read::<Rext4, ReadOps>(iocb, to)
 }
 
@@ -204,6 +208,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         }
         // Known only now: O_APPEND has set the position, and the size may have changed.
         let pos = iocb.pos();
+        trace::dio_write(inode, pos, count);
         let partial = (pos | count) & mask != 0;
         let extends = pos + count > inode.size();
         let result = match locked {
@@ -281,6 +286,7 @@ fn fall_back(
         return Ok(0);
     }
     let start = iocb.pos();
+    trace::dio_fall_back(inode, start, from.count() as u64);
     let written = buffered::write_locked(iocb, from, &lock)?;
     drop(lock);
     let end = start + written as u64;

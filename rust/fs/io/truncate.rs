@@ -25,7 +25,12 @@ use crate::{
         Inode,
         Rext4, //
     },
-    vfs::{inode::InodeLock, iomap, pagemap::InvalidateLock},
+    vfs::{
+        inode::InodeLock,
+        iomap,
+        pagemap::InvalidateLock,
+        trace::{self, Op, Operation, Step}, //
+    },
 };
 use kernel::prelude::*;
 
@@ -42,7 +47,10 @@ pub(super) fn zero_tail(
     _pages: &InvalidateLock<'_, Rext4>,
 ) -> Result<bool> {
     match to > from {
-        true => iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from),
+        true => {
+            trace::zero_tail(inode, from, to - from);
+            iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from)
+        }
         false => Ok(false),
     }
 }
@@ -63,8 +71,11 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     inode.newsize_ok(new)?;
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
+    let event = Operation::begin(inode, Op::Truncate, new, inode.size().saturating_sub(new));
     inode.dio_wait(lock);
+    event.step(Step::Drained);
     let pages = inode.invalidate_lock();
+    event.step(Step::Locked);
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
         return grow(inode, new, lock, &pages);
@@ -73,7 +84,9 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
     // and they are zeroed before it grows over them.
     zero_partial(inode, new, lock, &pages)?;
+    trace::isize_set(inode, new);
     inode.truncate_setsize(new, lock, &pages);
+    event.step(Step::CacheDropped);
     flush_for(inode, new, false)?;
 
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
@@ -81,12 +94,15 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();
+        trace::disize_set(inode, new);
         inode.node().set_disk_size(new);
     }
     orphans::add(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
-    cut(inode)
+    cut(inode)?;
+    event.step(Step::BlocksRemoved);
+    Ok(())
 }
 
 /// Frees what lies beyond the size, and takes the inode off the orphan list.
@@ -121,12 +137,14 @@ pub(super) fn grow(
 ) -> Result {
     let old = inode.size();
     let zeroed = zero_tail(inode, old, new, lock, pages)?;
+    trace::isize_set(inode, new);
     inode.set_size(new);
     inode.isize_extended(old, new);
     flush_for(inode, new, zeroed)?;
     let handle = inode.fs().start(INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();
+        trace::disize_set(inode, new);
         inode.node().set_disk_size(new);
     }
     inode::journal(&handle, inode)?;

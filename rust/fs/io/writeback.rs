@@ -30,7 +30,8 @@ use crate::{
         Rext4, //
     },
     vfs::{
-        iomap::{Map, MapType},
+        iomap::{Map, MapFlags, MapType},
+        trace,
         writeback::Writeback, //
     },
 };
@@ -41,10 +42,12 @@ const MAX_ALLOCATE: u32 = 8192;
 
 impl Writeback for Rext4 {
     fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+        trace::writeback_range(inode, pos, len);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
         let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
-        if usable && map.range().contains(&pos) && map::is_valid(inode, map) {
+        if usable && map.range().contains(&pos) && map::is_valid(inode, map, trace::writeback_stale)
+        {
             return Ok(());
         }
         let (lblk, count) = map::blocks(inode, pos, len)?;
@@ -52,7 +55,7 @@ impl Writeback for Rext4 {
             let mut extents = inode.node().extents.lock();
             let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
             if matches!(found.state, State::Written | State::Unwritten) {
-                map::fill(inode, &extents, &found, map);
+                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
         }
@@ -79,6 +82,7 @@ impl Writeback for Rext4 {
     }
 
     fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
+        trace::writeback_end_io(inode, pos, len);
         finish(inode, pos, len, unwritten, inode.size())
     }
 }
@@ -99,14 +103,14 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
         let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
         let want = match found.state {
             State::Written | State::Unwritten => {
-                map::fill(inode, &extents, &found, map);
+                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
             State::Delalloc => found.len,
             State::Hole => found.len.min(count),
         };
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
-        map::fill(inode, &extents, &new, map);
+        map::fill(inode, &extents, &new, MapFlags::WRITEBACK, map);
     }
     inode::journal(&handle, inode)?;
     handle.stop()
@@ -147,6 +151,7 @@ fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> 
         }
         let new_size = done.min(size);
         if new_size > inode.node().disk_size() {
+            trace::disize_set(inode, new_size);
             inode.node().set_disk_size(new_size);
         }
     }
