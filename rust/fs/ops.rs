@@ -136,6 +136,11 @@ impl Traced for Rext4 {
 
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
+
+    #[cfg(REXT4_LAB)]
+    fn may_release() -> bool {
+        super::lab::may_release()
+    }
 }
 
 impl FileOps for Rext4 {

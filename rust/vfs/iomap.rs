@@ -234,17 +234,37 @@ pub(super) fn table<F: FileSystem, T: MapOps<F>>() -> *const bindings::iomap_ops
 pub(crate) trait WriteOps<F: FileSystem>: 'static {
     /// Whether `map` still says the truth. False makes iomap map again.
     fn valid(inode: &Inode<F>, map: &Map) -> bool;
+
+    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes.
+    #[cfg(REXT4_LAB)]
+    fn before_folio(inode: &Inode<F>, pos: u64, len: u64);
 }
 
 struct WriteTable<F, W>(PhantomData<(F, W)>);
 
 impl<F: FileSystem, W: WriteOps<F>> WriteTable<F, W> {
     const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
+        #[cfg(not(REXT4_LAB))]
         get_folio: None,
+        #[cfg(REXT4_LAB)]
+        get_folio: Some(Self::get_folio),
         put_folio: None,
         iomap_valid: Some(Self::valid),
         read_folio_range: None,
     };
+
+    #[cfg(REXT4_LAB)]
+    unsafe extern "C" fn get_folio(
+        iter: *mut bindings::iomap_iter,
+        pos: i64,
+        len: c_uint,
+    ) -> *mut bindings::folio {
+        // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
+        unsafe {
+            W::before_folio(Inode::<F>::from_raw((*iter).inode), pos as u64, len.into());
+            bindings::iomap_get_folio(iter, pos, len as usize)
+        }
+    }
 
     unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
         // SAFETY: iomap passes an inode of ours and a valid mapping.

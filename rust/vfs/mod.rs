@@ -32,6 +32,8 @@ pub(crate) mod inode;
 #[allow(dead_code, reason = "what data paths need, used or not")]
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
+#[cfg(REXT4_LAB)]
+pub(crate) mod lab;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;

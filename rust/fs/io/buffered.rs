@@ -21,6 +21,7 @@ use crate::{
     fs::{
         alloc,
         extent::{self, State},
+        lab::{self, Point, Switch},
         Inode, Rext4,
     },
     vfs::{
@@ -84,14 +85,20 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let mut extents = inode.node().extents.lock();
     map::check_nowait(&extents, flags)?;
-    if flags.fault() {
+    let promise = !(flags.fault() && lab::off(Switch::ReserveAtFault));
+    if flags.fault() && promise {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
         // without space for the rest there would be dirty blocks that nobody reserved for.
         extent::delalloc_reserve_holes(inode, &mut extents, lblk, count)?;
     }
     let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
-    let fresh = found.state == State::Hole && flags.write();
+    let fresh = found.state == State::Hole && flags.write() && promise;
     if fresh {
+        if lab::off(Switch::OneLookup) {
+            drop(extents);
+            lab::point(Point::ReserveLookedUp, inode, pos, len);
+            extents = inode.node().extents.lock();
+        }
         found.lblk = lblk;
         found.len = found.len.min(count).min(MAX_RESERVE);
         if let Err(e) = extent::delalloc_reserve(inode, &mut extents, lblk, found.len) {
@@ -138,7 +145,12 @@ impl iomap::Release<Rext4> for Unreserve {
 
 impl iomap::WriteOps<Rext4> for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
-        map::is_valid(inode, map, trace::write_stale)
+        lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
+    }
+
+    #[cfg(REXT4_LAB)]
+    fn before_folio(inode: &Inode, pos: u64, len: u64) {
+        lab::point(Point::WriteGetFolio, inode, pos, len);
     }
 }
 

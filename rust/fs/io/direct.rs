@@ -23,6 +23,7 @@ use crate::{
         alloc,
         extent::{self, Extent, ExtentMap, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -72,40 +73,46 @@ struct WriteOps;
 
 impl MapOps<Rext4> for WriteOps {
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::blocks(inode, pos, len)?;
-        {
-            let mut extents = inode.node().extents.lock();
-            map::check_nowait(&extents, flags)?;
-            let found = extent::lookup(inode, &mut extents, lblk, count)?;
-            // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
-            // caller's memory, a mapping must not ask to start again.
-            let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
-            let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
-            let usable = match found.state {
-                State::Written => !flags.overwrite_only() || whole,
-                // Parts of an unwritten block would have to be zeroed, which two writers to one
-                // block cannot both do.
-                State::Unwritten => !flags.overwrite_only(),
-                _ => false,
-            };
-            if usable {
-                fill(inode, &extents, &found, flags, map);
-                return Ok(());
-            }
-            if flags.overwrite_only() || flags.nowait() {
-                return Err(EAGAIN);
-            }
-        }
-        let mut attempts = 0;
-        loop {
-            match allocate(inode, lblk, count, flags, map) {
-                Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
-                other => return other,
-            }
-        }
+        map_write(inode, pos, len, flags, map)?;
+        lab::point(Point::DioMapped, inode, pos, len);
+        Ok(())
     }
 }
 
+/// Finds or makes blocks for a direct write.
+fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+    let (lblk, count) = map::blocks(inode, pos, len)?;
+    {
+        let mut extents = inode.node().extents.lock();
+        map::check_nowait(&extents, flags)?;
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
+        // caller's memory, a mapping must not ask to start again.
+        let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
+        let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
+        let usable = match found.state {
+            State::Written => !flags.overwrite_only() || whole,
+            // Parts of an unwritten block would have to be zeroed, which two writers to one
+            // block cannot both do.
+            State::Unwritten => !flags.overwrite_only(),
+            _ => false,
+        };
+        if usable {
+            fill(inode, &extents, &found, flags, map);
+            return Ok(());
+        }
+        if flags.overwrite_only() || flags.nowait() {
+            return Err(EAGAIN);
+        }
+    }
+    let mut attempts = 0;
+    loop {
+        match allocate(inode, lblk, count, flags, map) {
+            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            other => return other,
+        }
+    }
+}
 fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, flags: MapFlags, map: &mut Map) {
     map::fill(inode, extents, found, flags, map);
     // O_DSYNC over blocks whose transaction has not committed needs more than the data on disk.
@@ -139,28 +146,40 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map
 
 impl dio::DioOps<Rext4> for WriteOps {
     fn end_io(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
-        let (inode, pos) = (iocb.inode(), iocb.pos());
-        trace::dio_end_io(inode, pos, size, error, unwritten);
-        error?;
-        let end = pos + size;
-        if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
-            return Ok(());
-        }
-        // Reclaim must not come back to us: it could need the transaction that waits for us.
-        let _nofs = NoFs::enter();
-        let new_size = inode.size().max(end);
-        // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
-        writeback::finish(inode, pos, size, unwritten, new_size)?;
-        let old = inode.size();
-        if end > old {
-            // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
-            // stored beyond the old end in its page must not come to light.
-            trace::isize_set(inode, end);
-            inode.set_size(end);
-            inode.isize_extended(old, pos);
-        }
-        Ok(())
+        trace::dio_end_io(iocb.inode(), iocb.pos(), size, error, unwritten);
+        let result = finish(iocb, size, error, unwritten);
+        lab::detach_cache_again(iocb);
+        result
     }
+
+    #[cfg(REXT4_LAB)]
+    fn submit(bio: dio::DioBio<Rext4>, pos: u64) {
+        lab::hold(bio, pos);
+    }
+}
+
+/// The data is on disk (or not, with `error`), the page cache not invalidated again yet.
+fn finish(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
+    error?;
+    let (inode, pos) = (iocb.inode(), iocb.pos());
+    let end = pos + size;
+    if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
+        return Ok(());
+    }
+    // Reclaim must not come back to us: it could need the transaction that waits for us.
+    let _nofs = NoFs::enter();
+    let new_size = inode.size().max(end);
+    // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
+    writeback::finish(inode, pos, size, unwritten, new_size)?;
+    let old = inode.size();
+    if end > old {
+        // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
+        // stored beyond the old end in its page must not come to light.
+        trace::isize_set(inode, end);
+        inode.set_size(end);
+        inode.isize_extended(old, pos);
+    }
+    Ok(())
 }
 
 /// `read_iter` with O_DIRECT.
@@ -175,7 +194,10 @@ pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<
         false => inode.lock_shared(),
     };
     trace::dio_read(inode, iocb.pos(), to.count() as u64);
-    dio::read::<Rext4, ReadOps>(iocb, to)
+    lab::detach_cache(iocb);
+    let result = dio::read::<Rext4, ReadOps>(iocb, to);
+    lab::attach_cache(iocb);
+    result
 }
 
 /// i_rwsem, one way or the other.
@@ -222,7 +244,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
                     overwrite_only: partial,
                     force_wait: false,
                 };
-                dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+                transfer(iocb, from, flags)
             }
             Locked::Exclusive(lock) => {
                 if iocb.nowait() && (extends || partial) {
@@ -231,14 +253,16 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
                 let result = write_alone(iocb, from, &lock, extends || partial);
                 match result {
                     // Some page would not go: through it, then.
-                    Err(e) if e == ENOTBLK => return fall_back(iocb, from, lock),
+                    Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
+                        return fall_back(iocb, from, lock)
+                    }
                     other => other,
                 }
             }
         };
         match result {
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
-            Err(e) if e == ENOTBLK => {
+            Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
                 if iocb.nowait() {
                     return Err(EAGAIN);
                 }
@@ -247,6 +271,13 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
             other => return other,
         }
     }
+}
+
+fn transfer(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>, flags: DioFlags) -> Result<usize> {
+    lab::detach_cache(iocb);
+    let result = dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags);
+    lab::attach_cache(iocb);
+    result
 }
 
 /// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
@@ -270,7 +301,7 @@ fn write_alone(
         force_wait: wait,
         overwrite_only: false,
     };
-    dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+    transfer(iocb, from, flags)
 }
 
 /// The page cache could not be invalidated, so the write goes through it, is written out, and

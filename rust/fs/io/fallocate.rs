@@ -8,6 +8,7 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -46,10 +47,12 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if inode.is_swapfile() {
         return Err(ETXTBSY);
     }
-    let pages = inode.invalidate_lock();
+    let mut pages = inode.invalidate_lock();
     event.step(Step::Locked);
     // 2: asynchronous I/O holds neither lock, and may change the size when it completes.
-    inode.dio_wait(&lock);
+    if !lab::off(Switch::DioWait) {
+        inode.dio_wait(&lock);
+    }
     event.step(Step::Drained);
     file.modified(&lock)?;
 
@@ -66,6 +69,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
             truncate::drop_range(inode, offset, data_end, &lock, &pages)?;
         }
         event.step(Step::CacheDropped);
+        pages = lab::pause(Point::PunchInvalidated, inode, offset..end, pages);
         // 4: the blocks.
         let (first, last) = truncate::whole_blocks(inode, offset, punch_end);
         truncate::remove_range(inode, first, last)?;

@@ -26,6 +26,7 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Switch},
         Inode,
         Rext4, //
     },
@@ -46,15 +47,18 @@ impl Writeback for Rext4 {
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
         let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
-        if usable && map.range().contains(&pos) && map::is_valid(inode, map, trace::writeback_stale)
-        {
+        let valid = || {
+            lab::off(Switch::WritebackValidity) || map::is_valid(inode, map, trace::writeback_stale)
+        };
+        if usable && map.range().contains(&pos) && valid() {
             return Ok(());
         }
         let (lblk, count) = map::blocks(inode, pos, len)?;
         {
             let mut extents = inode.node().extents.lock();
             let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
-            if matches!(found.state, State::Written | State::Unwritten) {
+            let dropped = found.state == State::Hole && lab::off(Switch::FillUnreserved);
+            if matches!(found.state, State::Written | State::Unwritten) || dropped {
                 map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
@@ -66,6 +70,11 @@ impl Writeback for Rext4 {
                 other => return other,
             }
         }
+    }
+
+    #[cfg(REXT4_LAB)]
+    fn added(inode: &Inode, pos: u64, len: u64) {
+        lab::point(lab::Point::WritebackAdded, inode, pos, len);
     }
 
     fn discard(inode: &Inode, start: u64, end: u64) {
