@@ -4,7 +4,7 @@
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Variant, ALL, K1, K4, NOCSUM, ONE};
 use crate::sys::{self, Sys};
-use crate::{ensure, errno, fail, same};
+use crate::{ensure, errno, fail};
 
 pub const PLAIN: &[Variant] = &[NOCSUM];
 pub const BOTH: &[Variant] = &[NOCSUM, K1, K4];
@@ -72,7 +72,10 @@ pub fn refused(t: &mut T, errs: &[i32], words: &[&[&str]], what: &str) -> Res {
     }
     // The kernel's ext4 records an error met in an inode in the superblock, even so.
     if t.ours() || !what.starts_with("sif") {
-        t.unchanged(&before, &format!("{what}: the device after a refused mount"))?;
+        t.unchanged(
+            &before,
+            &format!("{what}: the device after a refused mount"),
+        )?;
     }
     Ok(())
 }
