@@ -65,7 +65,7 @@ fmt:
 	@cd tests && cargo fmt --all
 
 clippy:
-	@scripts/module --target clippy $(kernel)
+	@scripts/module $(lab) --clippy $(kernel) >/dev/null
 	@cd tests && cargo clippy -q --workspace --all-targets -- -D warnings
 
 clean:

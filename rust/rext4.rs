@@ -34,6 +34,8 @@ struct Module {
     ext4: Registration<Rext4>,
     #[pin]
     rext4: Registration<Rext4>,
+    #[cfg(REXT4_LAB)]
+    lab: fs::lab::Lab,
 }
 
 impl kernel::InPlaceModule for Module {
@@ -45,6 +47,8 @@ impl kernel::InPlaceModule for Module {
             Ok(try_pin_init!(Self {
                 ext4 <- Registration::new(c"ext4", module, cache.clone(), also_ext4),
                 rext4 <- Registration::new(c"rext4", module, cache, true),
+                #[cfg(REXT4_LAB)]
+                lab: fs::lab::Lab::new(module)?,
             }? Error))
         })
     }

@@ -9,6 +9,7 @@
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory
 //!   mount.rs    mount, remount, unmount    orphan.rs inodes to finish after a crash
+//!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
 //! ```
 //!
@@ -22,6 +23,7 @@ pub(crate) mod error;
 pub(crate) mod extent;
 pub(crate) mod inode;
 pub(crate) mod io;
+pub(crate) mod lab;
 pub(crate) mod mount;
 pub(crate) mod namei;
 mod ops;

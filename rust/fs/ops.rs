@@ -24,6 +24,7 @@ use crate::{
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
         super_block::{DirtyFlags, FileSystem, NewSuper, StatFs},
+        trace::Traced,
         Dentry,
         DirEmitter,
         File,
@@ -31,7 +32,14 @@ use crate::{
         Kiocb, //
     },
 };
-use kernel::{prelude::*, str::CStr, sync::aref::ARef};
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::{
+        aref::ARef,
+        atomic::ordering, //
+    },
+};
 
 impl FileSystem for Rext4 {
     type Node = Node;
@@ -116,8 +124,23 @@ impl FileSystem for Rext4 {
     }
 }
 
+impl Traced for Rext4 {
+    fn seq(inode: &Inode) -> u32 {
+        inode.node().seq.load(ordering::Relaxed)
+    }
+
+    fn disk_size(inode: &Inode) -> u64 {
+        inode.node().disk_size()
+    }
+}
+
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
+
+    #[cfg(REXT4_LAB)]
+    fn may_release() -> bool {
+        super::lab::may_release()
+    }
 }
 
 impl FileOps for Rext4 {

@@ -4,6 +4,8 @@
 //!
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
+#[cfg(REXT4_LAB)]
+use super::inode::{INode, Inode};
 use super::{
     bindings,
     file::{result_len, IovIter, Kiocb},
@@ -11,6 +13,8 @@ use super::{
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
+#[cfg(REXT4_LAB)]
+use kernel::sync::aref::ARef;
 use kernel::{error::from_result, prelude::*};
 
 /// What a direct write is told.
@@ -22,11 +26,45 @@ pub(crate) struct DioFlags {
     pub(crate) overwrite_only: bool,
 }
 
+/// A bio of a direct write that has not been submitted. Submitted when it is dropped.
+#[cfg(REXT4_LAB)]
+pub(crate) struct DioBio<F: FileSystem>(*mut bindings::bio, ARef<INode<F>>);
+
+// SAFETY: iomap has handed the bio over; a bio may be submitted by any thread.
+#[cfg(REXT4_LAB)]
+unsafe impl<F: FileSystem> Send for DioBio<F> {}
+
+#[cfg(REXT4_LAB)]
+impl<F: FileSystem> DioBio<F> {
+    /// Bytes.
+    pub(crate) fn len(&self) -> u64 {
+        // SAFETY: The bio is valid until it is submitted.
+        unsafe { (*self.0).bi_iter.bi_size.into() }
+    }
+
+    /// The file it writes to.
+    pub(crate) fn inode(&self) -> &Inode<F> {
+        &self.1
+    }
+}
+
+#[cfg(REXT4_LAB)]
+impl<F: FileSystem> Drop for DioBio<F> {
+    fn drop(&mut self) {
+        // SAFETY: As iomap does it for those who do not ask; it is submitted once.
+        unsafe { bindings::submit_bio(self.0) }
+    }
+}
+
 /// Completion of direct writes.
 pub(crate) trait DioOps<F: FileSystem>: 'static {
     /// `size` bytes from `iocb.pos()` were transferred (or none, with `error`). Runs in process
     /// context, before iomap invalidates the page cache a second time.
     fn end_io(iocb: &Kiocb<'_, F>, size: u64, error: Result, unwritten: bool) -> Result;
+
+    /// Submits a bio for the file's bytes from `pos` on.
+    #[cfg(REXT4_LAB)]
+    fn submit(bio: DioBio<F>, pos: u64);
 }
 
 struct DioTable<F, D>(PhantomData<(F, D)>);
@@ -34,9 +72,23 @@ struct DioTable<F, D>(PhantomData<(F, D)>);
 impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
     const TABLE: bindings::iomap_dio_ops = bindings::iomap_dio_ops {
         end_io: Some(Self::end_io),
+        #[cfg(not(REXT4_LAB))]
         submit_io: None,
+        #[cfg(REXT4_LAB)]
+        submit_io: Some(Self::submit_io),
         bio_set: ptr::null_mut(),
     };
+
+    #[cfg(REXT4_LAB)]
+    unsafe extern "C" fn submit_io(
+        iter: *const bindings::iomap_iter,
+        bio: *mut bindings::bio,
+        pos: i64,
+    ) {
+        // SAFETY: iomap passes its iterator over an inode of ours, which the request keeps.
+        let inode = unsafe { ARef::from(&*(*iter).inode.cast::<INode<F>>()) };
+        D::submit(DioBio(bio, inode), pos as u64);
+    }
 
     unsafe extern "C" fn end_io(
         iocb: *mut bindings::kiocb,

@@ -33,11 +33,26 @@ pub(crate) enum MapType {
     Unwritten,
 }
 
+impl MapType {
+    /// `IOMAP_*`, as C has it.
+    pub(super) fn raw(self) -> u32 {
+        match self {
+            MapType::Hole => bindings::IOMAP_HOLE,
+            MapType::Delalloc => bindings::IOMAP_DELALLOC,
+            MapType::Mapped => bindings::IOMAP_MAPPED,
+            MapType::Unwritten => bindings::IOMAP_UNWRITTEN,
+        }
+    }
+}
+
 /// Why a mapping is asked for (`IOMAP_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct MapFlags(u32);
+pub(crate) struct MapFlags(pub(super) u32);
 
 impl MapFlags {
+    /// For writeback, which does not ask by way of [`MapOps`]: for trace events only.
+    pub(crate) const WRITEBACK: Self = Self(bindings::REXT4_MAP_WRITEBACK);
+
     fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
@@ -80,6 +95,10 @@ impl Map {
         unsafe { &mut *ptr.cast() }
     }
 
+    pub(super) fn as_ptr(&self) -> *const bindings::iomap {
+        &self.0
+    }
+
     /// Fills the mapping. Offsets and length in bytes; `addr` on the device, for mapped and
     /// unwritten ranges.
     pub(crate) fn set<F: FileSystem>(
@@ -91,12 +110,7 @@ impl Map {
         addr: Option<u64>,
         cookie: u64,
     ) {
-        self.0.type_ = match ty {
-            MapType::Hole => bindings::IOMAP_HOLE,
-            MapType::Delalloc => bindings::IOMAP_DELALLOC,
-            MapType::Mapped => bindings::IOMAP_MAPPED,
-            MapType::Unwritten => bindings::IOMAP_UNWRITTEN,
-        } as u16;
+        self.0.type_ = ty.raw() as u16;
         self.0.flags = 0;
         self.0.offset = offset as i64;
         self.0.length = length;
@@ -220,17 +234,37 @@ pub(super) fn table<F: FileSystem, T: MapOps<F>>() -> *const bindings::iomap_ops
 pub(crate) trait WriteOps<F: FileSystem>: 'static {
     /// Whether `map` still says the truth. False makes iomap map again.
     fn valid(inode: &Inode<F>, map: &Map) -> bool;
+
+    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes.
+    #[cfg(REXT4_LAB)]
+    fn before_folio(inode: &Inode<F>, pos: u64, len: u64);
 }
 
 struct WriteTable<F, W>(PhantomData<(F, W)>);
 
 impl<F: FileSystem, W: WriteOps<F>> WriteTable<F, W> {
     const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
+        #[cfg(not(REXT4_LAB))]
         get_folio: None,
+        #[cfg(REXT4_LAB)]
+        get_folio: Some(Self::get_folio),
         put_folio: None,
         iomap_valid: Some(Self::valid),
         read_folio_range: None,
     };
+
+    #[cfg(REXT4_LAB)]
+    unsafe extern "C" fn get_folio(
+        iter: *mut bindings::iomap_iter,
+        pos: i64,
+        len: c_uint,
+    ) -> *mut bindings::folio {
+        // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
+        unsafe {
+            W::before_folio(Inode::<F>::from_raw((*iter).inode), pos as u64, len.into());
+            bindings::iomap_get_folio(iter, pos, len as usize)
+        }
+    }
 
     unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
         // SAFETY: iomap passes an inode of ours and a valid mapping.

@@ -18,6 +18,13 @@ use kernel::{error::to_result, prelude::*};
 /// The answer to a fault.
 pub(crate) struct VmFault(bindings::vm_fault_t);
 
+impl VmFault {
+    /// `VM_FAULT_*`.
+    pub(super) fn bits(&self) -> u32 {
+        self.0
+    }
+}
+
 impl From<Error> for VmFault {
     fn from(e: Error) -> Self {
         // SAFETY: A pure function: no space and I/O errors are SIGBUS, no memory is OOM.
@@ -38,6 +45,12 @@ impl<'a, F: FileSystem> Fault<'a, F> {
     pub(crate) fn inode(&self) -> &'a Inode<F> {
         // SAFETY: The vma keeps the file, the file its inode.
         unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.file())) }
+    }
+
+    /// The first byte of the page in the file.
+    pub(crate) fn pos(&self) -> u64 {
+        // SAFETY: The fault is valid; the page offset is constant during it.
+        unsafe { ((*self.0).__bindgen_anon_1.pgoff as u64) << kernel::page::PAGE_SHIFT }
     }
 
     /// Updates mtime and ctime.

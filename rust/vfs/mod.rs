@@ -32,6 +32,8 @@ pub(crate) mod inode;
 #[allow(dead_code, reason = "what data paths need, used or not")]
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
+#[cfg(REXT4_LAB)]
+pub(crate) mod lab;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
@@ -39,6 +41,8 @@ pub(crate) mod nofs;
 pub(crate) mod pagemap;
 pub(crate) mod random;
 pub(crate) mod super_block;
+#[allow(dead_code, reason = "events and their values, used or not")]
+pub(crate) mod trace;
 pub(crate) mod work;
 pub(crate) mod writeback;
 

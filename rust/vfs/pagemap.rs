@@ -20,6 +20,10 @@ use kernel::{error::to_result, prelude::*, types::NotThreadSafe};
 pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Self>;
+
+    /// Whether folios may let go of their state.
+    #[cfg(REXT4_LAB)]
+    fn may_release() -> bool;
 }
 
 pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
@@ -33,7 +37,10 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             dirty_folio: Some(bindings::iomap_dirty_folio),
             bmap: Some(Self::bmap),
             invalidate_folio: Some(bindings::iomap_invalidate_folio),
+            #[cfg(not(REXT4_LAB))]
             release_folio: Some(bindings::iomap_release_folio),
+            #[cfg(REXT4_LAB)]
+            release_folio: Some(Self::release_folio),
             migrate_folio: Some(bindings::filemap_migrate_folio),
             is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
             error_remove_folio: Some(bindings::generic_error_remove_folio),
@@ -50,6 +57,12 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
         };
         0
+    }
+
+    #[cfg(REXT4_LAB)]
+    unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
+        // SAFETY: The VFS passes a locked folio of a mapping of ours.
+        F::may_release() && unsafe { bindings::iomap_release_folio(folio, gfp) }
     }
 
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {

@@ -512,15 +512,33 @@ pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
     })
 }
 
+/// Ends a super block: `kill_block_super()`, and no page of the device is left in the cache.
+///
+/// File data and the journal are written past the device's own page cache. If somebody else has
+/// the device open and has read it during the mount (udev's probes do), that cache has old bytes
+/// there. It would live on with that opener, and show them to all who read the device next.
 unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_block) {
     // SAFETY: The VFS calls this once, at the end. After it no inode of the super block is
     // left but for the RCU delayed free of its memory, which does not look at the data.
-    unsafe { bindings::kill_block_super(sb) };
+    unsafe { bindings::generic_shutdown_super(sb) };
     // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
     let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
     if !data.is_null() {
+        // Before the device's pages, since buffers that are held keep them.
         // SAFETY: As above; the box was leaked by `fill_super_callback`.
         drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
+    }
+    // SAFETY: The super block is ours until we return.
+    let (bdev, file) = unsafe { ((*sb).s_bdev, (*sb).s_bdev_file) };
+    if !bdev.is_null() {
+        // SAFETY: `get_tree_bdev` opened the device for this super block. It is open until the
+        // release, and nobody else does that.
+        unsafe {
+            // An error has been reported by whoever wrote, as far as it is ours.
+            bindings::sync_blockdev(bdev);
+            bindings::invalidate_bdev(bdev);
+            bindings::fs_bdev_file_release(file, sb);
+        }
     }
 }
 

@@ -21,6 +21,10 @@ pub(crate) trait Writeback: FileSystem {
     /// under writeback: no folio lock, no wait for writeback, no user memory.
     fn map_blocks(inode: &Inode<Self>, pos: u64, len: u64, map: &mut Map) -> Result;
 
+    /// The bytes are in a bio. The mapping stays for the next range.
+    #[cfg(REXT4_LAB)]
+    fn added(inode: &Inode<Self>, pos: u64, len: u64);
+
     /// The dirty bytes `[start, end)` will not be written, an error is reported: give back what
     /// is reserved for them.
     fn discard(inode: &Inode<Self>, start: u64, end: u64);
@@ -68,6 +72,8 @@ impl<F: Writeback> WritebackTable<F> {
             // would never be used. The error is in the mapping, for fsync.
             F::discard(inode, pos, end_pos);
         }
+        #[cfg(REXT4_LAB)]
+        F::added(inode, pos, len.into());
         ret
     }
 

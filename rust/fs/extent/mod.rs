@@ -36,7 +36,7 @@ use crate::{
         extent::{MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
         superblock::MAX_FILE_BLOCKS, //
     },
-    vfs::jbd2::Handle,
+    vfs::{jbd2::Handle, trace},
 };
 use delalloc::Reservations;
 use kernel::{
@@ -153,6 +153,7 @@ impl ExtentMap {
         let n = self.reserved.clear();
         if n > 0 {
             alloc::unreserve(inode.sb(), n);
+            trace::reserve_release(inode, 0, u32::MAX, n, 0);
         }
     }
 
@@ -251,7 +252,9 @@ pub(crate) fn delalloc_reserve(inode: &Inode, map: &mut ExtentMap, lblk: u32, le
     map.bump(&inode.node().seq);
     map.reserved
         .insert(lblk, len)
-        .inspect_err(|_| alloc::unreserve(inode.sb(), len))
+        .inspect_err(|_| alloc::unreserve(inode.sb(), len))?;
+    trace::reserve_take(inode, lblk, len, len, map.reserved.count());
+    Ok(())
 }
 
 /// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them.
@@ -276,6 +279,7 @@ pub(crate) fn delalloc_reserve_holes(
     let result = each_hole(inode, map, lblk, end, |map, at, n| {
         map.reserved.insert(at, n)?;
         left -= n;
+        trace::reserve_take(inode, at, n, n, map.reserved.count());
         Ok(())
     });
     // Without memory for the set: what went in is given back with the inode.
@@ -313,6 +317,7 @@ pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, le
     if n > 0 {
         alloc::unreserve(inode.sb(), n);
     }
+    trace::reserve_release(inode, lblk, len, n, map.reserved.count());
 }
 
 /// Allocates blocks for `[lblk, lblk + len)`, which is a hole or reserved throughout, and maps
@@ -361,9 +366,11 @@ pub(crate) fn allocate(
     let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
 
     map.bump(&inode.node().seq);
+    trace::extent_insert(inode, lblk, len, pblk, state.into());
     // The reservation has become blocks, whatever happens to them below.
     if reserved {
-        map.reserved.remove(lblk, len);
+        let n = map.reserved.remove(lblk, len);
+        trace::reserve_use(inode, lblk, len, n, map.reserved.count());
     }
     let kind = if reserved {
         Kind::Completion
@@ -402,6 +409,7 @@ pub(crate) fn convert(
     state: State,
 ) -> Result {
     map.bump(&inode.node().seq);
+    trace::extent_convert(inode, lblk, len, state.into());
     // In a tree with leaves of its own the inode does not change, neither its root nor the number
     // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
     inode.node().set_datasync_tid(handle.tid());
@@ -452,9 +460,11 @@ pub(crate) fn remove(
         return Ok(Progress::Done);
     };
     map.bump(&inode.node().seq);
+    trace::extent_remove(inode, start, len);
     if !map.reserved.is_empty() {
         let n = map.reserved.remove(start, len as u32);
         alloc::unreserve(inode.sb(), n);
+        trace::reserve_release(inode, start, len as u32, n, map.reserved.count());
     }
     let metadata = !inode.is_file();
     let (mut end, mut revoked) = (end, 0);
@@ -467,6 +477,7 @@ pub(crate) fn remove(
         let Some(gone) = cut else {
             return Ok(Progress::Done);
         };
+        trace::extent_free(inode, gone.lblk, gone.len, gone.pblk);
         sub_blocks(inode, gone.len);
         alloc::free(
             handle,

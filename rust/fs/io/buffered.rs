@@ -21,11 +21,13 @@ use crate::{
     fs::{
         alloc,
         extent::{self, State},
+        lab::{self, Point, Switch},
         Inode, Rext4,
     },
     vfs::{
         inode::InodeLock,
         iomap::{self, Map, MapFlags, MapOps, MapType},
+        trace,
         IovIter,
         Kiocb, //
     },
@@ -83,14 +85,20 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let mut extents = inode.node().extents.lock();
     map::check_nowait(&extents, flags)?;
-    if flags.fault() {
+    let promise = !(flags.fault() && lab::off(Switch::ReserveAtFault));
+    if flags.fault() && promise {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
         // without space for the rest there would be dirty blocks that nobody reserved for.
         extent::delalloc_reserve_holes(inode, &mut extents, lblk, count)?;
     }
     let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
-    let fresh = found.state == State::Hole && flags.write();
+    let fresh = found.state == State::Hole && flags.write() && promise;
     if fresh {
+        if lab::off(Switch::OneLookup) {
+            drop(extents);
+            lab::point(Point::ReserveLookedUp, inode, pos, len);
+            extents = inode.node().extents.lock();
+        }
         found.lblk = lblk;
         found.len = found.len.min(count).min(MAX_RESERVE);
         if let Err(e) = extent::delalloc_reserve(inode, &mut extents, lblk, found.len) {
@@ -103,7 +111,7 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
         }
         found.state = State::Delalloc;
     }
-    map::fill(inode, &extents, &found, map);
+    map::fill(inode, &extents, &found, flags, map);
     if fresh {
         map.set_new();
     }
@@ -137,12 +145,18 @@ impl iomap::Release<Rext4> for Unreserve {
 
 impl iomap::WriteOps<Rext4> for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
-        map::is_valid(inode, map)
+        lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
+    }
+
+    #[cfg(REXT4_LAB)]
+    fn before_folio(inode: &Inode, pos: u64, len: u64) {
+        lab::point(Point::WriteGetFolio, inode, pos, len);
     }
 }
 
 /// `read_iter` without O_DIRECT.
 pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+    trace::buffered_read(iocb.inode(), iocb.pos(), to.count() as u64);
     iocb.filemap_read(to)
 }
 
@@ -169,14 +183,18 @@ pub(super) fn write_locked(
     lock: &InodeLock<'_, Rext4>,
 ) -> Result<usize> {
     let inode = iocb.inode();
-    if iocb.pos() > inode.size() {
+    trace::buffered_write(inode, iocb.pos(), from.count() as u64);
+    let old = inode.size();
+    if iocb.pos() > old {
         if iocb.nowait() {
             return Err(EAGAIN);
         }
         // Bytes beyond the end that a mapping has dirtied would become part of the file.
         let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
+        truncate::zero_tail(inode, old, iocb.pos(), lock, &pages)?;
     }
     iocb.modified()?;
-    iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from)
+    let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
+    trace::isize_was(inode, old);
+    written
 }

@@ -23,6 +23,7 @@ use crate::{
         alloc,
         extent::{self, Extent, ExtentMap, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -31,6 +32,7 @@ use crate::{
         inode::{InodeLock, InodeLockShared},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
+        trace,
         IovIter,
         Kiocb, //
     },
@@ -52,7 +54,7 @@ impl MapOps<Rext4> for ReadOps {
                 map::check_nowait(&extents, flags)?;
                 let found = extent::lookup(inode, &mut extents, lblk, count)?;
                 if found.state != State::Delalloc {
-                    map::fill(inode, &extents, &found, map);
+                    map::fill(inode, &extents, &found, flags, map);
                     return Ok(());
                 }
             }
@@ -71,42 +73,48 @@ struct WriteOps;
 
 impl MapOps<Rext4> for WriteOps {
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::blocks(inode, pos, len)?;
-        {
-            let mut extents = inode.node().extents.lock();
-            map::check_nowait(&extents, flags)?;
-            let found = extent::lookup(inode, &mut extents, lblk, count)?;
-            // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
-            // caller's memory, a mapping must not ask to start again.
-            let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
-            let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
-            let usable = match found.state {
-                State::Written => !flags.overwrite_only() || whole,
-                // Parts of an unwritten block would have to be zeroed, which two writers to one
-                // block cannot both do.
-                State::Unwritten => !flags.overwrite_only(),
-                _ => false,
-            };
-            if usable {
-                fill(inode, &extents, &found, map);
-                return Ok(());
-            }
-            if flags.overwrite_only() || flags.nowait() {
-                return Err(EAGAIN);
-            }
-        }
-        let mut attempts = 0;
-        loop {
-            match allocate(inode, lblk, count, map) {
-                Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
-                other => return other,
-            }
-        }
+        map_write(inode, pos, len, flags, map)?;
+        lab::point(Point::DioMapped, inode, pos, len);
+        Ok(())
     }
 }
 
-fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, map: &mut Map) {
-    map::fill(inode, extents, found, map);
+/// Finds or makes blocks for a direct write.
+fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+    let (lblk, count) = map::blocks(inode, pos, len)?;
+    {
+        let mut extents = inode.node().extents.lock();
+        map::check_nowait(&extents, flags)?;
+        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
+        // caller's memory, a mapping must not ask to start again.
+        let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
+        let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
+        let usable = match found.state {
+            State::Written => !flags.overwrite_only() || whole,
+            // Parts of an unwritten block would have to be zeroed, which two writers to one
+            // block cannot both do.
+            State::Unwritten => !flags.overwrite_only(),
+            _ => false,
+        };
+        if usable {
+            fill(inode, &extents, &found, flags, map);
+            return Ok(());
+        }
+        if flags.overwrite_only() || flags.nowait() {
+            return Err(EAGAIN);
+        }
+    }
+    let mut attempts = 0;
+    loop {
+        match allocate(inode, lblk, count, flags, map) {
+            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            other => return other,
+        }
+    }
+}
+fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, flags: MapFlags, map: &mut Map) {
+    map::fill(inode, extents, found, flags, map);
     // O_DSYNC over blocks whose transaction has not committed needs more than the data on disk.
     let tid = inode.node().tid(true);
     if inode.fs().journal().is_some_and(|j| !j.is_committed(tid)) {
@@ -116,19 +124,19 @@ fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, map: &mut Map) {
 
 /// Allocates unwritten blocks, also over a reservation: the page above it is older than this
 /// write, or it races with it and either order is right.
-fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map) -> Result {
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     {
         let mut extents = inode.node().extents.lock();
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
         if matches!(found.state, State::Written | State::Unwritten) {
-            fill(inode, &extents, &found, map);
+            fill(inode, &extents, &found, flags, map);
             return Ok(());
         }
         let want = found.len.min(count).min(MAX_ALLOCATE);
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
-        map::fill(inode, &extents, &new, map);
+        map::fill(inode, &extents, &new, flags, map);
         map.set_new();
         map.set_dirty();
     }
@@ -138,26 +146,40 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
 
 impl dio::DioOps<Rext4> for WriteOps {
     fn end_io(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
-        error?;
-        let (inode, pos) = (iocb.inode(), iocb.pos());
-        let end = pos + size;
-        if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
-            return Ok(());
-        }
-        // Reclaim must not come back to us: it could need the transaction that waits for us.
-        let _nofs = NoFs::enter();
-        let new_size = inode.size().max(end);
-        // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
-        writeback::finish(inode, pos, size, unwritten, new_size)?;
-        let old = inode.size();
-        if end > old {
-            // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
-            // stored beyond the old end in its page must not come to light.
-            inode.set_size(end);
-            inode.isize_extended(old, pos);
-        }
-        Ok(())
+        trace::dio_end_io(iocb.inode(), iocb.pos(), size, error, unwritten);
+        let result = finish(iocb, size, error, unwritten);
+        lab::detach_cache_again(iocb);
+        result
     }
+
+    #[cfg(REXT4_LAB)]
+    fn submit(bio: dio::DioBio<Rext4>, pos: u64) {
+        lab::hold(bio, pos);
+    }
+}
+
+/// The data is on disk (or not, with `error`), the page cache not invalidated again yet.
+fn finish(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
+    error?;
+    let (inode, pos) = (iocb.inode(), iocb.pos());
+    let end = pos + size;
+    if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
+        return Ok(());
+    }
+    // Reclaim must not come back to us: it could need the transaction that waits for us.
+    let _nofs = NoFs::enter();
+    let new_size = inode.size().max(end);
+    // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
+    writeback::finish(inode, pos, size, unwritten, new_size)?;
+    let old = inode.size();
+    if end > old {
+        // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
+        // stored beyond the old end in its page must not come to light.
+        trace::isize_set(inode, end);
+        inode.set_size(end);
+        inode.isize_extended(old, pos);
+    }
+    Ok(())
 }
 
 /// `read_iter` with O_DIRECT.
@@ -171,7 +193,11 @@ pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<
         true => inode.try_lock_shared()?,
         false => inode.lock_shared(),
     };
-    dio::read::<Rext4, ReadOps>(iocb, to)
+    trace::dio_read(inode, iocb.pos(), to.count() as u64);
+    lab::detach_cache(iocb);
+    let result = dio::read::<Rext4, ReadOps>(iocb, to);
+    lab::attach_cache(iocb);
+    result
 }
 
 /// i_rwsem, one way or the other.
@@ -204,6 +230,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         }
         // Known only now: O_APPEND has set the position, and the size may have changed.
         let pos = iocb.pos();
+        trace::dio_write(inode, pos, count);
         let partial = (pos | count) & mask != 0;
         let extends = pos + count > inode.size();
         let result = match locked {
@@ -217,7 +244,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
                     overwrite_only: partial,
                     force_wait: false,
                 };
-                dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+                transfer(iocb, from, flags)
             }
             Locked::Exclusive(lock) => {
                 if iocb.nowait() && (extends || partial) {
@@ -226,14 +253,16 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
                 let result = write_alone(iocb, from, &lock, extends || partial);
                 match result {
                     // Some page would not go: through it, then.
-                    Err(e) if e == ENOTBLK => return fall_back(iocb, from, lock),
+                    Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
+                        return fall_back(iocb, from, lock)
+                    }
                     other => other,
                 }
             }
         };
         match result {
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
-            Err(e) if e == ENOTBLK => {
+            Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
                 if iocb.nowait() {
                     return Err(EAGAIN);
                 }
@@ -242,6 +271,13 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
             other => return other,
         }
     }
+}
+
+fn transfer(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>, flags: DioFlags) -> Result<usize> {
+    lab::detach_cache(iocb);
+    let result = dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags);
+    lab::attach_cache(iocb);
+    result
 }
 
 /// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
@@ -265,7 +301,7 @@ fn write_alone(
         force_wait: wait,
         overwrite_only: false,
     };
-    dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags)
+    transfer(iocb, from, flags)
 }
 
 /// The page cache could not be invalidated, so the write goes through it, is written out, and
@@ -281,6 +317,7 @@ fn fall_back(
         return Ok(0);
     }
     let start = iocb.pos();
+    trace::dio_fall_back(inode, start, from.count() as u64);
     let written = buffered::write_locked(iocb, from, &lock)?;
     drop(lock);
     let end = start + written as u64;

@@ -8,11 +8,13 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
     vfs::{
         file::{FallocMode, FallocOp},
+        trace::{Operation, Step},
         File, //
     },
 };
@@ -35,6 +37,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if mode.op == FallocOp::PunchHole && !mode.keep_size {
         return Err(EOPNOTSUPP);
     }
+    let event = Operation::begin(inode, mode.op.into(), offset, len);
     // 1: nobody writes, nobody faults.
     let lock = inode.lock();
     let grows = !mode.keep_size && end > inode.size();
@@ -44,9 +47,13 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if inode.is_swapfile() {
         return Err(ETXTBSY);
     }
-    let pages = inode.invalidate_lock();
+    let mut pages = inode.invalidate_lock();
+    event.step(Step::Locked);
     // 2: asynchronous I/O holds neither lock, and may change the size when it completes.
-    inode.dio_wait(&lock);
+    if !lab::off(Switch::DioWait) {
+        inode.dio_wait(&lock);
+    }
+    event.step(Step::Drained);
     file.modified(&lock)?;
 
     if mode.op != FallocOp::Allocate {
@@ -61,9 +68,12 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
         if offset < data_end {
             truncate::drop_range(inode, offset, data_end, &lock, &pages)?;
         }
+        event.step(Step::CacheDropped);
+        pages = lab::pause(Point::PunchInvalidated, inode, offset..end, pages);
         // 4: the blocks.
         let (first, last) = truncate::whole_blocks(inode, offset, punch_end);
         truncate::remove_range(inode, first, last)?;
+        event.step(Step::BlocksRemoved);
     }
     if mode.op != FallocOp::PunchHole {
         allocate(inode, offset, end)?;

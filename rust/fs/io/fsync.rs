@@ -4,12 +4,13 @@
 
 use crate::{
     fs::{Inode, Rext4},
-    vfs::File, //
+    vfs::{trace, File},
 };
 use kernel::prelude::*;
 
 /// `fsync` and `fdatasync` of files and directories.
 pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) -> Result {
+    trace::fsync(file.inode(), start, end.saturating_sub(start));
     // Waits for PG_writeback, which ends only after the completion has put conversion and size
     // into a transaction and noted its tid.
     file.write_and_wait_range(start, end)?;

@@ -24,7 +24,10 @@ use crate::{
         extent::{self, Extent, ExtentMap, State},
         Inode, Rext4,
     },
-    vfs::iomap::{Map, MapFlags, MapOps, MapType},
+    vfs::{
+        iomap::{Map, MapFlags, MapOps, MapType},
+        trace, //
+    },
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
@@ -45,27 +48,50 @@ pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
     }
 }
 
-/// Makes `map` say what `extent` says. The guard behind `_map` proves that the count belongs to
-/// the extent.
-pub(super) fn fill(inode: &Inode, _map: &ExtentMap, extent: &Extent, map: &mut Map) {
+impl From<State> for MapType {
+    fn from(state: State) -> Self {
+        match state {
+            State::Hole => MapType::Hole,
+            State::Delalloc => MapType::Delalloc,
+            State::Unwritten => MapType::Unwritten,
+            State::Written => MapType::Mapped,
+        }
+    }
+}
+
+/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The guard behind
+/// `_map` proves that the count belongs to the extent.
+pub(super) fn fill(
+    inode: &Inode,
+    _map: &ExtentMap,
+    extent: &Extent,
+    flags: MapFlags,
+    map: &mut Map,
+) {
     let bits = inode.fs().geo.block_bits;
-    let (ty, addr) = match extent.state {
-        State::Hole => (MapType::Hole, None),
-        State::Delalloc => (MapType::Delalloc, None),
-        State::Unwritten => (MapType::Unwritten, Some(extent.pblk << bits)),
-        State::Written => (MapType::Mapped, Some(extent.pblk << bits)),
+    let addr = match extent.state {
+        State::Hole | State::Delalloc => None,
+        State::Unwritten | State::Written => Some(extent.pblk << bits),
     };
     let cookie = inode.node().seq.load(ordering::Acquire);
     let (offset, length) = (
         u64::from(extent.lblk) << bits,
         u64::from(extent.len) << bits,
     );
+    let ty = extent.state.into();
     map.set(inode, ty, offset, length, addr, cookie.into());
+    trace::map(inode, flags, map);
 }
 
-/// Whether nothing has changed since `map` was filled. Under the folio lock, see above.
-pub(super) fn is_valid(inode: &Inode, map: &Map) -> bool {
-    map.cookie() == u64::from(inode.node().seq.load(ordering::Acquire))
+/// Whether nothing has changed since `map` was filled; if it has, tells `event` with the count
+/// now. Under the folio lock, see above.
+pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map, u32)) -> bool {
+    let seq = inode.node().seq.load(ordering::Acquire);
+    let valid = map.cookie() == u64::from(seq);
+    if !valid {
+        event(inode, map, seq);
+    }
+    valid
 }
 
 /// Takes the extent lock. A tree with blocks of its own may have to be read: `EAGAIN` if the
@@ -86,7 +112,7 @@ impl MapOps<Rext4> for ReadOps {
         let mut extents = inode.node().extents.lock();
         check_nowait(&extents, flags)?;
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
-        fill(inode, &extents, &found, map);
+        fill(inode, &extents, &found, flags, map);
         Ok(())
     }
 }

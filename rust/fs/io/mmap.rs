@@ -16,12 +16,22 @@
 use super::buffered::WriteOps;
 use crate::{
     fs::Rext4,
-    vfs::mmap::{Fault, VmFault}, //
+    vfs::{
+        mmap::{Fault, VmFault},
+        trace, //
+    },
 };
 use kernel::error::code::*;
 
 /// `page_mkwrite`. mmap_lock is held; the folio is not locked yet.
 pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
+    trace::page_mkwrite(fault);
+    let result = make_writable(fault);
+    trace::page_mkwrite_done(fault, &result);
+    result
+}
+
+fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
     let inode = fault.inode();
     if inode.flags().immutable {
         return EIO.into();

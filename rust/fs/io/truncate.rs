@@ -21,11 +21,17 @@ use crate::{
     fs::{
         extent::{self, Progress},
         inode::{self, INODE_CREDITS},
+        lab::{self, Point, Switch},
         orphan as orphans,
         Inode,
         Rext4, //
     },
-    vfs::{inode::InodeLock, iomap, pagemap::InvalidateLock},
+    vfs::{
+        inode::InodeLock,
+        iomap,
+        pagemap::InvalidateLock,
+        trace::{self, Op, Operation, Step}, //
+    },
 };
 use kernel::prelude::*;
 
@@ -41,8 +47,11 @@ pub(super) fn zero_tail(
     _lock: &InodeLock<'_, Rext4>,
     _pages: &InvalidateLock<'_, Rext4>,
 ) -> Result<bool> {
-    match to > from {
-        true => iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from),
+    match to > from && !lab::off(Switch::TailZero) {
+        true => {
+            trace::zero_tail(inode, from, to - from);
+            iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from)
+        }
         false => Ok(false),
     }
 }
@@ -63,8 +72,13 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     inode.newsize_ok(new)?;
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
-    inode.dio_wait(lock);
+    let event = Operation::begin(inode, Op::Truncate, new, inode.size().saturating_sub(new));
+    if !lab::off(Switch::DioWait) {
+        inode.dio_wait(lock);
+    }
+    event.step(Step::Drained);
     let pages = inode.invalidate_lock();
+    event.step(Step::Locked);
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
         return grow(inode, new, lock, &pages);
@@ -72,26 +86,41 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     // Not written before the size is: a crash in between would show zeros in a file of the old
     // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
     // and they are zeroed before it grows over them.
+    if lab::off(Switch::CacheFirst) {
+        shrink(inode, new)?;
+        lab::point(Point::PunchInvalidated, inode, new, END);
+    }
     zero_partial(inode, new, lock, &pages)?;
+    trace::isize_set(inode, new);
     inode.truncate_setsize(new, lock, &pages);
+    event.step(Step::CacheDropped);
     flush_for(inode, new, false)?;
+    if !lab::off(Switch::CacheFirst) {
+        lab::point(Point::PunchInvalidated, inode, new, END);
+        shrink(inode, new)?;
+    }
+    event.step(Step::BlocksRemoved);
+    Ok(())
+}
 
+/// Step 4 of a truncate to `new` bytes.
+fn shrink(inode: &Inode, new: u64) -> Result {
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();
+        trace::disize_set(inode, new);
         inode.node().set_disk_size(new);
     }
     orphans::add(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
-    cut(inode)
+    cut(inode, new)
 }
 
-/// Frees what lies beyond the size, and takes the inode off the orphan list.
-fn cut(inode: &Inode) -> Result {
-    let size = inode.size();
+/// Frees what lies beyond `size`, and takes the inode off the orphan list.
+fn cut(inode: &Inode, size: u64) -> Result {
     let block_size = u64::from(inode.fs().geo.block_size);
     free_blocks(inode, size.div_ceil(block_size))?;
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
@@ -109,7 +138,7 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
         inode.write_and_wait(0, u64::MAX)?;
     }
     inode.truncate_setsize(inode.size(), &lock, &pages);
-    cut(inode)
+    cut(inode, inode.size())
 }
 
 /// Makes the file larger, with a hole.
@@ -121,12 +150,14 @@ pub(super) fn grow(
 ) -> Result {
     let old = inode.size();
     let zeroed = zero_tail(inode, old, new, lock, pages)?;
+    trace::isize_set(inode, new);
     inode.set_size(new);
     inode.isize_extended(old, new);
     flush_for(inode, new, zeroed)?;
     let handle = inode.fs().start(INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();
+        trace::disize_set(inode, new);
         inode.node().set_disk_size(new);
     }
     inode::journal(&handle, inode)?;

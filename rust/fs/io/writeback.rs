@@ -26,11 +26,13 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
+        lab::{self, Switch},
         Inode,
         Rext4, //
     },
     vfs::{
-        iomap::{Map, MapType},
+        iomap::{Map, MapFlags, MapType},
+        trace,
         writeback::Writeback, //
     },
 };
@@ -41,18 +43,23 @@ const MAX_ALLOCATE: u32 = 8192;
 
 impl Writeback for Rext4 {
     fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+        trace::writeback_range(inode, pos, len);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
         let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
-        if usable && map.range().contains(&pos) && map::is_valid(inode, map) {
+        let valid = || {
+            lab::off(Switch::WritebackValidity) || map::is_valid(inode, map, trace::writeback_stale)
+        };
+        if usable && map.range().contains(&pos) && valid() {
             return Ok(());
         }
         let (lblk, count) = map::blocks(inode, pos, len)?;
         {
             let mut extents = inode.node().extents.lock();
             let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
-            if matches!(found.state, State::Written | State::Unwritten) {
-                map::fill(inode, &extents, &found, map);
+            let dropped = found.state == State::Hole && lab::off(Switch::FillUnreserved);
+            if matches!(found.state, State::Written | State::Unwritten) || dropped {
+                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
         }
@@ -63,6 +70,11 @@ impl Writeback for Rext4 {
                 other => return other,
             }
         }
+    }
+
+    #[cfg(REXT4_LAB)]
+    fn added(inode: &Inode, pos: u64, len: u64) {
+        lab::point(lab::Point::WritebackAdded, inode, pos, len);
     }
 
     fn discard(inode: &Inode, start: u64, end: u64) {
@@ -79,6 +91,7 @@ impl Writeback for Rext4 {
     }
 
     fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
+        trace::writeback_end_io(inode, pos, len);
         finish(inode, pos, len, unwritten, inode.size())
     }
 }
@@ -99,14 +112,14 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
         let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
         let want = match found.state {
             State::Written | State::Unwritten => {
-                map::fill(inode, &extents, &found, map);
+                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
             State::Delalloc => found.len,
             State::Hole => found.len.min(count),
         };
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
-        map::fill(inode, &extents, &new, map);
+        map::fill(inode, &extents, &new, MapFlags::WRITEBACK, map);
     }
     inode::journal(&handle, inode)?;
     handle.stop()
@@ -147,6 +160,7 @@ fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> 
         }
         let new_size = done.min(size);
         if new_size > inode.node().disk_size() {
+            trace::disize_set(inode, new_size);
             inode.node().set_disk_size(new_size);
         }
     }

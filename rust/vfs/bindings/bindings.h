@@ -29,6 +29,7 @@
 #include <linux/blkdev.h>
 #include <linux/filelock.h>
 #include "helpers.c"
+#include "trace.h"
 
 /* Constants whose macros bindgen cannot evaluate. */
 const unsigned int REXT4_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;

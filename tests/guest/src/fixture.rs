@@ -3,7 +3,7 @@
 
 use crate::harness::{Res, Stop, Variant, K4};
 use crate::kmsg::Kmsg;
-use crate::sys::{self, Fd, Sys, SysErr};
+use crate::sys::{self, Aligned, Fd, Sys, SysErr};
 use crate::{ensure, fail, skip};
 use std::process::Command;
 
@@ -241,24 +241,23 @@ impl T {
         Ok(())
     }
 
-    /// The first `mb` MiB of the unmounted device.
+    /// The first `mb` MiB of the unmounted device, past its page cache: what it reads ahead for
+    /// udev's probes may be older than the disk.
     pub fn image(&self, mb: u64) -> Res<Vec<u8>> {
-        self.peek(0, (mb << 20) as usize)
+        let mut v = Aligned::new((mb << 20) as usize);
+        let f = sys::open(&self.dev, libc::O_RDONLY | libc::O_DIRECT, 0)?;
+        let n = f.pread(&mut v, 0)?;
+        ensure!(n == v.len(), "short read of {}: {n}", self.dev);
+        Ok(v.to_vec())
     }
 
-    /// Compares the device with an earlier image of it.
+    /// Compares the device with an earlier `image` of it.
     pub fn unchanged(&self, before: &[u8], what: &str) -> Res {
-        let now = self.peek(0, before.len())?;
-        let Some(at) = (0..now.len()).find(|i| now[*i] != before[*i]) else {
-            return Ok(());
-        };
-        let count = (at..now.len()).filter(|i| now[*i] != before[*i]).count();
-        let show = at & !15;
-        fail!(
-            "{what}: {count} bytes of the device changed, the first at {at}: from {:02x?} to {:02x?}",
-            &before[show..show + 32],
-            &now[show..show + 32]
-        )
+        let now = self.image(before.len() as u64 >> 20)?;
+        match diff_at(&now, before) {
+            Some(d) => fail!("{what}: the device changed: {d}"),
+            None => Ok(()),
+        }
     }
 
     /// Leaves nothing mounted, and checks the image unless it is broken on purpose.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mounting: read-only, remount, options.
 
-use crate::fixture::{holds, pattern, put, T};
+use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::sys::{self, Aligned};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, fail, same};
 
 pub const CASES: &[Case] = &[
     Case::new("attr/readonly", ALL, readonly).quick(),
@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("attr/mount_options", ONE, options),
     Case::new("attr/mount_twice", ONE, twice),
     Case::new("attr/sync_calls", ONE, sync_calls),
+    Case::new("attr/device_reader", ALL, device_reader).quick(),
 ];
 
 /// A read-only mount changes nothing on the device, and a read-only image still shows its files.
@@ -215,5 +216,24 @@ fn sync_calls(t: &mut T) -> Res {
     let s = sys::open(&t.p("s"), libc::O_RDWR | libc::O_DSYNC, 0)?;
     s.pwrite(&pattern(3, 0, 10_000), 0)?;
     holds(&s, 0, &pattern(3, 0, 10_000), "O_DSYNC")?;
+    Ok(())
+}
+
+/// Who has the device open all along, and has read it while it was mounted, reads the disk as it is
+/// after the unmount: what was written past the page cache of the device is not hidden by it.
+fn device_reader(t: &mut T) -> Res {
+    let dev = sys::rdonly(&t.dev)?;
+    let mut seen = vec![0; 64 << 20];
+    for round in 0..3 {
+        t.fresh()?;
+        dev.pread(&mut seen, 0)?;
+        put(&t.p("f"), round, 3 << 20)?.fsync()?;
+        sys::mkdir(&t.p("d"), 0o755)?;
+        t.umount()?;
+        dev.pread(&mut seen, 0)?;
+        if let Some(d) = diff_at(&seen, &t.image(64)?) {
+            fail!("round {round}: through the page cache of the device: {d}");
+        }
+    }
     Ok(())
 }

@@ -42,7 +42,6 @@ pub fn harm(words: String) -> Stop {
 
 pub struct Lab {
     pub t: T,
-    pub mode: Mode,
     control: Control,
     /// Free blocks and inodes of the fresh image.
     free: (u64, u64),
@@ -91,7 +90,6 @@ impl Lab {
         let st = sys::statfs(&t.p(""))?;
         Ok(Lab {
             t,
-            mode,
             control,
             free: (st.f_bfree, st.f_ffree),
         })
@@ -175,9 +173,14 @@ impl Lab {
     pub fn done_or_blocked<R>(&self, t: &Thread<R>, words: &str) -> Res<Found> {
         let found = t.done_or_blocked()?;
         if found == Found::Blocked {
-            mark(&format!("caught {}: {words}", t.name()));
+            self.caught(t.name(), words);
         }
         Ok(found)
+    }
+
+    /// The protection shows: the picture has it in green.
+    pub fn caught(&self, who: &str, words: &str) {
+        mark(&format!("caught {who}: {words}"));
     }
 
     /// As `done_or_blocked`, where blocking is part of the situation.

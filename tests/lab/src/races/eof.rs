@@ -88,8 +88,9 @@ pub static EXTENTS_BEFORE_CACHE: Race = Race {
     row: "16b",
     name: "extents-before-cache",
     title: "Extents are removed before the page cache is dropped",
-    story: "Between the two, writeback finds a dirty page of the range that is going. It gives the page \
-            a new block, and the data is back in a range that was punched.",
+    story:
+        "Writeback has put the block into its I/O and not sent it yet. Truncate frees the block \
+            without waiting for the page, another file gets it, and then the I/O arrives there.",
     off: &["cache-first"],
     given_off: &[],
     var: K4,
@@ -99,22 +100,39 @@ pub static EXTENTS_BEFORE_CACHE: Race = Race {
 
 fn extents_before_cache(lab: &mut Lab) -> Res {
     let f = lab.file("f", &[b'A'; PAGE])?;
+    let place = lab.place(&f, 0)?;
     f.pwrite(&[b'B'; PAGE], 0)?;
     lab.given("f: one block, its page dirty with 'B'", &[&f])?;
 
-    lab.arm("punch-invalidated", &f)?;
-    let puncher = lab.thread("puncher", "punches block 0", {
+    lab.arm("writeback-added", &f)?;
+    let writeback = lab.thread("writeback", "fsync f: writes its page", {
         let f = f.clone();
-        move || f.punch(0, PAGE as u64)
+        move || f.fsync()
     })?;
-    lab.wait("punch-invalidated")?;
-    let writeback = lab.thread("writeback", "sync_file_range: writes what is dirty in f", {
+    lab.wait("writeback-added")?;
+    let cutter = lab.thread("cutter", "ftruncate: 0 bytes", {
         let f = f.clone();
-        move || f.sync_range(0, PAGE as u64)
+        move || f.truncate(0)
     })?;
+    lab.until_blocked(&cutter, "waits for the page, which writeback has locked")?;
+    let mut victim = None;
+    if lab.hole(&f, 0)? {
+        lab.commit()?;
+        victim = Some(lab.takes_block("victim", place, b'V')?);
+    } else {
+        lab.caught("check", "the block is still f's: it goes after its page");
+    }
+    lab.release("writeback-added")?;
     writeback.join()??;
-    lab.release("punch-invalidated")?;
-    puncher.join()??;
+    cutter.join()??;
+    let victim = match victim {
+        Some(v) => v,
+        None => {
+            lab.commit()?;
+            lab.takes_block("victim", place, b'V')?
+        }
+    };
 
-    lab.reads(&f, 0, &[0; PAGE], "the punched data is back")
+    lab.evict(&victim)?;
+    lab.reads(&victim, 0, &[b'V'; PAGE], "victim has f's data")
 }

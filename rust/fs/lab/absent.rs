@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is left of the lab in a build without it: nothing, but the calls compile.
+
+use super::{Point, Switch};
+use crate::{
+    fs::{Inode, Rext4},
+    vfs::{pagemap::InvalidateLock, Kiocb},
+};
+
+/// See `park.rs`.
+#[inline(always)]
+pub(crate) fn point(_: Point, _: &Inode, _pos: u64, _len: u64) {}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) const fn off(_: Switch) -> bool {
+    false
+}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn pause<'a>(
+    _: Point,
+    _: &'a Inode,
+    _range: core::ops::Range<u64>,
+    pages: InvalidateLock<'a, Rext4>,
+) -> InvalidateLock<'a, Rext4> {
+    pages
+}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn detach_cache(_: &Kiocb<'_, Rext4>) {}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn attach_cache(_: &Kiocb<'_, Rext4>) {}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn detach_cache_again(_: &Kiocb<'_, Rext4>) {}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control file, `/sys/kernel/debug/rext4/lab`.
+//!
+//! Every open file is a session: what it armed or switched off ends when it is closed, also if its
+//! owner is killed. One command a write:
+//!
+//! ```text
+//! arm POINT [ino=N] [tid=N] [pos=N] [len=N]   the next thread that reaches it parks (once)
+//! wait POINT MS                               until a thread is parked; ETIMEDOUT
+//! release POINT                               lets it go
+//! off SWITCH      on SWITCH                   a protection, for as long as the file is open
+//! ```
+//!
+//! `EINVAL`: no such command, point or switch. Reading lists them with their state.
+
+use super::{
+    park::{Match, Points},
+    protect, Point, Switch,
+};
+use crate::vfs::lab::{Control, ControlFile, EmptyMapping};
+use kernel::{
+    error::code::*,
+    new_mutex,
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    sync::{Arc, Mutex, SetOnce},
+};
+
+/// What there is once, from load to unload. (It is not freed at unload: a static never is.)
+pub(super) static LAB: SetOnce<Arc<Shared>> = SetOnce::new();
+
+#[pin_data]
+pub(super) struct Shared {
+    #[pin]
+    pub(super) points: Points,
+    #[pin]
+    pub(super) nothing: EmptyMapping,
+}
+
+/// The lab of a loaded module.
+pub(crate) struct Lab(#[allow(dead_code, reason = "held")] ControlFile<Session>);
+
+impl Lab {
+    /// Makes the control file.
+    pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
+        let shared = Arc::pin_init(
+            pin_init!(Shared {
+                points <- Points::new(),
+                nothing <- EmptyMapping::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        LAB.populate(shared);
+        pr_warn!("lab: this module can lose data on purpose; never mount what you want to keep\n");
+        Ok(Self(ControlFile::new(c"rext4", c"lab", module)?))
+    }
+}
+
+/// An open control file.
+#[pin_data]
+struct Session {
+    #[pin]
+    off: Mutex<[bool; Switch::ALL.len()]>,
+}
+
+impl Session {
+    fn id(&self) -> usize {
+        core::ptr::from_ref(self) as usize
+    }
+
+    fn switch(&self, switch: Switch, off: bool) {
+        let mut mine = self.off.lock();
+        if mine[switch as usize] != off {
+            mine[switch as usize] = off;
+            protect::set(switch, off);
+        }
+    }
+}
+
+impl Control for Session {
+    fn open() -> impl PinInit<Self> {
+        pin_init!(Self {
+            off <- new_mutex!([false; Switch::ALL.len()], "rext4_lab_session"),
+        })
+    }
+
+    fn command(&self, line: &str) -> Result {
+        let lab = LAB.as_ref().ok_or(ENODEV)?;
+        let mut words = line.split_ascii_whitespace();
+        let (verb, name) = (words.next().ok_or(EINVAL)?, words.next().ok_or(EINVAL)?);
+        let point = || Point::parse(name).ok_or(EINVAL);
+        let switch = || Switch::parse(name).ok_or(EINVAL);
+        match verb {
+            "arm" => lab.points.arm(self.id(), parse_match(point()?, words)?),
+            "wait" => {
+                let ms = words.next().and_then(|w| w.parse().ok()).ok_or(EINVAL)?;
+                lab.points.wait(self.id(), point()?, ms)
+            }
+            "release" => lab.points.release(self.id(), point()?),
+            "off" => {
+                self.switch(switch()?, true);
+                Ok(())
+            }
+            "on" => {
+                self.switch(switch()?, false);
+                Ok(())
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn show(&self, out: &SeqFile) {
+        let Some(lab) = LAB.as_ref() else {
+            return;
+        };
+        for (point, name, text) in Point::ALL {
+            seq_print!(out, "point {} {}", &**name, lab.points.stage(*point));
+            describe(out, text);
+        }
+        for (switch, name, text) in Switch::ALL {
+            let state = if protect::off(*switch) { "off" } else { "on" };
+            seq_print!(out, "switch {} {}", &**name, state);
+            describe(out, text);
+        }
+    }
+
+    fn close(&self) {
+        if let Some(lab) = LAB.as_ref() {
+            lab.points.release_all(self.id());
+        }
+        for (switch, _, _) in Switch::ALL {
+            self.switch(*switch, false);
+        }
+    }
+}
+
+fn describe(out: &SeqFile, text: &[&str]) {
+    for line in text {
+        seq_print!(out, "{}", line);
+    }
+    seq_print!(out, "\n");
+}
+
+fn parse_match<'a>(point: Point, words: impl Iterator<Item = &'a str>) -> Result<Match> {
+    let (mut pos, mut len) = (0, u64::MAX);
+    let (mut ino, mut tid) = (None, None);
+    for word in words {
+        let (key, value) = word.split_once('=').ok_or(EINVAL)?;
+        let value: u64 = value.parse().map_err(|_| EINVAL)?;
+        match key {
+            "ino" => ino = Some(u32::try_from(value).map_err(|_| EINVAL)?),
+            "tid" => tid = Some(i32::try_from(value).map_err(|_| EINVAL)?),
+            "pos" => pos = value,
+            "len" => len = value,
+            _ => return Err(EINVAL),
+        }
+    }
+    Ok(Match {
+        point,
+        ino,
+        tid,
+        range: pos..pos.saturating_add(len),
+    })
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The race lab: places where a thread can be made to wait, and protections that can be switched
+//! off, so that a race happens on demand and a rule of the data path shows what it is good for.
+//!
+//! Only a `make LAB=1` build has it. In every other build the functions here are empty and the
+//! compiler drops the calls: no symbol, no branch and no string is left.
+//!
+//! The control file and its commands are in `control.rs`, the parking in `park.rs`. The scenarios
+//! are in `tests/lab`.
+
+#[cfg(REXT4_LAB)]
+use kernel::str::CStr;
+
+#[cfg(REXT4_LAB)]
+mod control;
+#[cfg(REXT4_LAB)]
+mod park;
+#[cfg(REXT4_LAB)]
+mod protect;
+
+#[cfg(REXT4_LAB)]
+pub(crate) use {
+    control::Lab,
+    park::{hold, point},
+    protect::{attach_cache, detach_cache, detach_cache_again, may_release, off, pause},
+};
+
+#[cfg(not(REXT4_LAB))]
+mod absent;
+#[cfg(not(REXT4_LAB))]
+pub(crate) use absent::*;
+
+/// A type of which each value has a name and a description.
+macro_rules! named {
+    ($(#[$doc:meta])* $ty:ident { $($(#[doc = $text:literal])+ $variant:ident = $name:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(not(REXT4_LAB), allow(dead_code, reason = "nobody asks where they are"))]
+        pub(crate) enum $ty {
+            $($(#[doc = $text])+ $variant,)+
+        }
+
+        #[cfg(REXT4_LAB)]
+        impl $ty {
+            /// Every value, its name and what it means.
+            const ALL: &'static [(Self, &'static CStr, &'static [&'static str])] = &[
+                $((Self::$variant, $name, &[$($text),+]),)+
+            ];
+
+            fn parse(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|(_, n, _)| n.to_bytes() == name.as_bytes()).map(|(v, _, _)| *v)
+            }
+
+            fn name(self) -> &'static CStr {
+                Self::ALL[self as usize].1
+            }
+        }
+    };
+}
+
+named! {
+    /// Where a thread can be made to wait. Each stands once in the code.
+    Point {
+        /// A buffered write has its mapping and has not locked the folio yet.
+        WriteGetFolio = c"write-get-folio",
+        /// Writeback has put a range of a folio in its bio and keeps the mapping for the next.
+        WritebackAdded = c"writeback-added",
+        /// Punch, zero range and truncate: the page cache is dropped, the blocks are still there.
+        PunchInvalidated = c"punch-invalidated",
+        /// A hole was found, space for it is not reserved yet.
+        ReserveLookedUp = c"reserve-looked-up",
+        /// A direct write has flushed, invalidated and mapped its range; nothing is submitted.
+        DioMapped = c"dio-mapped",
+        /// An asynchronous direct write's bio is about to be submitted; its submitter goes on.
+        DioSubmit = c"dio-submit",
+        /// A direct write's data is on disk; the page cache is not invalidated again yet.
+        DioEnd = c"dio-end",
+    }
+}
+
+named! {
+    /// What can be switched off.
+    Switch {
+        /// A buffered write checks under the folio lock that its mapping is still true (rule 3).
+        WriteValidity = c"write-validity",
+        /// Writeback checks its mapping for every range it writes (rule 3).
+        WritebackValidity = c"writeback-validity",
+        /// Punch holds invalidate_lock from the page cache to the blocks (rule 5).
+        PunchLock = c"punch-lock",
+        /// Lookup and reservation are one critical section (rule 4).
+        OneLookup = c"one-lookup",
+        /// The page cache is written back and invalidated before direct I/O (rule 7).
+        DioFlush = c"dio-flush",
+        /// The page cache is invalidated again after a direct write (rule 7).
+        DioInvalidate = c"dio-invalidate",
+        /// Punch and truncate wait for direct I/O in flight (rule 5).
+        DioWait = c"dio-wait",
+        /// A write fault reserves space before the page is dirtied (rule 6).
+        ReserveAtFault = c"reserve-at-fault",
+        /// Writeback allocates for dirty blocks that nobody reserved for (rule 10).
+        FillUnreserved = c"fill-unreserved",
+        /// A direct write whose range cannot be invalidated goes through the page cache (rule 7).
+        Fallback = c"fallback",
+        /// Folios let go of their state when asked; off: they refuse, like a folio in use.
+        Release = c"release",
+        /// Bytes beyond the end of the file are zeroed before they can become part of it (rule 11).
+        TailZero = c"tail-zero",
+        /// The page cache goes before the blocks below it (rule 5).
+        CacheFirst = c"cache-first",
+    }
+}

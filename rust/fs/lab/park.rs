@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Delay points: a thread that reaches an armed one waits there until it is released.
+//!
+//! ```text
+//!   scenario                                    thread under test
+//!   arm punch-invalidated ino=12
+//!                                               fallocate: drops the page cache
+//!                                               reaches the point, parks
+//!   wait punch-invalidated: it is there
+//!   does what is to happen meanwhile
+//!   release punch-invalidated
+//!                                               removes the blocks
+//! ```
+//!
+//! So the order of the steps does not depend on speed, CPUs or luck. What is armed belongs to an
+//! open control file and goes with it.
+
+use super::{control::LAB, Point};
+use crate::{
+    fs::{Inode, Rext4},
+    vfs::{dio::DioBio, trace},
+};
+use core::ops::Range;
+use kernel::{
+    error::code::*,
+    prelude::*,
+    sync::{
+        atomic::{ordering::Relaxed, Atomic},
+        new_condvar, new_mutex, CondVar, CondVarTimeoutResult, Mutex,
+    },
+    time::{msecs_to_jiffies, Jiffies},
+    workqueue,
+};
+
+/// How long a thread parks at most: a forgotten scenario must not hang the machine.
+const LIMIT_MS: u32 = 20_000;
+
+/// How many points are armed or parked at, for the way past them.
+static BUSY: Atomic<i32> = Atomic::new(0);
+
+/// Who is to park at a point.
+#[derive(Clone)]
+pub(super) struct Match {
+    pub(super) point: Point,
+    pub(super) ino: Option<u32>,
+    pub(super) tid: Option<i32>,
+    /// Bytes of the file.
+    pub(super) range: Range<u64>,
+}
+
+impl Match {
+    fn fits(&self, point: Point, ino: u32, range: &Range<u64>) -> bool {
+        self.point == point
+            && self.ino.is_none_or(|i| i == ino)
+            && self.tid.is_none_or(|t| t == current!().pid())
+            && self.range.start < range.end
+            && range.start < self.range.end
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Armed,
+    Parked,
+    /// To go on; the parked thread removes the entry.
+    Released,
+    /// Gone on by itself; `release` tells and removes the entry.
+    TimedOut,
+}
+
+struct Entry {
+    owner: usize,
+    who: Match,
+    stage: Stage,
+    id: u64,
+}
+
+/// All armed points.
+#[pin_data]
+pub(super) struct Points {
+    #[pin]
+    list: Mutex<(KVec<Entry>, u64)>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Points {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            list <- new_mutex!((KVec::new(), 0), "rext4_lab"),
+            changed <- new_condvar!("rext4_lab"),
+        })
+    }
+
+    /// The next thread that fits parks. `owner` names the open control file.
+    pub(super) fn arm(&self, owner: usize, who: Match) -> Result {
+        let mut list = self.list.lock();
+        list.1 += 1;
+        let entry = Entry {
+            owner,
+            who,
+            stage: Stage::Armed,
+            id: list.1,
+        };
+        list.0.push(entry, GFP_KERNEL)?;
+        BUSY.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Waits until a thread is parked. `ETIMEDOUT`, `EINTR`; `ENOENT` if nothing is armed.
+    pub(super) fn wait(&self, owner: usize, point: Point, ms: u32) -> Result {
+        let mut left = msecs_to_jiffies(ms);
+        let mut list = self.list.lock();
+        loop {
+            let mut mine = list
+                .0
+                .iter()
+                .filter(|e| e.owner == owner && e.who.point == point);
+            let Some(first) = mine.next() else {
+                return Err(ENOENT);
+            };
+            if first.stage != Stage::Armed || mine.any(|e| e.stage == Stage::Parked) {
+                return Ok(());
+            }
+            left = match self.changed.wait_interruptible_timeout(&mut list, left) {
+                CondVarTimeoutResult::Timeout => return Err(ETIMEDOUT),
+                CondVarTimeoutResult::Signal { .. } => return Err(EINTR),
+                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+            };
+        }
+    }
+
+    /// Lets a parked thread go on and disarms the point. `ENOENT` if nothing is armed,
+    /// `ETIMEDOUT` if the thread did not wait that long.
+    pub(super) fn release(&self, owner: usize, point: Point) -> Result {
+        let mut list = self.list.lock();
+        let fits = |e: &Entry| e.owner == owner && e.who.point == point;
+        let Some(at) = list
+            .0
+            .iter()
+            .position(|e| fits(e) && e.stage != Stage::Released)
+        else {
+            return Err(ENOENT);
+        };
+        let result = self.let_go(&mut list.0, at);
+        self.changed.notify_all();
+        result
+    }
+
+    /// Everything that `owner` armed ends.
+    pub(super) fn release_all(&self, owner: usize) {
+        let mut list = self.list.lock();
+        let of_owner = |e: &Entry| e.owner == owner && e.stage != Stage::Released;
+        while let Some(at) = list.0.iter().position(of_owner) {
+            let _ = self.let_go(&mut list.0, at);
+        }
+        self.changed.notify_all();
+    }
+
+    fn let_go(&self, list: &mut KVec<Entry>, at: usize) -> Result {
+        match list[at].stage {
+            Stage::Parked => {
+                list[at].stage = Stage::Released;
+                Ok(())
+            }
+            stage => {
+                remove(list, at);
+                match stage {
+                    Stage::TimedOut => Err(ETIMEDOUT),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// `armed`, `parked` or `idle`.
+    pub(super) fn stage(&self, point: Point) -> &'static str {
+        let list = self.list.lock();
+        let mut stages = list
+            .0
+            .iter()
+            .filter(|e| e.who.point == point)
+            .map(|e| e.stage);
+        match stages.next() {
+            Some(Stage::Parked) => "parked",
+            Some(_) if stages.any(|s| s == Stage::Parked) => "parked",
+            Some(_) => "armed",
+            None => "idle",
+        }
+    }
+
+    fn park(&self, point: Point, inode: &Inode, range: Range<u64>) {
+        let mut list = self.list.lock();
+        let ino = inode.ino();
+        let fits = |e: &Entry| e.stage == Stage::Armed && e.who.fits(point, ino, &range);
+        let Some(at) = list.0.iter().position(fits) else {
+            return;
+        };
+        list.0[at].stage = Stage::Parked;
+        let id = list.0[at].id;
+        self.changed.notify_all();
+        told(inode, point, &range, trace::Point::Reached);
+        let mut end = trace::Point::Released;
+        let mut left: Jiffies = msecs_to_jiffies(LIMIT_MS);
+        while let Some(at) = list.0.iter().position(|e| e.id == id) {
+            if list.0[at].stage == Stage::Released {
+                remove(&mut list.0, at);
+                break;
+            }
+            left = match self.changed.wait_interruptible_timeout(&mut list, left) {
+                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+                // Also a signal: who is killed must be able to leave.
+                _ => {
+                    if let Some(at) = list.0.iter().position(|e| e.id == id) {
+                        list.0[at].stage = Stage::TimedOut;
+                    }
+                    end = trace::Point::TimedOut;
+                    break;
+                }
+            };
+        }
+        drop(list);
+        told(inode, point, &range, end);
+    }
+}
+
+fn remove(list: &mut KVec<Entry>, at: usize) {
+    if list.remove(at).is_ok() {
+        BUSY.fetch_sub(1, Relaxed);
+    }
+}
+
+fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::Point) {
+    trace::point(
+        inode,
+        point.name(),
+        range.start,
+        range.end - range.start,
+        what,
+    );
+}
+
+fn bytes(pos: u64, len: u64) -> Range<u64> {
+    pos..pos.saturating_add(len.max(1))
+}
+
+/// A delay point: the bytes `[pos, pos + len)` of `inode` have reached it. Sleeps if it is armed
+/// for them, so it stands where sleeping is allowed, under whatever locks that place holds.
+pub(crate) fn point(point: Point, inode: &Inode, pos: u64, len: u64) {
+    if BUSY.load(Relaxed) == 0 {
+        return;
+    }
+    if let Some(lab) = LAB.as_ref() {
+        lab.points.park(point, inode, bytes(pos, len));
+    }
+}
+
+/// Whether a thread would park there now.
+pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool {
+    let Some(lab) = LAB.as_ref() else {
+        return false;
+    };
+    let list = lab.points.list.lock();
+    let (ino, range) = (inode.ino(), bytes(pos, len));
+    let mut armed = list.0.iter().filter(|e| e.stage == Stage::Armed);
+    armed.any(|e| e.who.fits(point, ino, &range))
+}
+
+/// Submits a bio of a direct write, or makes it wait: a worker parks with it, while the request
+/// counts as in flight and its submitter goes on.
+pub(crate) fn hold(bio: DioBio<Rext4>, pos: u64) {
+    let len = bio.len();
+    if !is_armed(Point::DioSubmit, bio.inode(), pos, len) {
+        return;
+    }
+    // Dropping the bio submits it, also if there is no memory for the work.
+    let _ = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+        point(Point::DioSubmit, bio.inode(), pos, len);
+        drop(bio);
+    });
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Protections, and what happens where one is switched off.
+
+use super::{control::LAB, park, Point, Switch};
+use crate::{
+    fs::{Inode, Rext4},
+    vfs::{pagemap::InvalidateLock, Kiocb},
+};
+use core::ops::Range;
+use kernel::{
+    prelude::*,
+    sync::atomic::{ordering::Relaxed, Atomic},
+};
+
+/// How many open control files have switched each protection off.
+static OFF: [Atomic<u32>; Switch::ALL.len()] = [const { Atomic::new(0) }; Switch::ALL.len()];
+
+/// Counts one more, or one less, who wants `switch` off.
+pub(super) fn set(switch: Switch, off: bool) {
+    match off {
+        true => {
+            pr_warn!(
+                "lab: PROTECTION OFF: {} (data will be lost on purpose)\n",
+                switch.name()
+            );
+            OFF[switch as usize].fetch_add(1, Relaxed);
+        }
+        false => {
+            OFF[switch as usize].fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Whether a protection is switched off.
+pub(crate) fn off(switch: Switch) -> bool {
+    OFF[switch as usize].load(Relaxed) != 0
+}
+
+/// A delay point under invalidate_lock. Without [`Switch::PunchLock`] the lock is let go of
+/// meanwhile, as if the page cache and the blocks were dropped under a lock each.
+pub(crate) fn pause<'a>(
+    point: Point,
+    inode: &'a Inode,
+    range: Range<u64>,
+    pages: InvalidateLock<'a, Rext4>,
+) -> InvalidateLock<'a, Rext4> {
+    let len = range.end.saturating_sub(range.start);
+    if !off(Switch::PunchLock) {
+        park::point(point, inode, range.start, len);
+        return pages;
+    }
+    drop(pages);
+    park::point(point, inode, range.start, len);
+    inode.invalidate_lock()
+}
+
+/// Before direct I/O. iomap writes back and invalidates through the file's `f_mapping`; where that
+/// shall not happen the file gets another one, in which there is nothing.
+pub(crate) fn detach_cache(iocb: &Kiocb<'_, Rext4>) {
+    show_cache(iocb, !off(Switch::DioFlush));
+}
+
+/// After direct I/O: the file has its page cache back.
+pub(crate) fn attach_cache(iocb: &Kiocb<'_, Rext4>) {
+    show_cache(iocb, true);
+}
+
+/// As [`detach_cache`], between the transfer of a direct write and the invalidation after it.
+pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
+    let (inode, pos) = (iocb.inode(), iocb.pos());
+    park::point(Point::DioEnd, inode, pos, 1);
+    show_cache(iocb, !off(Switch::DioInvalidate));
+}
+
+fn show_cache(iocb: &Kiocb<'_, Rext4>, show: bool) {
+    if let Some(lab) = LAB.as_ref() {
+        iocb.show_cache(&lab.nothing, show);
+    }
+}
+
+/// Whether folios of the inode may let go of their state.
+pub(crate) fn may_release() -> bool {
+    !off(Switch::Release)
+}
