@@ -157,14 +157,20 @@ impl<C> Drop for ControlFile<C> {
     }
 }
 
-/// An address space without pages and without a host.
+/// An address space without pages.
 #[pin_data]
 pub(crate) struct EmptyMapping {
     #[pin]
     mapping: Opaque<bindings::address_space>,
+    /// An inode and a super block in which nothing is set: iomap asks the host of a mapping
+    /// whether its file system is mounted `sync`.
+    #[pin]
+    host: Opaque<bindings::inode>,
+    #[pin]
+    sb: Opaque<bindings::super_block>,
 }
 
-// SAFETY: Nothing in it changes after `new`.
+// SAFETY: Nothing in it changes after `link`.
 unsafe impl Send for EmptyMapping {}
 // SAFETY: As above.
 unsafe impl Sync for EmptyMapping {}
@@ -174,7 +180,21 @@ impl EmptyMapping {
         pin_init!(Self {
             // SAFETY: The function initializes all of it.
             mapping <- unsafe { Opaque::ffi_init(|slot| bindings::address_space_init_once(slot)) },
+            // SAFETY: Plain data, for which zero is a valid value.
+            host <- Opaque::ffi_init(|slot: *mut bindings::inode| unsafe { slot.write_bytes(0, 1) }),
+            // SAFETY: As above.
+            sb <- Opaque::ffi_init(|slot: *mut bindings::super_block| unsafe { slot.write_bytes(0, 1) }),
         })
+    }
+
+    /// Points the mapping at its host. Once, before it is used.
+    pub(crate) fn link(&self) {
+        // SAFETY: All three are pinned (there is no other way to make one), and nobody uses them
+        // yet.
+        unsafe {
+            (*self.host.get()).i_sb = self.sb.get();
+            (*self.mapping.get()).host = self.host.get();
+        }
     }
 }
 

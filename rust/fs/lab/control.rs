@@ -52,6 +52,7 @@ impl Lab {
             }),
             GFP_KERNEL,
         )?;
+        shared.nothing.link();
         LAB.populate(shared);
         pr_warn!("lab: this module can lose data on purpose; never mount what you want to keep\n");
         Ok(Self(ControlFile::new(c"rext4", c"lab", module)?))
