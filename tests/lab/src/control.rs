@@ -6,9 +6,6 @@ use guest::sys::{self, Fd, Sys};
 
 pub const PATH: &str = "/sys/kernel/debug/rext4/lab";
 
-/// How long the conductor waits for a thread to come to its point, in ms.
-const PATIENCE: u32 = 15_000;
-
 pub struct Control(Fd);
 
 impl Control {
@@ -31,8 +28,8 @@ impl Control {
         self.command(&format!("arm {point}{filter}"))
     }
 
-    pub fn wait(&self, point: &str) -> Sys<()> {
-        self.command(&format!("wait {point} {PATIENCE}"))
+    pub fn wait(&self, point: &str, ms: u32) -> Sys<()> {
+        self.command(&format!("wait {point} {ms}"))
     }
 
     pub fn release(&self, point: &str) -> Sys<()> {

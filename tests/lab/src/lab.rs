@@ -8,12 +8,14 @@ use crate::tracing::{self, mark, me};
 use guest::fiemap::fiemap;
 use guest::fixture::T;
 use guest::map::Map;
-use guest::sys::{self, Fd};
+use guest::sys::{self, Aligned, Fd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The size of the images in MiB.
 const IMAGE: u64 = 64;
+/// How long a thread may take to its point, in ms.
+const PATIENCE: u32 = 15_000;
 /// How long to wait for something that comes by itself.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -124,22 +126,19 @@ impl Lab {
         // A picture wants to begin with the race, and a trace that cannot be emptied is no harm.
         let _ = tracing::forget();
         mark(&format!("given {words}"));
-        mark("thread check");
+        mark("role check");
         for f in files {
-            self.show(f)?;
+            self.show(f, f.name.rsplit('/').next().unwrap_or(&f.name), "")?;
         }
         Ok(())
     }
 
     /// Shows one more file from now on.
-    pub fn show(&self, f: &Fd) -> Res {
+    fn show(&self, f: &Fd, name: &str, how: &str) -> Res {
         let st = f.stat()?;
-        let name = f.name.rsplit('/').next().unwrap_or(&f.name);
         let (major, minor) = (libc::major(st.st_dev), libc::minor(st.st_dev));
-        let (ino, bs) = (st.st_ino, st.st_blksize);
-        mark(&format!(
-            "file {name} dev {major}:{minor} ino {ino} bs {bs}"
-        ));
+        let ino = st.st_ino;
+        mark(&format!("file {name} dev {major}:{minor} ino {ino}{how}"));
         Ok(())
     }
 
@@ -161,7 +160,22 @@ impl Lab {
 
     /// Waits until a thread is parked at the point.
     pub fn wait(&self, point: &str) -> Res {
-        Ok(self.control.wait(point)?)
+        Ok(self.control.wait(point, PATIENCE)?)
+    }
+
+    /// As `wait`, where a protection may keep the thread from stopping there: false if it has
+    /// finished instead.
+    pub fn parked<R>(&self, t: &Thread<R>, point: &str) -> Res<bool> {
+        loop {
+            match self.control.wait(point, 10) {
+                Err(e) if e.errno == libc::ETIMEDOUT => {
+                    if t.finished() {
+                        return Ok(false);
+                    }
+                }
+                other => return Ok(other.map(|()| true)?),
+            }
+        }
     }
 
     pub fn release(&self, point: &str) -> Res {
@@ -176,6 +190,11 @@ impl Lab {
             self.caught(t.name(), words);
         }
         Ok(found)
+    }
+
+    /// What the conductor does from here on is this thread's part.
+    pub fn play(&self, name: &str) {
+        tracing::play(name);
     }
 
     /// The protection shows: the picture has it in green.
@@ -235,9 +254,21 @@ impl Lab {
         Ok(!found.iter().any(|e| e.log <= off && off < e.log + e.len))
     }
 
+    /// What the disk has, whatever is in the page cache.
+    pub fn on_disk(&self, f: &Fd, off: u64, want: &[u8], what: &str) -> Res {
+        let direct = self.direct(f)?;
+        tracing::step(&format!("direct read of {}", range(off, want.len())));
+        let mut got = Aligned::new(want.len());
+        direct.pread(&mut got, off)?;
+        match differ(&got, want, off) {
+            Some(d) => Err(harm(format!("{what}: {d}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Commits the running transaction: from now on blocks that were freed may be used again.
     /// fsync of another file does not touch the pages of those in the race.
-    pub fn commit(&self) -> Res {
+    fn commit(&self) -> Res {
         let f = sys::create(&self.t.p("committer"))?;
         f.fsync()?;
         drop(f);
@@ -245,19 +276,22 @@ impl Lab {
         Ok(())
     }
 
-    /// Another file gets the block at `place`, full of `byte`: it writes one block after the other
-    /// until it has it. On disk when this returns.
+    /// What was freed is committed, and another file gets the block at `place`, full of `byte`: one
+    /// file after the other writes one block until one has it. On disk when this returns.
     pub fn takes_block(&self, name: &str, place: u64, byte: u8) -> Res<Arc<Fd>> {
+        tracing::play(name);
+        tracing::step("fsync of some file: the transaction commits");
+        self.commit()?;
         let data = vec![byte; self.bs()];
         for i in 0..64 {
             let f = sys::create(&self.t.p(&format!("{name}{i}")))?;
+            // Of its life only where its block is.
+            self.show(&f, name, " quiet 1")?;
+            tracing::step(&format!("write(2): {} to {name}; fsync", show(byte)));
             f.pwrite(&data, 0)?;
             f.fsync()?;
             if self.place(&f, 0)? == place {
-                sys::rename(&f.name, &self.t.p(name))?;
-                let f = sys::rdwr(&self.t.p(name))?;
-                self.show(&f)?;
-                tracing::step(&format!("{name} owns that block now"));
+                tracing::step("that is the block that was freed");
                 return Ok(Arc::new(f));
             }
         }
@@ -282,6 +316,24 @@ impl Lab {
             f.punch(at - leave, leave)?;
         }
         f.fsync()?;
+        Ok(())
+    }
+
+    /// All is written: what statfs says is free and what the file has must be all there was.
+    pub fn nothing_lost(&self, f: &Fd) -> Res {
+        tracing::step("asks statfs");
+        let mapped: u64 = fiemap(f, 0, f.size()?, true, 16)?
+            .iter()
+            .map(|e| e.len)
+            .sum();
+        let has = mapped / self.bs() as u64;
+        let free = sys::statfs(&self.t.p(""))?.f_bfree;
+        if free + has != self.free.0 {
+            return Err(harm(format!(
+                "statfs: {free} free blocks instead of {}: a reservation is never used",
+                self.free.0 - has
+            )));
+        }
         Ok(())
     }
 
@@ -312,6 +364,12 @@ impl Lab {
     }
 }
 
+/// An errno by its name only.
+pub fn symbol(errno: i32) -> String {
+    let all = sys::errname(errno);
+    all.split(' ').next().unwrap_or(&all).to_string()
+}
+
 pub fn range(off: u64, len: usize) -> String {
     format!("{off}..{}", off + len as u64)
 }
@@ -319,6 +377,8 @@ pub fn range(off: u64, len: usize) -> String {
 /// Drops the clean pages of a file that nobody maps, and makes sure that they are gone.
 pub fn evict(f: &Fd) -> Res {
     let begun = Instant::now();
+    // At least once: a page of which only a part is up to date does not count as resident.
+    f.dontneed()?;
     while resident(f)? {
         f.dontneed()?;
         if begun.elapsed() > SOON {

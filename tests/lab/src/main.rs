@@ -54,7 +54,7 @@ enum Cmd {
         races: Vec<String>,
     },
     /// Lists the races.
-    List,
+    List { races: Vec<String> },
     /// Draws the traces in a folder: text, SVG and an index; prints the races that are named.
     Draw { dir: PathBuf, races: Vec<String> },
     #[command(hide = true)]
@@ -77,8 +77,8 @@ fn select(words: &[String]) -> Vec<&'static Race> {
 
 fn main() {
     match Cli::parse().cmd {
-        Cmd::List => {
-            for r in races::ALL {
+        Cmd::List { races } => {
+            for r in select(&races) {
                 println!("{:<4} {:<22} {}", r.row, r.name, r.title);
             }
         }

@@ -63,6 +63,8 @@ pub struct Race {
     pub var: Variant,
     /// Trace events in which the protection shows; pictures have them in green.
     pub catch: &'static [&'static str],
+    /// Trace events of the kernel's own threads that belong to the story.
+    pub kernel: &'static [&'static str],
     /// `Ok` when the scenario came to its end and nothing was wrong.
     pub run: fn(&mut Lab) -> Res,
 }

@@ -76,6 +76,10 @@ impl<R> Thread<R> {
         &self.name
     }
 
+    pub fn finished(&self) -> bool {
+        self.shared.phase.load(Ordering::SeqCst) == FINISHED
+    }
+
     /// What the thread came back with. One that does not come back is a hang, and that is harm.
     pub fn join(self) -> Res<R> {
         self.join_within(DEADLINE)

@@ -2,6 +2,7 @@
 //! Recording: a tracing instance of our own, and what the scenario itself says into it.
 
 use guest::sys::{self, Fd, Sys};
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -29,9 +30,27 @@ pub fn step(words: &str) {
     mark(&format!("step {}: {words}", me()));
 }
 
+thread_local! {
+    static ROLE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The calling thread goes on in the column `name`: what the conductor does itself is another
+/// thread's part in the story.
+pub fn play(name: &str) {
+    ROLE.with(|r| *r.borrow_mut() = Some(name.to_string()));
+    mark(&format!("role {name}"));
+}
+
 /// The name of the calling thread, which is a column of the picture.
 pub fn me() -> String {
-    std::thread::current().name().unwrap_or("check").to_string()
+    if let Some(role) = ROLE.with(|r| r.borrow().clone()) {
+        return role;
+    }
+    match std::thread::current().name() {
+        // The conductor: it arms, releases, and looks at what came of it.
+        None | Some("main") => "check".into(),
+        Some(name) => name.into(),
+    }
 }
 
 /// Starts to record.

@@ -3,11 +3,11 @@
 
 use super::PAGE;
 use crate::harm;
-use crate::lab::Lab;
+use crate::lab::{symbol, Lab};
 use crate::race::{Race, Res};
 use guest::harness::{K1, K4};
 use guest::map::Map;
-use guest::sys::{self, Aligned};
+use guest::sys::Aligned;
 
 /// Pages leave the page cache: that is how the cache is kept true.
 const DROPPED: &str = "mm_filemap_delete_from_page_cache";
@@ -23,6 +23,7 @@ pub static DIO_VS_CACHE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[DROPPED],
+    kernel: &[],
     run: dio_vs_cache,
 };
 
@@ -35,6 +36,7 @@ fn dio_vs_cache(lab: &mut Lab) -> Res {
         direct.pwrite(&Aligned::of(&[b'D'; PAGE]), 0)
     })?;
     writer.join()??;
+    lab.play("reader");
     lab.reads(&f, 0, &[b'D'; PAGE], "read(2) returns the old page")
 }
 
@@ -48,6 +50,7 @@ pub static DIO_OWN_MAPPING: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[DROPPED],
+    kernel: &[],
     run: dio_own_mapping,
 };
 
@@ -70,6 +73,7 @@ fn dio_own_mapping(lab: &mut Lab) -> Res {
     if n != 2 * PAGE {
         harm!("the write ended after {n} bytes");
     }
+    lab.play("reader");
     let want = [page(b'B'), page(b'C'), page(b'C')].concat();
     lab.reads(&f, 0, &want, "read(2) returns an old page")
 }
@@ -85,6 +89,7 @@ pub static DIO_READ_VS_DIRTY: Race = Race {
     given_off: &[],
     var: K4,
     catch: &["rext4_writeback_range"],
+    kernel: &[],
     run: dio_read_vs_dirty,
 };
 
@@ -103,6 +108,7 @@ fn dio_read_vs_dirty(lab: &mut Lab) -> Res {
         direct.pread(&mut got, 0).map(|_| got[0])
     })?;
     let got = reader.join()??;
+    lab.play("direct");
     if got != b'B' {
         harm!(
             "the direct read returns '{}' instead of 'B'",
@@ -122,6 +128,7 @@ pub static INVALIDATION_FAILS: Race = Race {
     given_off: &["release"],
     var: K1,
     catch: &["rext4_dio_fall_back"],
+    kernel: &[],
     run: invalidation_fails,
 };
 
@@ -137,8 +144,10 @@ fn invalidation_fails(lab: &mut Lab) -> Res {
         let direct = direct.clone();
         move || direct.pwrite(&Aligned::of(&[b'D'; PAGE]), 0)
     })?;
-    if let Err(e) = writer.join()? {
-        harm!("the write fails: {}", sys::errname(e.errno));
+    let written = writer.join()?;
+    lab.play("direct");
+    if let Err(e) = written {
+        harm!("the write fails: {}", symbol(e.errno));
     }
     lab.reads(&f, 0, &[b'D'; PAGE], "read(2) returns the old page")?;
     let mut got = Aligned::new(PAGE);

@@ -19,6 +19,7 @@ pub static EOF_GARBAGE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &["rext4_zero_tail"],
+    kernel: &[],
     run: eof_garbage,
 };
 
@@ -39,6 +40,7 @@ fn eof_garbage(lab: &mut Lab) -> Res {
     })?;
     grower.join()??;
 
+    lab.play("grower");
     let mut want = vec![0; PAGE];
     want[..1000].fill(b'A');
     lab.reads(&f, 0, &want, "garbage is part of the file")?;
@@ -58,6 +60,7 @@ pub static TAIL_AFTER_TRUNCATE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &["rext4_zero_tail"],
+    kernel: &[],
     run: tail_after_truncate,
 };
 
@@ -65,15 +68,16 @@ fn tail_after_truncate(lab: &mut Lab) -> Res {
     let f = lab.file("f", &[b'A'; PAGE])?;
     lab.given("f: one block of 'A', on disk", &[&f])?;
 
-    let cutter = lab.thread("cutter", "ftruncate: 1000 bytes", {
+    let cutter = lab.thread("user", "ftruncate: 1000 bytes", {
         let f = f.clone();
         move || f.truncate(1000)
     })?;
     cutter.join()??;
+    lab.play("user");
     step("fsync f, and the page is evicted");
     f.fsync()?;
     lab.evict(&f)?;
-    let grower = lab.thread("grower", "ftruncate: 4096 bytes again", {
+    let grower = lab.thread("user", "ftruncate: 4096 bytes again", {
         let f = f.clone();
         move || f.truncate(PAGE as u64)
     })?;
@@ -95,6 +99,7 @@ pub static EXTENTS_BEFORE_CACHE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[],
+    kernel: &[],
     run: extents_before_cache,
 };
 
@@ -117,22 +122,18 @@ fn extents_before_cache(lab: &mut Lab) -> Res {
     lab.until_blocked(&cutter, "waits for the page, which writeback has locked")?;
     let mut victim = None;
     if lab.hole(&f, 0)? {
-        lab.commit()?;
         victim = Some(lab.takes_block("victim", place, b'V')?);
     } else {
-        lab.caught("check", "the block is still f's: it goes after its page");
+        lab.caught("cutter", "the block is still f's: it goes after its page");
     }
     lab.release("writeback-added")?;
     writeback.join()??;
     cutter.join()??;
     let victim = match victim {
         Some(v) => v,
-        None => {
-            lab.commit()?;
-            lab.takes_block("victim", place, b'V')?
-        }
+        None => lab.takes_block("victim", place, b'V')?,
     };
 
-    lab.evict(&victim)?;
-    lab.reads(&victim, 0, &[b'V'; PAGE], "victim has f's data")
+    lab.play("victim");
+    lab.on_disk(&victim, 0, &[b'V'; PAGE], "victim has f's data")
 }

@@ -23,6 +23,7 @@ pub static PUNCH_VS_FAULT: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[],
+    kernel: &[],
     run: punch_vs_fault,
 };
 
@@ -47,6 +48,7 @@ fn punch_vs_fault(lab: &mut Lab) -> Res {
     puncher.join()??;
     reader.join()?;
 
+    lab.play("reader");
     lab.shows(&m, 0, &[0; PAGE], "the mapping shows the freed block")?;
     lab.reads(&f, 0, &[0; PAGE], "the punched range is not zero")
 }
@@ -63,6 +65,7 @@ pub static PUNCH_VS_STORE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[],
+    kernel: &[],
     run: punch_vs_store,
 };
 
@@ -90,6 +93,7 @@ fn punch_vs_store(lab: &mut Lab) -> Res {
     // Whatever the file shows now, fsync promises that it stays.
     let seen = m.read(0, PAGE);
     drop(m);
+    lab.play("storer");
     step("fsync, and the page is evicted");
     f.fsync()?;
     lab.evict(&f)?;
@@ -106,6 +110,7 @@ pub static AIO_VS_PUNCH: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[],
+    kernel: &[],
     run: aio_vs_punch,
 };
 
@@ -119,6 +124,7 @@ fn aio_vs_punch(lab: &mut Lab) -> Res {
     lab.arm("dio-submit", &f)?;
     let mut data = Aligned::of(&[b'D'; PAGE]);
     let mut aio = Aio::new(1)?;
+    lab.play("aio");
     step("io_submit: overwrites block 0 with 'D'");
     aio.submit(&direct, Op::Write, &mut data, 0, 1)?;
     lab.wait("dio-submit")?;
@@ -131,23 +137,20 @@ fn aio_vs_punch(lab: &mut Lab) -> Res {
     // While the punch waits nobody can have the block.
     if lab.done_or_blocked(&puncher, "inode_dio_wait: the write is still in flight")? == Found::Done
     {
-        lab.commit()?;
         victim = Some(lab.takes_block("victim", place, b'V')?);
     }
     lab.release("dio-submit")?;
     aio.wait(1)?;
+    lab.play("aio");
     step("io_getevents: the write is done");
     puncher.join()??;
     let victim = match victim {
         Some(v) => v,
-        None => {
-            lab.commit()?;
-            lab.takes_block("victim", place, b'V')?
-        }
+        None => lab.takes_block("victim", place, b'V')?,
     };
 
-    lab.evict(&victim)?;
-    lab.reads(
+    lab.play("victim");
+    lab.on_disk(
         &victim,
         0,
         &[b'V'; PAGE],

@@ -2,7 +2,7 @@
 //! Space that must be promised once, and before the data is accepted.
 
 use super::PAGE;
-use crate::lab::{evict, resident, Lab};
+use crate::lab::{evict, resident, symbol, Lab};
 use crate::race::{Race, Res};
 use crate::tracing::step;
 use crate::{broken, harm};
@@ -23,6 +23,7 @@ pub static DOUBLE_RESERVE: Race = Race {
     given_off: &[],
     var: K4,
     catch: &[],
+    kernel: &[],
     run: double_reserve,
 };
 
@@ -38,28 +39,27 @@ fn double_reserve(lab: &mut Lab) -> Res {
         let f = f.clone();
         move || f.pwrite(&[b'W'; 100], 0)
     })?;
-    lab.wait("reserve-looked-up")?;
+    // With the protection on there is no window to stop in: the write is done.
+    let window = lab.parked(&writer, "reserve-looked-up")?;
     let storer = lab.thread(
         "storer",
         "stores 'S' into block 0 through the mapping",
         move || m.set(200, b'S'),
     )?;
-    lab.done_or_blocked(
-        &storer,
-        "waits for the extent lock: lookup and reservation are one",
-    )?;
-    lab.release("reserve-looked-up")?;
-    writer.join()??;
     storer.join()?;
+    if window {
+        lab.release("reserve-looked-up")?;
+    }
+    writer.join()??;
 
+    lab.play("writer");
     let mut want = vec![0; PAGE];
     want[..100].fill(b'W');
     want[200] = b'S';
     f.fsync()?;
     lab.evict(&f)?;
     lab.reads(&f, 0, &want, "f lost data")?;
-    drop(f);
-    lab.counters()
+    lab.nothing_lost(&f)
 }
 
 pub static DIRTY_OVER_HOLE: Race = Race {
@@ -73,6 +73,7 @@ pub static DIRTY_OVER_HOLE: Race = Race {
     given_off: &[],
     var: K1,
     catch: &["rext4_extent_insert"],
+    kernel: &[],
     run: dirty_over_hole,
 };
 
@@ -95,7 +96,7 @@ fn dirty_over_hole(lab: &mut Lab) -> Res {
     let m = Arc::new(Map::shared(&f, PAGE)?);
     lab.given(
         "f: four blocks of 1 KiB in one page, mapped; g: on another, slow disk",
-        &[&f, &g],
+        &[&f],
     )?;
 
     slow.suspend()?;
@@ -104,16 +105,17 @@ fn dirty_over_hole(lab: &mut Lab) -> Res {
         move || g.pread(m.as_mut_slice(0, PAGE), 0)
     })?;
     lab.until_blocked(&reader, "the page of f is pinned, the disk of g is slow")?;
-    let syncer = lab.thread("syncer", "fsync f: the page is clean", {
+    let syncer = lab.thread("user", "fsync f: the page is clean", {
         let f = f.clone();
         move || f.fsync()
     })?;
     syncer.join()??;
-    let puncher = lab.thread("puncher", "punches block 1 of f", {
+    let puncher = lab.thread("user", "punches block 1 of f", {
         let f = f.clone();
         move || f.punch(1024, 1024)
     })?;
     puncher.join()??;
+    lab.play("user");
     step("the disk of g is fast again");
     slow.resume()?;
     reader.join()??;
@@ -150,6 +152,7 @@ pub static ENOSPC_IN_FAULT: Race = Race {
     given_off: &[],
     var: K1,
     catch: &["rext4_page_mkwrite_done"],
+    kernel: &[],
     run: |lab| store_when_full(lab, 2 * 1024),
 };
 
@@ -164,6 +167,7 @@ pub static FAULT_ON_FULL_DISK: Race = Race {
     given_off: &[],
     var: K4,
     catch: &["rext4_page_mkwrite_done"],
+    kernel: &[],
     run: |lab| store_when_full(lab, 0),
 };
 
@@ -179,6 +183,7 @@ fn store_when_full(lab: &mut Lab, free: u64) -> Res {
         &[&f],
     )?;
 
+    lab.play("storer");
     map::sigbus_taken();
     let storer = lab.thread("storer", "stores 'S' all over the page", move || {
         m.write(0, &[b'S'; PAGE]);
@@ -190,10 +195,7 @@ fn store_when_full(lab: &mut Lab, free: u64) -> Res {
     }
     step("fsync f");
     if let Err(e) = f.fsync() {
-        harm!(
-            "the store was accepted, then fsync: {}",
-            sys::errname(e.errno)
-        );
+        harm!("the store was accepted, then fsync: {}", symbol(e.errno));
     }
     lab.evict(&f)?;
     lab.reads(

@@ -20,6 +20,7 @@ pub static WRITE_VS_WRITEBACK: Race = Race {
     given_off: &[],
     var: K4,
     catch: &["rext4_write_stale"],
+    kernel: &["rext4_extent_convert"],
     run: write_vs_writeback,
 };
 
@@ -55,6 +56,7 @@ fn write_vs_writeback(lab: &mut Lab) -> Res {
     lab.release("write-get-folio")?;
     writer.join()??;
 
+    lab.play("mapper");
     let mut want = vec![b'S'; PAGE];
     want[5000 - PAGE..5100 - PAGE].fill(b'W');
     lab.reads(&f, PAGE as u64, &want, "what the mapper stored is gone")?;
@@ -81,6 +83,7 @@ pub static WRITEBACK_VS_PUNCH: Race = Race {
     // Blocks smaller than pages: the punched block's folio stays, and writeback has it in its batch.
     var: K1,
     catch: &["rext4_writeback_stale"],
+    kernel: &[],
     run: writeback_vs_punch,
 };
 
@@ -100,15 +103,14 @@ fn writeback_vs_punch(lab: &mut Lab) -> Res {
     })?;
     lab.wait("writeback-added")?;
 
-    let puncher = lab.thread("puncher", "punches block 5, in the second folio", {
+    let puncher = lab.thread("user", "punches block 5, in the second folio", {
         let f = f.clone();
         move || f.punch(5 * 1024, 1024)
     })?;
     puncher.join()??;
-    lab.commit()?;
     let victim = lab.takes_block("victim", place, b'V')?;
 
-    let writer = lab.thread("writer", "write(2): 'N' to block 5, now a hole", {
+    let writer = lab.thread("user", "write(2): 'N' to block 5, now a hole", {
         let f = f.clone();
         move || f.pwrite(&[b'N'; 1024], 5 * 1024)
     })?;
@@ -116,8 +118,9 @@ fn writeback_vs_punch(lab: &mut Lab) -> Res {
     lab.release("writeback-added")?;
     writeback.join()??;
 
-    lab.evict(&victim)?;
-    lab.reads(&victim, 0, &[b'V'; 1024], "victim has f's data")?;
+    lab.play("victim");
+    lab.on_disk(&victim, 0, &[b'V'; 1024], "victim has f's data")?;
+    lab.play("user");
     f.fsync()?;
     lab.evict(&f)?;
     lab.reads(&f, 5 * 1024, &[b'N'; 1024], "f lost its data")

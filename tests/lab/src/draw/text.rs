@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The timeline as text, in the columns that mailing lists use.
+
+use super::timeline::{Kind, Line, Timeline};
+use crate::race::{Mode, Race};
+
+/// Of the whole picture, in characters.
+const WIDTH: usize = 100;
+
+fn prefix(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Step => "",
+        Kind::Parked => "  == ",
+        Kind::Caught => "  OK ",
+        Kind::Harm => "!! ",
+        _ => "  ",
+    }
+}
+
+pub fn heading(race: &Race, mode: Mode) -> String {
+    let what = match mode {
+        Mode::Off => format!("protection off ({})", race.off.join(", ")),
+        Mode::On => "protection on".to_string(),
+    };
+    format!("{} {}: {what}", race.row, race.name)
+}
+
+/// What the picture ends with.
+pub fn verdict(t: &Timeline) -> &'static str {
+    match (t.harm(), t.ended) {
+        (true, _) => "harm done",
+        (false, true) => "no harm: bytes, counters, e2fsck and the kernel log are as they must be",
+        (false, false) => "the run did not end",
+    }
+}
+
+fn wrapped(line: &Line, width: usize) -> Vec<String> {
+    let first = prefix(line.kind);
+    let indent = " ".repeat(first.len() + 2);
+    let options = textwrap::Options::new(width)
+        .initial_indent(first)
+        .subsequent_indent(&indent);
+    textwrap::wrap(&line.text, options)
+        .into_iter()
+        .map(|s| s.into_owned())
+        .collect()
+}
+
+pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
+    let n = t.columns.len().max(1);
+    let width = (WIDTH / n).clamp(26, 46);
+    let mut out = format!("{}\n{}\n\n", heading(race, mode), t.given);
+    let mut row = |cells: Vec<String>| {
+        let line: String = cells.iter().map(|c| format!("{c:<width$}")).collect();
+        out.push_str(&format!("  {}\n", line.trim_end()));
+    };
+    row(t.columns.clone());
+    row(t
+        .columns
+        .iter()
+        .map(|c| "-".repeat(c.chars().count()))
+        .collect());
+    for (at, line) in t.lines.iter().enumerate() {
+        let waiting = |column: usize| {
+            let bar = t
+                .bars
+                .iter()
+                .find(|b| b.column == column && b.from < at && at < b.to);
+            match bar.map(|b| b.kind) {
+                None => " ",
+                Some(Kind::Parked) => "  |",
+                Some(_) => "  :",
+            }
+        };
+        for text in wrapped(line, width - 1) {
+            let cell = |c: usize| match c == line.column {
+                true => text.clone(),
+                false => waiting(c).to_string(),
+            };
+            row((0..n).map(cell).collect());
+        }
+    }
+    if t.lost {
+        out.push_str("\n  (events were lost)\n");
+    }
+    out.push_str(&format!("\n  {}\n", verdict(t)));
+    out
+}
