@@ -108,12 +108,17 @@ scratch_dir() {
 	mktemp -d "$dir/rext4.XXXXXX" || die "cannot create a folder in $dir"
 }
 
-# The program that tests and demonstrates in the guest; prints its path.
-guest_program() {
+# test_program NAME: builds a program of tests/ that runs in the guest; prints its path.
+test_program() {
 	local out
-	out=$(cd "$REPO/tests" && cargo build -q --release -p guest 2>&1) ||
-		die "building tests/guest failed: $(echo "$out" | grep -m 1 '^error' || echo "$out" | tail -n 1)"
-	echo "${CARGO_TARGET_DIR:-$REPO/tests/target}/release/guest"
+	out=$(cd "$REPO/tests" && cargo build -q --release -p "$1" 2>&1) ||
+		die "building tests/$1 failed: $(echo "$out" | grep -m 1 '^error' || echo "$out" | tail -n 1)"
+	echo "${CARGO_TARGET_DIR:-$REPO/tests/target}/release/$1"
+}
+
+# The program that tests and demonstrates in the guest.
+guest_program() {
+	test_program guest
 }
 
 # The kernel source's own headers: a real tree of some thousand files.
