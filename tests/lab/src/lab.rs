@@ -63,6 +63,20 @@ pub fn differ(got: &[u8], want: &[u8], base: u64) -> Option<String> {
     ))
 }
 
+/// Bytes that were compared: harm, or not.
+fn judge(differ: Option<String>, what: &str) -> Res {
+    if let Some(d) = differ {
+        return Err(harm(format!("{what}: {d}")));
+    }
+    good("the right bytes");
+    Ok(())
+}
+
+/// What was looked at is as it must be.
+fn good(words: &str) {
+    mark(&format!("good {}: {words}", me()));
+}
+
 /// A byte as the stories name it.
 fn show(b: u8) -> String {
     match b {
@@ -197,6 +211,11 @@ impl Lab {
         tracing::play(name);
     }
 
+    /// What was looked at is as it must be.
+    pub fn good(&self, words: &str) {
+        good(words);
+    }
+
     /// The protection shows: the picture has it in green.
     pub fn caught(&self, who: &str, words: &str) {
         mark(&format!("caught {who}: {words}"));
@@ -217,10 +236,7 @@ impl Lab {
         let mut got = vec![0xEE; want.len()];
         let n = f.pread(&mut got, off)?;
         got.truncate(n);
-        match differ(&got, want, off) {
-            Some(d) => Err(harm(format!("{what}: {d}"))),
-            None => Ok(()),
-        }
+        judge(differ(&got, want, off), what)
     }
 
     /// The same through a mapping, whose page 0 is the file's.
@@ -229,10 +245,7 @@ impl Lab {
             "loads {} from the mapping",
             range(off as u64, want.len())
         ));
-        match differ(&m.read(off, want.len()), want, off as u64) {
-            Some(d) => Err(harm(format!("{what}: {d}"))),
-            None => Ok(()),
-        }
+        judge(differ(&m.read(off, want.len()), want, off as u64), what)
     }
 
     /// Drops the clean pages of a file that nobody maps, and makes sure that they are gone.
@@ -260,10 +273,7 @@ impl Lab {
         tracing::step(&format!("direct read of {}", range(off, want.len())));
         let mut got = Aligned::new(want.len());
         direct.pread(&mut got, off)?;
-        match differ(&got, want, off) {
-            Some(d) => Err(harm(format!("{what}: {d}"))),
-            None => Ok(()),
-        }
+        judge(differ(&got, want, off), what)
     }
 
     /// Commits the running transaction: from now on blocks that were freed may be used again.
@@ -334,6 +344,7 @@ impl Lab {
                 self.free.0 - has
             )));
         }
+        good("every block is accounted for");
         Ok(())
     }
 

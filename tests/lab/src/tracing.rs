@@ -8,12 +8,13 @@ use std::sync::OnceLock;
 const TRACEFS: &str = "/sys/kernel/tracing";
 const INSTANCE: &str = "/sys/kernel/tracing/instances/lab";
 
-/// Beside the events of rext4: pages that enter and leave the page cache.
+/// Beside the events of rext4: pages that enter and leave the page cache, or become dirty.
 const EVENTS: &[&str] = &[
     "rext4",
     "filemap/mm_filemap_add_to_page_cache",
     "filemap/mm_filemap_delete_from_page_cache",
     "iomap/iomap_dio_invalidate_fail",
+    "writeback/writeback_dirty_folio",
 ];
 
 static MARKER: OnceLock<Fd> = OnceLock::new();

@@ -88,8 +88,8 @@ fn index(races: &[&Race]) -> String {
                 p {
                     "Each race twice: with its protection switched off, where harm is done, and on, where "
                     "the same run is clean. Time runs down, one line an event, not to scale; the lines are "
-                    "from the trace of the run. A thread that is held by the lab has an orange bar, one that waits by itself "
-                    "a grey one. Harm is red; green is what prevents it."
+                    "from the trace of the run. A thread that the lab holds at one of its points has an orange bar, one that waits "
+                    "by itself a grey or a green one. Harm is red; green is what prevents it."
                 }
                 ul {
                     @for r in races {

@@ -61,8 +61,12 @@ impl Event {
         }
     }
 
-    /// Device and inode, as one text. Some events leave out the `0x`.
+    /// Device and inode. Each subsystem has its own way to print them.
     pub fn file(&self) -> Option<(String, u64)> {
+        if let Some(bdi) = self.get("bdi") {
+            return Some((bdi.trim_end_matches(':').to_string(), self.num("ino")?));
+        }
+
         let dev = self.get("dev")?.replace(',', ":");
         let ino = self.get("ino")?;
         let ino = u64::from_str_radix(ino.trim_start_matches("0x"), 16).ok()?;

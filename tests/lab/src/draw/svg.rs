@@ -27,6 +27,9 @@ text { font: 12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; 
 .step text { font-weight: bold; }
 .step circle { fill: #3b6ea5; }
 .event circle { fill: #9aa7b4; }
+
+.good text { fill: #14632d; }
+.good circle { fill: #3da35d; }
 .done text { fill: #777; }
 .done circle { fill: #fff; stroke: #9aa7b4; }
 .parked circle { fill: #f0a030; }
@@ -50,6 +53,8 @@ text { fill: #ddd; }
 .life { stroke: #3a444e; }
 .step circle { fill: #6ea8e0; }
 .event circle { fill: #6b7885; }
+
+.good text { fill: #8fe0a8; }
 .done text { fill: #999; }
 .done circle { fill: #16191d; stroke: #6b7885; }
 .parked circle { fill: #f0a030; }
@@ -71,6 +76,9 @@ fn class(kind: Kind) -> &'static str {
         Kind::Blocked => "blocked",
         Kind::Caught => "caught",
         Kind::Harm => "harm",
+
+        Kind::Good => "good",
+        Kind::Released => "parked",
         Kind::Done => "done",
     }
 }

@@ -2,6 +2,7 @@
 //! The timeline as text, in the columns that mailing lists use.
 
 use super::timeline::{Kind, Line, Timeline};
+use super::words::NBSP;
 use crate::race::{Mode, Race};
 
 /// Of the whole picture, in characters.
@@ -11,7 +12,9 @@ fn prefix(kind: Kind) -> &'static str {
     match kind {
         Kind::Step => "",
         Kind::Parked => "  == ",
+
         Kind::Caught => "  OK ",
+        Kind::Released => "  == ",
         Kind::Harm => "!! ",
         _ => "  ",
     }
@@ -29,7 +32,7 @@ pub fn heading(race: &Race, mode: Mode) -> String {
 pub fn verdict(t: &Timeline) -> &'static str {
     match (t.harm(), t.ended) {
         (true, _) => "harm done",
-        (false, true) => "no harm: bytes, counters, e2fsck and the kernel log are as they must be",
+        (false, true) => "no harm: the right bytes, and the counters add up",
         (false, false) => "the run did not end",
     }
 }
@@ -42,14 +45,16 @@ fn wrapped(line: &Line, width: usize) -> Vec<String> {
         .subsequent_indent(&indent);
     textwrap::wrap(&line.text, options)
         .into_iter()
-        .map(|s| s.into_owned())
+        .map(|s| s.replace(NBSP, " "))
         .collect()
 }
 
 pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
     let n = t.columns.len().max(1);
     let width = (WIDTH / n).clamp(26, 46);
-    let mut out = format!("{}\n{}\n\n", heading(race, mode), t.given);
+
+    let story = textwrap::fill(race.story, WIDTH);
+    let mut out = format!("{}\n\n{story}\n\n{}\n\n", heading(race, mode), t.given);
     let mut row = |cells: Vec<String>| {
         let line: String = cells.iter().map(|c| format!("{c:<width$}")).collect();
         out.push_str(&format!("  {}\n", line.trim_end()));

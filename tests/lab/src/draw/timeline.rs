@@ -19,6 +19,10 @@ pub enum Kind {
     /// The protection shows.
     Caught,
     Harm,
+    /// What was looked at is as it must be.
+    Good,
+    /// Held no more.
+    Released,
     Done,
 }
 
@@ -154,7 +158,10 @@ impl Builder<'_> {
             | "rext4_dio_write" => before.is_some(),
             // What was reserved or allocated is what is mapped.
             "rext4_map" => !matches!(before, Some("rext4_reserve_take" | "rext4_extent_insert")),
-            "rext4_reserve_use" | "rext4_disize" | "rext4_page_mkwrite" => false,
+            "rext4_reserve_use"
+            | "rext4_disize"
+            | "rext4_page_mkwrite"
+            | "writeback_dirty_folio" => false,
             "rext4_step" => match e.get("step") {
                 Some("DRAINED") => self.race.off.contains(&"dio-wait") && !off("dio-wait"),
                 Some("CACHE_DROPPED") => before != Some("mm_filemap_delete_from_page_cache"),
@@ -229,6 +236,10 @@ impl Builder<'_> {
             "caught" => {
                 let c = self.column(who);
                 self.wait(c, Kind::Caught, words);
+            }
+            "good" => {
+                let c = self.column(who);
+                self.say(c, Kind::Good, words);
             }
             "harm" => {
                 let c = self.column(who);
@@ -328,7 +339,7 @@ impl Builder<'_> {
         let column = self.who(e);
         match e.get("action") {
             Some("REACHED") => self.wait(column, Kind::Parked, format!("held at {name}")),
-            Some("RELEASED") => self.say(column, Kind::Event, "released".into()),
+            Some("RELEASED") => self.say(column, Kind::Released, "released".into()),
             _ => self.say(column, Kind::Event, "has waited long enough".into()),
         }
     }

@@ -11,6 +11,8 @@ pub struct File {
 }
 
 const PAGE: u64 = 4096;
+/// Keeps two words on one line.
+pub const NBSP: char = '\u{a0}';
 
 fn one_or_more(what: &str, first: u64, count: u64) -> String {
     match count {
@@ -72,11 +74,17 @@ pub fn pages(name: &str, first: u64, count: u64) -> String {
 /// `None`: not worth a line. `seq`: sequence numbers are part of the story.
 pub fn words(e: &Event, seq: bool) -> Option<String> {
     let count = || e.num("seq").unwrap_or(0);
+
+    let disk = || e.num("pblk").unwrap_or(0);
+    let at = match disk() {
+        0 => String::new(),
+        b => format!(" at{NBSP}{b}"),
+    };
     let counted = || match seq {
-        true => format!(" (seq {})", count()),
+        true => format!(", seq{NBSP}{}", count()),
         false => String::new(),
     };
-    let disk = || e.num("pblk").unwrap_or(0);
+
     Some(match e.name.as_str() {
         "rext4_buffered_read" => format!("buffered read of {}", bytes(e)),
         "rext4_buffered_write" => format!("buffered write to {}", bytes(e)),
@@ -93,28 +101,18 @@ pub fn words(e: &Event, seq: bool) -> Option<String> {
         "rext4_writeback_end_io" => format!("I/O of {} is done", bytes(e)),
         "rext4_fsync" => "fsync".into(),
         "rext4_map" => {
-            let at = match disk() {
-                0 => String::new(),
-                b => format!(" at {b}"),
-            };
             if e.get("flags").is_some_and(|f| f.contains("REPORT")) {
                 return None;
             }
-            format!("maps {}: {}{at}{}", blocks(e), state(e), counted())
+            format!("extent map: {} {}{at}{}", blocks(e), state(e), counted())
         }
         "rext4_write_stale" | "rext4_writeback_stale" => format!(
-            "the mapping is stale: seq {}, now {}",
+            "its mapping is stale: seq{NBSP}{}, now{NBSP}{}",
             e.num("map_seq").unwrap_or(0),
             count()
         ),
         "rext4_extent_insert" => {
-            format!(
-                "allocates {}: {} at {}{}",
-                blocks(e),
-                state(e),
-                disk(),
-                counted()
-            )
+            format!("allocates {}{at}: {}{}", blocks(e), state(e), counted())
         }
         "rext4_extent_convert" => format!("{} becomes {}{}", blocks(e), state(e), counted()),
         "rext4_extent_remove" => format!("removes the extents of {}{}", blocks(e), counted()),
@@ -146,6 +144,9 @@ pub fn words(e: &Event, seq: bool) -> Option<String> {
             Some("WAIT") => "waits at the gate".into(),
             _ => "passes the gate".into(),
         },
+        "writeback_dirty_folio" => {
+            format!("page {} becomes dirty", e.num("index").unwrap_or(0))
+        }
         "iomap_dio_invalidate_fail" => "a page cannot be invalidated".into(),
         "mm_filemap_add_to_page_cache" | "mm_filemap_delete_from_page_cache" => {
             pages(&e.name, page(e)?, 1)

@@ -46,16 +46,25 @@ fn double_reserve(lab: &mut Lab) -> Res {
         "stores 'S' into block 0 through the mapping",
         move || m.set(200, b'S'),
     )?;
+
     storer.join()?;
     if window {
         lab.release("reserve-looked-up")?;
+    } else {
+        lab.caught(
+            "writer",
+            "there is no moment between lookup and reservation",
+        );
     }
+
     writer.join()??;
 
     lab.play("writer");
     let mut want = vec![0; PAGE];
     want[..100].fill(b'W');
+
     want[200] = b'S';
+    step("fsync f");
     f.fsync()?;
     lab.evict(&f)?;
     lab.reads(&f, 0, &want, "f lost data")?;
@@ -73,7 +82,7 @@ pub static DIRTY_OVER_HOLE: Race = Race {
     given_off: &[],
     var: K1,
     catch: &["rext4_extent_insert"],
-    kernel: &[],
+    kernel: &["writeback_dirty_folio"],
     run: dirty_over_hole,
 };
 

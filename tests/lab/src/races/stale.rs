@@ -59,15 +59,10 @@ fn write_vs_writeback(lab: &mut Lab) -> Res {
     lab.play("mapper");
     let mut want = vec![b'S'; PAGE];
     want[5000 - PAGE..5100 - PAGE].fill(b'W');
-    lab.reads(&f, PAGE as u64, &want, "what the mapper stored is gone")?;
+    lab.reads(&f, PAGE as u64, &want, "the writer zeroed what was stored")?;
     f.fsync()?;
     lab.evict(&f)?;
-    lab.reads(
-        &f,
-        PAGE as u64,
-        &want,
-        "on disk, what the mapper stored is gone",
-    )
+    lab.reads(&f, PAGE as u64, &want, "on disk, what was stored is gone")
 }
 
 pub static WRITEBACK_VS_PUNCH: Race = Race {
