@@ -57,8 +57,7 @@ bench:
 	@scripts/bench
 
 lab:
-	@if [ -x scripts/lab ]; then scripts/lab $(RACE); \
-	else echo 'make lab: the lab is not there yet (see the README)' >&2; exit 1; fi
+	@scripts/lab $(if $(ENGINE),--engine $(ENGINE)) $(RACE)
 
 fmt:
 	@find rust -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
