@@ -34,6 +34,7 @@ mod rename;
 mod replay;
 mod runner;
 mod sys;
+mod trace;
 mod tree;
 mod trunc;
 
@@ -64,6 +65,7 @@ pub static SETS: &[&[harness::Case]] = &[
     bad_dir::CASES,
     baddev::CASES,
     diff::CASES,
+    trace::CASES,
 ];
 
 #[derive(Args, Clone)]
