@@ -22,7 +22,7 @@ use super::{
     mmap::{Fault, VmFault},
     super_block::FileSystem, //
 };
-use kernel::{macros::paste, prelude::*, str::CStr};
+use kernel::{prelude::*, str::CStr};
 
 /// What events tell of an inode that their caller does not.
 pub(crate) trait Traced: FileSystem {
@@ -33,38 +33,37 @@ pub(crate) trait Traced: FileSystem {
     fn disk_size(inode: &Inode<Self>) -> u64;
 }
 
-/// Keeps what an event takes out of the path that has it off.
+/// Tells the compiler that the branch it stands in is not taken, so that the code for an event
+/// does not lie in the path that has it off.
 #[cold]
-#[inline(never)]
-fn out_of_line(f: impl FnOnce()) {
-    f()
-}
+fn cold() {}
 
 /// `fire!(name(args))`: the event `rext4_name` of `trace.h`, if somebody has switched it on.
 /// The arguments are evaluated only then. All pointers among them must be valid.
+#[cfg(CONFIG_TRACEPOINTS)]
 macro_rules! fire {
-    ($name:ident($($arg:expr),* $(,)?)) => { paste! {
-        #[cfg(CONFIG_TRACEPOINTS)]
-        {
-            // SAFETY: A static of this module. `enabled` is an `int` that C changes atomically at
-            // any time; one volatile read is what `static_key_count` does (jump_label.h).
-            let users = unsafe {
-                (&raw const bindings::[<__tracepoint_rext4_ $name>].key.key.enabled.counter)
-                    .read_volatile()
-            };
-            if users != 0 {
-                // SAFETY: Tracepoints may be called in any context. Pointers are valid during
-                // the call, and TP_fast_assign in trace.h copies out of them and keeps none.
-                out_of_line(move || unsafe {
-                    bindings::[<rust_do_trace_rext4_ $name>]($($arg),*)
-                });
-            }
-        }
-        #[cfg(not(CONFIG_TRACEPOINTS))]
-        {
-            $( let _ = || $arg; )*
+    ($name:ident($($arg:expr),* $(,)?)) => { kernel::macros::paste! {
+        // SAFETY: A static of this module. `enabled` is an `int` that C changes atomically at any
+        // time; one volatile read is what `static_key_count` does (jump_label.h).
+        let users = unsafe {
+            (&raw const bindings::[<__tracepoint_rext4_ $name>].key.key.enabled.counter)
+                .read_volatile()
+        };
+        if users != 0 {
+            cold();
+            // SAFETY: Tracepoints may be called in any context. Pointers are valid during the
+            // call, and TP_fast_assign in trace.h copies out of them and keeps none.
+            unsafe { bindings::[<rust_do_trace_rext4_ $name>]($($arg),*) };
         }
     } };
+}
+
+/// A kernel without tracepoints: nothing, but the arguments are used.
+#[cfg(not(CONFIG_TRACEPOINTS))]
+macro_rules! fire {
+    ($name:ident($($arg:expr),* $(,)?)) => {
+        $( let _ = || $arg; )*
+    };
 }
 
 /// Events of `rext4_range_class`: bytes of a file, and the sequence number.
@@ -127,7 +126,7 @@ pub(crate) fn extent_insert<F: Traced>(
     pblk: u64,
     ty: MapType,
 ) {
-    let len = len.into();
+    let len = u64::from(len);
     fire!(extent_insert(
         inode.as_ptr(),
         lblk,
@@ -141,7 +140,7 @@ pub(crate) fn extent_insert<F: Traced>(
 /// Blocks become written, or unwritten.
 #[inline(always)]
 pub(crate) fn extent_convert<F: Traced>(inode: &Inode<F>, lblk: u32, len: u32, ty: MapType) {
-    let len = len.into();
+    let len = u64::from(len);
     fire!(extent_convert(
         inode.as_ptr(),
         lblk,
@@ -169,7 +168,7 @@ pub(crate) fn extent_remove<F: Traced>(inode: &Inode<F>, lblk: u32, len: u64) {
 /// Part of a removal: these blocks of the device go back to the allocator.
 #[inline(always)]
 pub(crate) fn extent_free<F: Traced>(inode: &Inode<F>, lblk: u32, len: u32, pblk: u64) {
-    let (len, ty) = (len.into(), MapType::Hole);
+    let (len, ty) = (u64::from(len), MapType::Hole);
     fire!(extent_free(
         inode.as_ptr(),
         lblk,
@@ -193,7 +192,7 @@ macro_rules! reserve_events {
             nr: u32,
             reserved: u32,
         ) {
-            let len = len.into();
+            let len = u64::from(len);
             fire!($name(inode.as_ptr(), lblk, len, nr, reserved, F::seq(inode)));
         }
     )*};

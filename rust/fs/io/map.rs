@@ -87,11 +87,11 @@ pub(super) fn fill(
 /// now. Under the folio lock, see above.
 pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map, u32)) -> bool {
     let seq = inode.node().seq.load(ordering::Acquire);
-    let valid = map.cookie() == u64::from(seq);
-    if !valid {
-        event(inode, map, seq);
+    if map.cookie() == u64::from(seq) {
+        return true;
     }
-    valid
+    event(inode, map, seq);
+    false
 }
 
 /// Takes the extent lock. A tree with blocks of its own may have to be read: `EAGAIN` if the

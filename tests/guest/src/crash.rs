@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("crash/truncate", ALL, truncate),
 ];
 
-const MB: u64 = 256;
+pub const MB: u64 = 256;
 
 /// A linear device over the first disk, as the device under test, with no known content.
 pub fn on_dm(t: &mut T) -> Res<Dm> {

@@ -26,6 +26,7 @@ mod powercut;
 mod rename;
 mod replay;
 mod runner;
+mod trace;
 mod tree;
 mod trunc;
 
@@ -59,6 +60,7 @@ pub static SETS: &[&[harness::Case]] = &[
     bad_dir::CASES,
     baddev::CASES,
     diff::CASES,
+    trace::CASES,
 ];
 
 #[derive(Args, Clone)]

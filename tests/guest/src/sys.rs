@@ -182,6 +182,14 @@ impl Fd {
         chk(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
     }
 
+    /// Starts writing, waits for nothing.
+    pub fn start_writeback(&self, off: u64, len: u64) -> Sys<()> {
+        let how = libc::SYNC_FILE_RANGE_WRITE;
+        // SAFETY: plain call.
+        let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, how) };
+        chk(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
+    }
+
     /// FIFREEZE, or FITHAW.
     pub fn freeze(&self, on: bool) -> Sys<()> {
         let cmd: u32 = if on { 0xc004_5877 } else { 0xc004_5878 };
