@@ -5,9 +5,10 @@
 //! Truth is in the bitmaps and descriptors of the groups, changed under the group's lock and in
 //! the caller's handle. Two per-CPU counters stand for the whole filesystem: free blocks, and
 //! *dirty* blocks, which are free but promised: to delayed allocation, or to an allocation under
-//! way. What may be promised is `free - dirty`, less what only root may use, less a small pool
-//! that no promise ever touches: the completion of I/O draws on it, since an ENOSPC there would
-//! lose data that was written.
+//! way. What may be promised is `free - dirty`, less what only root may use, less a small pool.
+//! Data never gets the pool: it is for the nodes of extent trees. They are promised with the data
+//! ([`reserve_nodes`]), from three quarters of the pool if need be. The last quarter is for nodes
+//! that nobody could promise, since an ENOSPC at completion would lose data that was written.
 //!
 //! Lock order: handle, the inode's extent lock, then one group's lock. Nothing here is called in
 //! atomic context; everything that takes a handle may read the disk.
@@ -69,8 +70,11 @@ pub(crate) enum Kind {
     Data,
     /// Extent tree nodes, directory and attribute blocks.
     Metadata,
-    /// Tree nodes for the completion of I/O: may draw on the pool that is never promised, and on
+    /// Tree nodes that are promised before data is accepted: may draw on most of the pool, and on
     /// root's blocks.
+    Node,
+    /// Tree nodes that nobody could ask for before, for data that is written or blocks that go: may
+    /// draw on all of the pool, and on root's blocks.
     Completion,
 }
 
@@ -123,7 +127,7 @@ pub(crate) struct Groups {
     /// Makes test and promise one step when space is short.
     #[pin]
     promise: Mutex<()>,
-    /// Only root may use the last blocks, and nobody the pool.
+    /// Only root may use the last blocks, and only tree nodes the pool.
     root_blocks: u64,
     pool: u64,
     owner: (u32, u32),
@@ -282,6 +286,8 @@ impl Groups {
     fn kept_back(&self, kind: Kind) -> u64 {
         if kind == Kind::Completion {
             0
+        } else if kind == Kind::Node {
+            self.pool / 4
         } else if self.root_blocks == 0 || cred::may_use_reserved(self.owner.0, self.owner.1) {
             self.pool
         } else {
@@ -343,7 +349,21 @@ pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
     Ok(())
 }
 
-/// Takes back a promise of [`reserve`] that was not used.
+/// Promises `n` blocks for extent tree nodes of data that is about to be accepted. They may be
+/// root's, and most of the pool. `ENOSPC`; otherwise as [`reserve`].
+pub(crate) fn reserve_nodes(sb: &Sb, n: u32) -> Result {
+    if n > 0 {
+        sb.data().groups.promise(n, n, Kind::Node)?;
+    }
+    Ok(())
+}
+
+/// Promises `n` blocks that the caller has just freed to the caller.
+pub(crate) fn keep(sb: &Sb, n: u32) {
+    sb.data().groups.dirty_blocks.add(n.into());
+}
+
+/// Takes back a promise of [`reserve`], [`reserve_nodes`] or [`keep`] that was not used.
 pub(crate) fn unreserve(sb: &Sb, n: u32) {
     sb.data().groups.dirty_blocks.sub(n.into());
 }

@@ -18,6 +18,7 @@ mod dio_async;
 mod dirs;
 mod dm;
 mod enospc;
+mod enospc_tree;
 mod extents;
 mod falloc;
 mod fixture;
@@ -55,6 +56,7 @@ pub static SETS: &[&[harness::Case]] = &[
     dio::CASES,
     dio_async::CASES,
     enospc::CASES,
+    enospc_tree::CASES,
     fsx::CASES,
     crash::CASES,
     powercut::CASES,
