@@ -7,4 +7,3 @@ void rext4_helper_invalidate_unlock(struct address_space *m) { filemap_invalidat
 void rext4_helper_invalidate_lock_shared(struct address_space *m) { filemap_invalidate_lock_shared(m); }
 void rext4_helper_invalidate_unlock_shared(struct address_space *m) { filemap_invalidate_unlock_shared(m); }
 void rext4_helper_mapping_set_large_folios(struct address_space *m) { mapping_set_large_folios(m); }
-void rext4_helper_mapping_set_error(struct address_space *m, int error) { mapping_set_error(m, error); }
