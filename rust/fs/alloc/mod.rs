@@ -41,7 +41,8 @@ use kernel::{
     sync::{
         atomic::{Atomic, Relaxed},
         new_mutex,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 
@@ -115,6 +116,8 @@ pub(crate) struct Groups {
     /// The blocks of the primary descriptor table.
     descs: KVVec<BufferHead>,
     zones: Zones,
+    /// The journal's blocks, known when its inode has been read.
+    journal: SetOnce<Zones>,
     /// Free in the bitmaps, those that are not yet usable ([`pending`]) included.
     #[pin]
     free_blocks: PercpuCounter,
@@ -198,6 +201,7 @@ impl Groups {
             slots,
             descs,
             zones,
+            journal: SetOnce::new(),
             free_blocks <- PercpuCounter::new(totals.free_blocks),
             dirty_blocks <- PercpuCounter::new(0),
             free_inodes <- PercpuCounter::new(totals.free_inodes),
@@ -393,9 +397,21 @@ pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
     groups.spare(groups.kept_back(Kind::Data), 1).0 >= 1
 }
 
-/// Whether one of `len` blocks from `pblk` is fixed metadata, so that no file can own it.
-pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32) -> bool {
-    sb.data().groups.zones.overlaps(pblk, len.into())
+/// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode `owner`
+/// (0: nobody) cannot own it.
+pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: u32) -> bool {
+    let fs = sb.data();
+    let journal = fs.groups.journal.as_ref();
+    fs.groups.zones.overlaps(pblk, len.into())
+        || owner != fs.geo.journal_inum
+            && journal.is_some_and(|zones| zones.overlaps(pblk, len.into()))
+}
+
+/// Says which blocks the journal has, as (first block, number).
+pub(crate) fn set_journal(sb: &Sb, extents: &[(u64, u32)]) -> Result {
+    // The second time, after a remount: they are the same.
+    sb.data().groups.journal.populate(Zones::of_file(extents)?);
+    Ok(())
 }
 
 /// Counts for `statfs(2)`.

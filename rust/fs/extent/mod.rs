@@ -175,13 +175,14 @@ impl ExtentMap {
     }
 }
 
-/// Checks the root of a tree as it comes from disk.
+/// Checks the root of the tree of inode `ino` as it comes from disk.
 pub(crate) fn check_root(
     sb: &Sb,
+    ino: u32,
     root: &[u8; ROOT_BYTES],
 ) -> core::result::Result<(), disk::Corrupt> {
     let h = disk::extent::check_root(root, &sb.data().geo)?;
-    nodes::check_targets(sb, root, &h)
+    nodes::check_targets(sb, ino, root, &h)
 }
 
 /// 512-byte units per block.
@@ -208,7 +209,7 @@ fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
     if let Found::Extent(e) = found {
         let sb = inode.sb();
         let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
-        if !fits || alloc::is_system_block(sb, e.pblk, e.len) {
+        if !fits || alloc::is_system_block(sb, e.pblk, e.len, inode.ino()) {
             return Err(corrupted(
                 sb,
                 Some(inode),

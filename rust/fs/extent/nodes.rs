@@ -87,15 +87,16 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         let bad = |what| self.bad(place.pblk, what);
         let h = format::check_block(&node, geo, seed, place.depth, place.first, place.end)
             .map_err(bad)?;
-        check_targets(sb, &node, &h).map_err(bad)?;
+        check_targets(sb, inode.ino(), &node, &h).map_err(bad)?;
         bh.set_verified();
         Ok(())
     }
 }
 
-/// Checks that no entry of a node points to the file system's own structures.
+/// Checks that no entry of a node of inode `ino` points to the file system's own structures.
 pub(super) fn check_targets(
     sb: &Sb,
+    ino: u32,
     node: &[u8],
     h: &format::Header,
 ) -> core::result::Result<(), Corrupt> {
@@ -104,7 +105,7 @@ pub(super) fn check_targets(
             0 => format::extent_at(node, i).map(|e| (e.pblk, e.len))?,
             _ => format::index_at(node, i).map(|e| (e.pblk, 1))?,
         };
-        if alloc::is_system_block(sb, pblk, len) {
+        if alloc::is_system_block(sb, pblk, len, ino) {
             return Err(Corrupt::ExtentBlock);
         }
     }
@@ -125,7 +126,7 @@ impl Nodes for TreeNodes<'_, '_> {
 
     fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
         let sb = self.inode.sb();
-        if alloc::is_system_block(sb, place.pblk, 1) {
+        if alloc::is_system_block(sb, place.pblk, 1, self.inode.ino()) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
         let bh = sb.bread(place.pblk)?;
