@@ -227,7 +227,7 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
         return Err(EOPNOTSUPP);
     }
     if mapped {
-        extent::check_root(sb, &fields.block)
+        extent::check_root(sb, ino, &fields.block)
             .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
     }
     new.set_mode(fields.mode);

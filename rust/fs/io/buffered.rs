@@ -110,6 +110,15 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
             extent::delalloc_reserve(inode, &mut extents, lblk, 1)?;
         }
         found.state = State::Delalloc;
+    } else if found.state == State::Unwritten && flags.write() {
+        found.len = found.len.min(MAX_RESERVE);
+        if let Err(e) = extent::expect(inode, &mut extents, lblk, found.len) {
+            if e != ENOSPC || found.len == 1 {
+                return Err(e);
+            }
+            found.len = 1;
+            extent::expect(inode, &mut extents, lblk, 1)?;
+        }
     }
     map::fill(inode, &extents, &found, flags, map);
     if fresh {
