@@ -25,7 +25,8 @@ help:
 	@echo 'make shell      opens a VM with rext4 mounted on /mnt (ENGINE=uml|qemu)'
 	@echo 'make module     builds rext4.ko against the cached debug kernel'
 	@echo '                (KERNEL=debug|fast|uml, or KDIR=/path/to/kernel; LAB=1)'
-	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...")'
+	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...";'
+	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
 	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
@@ -48,10 +49,16 @@ check:
 shell:
 	@scripts/shell $(ENGINE)
 
+# Our own tests need a module with the lab.
 xfstests:
 	@scripts/setup
+ifneq ($(LAB)$(findstring rext4/,$(TESTS)),)
+	@scripts/xfstests --lab $(if $(ENGINE),--engine $(ENGINE)) \
+		$(if $(filter qemu,$(ENGINE)),--kernel $(KERNEL)) $(TESTS)
+else
 	@ko=$$(scripts/module $(if $(filter qemu,$(ENGINE)),$(KERNEL),uml)) && \
 		scripts/xfstests --module "$$ko" $(if $(ENGINE),--engine $(ENGINE)) $(TESTS)
+endif
 
 bench:
 	@scripts/bench

@@ -9,6 +9,7 @@ use super::{
     alloc,
     error::corrupted,
     extent::{self, ExtentMap},
+    io::gate::Gate,
     orphan,
     INode,
     Inode,
@@ -50,6 +51,9 @@ pub(crate) struct Node {
     pub(crate) extents: NoFsMutex<ExtentMap>,
     /// Number of changes of the map: bumped before each, under the extent lock.
     pub(crate) seq: Atomic<u32>,
+    /// Where direct writes are in flight.
+    #[pin]
+    pub(crate) gate: Gate,
     /// The inode as it was last written. Locked inside a handle, outside the extent lock.
     #[pin]
     fields: NoFsMutex<disk::inode::Inode>,
@@ -66,6 +70,7 @@ impl Node {
         try_pin_init!(Self {
             extents <- new_nofs_mutex!(ExtentMap::new(), "rext4_extents"),
             seq: Atomic::new(0),
+            gate <- Gate::new(),
             fields <- new_nofs_mutex!(disk::inode::Inode::default(), "rext4_fields"),
             flags: Atomic::new(0),
             csum_seed: Atomic::new(0),

@@ -73,6 +73,8 @@ pub(crate) struct Rext4 {
     /// Mount options in force.
     #[pin]
     options: Mutex<Options>,
+    /// The option `dio_gate`, for the path of each direct write.
+    dio_gate: Atomic<bool>,
     /// The super block on disk says that the journal needs recovery: we may write.
     writing: Atomic<bool>,
     /// Corruption was found since mount: the super block says so at unmount.

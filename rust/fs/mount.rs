@@ -108,6 +108,7 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinI
         journal: JournalSlot::new(),
         groups <- groups,
         orphans <- orphan::Orphans::new(),
+        dio_gate: Atomic::new(options.dio_gate),
         options <- new_mutex!(options, "rext4_options"),
         writing: Atomic::new(false),
         errored: Atomic::new(0),
@@ -381,6 +382,8 @@ pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
             journal.set_commit_interval(opts.commit);
         }
     }
+    // Writes in flight open what they have closed, and who adds pages looks in any case.
+    fs.dio_gate.store(opts.dio_gate, ordering::Relaxed);
     *fs.options.lock() = opts;
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use super::{
     inode::{self, Node},
-    io::{buffered, direct, fallocate, fsync, map, mmap as fault, truncate},
+    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, truncate},
     mount,
     namei,
     options::Options,
@@ -32,6 +32,7 @@ use crate::{
         Kiocb, //
     },
 };
+use core::ops::Range;
 use kernel::{
     prelude::*,
     str::CStr,
@@ -136,6 +137,14 @@ impl Traced for Rext4 {
 
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
+
+    fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
+        gate::may_fill(inode, range)
+    }
+
+    fn wait_to_fill(inode: &Inode, range: Range<u64>) -> Result {
+        gate::wait(inode, range)
+    }
 
     #[cfg(REXT4_LAB)]
     fn may_release() -> bool {

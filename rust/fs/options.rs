@@ -22,6 +22,9 @@ pub(crate) struct Options {
     pub(crate) barrier: bool,
     /// `noload`, `norecovery`: do not replay the journal; needs `ro`.
     pub(crate) noload: bool,
+    /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
+    /// while they are in flight.
+    pub(crate) dio_gate: bool,
 }
 
 impl Default for Options {
@@ -31,6 +34,7 @@ impl Default for Options {
             commit: 0,
             barrier: true,
             noload: false,
+            dio_gate: false,
         }
     }
 }
@@ -46,9 +50,10 @@ impl Options {
             (b"barrier", None | Some(b"1")) => self.barrier = true,
             (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = false,
             (b"noload" | b"norecovery", None) => self.noload = true,
-            (b"errors" | b"commit" | b"barrier" | b"nobarrier" | b"noload" | b"norecovery", _) => {
-                return Err(EINVAL)
-            }
+            (b"dio_gate", None) => self.dio_gate = true,
+            (b"nodio_gate", None) => self.dio_gate = false,
+            (b"errors" | b"commit" | b"barrier" | b"nobarrier" | b"noload" | b"norecovery", _)
+            | (b"dio_gate" | b"nodio_gate", _) => return Err(EINVAL),
             _ => return Err(unknown()),
         }
         Ok(())
@@ -72,6 +77,9 @@ impl Options {
         }
         if self.noload {
             emit(c",norecovery");
+        }
+        if self.dio_gate {
+            emit(c",dio_gate");
         }
     }
 }

@@ -4,6 +4,10 @@
 //!
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
+mod guarded;
+
+pub(crate) use guarded::{write_guarded, Guard, Pinned};
+
 #[cfg(REXT4_LAB)]
 use super::inode::{INode, Inode};
 use super::{
@@ -135,6 +139,18 @@ pub(crate) fn write<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
     from: &mut IovIter<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
+    // SAFETY: The request is valid; iomap keeps it if it is queued.
+    unsafe { write_raw::<F, T, D>(iocb.as_ptr(), from, flags) }
+}
+
+/// # Safety
+///
+/// `iocb` is a request on a file of file system `F`, valid until it is completed.
+unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
+    iocb: *mut bindings::kiocb,
+    from: &mut IovIter<'_>,
+    flags: DioFlags,
+) -> Result<usize> {
     let bits = if flags.force_wait {
         bindings::IOMAP_DIO_FORCE_WAIT
     } else {
@@ -144,10 +160,10 @@ pub(crate) fn write<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
     } else {
         0
     };
-    // SAFETY: As in `read`; the table is static.
+    // SAFETY: By the caller; the iterator is valid during the call and the tables are static.
     result_len(unsafe {
         bindings::iomap_dio_rw(
-            iocb.as_ptr(),
+            iocb,
             from.as_ptr(),
             iomap::table::<F, T>(),
             &DioTable::<F, D>::TABLE,

@@ -149,6 +149,12 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         self.flag(bindings::REXT4_IOCB_NOWAIT)
     }
 
+    /// Whoever asked waits for the result; otherwise it may complete later.
+    pub(crate) fn is_sync(&self) -> bool {
+        // SAFETY: The request is valid.
+        unsafe { bindings::rext4_helper_is_sync_kiocb(self.as_ptr()) }
+    }
+
     /// Direct I/O.
     pub(crate) fn direct(&self) -> bool {
         self.flag(bindings::REXT4_IOCB_DIRECT)
@@ -223,6 +229,26 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 pub(crate) struct IovIter<'a>(NonNull<bindings::iov_iter>, PhantomData<&'a mut ()>);
 
 impl IovIter<'_> {
+    /// # Safety
+    ///
+    /// `ptr` is an initialised iterator that nobody else uses for the lifetime.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
+        // SAFETY: A valid pointer is not null.
+        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
+    }
+
+    /// Goes back by `bytes`, which it was advanced by before.
+    pub(super) fn revert(&mut self, bytes: usize) {
+        // SAFETY: The iterator is valid and ours; the C function refuses to go back too far.
+        unsafe { bindings::iov_iter_revert(self.as_ptr(), bytes) }
+    }
+
+    /// Whether it is memory of a user, that may have to be faulted in.
+    pub(crate) fn is_user(&self) -> bool {
+        // SAFETY: The iterator is valid.
+        unsafe { bindings::rext4_helper_user_backed_iter(self.0.as_ptr()) }
+    }
+
     pub(super) fn as_ptr(&mut self) -> *mut bindings::iov_iter {
         self.0.as_ptr()
     }
@@ -356,12 +382,7 @@ impl<F: Namei> FileTable<F> {
         to: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: The VFS passes a request on a file of ours and its iterator.
-        let (mut iocb, mut to) = unsafe {
-            (
-                Kiocb::<F>::from_raw(iocb),
-                IovIter(NonNull::new_unchecked(to), PhantomData),
-            )
-        };
+        let (mut iocb, mut to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(to)) };
         from_result(|| F::read_iter(&mut iocb, &mut to).map(|n| n as isize))
     }
 
@@ -370,12 +391,7 @@ impl<F: Namei> FileTable<F> {
         from: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As in `read_iter`.
-        let (mut iocb, mut from) = unsafe {
-            (
-                Kiocb::<F>::from_raw(iocb),
-                IovIter(NonNull::new_unchecked(from), PhantomData),
-            )
-        };
+        let (mut iocb, mut from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(from)) };
         from_result(|| F::write_iter(&mut iocb, &mut from).map(|n| n as isize))
     }
 

@@ -11,12 +11,12 @@ use super::{
     bindings,
     file::{result_len, IovIter, Kiocb},
     inode::Inode,
-    pagemap::InvalidateLock,
+    pagemap::{folio_place, AddressSpaceOps, InvalidateLock},
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
-    error::{from_result, to_result},
+    error::{from_err_ptr, from_result, to_result},
     prelude::*, //
 };
 
@@ -242,27 +242,45 @@ pub(crate) trait WriteOps<F: FileSystem>: 'static {
 
 struct WriteTable<F, W>(PhantomData<(F, W)>);
 
-impl<F: FileSystem, W: WriteOps<F>> WriteTable<F, W> {
+impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
     const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
-        #[cfg(not(REXT4_LAB))]
-        get_folio: None,
-        #[cfg(REXT4_LAB)]
         get_folio: Some(Self::get_folio),
         put_folio: None,
         iomap_valid: Some(Self::valid),
         read_folio_range: None,
     };
 
-    #[cfg(REXT4_LAB)]
+    /// Looks the folio up, or adds one, and locks it; not while it may not be filled.
     unsafe extern "C" fn get_folio(
         iter: *mut bindings::iomap_iter,
         pos: i64,
         len: c_uint,
     ) -> *mut bindings::folio {
         // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
-        unsafe {
-            W::before_folio(Inode::<F>::from_raw((*iter).inode), pos as u64, len.into());
-            bindings::iomap_get_folio(iter, pos, len as usize)
+        let (inode, flags) =
+            unsafe { (Inode::<F>::from_raw((*iter).inode), MapFlags((*iter).flags)) };
+        #[cfg(REXT4_LAB)]
+        W::before_folio(inode, pos as u64, len.into());
+        loop {
+            // SAFETY: As above.
+            let folio = unsafe { bindings::iomap_get_folio(iter, pos, len as usize) };
+            if from_err_ptr(folio).is_err() {
+                return folio;
+            }
+            // SAFETY: A folio of this inode, locked, and ours to put.
+            let (_, range) = unsafe { folio_place::<F>(folio) };
+            if F::may_fill(inode, range.clone()) {
+                return folio;
+            }
+            // SAFETY: As above.
+            unsafe { bindings::rext4_helper_folio_unlock_put(folio) };
+            let waited = match flags.nowait() {
+                true => Err(EAGAIN),
+                false => F::wait_to_fill(inode, range),
+            };
+            if let Err(e) = waited {
+                return e.to_ptr();
+            }
         }
     }
 
@@ -273,7 +291,7 @@ impl<F: FileSystem, W: WriteOps<F>> WriteTable<F, W> {
 }
 
 /// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
-pub(crate) fn buffered_write<F: FileSystem, T: MapOps<F>, W: WriteOps<F>>(
+pub(crate) fn buffered_write<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
     iocb: &mut Kiocb<'_, F>,
     from: &mut IovIter<'_>,
 ) -> Result<usize> {
@@ -291,7 +309,7 @@ pub(crate) fn buffered_write<F: FileSystem, T: MapOps<F>, W: WriteOps<F>>(
 
 /// Zeroes `[pos, pos + len)` in the page cache where there is data; holes stay. i_rwsem and, if
 /// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
-pub(crate) fn zero_range<F: FileSystem, T: MapOps<F>, W: WriteOps<F>>(
+pub(crate) fn zero_range<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
     inode: &Inode<F>,
     pos: u64,
     len: u64,

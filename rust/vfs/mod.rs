@@ -43,6 +43,7 @@ pub(crate) mod random;
 pub(crate) mod super_block;
 #[allow(dead_code, reason = "events and their values, used or not")]
 pub(crate) mod trace;
+pub(crate) mod wait;
 pub(crate) mod work;
 pub(crate) mod writeback;
 

@@ -13,13 +13,18 @@ use super::{
     super_block::FileSystem,
     writeback::{self, Writeback}, //
 };
-use core::{marker::PhantomData, mem};
+use core::{marker::PhantomData, mem, ops::Range};
 use kernel::{error::to_result, prelude::*, types::NotThreadSafe};
 
 /// How the page cache of regular files (and of long symbolic links) is filled and written.
 pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Self>;
+
+    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled.
+    fn may_fill(inode: &Inode<Self>, range: Range<u64>) -> bool;
+    /// Waits until the bytes may be filled; `EINTR` when killed. No folio is locked.
+    fn wait_to_fill(inode: &Inode<Self>, range: Range<u64>) -> Result;
 
     /// Whether folios may let go of their state.
     #[cfg(REXT4_LAB)]
@@ -52,11 +57,23 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         _file: *mut bindings::file,
         folio: *mut bindings::folio,
     ) -> c_int {
-        // SAFETY: The VFS passes a locked folio of a mapping of ours; iomap unlocks it.
-        unsafe {
-            bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
-        };
-        0
+        // SAFETY: The VFS passes a locked folio of a mapping of ours.
+        let (inode, range) = unsafe { folio_place::<F>(folio) };
+        if F::may_fill(inode, range.clone()) {
+            // SAFETY: As above; iomap unlocks it.
+            unsafe {
+                bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
+            };
+            return 0;
+        }
+        // SAFETY: We own its lock. The caller keeps the folio, and by its file or the mapping's
+        // lock the inode.
+        unsafe { bindings::folio_unlock(folio) };
+        match F::wait_to_fill(inode, range) {
+            // The caller looks the folio up again.
+            Ok(()) => bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int,
+            Err(e) => e.to_errno(),
+        }
     }
 
     #[cfg(REXT4_LAB)]
@@ -67,6 +84,18 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
 
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
         // SAFETY: The VFS passes a valid control over a mapping of ours.
+        let (inode, start, len) = unsafe {
+            (
+                Inode::<F>::from_raw(bindings::rext4_helper_readahead_inode(rac)),
+                bindings::rext4_helper_readahead_pos(rac) as u64,
+                bindings::rext4_helper_readahead_length(rac) as u64,
+            )
+        };
+        if !F::may_fill(inode, start..start + len) {
+            // The VFS takes out what we did not take.
+            return;
+        }
+        // SAFETY: As above.
         unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F, F::ReadOps>()) }
     }
 
@@ -76,6 +105,23 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     ) -> bindings::sector_t {
         // SAFETY: The VFS passes a mapping of ours.
         unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F, F::ReadOps>()) }
+    }
+}
+
+/// The inode of a folio and the bytes it covers.
+///
+/// # Safety
+///
+/// The folio is locked and in a mapping of an inode of `F`, which the caller keeps for `'a`.
+pub(super) unsafe fn folio_place<'a, F: FileSystem>(
+    folio: *mut bindings::folio,
+) -> (&'a Inode<F>, Range<u64>) {
+    // SAFETY: By the caller.
+    unsafe {
+        let start = bindings::rext4_helper_folio_pos(folio) as u64;
+        let len = bindings::rext4_helper_folio_size(folio) as u64;
+        let inode = Inode::from_raw(bindings::rext4_helper_folio_inode(folio));
+        (inode, start..start + len)
     }
 }
 

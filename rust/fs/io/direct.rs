@@ -9,7 +9,8 @@
 //! What is held while user memory is touched is i_rwsem only. No fault path takes it, so a source
 //! that is a mapping of this file, or of a file being written from ours, cannot deadlock: faults
 //! take invalidate_lock, folio locks and handles, and none of them is held here (`begin` returns
-//! with all of them released).
+//! with all of them released). With `dio_gate` the gate is held besides, and faults may wait for
+//! it, so all of the memory is pinned before.
 //!
 //! | write                        | i_rwsem   | waits for completion |
 //! |------------------------------|-----------|----------------------|
@@ -17,7 +18,13 @@
 //! | inside, parts of blocks      | shared, only over written blocks; else exclusive, alone |
 //! | beyond the end               | exclusive | always               |
 
-use super::{buffered, map, truncate, writeback};
+use super::{
+    buffered,
+    gate::{self, Gate},
+    map,
+    truncate,
+    writeback, //
+};
 use crate::{
     fs::{
         alloc,
@@ -41,6 +48,9 @@ use kernel::{error::code::*, prelude::*};
 
 /// Blocks allocated by one mapping at most.
 const MAX_ALLOCATE: u32 = 8192;
+
+/// Bytes of user memory pinned at once for a gated write, at most.
+const CHUNK: usize = 4 << 20;
 
 /// Mappings for direct reads.
 struct ReadOps;
@@ -222,6 +232,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
     super::check_writable(inode)?;
     let mask = u64::from(inode.fs().geo.block_size) - 1;
     let mut exclusive = iocb.pos() + from.count() as u64 > inode.size();
+    let mut done = 0;
     loop {
         let locked = lock(iocb, exclusive || iocb.needs_remove_privs())?;
         let count = iocb.write_checks(from)? as u64;
@@ -233,8 +244,10 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         trace::dio_write(inode, pos, count);
         let partial = (pos | count) & mask != 0;
         let extends = pos + count > inode.size();
+        // Cannot start again with its second chunk.
+        let restarts = partial && count > CHUNK as u64 && gate::is_used(inode);
         let result = match locked {
-            Locked::Shared(_) if extends => {
+            Locked::Shared(_) if extends || restarts => {
                 exclusive = true;
                 continue;
             }
@@ -244,17 +257,17 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
                     overwrite_only: partial,
                     force_wait: false,
                 };
-                transfer(iocb, from, flags)
+                transfer(iocb, from, flags, &mut done)
             }
             Locked::Exclusive(lock) => {
                 if iocb.nowait() && (extends || partial) {
                     return Err(EAGAIN);
                 }
-                let result = write_alone(iocb, from, &lock, extends || partial);
+                let result = write_alone(iocb, from, &lock, extends || partial, &mut done);
                 match result {
                     // Some page would not go: through it, then.
                     Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
-                        return fall_back(iocb, from, lock)
+                        return after(done, fall_back(iocb, from, lock))
                     }
                     other => other,
                 }
@@ -264,20 +277,80 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
             Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
                 if iocb.nowait() {
-                    return Err(EAGAIN);
+                    return after(done, Err(EAGAIN));
                 }
-                return fall_back(iocb, from, inode.lock());
+                return after(done, fall_back(iocb, from, inode.lock()));
             }
             other => return other,
         }
     }
 }
 
-fn transfer(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>, flags: DioFlags) -> Result<usize> {
+/// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
+fn transfer(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIter<'_>,
+    flags: DioFlags,
+    done: &mut usize,
+) -> Result<usize> {
     lab::detach_cache(iocb);
-    let result = dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags);
+    let result = match gate::is_used(iocb.inode()) {
+        true => write_gated(iocb, from, flags, done),
+        false => dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags),
+    };
     lab::attach_cache(iocb);
     result
+}
+
+/// The user memory is pinned before the gate closes, a chunk at a time, so that no fault happens
+/// while it is closed (see `gate.rs`). A request of more than one chunk waits for each; i_rwsem is
+/// held over all of them, so nobody's append comes in between.
+fn write_gated(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIter<'_>,
+    mut flags: DioFlags,
+    done: &mut usize,
+) -> Result<usize> {
+    let pin = from.is_user() && !lab::off(Switch::Pin);
+    let block = iocb.inode().fs().geo.block_size as usize;
+    loop {
+        let (mut source, mut whole) = (None, true);
+        if pin {
+            // Only the first chunk may begin inside of a block, only the last end in one.
+            let max = CHUNK - (iocb.pos() as usize & (block - 1));
+            match dio::Pinned::new(iocb, from, max, block) {
+                Ok(pinned) => source = Some(pinned),
+                Err(e) => return after(*done, Err(e)),
+            }
+            whole = from.count() == 0;
+        }
+        if !whole && iocb.nowait() && !iocb.is_sync() {
+            // Would have to wait for the first chunk.
+            if let Some(pinned) = source {
+                pinned.put_back(from);
+            }
+            return Err(EAGAIN);
+        }
+        flags.force_wait |= !whole;
+        match dio::write_guarded::<Rext4, WriteOps, WriteOps, Gate>(iocb, from, source, flags) {
+            Ok(0) => return Ok(*done),
+            Ok(written) => *done += written,
+            Err(e) if e == ENOTBLK => return Err(e),
+            Err(e) => return after(*done, Err(e)),
+        }
+        if from.count() == 0 {
+            return Ok(*done);
+        }
+    }
+}
+
+/// The result of a write of which `done` bytes are written and the rest gave `rest`.
+fn after(done: usize, rest: Result<usize>) -> Result<usize> {
+    match rest {
+        Ok(more) => Ok(done + more),
+        Err(_) if done > 0 => Ok(done),
+        Err(e) => Err(e),
+    }
 }
 
 /// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
@@ -287,6 +360,7 @@ fn write_alone(
     from: &mut IovIter<'_>,
     lock: &InodeLock<'_, Rext4>,
     wait: bool,
+    done: &mut usize,
 ) -> Result<usize> {
     let inode = iocb.inode();
     if wait {
@@ -301,7 +375,7 @@ fn write_alone(
         force_wait: wait,
         overwrite_only: false,
     };
-    transfer(iocb, from, flags)
+    transfer(iocb, from, flags, done)
 }
 
 /// The page cache could not be invalidated, so the write goes through it, is written out, and

@@ -8,6 +8,7 @@
 //!   writeback.rs  dirty folios to blocks, completion: rules 2, 10
 //!   mmap.rs       write faults: rule 6
 //!   direct.rs     direct I/O: rules 7, 8
+//!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
 //!   fsync.rs      what must be durable
@@ -26,6 +27,7 @@ pub(crate) mod buffered;
 pub(crate) mod direct;
 pub(crate) mod fallocate;
 pub(crate) mod fsync;
+pub(crate) mod gate;
 pub(crate) mod map;
 pub(crate) mod mmap;
 pub(crate) mod truncate;

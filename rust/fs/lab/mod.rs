@@ -108,5 +108,9 @@ named! {
         TailZero = c"tail-zero",
         /// The page cache goes before the blocks below it (rule 5).
         CacheFirst = c"cache-first",
+        /// A direct write closes the gate, if the mount has the option `dio_gate` (rule 9).
+        Gate = c"gate",
+        /// A direct write pins its user memory before it closes the gate (rule 8).
+        Pin = c"pin",
     }
 }

@@ -133,7 +133,15 @@ impl T {
     }
 
     pub fn mount_as(&mut self, dev: &str, dir: &str, fs: &str, flags: u64, opts: &str) -> Sys<()> {
-        sys::mount(dev, dir, fs, flags, opts)?;
+        let more = match std::env::var("REXT4_OPTS") {
+            Ok(more) if fs == self.fs => more,
+            _ => String::new(),
+        };
+        let both = match more.is_empty() || opts.is_empty() {
+            true => format!("{more}{opts}"),
+            false => format!("{opts},{more}"),
+        };
+        sys::mount(dev, dir, fs, flags, &both)?;
         self.mounted.push(dir.to_string());
         Ok(())
     }

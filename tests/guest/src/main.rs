@@ -18,6 +18,8 @@ mod enospc;
 mod extents;
 mod falloc;
 mod fsx;
+mod gate;
+mod gate_source;
 mod mmap;
 mod mmap_under;
 mod mounts;
@@ -50,6 +52,8 @@ pub static SETS: &[&[harness::Case]] = &[
     mmap_under::CASES,
     dio::CASES,
     dio_async::CASES,
+    gate::CASES,
+    gate_source::CASES,
     enospc::CASES,
     fsx::CASES,
     crash::CASES,
@@ -71,6 +75,9 @@ pub struct Opts {
     /// Block device that may be overwritten, at least 1 GiB; repeat for more.
     #[arg(long, env = "REXT4_DISKS", value_delimiter = ' ')]
     dev: Vec<String>,
+    /// Options for every mount of the file system under test, after those of the case.
+    #[arg(long, default_value = "", env = "REXT4_OPTS")]
+    opts: String,
 }
 
 #[derive(Parser)]
@@ -143,6 +150,8 @@ fn check_opts(o: &Opts) -> Result<(), String> {
     if o.dev.is_empty() {
         return Err("no device: use --dev or REXT4_DISKS".into());
     }
+    // For the worker, and for every fixture in it.
+    std::env::set_var("REXT4_OPTS", &o.opts);
     Ok(())
 }
 

@@ -6,6 +6,8 @@
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
+#include <linux/blkdev.h>
+#include <linux/uio.h>
 
 void rext4_helper_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops) { iomap_bio_read_folio(folio, ops); }
 void rext4_helper_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops) { iomap_bio_readahead(rac, ops); }
@@ -18,3 +20,10 @@ void rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list, stru
 void rext4_helper_ioend_queue_take(spinlock_t *lock, struct list_head *list, struct list_head *to) { guard(spinlock_irqsave)(lock); list_replace_init(list, to); }
 struct iomap_ioend *rext4_helper_ioend_pop(struct list_head *list) { struct iomap_ioend *i = list_first_entry_or_null(list, struct iomap_ioend, io_list); if (i) list_del_init(&i->io_list); return i; }
 int rext4_helper_ioend_error(struct iomap_ioend *i) { return blk_status_to_errno(i->io_bio.bi_status); }
+void rext4_helper_kiocb_clone(struct kiocb *to, struct kiocb *from) { kiocb_clone(to, from, from->ki_filp); to->ki_write_stream = from->ki_write_stream; to->ki_flags &= ~IOCB_HIPRI; }
+bool rext4_helper_is_sync_kiocb(struct kiocb *iocb) { return is_sync_kiocb(iocb); }
+bool rext4_helper_user_backed_iter(const struct iov_iter *i) { return user_backed_iter(i); }
+unsigned long rext4_helper_iov_iter_segs(const struct iov_iter *i) { return iter_is_iovec(i) ? i->nr_segs : 1; }
+void rext4_helper_iov_iter_source(struct iov_iter *i, const struct bio_vec *bv, unsigned long n, size_t count) { iov_iter_bvec(i, ITER_SOURCE, bv, n, count); }
+unsigned int rext4_helper_dma_alignment(struct block_device *bdev) { return bdev_dma_alignment(bdev); }
+void rext4_helper_bvec_unpin(const struct bio_vec *bv) { unpin_user_folio(bvec_folio(bv), (bv->bv_offset + bv->bv_len - 1) / PAGE_SIZE - bv->bv_offset / PAGE_SIZE + 1); }

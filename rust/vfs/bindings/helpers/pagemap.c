@@ -8,3 +8,10 @@ void rext4_helper_invalidate_lock_shared(struct address_space *m) { filemap_inva
 void rext4_helper_invalidate_unlock_shared(struct address_space *m) { filemap_invalidate_unlock_shared(m); }
 void rext4_helper_mapping_set_large_folios(struct address_space *m) { mapping_set_large_folios(m); }
 void rext4_helper_mapping_set_error(struct address_space *m, int error) { mapping_set_error(m, error); }
+loff_t rext4_helper_folio_pos(const struct folio *folio) { return folio_pos(folio); }
+size_t rext4_helper_folio_size(const struct folio *folio) { return folio_size(folio); }
+struct inode *rext4_helper_folio_inode(const struct folio *folio) { return folio->mapping->host; }
+struct inode *rext4_helper_readahead_inode(const struct readahead_control *rac) { return rac->mapping->host; }
+loff_t rext4_helper_readahead_pos(const struct readahead_control *rac) { return readahead_pos(rac); }
+size_t rext4_helper_readahead_length(const struct readahead_control *rac) { return readahead_length(rac); }
+void rext4_helper_folio_unlock_put(struct folio *folio) { folio_unlock(folio); folio_put(folio); }

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct writes from pinned memory, with something held until all is done.
+//!
+//! `end_io` is too early to let go: iomap invalidates the page cache after it. What comes last is
+//! the completion of the request, so an asynchronous write is made on a request of our own, as
+//! backing files do it, and the caller's is completed from it.
+//!
+//! C headers: [`include/linux/uio.h`](srctree/include/linux/uio.h),
+//! [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{bindings, write_raw, DioFlags, DioOps};
+use crate::vfs::{
+    file::{result_len, IovIter, Kiocb},
+    inode::Inode,
+    iomap::MapOps,
+    super_block::FileSystem, //
+};
+use core::{
+    mem::MaybeUninit,
+    ops::Range, //
+};
+use kernel::{error::code::*, prelude::*};
+
+/// Pieces of memory in one [`Pinned`] at most: an array that the slab allocator has at hand.
+const MAX_VECS: usize = 2048;
+
+/// User memory that stays where it is: using it takes no fault and no mmap_lock.
+pub(crate) struct Pinned {
+    /// Filled by C up to `count`; its own length stays 0.
+    vecs: KVec<bindings::bio_vec>,
+    count: u16,
+    bytes: usize,
+}
+
+// SAFETY: Pins belong to the pages, not to a task.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    /// Pins `max` bytes of what `from` has, or all, or as much as one array describes: then up to
+    /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the caller holds
+    /// nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned then.
+    pub(crate) fn new<F: FileSystem>(
+        iocb: &Kiocb<'_, F>,
+        from: &mut IovIter<'_>,
+        max: usize,
+        unit: usize,
+    ) -> Result<Self> {
+        let want = from.count().min(max);
+        let iter = from.as_ptr();
+        // SAFETY: The iterator is valid. A segment needs a piece more than it has whole pages,
+        // and one for the other end.
+        let room = unsafe {
+            let segments = bindings::rext4_helper_iov_iter_segs(iter);
+            let limit = (want / kernel::page::PAGE_SIZE + 2 * segments).min(MAX_VECS);
+            bindings::iov_iter_npages(iter, limit as c_int)
+        };
+        let mut pinned = Self {
+            vecs: KVec::with_capacity(room as usize, GFP_KERNEL)?,
+            count: 0,
+            bytes: 0,
+        };
+        // SAFETY: The device is valid while it is mounted.
+        let align = unsafe { bindings::rext4_helper_dma_alignment(iocb.inode().sb().bdev()) };
+        while pinned.bytes < want && usize::from(pinned.count) < room as usize {
+            // SAFETY: The array has room for `room` pieces, of which `count` are filled.
+            let got = unsafe {
+                bindings::iov_iter_extract_bvecs(
+                    iter,
+                    pinned.vecs.as_mut_ptr(),
+                    want - pinned.bytes,
+                    &mut pinned.count,
+                    room as u16,
+                    align,
+                    0,
+                )
+            };
+            match result_len(got) {
+                // Memory that may not share a bio with what is there.
+                Ok(0) => break,
+                Ok(got) => pinned.bytes += got,
+                Err(e) => {
+                    from.revert(pinned.bytes);
+                    return Err(e);
+                }
+            }
+        }
+        if pinned.bytes < want {
+            let end = iocb.pos() as usize + pinned.bytes;
+            let rest = (end % unit).min(pinned.bytes);
+            from.revert(rest);
+            pinned.bytes -= rest;
+        }
+        match pinned.bytes {
+            0 => Err(EFAULT),
+            _ => Ok(pinned),
+        }
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets go of the memory; `from`, which it was taken from, has it again.
+    pub(crate) fn put_back(self, from: &mut IovIter<'_>) {
+        from.revert(self.bytes);
+    }
+
+    /// Runs `f` with an iterator over the memory.
+    fn with_iter<R>(&self, f: impl FnOnce(&mut IovIter<'_>) -> R) -> R {
+        let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
+        // SAFETY: The iterator is initialised here and lives during `f`; iomap uses it while it
+        // submits only. The array, which bios point to, is as long-lived as the request.
+        unsafe {
+            bindings::rext4_helper_iov_iter_source(
+                iter.as_mut_ptr(),
+                self.vecs.as_ptr(),
+                self.count.into(),
+                self.bytes,
+            );
+            f(&mut IovIter::from_raw(iter.as_mut_ptr()))
+        }
+    }
+}
+
+impl Drop for Pinned {
+    /// In any context, as bios do it.
+    fn drop(&mut self) {
+        for i in 0..usize::from(self.count) {
+            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages, once.
+            unsafe { bindings::rext4_helper_bvec_unpin(self.vecs.as_ptr().add(i)) }
+        }
+    }
+}
+
+/// What is held from before the page cache is invalidated the first time until after the last.
+pub(crate) trait Guard<F: FileSystem>: 'static {
+    /// Let go of by dropping it, in whatever context the request completes.
+    type Held<'a>: Send;
+
+    /// Begins to hold, for a write of the bytes of `range`. `nowait`: `EAGAIN` rather than sleep.
+    fn close(inode: &Inode<F>, range: Range<u64>, nowait: bool) -> Result<Self::Held<'_>>;
+}
+
+/// The clone of an asynchronous request. iomap sees this one.
+#[repr(C)]
+struct Request<H> {
+    iocb: bindings::kiocb,
+    original: *mut bindings::kiocb,
+    held: H,
+    pinned: Option<Pinned>,
+}
+
+impl<H> Request<H> {
+    /// The request is over, its position is the original's. Opens before it unpins: others wait.
+    ///
+    /// # Safety
+    ///
+    /// The original is not completed yet.
+    unsafe fn end(self: KBox<Self>) -> *mut bindings::kiocb {
+        let this = KBox::into_inner(self);
+        drop(this.held);
+        drop(this.pinned);
+        // SAFETY: By the caller.
+        unsafe { (*this.original).ki_pos = this.iocb.ki_pos };
+        this.original
+    }
+
+    /// `ki_complete`, after `iomap_dio_complete()`: in process context, or in that of the bio if
+    /// there was nothing to invalidate.
+    unsafe extern "C" fn complete(iocb: *mut bindings::kiocb, result: c_long) {
+        // SAFETY: iomap completes a queued request once; it is the first field of ours, which
+        // `queue` gave away. The original is completed here and nowhere else, and it is
+        // asynchronous, so it has a function for it.
+        unsafe {
+            let original = KBox::from_raw(iocb.cast::<Self>()).end();
+            if let Some(complete) = (*original).ki_complete {
+                complete(original, result);
+            }
+        }
+    }
+}
+
+/// Writes directly as [`super::write`] does, holding `G` meanwhile. The source is `pinned`, which
+/// was taken from `from`, or else what is left in `from`, which must not fault: kernel memory.
+/// `from` stands behind the bytes written (or queued) afterwards.
+pub(crate) fn write_guarded<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    from: &mut IovIter<'_>,
+    pinned: Option<Pinned>,
+    flags: DioFlags,
+) -> Result<usize> {
+    let taken = pinned.as_ref().map_or(0, Pinned::len);
+    let result = match flags.force_wait || iocb.is_sync() {
+        true => wait::<F, T, D, G>(iocb, from, pinned, flags),
+        false => queue::<F, T, D, G>(iocb, from, pinned, flags),
+    };
+    match result {
+        Err(e) if e == EIOCBQUEUED => (),
+        _ => from.revert(taken.saturating_sub(result.unwrap_or(0))),
+    }
+    result
+}
+
+fn range_of<F: FileSystem>(
+    iocb: &Kiocb<'_, F>,
+    from: &IovIter<'_>,
+    pinned: Option<&Pinned>,
+) -> Range<u64> {
+    let len = pinned.map_or(from.count(), Pinned::len) as u64;
+    iocb.pos()..iocb.pos() + len
+}
+
+fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    from: &mut IovIter<'_>,
+    pinned: Option<Pinned>,
+    flags: DioFlags,
+) -> Result<usize> {
+    let range = range_of(iocb, from, pinned.as_ref());
+    let held = G::close(iocb.inode(), range, iocb.nowait())?;
+    let request = iocb.as_ptr();
+    // SAFETY: The request is valid and waited for.
+    let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<F, T, D>(request, iter, flags) };
+    let result = match &pinned {
+        Some(memory) => memory.with_iter(write),
+        None => write(from),
+    };
+    drop(held);
+    result
+}
+
+fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
+    iocb: &mut Kiocb<'_, F>,
+    from: &mut IovIter<'_>,
+    pinned: Option<Pinned>,
+    flags: DioFlags,
+) -> Result<usize> {
+    let range = range_of(iocb, from, pinned.as_ref());
+    let memory = KBox::<Request<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
+    // SAFETY: The inode lives longer than what is held: that is let go of before the original
+    // request is completed, which until then keeps its file, and that the inode.
+    let inode = unsafe { Inode::<F>::from_raw(iocb.inode().as_ptr()) };
+    let held = G::close(inode, range, iocb.nowait())?;
+    let mut clone = MaybeUninit::<bindings::kiocb>::uninit();
+    // SAFETY: The request is valid; the C function fills all of the clone. Nobody polls for the
+    // bio of a request that is not the caller's, so the clone does not ask for it.
+    let iocb_clone = unsafe {
+        bindings::rext4_helper_kiocb_clone(clone.as_mut_ptr(), iocb.as_ptr());
+        (*clone.as_mut_ptr()).ki_complete = Some(Request::<G::Held<'static>>::complete);
+        clone.assume_init()
+    };
+    let request = KBox::into_raw(KBox::write(
+        memory,
+        Request {
+            iocb: iocb_clone,
+            original: iocb.as_ptr(),
+            held,
+            pinned,
+        },
+    ));
+    // SAFETY: The request is ours and valid until it is queued, and so is the memory, which bios
+    // refer to until they are done.
+    let result = unsafe {
+        let write =
+            |iter: &mut IovIter<'_>| write_raw::<F, T, D>(&raw mut (*request).iocb, iter, flags);
+        match &(*request).pinned {
+            Some(memory) => memory.with_iter(write),
+            None => write(from),
+        }
+    };
+    match result {
+        // It belongs to `complete` now, which may have run already.
+        Err(e) if e == EIOCBQUEUED => (),
+        // SAFETY: Not queued, so nobody else has it or completes the original.
+        _ => unsafe {
+            KBox::from_raw(request).end();
+        },
+    }
+    result
+}
