@@ -143,3 +143,30 @@ impl<R> Thread<R> {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn back_or_not() {
+        let quick = spawn("quick", "", || 7).unwrap();
+        assert_eq!(quick.join().unwrap(), 7);
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let stuck = spawn("stuck", "", move || reader.read(&mut [0])).unwrap();
+        assert_eq!(stuck.done_or_blocked().unwrap(), Found::Blocked);
+        assert!(!stuck.finished());
+        let end = stuck.join_within(Duration::from_millis(50));
+        assert!(matches!(end, Err(Stop::Harm(s)) if s.contains("stuck: hang")));
+        drop(writer);
+    }
+
+    #[test]
+    fn done() {
+        let t = spawn("t", "", || ()).unwrap();
+        assert_eq!(t.done_or_blocked().unwrap(), Found::Done);
+        t.join().unwrap();
+    }
+}

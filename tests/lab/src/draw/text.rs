@@ -91,3 +91,45 @@ pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
     out.push_str(&format!("\n  {}\n", verdict(t)));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::{parse, timeline};
+    use crate::races;
+
+    const TRACE: &str = "\
+ check-1 [000] ..... 1.0: tracing_mark_write: given f: one block
+ check-1 [000] ..... 1.0: tracing_mark_write: role check
+ check-1 [000] ..... 1.0: tracing_mark_write: file f dev 1:2 ino 12
+ a-2 [000] ..... 1.0: tracing_mark_write: thread puncher
+ a-2 [000] ..... 1.0: tracing_mark_write: step puncher: punches block 0
+ a-2 [000] ..... 1.0: rext4_map: dev 1:2 ino 0xd lblk 0x0 len 0x1 pblk 0x9 type MAPPED flags READ seq 3
+ a-2 [000] ..... 1.0: rext4_point: dev 1:2 ino 0xc pos 0x0 bytecount 0x1 point p action REACHED seq 3
+ b-3 [001] ..... 1.0: tracing_mark_write: thread reader
+ b-3 [001] ..... 1.0: tracing_mark_write: step reader: loads
+ b-3 [001] ..... 1.0: rext4_map: dev 1:2 ino 0xc lblk 0x0 len 0x1 pblk 0x9 type MAPPED flags READ seq 3
+ a-2 [000] ..... 1.0: rext4_point: dev 1:2 ino 0xc pos 0x0 bytecount 0x1 point p action RELEASED seq 3
+ check-1 [000] ..... 1.0: tracing_mark_write: role reader
+ check-1 [000] ..... 1.0: tracing_mark_write: harm reader: 'A' instead of zero
+ check-1 [000] ..... 1.0: tracing_mark_write: end
+";
+
+    #[test]
+    fn columns_bar_and_harm() {
+        let race = races::ALL.iter().find(|r| r.row == "3").unwrap();
+        let (events, lost) = parse::parse(TRACE);
+        let t = timeline::build(race, Mode::Off, &events, lost);
+        assert_eq!(t.columns, ["puncher", "reader"]);
+        assert!(t.harm() && t.ended);
+        let text = draw(race, Mode::Off, &t);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let at = |what: &str| lines.iter().position(|l| l.contains(what)).expect(what);
+        // Held while the reader loads, and what another file does is not there.
+        assert!(at("== held at p") < at("loads") && at("loads") < at("== released"));
+        assert!(lines[at("loads")].starts_with('|'));
+        assert_eq!(text.matches("extent map: block 0 written at 9").count(), 1);
+        assert!(lines[at("!! 'A' instead of zero")].starts_with("!!"));
+        assert_eq!(lines.last(), Some(&"harm done"));
+    }
+}
