@@ -178,14 +178,8 @@ pub(super) fn write_locked(
     lock: &InodeLock<'_, Rext4>,
 ) -> Result<usize> {
     let inode = iocb.inode();
-    if iocb.pos() > inode.size() {
-        if iocb.nowait() {
-            return Err(EAGAIN);
-        }
-        // Bytes beyond the end that a mapping has dirtied would become part of the file.
-        let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
-    }
+    let end = iocb.pos() + from.count() as u64;
+    truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified()?;
     iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from)
 }
