@@ -194,14 +194,8 @@ pub(super) fn write_locked(
     let inode = iocb.inode();
     trace::buffered_write(inode, iocb.pos(), from.count() as u64);
     let old = inode.size();
-    if iocb.pos() > old {
-        if iocb.nowait() {
-            return Err(EAGAIN);
-        }
-        // Bytes beyond the end that a mapping has dirtied would become part of the file.
-        let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, old, iocb.pos(), lock, &pages)?;
-    }
+    let end = iocb.pos() + from.count() as u64;
+    truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified()?;
     let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
     trace::isize_was(inode, old);

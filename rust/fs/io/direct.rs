@@ -379,10 +379,8 @@ fn write_alone(
     if wait {
         inode.dio_wait(lock);
     }
-    if iocb.pos() > inode.size() {
-        let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
-    }
+    let end = iocb.pos() + from.count() as u64;
+    truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified()?;
     let flags = DioFlags {
         force_wait: wait,
