@@ -31,7 +31,7 @@ use crate::{
     },
     vfs::{
         iomap::{Map, MapType},
-        writeback::Writeback, //
+        writeback::{DirtyBytes, Writeback}, //
     },
 };
 use kernel::{error::code::*, prelude::*};
@@ -40,25 +40,39 @@ use kernel::{error::code::*, prelude::*};
 const MAX_ALLOCATE: u32 = 8192;
 
 impl Writeback for Rext4 {
-    fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+    fn map_blocks(
+        inode: &Inode,
+        pos: u64,
+        len: u64,
+        bytes: &DirtyBytes<'_>,
+        map: &mut Map,
+    ) -> Result {
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
         let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
         if usable && map.range().contains(&pos) && map::is_valid(inode, map) {
             return Ok(());
         }
-        let (lblk, count) = map::blocks(inode, pos, len)?;
+        let (lblk, _) = map::blocks(inode, pos, len)?;
         {
             let mut extents = inode.node().extents.lock();
-            let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
-            if matches!(found.state, State::Written | State::Unwritten) {
+            let mut found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
+            // Folios become dirty as a whole, also where nothing was stored and nobody reserved.
+            // Zeros are what a hole reads as. Who stores without a fault (a device that pinned the
+            // page) makes the folio dirty again when that is done.
+            let block_size = 1 << inode.fs().geo.block_bits;
+            let nothing = found.state == State::Hole && bytes.start_is_zero(block_size);
+            if nothing {
+                found.len = 1;
+            }
+            if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(inode, &extents, &found, map);
                 return Ok(());
             }
         }
         let mut attempts = 0;
         loop {
-            match allocate(inode, lblk, count, map) {
+            match allocate(inode, lblk, map) {
                 Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
                 other => return other,
             }
@@ -83,14 +97,13 @@ impl Writeback for Rext4 {
     }
 }
 
-/// Allocates blocks for dirty data at `lblk`, usually what was reserved; `count` is what is
-/// surely dirty.
+/// Allocates blocks for dirty data at `lblk`, usually what was reserved.
 ///
-/// A hole here means a page that is dirty though nobody reserved for it (a direct read into a
+/// A hole here means a page with data that is dirty though nobody reserved for it (a direct read into a
 /// mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space half way).
 /// iomap would drop the data without a word, so it is allocated like the rest, or the error is
 /// reported.
-fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
     let fs = inode.fs();
     let handle = fs.start(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
     {
@@ -103,7 +116,8 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
                 return Ok(());
             }
             State::Delalloc => found.len,
-            State::Hole => found.len.min(count),
+            // The next one may be zeros.
+            State::Hole => 1,
         };
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
         // Reserved ones are promised this already. Without it the pool has to do.
