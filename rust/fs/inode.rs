@@ -60,6 +60,7 @@ pub(crate) struct Node {
     flags: Atomic<u32>,
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
+    stale_tail: Atomic<bool>,
     sync_tid: Atomic<u32>,
     datasync_tid: Atomic<u32>,
 }
@@ -75,6 +76,7 @@ impl Node {
             flags: Atomic::new(0),
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
+            stale_tail: Atomic::new(false),
             sync_tid: Atomic::new(0),
             datasync_tid: Atomic::new(0),
         })
@@ -105,6 +107,17 @@ impl Node {
     /// Sets the size on disk; [`journal`] writes it. Under the extent lock.
     pub(crate) fn set_disk_size(&self, size: u64) {
         self.disk_size.store(size, ordering::Release);
+    }
+
+    /// Whether the disk may hold old bytes behind the end, in its block: truncate zeroes them in the
+    /// page cache only. With i_rwsem exclusive.
+    pub(crate) fn stale_tail(&self) -> bool {
+        self.stale_tail.load(ordering::Relaxed)
+    }
+
+    /// Says what [`Node::stale_tail`] answers.
+    pub(crate) fn set_stale_tail(&self, stale: bool) {
+        self.stale_tail.store(stale, ordering::Relaxed);
     }
 
     /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.
@@ -227,7 +240,7 @@ fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Resul
         return Err(EOPNOTSUPP);
     }
     if mapped {
-        extent::check_root(sb, &fields.block)
+        extent::check_root(sb, ino, &fields.block)
             .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
     }
     new.set_mode(fields.mode);

@@ -9,10 +9,12 @@
 use super::{
     alloc,
     error::corrupted,
+    extent,
     inode,
     options::Options,
     orphan,
     INode,
+    Inode,
     Rext4,
     Sb, //
 };
@@ -221,6 +223,22 @@ fn own_inode(sb: &Sb, ino: u32, what: &'static str) -> Result<ARef<INode>> {
     })
 }
 
+/// Notes the journal's blocks, so that no other file gets at them. A hole is jbd2's to find.
+fn protect_journal(sb: &Sb, file: &Inode) -> Result {
+    let bits = sb.data().geo.block_bits;
+    let mut all = KVVec::new();
+    let (mut at, end) = (0u32, u32::try_from(file.size() >> bits).unwrap_or(u32::MAX));
+    while at < end {
+        let mut map = file.node().extents.lock();
+        let found = extent::lookup(file, &mut map, at, end - at)?;
+        if found.state == extent::State::Written {
+            all.push((found.pblk, found.len), GFP_KERNEL)?;
+        }
+        at = at.saturating_add(found.len);
+    }
+    alloc::set_journal(sb, &all)
+}
+
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
 /// replay. Returns whether there was.
 fn open_journal(sb: &Sb) -> Result<bool> {
@@ -229,6 +247,7 @@ fn open_journal(sb: &Sb) -> Result<bool> {
     if !file.is_file() || file.nlink() == 0 {
         return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }
+    protect_journal(sb, &file)?;
     let journal = sb.open_journal(file)?;
     let recover =
         journal.needs_recovery() || fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);

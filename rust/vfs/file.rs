@@ -138,12 +138,6 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         unsafe { (*self.as_ptr()).ki_pos as u64 }
     }
 
-    /// Sets the file position.
-    pub(crate) fn set_pos(&mut self, pos: u64) {
-        // SAFETY: The request is ours during the callback.
-        unsafe { (*self.as_ptr()).ki_pos = pos as i64 }
-    }
-
     /// Fail with `EAGAIN` rather than sleep.
     pub(crate) fn nowait(&self) -> bool {
         self.flag(bindings::REXT4_IOCB_NOWAIT)
@@ -158,11 +152,6 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// Direct I/O.
     pub(crate) fn direct(&self) -> bool {
         self.flag(bindings::REXT4_IOCB_DIRECT)
-    }
-
-    /// Data must be durable on completion.
-    pub(crate) fn dsync(&self) -> bool {
-        self.flag(bindings::REXT4_IOCB_DSYNC)
     }
 
     /// Turns a direct request into a buffered one (the fallback).
@@ -208,21 +197,6 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         // SAFETY: Both are valid.
         result_len(unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) })
     }
-
-    /// Writes and waits for the page cache of `[pos, pos + len)` through this file.
-    pub(crate) fn write_and_wait(&self, pos: u64, len: u64) -> Result {
-        // SAFETY: The file is valid.
-        unsafe {
-            let mapping = (*self.filp()).f_mapping;
-            let end = pos
-                .saturating_add(len)
-                .saturating_sub(1)
-                .min(i64::MAX as u64);
-            to_result(bindings::filemap_write_and_wait_range(
-                mapping, pos as i64, end as i64,
-            ))
-        }
-    }
 }
 
 /// The memory that a request reads from or writes to.
@@ -263,18 +237,6 @@ impl IovIter<'_> {
                 .as_ref()
                 .count
         }
-    }
-
-    /// The alignment of addresses and lengths: all of them or-ed.
-    pub(crate) fn alignment(&self) -> u64 {
-        // SAFETY: The iterator is valid.
-        unsafe { bindings::iov_iter_alignment(self.0.as_ptr()) as u64 }
-    }
-
-    /// Shortens it to `count` bytes.
-    pub(crate) fn truncate(&mut self, count: usize) {
-        // SAFETY: The iterator is valid and ours.
-        unsafe { bindings::rext4_helper_iov_iter_truncate(self.as_ptr(), count as u64) }
     }
 }
 

@@ -60,17 +60,9 @@ impl MapFlags {
     pub(crate) fn write(self) -> bool {
         self.has(bindings::IOMAP_WRITE)
     }
-    /// Zeros will be written where there is data; holes may be skipped.
-    pub(crate) fn zero(self) -> bool {
-        self.has(bindings::IOMAP_ZERO)
-    }
     /// For a page fault: the folio is locked.
     pub(crate) fn fault(self) -> bool {
         self.has(bindings::IOMAP_FAULT)
-    }
-    /// For direct I/O.
-    pub(crate) fn direct(self) -> bool {
-        self.has(bindings::IOMAP_DIRECT)
     }
     /// `EAGAIN` rather than sleep.
     pub(crate) fn nowait(self) -> bool {

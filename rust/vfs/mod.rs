@@ -25,11 +25,9 @@ pub(crate) mod crc;
 pub(crate) mod cred;
 pub(crate) mod dentry;
 pub(crate) mod dio;
-#[allow(dead_code, reason = "what data paths need, used or not")]
 pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
-#[allow(dead_code, reason = "what data paths need, used or not")]
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
 #[cfg(REXT4_LAB)]
@@ -37,7 +35,6 @@ pub(crate) mod lab;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
-#[allow(dead_code, reason = "what data paths need, used or not")]
 pub(crate) mod pagemap;
 pub(crate) mod random;
 pub(crate) mod super_block;

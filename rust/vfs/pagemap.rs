@@ -231,16 +231,4 @@ impl<F: FileSystem> Inode<F> {
             )
         })
     }
-
-    /// Whether anything is cached, so that slow paths can be skipped.
-    pub(crate) fn has_cached_pages(&self) -> bool {
-        // SAFETY: The mapping is valid; an unlocked look.
-        unsafe { (&raw const (*self.mapping()).nrpages).read_volatile() != 0 }
-    }
-
-    /// Records an I/O error for the next fsync of every open file.
-    pub(crate) fn set_mapping_error(&self, err: Error) {
-        // SAFETY: The mapping is valid.
-        unsafe { bindings::rext4_helper_mapping_set_error(self.mapping(), err.to_errno()) }
-    }
 }

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Super blocks: the file system as a type, its registration and its super operations.
+//! Super blocks: the file system as a type and its super operations.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+mod register;
+
+pub(super) use register::fill_super_callback;
+pub(crate) use register::Registration;
 
 use super::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
-    inode::{self, INode, Inode, InodeCache},
+    inode::{self, INode, Inode},
     jbd2::JournalSlot, //
 };
 use core::{
@@ -21,9 +26,8 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     str::CStr,
-    sync::{aref::ARef, Arc},
-    types::{NotThreadSafe, Opaque},
-    ThisModule, //
+    sync::aref::ARef,
+    types::{NotThreadSafe, Opaque}, //
 };
 
 /// What `statfs(2)` reports. Blocks are in units of the block size.
@@ -451,168 +455,5 @@ impl<F: super::namei::Namei> SuperTable<F> {
             unsafe { bindings::rext4_helper_seq_puts(seq, text.as_char_ptr()) }
         });
         0
-    }
-}
-
-/// Fills a super block: the callback of `get_tree_bdev`.
-pub(super) unsafe extern "C" fn fill_super_callback<F: super::namei::Namei>(
-    sb: *mut bindings::super_block,
-    fc: *mut bindings::fs_context,
-) -> c_int {
-    from_result(|| {
-        // SAFETY: `init_fs_context` stored the options, and the context outlives the call.
-        let opts = unsafe { &*(*fc).fs_private.cast::<F::Options>() };
-        // SAFETY: The super block is new and owned by this thread until it is made active.
-        unsafe {
-            (*sb).s_op = &SuperTable::<F>::TABLE;
-            (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
-        }
-        let new = NewSuper(sb, PhantomData);
-        let fs = F::load(&new, opts)?;
-        let data = KBox::try_pin_init(
-            try_pin_init!(Mounted { fs <- fs, slot: NonNull::dangling() }? Error),
-            GFP_KERNEL,
-        )?;
-        let slot = data.fs.journal_slot();
-        // One that lies elsewhere may be anybody's and live longer.
-        let offset = (&raw const *slot as usize).wrapping_sub(&raw const data.fs as usize);
-        if offset.saturating_add(size_of::<JournalSlot>()) > size_of::<F>() {
-            return Err(EINVAL);
-        }
-        let slot = NonNull::from(slot);
-        // INVARIANT: Pinned until `kill_sb_callback` takes it back. Nobody has a mutable
-        // reference to `fs`, so the slot stays where it is.
-        // SAFETY: Nothing is moved out of the box.
-        unsafe {
-            let data = KBox::into_raw(Pin::into_inner_unchecked(data));
-            (*data).slot = slot;
-            (*sb).s_fs_info = data.cast();
-        }
-        // SAFETY: The data is attached now.
-        let this = unsafe { SuperBlock::<F>::from_raw(sb) };
-        let root = match F::start(this) {
-            Ok(root) => root,
-            Err(e) => {
-                // SAFETY: The mount failed; only this thread knows the super block.
-                unsafe { this.shut_down() };
-                return Err(e);
-            }
-        };
-        let root = ARef::into_raw(root);
-        // SAFETY: We own the inode's reference; `d_make_root` takes it also when it fails.
-        let dentry = unsafe { bindings::d_make_root(root.as_ref().as_ptr()) };
-        if dentry.is_null() {
-            // SAFETY: As above.
-            unsafe { this.shut_down() };
-            return Err(ENOMEM);
-        }
-        // SAFETY: As above.
-        unsafe { (*sb).s_root = dentry };
-        Ok(0)
-    })
-}
-
-/// Ends a super block: `kill_block_super()`, and no page of the device is left in the cache.
-///
-/// File data and the journal are written past the device's own page cache. If somebody else has
-/// the device open and has read it during the mount (udev's probes do), that cache has old bytes
-/// there. It would live on with that opener, and show them to all who read the device next.
-unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_block) {
-    // SAFETY: The VFS calls this once, at the end. After it no inode of the super block is
-    // left but for the RCU delayed free of its memory, which does not look at the data.
-    unsafe { bindings::generic_shutdown_super(sb) };
-    // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
-    let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
-    if !data.is_null() {
-        // Before the device's pages, since buffers that are held keep them.
-        // SAFETY: As above; the box was leaked by `fill_super_callback`.
-        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
-    }
-    // SAFETY: The super block is ours until we return.
-    let (bdev, file) = unsafe { ((*sb).s_bdev, (*sb).s_bdev_file) };
-    if !bdev.is_null() {
-        // SAFETY: `get_tree_bdev` opened the device for this super block. It is open until the
-        // release, and nobody else does that.
-        unsafe {
-            // An error has been reported by whoever wrote, as far as it is ours.
-            bindings::sync_blockdev(bdev);
-            bindings::invalidate_bdev(bdev);
-            bindings::fs_bdev_file_release(file, sb);
-        }
-    }
-}
-
-/// A registered file system name. The name is free again when this is dropped.
-///
-/// Lives in the module's own data ([`kernel::InPlaceModule`]): lockdep wants the lock classes of a
-/// file system type in static memory.
-#[pin_data(PinnedDrop)]
-pub(crate) struct Registration<F: super::namei::Namei> {
-    #[pin]
-    fs_type: Opaque<bindings::file_system_type>,
-    cache: Arc<InodeCache<F>>,
-    registered: bool,
-}
-
-// SAFETY: The C side locks its list of file systems itself.
-unsafe impl<F: super::namei::Namei> Send for Registration<F> {}
-// SAFETY: There is nothing to do through a shared reference.
-unsafe impl<F: super::namei::Namei> Sync for Registration<F> {}
-
-impl<F: super::namei::Namei> Registration<F> {
-    /// Registers `name`, or does nothing if not `wanted`. `EBUSY` if another file system has it.
-    pub(crate) fn new(
-        name: &'static CStr,
-        module: &'static ThisModule,
-        cache: Arc<InodeCache<F>>,
-        wanted: bool,
-    ) -> impl PinInit<Self, Error> {
-        let module = module.as_ptr();
-        try_pin_init!(Self {
-            cache,
-            registered: wanted,
-            fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
-                // SAFETY: The slot is valid for writes; all zeroes is an empty type. It is
-                // pinned and unregistered before it goes.
-                unsafe {
-                    slot.write(mem::zeroed());
-                    (*slot).owner = module;
-                    (*slot).name = name.as_char_ptr();
-                    (*slot).init_fs_context = super::fs_context::init_callback_ptr::<F>();
-                    (*slot).kill_sb = Some(kill_sb_callback::<F>);
-                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as c_int;
-                    match wanted {
-                        true => to_result(bindings::register_filesystem(slot)),
-                        false => Ok(()),
-                    }
-                }
-            }),
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `sb` is a super block of file system `F`.
-    pub(super) unsafe fn cache_of<'a>(sb: *mut bindings::super_block) -> &'a InodeCache<F> {
-        // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`, which lives as long as the
-        // module, which a mounted super block pins.
-        unsafe {
-            let this = kernel::container_of!(
-                (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),
-                Self,
-                fs_type
-            );
-            &*Arc::as_ptr(&(*this).cache)
-        }
-    }
-}
-
-#[pinned_drop]
-impl<F: super::namei::Namei> PinnedDrop for Registration<F> {
-    fn drop(self: Pin<&mut Self>) {
-        if self.registered {
-            // SAFETY: It was registered; no super block is left, since each pins the module.
-            unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
-        }
     }
 }

@@ -259,7 +259,7 @@ fn search_locked(
     };
 
     let pblk = geo.group_first_block(number) + u64::from(bit);
-    if is_system_block(sb, pblk, len) {
+    if is_system_block(sb, pblk, len, 0) {
         locked.set_blocks_bad();
         return Err(Fault::Corrupt("fixed metadata is marked free"));
     }
@@ -354,7 +354,8 @@ pub(crate) fn free(
     if len == 0 {
         return Ok(());
     }
-    if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len) {
+    let owner = inode.map_or(0, Inode::ino);
+    if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len, owner) {
         return Err(error::corrupted(
             sb,
             inode,

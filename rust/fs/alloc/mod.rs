@@ -5,9 +5,10 @@
 //! Truth is in the bitmaps and descriptors of the groups, changed under the group's lock and in
 //! the caller's handle. Two per-CPU counters stand for the whole filesystem: free blocks, and
 //! *dirty* blocks, which are free but promised: to delayed allocation, or to an allocation under
-//! way. What may be promised is `free - dirty`, less what only root may use, less a small pool
-//! that no promise ever touches: the completion of I/O draws on it, since an ENOSPC there would
-//! lose data that was written.
+//! way. What may be promised is `free - dirty`, less what only root may use, less a small pool.
+//! Data never gets the pool: it is for the nodes of extent trees. They are promised with the data
+//! ([`reserve_nodes`]), from three quarters of the pool if need be. The last quarter is for nodes
+//! that nobody could promise, since an ENOSPC at completion would lose data that was written.
 //!
 //! Lock order: handle, the inode's extent lock, then one group's lock. Nothing here is called in
 //! atomic context; everything that takes a handle may read the disk.
@@ -40,7 +41,8 @@ use kernel::{
     sync::{
         atomic::{Atomic, Relaxed},
         new_mutex,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 
@@ -69,8 +71,11 @@ pub(crate) enum Kind {
     Data,
     /// Extent tree nodes, directory and attribute blocks.
     Metadata,
-    /// Tree nodes for the completion of I/O: may draw on the pool that is never promised, and on
+    /// Tree nodes that are promised before data is accepted: may draw on most of the pool, and on
     /// root's blocks.
+    Node,
+    /// Tree nodes that nobody could ask for before, for data that is written or blocks that go: may
+    /// draw on all of the pool, and on root's blocks.
     Completion,
 }
 
@@ -111,6 +116,8 @@ pub(crate) struct Groups {
     /// The blocks of the primary descriptor table.
     descs: KVVec<BufferHead>,
     zones: Zones,
+    /// The journal's blocks, known when its inode has been read.
+    journal: SetOnce<Zones>,
     /// Free in the bitmaps, those that are not yet usable ([`pending`]) included.
     #[pin]
     free_blocks: PercpuCounter,
@@ -123,7 +130,7 @@ pub(crate) struct Groups {
     /// Makes test and promise one step when space is short.
     #[pin]
     promise: Mutex<()>,
-    /// Only root may use the last blocks, and nobody the pool.
+    /// Only root may use the last blocks, and only tree nodes the pool.
     root_blocks: u64,
     pool: u64,
     owner: (u32, u32),
@@ -194,6 +201,7 @@ impl Groups {
             slots,
             descs,
             zones,
+            journal: SetOnce::new(),
             free_blocks <- PercpuCounter::new(totals.free_blocks),
             dirty_blocks <- PercpuCounter::new(0),
             free_inodes <- PercpuCounter::new(totals.free_inodes),
@@ -282,6 +290,8 @@ impl Groups {
     fn kept_back(&self, kind: Kind) -> u64 {
         if kind == Kind::Completion {
             0
+        } else if kind == Kind::Node {
+            self.pool / 4
         } else if self.root_blocks == 0 || cred::may_use_reserved(self.owner.0, self.owner.1) {
             self.pool
         } else {
@@ -343,7 +353,21 @@ pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
     Ok(())
 }
 
-/// Takes back a promise of [`reserve`] that was not used.
+/// Promises `n` blocks for extent tree nodes of data that is about to be accepted. They may be
+/// root's, and most of the pool. `ENOSPC`; otherwise as [`reserve`].
+pub(crate) fn reserve_nodes(sb: &Sb, n: u32) -> Result {
+    if n > 0 {
+        sb.data().groups.promise(n, n, Kind::Node)?;
+    }
+    Ok(())
+}
+
+/// Promises `n` blocks that the caller has just freed to the caller.
+pub(crate) fn keep(sb: &Sb, n: u32) {
+    sb.data().groups.dirty_blocks.add(n.into());
+}
+
+/// Takes back a promise of [`reserve`], [`reserve_nodes`] or [`keep`] that was not used.
 pub(crate) fn unreserve(sb: &Sb, n: u32) {
     sb.data().groups.dirty_blocks.sub(n.into());
 }
@@ -373,9 +397,21 @@ pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
     groups.spare(groups.kept_back(Kind::Data), 1).0 >= 1
 }
 
-/// Whether one of `len` blocks from `pblk` is fixed metadata, so that no file can own it.
-pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32) -> bool {
-    sb.data().groups.zones.overlaps(pblk, len.into())
+/// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode `owner`
+/// (0: nobody) cannot own it.
+pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: u32) -> bool {
+    let fs = sb.data();
+    let journal = fs.groups.journal.as_ref();
+    fs.groups.zones.overlaps(pblk, len.into())
+        || owner != fs.geo.journal_inum
+            && journal.is_some_and(|zones| zones.overlaps(pblk, len.into()))
+}
+
+/// Says which blocks the journal has, as (first block, number).
+pub(crate) fn set_journal(sb: &Sb, extents: &[(u64, u32)]) -> Result {
+    // The second time, after a remount: they are the same.
+    sb.data().groups.journal.populate(Zones::of_file(extents)?);
+    Ok(())
 }
 
 /// Counts for `statfs(2)`.

@@ -3,8 +3,8 @@
 //! System zones: the blocks that hold fixed metadata and never belong to a file.
 //!
 //! These are superblock and descriptor copies (with the blocks kept for growing the table),
-//! bitmaps and inode tables. An extent that points there is corrupt, and so is a request to free
-//! them.
+//! bitmaps and inode tables. The journal has a table of its own: its blocks belong to one inode. An
+//! extent that points to either is corrupt, and so is a request to free them.
 
 use crate::disk::{Corrupt, Geometry, GroupDesc};
 use kernel::prelude::*;
@@ -42,6 +42,16 @@ impl Zones {
             }
         }
         Ok(Ok(Self(merged)))
+    }
+
+    /// The blocks of one file, as (first block, number). They may touch and come in any order.
+    pub(super) fn of_file(extents: &[(u64, u32)]) -> Result<Self> {
+        let mut all = KVVec::with_capacity(extents.len(), GFP_KERNEL)?;
+        for &(first, len) in extents {
+            all.push((first, first.saturating_add(u64::from(len))), GFP_KERNEL)?;
+        }
+        all.sort_unstable();
+        Ok(Self(all))
     }
 
     /// Whether one of `len` blocks from `first` lies in a zone.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which logical blocks are reserved and not yet allocated: a set of intervals that do not touch.
+//! Sets of logical blocks: intervals that do not touch.
 //!
-//! The set is exact. A block is in it from the write that reserves it until writeback allocates it
-//! or somebody drops its page; the allocator's counter of promised blocks is the sum of all sets.
+//! One holds the blocks that are reserved and not yet allocated. It is exact. A block is in it from
+//! the write that reserves it until writeback allocates it or somebody drops its page. Another
+//! holds the unwritten blocks that data is on its way to ([`super::promise`]).
 
 use kernel::{
     error::code::*,
@@ -18,6 +19,7 @@ pub(super) struct Reservations {
     /// A node for the one change that adds an interval by taking blocks out of the middle.
     spare: Option<RBTreeNodeReservation<u32, u32>>,
     count: u32,
+    intervals: u32,
 }
 
 impl Reservations {
@@ -26,12 +28,18 @@ impl Reservations {
             ranges: RBTree::new(),
             spare: None,
             count: 0,
+            intervals: 0,
         }
     }
 
     /// Number of blocks in the set.
     pub(super) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Number of intervals that these are.
+    pub(super) fn intervals(&self) -> u32 {
+        self.intervals
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -42,6 +50,7 @@ impl Reservations {
     pub(super) fn clear(&mut self) -> u32 {
         self.ranges = RBTree::new();
         self.spare = None;
+        self.intervals = 0;
         core::mem::take(&mut self.count)
     }
 
@@ -63,7 +72,7 @@ impl Reservations {
         }
     }
 
-    /// Gets the memory that [`Reservations::remove`] may need, while it is still possible to fail.
+    /// Gets the memory that one [`Reservations::remove`] or [`Reservations::insert`] may need, while it is still possible to fail.
     pub(super) fn prepare(&mut self) -> Result {
         if self.spare.is_none() {
             self.spare = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
@@ -78,12 +87,16 @@ impl Reservations {
         let right = self.at_or_after(end).filter(|(start, _)| *start == end);
         match (left, right) {
             (None, None) => {
-                self.ranges.try_create_and_insert(end, lblk, GFP_KERNEL)?;
+                self.prepare()?;
+                let node = self.spare.take().ok_or(ENOMEM)?;
+                self.ranges.insert(node.into_node(end, lblk));
+                self.intervals += 1;
             }
             (Some(start), None) => self.set_end(lblk, end, start),
             (left, Some((_, right_end))) => {
                 if left.is_some() {
                     self.ranges.remove(&lblk);
+                    self.intervals -= 1;
                 }
                 self.set_start(right_end, left.unwrap_or(lblk));
             }
@@ -102,6 +115,7 @@ impl Reservations {
             match (start < lblk, end > stop) {
                 (false, false) => {
                     self.ranges.remove(&end);
+                    self.intervals -= 1;
                     removed += end - start;
                 }
                 (true, false) => {
@@ -119,6 +133,7 @@ impl Reservations {
                     }
                     if let Some(node) = self.spare.take() {
                         self.ranges.insert(node.into_node(lblk, start));
+                        self.intervals += 1;
                         self.set_start(end, stop);
                         removed += stop - lblk;
                     }

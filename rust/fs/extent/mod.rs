@@ -15,14 +15,18 @@
 //!
 //! Functions take the inode and its map, which proves that the lock is held; those that change the
 //! disk take the handle too, which is started first (lock order). Tree nodes that writeback and
-//! completion need come from the allocator's pool that is never promised to anybody, so a write
-//! that was accepted does not fail for want of a node.
+//! completion need are promised when the data is accepted ([`promise`]).
 //!
 //! Format: `Documentation/filesystems/ext4/ifork.rst`.
 
 mod delalloc;
 mod nodes;
+mod promise;
 pub(crate) mod tree;
+
+pub(crate) use promise::{
+    delalloc_release, delalloc_reserve, delalloc_reserve_holes, expect, unexpect,
+};
 
 use super::{
     alloc::{self, Kind, Request},
@@ -105,6 +109,10 @@ pub(crate) enum Progress {
 pub(crate) struct ExtentMap {
     root: [u8; ROOT_BYTES],
     reserved: Reservations,
+    /// Unwritten blocks that data is on its way to.
+    converting: Reservations,
+    /// Tree blocks promised for both.
+    nodes: u32,
     last: Option<Found>,
 }
 
@@ -114,6 +122,8 @@ impl ExtentMap {
         Self {
             root: [0; ROOT_BYTES],
             reserved: Reservations::new(),
+            converting: Reservations::new(),
+            nodes: 0,
             last: None,
         }
     }
@@ -155,6 +165,8 @@ impl ExtentMap {
             alloc::unreserve(inode.sb(), n);
             trace::reserve_release(inode, 0, u32::MAX, n, 0);
         }
+        self.converting.clear();
+        self.settle(inode);
     }
 
     /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
@@ -164,13 +176,14 @@ impl ExtentMap {
     }
 }
 
-/// Checks the root of a tree as it comes from disk.
+/// Checks the root of the tree of inode `ino` as it comes from disk.
 pub(crate) fn check_root(
     sb: &Sb,
+    ino: u32,
     root: &[u8; ROOT_BYTES],
 ) -> core::result::Result<(), disk::Corrupt> {
     let h = disk::extent::check_root(root, &sb.data().geo)?;
-    nodes::check_targets(sb, root, &h)
+    nodes::check_targets(sb, ino, root, &h)
 }
 
 /// 512-byte units per block.
@@ -197,7 +210,7 @@ fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
     if let Found::Extent(e) = found {
         let sb = inode.sb();
         let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
-        if !fits || alloc::is_system_block(sb, e.pblk, e.len) {
+        if !fits || alloc::is_system_block(sb, e.pblk, e.len, inode.ino()) {
             return Err(corrupted(
                 sb,
                 Some(inode),
@@ -246,80 +259,6 @@ pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) ->
     })
 }
 
-/// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
-pub(crate) fn delalloc_reserve(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) -> Result {
-    alloc::reserve(inode.sb(), len)?;
-    map.bump(&inode.node().seq);
-    map.reserved
-        .insert(lblk, len)
-        .inspect_err(|_| alloc::unreserve(inode.sb(), len))?;
-    trace::reserve_take(inode, lblk, len, len, map.reserved.count());
-    Ok(())
-}
-
-/// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them.
-pub(crate) fn delalloc_reserve_holes(
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    len: u32,
-) -> Result {
-    let end = lblk.checked_add(len).ok_or(EFBIG)?;
-    let mut holes = 0;
-    each_hole(inode, map, lblk, end, |_, _, n| {
-        holes += n;
-        Ok(())
-    })?;
-    if holes == 0 {
-        return Ok(());
-    }
-    alloc::reserve(inode.sb(), holes)?;
-    map.bump(&inode.node().seq);
-    let mut left = holes;
-    let result = each_hole(inode, map, lblk, end, |map, at, n| {
-        map.reserved.insert(at, n)?;
-        left -= n;
-        trace::reserve_take(inode, at, n, n, map.reserved.count());
-        Ok(())
-    });
-    // Without memory for the set: what went in is given back with the inode.
-    alloc::unreserve(inode.sb(), left);
-    result
-}
-
-/// Calls `each` with the map, first block and length of every hole in `[lblk, end)`.
-fn each_hole(
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    end: u32,
-    mut each: impl FnMut(&mut ExtentMap, u32, u32) -> Result,
-) -> Result {
-    let mut at = lblk;
-    while at < end {
-        let found = lookup(inode, map, at, end - at)?;
-        if found.state == State::Hole {
-            each(map, at, found.len)?;
-        }
-        at = at.saturating_add(found.len);
-    }
-    Ok(())
-}
-
-/// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
-/// over or was given up.
-pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
-    if map.reserved.is_empty() {
-        return;
-    }
-    map.bump(&inode.node().seq);
-    let n = map.reserved.remove(lblk, len);
-    if n > 0 {
-        alloc::unreserve(inode.sb(), n);
-    }
-    trace::reserve_release(inode, lblk, len, n, map.reserved.count());
-}
-
 /// Allocates blocks for `[lblk, lblk + len)`, which is a hole or reserved throughout, and maps
 /// them in `state`. Returns what was mapped: it starts at `lblk` and may be shorter. The caller
 /// journals the inode in the same handle, after it has dropped the lock. Costs [`INSERT_CREDITS`]
@@ -348,8 +287,14 @@ pub(crate) fn allocate(
         Found::Hole { prev: Some(e), .. } => e.pblk + u64::from(lblk.saturating_sub(e.lblk)),
         _ => 0,
     };
+    // Data of somebody else that was accepted comes before what can still be refused.
+    let (kind, promised) = match reserved {
+        true => (Kind::Completion, true),
+        false => (Kind::Metadata, map.secure_other(inode)),
+    };
     if reserved {
         map.reserved.prepare()?;
+        map.converting.prepare()?;
     }
     let data = if inode.is_file() {
         Kind::Data
@@ -371,24 +316,26 @@ pub(crate) fn allocate(
     if reserved {
         let n = map.reserved.remove(lblk, len);
         trace::reserve_use(inode, lblk, len, n, map.reserved.count());
+        // The memory was there before; without it the conversion has the pool.
+        let _ = map.add_expected(lblk, len);
     }
-    let kind = if reserved {
-        Kind::Completion
-    } else {
-        Kind::Metadata
-    };
     let new = disk::extent::Extent {
         lblk,
         len,
         pblk,
         unwritten: state == State::Unwritten,
     };
-    let mut nodes = TreeNodes::writer(inode, handle, kind);
-    if let Err(e) = tree::insert(&mut nodes, &mut map.root, &new) {
+    let result = map.change(inode, handle, kind, promised, |nodes, root| {
+        tree::insert(nodes, root, &new)
+    });
+    if let Err(e) = result {
+        map.end_expected(lblk, if reserved { len } else { 0 });
+        map.settle(inode);
         // Never journaled, so there is nothing to revoke.
         let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, false);
         return Err(e);
     }
+    map.settle(inode);
     add_blocks(inode, len);
     Ok(Extent {
         lblk,
@@ -413,12 +360,14 @@ pub(crate) fn convert(
     // In a tree with leaves of its own the inode does not change, neither its root nor the number
     // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
     inode.node().set_datasync_tid(handle.tid());
-    let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
+    let promised = map.is_expected(lblk, len) || map.secure_other(inode);
     let end = u64::from(lblk) + u64::from(len);
     let mut at = lblk;
     while u64::from(at) < end {
         let unwritten = state == State::Unwritten;
-        let next = tree::convert(&mut nodes, &mut map.root, at, end, unwritten)?;
+        let next = map.change(inode, handle, Kind::Completion, promised, |nodes, root| {
+            tree::convert(nodes, root, at, end, unwritten)
+        })?;
         if next <= at.into() {
             return Err(corrupted(
                 inode.sb(),
@@ -428,6 +377,8 @@ pub(crate) fn convert(
         }
         at = u32::try_from(next).unwrap_or(u32::MAX);
     }
+    map.end_expected(lblk, len);
+    map.settle(inode);
     Ok(())
 }
 
@@ -455,6 +406,18 @@ pub(crate) fn remove(
     start: u32,
     end: u64,
 ) -> Result<Progress> {
+    let result = remove_some(handle, inode, map, start, end);
+    map.settle(inode);
+    result
+}
+
+fn remove_some(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    map: &mut ExtentMap,
+    start: u32,
+    end: u64,
+) -> Result<Progress> {
     let end = end.min(MAX_FILE_BLOCKS);
     let Some(len) = end.checked_sub(start.into()).filter(|n| *n > 0) else {
         return Ok(Progress::Done);
@@ -466,14 +429,19 @@ pub(crate) fn remove(
         alloc::unreserve(inode.sb(), n);
         trace::reserve_release(inode, start, len as u32, n, map.reserved.count());
     }
+    map.end_expected(start, len as u32);
     let metadata = !inode.is_file();
     let (mut end, mut revoked) = (end, 0);
     loop {
-        let mut nodes = TreeNodes::writer(inode, handle, Kind::Completion);
-        let cut = tree::cut(&mut nodes, &mut map.root, start, end, |e| match metadata {
-            true => STEP_REVOKES,
-            false => step_blocks(inode, e),
-        })?;
+        let promised = map.secure_other(inode);
+        let (cut, freed) =
+            map.change(inode, handle, Kind::Completion, promised, |nodes, root| {
+                let cut = tree::cut(nodes, root, start, end, |e| match metadata {
+                    true => STEP_REVOKES,
+                    false => step_blocks(inode, e),
+                })?;
+                Ok((cut, nodes.freed))
+            })?;
         let Some(gone) = cut else {
             return Ok(Progress::Done);
         };
@@ -489,7 +457,7 @@ pub(crate) fn remove(
         )?;
         end = gone.lblk.into();
         // Bitmaps that the handle has already cost nothing more, but revoke records add up.
-        revoked += nodes.freed + if metadata { gone.len } else { 0 };
+        revoked += freed + if metadata { gone.len } else { 0 };
         let left = REMOVE_CREDITS.saturating_sub(revoked);
         if handle.credits() < STEP_CREDITS || left < STEP_CREDITS {
             return Ok(Progress::Continue(end));

@@ -27,6 +27,12 @@ pub(super) struct TreeNodes<'a, 'h> {
     inode: &'a Inode,
     /// Nodes freed so far: a revoke record each.
     pub(super) freed: u32,
+    /// Tree blocks promised to the inode that new nodes may come from.
+    pub(super) promised: u32,
+    /// How many did.
+    drawn: u32,
+    /// Data is outstanding: freed nodes are promised again.
+    pub(super) expecting: bool,
     writer: Option<(&'a Handle<'h>, Kind)>,
 }
 
@@ -36,15 +42,27 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         Self {
             inode,
             freed: 0,
+            promised: 0,
+            drawn: 0,
+            expecting: false,
             writer: None,
         }
     }
 
-    /// To change; new nodes are allocated as `kind`.
-    pub(super) fn writer(inode: &'a Inode, handle: &'a Handle<'h>, kind: Kind) -> Self {
+    /// To change. New nodes come from the `promised` ones while there are any, and nodes that are
+    /// freed go there; after that they are allocated as `kind`. The caller takes back what is left.
+    pub(super) fn writer(
+        inode: &'a Inode,
+        handle: &'a Handle<'h>,
+        kind: Kind,
+        promised: u32,
+    ) -> Self {
         Self {
             inode,
             freed: 0,
+            promised,
+            drawn: 0,
+            expecting: false,
             writer: Some((handle, kind)),
         }
     }
@@ -69,15 +87,16 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         let bad = |what| self.bad(place.pblk, what);
         let h = format::check_block(&node, geo, seed, place.depth, place.first, place.end)
             .map_err(bad)?;
-        check_targets(sb, &node, &h).map_err(bad)?;
+        check_targets(sb, inode.ino(), &node, &h).map_err(bad)?;
         bh.set_verified();
         Ok(())
     }
 }
 
-/// Checks that no entry of a node points to the file system's own structures.
+/// Checks that no entry of a node of inode `ino` points to the file system's own structures.
 pub(super) fn check_targets(
     sb: &Sb,
+    ino: u32,
     node: &[u8],
     h: &format::Header,
 ) -> core::result::Result<(), Corrupt> {
@@ -86,7 +105,7 @@ pub(super) fn check_targets(
             0 => format::extent_at(node, i).map(|e| (e.pblk, e.len))?,
             _ => format::index_at(node, i).map(|e| (e.pblk, 1))?,
         };
-        if alloc::is_system_block(sb, pblk, len) {
+        if alloc::is_system_block(sb, pblk, len, ino) {
             return Err(Corrupt::ExtentBlock);
         }
     }
@@ -107,7 +126,7 @@ impl Nodes for TreeNodes<'_, '_> {
 
     fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
         let sb = self.inode.sb();
-        if alloc::is_system_block(sb, place.pblk, 1) {
+        if alloc::is_system_block(sb, place.pblk, 1, self.inode.ino()) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
         let bh = sb.bread(place.pblk)?;
@@ -176,9 +195,13 @@ impl<'a> Store for TreeNodes<'a, '_> {
             want: 1,
             min: 1,
             kind,
-            reserved: false,
+            reserved: self.promised > 0,
         };
         let (pblk, _) = alloc::blocks(handle, self.inode.sb(), self.inode, request)?;
+        if request.reserved {
+            self.promised -= 1;
+            self.drawn += 1;
+        }
         super::add_blocks(self.inode, 1);
         Ok(pblk)
     }
@@ -191,7 +214,12 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
-        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, 1, false);
+        let freed = alloc::free(handle, inode.sb(), Some(inode), pblk, 1, false);
+        if freed.is_ok() && self.drawn > 0 {
+            self.drawn -= 1;
+            self.promised += 1;
+            alloc::keep(inode.sb(), 1);
+        }
     }
 
     fn access(&mut self, pblk: u64, fresh: bool) -> Result<JournaledBuffer<'a>> {
@@ -215,6 +243,12 @@ impl<'a> Store for TreeNodes<'a, '_> {
         let (handle, _) = self.writer.ok_or(EROFS)?;
         super::sub_blocks(self.inode, 1);
         self.freed += 1;
-        alloc::free(handle, self.inode.sb(), Some(self.inode), pblk, 1, true)
+        alloc::free(handle, self.inode.sb(), Some(self.inode), pblk, 1, true)?;
+        // Outstanding data counts on the node that it had.
+        if self.expecting {
+            self.promised += 1;
+            alloc::keep(self.inode.sb(), 1);
+        }
+        Ok(())
     }
 }

@@ -110,6 +110,15 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
             extent::delalloc_reserve(inode, &mut extents, lblk, 1)?;
         }
         found.state = State::Delalloc;
+    } else if found.state == State::Unwritten && flags.write() {
+        found.len = found.len.min(MAX_RESERVE);
+        if let Err(e) = extent::expect(inode, &mut extents, lblk, found.len) {
+            if e != ENOSPC || found.len == 1 {
+                return Err(e);
+            }
+            found.len = 1;
+            extent::expect(inode, &mut extents, lblk, 1)?;
+        }
     }
     map::fill(inode, &extents, &found, flags, map);
     if fresh {
@@ -185,14 +194,8 @@ pub(super) fn write_locked(
     let inode = iocb.inode();
     trace::buffered_write(inode, iocb.pos(), from.count() as u64);
     let old = inode.size();
-    if iocb.pos() > old {
-        if iocb.nowait() {
-            return Err(EAGAIN);
-        }
-        // Bytes beyond the end that a mapping has dirtied would become part of the file.
-        let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, old, iocb.pos(), lock, &pages)?;
-    }
+    let end = iocb.pos() + from.count() as u64;
+    truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified()?;
     let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
     trace::isize_was(inode, old);

@@ -107,7 +107,11 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             State::Unwritten => !flags.overwrite_only(),
             _ => false,
         };
-        if usable {
+        let expected = match found.state {
+            State::Unwritten if usable => extent::expect(inode, &mut extents, lblk, found.len),
+            _ => Ok(()),
+        };
+        if usable && expected.is_ok() {
             fill(inode, &extents, &found, flags, map);
             return Ok(());
         }
@@ -141,11 +145,20 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map
         let mut extents = inode.node().extents.lock();
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
         if matches!(found.state, State::Written | State::Unwritten) {
+            if found.state == State::Unwritten {
+                extent::expect(inode, &mut extents, lblk, found.len)?;
+            }
             fill(inode, &extents, &found, flags, map);
             return Ok(());
         }
         let want = found.len.min(count).min(MAX_ALLOCATE);
-        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
+        extent::expect(inode, &mut extents, lblk, want)?;
+        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten);
+        let got = new.as_ref().map_or(0, |new| new.len);
+        if got < want {
+            extent::unexpect(inode, &mut extents, lblk + got, want - got);
+        }
+        let new = new?;
         map::fill(inode, &extents, &new, flags, map);
         map.set_new();
         map.set_dirty();
@@ -366,10 +379,8 @@ fn write_alone(
     if wait {
         inode.dio_wait(lock);
     }
-    if iocb.pos() > inode.size() {
-        let pages = inode.invalidate_lock();
-        truncate::zero_tail(inode, inode.size(), iocb.pos(), lock, &pages)?;
-    }
+    let end = iocb.pos() + from.count() as u64;
+    truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified()?;
     let flags = DioFlags {
         force_wait: wait,

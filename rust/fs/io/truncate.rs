@@ -16,10 +16,10 @@
 //! Bytes beyond the end in the last block are zeros on disk whoever dirtied them by mmap: writeback
 //! zeroes them, and [`zero_tail`] does before the file grows over them.
 
-use super::buffered::WriteOps;
+use super::{buffered::WriteOps, map};
 use crate::{
     fs::{
-        extent::{self, Progress},
+        extent::{self, Progress, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         orphan as orphans,
@@ -56,6 +56,40 @@ pub(super) fn zero_tail(
     }
 }
 
+/// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes
+/// behind the end come to light: neither now, in the page cache, nor after a crash. The size on disk
+/// moves when data behind the end is on disk, and nothing else makes the block of the old end reach
+/// the disk before that. So it is written here, if it is one that the disk knows and has to change.
+pub(super) fn before_write(
+    inode: &Inode,
+    pos: u64,
+    end: u64,
+    lock: &InodeLock<'_, Rext4>,
+) -> Result {
+    let size = inode.size();
+    let stale = inode.node().stale_tail();
+    if end <= size || (pos <= size && !stale) {
+        return Ok(());
+    }
+    let pages = inode.invalidate_lock();
+    // Bytes beyond the end that a mapping has dirtied would become part of the file.
+    let zeroed = zero_tail(inode, size, pos, lock, &pages)?;
+    if stale || (zeroed && tail_is_written(inode, size)?) {
+        let start = size - size % u64::from(inode.fs().geo.block_size);
+        inode.write_and_wait(start, size)?;
+        inode.node().set_stale_tail(false);
+    }
+    Ok(())
+}
+
+/// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
+fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
+    let (lblk, _) = map::blocks(inode, size, 1)?;
+    let mut extents = inode.node().extents.lock();
+    let found = extent::lookup(inode, &mut extents, lblk, 1)?;
+    Ok(found.state == State::Written)
+}
+
 /// Zeroes the part of block that `pos` cuts, from `pos` on.
 fn zero_partial(
     inode: &Inode,
@@ -85,12 +119,14 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     }
     // Not written before the size is: a crash in between would show zeros in a file of the old
     // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
-    // and they are zeroed before it grows over them.
+    // and zeros are written over them before it grows.
     if lab::off(Switch::CacheFirst) {
         shrink(inode, new)?;
         lab::point(Point::PunchInvalidated, inode, new, END);
     }
-    zero_partial(inode, new, lock, &pages)?;
+    if zero_partial(inode, new, lock, &pages)? {
+        inode.node().set_stale_tail(true);
+    }
     trace::isize_set(inode, new);
     inode.truncate_setsize(new, lock, &pages);
     event.step(Step::CacheDropped);
@@ -149,11 +185,12 @@ pub(super) fn grow(
     pages: &InvalidateLock<'_, Rext4>,
 ) -> Result {
     let old = inode.size();
-    let zeroed = zero_tail(inode, old, new, lock, pages)?;
+    let zeroed = zero_tail(inode, old, new, lock, pages)? || inode.node().stale_tail();
     trace::isize_set(inode, new);
     inode.set_size(new);
     inode.isize_extended(old, new);
     flush_for(inode, new, zeroed)?;
+    inode.node().set_stale_tail(false);
     let handle = inode.fs().start(INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();

@@ -119,6 +119,8 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
             State::Hole => found.len.min(count),
         };
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
+        // Reserved ones are promised this already. Without it the pool has to do.
+        let _ = extent::expect(inode, &mut extents, new.lblk, new.len);
         map::fill(inode, &extents, &new, MapFlags::WRITEBACK, map);
     }
     inode::journal(&handle, inode)?;

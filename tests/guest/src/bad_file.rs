@@ -206,12 +206,18 @@ fn extent_outside(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "/f")?;
     let good = t.peek(at, 256)?;
+    let text = t.debugfs(&["bmap <8> 700"])?;
+    let Some(log) = text.lines().find_map(|l| l.trim().parse::<u64>().ok()) else {
+        fail!("no block of the journal: {text}");
+    };
+    let journal = format!("sif /f block[5] {log}");
     // Words of the first extent: logical, length and high block, low block.
     for (what, cmds) in [
         ("beyond the device", vec!["sif /f block[5] 0x7ffffff0"]),
         ("high bits of the block", vec!["sif /f block[4] 0x7fff0030"]),
         ("block 0", vec!["sif /f block[5] 0"]),
         ("over the inode table", vec!["sif /f block[5] 2"]),
+        ("over the journal", vec![journal.as_str()]),
         ("length 0", vec!["sif /f block[4] 0"]),
     ] {
         t.debugfs(&cmds)?;

@@ -15,6 +15,7 @@ mod dio;
 mod dio_async;
 mod dirs;
 mod enospc;
+mod enospc_tree;
 mod extents;
 mod falloc;
 mod fsx;
@@ -55,6 +56,7 @@ pub static SETS: &[&[harness::Case]] = &[
     gate::CASES,
     gate_source::CASES,
     enospc::CASES,
+    enospc_tree::CASES,
     fsx::CASES,
     crash::CASES,
     powercut::CASES,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const CASES: &[Case] = &[
     Case::new("crash/unsynced_is_own_or_zero", ALL, no_foreign).quick(),
+    Case::new("crash/old_end_is_zero", ALL, old_end).quick(),
     Case::new("crash/freed_blocks_wait", ALL, freed_blocks),
     Case::new("crash/revoked_metadata", ALL, revoked),
     Case::new("crash/under_load", FEATS, under_load)
@@ -95,6 +96,56 @@ fn no_foreign(t: &mut T) -> Res {
         }
         t.umount()?;
         t.fsck()?;
+    }
+    Ok(())
+}
+
+/// A file is cut and grows again. Of the new data a later block reaches the disk, and the size with
+/// it. What was cut off must not be there again.
+fn old_end(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh_mb(32)?;
+    let page = 4096u64;
+    // Where the write begins, behind the new end of 100: at the end, in the block, in another.
+    let list = [("append", 100), ("gap", 200), ("beyond", 2 * page)];
+    for direct in [false, true] {
+        for (name, at) in list {
+            put(&t.p(name), 1, 3 * page as usize)?.fsync()?;
+        }
+        sys::sync();
+        for (name, at) in list {
+            let f = sys::rdwr(&t.p(name))?;
+            f.truncate(100)?;
+            let n = 3 * page - at;
+            if direct && at % page == 0 {
+                let g = sys::direct(&t.p(name))?;
+                g.pwrite(&Aligned::of(&pattern(2, at, n as usize)), at)?;
+            } else {
+                f.pwrite(&pattern(2, at, n as usize), at)?;
+                f.sync_range(2 * page, page)?;
+            }
+        }
+        // Commits the sizes, writes none of their data.
+        put(&t.p("other"), 7, 1)?.fsync()?;
+        crash(t, &d)?;
+        for (name, at) in list {
+            let f = sys::rdonly(&t.p(name))?;
+            let what = format!("{name}, direct {direct}");
+            if f.size()? <= 100 {
+                continue;
+            }
+            same!(f.size()?, 3 * page, "{what}: size");
+            holds(&f, 0, &pattern(1, 0, 100), &what)?;
+            let mut got = vec![0; page as usize - 100];
+            f.pread(&mut got, 100)?;
+            let new = pattern(2, 100, got.len());
+            let old =
+                (0..got.len()).find(|&i| got[i] != 0 && (100 + i as u64 <= at || got[i] != new[i]));
+            same!(old, None, "{what}: bytes from before the cut, from 100 on");
+        }
+        t.umount()?;
+        t.fsck()?;
+        t.mount("")?;
     }
     Ok(())
 }

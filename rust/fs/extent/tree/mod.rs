@@ -16,8 +16,10 @@
 
 mod edit;
 mod ops;
+mod worst;
 
 pub use ops::{convert, cut, insert};
+pub use worst::worst_nodes;
 
 use crate::disk::{
     extent::{self, Extent, Header, Index},

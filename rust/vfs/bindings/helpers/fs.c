@@ -52,7 +52,6 @@ void rext4_helper_report_metadata(struct super_block *sb, struct inode *inode, i
 int rext4_helper_finish_open_simple(struct file *file) { return finish_open_simple(file, 0); }
 fmode_t rext4_helper_fmode_io(void) { return FMODE_NOWAIT | FMODE_CAN_ODIRECT; }
 bool rext4_helper_file_is_writer(struct file *file) { return file->f_mode & FMODE_WRITE; }
-void rext4_helper_iov_iter_truncate(struct iov_iter *i, u64 count) { iov_iter_truncate(i, count); }
 void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid) { super_set_uuid(sb, uuid, 16); }
 void rext4_helper_seq_puts(struct seq_file *m, const char *s) { seq_puts(m, s); }
 void rext4_helper_panic(const char *id, const char *why) { panic("rext4: %s: %s\n", id, why); }
