@@ -77,6 +77,7 @@ use crate::{
     },
     vfs::{
         dio,
+        trace::{self, Gate as Event},
         wait::{new_wait_queue, WaitQueue}, //
     },
 };
@@ -281,15 +282,17 @@ impl Gate {
 /// A range that is closed. Opens when it is dropped, in any context: it belongs to the request.
 #[must_use]
 pub(crate) struct Closed<'a> {
-    gate: &'a Gate,
+    inode: &'a Inode,
+    range: Range<u64>,
     id: u64,
 }
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.gate
-            .with(|marks| marks.list.retain(|m| m.id != self.id));
-        self.gate.changed.wake_all();
+        let gate = &self.inode.node().gate;
+        told(self.inode, &self.range, Event::Opened);
+        gate.with(|marks| marks.list.retain(|m| m.id != self.id));
+        gate.changed.wake_all();
     }
 }
 
@@ -308,7 +311,8 @@ impl dio::Guard<Rext4> for Gate {
         let id = gate.add(&range, Kind::Closed)?;
         // Orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
-        Ok(Some(Closed { gate, id }))
+        told(inode, &range, Event::Closed);
+        Ok(Some(Closed { inode, range, id }))
     }
 }
 
@@ -324,5 +328,14 @@ pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
-    inode.node().gate.wait(&range)
+    told(inode, &range, Event::Wait);
+    inode
+        .node()
+        .gate
+        .wait(&range)
+        .inspect(|()| told(inode, &range, Event::Passed))
+}
+
+fn told(inode: &Inode, range: &Range<u64>, what: Event) {
+    trace::gate(inode, range.start, range.end - range.start, what);
 }

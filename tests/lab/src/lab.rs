@@ -102,7 +102,8 @@ impl Lab {
         if let Err(e) = tracing::start() {
             println!("no trace: {e}");
         }
-        t.fresh_mb(IMAGE)?;
+        t.mkfs(IMAGE, &[])?;
+        t.mount(race.mount)?;
         let st = sys::statfs(&t.p(""))?;
         Ok(Lab {
             t,

@@ -2,7 +2,7 @@
 //! What a race is, and how its run may end.
 
 use crate::lab::Lab;
-use guest::harness::Variant;
+use guest::harness::{Variant, K4};
 use guest::sys::SysErr;
 
 /// Why a scenario does not go on.
@@ -61,13 +61,32 @@ pub struct Race {
     pub given_off: &'static [&'static str],
     /// The image.
     pub var: Variant,
-    /// Trace events in which the protection shows; pictures have them in green.
+    /// Trace events in which the protection shows (with a word that must be in them, after a
+    /// space); pictures have them in green.
     pub catch: &'static [&'static str],
     /// Trace events of the kernel's own threads that belong to the story.
     pub kernel: &'static [&'static str],
+
+    /// Mount options.
+    pub mount: &'static str,
     /// `Ok` when the scenario came to its end and nothing was wrong.
     pub run: fn(&mut Lab) -> Res,
 }
+
+/// What most races have.
+pub const RACE: Race = Race {
+    row: "",
+    name: "",
+    title: "",
+    story: "",
+    off: &[],
+    given_off: &[],
+    var: K4,
+    catch: &[],
+    kernel: &[],
+    mount: "",
+    run: |_| Ok(()),
+};
 
 impl Race {
     /// File name of what belongs to one run.

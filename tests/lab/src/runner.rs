@@ -78,6 +78,18 @@ fn put_down(child: &mut Child) -> bool {
     false
 }
 
+/// A thread that had to be killed may have kept its file system mounted up to now.
+fn until_free(disks: &[String]) {
+    for d in disks {
+        for _ in 0..500 {
+            match guest::sys::open(d, libc::O_RDWR | libc::O_EXCL, 0) {
+                Err(e) if e.errno == libc::EBUSY => std::thread::sleep(Duration::from_millis(20)),
+                _ => break,
+            }
+        }
+    }
+}
+
 /// One run. `Err`: its process cannot be ended, and nothing more can be run.
 fn run_one(
     race: &Race,
@@ -116,6 +128,7 @@ fn run_one(
             },
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait()?;
+                until_free(disks);
                 let died = End::Broken(format!("the process ended with {status}"));
                 return Ok(Ok(end.unwrap_or(died)));
             }

@@ -174,7 +174,11 @@ impl Builder<'_> {
 
     /// Does the protection show in it?
     fn catches(&self, e: &Event) -> bool {
-        self.mode == Mode::On && self.race.catch.contains(&e.name.as_str())
+        let fits = |c: &&str| match c.split_once(' ') {
+            Some((name, word)) => e.name == name && e.body.split(' ').any(|w| w == word),
+            None => e.name == *c,
+        };
+        self.mode == Mode::On && self.race.catch.iter().any(fits)
     }
 
     fn say(&mut self, column: usize, kind: Kind, text: String) {

@@ -4,8 +4,8 @@
 use super::PAGE;
 use crate::harm;
 use crate::lab::{symbol, Lab};
-use crate::race::{Race, Res};
-use guest::harness::{K1, K4};
+use crate::race::{Race, Res, RACE};
+use guest::harness::K1;
 use guest::map::Map;
 use guest::sys::Aligned;
 
@@ -20,11 +20,9 @@ pub static DIO_VS_CACHE: Race = Race {
         "The page cache has the block's old content. A direct write goes past it to the disk, and \
             later reads find the old page.",
     off: &["dio-flush", "dio-invalidate"],
-    given_off: &[],
-    var: K4,
     catch: &[DROPPED],
-    kernel: &[],
     run: dio_vs_cache,
+    ..RACE
 };
 
 fn dio_vs_cache(lab: &mut Lab) -> Res {
@@ -47,11 +45,9 @@ pub static DIO_OWN_MAPPING: Race = Race {
     story: "Source and target overlap. The pages were dropped before the write, but to read its source \
             the write itself faults them in again. Without a second invalidation the old pages stay.",
     off: &["dio-invalidate"],
-    given_off: &[],
-    var: K4,
     catch: &[DROPPED],
-    kernel: &[],
     run: dio_own_mapping,
+    ..RACE
 };
 
 fn dio_own_mapping(lab: &mut Lab) -> Res {
@@ -86,11 +82,9 @@ pub static DIO_READ_VS_DIRTY: Race = Race {
         "write(2) has returned and its data is in the page cache only. A direct read that does not \
             write it out first returns what the disk had before.",
     off: &["dio-flush"],
-    given_off: &[],
-    var: K4,
     catch: &["rext4_writeback_range"],
-    kernel: &[],
     run: dio_read_vs_dirty,
+    ..RACE
 };
 
 fn dio_read_vs_dirty(lab: &mut Lab) -> Res {
@@ -129,8 +123,8 @@ pub static INVALIDATION_FAILS: Race = Race {
     given_off: &["release"],
     var: K1,
     catch: &["rext4_dio_fall_back"],
-    kernel: &[],
     run: invalidation_fails,
+    ..RACE
 };
 
 fn invalidation_fails(lab: &mut Lab) -> Res {

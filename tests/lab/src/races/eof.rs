@@ -3,9 +3,8 @@
 
 use super::PAGE;
 use crate::lab::Lab;
-use crate::race::{Race, Res};
+use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
-use guest::harness::K4;
 use guest::map::Map;
 
 pub static EOF_GARBAGE: Race = Race {
@@ -16,11 +15,9 @@ pub static EOF_GARBAGE: Race = Race {
         "A mapping may store into the rest of the last page; those bytes are not part of the file. \
             When the file grows over them they must read as zeros.",
     off: &["tail-zero"],
-    given_off: &[],
-    var: K4,
     catch: &["rext4_zero_tail"],
-    kernel: &[],
     run: eof_garbage,
+    ..RACE
 };
 
 fn eof_garbage(lab: &mut Lab) -> Res {
@@ -57,11 +54,9 @@ pub static TAIL_AFTER_TRUNCATE: Race = Race {
         "Truncate keeps the block that the new end is in. Unless its rest is zeroed, what was cut \
             off comes back when the file grows over it.",
     off: &["tail-zero"],
-    given_off: &[],
-    var: K4,
     catch: &["rext4_zero_tail"],
-    kernel: &[],
     run: tail_after_truncate,
+    ..RACE
 };
 
 fn tail_after_truncate(lab: &mut Lab) -> Res {
@@ -96,11 +91,8 @@ pub static EXTENTS_BEFORE_CACHE: Race = Race {
         "Writeback has put the block into its I/O and not sent it yet. Truncate frees the block \
             without waiting for the page, another file gets it, and then the I/O arrives there.",
     off: &["cache-first"],
-    given_off: &[],
-    var: K4,
-    catch: &[],
-    kernel: &[],
     run: extents_before_cache,
+    ..RACE
 };
 
 fn extents_before_cache(lab: &mut Lab) -> Res {

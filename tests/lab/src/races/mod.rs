@@ -3,6 +3,7 @@
 
 mod direct;
 mod eof;
+mod gate;
 mod punch;
 mod reserve;
 mod stale;
@@ -17,8 +18,11 @@ pub static ALL: &[&Race] = &[
     &reserve::DOUBLE_RESERVE,
     &direct::DIO_VS_CACHE,
     &direct::DIO_OWN_MAPPING,
+    &gate::OWN_MAPPING_LOCKED,
     &direct::DIO_READ_VS_DIRTY,
     &punch::AIO_VS_PUNCH,
+    &gate::CROSSED_MAPPINGS,
+    &gate::DIO_VS_STORE,
     &reserve::DIRTY_OVER_HOLE,
     &reserve::ENOSPC_IN_FAULT,
     &reserve::FAULT_ON_FULL_DISK,

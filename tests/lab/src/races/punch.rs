@@ -3,11 +3,10 @@
 
 use super::PAGE;
 use crate::lab::Lab;
-use crate::race::{Race, Res};
+use crate::race::{Race, Res, RACE};
 use crate::thread::Found;
 use crate::tracing::step;
 use guest::aio::{Aio, Op};
-use guest::harness::K4;
 use guest::map::Map;
 use guest::sys::Aligned;
 use std::sync::Arc;
@@ -20,11 +19,8 @@ pub static PUNCH_VS_FAULT: Race = Race {
         "The punch has dropped the page cache and not yet removed the extent. A fault in between \
             brings the page back, and the mapping goes on showing a block that was freed.",
     off: &["punch-lock"],
-    given_off: &[],
-    var: K4,
-    catch: &[],
-    kernel: &[],
     run: punch_vs_fault,
+    ..RACE
 };
 
 fn punch_vs_fault(lab: &mut Lab) -> Res {
@@ -62,11 +58,8 @@ pub static PUNCH_VS_STORE: Race = Race {
             the page is dirty over a hole. Writeback drops it, and fsync says all is well.",
     // The second one would save the data: see row 12.
     off: &["punch-lock", "fill-unreserved"],
-    given_off: &[],
-    var: K4,
-    catch: &[],
-    kernel: &[],
     run: punch_vs_store,
+    ..RACE
 };
 
 fn punch_vs_store(lab: &mut Lab) -> Res {
@@ -107,11 +100,8 @@ pub static AIO_VS_PUNCH: Race = Race {
     story: "io_submit has returned, the write is on its way to the disk and holds no lock. The block is \
             punched, the transaction commits, another file gets the block. Then the write arrives.",
     off: &["dio-wait"],
-    given_off: &[],
-    var: K4,
-    catch: &[],
-    kernel: &[],
     run: aio_vs_punch,
+    ..RACE
 };
 
 fn aio_vs_punch(lab: &mut Lab) -> Res {

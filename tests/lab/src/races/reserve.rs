@@ -3,12 +3,12 @@
 
 use super::PAGE;
 use crate::lab::{evict, resident, symbol, Lab};
-use crate::race::{Race, Res};
+use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use crate::{broken, harm};
 use guest::dm;
 use guest::fixture::MNT2;
-use guest::harness::{K1, K4};
+use guest::harness::K1;
 use guest::map::{self, Map};
 use guest::sys;
 use std::sync::Arc;
@@ -20,11 +20,8 @@ pub static DOUBLE_RESERVE: Race = Race {
     story: "Both look the block up and find a hole, then both reserve space for it. One reservation is \
             used, the other is never given back.",
     off: &["one-lookup"],
-    given_off: &[],
-    var: K4,
-    catch: &[],
-    kernel: &[],
     run: double_reserve,
+    ..RACE
 };
 
 fn double_reserve(lab: &mut Lab) -> Res {
@@ -79,11 +76,11 @@ pub static DIRTY_OVER_HOLE: Race = Race {
             slow f is synced and a block of that page is punched. The read arrives and makes the \
             whole page dirty, the hole included; writeback drops what is dirty over a hole.",
     off: &["fill-unreserved"],
-    given_off: &[],
     var: K1,
     catch: &["rext4_extent_insert"],
     kernel: &["writeback_dirty_folio"],
     run: dirty_over_hole,
+    ..RACE
 };
 
 fn dirty_over_hole(lab: &mut Lab) -> Res {
@@ -158,11 +155,10 @@ pub static ENOSPC_IN_FAULT: Race = Race {
         "A page has four blocks, the disk has two left. A fault that does not reserve for all of \
             them leaves dirty blocks over a hole, and writeback drops those without a word.",
     off: &["reserve-at-fault", "fill-unreserved"],
-    given_off: &[],
     var: K1,
     catch: &["rext4_page_mkwrite_done"],
-    kernel: &[],
     run: |lab| store_when_full(lab, 2 * 1024),
+    ..RACE
 };
 
 pub static FAULT_ON_FULL_DISK: Race = Race {
@@ -173,11 +169,9 @@ pub static FAULT_ON_FULL_DISK: Race = Race {
         "A store through a mapping is accepted though there is no block for it. The error comes at \
             writeback, when nobody can be told any more but who calls fsync.",
     off: &["reserve-at-fault"],
-    given_off: &[],
-    var: K4,
     catch: &["rext4_page_mkwrite_done"],
-    kernel: &[],
     run: |lab| store_when_full(lab, 0),
+    ..RACE
 };
 
 fn store_when_full(lab: &mut Lab, free: u64) -> Res {

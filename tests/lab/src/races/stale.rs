@@ -3,9 +3,9 @@
 
 use super::PAGE;
 use crate::lab::{evict, Lab};
-use crate::race::{Race, Res};
+use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
-use guest::harness::{K1, K4};
+use guest::harness::K1;
 use guest::map::Map;
 
 pub static WRITE_VS_WRITEBACK: Race = Race {
@@ -17,11 +17,10 @@ pub static WRITE_VS_WRITEBACK: Race = Race {
             written through a mapping, and its page written back and evicted. The zeroes overwrite \
             that data.",
     off: &["write-validity"],
-    given_off: &[],
-    var: K4,
     catch: &["rext4_write_stale"],
     kernel: &["rext4_extent_convert"],
     run: write_vs_writeback,
+    ..RACE
 };
 
 fn write_vs_writeback(lab: &mut Lab) -> Res {
@@ -74,12 +73,11 @@ pub static WRITEBACK_VS_PUNCH: Race = Race {
             is punched and given to another file. Writeback still believes the old mapping and \
             writes into the other file's block.",
     off: &["writeback-validity"],
-    given_off: &[],
     // Blocks smaller than pages: the punched block's folio stays, and writeback has it in its batch.
     var: K1,
     catch: &["rext4_writeback_stale"],
-    kernel: &[],
     run: writeback_vs_punch,
+    ..RACE
 };
 
 fn writeback_vs_punch(lab: &mut Lab) -> Res {
