@@ -136,6 +136,8 @@ impl Mark {
 struct Marks {
     list: KVec<Mark>,
     next_id: u64,
+    /// How many wait for the gate to open: mostly nobody, and then nobody is woken.
+    sleepers: u32,
 }
 
 impl Marks {
@@ -170,7 +172,7 @@ impl Gate {
         try_pin_init!(Self {
             count: Atomic::new(0),
             marks <- new_spinlock_irq!(
-                Marks { list: KVec::new(), next_id: 0 },
+                Marks { list: KVec::new(), next_id: 0, sleepers: 0 },
                 "rext4_gate"
             ),
             changed <- new_wait_queue!("rext4_gate_changed"),
@@ -240,18 +242,19 @@ impl Gate {
     fn wait(&self, range: &Range<u64>) -> Result {
         // Short of memory it waits all the same, only without a claim.
         let claim = self.add(range, Kind::Claimed(None)).ok();
+        self.with(|marks| marks.sleepers += 1);
         let result = self
             .changed
             .wait_killable(|| !self.with(|marks| marks.is_closed(range)));
-        // If it is not there any more, somebody has filled the range meanwhile.
-        self.with(|marks| match result {
-            Ok(()) => {
-                let end = Instant::now() + Delta::from_millis(TURN.into());
-                if let Some(mark) = marks.list.iter_mut().find(|m| Some(m.id) == claim) {
-                    mark.kind = Kind::Claimed(Some(end));
-                }
+        let end = Instant::now() + Delta::from_millis(TURN.into());
+        self.with(|marks| {
+            marks.sleepers -= 1;
+            if result.is_err() {
+                marks.list.retain(|m| Some(m.id) != claim);
+            } else if let Some(mark) = marks.list.iter_mut().find(|m| Some(m.id) == claim) {
+                // If it is not there any more, somebody has filled the range meanwhile.
+                mark.kind = Kind::Claimed(Some(end));
             }
-            Err(_) => marks.list.retain(|m| Some(m.id) != claim),
         });
         if result.is_err() {
             self.changed.wake_all();
@@ -287,9 +290,13 @@ pub(crate) struct Closed<'a> {
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.gate
-            .with(|marks| marks.list.retain(|m| m.id != self.id));
-        self.gate.changed.wake_all();
+        let awaited = self.gate.with(|marks| {
+            marks.list.retain(|m| m.id != self.id);
+            marks.sleepers != 0
+        });
+        if awaited {
+            self.gate.changed.wake_all();
+        }
     }
 }
 
