@@ -77,6 +77,7 @@ use crate::{
     },
     vfs::{
         dio,
+        trace,
         wait::{new_wait_queue, WaitQueue}, //
     },
 };
@@ -284,18 +285,22 @@ impl Gate {
 /// A range that is closed. Opens when it is dropped, in any context: it belongs to the request.
 #[must_use]
 pub(crate) struct Closed<'a> {
-    gate: &'a Gate,
+    inode: &'a Inode,
+    range: Range<u64>,
     id: u64,
 }
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        let awaited = self.gate.with(|marks| {
+        // Told before it happens, so that who waited goes on after it in a trace.
+        tell(self.inode, &self.range, trace::Gate::Opened);
+        let gate = &self.inode.node().gate;
+        let awaited = gate.with(|marks| {
             marks.list.retain(|m| m.id != self.id);
             marks.sleepers != 0
         });
         if awaited {
-            self.gate.changed.wake_all();
+            gate.changed.wake_all();
         }
     }
 }
@@ -315,7 +320,8 @@ impl dio::Guard<Rext4> for Gate {
         let id = gate.add(&range, Kind::Closed)?;
         // Orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
-        Ok(Some(Closed { gate, id }))
+        tell(inode, &range, trace::Gate::Closed);
+        Ok(Some(Closed { inode, range, id }))
     }
 }
 
@@ -331,5 +337,12 @@ pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
-    inode.node().gate.wait(&range)
+    tell(inode, &range, trace::Gate::Wait);
+    let result = inode.node().gate.wait(&range);
+    tell(inode, &range, trace::Gate::Passed);
+    result
+}
+
+fn tell(inode: &Inode, range: &Range<u64>, what: trace::Gate) {
+    trace::gate(inode, range.start, range.end - range.start, what);
 }
