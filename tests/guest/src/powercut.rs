@@ -109,7 +109,7 @@ fn old_end(t: &mut T) -> Res {
     // Where the write begins, behind the new end of 100: at the end, in the block, in another.
     let list = [("append", 100), ("gap", 200), ("beyond", 2 * page)];
     for direct in [false, true] {
-        for (name, at) in list {
+        for (name, _) in list {
             put(&t.p(name), 1, 3 * page as usize)?.fsync()?;
         }
         sys::sync();

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How long a thread may take for its part, its waits included. On an emulated machine too.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// How long a thread may sleep on when nobody is left to wake it.
+const HANG: Duration = Duration::from_secs(3);
 /// Asleep for so long at one place, a thread waits for somebody and not for a disk.
 const ASLEEP: Duration = Duration::from_millis(500);
 /// Between two looks.
@@ -85,7 +87,13 @@ impl<R> Thread<R> {
         self.join_within(DEADLINE)
     }
 
-    pub fn join_within(self, limit: Duration) -> Res<R> {
+    /// As `join`, where nobody is left who could wake the thread once it sleeps.
+    pub fn join_or_hang(self) -> Res<R> {
+        self.done_or_blocked()?;
+        self.join_within(HANG)
+    }
+
+    fn join_within(self, limit: Duration) -> Res<R> {
         match self.result.recv_timeout(limit) {
             Ok(r) => Ok(r),
             Err(RecvTimeoutError::Disconnected) => {

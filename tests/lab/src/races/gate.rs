@@ -7,14 +7,10 @@ use crate::lab::{symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use guest::map::Map;
-use std::time::Duration;
-
-/// Alone with what it waits for, a thread that is not back by then hangs.
-const HANG: Duration = Duration::from_secs(3);
 
 pub static OWN_MAPPING_LOCKED: Race = Race {
     row: "7b",
-    name: "dio-own-mapping-gate",
+    name: "dio-own-mapping-locked",
     title: "The same, while the file system keeps faults out of the range",
     story: "Whatever keeps faults from adding pages to the range of a direct write also keeps the writer \
             from faulting in its own source. Unless it has pinned it before, it waits for itself.",
@@ -41,7 +37,7 @@ fn own_mapping_locked(lab: &mut Lab) -> Res {
     let writer = lab.thread("direct", words, move || {
         direct.pwrite_once(m.as_slice(PAGE, 2 * PAGE), 0)
     })?;
-    let n = writer.join_within(HANG)??;
+    let n = writer.join_or_hang()??;
     if n != 2 * PAGE {
         harm!("the write ended after {n} bytes");
     }
@@ -86,7 +82,7 @@ fn crossed_mappings(lab: &mut Lab) -> Res {
     })?;
     lab.until_blocked(&q, "page fault in a: the gate of a is closed")?;
     lab.release("dio-mapped")?;
-    let (n, m) = (p.join_within(HANG)??, q.join_within(HANG)??);
+    let (n, m) = (p.join_or_hang()??, q.join_or_hang()??);
     if (n, m) != (PAGE, PAGE) {
         harm!("the writes ended after {n} and {m} bytes");
     }
