@@ -14,12 +14,47 @@ use super::{
 use core::{marker::PhantomData, mem, ptr};
 use kernel::prelude::*;
 
+/// The dirty bytes that writeback has in hand. Their folio is locked and under writeback, and no
+/// mapping of it is writable.
+pub(crate) struct DirtyBytes<'a> {
+    folio: *mut bindings::folio,
+    pos: u64,
+    len: u64,
+    _folio: PhantomData<&'a ()>,
+}
+
+impl DirtyBytes<'_> {
+    /// Whether the first `len` of them, or all if there are fewer, are zero.
+    pub(crate) fn start_is_zero(&self, len: u64) -> bool {
+        let page = 1 << kernel::page::PAGE_SHIFT;
+        let (mut at, end) = (self.pos, self.pos + len.min(self.len));
+        while at < end {
+            // Not beyond the page: of a folio in high memory only one is mapped.
+            let n = (page - at % page).min(end - at);
+            // SAFETY: The folio is valid and holds the bytes, which lie in one of its pages. A
+            // device may store to them meanwhile: C reads them, and either answer is right.
+            if !unsafe { bindings::rext4_helper_folio_is_zero(self.folio, at, n as usize) } {
+                return false;
+            }
+            at += n;
+        }
+        true
+    }
+}
+
 /// Writeback of regular files.
 pub(crate) trait Writeback: FileSystem {
-    /// Makes `map` cover the dirty bytes at `pos` (up to `len`; never a hole). `map` is what the
-    /// call before left, to be used again only if it is still valid. The folio is locked and
-    /// under writeback: no folio lock, no wait for writeback, no user memory.
-    fn map_blocks(inode: &Inode<Self>, pos: u64, len: u64, map: &mut Map) -> Result;
+    /// Makes `map` cover the dirty `bytes` at `pos` (up to `len`). A hole is not written: only below
+    /// bytes that are zero. `map` is what the call before left, to be used again only if it is
+    /// still valid. The folio is locked and under writeback: no folio lock, no wait for writeback,
+    /// no user memory.
+    fn map_blocks(
+        inode: &Inode<Self>,
+        pos: u64,
+        len: u64,
+        bytes: &DirtyBytes<'_>,
+        map: &mut Map,
+    ) -> Result;
 
     /// The bytes are in a bio. The mapping stays for the next range.
     #[cfg(REXT4_LAB)]
@@ -59,7 +94,13 @@ impl<F: Writeback> WritebackTable<F> {
                 Map::from_raw(&raw mut (*wpc).iomap),
             )
         };
-        let mapped = F::map_blocks(inode, pos, len.into(), map);
+        let bytes = DirtyBytes {
+            folio,
+            pos,
+            len: len.into(),
+            _folio: PhantomData,
+        };
+        let mapped = F::map_blocks(inode, pos, len.into(), &bytes, map);
         let ret = match mapped {
             // SAFETY: All pointers are iomap's own.
             Ok(()) => unsafe {

@@ -77,7 +77,7 @@ use crate::{
     },
     vfs::{
         dio,
-        trace::{self, Gate as Event},
+        trace,
         wait::{new_wait_queue, WaitQueue}, //
     },
 };
@@ -137,6 +137,8 @@ impl Mark {
 struct Marks {
     list: KVec<Mark>,
     next_id: u64,
+    /// How many wait for the gate to open: mostly nobody, and then nobody is woken.
+    sleepers: u32,
 }
 
 impl Marks {
@@ -171,7 +173,7 @@ impl Gate {
         try_pin_init!(Self {
             count: Atomic::new(0),
             marks <- new_spinlock_irq!(
-                Marks { list: KVec::new(), next_id: 0 },
+                Marks { list: KVec::new(), next_id: 0, sleepers: 0 },
                 "rext4_gate"
             ),
             changed <- new_wait_queue!("rext4_gate_changed"),
@@ -241,18 +243,19 @@ impl Gate {
     fn wait(&self, range: &Range<u64>) -> Result {
         // Short of memory it waits all the same, only without a claim.
         let claim = self.add(range, Kind::Claimed(None)).ok();
+        self.with(|marks| marks.sleepers += 1);
         let result = self
             .changed
             .wait_killable(|| !self.with(|marks| marks.is_closed(range)));
-        // If it is not there any more, somebody has filled the range meanwhile.
-        self.with(|marks| match result {
-            Ok(()) => {
-                let end = Instant::now() + Delta::from_millis(TURN.into());
-                if let Some(mark) = marks.list.iter_mut().find(|m| Some(m.id) == claim) {
-                    mark.kind = Kind::Claimed(Some(end));
-                }
+        let end = Instant::now() + Delta::from_millis(TURN.into());
+        self.with(|marks| {
+            marks.sleepers -= 1;
+            if result.is_err() {
+                marks.list.retain(|m| Some(m.id) != claim);
+            } else if let Some(mark) = marks.list.iter_mut().find(|m| Some(m.id) == claim) {
+                // If it is not there any more, somebody has filled the range meanwhile.
+                mark.kind = Kind::Claimed(Some(end));
             }
-            Err(_) => marks.list.retain(|m| Some(m.id) != claim),
         });
         if result.is_err() {
             self.changed.wake_all();
@@ -289,10 +292,16 @@ pub(crate) struct Closed<'a> {
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
+        // Told before it happens, so that who waited goes on after it in a trace.
+        tell(self.inode, &self.range, trace::Gate::Opened);
         let gate = &self.inode.node().gate;
-        told(self.inode, &self.range, Event::Opened);
-        gate.with(|marks| marks.list.retain(|m| m.id != self.id));
-        gate.changed.wake_all();
+        let awaited = gate.with(|marks| {
+            marks.list.retain(|m| m.id != self.id);
+            marks.sleepers != 0
+        });
+        if awaited {
+            gate.changed.wake_all();
+        }
     }
 }
 
@@ -311,7 +320,7 @@ impl dio::Guard<Rext4> for Gate {
         let id = gate.add(&range, Kind::Closed)?;
         // Orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
-        told(inode, &range, Event::Closed);
+        tell(inode, &range, trace::Gate::Closed);
         Ok(Some(Closed { inode, range, id }))
     }
 }
@@ -328,14 +337,12 @@ pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
-    told(inode, &range, Event::Wait);
-    inode
-        .node()
-        .gate
-        .wait(&range)
-        .inspect(|()| told(inode, &range, Event::Passed))
+    tell(inode, &range, trace::Gate::Wait);
+    let result = inode.node().gate.wait(&range);
+    tell(inode, &range, trace::Gate::Passed);
+    result
 }
 
-fn told(inode: &Inode, range: &Range<u64>, what: Event) {
+fn tell(inode: &Inode, range: &Range<u64>, what: trace::Gate) {
     trace::gate(inode, range.start, range.end - range.start, what);
 }

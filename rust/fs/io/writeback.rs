@@ -33,7 +33,7 @@ use crate::{
     vfs::{
         iomap::{Map, MapFlags, MapType},
         trace,
-        writeback::Writeback, //
+        writeback::{DirtyBytes, Writeback}, //
     },
 };
 use kernel::{error::code::*, prelude::*};
@@ -42,7 +42,13 @@ use kernel::{error::code::*, prelude::*};
 const MAX_ALLOCATE: u32 = 8192;
 
 impl Writeback for Rext4 {
-    fn map_blocks(inode: &Inode, pos: u64, len: u64, map: &mut Map) -> Result {
+    fn map_blocks(
+        inode: &Inode,
+        pos: u64,
+        len: u64,
+        bytes: &DirtyBytes<'_>,
+        map: &mut Map,
+    ) -> Result {
         trace::writeback_range(inode, pos, len);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
@@ -53,19 +59,27 @@ impl Writeback for Rext4 {
         if usable && map.range().contains(&pos) && valid() {
             return Ok(());
         }
-        let (lblk, count) = map::blocks(inode, pos, len)?;
+        let (lblk, _) = map::blocks(inode, pos, len)?;
         {
             let mut extents = inode.node().extents.lock();
-            let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
-            let dropped = found.state == State::Hole && lab::off(Switch::FillUnreserved);
-            if matches!(found.state, State::Written | State::Unwritten) || dropped {
+            let mut found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
+            // Folios become dirty as a whole, also where nothing was stored and nobody reserved.
+            // Zeros are what a hole reads as. Who stores without a fault (a device that pinned the
+            // page) makes the folio dirty again when that is done.
+            let block_size = 1 << inode.fs().geo.block_bits;
+            let nothing = found.state == State::Hole
+                && (bytes.start_is_zero(block_size) || lab::off(Switch::FillUnreserved));
+            if nothing {
+                found.len = 1;
+            }
+            if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
         }
         let mut attempts = 0;
         loop {
-            match allocate(inode, lblk, count, map) {
+            match allocate(inode, lblk, map) {
                 Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
                 other => return other,
             }
@@ -96,14 +110,13 @@ impl Writeback for Rext4 {
     }
 }
 
-/// Allocates blocks for dirty data at `lblk`, usually what was reserved; `count` is what is
-/// surely dirty.
+/// Allocates blocks for dirty data at `lblk`, usually what was reserved.
 ///
-/// A hole here means a page that is dirty though nobody reserved for it (a direct read into a
+/// A hole here means a page with data that is dirty though nobody reserved for it (a direct read into a
 /// mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space half way).
 /// iomap would drop the data without a word, so it is allocated like the rest, or the error is
 /// reported.
-fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
+fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
     let fs = inode.fs();
     let handle = fs.start(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
     {
@@ -116,7 +129,8 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, map: &mut Map) -> Result {
                 return Ok(());
             }
             State::Delalloc => found.len,
-            State::Hole => found.len.min(count),
+            // The next one may be zeros.
+            State::Hole => 1,
         };
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
         // Reserved ones are promised this already. Without it the pool has to do.

@@ -21,7 +21,15 @@ pub const CASES: &[Case] = &[
 
 const PAGE: usize = 4096;
 
+pub fn ours(t: &T) -> Res {
+    match t.ours() {
+        true => Ok(()),
+        false => crate::skip!("the option is rext4's own"),
+    }
+}
+
 fn fresh(t: &mut T) -> Res {
+    ours(t)?;
     t.mkfs(64, &[])?;
     t.mount("dio_gate")
 }
@@ -33,6 +41,7 @@ fn shown(t: &T) -> Res<bool> {
 }
 
 fn option(t: &mut T) -> Res {
+    ours(t)?;
     t.mkfs(64, &[])?;
     t.mount("dio_gate")?;
     ensure!(shown(t)?, "dio_gate is not shown");
@@ -206,6 +215,7 @@ fn turns(t: &mut T) -> Res {
 /// A write that takes long, by a slow device: a store into its range comes after it, other pages
 /// are free, and who waits can be killed.
 fn slow_write(t: &mut T) -> Res {
+    ours(t)?;
     if !dm::usable() {
         crate::skip!("no device mapper");
     }

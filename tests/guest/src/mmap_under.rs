@@ -10,6 +10,7 @@ use crate::{ensure, same};
 pub const CASES: &[Case] = &[
     Case::new("mmap/truncate_under", ALL, truncate_under),
     Case::new("mmap/punch_under", ALL, punch_under).quick(),
+    Case::new("mmap/untouched_hole", ALL, untouched_hole).quick(),
     Case::new("mmap/self_copy", ALL, self_copy).quick(),
     Case::new("mmap/cross_copy", ALL, cross_copy),
     Case::new("mmap/parallel_faults", ALL, parallel),
@@ -44,6 +45,37 @@ fn truncate_under(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// A store near the end dirties the whole page. Where the file grows over it, and nobody has
+/// stored, it stays a hole; zeros that somebody wrote take blocks.
+fn untouched_hole(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.bs();
+    let f = put(&t.p("f"), 1, 100)?;
+    let m = Map::shared(&f, 100)?;
+    m.write(0, b"y");
+    f.truncate(8192)?;
+    f.fsync()?;
+    same!(
+        f.stat()?.st_blocks as u64,
+        bs / 512,
+        "sectors, one block stored to"
+    );
+    f.pwrite(&[0; 4096], 4096)?;
+    f.fsync()?;
+    let sectors = bs / 512 + 8;
+    same!(
+        f.stat()?.st_blocks as u64,
+        sectors,
+        "sectors, zeros written"
+    );
+    let mut want = pattern(1, 0, 100);
+    want[0] = b'y';
+    want.resize(8192, 0);
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "with a hole")
 }
 
 fn punch_under(t: &mut T) -> Res {

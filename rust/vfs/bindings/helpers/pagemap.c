@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/pagemap.h */
+#include <linux/highmem.h>
 #include <linux/pagemap.h>
+#include <linux/string.h>
 
 void rext4_helper_invalidate_lock(struct address_space *m) { filemap_invalidate_lock(m); }
 void rext4_helper_invalidate_unlock(struct address_space *m) { filemap_invalidate_unlock(m); }
@@ -14,3 +16,4 @@ struct inode *rext4_helper_readahead_inode(const struct readahead_control *rac) 
 loff_t rext4_helper_readahead_pos(const struct readahead_control *rac) { return readahead_pos(rac); }
 size_t rext4_helper_readahead_length(const struct readahead_control *rac) { return readahead_length(rac); }
 void rext4_helper_folio_unlock_put(struct folio *folio) { folio_unlock(folio); folio_put(folio); }
+bool rext4_helper_folio_is_zero(struct folio *folio, u64 pos, size_t len) { void *p = kmap_local_folio(folio, offset_in_folio(folio, pos)); bool zero = mem_is_zero(p, len); kunmap_local(p); return zero; }
