@@ -2,13 +2,14 @@
 //! What a scenario works with.
 
 use crate::control::Control;
+use crate::process::{self, Process};
 use crate::race::{Mode, Race, Res, Stop};
-use crate::thread::{self, Found, Thread};
+use crate::thread::{self, Found, Task, Thread};
 use crate::tracing::{self, mark, me};
 use guest::fiemap::fiemap;
 use guest::fixture::T;
 use guest::map::Map;
-use guest::sys::{self, Aligned, Fd};
+use guest::sys::{self, Aligned, Fd, Sys};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,16 @@ impl Lab {
         thread::spawn(name, words, part)
     }
 
+    /// Starts a process for one system call, which may hang: `join` ends it then.
+    pub fn process(
+        &self,
+        name: &str,
+        words: &str,
+        part: impl FnOnce() -> Sys<usize>,
+    ) -> Res<Process> {
+        process::spawn(name, words, part)
+    }
+
     /// The next thread that comes to the point with this file waits there.
     pub fn arm(&self, point: &str, f: &Fd) -> Res {
         let ino = f.stat()?.st_ino;
@@ -180,7 +191,7 @@ impl Lab {
 
     /// As `wait`, where a protection may keep the thread from stopping there: false if it has
     /// finished instead.
-    pub fn parked<R>(&self, t: &Thread<R>, point: &str) -> Res<bool> {
+    pub fn parked(&self, t: &impl Task, point: &str) -> Res<bool> {
         loop {
             match self.control.wait(point, 10) {
                 Err(e) if e.errno == libc::ETIMEDOUT => {
@@ -199,7 +210,7 @@ impl Lab {
 
     /// Waits until the thread has finished, or is blocked; being blocked is what `words` explain,
     /// for it is the protection at work.
-    pub fn done_or_blocked<R>(&self, t: &Thread<R>, words: &str) -> Res<Found> {
+    pub fn done_or_blocked(&self, t: &impl Task, words: &str) -> Res<Found> {
         let found = t.done_or_blocked()?;
         if found == Found::Blocked {
             self.caught(t.name(), words);
@@ -223,7 +234,7 @@ impl Lab {
     }
 
     /// As `done_or_blocked`, where blocking is part of the situation.
-    pub fn until_blocked<R>(&self, t: &Thread<R>, words: &str) -> Res {
+    pub fn until_blocked(&self, t: &impl Task, words: &str) -> Res {
         match t.done_or_blocked()? {
             Found::Done => broken!("{} was not held: {words}", t.name()),
             Found::Blocked => mark(&format!("blocked {}: {words}", t.name())),

@@ -6,6 +6,7 @@ mod control;
 mod draw;
 mod lab;
 mod one;
+mod process;
 mod race;
 mod races;
 mod runner;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Threads with names, which may get stuck in the kernel without the scenario doing so.
+//! Threads with names, which may get stuck in the kernel without the scenario doing so, and how to
+//! tell that something does.
 
 use crate::race::{Res, Stop};
 use crate::tracing::mark;
@@ -74,14 +75,6 @@ pub fn spawn<R: Send + 'static>(
 }
 
 impl<R> Thread<R> {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn finished(&self) -> bool {
-        self.shared.phase.load(Ordering::SeqCst) == FINISHED
-    }
-
     /// What the thread came back with. One that does not come back is a hang, and that is harm.
     pub fn join(self) -> Res<R> {
         self.join_within(DEADLINE)
@@ -106,39 +99,44 @@ impl<R> Thread<R> {
             }
         }
     }
+}
 
-    /// Returns when the thread has finished, or sleeps in the kernel at one place for good.
-    pub fn done_or_blocked(&self) -> Res<Found> {
-        let begun = Instant::now();
-        let mut asleep: Option<(Instant, u64)> = None;
-        while begun.elapsed() < DEADLINE {
-            match self.shared.phase.load(Ordering::SeqCst) {
-                FINISHED => return Ok(Found::Done),
-                STARTING => asleep = None,
-                _ => match (self.sleeps(), asleep) {
-                    (None, _) => asleep = None,
-                    // It has run between the two looks.
-                    (Some(n), Some((_, before))) if n != before => {
-                        asleep = Some((Instant::now(), n))
-                    }
-                    (Some(_), Some((since, _))) if since.elapsed() > ASLEEP => {
-                        return Ok(Found::Blocked)
-                    }
-                    (Some(_), Some(_)) => (),
-                    (Some(n), None) => asleep = Some((Instant::now(), n)),
-                },
-            }
-            std::thread::sleep(LOOK);
-        }
-        Err(Stop::Broken(format!(
-            "{} neither finished nor fell asleep",
-            self.name
-        )))
+impl<R> Task for Thread<R> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn finished(&self) -> bool {
+        self.shared.phase.load(Ordering::SeqCst) == FINISHED
+    }
+
+    fn folder(&self) -> Option<String> {
+        let tid = self.shared.tid.load(Ordering::SeqCst);
+        let begun = self.shared.phase.load(Ordering::SeqCst) != STARTING;
+        begun.then(|| format!("/proc/self/task/{tid}"))
+    }
+}
+
+/// What a scenario has started and watches: a thread, or a process.
+pub trait Task {
+    fn name(&self) -> &str;
+
+    fn finished(&self) -> bool;
+
+    /// Where /proc tells about it; nothing before it has begun with its part.
+    fn folder(&self) -> Option<String>;
+
+    /// Returns when it has finished, or sleeps in the kernel at one place for good.
+    fn done_or_blocked(&self) -> Res<Found>
+    where
+        Self: Sized,
+    {
+        watch(self, ASLEEP)
     }
 
     /// If it is asleep in a system call or a fault: how many times it has gone to sleep by now.
     fn sleeps(&self) -> Option<u64> {
-        let task = format!("/proc/self/task/{}", self.shared.tid.load(Ordering::SeqCst));
+        let task = self.folder()?;
         let stat = std::fs::read_to_string(format!("{task}/stat")).ok()?;
         let (_, after) = stat.rsplit_once(") ")?;
         if !after.starts_with(['D', 'S']) {
@@ -150,6 +148,30 @@ impl<R> Thread<R> {
             .find(|l| l.starts_with("voluntary_ctxt_switches:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
+}
+
+/// Returns when the task has finished, or has been asleep at one place for `long`.
+pub fn watch(task: &impl Task, long: Duration) -> Res<Found> {
+    let begun = Instant::now();
+    let mut asleep: Option<(Instant, u64)> = None;
+    while begun.elapsed() < DEADLINE {
+        if task.finished() {
+            return Ok(Found::Done);
+        }
+        match (task.sleeps(), asleep) {
+            (None, _) => asleep = None,
+            // It has run between the two looks.
+            (Some(n), Some((_, before))) if n != before => asleep = Some((Instant::now(), n)),
+            (Some(_), Some((since, _))) if since.elapsed() > long => return Ok(Found::Blocked),
+            (Some(_), Some(_)) => (),
+            (Some(n), None) => asleep = Some((Instant::now(), n)),
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(Stop::Broken(format!(
+        "{} neither finished nor fell asleep",
+        task.name()
+    )))
 }
 
 #[cfg(test)]

@@ -7,6 +7,18 @@ use crate::lab::{symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use guest::map::Map;
+use guest::sys::{Aligned, Fd};
+use std::sync::Arc;
+
+/// Blocks of these bytes.
+fn blocks(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|b| [*b; PAGE]).collect()
+}
+
+/// A direct write of two blocks to the begin of `f`, from the second block on of a mapping.
+fn from_mapping(f: Arc<Fd>, m: Map) -> impl FnOnce() -> guest::sys::Sys<usize> {
+    move || f.pwrite_once(m.as_slice(PAGE, 2 * PAGE), 0)
+}
 
 pub static OWN_MAPPING_LOCKED: Race = Race {
     row: "7b",
@@ -23,27 +35,23 @@ pub static OWN_MAPPING_LOCKED: Race = Race {
 };
 
 fn own_mapping_locked(lab: &mut Lab) -> Res {
-    let page = |b| vec![b; PAGE];
-    let f = lab.file("f", &[page(b'A'), page(b'B'), page(b'C')].concat())?;
+    let f = lab.file("f", &blocks(b"ABC"))?;
     lab.evict(&f)?;
-    let direct = lab.direct(&f)?;
-    let m = Map::shared(&f, 3 * PAGE)?;
+    let (direct, m) = (lab.direct(&f)?, Map::shared(&f, 3 * PAGE)?);
     lab.given(
         "f: blocks of 'A', 'B' and 'C', mapped; no page in the page cache",
         &[&f],
     )?;
 
     let words = "direct write to blocks 0 and 1, from the mapping of blocks 1 and 2";
-    let writer = lab.thread("direct", words, move || {
-        direct.pwrite_once(m.as_slice(PAGE, 2 * PAGE), 0)
-    })?;
-    let n = writer.join_or_hang()??;
+    let writer = lab.process("direct", words, from_mapping(direct, m))?;
+    let n = writer.join()??;
     if n != 2 * PAGE {
         harm!("the write ended after {n} bytes");
     }
-    lab.play("direct");
-    let want = [page(b'B'), page(b'C'), page(b'C')].concat();
-    lab.reads(&f, 0, &want, "read(2) returns an old page")
+    lab.play("reader");
+    lab.reads(&f, 0, &blocks(b"BCC"), "read(2) returns an old page")?;
+    lab.on_disk(&f, 0, &blocks(b"BCC"), "the disk has old data")
 }
 
 pub static CROSSED_MAPPINGS: Race = Race {
@@ -61,35 +69,42 @@ pub static CROSSED_MAPPINGS: Race = Race {
 };
 
 fn crossed_mappings(lab: &mut Lab) -> Res {
-    let a = lab.file("a", &[b'A'; PAGE])?;
-    let b = lab.file("b", &[b'B'; PAGE])?;
+    let a = lab.file("a", &blocks(b"ABC"))?;
+    let b = lab.file("b", &blocks(b"XYZ"))?;
     lab.evict(&a)?;
     lab.evict(&b)?;
     let (to_a, to_b) = (lab.direct(&a)?, lab.direct(&b)?);
-    let (map_a, map_b) = (Map::shared(&a, PAGE)?, Map::shared(&b, PAGE)?);
+    let (map_a, map_b) = (Map::shared(&a, 3 * PAGE)?, Map::shared(&b, 3 * PAGE)?);
     lab.given(
-        "a: a block of 'A', b: a block of 'B', both mapped",
+        "a: blocks of 'A', 'B', 'C'; b: of 'X', 'Y', 'Z'; both mapped, no page in the page cache",
         &[&a, &b],
     )?;
 
+    // P has closed the gate of a, and will fault in b next unless it has pinned it.
     lab.arm("dio-mapped", &a)?;
-    let p = lab.thread("P", "direct write to a, from the mapping of b", move || {
-        to_a.pwrite_once(map_b.as_slice(0, PAGE), 0)
-    })?;
+    let words = "direct write to blocks 0 and 1 of a, from the mapping of blocks 1 and 2 of b";
+    let p = lab.process("P", words, from_mapping(to_a, map_b))?;
     lab.wait("dio-mapped")?;
-    let q = lab.thread("Q", "direct write to b, from the mapping of a", move || {
-        to_b.pwrite_once(map_a.as_slice(0, PAGE), 0)
-    })?;
-    lab.until_blocked(&q, "page fault in a: the gate of a is closed")?;
+    // Q faults in a, having closed the gate of b or not.
+    let words = "direct write to blocks 0 and 1 of b, from the mapping of blocks 1 and 2 of a";
+    let q = lab.process("Q", words, from_mapping(to_b, map_a))?;
+    lab.until_blocked(&q, "page fault in a, whose gate is closed")?;
     lab.release("dio-mapped")?;
-    let (n, m) = (p.join_or_hang()??, q.join_or_hang()??);
-    if (n, m) != (PAGE, PAGE) {
+    // If one hangs and is killed, its gate opens and the other goes on.
+    let (n, m) = (p.join(), q.join());
+    let (n, m) = (n??, m??);
+    if (n, m) != (2 * PAGE, 2 * PAGE) {
         harm!("the writes ended after {n} and {m} bytes");
     }
-    lab.play("P");
-    lab.reads(&a, 0, &[b'B'; PAGE], "a has not what b had")?;
-    lab.play("Q");
-    lab.reads(&b, 0, &[b'B'; PAGE], "b has not what a has now")
+
+    // Q's source was faulted in when P was done.
+    for (who, f, want) in [("P", &a, b"YZC"), ("Q", &b, b"ZCZ")] {
+        lab.play(who);
+        let what = |place| format!("{place}: not what {who} wrote");
+        lab.reads(f, 0, &blocks(want), &what("in the page cache"))?;
+        lab.on_disk(f, 0, &blocks(want), &what("on disk"))?;
+    }
+    Ok(())
 }
 
 pub static DIO_VS_STORE: Race = Race {
@@ -105,33 +120,63 @@ pub static DIO_VS_STORE: Race = Race {
 };
 
 fn dio_vs_store(lab: &mut Lab) -> Res {
-    let f = lab.file("f", &[b'A'; PAGE])?;
+    let f = lab.file("f", &blocks(b"AA"))?;
+    lab.evict(&f)?;
     let direct = lab.direct(&f)?;
-    let m = Map::shared(&f, PAGE)?;
-    lab.given("f: one block of 'A', mapped", &[&f])?;
-
-    lab.arm("dio-mapped", &f)?;
-    let writer = lab.thread("direct", "direct write: 'D' to block 0", move || {
-        direct.pwrite(&guest::sys::Aligned::of(&[b'D'; PAGE]), 0)
-    })?;
-    lab.wait("dio-mapped")?;
-    let storer = lab.thread(
-        "storer",
-        "stores 'S' at byte 0 through the mapping",
-        move || m.set(0, b'S'),
+    let m = Arc::new(Map::shared(&f, 2 * PAGE)?);
+    lab.given(
+        "f: two blocks of 'A', mapped; no page in the page cache",
+        &[&f],
     )?;
-    lab.done_or_blocked(&storer, "waits until the direct write is done")?;
+    let write = |block: usize| {
+        let direct = direct.clone();
+        let words = format!("direct write: 'D' to block {block}");
+        lab.thread("direct", &words, move || {
+            direct.pwrite(&Aligned::of(&[b'D'; PAGE]), (block * PAGE) as u64)
+        })
+    };
+
+    // A page that comes back and stays clean does no harm, gate or not.
+    lab.arm("dio-mapped", &f)?;
+    let writer = write(1)?;
+    lab.wait("dio-mapped")?;
+    let loader = lab.thread("loader", "loads from block 1 through the mapping", {
+        let m = m.clone();
+        move || m.get(PAGE)
+    })?;
+    lab.done_or_blocked(&loader, "its page is not filled while the gate is closed")?;
+    lab.release("dio-mapped")?;
+    writer.join()??;
+    loader.join()?;
+    lab.play("loader");
+    lab.shows(&m, PAGE, &[b'D'; PAGE], "the mapping shows the old page")?;
+    f.fsync()?;
+
+    // One that is dirtied does.
+    lab.arm("dio-mapped", &f)?;
+    let writer = write(0)?;
+    lab.wait("dio-mapped")?;
+    let words = "stores 'S' at byte 0 through the mapping";
+    let storer = lab.thread("storer", words, {
+        let m = m.clone();
+        move || m.set(0, b'S')
+    })?;
+    lab.done_or_blocked(&storer, "the store waits until the direct write is done")?;
     lab.release("dio-mapped")?;
     writer.join()??;
     storer.join()?;
 
     // Either order of the two is right, and here the store came second.
     lab.play("storer");
-    match f.fsync() {
-        Ok(()) => step("fsync f"),
-        Err(e) => step(&format!("fsync f: {}", symbol(e.errno))),
+    let synced = f.fsync().map_err(|e| symbol(e.errno));
+    let told = synced.err().unwrap_or("0".into());
+    step(&format!("fsync: {told}"));
+    let want = [&b"S"[..], &[b'D'; PAGE - 1], &[b'D'; PAGE]].concat();
+    let what = format!("the old page was written over the direct write (fsync: {told})");
+    lab.on_disk(&f, 0, &want, &what)?;
+    lab.shows(&m, 0, &want, "the mapping shows an old page")?;
+    if told != "0" {
+        harm!("fsync: {told}");
     }
-    let mut want = vec![b'D'; PAGE];
-    want[0] = b'S';
-    lab.on_disk(&f, 0, &want, "the direct write is lost")
+    Ok(())
 }
