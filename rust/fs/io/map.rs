@@ -31,17 +31,13 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
-/// Blocks that one mapping covers at most; bounds the work done under the extent lock.
-const MAX_BLOCKS: u64 = 1 << 15;
-
 /// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1).
 pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
     let bits = inode.fs().geo.block_bits;
     let first = pos >> bits;
     let last = pos.saturating_add(len.max(1) - 1) >> bits;
-    let count = (last - first + 1)
-        .min(MAX_BLOCKS)
-        .min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
+    // One lookup answers for a hole of any length, so the length asked for need not be bounded.
+    let count = (last - first + 1).min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
     match u32::try_from(first) {
         Ok(first) if count > 0 => Ok((first, count as u32)),
         _ => Err(EFBIG),

@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How long a thread may take for its part, its waits included. On an emulated machine too.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// How long a thread may sleep on when nobody is left to wake it.
-const HANG: Duration = Duration::from_secs(3);
 /// Asleep for so long at one place, a thread waits for somebody and not for a disk.
 const ASLEEP: Duration = Duration::from_millis(500);
 /// Between two looks.
@@ -77,23 +75,13 @@ pub fn spawn<R: Send + 'static>(
 impl<R> Thread<R> {
     /// What the thread came back with. One that does not come back is a hang, and that is harm.
     pub fn join(self) -> Res<R> {
-        self.join_within(DEADLINE)
-    }
-
-    /// As `join`, where nobody is left who could wake the thread once it sleeps.
-    pub fn join_or_hang(self) -> Res<R> {
-        self.done_or_blocked()?;
-        self.join_within(HANG)
-    }
-
-    fn join_within(self, limit: Duration) -> Res<R> {
-        match self.result.recv_timeout(limit) {
+        match self.result.recv_timeout(DEADLINE) {
             Ok(r) => Ok(r),
             Err(RecvTimeoutError::Disconnected) => {
                 Err(Stop::Broken(format!("thread {} panicked", self.name)))
             }
             Err(RecvTimeoutError::Timeout) => {
-                let words = format!("hang: no return in {} s", limit.as_secs());
+                let words = format!("hang: no return in {} s", DEADLINE.as_secs());
                 mark(&format!("harm {}: {words}", self.name));
                 Err(Stop::Harm(format!("{}: {words}", self.name)))
             }
