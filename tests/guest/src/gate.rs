@@ -79,7 +79,10 @@ fn stores(t: &mut T, way: Way) -> Res {
     let d = sys::direct(&t.p("f"))?;
     let m = Map::shared(&f, len)?;
     let stop = AtomicBool::new(false);
-    let rounds = 60u64;
+    let rounds = match crate::fixture::slowness() {
+        0..=2 => 60,
+        _ => 15,
+    };
     std::thread::scope(|s| -> Res {
         for n in 0..2u64 {
             let (m, stop) = (&m, &stop);
