@@ -75,13 +75,17 @@ pub fn spawn<R: Send + 'static>(
 impl<R> Thread<R> {
     /// What the thread came back with. One that does not come back is a hang, and that is harm.
     pub fn join(self) -> Res<R> {
-        match self.result.recv_timeout(DEADLINE) {
+        self.join_within(DEADLINE)
+    }
+
+    fn join_within(self, limit: Duration) -> Res<R> {
+        match self.result.recv_timeout(limit) {
             Ok(r) => Ok(r),
             Err(RecvTimeoutError::Disconnected) => {
                 Err(Stop::Broken(format!("thread {} panicked", self.name)))
             }
             Err(RecvTimeoutError::Timeout) => {
-                let words = format!("hang: no return in {} s", DEADLINE.as_secs());
+                let words = format!("hang: no return in {} s", limit.as_secs());
                 mark(&format!("harm {}: {words}", self.name));
                 Err(Stop::Harm(format!("{}: {words}", self.name)))
             }
