@@ -60,7 +60,7 @@ macro_rules! named {
 }
 
 named! {
-    /// Where a thread can be made to wait. Each stands once in the code.
+    /// Where a thread can be made to wait. Each is one moment; the operations that have it share it.
     Point {
         /// A buffered write has its mapping and has not locked the folio yet.
         WriteGetFolio = c"write-get-folio",
