@@ -151,15 +151,21 @@ unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
     from: &mut IovIter<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
-    let bits = if flags.force_wait {
-        bindings::IOMAP_DIO_FORCE_WAIT
-    } else {
-        0
-    } | if flags.overwrite_only {
-        bindings::IOMAP_DIO_OVERWRITE_ONLY
-    } else {
-        0
-    };
+    // SAFETY: By the caller. The file of a request keeps its inode, and that the super block, whose
+    // flag `setup_bdev_super` has set before there was a file.
+    let iflags = unsafe { (*(*(*(*iocb).ki_filp).f_inode).i_sb).s_iflags };
+    let mut bits = 0;
+    if flags.force_wait {
+        bits |= bindings::IOMAP_DIO_FORCE_WAIT;
+    }
+    if flags.overwrite_only {
+        bits |= bindings::IOMAP_DIO_OVERWRITE_ONLY;
+    }
+    // The device, or what is below it, makes a checksum or parity of the data: a copy that the
+    // program cannot change meanwhile.
+    if iflags & bindings::SB_I_STABLE_WRITES as c_ulong != 0 {
+        bits |= bindings::IOMAP_DIO_BOUNCE;
+    }
     // SAFETY: By the caller; the iterator is valid during the call and the tables are static.
     result_len(unsafe {
         bindings::iomap_dio_rw(

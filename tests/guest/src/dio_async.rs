@@ -2,6 +2,7 @@
 //! Asynchronous direct I/O, and direct I/O against others.
 
 use crate::aio::{Aio, Op};
+use crate::dm;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::sys::{self, Aligned};
@@ -12,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/libaio_append", ALL, libaio_append),
     Case::new("dio/io_uring", ALL, uring).quick(),
     Case::new("dio/nowait", ONE, nowait),
+    Case::new("dio/stable_pages", ONE, stable_pages).quick(),
     Case::new("dio/against_truncate", ALL, against_truncate),
     Case::new("dio/against_buffered", ALL, against_buffered).quick(),
 ];
@@ -206,6 +208,36 @@ fn uring(t: &mut T) -> Res {
     t.drop_caches()?;
     holds(&f, 0, &want, "from disk")?;
     Ok(())
+}
+
+/// A device that wants stable pages gets what the program had in its buffer when it asked, even if
+/// it changes the buffer while the write is in flight.
+fn stable_pages(t: &mut T) -> Res {
+    if !dm::usable() {
+        crate::skip!("no device mapper");
+    }
+    t.mkfs(64, &[])?;
+    let d = dm::start("stable", &[dm::linear(&t.dev, 0, 64)])?;
+    t.dms.push(d.clone());
+    let dev = d.path.rsplit('/').next().unwrap_or_default();
+    sys::write_file(&format!("/sys/block/{dev}/queue/stable_writes"), "1")?;
+    let fs = t.fs.clone();
+    t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, "")?;
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+
+    let direct = sys::direct(&t.p("f"))?;
+    let asked = pattern(2, 0, 65_536);
+    let mut buf = Aligned::of(&asked);
+    let mut aio = Aio::new(1)?;
+    d.suspend()?;
+    let sent = aio.submit(&direct, Op::Write, &mut buf, 0, 0);
+    buf.fill(0xEE);
+    d.resume()?;
+    sent?;
+    same!(aio.wait(1)?, vec![(0, 65_536)], "result");
+    f.dontneed()?;
+    holds(&f, 0, &asked, "after the buffer was changed in flight")
 }
 
 /// RWF_NOWAIT either does the whole thing or says EAGAIN.
