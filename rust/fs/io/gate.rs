@@ -71,7 +71,7 @@
 
 use crate::{
     fs::{
-        lab::{self, Switch},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -263,14 +263,23 @@ impl Gate {
         result
     }
 
-    /// Lets those go first who have waited for the range.
-    fn yield_to(&self, range: &Range<u64>, nowait: bool) -> Result {
+    /// Lets those go first who have waited for the range of this inode.
+    fn yield_to(&self, inode: &Inode, range: &Range<u64>, nowait: bool) -> Result {
         if self.count.load(Relaxed) == 0 || !self.with(|marks| marks.is_claimed(range)) {
+            return Ok(());
+        }
+        if lab::off(Switch::Turn) {
             return Ok(());
         }
         if nowait {
             return Err(EAGAIN);
         }
+        lab::point(
+            Point::GateYield,
+            inode,
+            range.start,
+            range.end - range.start,
+        );
         // In slices: nobody wakes us when a claim expires.
         for _ in 0..PATIENCE / TURN {
             let free = || !self.with(|marks| marks.is_claimed(range));
@@ -316,7 +325,7 @@ impl dio::Guard<Rext4> for Gate {
         // Where the write covers a part of a block, iomap may write the rest of it.
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
-        gate.yield_to(&range, nowait)?;
+        gate.yield_to(inode, &range, nowait)?;
         let id = gate.add(&range, Kind::Closed)?;
         // Orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);

@@ -76,6 +76,8 @@ named! {
         DioSubmit = c"dio-submit",
         /// A direct write's data is on disk; the page cache is not invalidated again yet.
         DioEnd = c"dio-end",
+        /// A direct write holds back for somebody who waits at the gate, or has just done so.
+        GateYield = c"gate-yield",
     }
 }
 
@@ -112,5 +114,7 @@ named! {
         Gate = c"gate",
         /// A direct write pins its user memory before it closes the gate (rule 8).
         Pin = c"pin",
+        /// Direct writes hold back for those who have waited at the gate (rule 9).
+        Turn = c"turn",
     }
 }

@@ -189,6 +189,20 @@ impl Lab {
         Ok(self.control.wait(point, PATIENCE)?)
     }
 
+    /// As `wait`, where it may come to one of several points: that one.
+    pub fn wait_any<'a>(&self, points: &[&'a str]) -> Res<&'a str> {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(PATIENCE.into()) {
+            for point in points {
+                match self.control.wait(point, 10) {
+                    Err(e) if e.errno == libc::ETIMEDOUT => (),
+                    other => return Ok(other.map(|()| *point)?),
+                }
+            }
+        }
+        broken!("nobody came to {}", points.join(" or "))
+    }
+
     /// As `wait`, where a protection may keep the thread from stopping there: false if it has
     /// finished instead.
     pub fn parked(&self, t: &impl Task, point: &str) -> Res<bool> {

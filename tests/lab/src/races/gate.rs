@@ -3,7 +3,7 @@
 
 use super::PAGE;
 use crate::harm;
-use crate::lab::{symbol, Lab};
+use crate::lab::{self, symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use guest::map::Map;
@@ -179,4 +179,77 @@ fn dio_vs_store(lab: &mut Lab) -> Res {
         harm!("fsync: {told}");
     }
     Ok(())
+}
+
+pub static DIO_VS_TURN: Race = Race {
+    row: "11b",
+    name: "dio-vs-turn",
+    title: "One direct write after the other, and who waits at the gate",
+    story: "The next direct write has closed its gate before the last one opens. Who waits finds it closed each \
+            time it looks, for as long as writes come, unless they hold back for it.",
+    off: &["turn"],
+    mount: "dio_gate",
+    run: dio_vs_turn,
+    ..RACE
+};
+
+/// Direct writes that begin after the reader and end before it, until that is called harm.
+const OVERTAKEN: usize = 3;
+
+fn dio_vs_turn(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &blocks(b"A"))?;
+    lab.evict(&f)?;
+    lab.given("f: one block of 'A', no page in the page cache", &[&f])?;
+    // By turns, so that the next can be held before the last is let go.
+    let hold = |i: usize| ["dio-mapped", "dio-end"][i % 2];
+    let write = |i: usize| {
+        lab.arm(hold(i), &f)?;
+        let (direct, byte) = (lab.direct(&f)?, b'D' + i as u8);
+        let words = format!("direct write: '{}' to block 0", char::from(byte));
+        lab.thread(&format!("direct {}", i + 1), &words, move || {
+            direct.pwrite(&Aligned::of(&[byte; PAGE]), 0)
+        })
+    };
+
+    let mut last = write(0)?;
+    lab.wait(hold(0))?;
+    let reader = lab.thread("reader", "read(2) of block 0", {
+        let f = f.clone();
+        move || f.pread(&mut [0; PAGE], 0)
+    })?;
+    lab.until_blocked(&reader, "the gate is closed")?;
+    lab.arm("gate-yield", &f)?;
+    for i in 1..=OVERTAKEN {
+        let next = write(i)?;
+        let came_to = lab.wait_any(&[hold(i), "gate-yield"])?;
+        if came_to == "gate-yield" {
+            lab.caught(&format!("direct {}", i + 1), "holds back for the reader");
+            lab.release(hold(i))?;
+        }
+        lab.release(hold(i - 1))?;
+        last.join()??;
+        if came_to == "gate-yield" {
+            // The gate is open now, and stays so until the reader has been there.
+            reader.join()??;
+            lab.release("gate-yield")?;
+            next.join()??;
+            lab.play("reader");
+            return lab.reads(
+                &f,
+                0,
+                &[b'D' + i as u8; PAGE],
+                "read(2) returns an old page",
+            );
+        }
+        lab.until_blocked(&reader, "the gate is closed again, or still")?;
+        last = next;
+    }
+    lab.play("reader");
+    let end = lab::harm(format!(
+        "{OVERTAKEN} direct writes came after read(2) and went before it, which still waits"
+    ));
+    lab.release(hold(OVERTAKEN))?;
+    last.join()??;
+    reader.join()??;
+    Err(end)
 }

@@ -23,6 +23,7 @@ pub static ALL: &[&Race] = &[
     &punch::AIO_VS_PUNCH,
     &gate::CROSSED_MAPPINGS,
     &gate::DIO_VS_STORE,
+    &gate::DIO_VS_TURN,
     &reserve::DIRTY_OVER_HOLE,
     &reserve::ENOSPC_IN_FAULT,
     &reserve::FAULT_ON_FULL_DISK,
