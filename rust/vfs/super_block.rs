@@ -252,6 +252,18 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
+    /// Has the dirty pages of all files submitted, unless the flusher is at it already or the mount
+    /// is changing. Does not wait for the I/O, but for folio locks and handles: the caller has none.
+    pub(crate) fn start_writeback(&self) {
+        // SAFETY: The super block is valid; s_umount is tried only.
+        unsafe {
+            bindings::try_to_writeback_inodes_sb(
+                self.as_ptr(),
+                bindings::wb_reason_WB_REASON_FS_FREE_SPACE,
+            )
+        }
+    }
+
     /// Flushes the device's write cache.
     pub(crate) fn issue_flush(&self) -> Result {
         // SAFETY: The super block has a block device.

@@ -128,11 +128,13 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
 }
 
 /// No space. Waits for what may free some: blocks freed by transactions that have not committed,
-/// and reservations that turn out too large when the data is written. Writing data takes folio
-/// locks, which a fault holds already.
+/// and reservations that turn out too large when the data is written, of this file or another.
+/// Writing data takes folio locks, which a fault holds already.
 fn make_room(inode: &Inode, flags: MapFlags, attempts: &mut u32) -> bool {
     if !flags.fault() && *attempts == 0 {
+        // The other one stands back when the flusher is at work, on whatever files.
         let _ = inode.start_writeback();
+        inode.sb().start_writeback();
     }
     alloc::should_retry(inode.sb(), attempts)
 }

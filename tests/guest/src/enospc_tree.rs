@@ -10,6 +10,7 @@ use crate::{ensure, same};
 pub const CASES: &[Case] = &[
     Case::new("enospc/tree_blocks", ALL, tree_blocks).quick(),
     Case::new("enospc/tree_convert", &[K1], tree_convert),
+    Case::new("enospc/others_promises", ALL, others_promises).quick(),
 ];
 
 /// Thousands of files, each with so many separate blocks that its tree needs a block of its own,
@@ -69,6 +70,38 @@ fn tree_blocks(t: &mut T) -> Res {
     ensure!(end + 400 > free, "{end} of {free} blocks free at the end");
     t.cycle()?;
     same!(sys::statfs(&t.p(""))?.f_bfree, end, "free, remounted");
+    Ok(())
+}
+
+/// Small files, none of which will need a tree block, though each could. Writing them back gives
+/// that room to the next file: a write is refused when the disk is full, not before.
+fn others_promises(t: &mut T) -> Res {
+    t.mkfs(24, &["-m", "0", "-J", "size=4", "-N", "1000"])?;
+    t.mount("")?;
+    let bs = t.bs();
+    let len = (24 * bs) as usize;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    let mut files: u64 = 0;
+    while let Ok(f) = sys::create(&t.p(&format!("f{files}"))) {
+        match f.pwrite_once(&pattern(files, 0, len), 0) {
+            Ok(n) if n == len => files += 1,
+            Err(e) if e.errno != libc::ENOSPC => return Err(e.into()),
+            _ => break,
+        }
+    }
+    ensure!(files > 20 && files < 900, "{files} files");
+    sys::sync();
+    let left = sys::statfs(&t.p(""))?.f_bfree;
+    // Two of a hundred are kept back for metadata.
+    ensure!(
+        left * 25 < free,
+        "{left} of {free} blocks free with {files} files of 24"
+    );
+    t.drop_caches()?;
+    for i in 0..files {
+        let f = sys::rdonly(&t.p(&format!("f{i}")))?;
+        holds(&f, 0, &pattern(i, 0, len), &format!("f{i}"))?;
+    }
     Ok(())
 }
 
