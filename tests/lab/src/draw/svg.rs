@@ -8,6 +8,8 @@ use maud::{html, Markup, PreEscaped};
 
 /// Of a column, in characters and in pixels.
 const CHARS: usize = 36;
+/// Width of a letter of the title, at most.
+const BOLD_CHAR: usize = 10;
 const COLUMN: usize = 304;
 const MARGIN: usize = 20;
 /// Height of a line of text, and the room between two events.
@@ -94,7 +96,14 @@ struct Placed {
 
 pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
     let columns = t.columns.len().max(1);
-    let width = 2 * MARGIN + columns * COLUMN;
+    let mut closing = verdict(t).to_string();
+    if t.lost {
+        closing.push_str(" (events were lost)");
+    }
+    // One column is narrower than what stands above and below it.
+    let lines = [&heading(race, mode), &closing];
+    let words = lines.iter().map(|l| l.chars().count()).max().unwrap_or(0);
+    let width = 2 * MARGIN + (words * BOLD_CHAR).max(columns * COLUMN);
     let given: Vec<String> = textwrap::wrap(&t.given, (width - 2 * MARGIN) / 8)
         .into_iter()
         .map(|s| s.into_owned())
@@ -120,10 +129,6 @@ pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
     let height = bottom + 34;
     let x = |column: usize| MARGIN + column * COLUMN + 10;
     let ends = if t.harm() || !t.ended { "bad" } else { "clean" };
-    let mut closing = verdict(t).to_string();
-    if t.lost {
-        closing.push_str(" (events were lost)");
-    }
 
     html! {
         svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)
