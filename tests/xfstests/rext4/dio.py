@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Direct writes that xfs_io cannot do:
+# Direct I/O that xfs_io cannot do:
 #
-#	dio.py mapped FILE SOURCE TARGET LENGTH	the buffer is a mapping of the same file
-#	dio.py aio FILE BYTE OFFSET LENGTH	asynchronous, libaio
-"""Direct writes for rext4/007 and rext4/009."""
+#	dio.py write FILE OFFSET LENGTH MAPPED POS	from a mapping of the file MAPPED
+#	dio.py read FILE OFFSET LENGTH MAPPED POS	into one
+#	dio.py aio FILE OFFSET LENGTH BYTE		an asynchronous write, libaio
+"""Direct I/O for some of the tests."""
 
 import ctypes
 import mmap
@@ -13,15 +14,26 @@ import struct
 import sys
 
 
-def mapped(fd, source, target, length):
-    """One write(2) whose buffer is a mapping of the file."""
-    pages = mmap.mmap(fd, source + length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-    # No pages but those that it needs.
+def mapped(name, pos, length):
+    """Memory that is a part of that file."""
+    fd = os.open(name, os.O_RDWR)
+    pages = mmap.mmap(fd, pos + length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    # No pages but those that are needed.
     pages.madvise(mmap.MADV_RANDOM)
-    return os.pwrite(fd, memoryview(pages)[source:source + length], target)
+    return memoryview(pages)[pos:]
 
 
-def aio(fd, byte, offset, length):
+def write(fd, offset, length, name, pos):
+    """One write(2) from a mapping."""
+    return os.pwrite(fd, mapped(name, int(pos, 0), length), offset)
+
+
+def read(fd, offset, length, name, pos):
+    """One read(2) into a mapping."""
+    return os.preadv(fd, [mapped(name, int(pos, 0), length)], offset)
+
+
+def aio(fd, offset, length, byte):
     """One request for io_submit."""
     try:
         libaio = ctypes.CDLL("libaio.so.1")
@@ -29,7 +41,7 @@ def aio(fd, byte, offset, length):
         # Debian's name for it since time_t has 64 bits everywhere.
         libaio = ctypes.CDLL("libaio.so.1t64")
     data = mmap.mmap(-1, length)
-    data[:] = bytes([byte]) * length
+    data[:] = bytes([int(byte, 0)]) * length
     buf = ctypes.addressof(ctypes.c_char.from_buffer(data))
     # struct iocb; 1 is IOCB_CMD_PWRITE.
     iocb = ctypes.create_string_buffer(
@@ -47,12 +59,12 @@ def aio(fd, byte, offset, length):
 
 def main():
     """See above."""
-    how, name = sys.argv[1:3]
-    numbers = [int(word, 0) for word in sys.argv[3:]]
+    how, name, offset, length, *buffer = sys.argv[1:]
+    offset, length = int(offset, 0), int(length, 0)
     fd = os.open(name, os.O_RDWR | os.O_DIRECT)
-    done = {"mapped": mapped, "aio": aio}[how](fd, *numbers)
-    if done != numbers[-1]:
-        sys.exit(f"{done} bytes written instead of {numbers[-1]}")
+    done = {"write": write, "read": read, "aio": aio}[how](fd, offset, length, *buffer)
+    if done != length:
+        sys.exit(f"{done} bytes instead of {length}")
 
 
 main()
