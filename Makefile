@@ -8,9 +8,10 @@ KERNEL ?= debug
 ENGINE ?=
 TESTS ?=
 RACE ?=
+FOR ?=
 kernel := $(or $(KDIR),$(KERNEL))
 lab := $(if $(LAB),--lab)
-verbs := help setup module run check shell xfstests bench lab fmt clippy clean
+verbs := help setup module run check shell xfstests bench lab soak fmt clippy clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -29,6 +30,7 @@ help:
 	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
 	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
+	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the Rust code; make clippy lints it'
 	@echo 'make clean      removes what was built here, not the cache'
@@ -65,6 +67,10 @@ bench:
 
 lab:
 	@scripts/lab $(if $(ENGINE),--engine $(ENGINE)) $(RACE)
+
+soak:
+	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) \
+		$(if $(filter uml,$(ENGINE)),,--kernel $(KERNEL)) $(FOR)
 
 fmt:
 	@find rust -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +

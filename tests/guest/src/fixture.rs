@@ -410,6 +410,14 @@ pub fn private_mounts() -> Res {
     Ok(())
 }
 
+/// Zero, or another number for other random sequences (`guest test --seed`).
+pub fn seed() -> u64 {
+    std::env::var("REXT4_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0)
+}
+
 /// Emulated machines are slower than the figures in the case list.
 pub fn slowness() -> u64 {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -271,7 +271,8 @@ fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
     } else {
         steps
     };
-    let mut r = fastrand::Rng::with_seed(seed * 1_000_003 + t.bs());
+    let other = crate::fixture::seed() << 32;
+    let mut r = fastrand::Rng::with_seed(other + seed * 1_000_003 + t.bs());
     sigbus_taken();
     let with_log = |x: &Fsx, e: Stop| match e {
         Stop::Fail(s) => Stop::Fail(format!("{s}; last steps: {}", x.log.join(", "))),

@@ -101,6 +101,9 @@ enum Cmd {
         /// A short selection, for slow emulators.
         #[arg(long)]
         quick: bool,
+        /// Other random sequences of operations (fsx) for each number.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
         filter: Vec<String>,
     },
     /// Lists the cases.
@@ -166,8 +169,16 @@ fn main() {
         }
     }
     let code = match cli.cmd {
-        Cmd::Test { o, quick, filter } => match check_opts(&o) {
-            Ok(()) => runner::test(&o, &filter, quick).map_err(|e| e.to_string()),
+        Cmd::Test {
+            o,
+            quick,
+            seed,
+            filter,
+        } => match check_opts(&o) {
+            Ok(()) => {
+                std::env::set_var("REXT4_SEED", seed.to_string());
+                runner::test(&o, &filter, quick).map_err(|e| e.to_string())
+            }
             Err(e) => Err(e),
         },
         Cmd::List { quick } => {
