@@ -13,7 +13,9 @@ pub const MNT: &str = "/mnt/t";
 pub const MNT2: &str = "/mnt/u";
 
 pub struct T {
+    /// What mounts now, and what is under test: `REXT4_OPTS` are for this one.
     pub fs: String,
+    ours: String,
     /// The device of the image under test.
     pub dev: String,
     /// All devices given.
@@ -60,6 +62,7 @@ impl T {
         };
         Ok(T {
             fs: fs.to_string(),
+            ours: fs.to_string(),
             dev: dev.clone(),
             disks: disks.to_vec(),
             var,
@@ -134,7 +137,7 @@ impl T {
 
     pub fn mount_as(&mut self, dev: &str, dir: &str, fs: &str, flags: u64, opts: &str) -> Sys<()> {
         let more = match std::env::var("REXT4_OPTS") {
-            Ok(more) if fs == self.fs => more,
+            Ok(more) if fs == self.ours => more,
             _ => String::new(),
         };
         let both = match more.is_empty() || opts.is_empty() {
