@@ -181,12 +181,6 @@ impl<F: FileSystem> Inode<F> {
         })
     }
 
-    /// Starts writeback of all dirty pages, does not wait.
-    pub(crate) fn start_writeback(&self) -> Result {
-        // SAFETY: The mapping is valid.
-        to_result(unsafe { bindings::filemap_flush(self.mapping()) })
-    }
-
     /// Drops the page cache of the bytes `[start, end)`, dirty or not; parts of pages at the
     /// edges are zeroed in memory. Mappings of the pages go first.
     pub(crate) fn drop_pagecache(&self, start: u64, end: u64, _l: &InvalidateLock<'_, F>) {

@@ -252,15 +252,18 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
-    /// Has the dirty pages of all files submitted, unless the flusher is at it already or the mount
-    /// is changing. Does not wait for the I/O, but for folio locks and handles: the caller has none.
-    pub(crate) fn start_writeback(&self) {
-        // SAFETY: The super block is valid; s_umount is tried only.
+    /// Writes the dirty pages of all files and waits for it, unless the mount is changing just now.
+    /// Waits for folio locks, handles and commits: the caller holds none of them, and nothing that
+    /// writeback or the eviction of an inode takes. i_rwsem is fine.
+    pub(crate) fn sync_inodes(&self) {
+        let sb = self.as_ptr();
+        // SAFETY: The super block is valid. `sync_inodes_sb` asks for s_umount, which is released
+        // by who has taken it.
         unsafe {
-            bindings::try_to_writeback_inodes_sb(
-                self.as_ptr(),
-                bindings::wb_reason_WB_REASON_FS_FREE_SPACE,
-            )
+            if bindings::down_read_trylock(&raw mut (*sb).s_umount) != 0 {
+                bindings::sync_inodes_sb(sb);
+                bindings::up_read(&raw mut (*sb).s_umount);
+            }
         }
     }
 

@@ -397,6 +397,15 @@ pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
     groups.spare(groups.kept_back(Kind::Data), 1).0 >= 1
 }
 
+/// As [`should_retry`], and writes all data that is dirty first: what was promised for the worst
+/// case, in this file or another, is given back when the data is on disk. Takes folio locks, too.
+pub(crate) fn make_room(sb: &Sb, attempts: &mut u32) -> bool {
+    if *attempts == 0 {
+        sb.sync_inodes();
+    }
+    should_retry(sb, attempts)
+}
+
 /// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode `owner`
 /// (0: nobody) cannot own it.
 pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: u32) -> bool {

@@ -48,7 +48,12 @@ impl MapOps<Rext4> for WriteOps {
         loop {
             match reserve(inode, pos, len, flags, map) {
                 Err(e) if e == ENOSPC && !flags.nowait() => {
-                    if !make_room(inode, flags, &mut attempts) {
+                    let again = match flags.fault() {
+                        // The folio is locked.
+                        true => alloc::should_retry(inode.sb(), &mut attempts),
+                        false => alloc::make_room(inode.sb(), &mut attempts),
+                    };
+                    if !again {
                         return Err(e);
                     }
                 }
@@ -125,18 +130,6 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
         map.set_new();
     }
     Ok(())
-}
-
-/// No space. Waits for what may free some: blocks freed by transactions that have not committed,
-/// and reservations that turn out too large when the data is written, of this file or another.
-/// Writing data takes folio locks, which a fault holds already.
-fn make_room(inode: &Inode, flags: MapFlags, attempts: &mut u32) -> bool {
-    if !flags.fault() && *attempts == 0 {
-        // The other one stands back when the flusher is at work, on whatever files.
-        let _ = inode.start_writeback();
-        inode.sb().start_writeback();
-    }
-    alloc::should_retry(inode.sb(), attempts)
 }
 
 /// Gives back reservations below pages that a short write left clean.

@@ -122,7 +122,7 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
     let mut attempts = 0;
     loop {
         match allocate(inode, lblk, count, flags, map) {
-            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            Err(e) if e == ENOSPC && alloc::make_room(inode.sb(), &mut attempts) => (),
             other => return other,
         }
     }
