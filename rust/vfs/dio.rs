@@ -151,9 +151,12 @@ unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
     from: &mut IovIter<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
-    // SAFETY: By the caller. The file of a request keeps its inode, and that the super block, whose
-    // flag `setup_bdev_super` has set before there was a file.
-    let iflags = unsafe { (*(*(*(*iocb).ki_filp).f_inode).i_sb).s_iflags };
+    // SAFETY: By the caller. The file of a request keeps its inode, and that the super block. The
+    // flag was set by `setup_bdev_super` before there was a file; others may change meanwhile.
+    let iflags = unsafe {
+        let sb = (*(*(*iocb).ki_filp).f_inode).i_sb;
+        (&raw const (*sb).s_iflags).read_volatile()
+    };
     let mut bits = 0;
     if flags.force_wait {
         bits |= bindings::IOMAP_DIO_FORCE_WAIT;
