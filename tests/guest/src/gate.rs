@@ -86,7 +86,7 @@ fn stores(t: &mut T, way: Way) -> Res {
         for n in 0..2u64 {
             let (m, stop) = (&m, &stop);
             s.spawn(move || {
-                let mut r = fastrand::Rng::with_seed(n);
+                let mut r = fastrand::Rng::with_seed((crate::fixture::seed() << 32) + n);
                 while !stop.load(Ordering::Relaxed) {
                     let p = r.usize(..pages) * PAGE;
                     if n == 0 || r.bool() {

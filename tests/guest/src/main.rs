@@ -101,7 +101,7 @@ enum Cmd {
         /// A short selection, for slow emulators.
         #[arg(long)]
         quick: bool,
-        /// Other random sequences of operations (fsx) for each number.
+        /// Other random sequences of operations (fsx, gate) for each number.
         #[arg(long, default_value_t = 0)]
         seed: u64,
         filter: Vec<String>,
