@@ -138,10 +138,16 @@ fn old_end(t: &mut T) -> Res {
             holds(&f, 0, &pattern(1, 0, 100), &what)?;
             let mut got = vec![0; page as usize - 100];
             f.pread(&mut got, 100)?;
+            // Of the new data any page may have been written, by whoever.
             let new = pattern(2, 100, got.len());
-            let old =
-                (0..got.len()).find(|&i| got[i] != 0 && (100 + i as u64 <= at || got[i] != new[i]));
-            same!(old, None, "{what}: bytes from before the cut, from 100 on");
+            let old = (0..got.len())
+                .find(|&i| got[i] != 0 && ((100 + i as u64) < at || got[i] != new[i]));
+            let byte = old.map(|i| (100 + i, got[i], new[i]));
+            same!(
+                byte,
+                None,
+                "{what}: a byte from before the cut (where, it, new)"
+            );
         }
         t.umount()?;
         t.fsck()?;
