@@ -35,6 +35,10 @@
 //! caller look it up again (the last invalidation removes it). Everybody who fills the page cache
 //! comes through these three.
 //!
+//! Not closed: who *replaces* a folio of the cache by another one (migration, the collapse to a huge
+//! page) comes through none of them. An invalidation that has found the old folio, and waits for
+//! its lock meanwhile, passes on without looking at the new one (`invalidate_inode_pages2_range`).
+//!
 //! Why the user pages are pinned first: a fault on the source of the write may have to add a page,
 //! here or in a file that is itself being written from a mapping of ours, and would wait at a gate
 //! that its own thread holds closed, or each of two threads at the other's.
