@@ -8,6 +8,8 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/rext4
 KERNEL_SERIES=7.3
 BINDGEN_VERSION=0.72.1
 RUSTC_MIN=1.85.0
+# Debian's ordinary users have no mke2fs and the like in theirs.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export REPO CACHE KERNEL_SERIES BINDGEN_VERSION RUSTC_MIN
 
 PROG=$(basename "$0")
