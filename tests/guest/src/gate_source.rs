@@ -213,17 +213,17 @@ fn missing(t: &mut T) -> Res {
 
 /// One call writes more than is pinned at once.
 fn large(t: &mut T) -> Res {
-    fresh(t, 256)?;
-    let len = 64 * MIB;
+    fresh(t, 128)?;
+    let len = 24 * MIB;
     let d = sys::direct(&t.p("f"))?;
     let f = sys::rdonly(&t.p("f"))?;
     let x = pattern(1, 0, len);
     let mut b = Aligned::of(&x);
-    same!(d.pwrite_once(&b, 0)?, len, "64 MiB into a new file");
+    same!(d.pwrite_once(&b, 0)?, len, "24 MiB into a new file");
     holds(&f, 0, &x, "appended")?;
     let x = pattern(2, 0, len);
     b.copy_from_slice(&x);
-    same!(d.pwrite_once(&b, 0)?, len, "64 MiB over it");
+    same!(d.pwrite_once(&b, 0)?, len, "24 MiB over it");
     holds(&f, 0, &x, "overwritten")?;
     let x = pattern(3, 0, len);
     b.copy_from_slice(&x);
