@@ -138,6 +138,10 @@ impl Traced for Rext4 {
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
 
+    fn max_folio_order(pmd: u32) -> u32 {
+        direct::max_folio_order(pmd)
+    }
+
     fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
         gate::may_fill(inode, range)
     }
@@ -147,8 +151,8 @@ impl AddressSpaceOps for Rext4 {
     }
 
     #[cfg(REXT4_LAB)]
-    fn may_release() -> bool {
-        super::lab::may_release()
+    fn may_release(inode: &Inode, range: Range<u64>) -> bool {
+        super::lab::may_release(inode, range)
     }
 }
 

@@ -290,8 +290,6 @@ impl<F: Namei> FileTable<F> {
         open: Some(Self::open),
         release: Some(Self::release),
         fsync: Some(Self::fsync),
-        #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
-        get_unmapped_area: Some(bindings::thp_get_unmapped_area),
         splice_read: Some(bindings::filemap_splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
         fallocate: Some(Self::fallocate),

@@ -21,14 +21,18 @@ pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Self>;
 
+    /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
+    /// that khugepaged makes of smaller ones, where it may.
+    fn max_folio_order(pmd: u32) -> u32;
+
     /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled.
     fn may_fill(inode: &Inode<Self>, range: Range<u64>) -> bool;
     /// Waits until the bytes may be filled; `EINTR` when killed. No folio is locked.
     fn wait_to_fill(inode: &Inode<Self>, range: Range<u64>) -> Result;
 
-    /// Whether folios may let go of their state.
+    /// Whether the folio of these bytes, which is locked, may let go of its state. May sleep.
     #[cfg(REXT4_LAB)]
-    fn may_release() -> bool;
+    fn may_release(inode: &Inode<Self>, range: Range<u64>) -> bool;
 }
 
 pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
@@ -78,8 +82,11 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
 
     #[cfg(REXT4_LAB)]
     unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
-        // SAFETY: The VFS passes a locked folio of a mapping of ours.
-        F::may_release() && unsafe { bindings::iomap_release_folio(folio, gfp) }
+        // SAFETY: The VFS passes a locked folio of a mapping of ours, which keeps the inode.
+        unsafe {
+            let (inode, range) = folio_place::<F>(folio);
+            F::may_release(inode, range) && bindings::iomap_release_folio(folio, gfp)
+        }
     }
 
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {

@@ -46,6 +46,29 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*};
 
+/// The largest folios of a file, as an order: smaller than those that khugepaged makes, so that
+/// nobody replaces a folio while an invalidation waits for its lock (race 6b).
+///
+/// ```text
+///   khugepaged, or MADV_COLLAPSE               direct write
+///   locks the folios of 2 MiB, one by one
+///                                              the new data is on disk
+///                                              invalidates: finds page 7, waits for its lock
+///   copies them to one of 2 MiB, which goes
+///     into the page cache, with old data
+///   unlocks page 7, which has no mapping now
+///                                              somebody has dropped it: passes on
+/// ```
+///
+/// And reads return the old data from then on (`collapse_file` does not freeze the references of
+/// the folios that it replaces; migration does, and fails when somebody waits for the lock).
+pub(crate) fn max_folio_order(pmd: u32) -> u32 {
+    match lab::off(Switch::FolioOrder) {
+        true => pmd,
+        false => pmd - 1,
+    }
+}
+
 /// Blocks allocated by one mapping at most.
 const MAX_ALLOCATE: u32 = 8192;
 

@@ -78,6 +78,8 @@ named! {
         DioEnd = c"dio-end",
         /// A direct write holds back for somebody who waits at the gate, or has just done so.
         GateYield = c"gate-yield",
+        /// A folio is asked to let go of its state, and locked: it will be dropped, or replaced.
+        FolioRelease = c"folio-release",
     }
 }
 
@@ -116,5 +118,7 @@ named! {
         Pin = c"pin",
         /// Direct writes hold back for those who have waited at the gate (rule 9).
         Turn = c"turn",
+        /// Files have no folios as large as khugepaged makes them (rule 7). For files opened later.
+        FolioOrder = c"folio-order",
     }
 }

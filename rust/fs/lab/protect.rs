@@ -79,7 +79,13 @@ fn show_cache(iocb: &Kiocb<'_, Rext4>, show: bool) {
     }
 }
 
-/// Whether folios of the inode may let go of their state.
-pub(crate) fn may_release() -> bool {
+/// Whether the folio of this range may let go of its state.
+pub(crate) fn may_release(inode: &Inode, range: Range<u64>) -> bool {
+    park::point(
+        Point::FolioRelease,
+        inode,
+        range.start,
+        range.end - range.start,
+    );
     !off(Switch::Release)
 }

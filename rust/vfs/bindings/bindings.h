@@ -37,4 +37,5 @@ const unsigned int REXT4_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
 const unsigned int REXT4_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int REXT4_TASK_KILLABLE = TASK_KILLABLE;
 const unsigned int REXT4_SB_RDONLY = SB_RDONLY;
+const unsigned int REXT4_PMD_ORDER = PMD_ORDER;
 const fop_flags_t REXT4_FOP_FLAGS = FOP_BUFFER_RASYNC | FOP_DIO_PARALLEL_WRITE;

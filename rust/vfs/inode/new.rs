@@ -145,7 +145,10 @@ impl<F: Namei> NewInode<F> {
                     (*p).i_op = &Tables::<F>::FILE_INODE;
                     (*p).__bindgen_anon_3.i_fop = &Tables::<F>::FILE;
                     (*(*p).i_mapping).a_ops = &Tables::<F>::ADDRESS_SPACE;
-                    bindings::rext4_helper_mapping_set_large_folios((*p).i_mapping);
+                    bindings::rext4_helper_mapping_set_max_folio_order(
+                        (*p).i_mapping,
+                        F::max_folio_order(bindings::REXT4_PMD_ORDER),
+                    );
                 }
                 bindings::S_IFDIR => {
                     (*p).i_op = &Tables::<F>::DIR_INODE;

@@ -81,6 +81,37 @@ impl Map {
         )
     }
 
+    /// As `shared`, at a multiple of `len`, a power of two: where a huge page may be.
+    pub fn huge(f: &Fd, len: usize) -> Sys<Map> {
+        let (none, anon) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address the kernel picks.
+        let room = unsafe { libc::mmap(std::ptr::null_mut(), 2 * len, none, anon, -1, 0) };
+        let failed = || SysErr {
+            what: format!("mmap {} {len}", f.name),
+            errno: errno(),
+        };
+        if room == libc::MAP_FAILED {
+            return Err(failed());
+        }
+        // SAFETY: over a part of that mapping; its rest stays to the end of the process.
+        let p = unsafe {
+            libc::mmap(
+                room.cast::<u8>()
+                    .map_addr(|a| a.next_multiple_of(len))
+                    .cast(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_FIXED,
+                f.raw,
+                0,
+            )
+        };
+        if p == libc::MAP_FAILED {
+            return Err(failed());
+        }
+        Ok(Map { ptr: p.cast(), len })
+    }
+
     pub fn get(&self, i: usize) -> u8 {
         assert!(i < self.len);
         // SAFETY: inside the mapping.
@@ -112,6 +143,19 @@ impl Map {
         if unsafe { libc::msync(self.ptr.cast(), self.len, libc::MS_SYNC) } < 0 {
             return Err(SysErr {
                 what: "msync".into(),
+                errno: errno(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes huge folios of what is mapped, now.
+    pub fn collapse(&self) -> Sys<()> {
+        const MADV_COLLAPSE: i32 = 25;
+        // SAFETY: our own mapping.
+        if unsafe { libc::madvise(self.ptr.cast(), self.len, MADV_COLLAPSE) } < 0 {
+            return Err(SysErr {
+                what: "madvise(MADV_COLLAPSE)".into(),
                 errno: errno(),
             });
         }

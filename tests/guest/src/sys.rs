@@ -242,8 +242,13 @@ impl Fd {
 
     /// posix_fadvise(DONTNEED) of the whole file.
     pub fn dontneed(&self) -> Sys<()> {
+        self.advise(libc::POSIX_FADV_DONTNEED)
+    }
+
+    /// posix_fadvise of the whole file.
+    pub fn advise(&self, advice: i32) -> Sys<()> {
         // SAFETY: plain call.
-        let r = unsafe { libc::posix_fadvise(self.raw, 0, 0, libc::POSIX_FADV_DONTNEED) };
+        let r = unsafe { libc::posix_fadvise(self.raw, 0, 0, advice) };
         if r != 0 {
             return Err(SysErr {
                 what: format!("fadvise {}", self.name),

@@ -184,6 +184,13 @@ impl Lab {
         Ok(self.control.arm(point, &format!(" ino={ino}"))?)
     }
 
+    /// As `arm`, for the byte `pos` of the file only.
+    pub fn arm_at(&self, point: &str, f: &Fd, pos: u64) -> Res {
+        let ino = f.stat()?.st_ino;
+        let filter = format!(" ino={ino} pos={pos} len=1");
+        Ok(self.control.arm(point, &filter)?)
+    }
+
     /// Waits until a thread is parked at the point.
     pub fn wait(&self, point: &str) -> Res {
         Ok(self.control.wait(point, PATIENCE)?)

@@ -67,6 +67,8 @@ pub struct Race {
     /// Trace events of the kernel's own threads that belong to the story.
     pub kernel: &'static [&'static str],
 
+    /// Whether this kernel has what the race is made of; else what is missing.
+    pub needs: fn() -> Result<(), String>,
     /// Mount options.
     pub mount: &'static str,
     /// `Ok` when the scenario came to its end and nothing was wrong.
@@ -84,6 +86,7 @@ pub const RACE: Race = Race {
     var: K4,
     catch: &[],
     kernel: &[],
+    needs: || Ok(()),
     mount: "",
     run: |_| Ok(()),
 };

@@ -8,7 +8,7 @@ void rext4_helper_invalidate_lock(struct address_space *m) { filemap_invalidate_
 void rext4_helper_invalidate_unlock(struct address_space *m) { filemap_invalidate_unlock(m); }
 void rext4_helper_invalidate_lock_shared(struct address_space *m) { filemap_invalidate_lock_shared(m); }
 void rext4_helper_invalidate_unlock_shared(struct address_space *m) { filemap_invalidate_unlock_shared(m); }
-void rext4_helper_mapping_set_large_folios(struct address_space *m) { mapping_set_large_folios(m); }
+void rext4_helper_mapping_set_max_folio_order(struct address_space *m, unsigned int max) { mapping_set_folio_order_range(m, 0, max); }
 loff_t rext4_helper_folio_pos(const struct folio *folio) { return folio_pos(folio); }
 size_t rext4_helper_folio_size(const struct folio *folio) { return folio_size(folio); }
 struct inode *rext4_helper_folio_inode(const struct folio *folio) { return folio->mapping->host; }

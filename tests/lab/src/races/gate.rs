@@ -5,6 +5,7 @@ use super::PAGE;
 use crate::harm;
 use crate::lab::{self, symbol, Lab};
 use crate::race::{Race, Res, RACE};
+use crate::thread::Thread;
 use crate::tracing::step;
 use guest::map::Map;
 use guest::sys::{Aligned, Fd};
@@ -156,25 +157,34 @@ fn dio_vs_store(lab: &mut Lab) -> Res {
     lab.arm("dio-mapped", &f)?;
     let writer = write(0)?;
     lab.wait("dio-mapped")?;
+    let storer = store(lab, &m)?;
+    lab.release("dio-mapped")?;
+    writer.join()??;
+    storer.join()?;
+    let want = [&b"S"[..], &[b'D'; PAGE - 1], &[b'D'; PAGE]].concat();
+    store_came_second(lab, &f, &m, &want)
+}
+
+/// A store of 'S' to byte 0, while a direct write is held with its gate closed.
+pub fn store(lab: &Lab, m: &Arc<Map>) -> Res<Thread<()>> {
     let words = "stores 'S' at byte 0 through the mapping";
     let storer = lab.thread("storer", words, {
         let m = m.clone();
         move || m.set(0, b'S')
     })?;
     lab.done_or_blocked(&storer, "the store waits until the direct write is done")?;
-    lab.release("dio-mapped")?;
-    writer.join()??;
-    storer.join()?;
+    Ok(storer)
+}
 
-    // Either order of the two is right, and here the store came second.
+/// Either order of the two is right, and here the store came second.
+pub fn store_came_second(lab: &Lab, f: &Fd, m: &Map, want: &[u8]) -> Res {
     lab.play("storer");
     let synced = f.fsync().map_err(|e| symbol(e.errno));
     let told = synced.err().unwrap_or("0".into());
     step(&format!("fsync: {told}"));
-    let want = [&b"S"[..], &[b'D'; PAGE - 1], &[b'D'; PAGE]].concat();
     let what = format!("the old page was written over the direct write (fsync: {told})");
-    lab.on_disk(&f, 0, &want, &what)?;
-    lab.shows(&m, 0, &want, "the mapping shows an old page")?;
+    lab.on_disk(f, 0, want, &what)?;
+    lab.shows(m, 0, want, "the mapping shows an old page")?;
     if told != "0" {
         harm!("fsync: {told}");
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The races, in the order of their table.
 
+mod collapse;
 mod direct;
 mod eof;
 mod gate;
@@ -17,6 +18,7 @@ pub static ALL: &[&Race] = &[
     &punch::PUNCH_VS_STORE,
     &reserve::DOUBLE_RESERVE,
     &direct::DIO_VS_CACHE,
+    &collapse::DIO_VS_COLLAPSE,
     &direct::DIO_OWN_MAPPING,
     &gate::OWN_MAPPING_LOCKED,
     &direct::DIO_READ_VS_DIRTY,
@@ -24,6 +26,7 @@ pub static ALL: &[&Race] = &[
     &gate::CROSSED_MAPPINGS,
     &gate::DIO_VS_STORE,
     &gate::DIO_VS_TURN,
+    &collapse::GATE_VS_COLLAPSE,
     &reserve::DIRTY_OVER_HOLE,
     &reserve::ENOSPC_IN_FAULT,
     &reserve::FAULT_ON_FULL_DISK,

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//! khugepaged makes one large folio of many small ones, while a direct write waits for one of them.
+
+use super::{gate, PAGE};
+use crate::lab::Lab;
+use crate::race::{Race, Res, RACE};
+use crate::thread::Thread;
+use crate::tracing::step;
+use guest::harness::K1;
+use guest::map::Map;
+use guest::sys::{Aligned, Fd, Sys};
+use std::sync::Arc;
+
+/// What becomes one folio.
+const HUGE: usize = 2 << 20;
+
+fn huge_folios() -> Result<(), String> {
+    match guest::sys::exists("/sys/kernel/mm/transparent_hugepage") {
+        true => Ok(()),
+        false => Err("this kernel has no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)".into()),
+    }
+}
+
+/// Reads the file into the page cache, a small folio for each page. The thread has no column in the
+/// picture: it would have 512 of everything.
+fn read_pages(f: &Fd) -> Sys<()> {
+    let pages = || -> Sys<()> {
+        f.advise(libc::POSIX_FADV_RANDOM)?;
+        for at in (0..HUGE).step_by(PAGE) {
+            f.pread(&mut [0; PAGE], at as u64)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| s.spawn(pages).join()).expect("no panic")
+}
+
+/// Begins to make one folio of the file's pages. It parks with page 0 locked and looked at, and the
+/// next one in its hands; false if it has given up.
+fn collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<(Thread<Sys<()>>, bool)> {
+    // Folios of more than one block have a state to let go of.
+    lab.arm_at("folio-release", f, PAGE as u64)?;
+    let words = "madvise(MADV_COLLAPSE): one folio of 2 MiB for 512 small ones";
+    let m = m.clone();
+    let collapser = lab.thread("collapser", words, move || m.collapse())?;
+    let parked = lab.parked(&collapser, "folio-release")?;
+    if !parked {
+        lab.caught("collapser", "EINVAL: files have no folios of that size");
+    }
+    Ok((collapser, parked))
+}
+
+/// A direct write of 'D' to page 0.
+fn write(lab: &Lab, f: &Fd) -> Res<Thread<Sys<()>>> {
+    let direct = lab.direct(f)?;
+    lab.thread("direct", "direct write: 'D' to page 0", move || {
+        direct.pwrite(&Aligned::of(&[b'D'; PAGE]), 0)
+    })
+}
+
+pub static DIO_VS_COLLAPSE: Race = Race {
+    row: "6b",
+    name: "dio-vs-collapse",
+    title: "The old page is replaced while the invalidation waits for it",
+    story: "khugepaged holds the locks of 512 old pages and copies them to one huge folio. The invalidation \
+            after a direct write waits for one of the locks, finds a page that nobody has any more, and \
+            passes on. Reads return the old data from the huge folio, for ever and without an error.",
+    off: &["folio-order"],
+    var: K1,
+    needs: huge_folios,
+    run: dio_vs_collapse,
+    ..RACE
+};
+
+fn dio_vs_collapse(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &[b'A'; HUGE])?;
+    lab.evict(&f)?;
+    let m = Arc::new(Map::huge(&f, HUGE)?);
+    lab.given("f: 2 MiB of 'A', mapped; no page in the page cache", &[&f])?;
+
+    lab.arm("dio-mapped", &f)?;
+    let writer = write(lab, &f)?;
+    lab.wait("dio-mapped")?;
+    lab.play("reader");
+    step("reads all of the file: 'A', in 512 folios");
+    read_pages(&f)?;
+    let (collapser, parked) = collapse(lab, &f, &m)?;
+    lab.release("dio-mapped")?;
+    if parked {
+        lab.until_blocked(&writer, "the data is on disk; page 0 is locked")?;
+        lab.release("folio-release")?;
+        collapser.join()??;
+    }
+    writer.join()??;
+    lab.play("reader");
+    step("fsync");
+    f.fsync()?;
+    lab.reads(&f, 0, &[b'D'; PAGE], "read(2) returns the old page")?;
+    lab.on_disk(&f, 0, &[b'D'; PAGE], "the disk has the old data")
+}
+
+pub static GATE_VS_COLLAPSE: Race = Race {
+    row: "11c",
+    name: "gate-vs-collapse",
+    title: "A page comes back below the closed gate",
+    story: "The invalidation before a direct write waits for a page that khugepaged replaces meanwhile, and \
+            passes on. The huge folio is in the page cache without having come through the gate, and can \
+            be dirtied while the write is on its way.",
+    off: &["folio-order"],
+    var: K1,
+    needs: huge_folios,
+    mount: "dio_gate",
+    run: gate_vs_collapse,
+    ..RACE
+};
+
+fn gate_vs_collapse(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &[b'A'; HUGE])?;
+    lab.evict(&f)?;
+    read_pages(&f)?;
+    let m = Arc::new(Map::huge(&f, HUGE)?);
+    lab.given("f: 2 MiB of 'A', mapped, in 512 folios", &[&f])?;
+
+    let (collapser, parked) = collapse(lab, &f, &m)?;
+    lab.arm("dio-mapped", &f)?;
+    let writer = write(lab, &f)?;
+    if parked {
+        lab.until_blocked(&writer, "the gate is closed; page 0 is locked")?;
+        lab.release("folio-release")?;
+        collapser.join()??;
+    }
+    lab.wait("dio-mapped")?;
+    let storer = gate::store(lab, &m)?;
+    lab.release("dio-mapped")?;
+    writer.join()??;
+    storer.join()?;
+    gate::store_came_second(lab, &f, &m, &[&b"S"[..], &[b'D'; PAGE - 1]].concat())
+}
