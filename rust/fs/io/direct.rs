@@ -267,7 +267,11 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
     let inode = iocb.inode();
     super::check_writable(inode)?;
     let mask = u64::from(inode.fs().geo.block_size) - 1;
-    let mut exclusive = iocb.pos() + from.count() as u64 > inode.size();
+    let range = iocb.pos()..iocb.pos() + from.count() as u64;
+    let mut exclusive = range.end > inode.size();
+    if gate::is_used(inode) {
+        gate::yield_to(inode, range, iocb.nowait())?;
+    }
     let mut done = 0;
     loop {
         let locked = lock(iocb, exclusive || iocb.needs_remove_privs())?;

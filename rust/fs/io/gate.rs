@@ -69,9 +69,9 @@
 //!
 //! A reader that waited looks again, and may find the next direct write in flight already. So who
 //! waits leaves a claim on its range, which outlives the wait by [`TURN`]; a direct write that
-//! comes to a claimed range waits with the gate open until the claim is used, gone or expired, and
-//! at most [`PATIENCE`]. Writes in flight end, new ones hold back, and the reader has its turn.
-//! Both waits end when the task is killed.
+//! comes to a claimed range waits, before it takes any lock, until the claim is used, gone or
+//! expired, and at most [`PATIENCE`]. Writes that came before end, new ones hold back, and the
+//! reader has its turn. Both waits end when the task is killed.
 
 use crate::{
     fs::{
@@ -321,7 +321,7 @@ impl Drop for Closed<'_> {
 impl dio::Guard<Rext4> for Gate {
     type Held<'a> = Option<Closed<'a>>;
 
-    fn close(inode: &Inode, range: Range<u64>, nowait: bool) -> Result<Option<Closed<'_>>> {
+    fn close(inode: &Inode, range: Range<u64>) -> Result<Option<Closed<'_>>> {
         if lab::off(Switch::Gate) {
             return Ok(None);
         }
@@ -329,7 +329,6 @@ impl dio::Guard<Rext4> for Gate {
         // Where the write covers a part of a block, iomap may write the rest of it.
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
-        gate.yield_to(inode, &range, nowait)?;
         let id = gate.add(&range, Kind::Closed)?;
         // Orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
@@ -341,6 +340,12 @@ impl dio::Guard<Rext4> for Gate {
 /// Whether direct writes of this mount close the gate.
 pub(crate) fn is_used(inode: &Inode) -> bool {
     inode.fs().dio_gate.load(Relaxed)
+}
+
+/// Lets those go first who have waited for the range. The caller holds no lock. `nowait`: `EAGAIN`
+/// instead.
+pub(crate) fn yield_to(inode: &Inode, range: Range<u64>, nowait: bool) -> Result {
+    inode.node().gate.yield_to(inode, &range, nowait)
 }
 
 /// Whether the folio of this range may be filled: it is in the page cache, and locked.

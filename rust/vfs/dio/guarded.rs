@@ -139,8 +139,8 @@ pub(crate) trait Guard<F: FileSystem>: 'static {
     /// Let go of by dropping it, in whatever context the request completes.
     type Held<'a>: Send;
 
-    /// Begins to hold, for a write of the bytes of `range`. `nowait`: `EAGAIN` rather than sleep.
-    fn close(inode: &Inode<F>, range: Range<u64>, nowait: bool) -> Result<Self::Held<'_>>;
+    /// Begins to hold, for a write of the bytes of `range`.
+    fn close(inode: &Inode<F>, range: Range<u64>) -> Result<Self::Held<'_>>;
 }
 
 /// The clone of an asynchronous request. iomap sees this one.
@@ -219,7 +219,7 @@ fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     flags: DioFlags,
 ) -> Result<usize> {
     let range = range_of(iocb, from, pinned.as_ref());
-    let held = G::close(iocb.inode(), range, iocb.nowait())?;
+    let held = G::close(iocb.inode(), range)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
     let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<F, T, D>(request, iter, flags) };
@@ -242,7 +242,7 @@ fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.
     let inode = unsafe { Inode::<F>::from_raw(iocb.inode().as_ptr()) };
-    let held = G::close(inode, range, iocb.nowait())?;
+    let held = G::close(inode, range)?;
     let mut clone = MaybeUninit::<bindings::kiocb>::uninit();
     // SAFETY: The request is valid; the C function fills all of the clone. Nobody polls for the
     // bio of a request that is not the caller's, so the clone does not ask for it.
