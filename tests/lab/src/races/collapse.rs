@@ -2,6 +2,7 @@
 //! khugepaged makes one large folio of many small ones, while a direct write waits for one of them.
 
 use super::{gate, PAGE};
+use crate::broken;
 use crate::lab::Lab;
 use crate::race::{Race, Res, RACE};
 use crate::thread::Thread;
@@ -13,12 +14,13 @@ use std::sync::Arc;
 
 /// What becomes one folio.
 const HUGE: usize = 2 << 20;
+/// How often it is tried, until it is called impossible.
+const TRIES: usize = 200;
 
+/// khugepaged is put to rest, or it may come before us: MADV_COLLAPSE does not ask for this setting.
 fn huge_folios() -> Result<(), String> {
-    match guest::sys::exists("/sys/kernel/mm/transparent_hugepage") {
-        true => Ok(()),
-        false => Err("this kernel has no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)".into()),
-    }
+    std::fs::write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
+        .map_err(|_| "this kernel has no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)".into())
 }
 
 /// Reads the file into the page cache, a small folio for each page. The thread has no column in the
@@ -35,18 +37,31 @@ fn read_pages(f: &Fd) -> Sys<()> {
 }
 
 /// Begins to make one folio of the file's pages. It parks with page 0 locked and looked at, and the
-/// next one in its hands; false if it has given up.
-fn collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<(Thread<Sys<()>>, bool)> {
+/// next one in its hands. `None`: the file may have no such folio.
+fn collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<Option<Thread<Sys<()>>>> {
     // Folios of more than one block have a state to let go of.
     lab.arm_at("folio-release", f, PAGE as u64)?;
     let words = "madvise(MADV_COLLAPSE): one folio of 2 MiB for 512 small ones";
     let m = m.clone();
-    let collapser = lab.thread("collapser", words, move || m.collapse())?;
-    let parked = lab.parked(&collapser, "folio-release")?;
-    if !parked {
-        lab.caught("collapser", "EINVAL: files have no folios of that size");
+    let collapser = lab.thread("collapser", words, move || {
+        // A page may be on its way through some list of the kernel.
+        let mut tries = 0..TRIES;
+        loop {
+            match m.collapse() {
+                Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => (),
+                end => return end,
+            }
+        }
+    })?;
+    if lab.parked(&collapser, "folio-release")? {
+        return Ok(Some(collapser));
     }
-    Ok((collapser, parked))
+    match collapser.join()? {
+        Err(e) if e.errno == libc::EINVAL => (),
+        other => broken!("nobody came to folio-release: {other:?}"),
+    }
+    lab.caught("collapser", "EINVAL: files have no folios of that size");
+    Ok(None)
 }
 
 /// A direct write of 'D' to page 0.
@@ -83,9 +98,9 @@ fn dio_vs_collapse(lab: &mut Lab) -> Res {
     lab.play("reader");
     step("reads all of the file: 'A', in 512 folios");
     read_pages(&f)?;
-    let (collapser, parked) = collapse(lab, &f, &m)?;
+    let collapser = collapse(lab, &f, &m)?;
     lab.release("dio-mapped")?;
-    if parked {
+    if let Some(collapser) = collapser {
         lab.until_blocked(&writer, "the data is on disk; page 0 is locked")?;
         lab.release("folio-release")?;
         collapser.join()??;
@@ -120,10 +135,10 @@ fn gate_vs_collapse(lab: &mut Lab) -> Res {
     let m = Arc::new(Map::huge(&f, HUGE)?);
     lab.given("f: 2 MiB of 'A', mapped, in 512 folios", &[&f])?;
 
-    let (collapser, parked) = collapse(lab, &f, &m)?;
+    let collapser = collapse(lab, &f, &m)?;
     lab.arm("dio-mapped", &f)?;
     let writer = write(lab, &f)?;
-    if parked {
+    if let Some(collapser) = collapser {
         lab.until_blocked(&writer, "the gate is closed; page 0 is locked")?;
         lab.release("folio-release")?;
         collapser.join()??;
