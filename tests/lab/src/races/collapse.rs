@@ -49,7 +49,12 @@ fn collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<Option<Thread<Sys<()>>>> {
         loop {
             match m.collapse() {
                 Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => (),
-                end => return end,
+                end => {
+                    if end.is_ok() {
+                        step("the page cache has one folio for all pages: 'A'");
+                    }
+                    return end;
+                }
             }
         }
     })?;
@@ -101,7 +106,7 @@ fn dio_vs_collapse(lab: &mut Lab) -> Res {
     let collapser = collapse(lab, &f, &m)?;
     lab.release("dio-mapped")?;
     if let Some(collapser) = collapser {
-        lab.until_blocked(&writer, "the data is on disk; page 0 is locked")?;
+        lab.until_blocked(&writer, "invalidates: waits for page 0")?;
         lab.release("folio-release")?;
         collapser.join()??;
     }
@@ -139,7 +144,7 @@ fn gate_vs_collapse(lab: &mut Lab) -> Res {
     lab.arm("dio-mapped", &f)?;
     let writer = write(lab, &f)?;
     if let Some(collapser) = collapser {
-        lab.until_blocked(&writer, "the gate is closed; page 0 is locked")?;
+        lab.until_blocked(&writer, "invalidates: waits for page 0")?;
         lab.release("folio-release")?;
         collapser.join()??;
     }
