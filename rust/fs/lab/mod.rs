@@ -118,7 +118,7 @@ named! {
         Pin = c"pin",
         /// Direct writes hold back for those who have waited at the gate (rule 9).
         Turn = c"turn",
-        /// Files have no folios as large as khugepaged makes them (rule 7). For files opened later.
+        /// Files have no folios as large as khugepaged makes them (rule 7). For inodes read later.
         FolioOrder = c"folio-order",
     }
 }
