@@ -4,8 +4,11 @@
 use crate::falloc::KEEP;
 use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, same, skip};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
     Case::new("dio/aligned", ALL, aligned).quick(),
@@ -15,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/preallocated", ALL, preallocated),
     Case::new("dio/eof", ALL, eof),
     Case::new("dio/large", ONE, large),
+    Case::new("dio/collapse", ONE, collapse).quick(),
 ];
 
 fn dread(d: &Fd, off: u64, len: usize) -> Res<Vec<u8>> {
@@ -331,4 +335,42 @@ fn large(t: &mut T) -> Res {
         .collect();
     holds(&sys::rdonly(&t.p("f"))?, 32 << 20, &want, "gathered")?;
     Ok(())
+}
+
+/// What was written directly is what read(2) returns, also while somebody makes huge folios of the
+/// file all the time. The kernel's ext4 fails here.
+fn collapse(t: &mut T) -> Res {
+    const HUGE: usize = 2 << 20;
+    if !sys::exists("/sys/kernel/mm/transparent_hugepage") {
+        skip!("this kernel has no huge pages");
+    }
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, HUGE)?;
+    f.fsync()?;
+    let (d, m) = (sys::direct(&t.p("f"))?, Map::huge(&f, HUGE)?);
+    let over = AtomicBool::new(false);
+    let writes = || -> Res {
+        let mut r = fastrand::Rng::with_seed(1);
+        let begun = Instant::now();
+        for i in 0.. {
+            if begun.elapsed() > Duration::from_secs(8) {
+                break;
+            }
+            let at = r.u64(..(HUGE / 4096) as u64) * 4096;
+            let x = pattern(i, at, 4096);
+            d.pwrite(&Aligned::of(&x), at)?;
+            holds(&f, at, &x, "after a direct write")?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = m.collapse();
+            }
+        });
+        let end = writes();
+        over.store(true, Ordering::Relaxed);
+        end
+    })
 }
