@@ -11,8 +11,8 @@ use super::{
     extent::{self, ExtentMap},
     io::gate::Gate,
     orphan,
-    INode,
     Inode,
+    InodeRef,
     Rext4,
     Sb, //
 };
@@ -31,10 +31,7 @@ use crate::{
 use kernel::{
     error::code::*,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{ordering, Atomic}, //
-    },
+    sync::atomic::{ordering, Atomic}, //
 };
 
 /// Credits that [`journal`] needs: the table block, and its group's descriptor for lazy tables.
@@ -184,16 +181,16 @@ fn locate(sb: &Sb, ino: u32) -> Result<(BufferHead, usize)> {
 
 /// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
 /// one that cannot be believed.
-pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
     get(sb, ino, false)
 }
 
 /// Like [`iget`], for an inode of the orphan list, which may have no links.
-pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
     get(sb, ino, true)
 }
 
-fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<ARef<INode>> {
+fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
     let geo = &sb.data().geo;
     if ino == 0 || ino > geo.inodes_count {
         return Err(corrupted(
@@ -227,7 +224,7 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<ARef<INode>> {
 }
 
 /// Sets up a VFS inode from what the disk says.
-fn fill(sb: &Sb, new: &mut NewInode<Rext4>, fields: disk::inode::Inode) -> Result {
+fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
     let ino = new.ino();
@@ -307,7 +304,7 @@ pub(crate) enum NewKind<'a> {
 /// error nothing is allocated and `new` may be dropped after the handle is stopped.
 pub(crate) fn init_new(
     handle: &Handle<'_>,
-    new: &mut NewInode<Rext4>,
+    new: &mut NewInode<'_, Rext4>,
     dir: &Inode,
     idmap: IdMap<'_>,
     mode: u16,

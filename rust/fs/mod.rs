@@ -53,6 +53,8 @@ pub(crate) type Sb = vfs::SuperBlock<Rext4>;
 pub(crate) type Inode = vfs::Inode<Rext4>;
 /// An inode of ours that can be owned.
 pub(crate) type INode = vfs::INode<Rext4>;
+/// An inode of ours, owned while the super block is borrowed.
+pub(crate) type InodeRef<'sb> = vfs::InodeRef<'sb, Rext4>;
 
 /// A mounted file system.
 #[pin_data]

@@ -13,8 +13,8 @@ use super::{
     inode,
     options::Options,
     orphan,
-    INode,
     Inode,
+    InodeRef,
     Rext4,
     Sb, //
 };
@@ -33,10 +33,7 @@ use kernel::{
     error::code::*,
     new_mutex,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{ordering, Atomic}, //
-    },
+    sync::atomic::{ordering, Atomic}, //
 };
 
 /// Credits that [`journal_super`] needs.
@@ -178,7 +175,7 @@ fn now() -> u64 {
 }
 
 /// Second half of mount.
-pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
+pub(super) fn start(sb: &Sb) -> Result<InodeRef<'_>> {
     let fs = sb.data();
     let mut replayed = false;
     if fs.geo.journal_inum != 0 && !fs.options.lock().noload {
@@ -213,7 +210,7 @@ pub(super) fn start(sb: &Sb) -> Result<ARef<INode>> {
 }
 
 /// An inode that every file system has; without it nothing can be mounted.
-fn own_inode(sb: &Sb, ino: u32, what: &'static str) -> Result<ARef<INode>> {
+fn own_inode<'a>(sb: &'a Sb, ino: u32, what: &'static str) -> Result<InodeRef<'a>> {
     inode::iget(sb, ino).map_err(|e| match e == ESTALE {
         true => corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what)),
         false => {

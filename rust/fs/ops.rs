@@ -10,6 +10,7 @@ use super::{
     options::Options,
     INode,
     Inode,
+    InodeRef,
     Rext4,
     Sb, //
 };
@@ -36,10 +37,7 @@ use core::ops::Range;
 use kernel::{
     prelude::*,
     str::CStr,
-    sync::{
-        aref::ARef,
-        atomic::ordering, //
-    },
+    sync::atomic::ordering, //
 };
 
 impl FileSystem for Rext4 {
@@ -66,7 +64,7 @@ impl FileSystem for Rext4 {
         &self.journal
     }
 
-    fn start(sb: &Sb) -> Result<ARef<INode>> {
+    fn start(sb: &Sb) -> Result<InodeRef<'_>> {
         mount::start(sb)
     }
 
@@ -196,7 +194,7 @@ impl FileOps for Rext4 {
 }
 
 impl Namei for Rext4 {
-    fn lookup(dir: &Inode, name: &[u8]) -> Result<Option<ARef<INode>>> {
+    fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
         namei::lookup(dir, name)
     }
 
@@ -242,7 +240,7 @@ impl Namei for Rext4 {
         namei::rename(from_dir, from, to_dir, to, flags)
     }
 
-    fn tmpfile(idmap: IdMap<'_>, dir: &Inode, mode: u16) -> Result<NewInode<Self>> {
+    fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode, mode: u16) -> Result<NewInode<'a, Self>> {
         namei::tmpfile(idmap, dir, mode)
     }
 

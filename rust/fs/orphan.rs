@@ -24,8 +24,8 @@ use super::{
     inode,
     io,
     mount::{journal_super, read_super, SUPER_CREDITS},
-    INode,
     Inode,
+    InodeRef,
     Rext4,
     Sb, //
 };
@@ -43,10 +43,7 @@ use crate::{
 use kernel::{
     prelude::*,
     rbtree::RBTree,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed}, //
-    },
+    sync::atomic::{Atomic, Relaxed}, //
 };
 use zerocopy::little_endian::U32;
 
@@ -225,7 +222,7 @@ struct Done {
 }
 
 /// An orphan's inode; a number that nobody could have put there is corruption.
-fn open(sb: &Sb, ino: u32) -> Result<ARef<INode>> {
+fn open(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
     if ino < sb.data().geo.first_ino || !alloc::inode_in_use(sb, ino)? {
         return Err(corrupted(
             sb,
@@ -289,7 +286,7 @@ fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
 }
 
 /// Deletes or truncates an inode that is on the list, and with that takes it off.
-fn finish(sb: &Sb, inode: ARef<INode>, done: &mut Done) -> Result {
+fn finish(sb: &Sb, inode: InodeRef<'_>, done: &mut Done) -> Result {
     let ino = inode.ino();
     if inode.nlink() > 0 {
         io::truncate::orphan(&inode)?;

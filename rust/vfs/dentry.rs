@@ -6,11 +6,11 @@
 
 use super::{
     bindings,
-    inode::{INode, Inode},
+    inode::{INode, Inode, InodeRef},
     super_block::FileSystem, //
 };
-use core::{marker::PhantomData, mem::ManuallyDrop};
-use kernel::{prelude::*, sync::aref::ARef, types::Opaque};
+use core::marker::PhantomData;
+use kernel::{prelude::*, types::Opaque};
 
 /// A dentry, locked by the VFS for the callback that got it: its name and parent are stable.
 #[repr(transparent)]
@@ -29,7 +29,8 @@ impl<F: FileSystem> Dentry<F> {
         self.0.get()
     }
 
-    /// The name, 1 to 255 bytes without NUL or slash.
+    /// The name: not empty, without NUL or slash. The VFS leaves `ENAMETOOLONG` to the file system,
+    /// so it may be as long as a path.
     pub(crate) fn name(&self) -> &[u8] {
         // SAFETY: The name is stable while the parent is locked (type contract).
         unsafe {
@@ -48,16 +49,23 @@ impl<F: FileSystem> Dentry<F> {
         }
     }
 
-    /// Makes a negative dentry name `inode`. Does nothing to one that names an inode already.
-    pub(crate) fn instantiate(&self, inode: ARef<INode<F>>) {
-        // `d_instantiate` has a BUG_ON for it.
-        if self.inode().is_some() {
-            pr_err!("a name that is made exists already\n");
-            return;
+    /// Whether it can be made to name `inode`: it names none yet (`d_instantiate` has a BUG_ON for
+    /// that), and both are of one super block, which C believes.
+    pub(super) fn accepts(&self, inode: &Inode<F>) -> bool {
+        // SAFETY: `d_sb` is constant.
+        let same_sb = unsafe { (*self.as_ptr()).d_sb } == inode.sb().as_ptr();
+        if !same_sb || self.inode().is_some() {
+            pr_err!("a name that is made exists already, or in another file system\n");
         }
-        let inode = ManuallyDrop::new(inode);
-        let raw: &Inode<F> = &inode;
-        // SAFETY: The dentry is negative; it takes over our reference.
-        unsafe { bindings::d_instantiate(self.as_ptr(), raw.as_ptr()) }
+        same_sb && self.inode().is_none()
+    }
+
+    /// Makes a negative dentry name `inode`. Does nothing to one that names an inode already, or
+    /// for an inode of another super block.
+    pub(crate) fn instantiate(&self, inode: InodeRef<'_, F>) {
+        if self.accepts(&inode) {
+            // SAFETY: The dentry is negative and of the same super block; it takes over our count.
+            unsafe { bindings::d_instantiate(self.as_ptr(), inode.into_raw()) }
+        }
     }
 }

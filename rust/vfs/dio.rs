@@ -9,7 +9,7 @@ mod guarded;
 pub(crate) use guarded::{write_guarded, Guard, Pinned};
 
 #[cfg(REXT4_LAB)]
-use super::inode::{INode, Inode};
+use super::inode::Inode;
 use super::{
     bindings,
     file::{result_len, IovIter, Kiocb},
@@ -17,8 +17,6 @@ use super::{
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
-#[cfg(REXT4_LAB)]
-use kernel::sync::aref::ARef;
 use kernel::{error::from_result, prelude::*};
 
 /// What a direct write is told.
@@ -31,8 +29,15 @@ pub(crate) struct DioFlags {
 }
 
 /// A bio of a direct write that has not been submitted. Submitted when it is dropped.
+///
+/// It holds no reference to the inode: until the bio is done the request is not complete, which keeps
+/// its file, that the inode and the mount. After that nobody may look at either any more.
+///
+/// # Invariants
+///
+/// The bio is iomap's for the inode, whose request waits for it; nobody has submitted it.
 #[cfg(REXT4_LAB)]
-pub(crate) struct DioBio<F: FileSystem>(*mut bindings::bio, ARef<INode<F>>);
+pub(crate) struct DioBio<F: FileSystem>(*mut bindings::bio, *mut bindings::inode, PhantomData<F>);
 
 // SAFETY: iomap has handed the bio over; a bio may be submitted by any thread.
 #[cfg(REXT4_LAB)]
@@ -42,20 +47,22 @@ unsafe impl<F: FileSystem> Send for DioBio<F> {}
 impl<F: FileSystem> DioBio<F> {
     /// Bytes.
     pub(crate) fn len(&self) -> u64 {
-        // SAFETY: The bio is valid until it is submitted.
+        // SAFETY: By the type invariant, valid until it is submitted.
         unsafe { (*self.0).bi_iter.bi_size.into() }
     }
 
     /// The file it writes to.
     pub(crate) fn inode(&self) -> &Inode<F> {
-        &self.1
+        // SAFETY: By the type invariant the request keeps it, and the bio is submitted when no
+        // borrow of `self` is left.
+        unsafe { Inode::from_raw(self.1) }
     }
 }
 
 #[cfg(REXT4_LAB)]
 impl<F: FileSystem> Drop for DioBio<F> {
     fn drop(&mut self) {
-        // SAFETY: As iomap does it for those who do not ask; it is submitted once.
+        // SAFETY: By the type invariant. As iomap does it for those who do not ask.
         unsafe { bindings::submit_bio(self.0) }
     }
 }
@@ -89,9 +96,10 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
         bio: *mut bindings::bio,
         pos: i64,
     ) {
-        // SAFETY: iomap passes its iterator over an inode of ours, which the request keeps.
-        let inode = unsafe { ARef::from(&*(*iter).inode.cast::<INode<F>>()) };
-        D::submit(DioBio(bio, inode), pos as u64);
+        // SAFETY: iomap passes its iterator over an inode of ours.
+        let inode = unsafe { (*iter).inode };
+        // INVARIANT: iomap has counted the bio as in flight, and leaves it to us to submit it.
+        D::submit(DioBio(bio, inode, PhantomData), pos as u64);
     }
 
     unsafe extern "C" fn end_io(

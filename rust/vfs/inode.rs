@@ -24,7 +24,6 @@ use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::aref::AlwaysRefCounted,
     types::{NotThreadSafe, Opaque}, //
 };
 
@@ -61,8 +60,8 @@ pub(crate) struct InodeFlags {
     pub(crate) dirsync: bool,
 }
 
-/// An inode of file system `F`, borrowed. It may be on its way out ([`FileSystem::evict`]), so
-/// it cannot be made into an owned reference; [`INode`] can.
+/// An inode of file system `F`, borrowed, and with it its super block. It may be on its way out
+/// ([`FileSystem::evict`]), so it cannot be made into an owned reference; [`INode`] can.
 #[repr(transparent)]
 pub(crate) struct Inode<F>(Opaque<bindings::inode>, PhantomData<F>);
 
@@ -74,7 +73,8 @@ unsafe impl<F: FileSystem> Sync for Inode<F> {}
 impl<F: FileSystem> Inode<F> {
     /// # Safety
     ///
-    /// `ptr` is an inode of file system `F`, valid for `'a`.
+    /// `ptr` is an inode of file system `F`, valid for `'a`, as is its super block: `'a` ends
+    /// before `generic_shutdown_super` looks for busy inodes.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
         // SAFETY: The type is transparent and the caller guarantees validity.
         unsafe { &*ptr.cast() }
@@ -92,7 +92,8 @@ impl<F: FileSystem> Inode<F> {
 
     /// The super block.
     pub(crate) fn sb(&self) -> &SuperBlock<F> {
-        // SAFETY: An inode keeps its super block.
+        // SAFETY: `i_sb` is set at allocation and does not change. An inode does not keep its
+        // super block, but who made this reference has (see `from_raw`).
         unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
     }
 
@@ -376,10 +377,7 @@ impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
     }
 }
 
-/// An inode that somebody holds a reference to, so that it can be owned by [`ARef`].
-///
-/// Dropping the last reference of an unlinked inode evicts it, which takes folio locks and
-/// starts a transaction: never inside a handle.
+/// An inode that somebody holds a reference to, so that an [`InodeRef`] can be made of it.
 #[repr(transparent)]
 pub(crate) struct INode<F: FileSystem>(Inode<F>);
 
@@ -390,16 +388,72 @@ impl<F: FileSystem> Deref for INode<F> {
     }
 }
 
-// SAFETY: ihold and iput count references to the inode, which lives while there is one.
-unsafe impl<F: FileSystem> AlwaysRefCounted for INode<F> {
-    fn inc_ref(&self) {
-        // SAFETY: The inode is valid and referenced.
-        unsafe { bindings::ihold(self.as_ptr()) }
+/// A reference to an inode that we own.
+///
+/// It borrows the super block. The count of an inode keeps only the inode's memory: unmount does
+/// not wait for it, it poisons what it finds in use (`generic_shutdown_super`), and then nothing
+/// keeps the module either. So a file system cannot put one into its own data, which goes after
+/// that, or into a work item:
+///
+/// ```text
+///   unmount                                     a work item that owns an inode
+///   evicts all that nobody holds
+///   put_super
+///   poisons i_sb of the rest
+///   the file system's data goes
+///                                               inode.sb()     <- poison
+/// ```
+///
+/// Dropping the last reference of an unlinked inode evicts it, which takes folio locks and
+/// starts a transaction: never inside a handle.
+///
+/// # Invariants
+///
+/// The pointer is to an inode of `F` of which we own a count (`i_count`).
+pub(crate) struct InodeRef<'sb, F: FileSystem>(NonNull<INode<F>>, PhantomData<&'sb SuperBlock<F>>);
+
+// SAFETY: The count is atomic; any thread may drop the last reference.
+unsafe impl<F: FileSystem> Send for InodeRef<'_, F> {}
+// SAFETY: Lends a `&INode`, which is shared by all threads.
+unsafe impl<F: FileSystem> Sync for InodeRef<'_, F> {}
+
+impl<F: FileSystem> InodeRef<'_, F> {
+    /// # Safety
+    ///
+    /// `ptr` is an inode of `F`, the caller owns a count of it and gives it up, and its super
+    /// block lives for the lifetime (see [`Inode::from_raw`]).
+    pub(super) unsafe fn from_raw(ptr: NonNull<bindings::inode>) -> Self {
+        // INVARIANT: By the caller.
+        Self(ptr.cast(), PhantomData)
     }
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: By the caller there is a reference to give up.
-        unsafe { bindings::iput(obj.as_ptr().cast()) }
+    /// Gives the count to the caller.
+    pub(super) fn into_raw(self) -> *mut bindings::inode {
+        ManuallyDrop::new(self).as_ptr()
+    }
+}
+
+impl<'a, F: FileSystem> From<&'a INode<F>> for InodeRef<'a, F> {
+    fn from(inode: &'a INode<F>) -> Self {
+        // SAFETY: The inode is valid and referenced, so its count is not zero.
+        unsafe { bindings::ihold(inode.as_ptr()) };
+        // INVARIANT: Counted just now.
+        Self(NonNull::from(inode), PhantomData)
+    }
+}
+
+impl<F: FileSystem> Deref for InodeRef<'_, F> {
+    type Target = INode<F>;
+    fn deref(&self) -> &INode<F> {
+        // SAFETY: By the type invariant; the super block is borrowed for longer than `self`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<F: FileSystem> Drop for InodeRef<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the count is ours to give up.
+        unsafe { bindings::iput(self.as_ptr()) }
     }
 }
 

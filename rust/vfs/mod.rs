@@ -7,8 +7,9 @@
 //!
 //! - Bytes of the page cache and of buffer heads may change under our feet (other CPUs, user
 //!   mappings, the disk): they are copied in and out, never lent as `&[u8]`.
-//! - Every object that a callback hands out is a reference bound to that callback; what outlives
-//!   it owns a C reference count ([`ARef`](kernel::types::ARef)).
+//! - Every object that a callback hands out is a reference bound to that callback. What owns a C
+//!   count of an inode ([`InodeRef`]) borrows the super block all the same, for the count does not
+//!   keep that: an inode in use is no reason for unmount to wait.
 //! - Locks and freeze levels are guards. What may not sleep or change threads is not `Send`.
 
 #![allow(
@@ -46,5 +47,5 @@ pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
 pub(crate) use file::{DirEmitter, File, IovIter, Kiocb};
-pub(crate) use inode::{INode, Inode};
+pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use super_block::SuperBlock;

@@ -7,7 +7,7 @@
 use super::{
     bindings,
     file::{DirEmitter, FileOps, FileTable},
-    inode::{INode, IdMap, Inode, InodeLock, Time},
+    inode::{INode, IdMap, Inode, InodeLock, InodeRef, NewInode, Time},
     pagemap::AddressSpaceTable,
     super_block::FileSystem,
     Dentry, //
@@ -15,8 +15,7 @@ use super::{
 use core::{marker::PhantomData, mem, ops::Deref, ptr};
 use kernel::{
     error::{from_result, to_result},
-    prelude::*,
-    sync::aref::ARef, //
+    prelude::*, //
 };
 
 /// Flags of `rename`.
@@ -39,7 +38,7 @@ impl RenameFlags {
 /// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`.
 pub(crate) trait Namei: FileOps {
     /// The inode named `name` in `dir`, `None` if there is none.
-    fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<ARef<INode<Self>>>>;
+    fn lookup<'a>(dir: &'a Inode<Self>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>>;
     /// Makes a regular file.
     fn create(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
     /// Makes a device node, pipe or socket. `rdev` is in the kernel's encoding.
@@ -72,11 +71,8 @@ pub(crate) trait Namei: FileOps {
         flags: RenameFlags,
     ) -> Result;
     /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
-    fn tmpfile(
-        idmap: IdMap<'_>,
-        dir: &Inode<Self>,
-        mode: u16,
-    ) -> Result<super::inode::NewInode<Self>>;
+    fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode<Self>, mode: u16)
+        -> Result<NewInode<'a, Self>>;
     /// Emits entries from `emit.pos()` on (i_rwsem held shared).
     fn readdir(dir: &Inode<Self>, emit: &mut DirEmitter<'_>) -> Result;
     /// Changes attributes (i_rwsem exclusive).
@@ -233,11 +229,14 @@ impl<F: Namei> Tables<F> {
         // SAFETY: The VFS passes a directory and a new dentry below it, both ours.
         let (dir, name) = unsafe { (Inode::<F>::from_raw(dir), Dentry::<F>::from_raw(dentry)) };
         let inode = match F::lookup(dir, name.name()) {
-            Ok(Some(inode)) => ARef::into_raw(inode).as_ptr().cast(),
+            // C would move the name into the other tree.
+            Ok(Some(inode)) if !ptr::eq(inode.sb(), dir.sb()) => return EXDEV.to_ptr(),
+            Ok(Some(inode)) => inode.into_raw(),
             Ok(None) => ptr::null_mut(),
             Err(e) => return e.to_ptr(),
         };
-        // SAFETY: `d_splice_alias` takes over the reference; null makes a negative dentry.
+        // SAFETY: `d_splice_alias` takes over the count, also when it fails; null makes a negative
+        // dentry. Both are of one super block.
         unsafe { bindings::d_splice_alias(inode, dentry) }
     }
 
@@ -397,17 +396,22 @@ impl<F: Namei> Tables<F> {
         mode: bindings::umode_t,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: As in `create`.
-            let inode =
-                unsafe { F::tmpfile(IdMap(idmap, PhantomData), Inode::from_raw(dir), mode)? };
-            // SAFETY: The file is being opened; `d_tmpfile` sets the link count to zero itself,
-            // expects one link, and takes over our reference.
-            unsafe {
-                bindings::set_nlink(inode.as_ptr(), 1);
-                let inode = ARef::into_raw(inode.publish());
-                bindings::d_tmpfile(file, inode.as_ptr().cast());
-                to_result(bindings::rext4_helper_finish_open_simple(file))?;
+            // SAFETY: The VFS passes a directory of ours, and has locked it.
+            let dir = unsafe { Inode::<F>::from_raw(dir) };
+            let inode = F::tmpfile(IdMap(idmap, PhantomData), dir, mode)?;
+            if !ptr::eq(inode.sb(), dir.sb()) {
+                inode.discard();
+                return Err(EXDEV);
             }
+            // SAFETY: The inode is ours. `d_tmpfile` sets the link count to zero itself, and
+            // expects one link.
+            unsafe { bindings::set_nlink(inode.as_ptr(), 1) };
+            let inode = inode.publish().into_raw();
+            // SAFETY: The file is being opened, its dentry is new and of the same super block. The
+            // function takes over our count.
+            unsafe { bindings::d_tmpfile(file, inode) };
+            // SAFETY: As above.
+            to_result(unsafe { bindings::rext4_helper_finish_open_simple(file) })?;
             Ok(0)
         })
     }

@@ -14,7 +14,7 @@ use super::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
-    inode::{self, INode, Inode},
+    inode::{self, Inode, InodeRef},
     jbd2::JournalSlot, //
 };
 use core::{
@@ -26,7 +26,6 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     str::CStr,
-    sync::aref::ARef,
     types::{NotThreadSafe, Opaque}, //
 };
 
@@ -70,10 +69,11 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn journal_slot(&self) -> &JournalSlot;
 
     /// Second half of mount: the data is attached; journal, orphans, the root inode.
-    fn start(sb: &SuperBlock<Self>) -> Result<ARef<INode<Self>>>;
+    fn start(sb: &SuperBlock<Self>) -> Result<InodeRef<'_, Self>>;
 
-    /// The end, from `put_super` (all inodes but our own are gone) or after a failed start. The
-    /// journal has been closed, with this result (`Ok` if there was none).
+    /// The end, from `put_super` or after a failed start. No inode is left but the journal's,
+    /// which has gone with it just now: nobody else can own one so long ([`InodeRef`]). The journal
+    /// was closed with this result (`Ok` if there was none).
     fn stop(sb: &SuperBlock<Self>, journal: Result);
 
     /// Remount. `read_only` is what the super block shall become.
@@ -417,8 +417,8 @@ impl<F: super::namei::Namei> SuperTable<F> {
     }
 
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The data is attached until `kill_sb`; all inodes but the file system's own are
-        // gone, and s_umount is held exclusive (`generic_shutdown_super`).
+        // SAFETY: The data is attached until `kill_sb`. All inodes but the journal's are gone, so no
+        // operation runs, and s_umount is held exclusive (`generic_shutdown_super`).
         unsafe { SuperBlock::<F>::from_raw(sb).shut_down() }
     }
 

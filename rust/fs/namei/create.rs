@@ -28,7 +28,7 @@ use crate::{
     fs::{
         inode::{init_new, NewKind},
         namei::bad,
-        INode,
+        INode, InodeRef,
     },
     vfs::{
         inode::{IdMap, NewInode},
@@ -36,7 +36,7 @@ use crate::{
         Dentry,
     },
 };
-use kernel::{prelude::*, sync::aref::ARef};
+use kernel::prelude::*;
 
 /// Makes an inode and its name in `dir`, in one handle. `fill` runs in between: it gives a
 /// directory or symbolic link its block.
@@ -71,7 +71,7 @@ fn begin<'a>(
     mode: u16,
     kind: NewKind<'_>,
     credits: u32,
-) -> Result<(NewInode<Rext4>, Handle<'a>)> {
+) -> Result<(NewInode<'a, Rext4>, Handle<'a>)> {
     let mut new = dir.sb().new_inode()?;
     let handle = start(dir, credits)?;
     match init_new(&handle, &mut new, dir, idmap, mode, kind) {
@@ -85,7 +85,12 @@ fn begin<'a>(
 }
 
 /// Ends [`make`] once the inode has its name, which stays whatever comes.
-fn finish(dir: &Inode, dentry: &Dentry<Rext4>, new: NewInode<Rext4>, handle: Handle<'_>) -> Result {
+fn finish(
+    dir: &Inode,
+    dentry: &Dentry<Rext4>,
+    new: NewInode<'_, Rext4>,
+    handle: Handle<'_>,
+) -> Result {
     let result = apply(handle, |handle| {
         if new.is_dir() {
             inc_dir_links(dir);
@@ -99,7 +104,7 @@ fn finish(dir: &Inode, dentry: &Dentry<Rext4>, new: NewInode<Rext4>, handle: Han
 
 /// Ends the handle that allocated an inode which is not wanted after all: it becomes an orphan in
 /// the same transaction, and its eviction frees it.
-fn give_up(handle: Handle<'_>, new: NewInode<Rext4>) {
+fn give_up(handle: Handle<'_>, new: NewInode<'_, Rext4>) {
     new.set_nlink(0);
     // Fails with the journal only, which then holds no trace of the inode.
     let _ = orphan::add(&handle, &new).and_then(|()| journal(&handle, &new));
@@ -154,7 +159,11 @@ pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode:
 }
 
 /// Makes a file without a name. It is on the orphan list until somebody links it.
-pub(crate) fn tmpfile(idmap: IdMap<'_>, dir: &Inode, mode: u16) -> Result<NewInode<Rext4>> {
+pub(crate) fn tmpfile<'a>(
+    idmap: IdMap<'_>,
+    dir: &'a Inode,
+    mode: u16,
+) -> Result<NewInode<'a, Rext4>> {
     let mode = match mode & S_IFMT {
         0 => mode | S_IFREG,
         _ => mode,
@@ -191,6 +200,6 @@ fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         journal(handle, inode)?;
         touch(handle, dir)
     });
-    dentry.instantiate(ARef::from(inode));
+    dentry.instantiate(InodeRef::from(inode));
     result
 }

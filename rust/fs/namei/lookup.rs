@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     disk::dirent::{self, Dots, NAME_MAX},
-    fs::{inode::iget, INode},
+    fs::{inode::iget, InodeRef},
     vfs::jbd2::Handle,
 };
-use kernel::{prelude::*, sync::aref::ARef};
+use kernel::prelude::*;
 
 /// Blocks to read ahead where a directory is read from end to end.
 const READ_AHEAD: u32 = 8;
@@ -74,7 +74,7 @@ impl DirBlock {
 }
 
 /// The inode named `name` in `dir`, `None` if there is none. i_rwsem of `dir` is held, shared.
-pub(crate) fn lookup(dir: &Inode, name: &[u8]) -> Result<Option<ARef<INode>>> {
+pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
     if name.len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }

@@ -4,32 +4,33 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{INode, IdMap, Inode, InodeFlags};
+use super::{IdMap, Inode, InodeFlags, InodeRef};
 use crate::vfs::{
     bindings,
     namei::{Namei, Tables},
     super_block::SuperBlock,
     Dentry, //
 };
-use core::{mem::ManuallyDrop, ops::Deref, ptr::NonNull};
-use kernel::{error::to_result, prelude::*, sync::aref::ARef};
+use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use kernel::{error::to_result, prelude::*};
 
 /// What [`SuperBlock::iget`] finds.
-pub(crate) enum Iget<F: Namei> {
+pub(crate) enum Iget<'sb, F: Namei> {
     /// It was in memory.
-    Ready(ARef<INode<F>>),
+    Ready(InodeRef<'sb, F>),
     /// It is new and locked; the caller reads it from disk.
-    New(NewInode<F>),
+    New(NewInode<'sb, F>),
 }
 
 /// A new inode, invisible to others (`I_NEW`) until [`NewInode::publish`]. Dropped before that,
 /// it becomes a bad inode and goes away.
-pub(crate) struct NewInode<F: Namei> {
+pub(crate) struct NewInode<'sb, F: Namei> {
     inode: NonNull<Inode<F>>,
     hashed: bool,
+    _sb: PhantomData<&'sb SuperBlock<F>>,
 }
 
-impl<F: Namei> Deref for NewInode<F> {
+impl<F: Namei> Deref for NewInode<'_, F> {
     type Target = Inode<F>;
     fn deref(&self) -> &Inode<F> {
         // SAFETY: We own a reference.
@@ -39,7 +40,7 @@ impl<F: Namei> Deref for NewInode<F> {
 
 impl<F: Namei> SuperBlock<F> {
     /// Looks inode `ino` up in the inode cache or makes a new one to be read.
-    pub(crate) fn iget(&self, ino: u32) -> Result<Iget<F>> {
+    pub(crate) fn iget(&self, ino: u32) -> Result<Iget<'_, F>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino.into()) };
         let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
@@ -48,10 +49,11 @@ impl<F: Namei> SuperBlock<F> {
             return Ok(Iget::New(NewInode {
                 inode,
                 hashed: true,
+                _sb: PhantomData,
             }));
         }
-        // SAFETY: The reference of `iget_locked` becomes the `ARef`'s.
-        let inode = unsafe { ARef::<INode<F>>::from_raw(inode.cast()) };
+        // SAFETY: The count that `iget_locked` took becomes the reference's, which borrows `self`.
+        let inode = unsafe { InodeRef::from_raw(inode.cast()) };
         // SAFETY: The inode is valid.
         if unsafe { bindings::is_bad_inode(inode.as_ptr()) } {
             return Err(EIO);
@@ -60,18 +62,19 @@ impl<F: Namei> SuperBlock<F> {
     }
 
     /// A fresh inode that is not on disk yet; it has no number.
-    pub(crate) fn new_inode(&self) -> Result<NewInode<F>> {
+    pub(crate) fn new_inode(&self) -> Result<NewInode<'_, F>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::new_inode(self.as_ptr()) };
         let inode = NonNull::new(inode.cast()).ok_or(ENOMEM)?;
         Ok(NewInode {
             inode,
             hashed: false,
+            _sb: PhantomData,
         })
     }
 }
 
-impl<F: Namei> NewInode<F> {
+impl<'sb, F: Namei> NewInode<'sb, F> {
     /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
     /// memory, which for a free number means a corrupt bitmap. `EINVAL` if it has one already.
     pub(crate) fn insert(&mut self, ino: u32, generation: u32) -> Result {
@@ -172,26 +175,25 @@ impl<F: Namei> NewInode<F> {
     }
 
     /// Makes the inode visible.
-    pub(crate) fn publish(self) -> ARef<INode<F>> {
+    pub(crate) fn publish(self) -> InodeRef<'sb, F> {
         let inode = ManuallyDrop::new(self).inode;
-        // SAFETY: The inode is hashed and `I_NEW`; our reference becomes the `ARef`'s.
+        // SAFETY: The inode is hashed and `I_NEW`; our count becomes the reference's.
         unsafe {
             bindings::unlock_new_inode(inode.as_ptr().cast());
-            ARef::from_raw(inode.cast())
+            InodeRef::from_raw(inode.cast())
         }
     }
 
-    /// Makes the inode visible under `dentry`, which takes the reference. The dentry is negative;
-    /// else this only publishes.
+    /// Makes the inode visible under `dentry`, which takes the reference. The dentry is negative
+    /// and of the same super block; else this only publishes.
     pub(crate) fn instantiate(self, dentry: &Dentry<F>) {
-        // `d_instantiate_new` has a BUG_ON for a dentry that names an inode.
-        if dentry.inode().is_some() {
-            pr_err!("a name that is made exists already\n");
+        if !dentry.accepts(&self) {
             drop(self.publish());
             return;
         }
         let inode = ManuallyDrop::new(self).inode;
-        // SAFETY: The inode is hashed and `I_NEW`, the dentry negative and locked by the VFS.
+        // SAFETY: The inode is hashed and `I_NEW`, the dentry negative and locked by the VFS, and
+        // they are of one super block.
         unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
     }
 
@@ -215,7 +217,7 @@ impl<F: Namei> NewInode<F> {
     }
 }
 
-impl<F: Namei> Drop for NewInode<F> {
+impl<F: Namei> Drop for NewInode<'_, F> {
     fn drop(&mut self) {
         // A bad inode is a regular file, whose text nobody would free.
         self.drop_link();

@@ -5,16 +5,13 @@
 
 use super::{Features, Journal, UnloadedJournal};
 use crate::vfs::{
-    inode::INode,
+    inode::InodeRef,
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{cell::UnsafeCell, ops::Deref};
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{ordering, Atomic}, //
-    },
+    sync::atomic::{ordering, Atomic}, //
 };
 
 const EMPTY: u32 = 0;
@@ -91,13 +88,13 @@ pub(crate) struct OpeningJournal<'a> {
 impl<F: FileSystem> SuperBlock<F> {
     /// Opens the journal that lies in `inode`, to be loaded into [`FileSystem::journal_slot`].
     /// Sleeps; reads the device. `EINVAL` if there is no journal (of version 2) in the inode.
-    pub(crate) fn open_journal(&self, inode: ARef<INode<F>>) -> Result<OpeningJournal<'_>> {
+    pub(crate) fn open_journal(&self, inode: InodeRef<'_, F>) -> Result<OpeningJournal<'_>> {
         if !core::ptr::eq(inode.sb(), self) {
             return Err(EINVAL);
         }
         // SAFETY: The inode is live; without blocks below it or `bmap` the function fails. The
         // journal can only get into the slot, and the super block closes that before it goes.
-        // The `ARef`'s reference becomes the journal's.
+        // Our count becomes the journal's.
         let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
         core::mem::forget(inode);
         Ok(OpeningJournal {

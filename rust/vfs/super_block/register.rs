@@ -22,7 +22,7 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     str::CStr,
-    sync::{aref::ARef, Arc},
+    sync::Arc,
     types::Opaque,
     ThisModule, //
 };
@@ -63,7 +63,11 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         }
         // SAFETY: The data is attached now.
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
-        let root = match F::start(this) {
+        let root = F::start(this).and_then(|root| match ptr::eq(root.sb(), this) {
+            true => Ok(root),
+            false => Err(EXDEV),
+        });
+        let root = match root {
             Ok(root) => root,
             Err(e) => {
                 // SAFETY: The mount failed; only this thread knows the super block.
@@ -71,9 +75,9 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
                 return Err(e);
             }
         };
-        let root = ARef::into_raw(root);
-        // SAFETY: We own the inode's reference; `d_make_root` takes it also when it fails.
-        let dentry = unsafe { bindings::d_make_root(root.as_ref().as_ptr()) };
+        // SAFETY: The count of the root, an inode of this super block, becomes `d_make_root`'s,
+        // which takes it also when it fails.
+        let dentry = unsafe { bindings::d_make_root(root.into_raw()) };
         if dentry.is_null() {
             // SAFETY: As above.
             unsafe { this.shut_down() };
