@@ -2,21 +2,17 @@
 
 //! Inodes (`Documentation/filesystems/ext4/inodes.rst`).
 
-use super::checksum::{crc32c, inode_seed};
+use super::checksum::inode_seed;
 use super::features::{INCOMPAT_64BIT, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
+use super::inode_raw::*;
 use super::superblock::Geometry;
 use super::{bytes, extent, get, put, Corrupt, Result, Time};
 use zerocopy::little_endian::{U16, U32};
-use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Inode of the root directory.
 pub const ROOT_INO: u32 = 2;
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
 pub const LINK_MAX: u16 = 65000;
-/// Bytes of `i_block`; a symlink shorter than this lies in it.
-pub const BLOCK_BYTES: usize = 60;
-/// Size of the part every inode has.
-pub const GOOD_OLD_SIZE: usize = 128;
 
 /// `i_mode`: mask of the file type.
 pub const S_IFMT: u16 = 0xf000;
@@ -36,48 +32,9 @@ pub const S_IFLNK: u16 = 0xa000;
 pub const S_IFSOCK: u16 = 0xc000;
 
 pub use super::inode_flags as flags;
-
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawInode {
-    mode: U16,
-    uid_lo: U16,
-    size_lo: U32,
-    atime: U32,
-    ctime: U32,
-    mtime: U32,
-    dtime: U32,
-    gid_lo: U16,
-    links: U16,
-    blocks_lo: U32,
-    flags: U32,
-    version_lo: U32,
-    block: [u8; BLOCK_BYTES],
-    generation: U32,
-    file_acl_lo: U32,
-    size_hi: U32,
-    obso_faddr: U32,
-    blocks_hi: U16,
-    file_acl_hi: U16,
-    uid_hi: U16,
-    gid_hi: U16,
-    checksum_lo: U16,
-    reserved: U16,
-}
-
-const _: () = assert!(core::mem::size_of::<RawInode>() == GOOD_OLD_SIZE);
-
-const CHECKSUM_LO: usize = 0x7c;
-const EXTRA_ISIZE: usize = 0x80;
-const CHECKSUM_HI: usize = 0x82;
-const CTIME_EXTRA: usize = 0x84;
-const MTIME_EXTRA: usize = 0x88;
-const ATIME_EXTRA: usize = 0x8c;
-const CRTIME: usize = 0x90;
-const CRTIME_EXTRA: usize = 0x94;
-const VERSION_HI: usize = 0x98;
-const PROJID: usize = 0x9c;
-const GENERATION: usize = 0x64;
+pub use super::inode_raw::{
+    checksum_matches, head_size, update_checksum, BLOCK_BYTES, GOOD_OLD_SIZE, HEAD_MAX,
+};
 
 /// An inode with its halves joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,48 +102,14 @@ impl Default for Inode {
     }
 }
 
-/// Whether a 4-byte field at `off` lies within the inode's fields.
-fn fits(extra_isize: u16, off: usize, len: usize) -> bool {
-    off + len <= GOOD_OLD_SIZE + usize::from(extra_isize)
-}
-
-fn extra_field(raw: &[u8], extra_isize: u16, off: usize) -> Result<Option<u32>> {
-    if !fits(extra_isize, off, 4) {
-        return Ok(None);
-    }
-    let value: U32 = get(raw, off)?;
-    Ok(Some(value.get()))
-}
-
-fn put_extra(raw: &mut [u8], extra_isize: u16, off: usize, value: u32) -> Result<()> {
-    if fits(extra_isize, off, 4) {
-        put(raw, off, &U32::new(value))?;
-    }
-    Ok(())
-}
-
-/// `i_extra_isize` of a raw inode, checked.
-fn read_extra_isize(raw: &[u8], geo: &Geometry) -> Result<u16> {
-    let room = usize::from(geo.inode_size).saturating_sub(GOOD_OLD_SIZE);
-    if room == 0 {
-        return Ok(0);
-    }
-    let value: U16 = get(raw, EXTRA_ISIZE)?;
-    let value = value.get();
-    if usize::from(value) > room || value & 3 != 0 {
-        return Err(Corrupt::InodeExtraIsize);
-    }
-    Ok(value)
-}
-
 /// The largest number the 48 bits of `i_blocks` hold.
 const BLOCKS_48: u64 = (1 << 48) - 1;
 
 impl Inode {
-    /// Reads an inode; `raw` is its `inode_size` bytes. Only `i_extra_isize` is checked here, as it
+    /// Reads an inode; `raw` begins with its head. Only `i_extra_isize` is checked here, as it
     /// says which fields there are: see [`Inode::check`] and [`checksum_matches`].
     pub fn decode(raw: &[u8], geo: &Geometry) -> Result<Self> {
-        let raw = bytes(raw, 0, usize::from(geo.inode_size))?;
+        let raw = bytes(raw, 0, head_size(geo))?;
         let r: RawInode = get(raw, 0)?;
         let extra_isize = read_extra_isize(raw, geo)?;
         let extra = |off| extra_field(raw, extra_isize, off);
@@ -237,11 +160,16 @@ impl Inode {
 
     /// Decodes an inode after checking its checksum, then all that it says. For inodes that are in
     /// use; a deleted one need not be consistent.
-    pub fn decode_checked(raw: &[u8], geo: &Geometry, ino: u32) -> Result<Self> {
+    pub fn decode_checked(
+        raw: &[u8],
+        geo: &Geometry,
+        ino: u32,
+        rest: impl FnOnce(u32) -> u32,
+    ) -> Result<Self> {
         if ino == 0 || ino > geo.inodes_count {
             return Err(Corrupt::InodeNumber);
         }
-        if !checksum_matches(raw, geo, ino)? {
+        if !checksum_matches(raw, geo, ino, rest)? {
             return Err(Corrupt::InodeChecksum);
         }
         let inode = Self::decode(raw, geo)?;
@@ -249,14 +177,20 @@ impl Inode {
         Ok(inode)
     }
 
-    /// Writes the fields into `raw` (`inode_size` bytes), keeping attributes and fields this module
-    /// does not know, and brings the checksum up to date.
+    /// Writes the fields into `raw`, which begins with the head, keeping what this module does not
+    /// know, and brings the checksum up to date.
     ///
-    /// For a new inode `raw` is zeroed first by the caller. [`Corrupt::InodeBlocks`]: more space
+    /// For a new inode all its bytes are zeroed first by the caller. [`Corrupt::InodeBlocks`]: more space
     /// than the features of the filesystem let an inode have.
-    pub fn encode(&self, raw: &mut [u8], geo: &Geometry, ino: u32) -> Result<()> {
+    pub fn encode(
+        &self,
+        raw: &mut [u8],
+        geo: &Geometry,
+        ino: u32,
+        rest: impl FnOnce(u32) -> u32,
+    ) -> Result<()> {
         let size = usize::from(geo.inode_size);
-        let raw = raw.get_mut(..size).ok_or(Corrupt::ShortBuffer)?;
+        let raw = raw.get_mut(..head_size(geo)).ok_or(Corrupt::ShortBuffer)?;
         if GOOD_OLD_SIZE + usize::from(self.extra_isize) > size || self.extra_isize & 3 != 0 {
             return Err(Corrupt::InodeExtraIsize);
         }
@@ -306,7 +240,7 @@ impl Inode {
             put_extra(raw, e, VERSION_HI, (self.version >> 32) as u32)?;
             put_extra(raw, e, PROJID, self.projid)?;
         }
-        update_checksum(raw, geo, ino)
+        update_checksum(raw, geo, ino, rest)
     }
 
     /// `i_blocks` as stored and the flags that go with it: 512-byte units while they fit in 48
@@ -478,61 +412,4 @@ impl Inode {
     pub fn csum_seed(&self, geo: &Geometry, ino: u32) -> u32 {
         inode_seed(geo.csum_seed, ino, self.generation)
     }
-}
-
-/// Whether the high half of the checksum is there.
-fn has_checksum_hi(geo: &Geometry, extra_isize: u16) -> bool {
-    usize::from(geo.inode_size) > GOOD_OLD_SIZE && fits(extra_isize, CHECKSUM_HI, 2)
-}
-
-/// The checksum: over all `inode_size` bytes with both halves of the field as zero.
-fn computed_checksum(raw: &[u8], geo: &Geometry, ino: u32, extra_isize: u16) -> Result<u32> {
-    let size = usize::from(geo.inode_size);
-    let generation: U32 = get(raw, GENERATION)?;
-    let mut crc = inode_seed(geo.csum_seed, ino, generation.get());
-    crc = crc32c(crc, bytes(raw, 0, CHECKSUM_LO)?);
-    crc = crc32c(crc, &[0; 2]);
-    crc = crc32c(
-        crc,
-        bytes(raw, CHECKSUM_LO + 2, GOOD_OLD_SIZE - CHECKSUM_LO - 2)?,
-    );
-    if size > GOOD_OLD_SIZE {
-        crc = crc32c(crc, bytes(raw, GOOD_OLD_SIZE, CHECKSUM_HI - GOOD_OLD_SIZE)?);
-        let mut off = CHECKSUM_HI;
-        if has_checksum_hi(geo, extra_isize) {
-            crc = crc32c(crc, &[0; 2]);
-            off += 2;
-        }
-        crc = crc32c(crc, bytes(raw, off, size - off)?);
-    }
-    Ok(crc)
-}
-
-/// Whether a raw inode's checksum is right; true where inodes have none.
-pub fn checksum_matches(raw: &[u8], geo: &Geometry, ino: u32) -> Result<bool> {
-    if !geo.has_inode_csum {
-        return Ok(true);
-    }
-    let extra_isize = read_extra_isize(raw, geo)?;
-    let crc = computed_checksum(raw, geo, ino, extra_isize)?;
-    let lo: U16 = get(raw, CHECKSUM_LO)?;
-    if !has_checksum_hi(geo, extra_isize) {
-        return Ok(lo.get() == crc as u16);
-    }
-    let hi: U16 = get(raw, CHECKSUM_HI)?;
-    Ok(u32::from(lo.get()) | (u32::from(hi.get()) << 16) == crc)
-}
-
-/// Brings a raw inode's checksum up to date.
-pub fn update_checksum(raw: &mut [u8], geo: &Geometry, ino: u32) -> Result<()> {
-    if !geo.has_inode_csum {
-        return Ok(());
-    }
-    let extra_isize = read_extra_isize(raw, geo)?;
-    let crc = computed_checksum(raw, geo, ino, extra_isize)?;
-    put(raw, CHECKSUM_LO, &U16::new(crc as u16))?;
-    if has_checksum_hi(geo, extra_isize) {
-        put(raw, CHECKSUM_HI, &U16::new((crc >> 16) as u16))?;
-    }
-    Ok(())
 }

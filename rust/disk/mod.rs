@@ -32,6 +32,7 @@ pub mod htree;
 pub mod htree_edit;
 pub mod inode;
 pub mod inode_flags;
+mod inode_raw;
 pub mod orphan;
 mod super_raw;
 pub mod superblock;

@@ -10,6 +10,7 @@ use super::{
     error::corrupted,
     extent::{self, ExtentMap},
     io::gate::Gate,
+    itable::Place,
     orphan,
     Inode,
     InodeRef,
@@ -19,10 +20,9 @@ use super::{
 use crate::{
     disk::{
         self,
-        inode::{flags, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
     },
     vfs::{
-        bh::BufferHead,
         inode::{IdMap, Iget, InodeFlags, NewInode, Time},
         jbd2::Handle,
         nofs::{new_nofs_mutex, NoFsMutex}, //
@@ -36,9 +36,6 @@ use kernel::{
 
 /// Credits that [`journal`] needs: the table block, and its group's descriptor for lazy tables.
 pub(crate) const INODE_CREDITS: u32 = 2;
-
-/// The largest on-disk inode supported, in bytes. Raw inodes are copied to the stack.
-pub(crate) const MAX_INODE_SIZE: usize = 1024;
 
 /// What we keep of an inode beside the VFS inode.
 #[pin_data]
@@ -165,20 +162,6 @@ fn has_extents(mode: u16, iflags: u32) -> bool {
     matches!(mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && iflags & flags::EXTENTS != 0
 }
 
-/// The table block of inode `ino` and the offset in it.
-fn locate(sb: &Sb, ino: u32) -> Result<(BufferHead, usize)> {
-    let geo = &sb.data().geo;
-    let index = ino
-        .checked_sub(1)
-        .filter(|_| ino <= geo.inodes_count)
-        .ok_or(EINVAL)?;
-    let (group, nth) = (index / geo.inodes_per_group, index % geo.inodes_per_group);
-    let table = sb.data().groups.inode_table(sb, group)?;
-    let byte = u64::from(nth) * u64::from(geo.inode_size);
-    let bh = sb.bread(table + (byte >> geo.block_bits))?;
-    Ok((bh, byte as usize & (geo.block_size as usize - 1)))
-}
-
 /// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
 /// one that cannot be believed.
 pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
@@ -203,15 +186,14 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
-    let (bh, off) = locate(sb, ino)?;
-    let mut raw = [0u8; MAX_INODE_SIZE];
-    let raw = raw.get_mut(..usize::from(geo.inode_size)).ok_or(EINVAL)?;
-    bh.copy_out(off, raw)?;
+    let place = Place::find(sb, ino)?;
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(geo, &mut raw)?;
     let bad = |why: disk::Corrupt| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
 
     // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
     // links but a mode; what has neither is free.
-    if !disk::inode::checksum_matches(raw, geo, ino).map_err(bad)? {
+    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo)).map_err(bad)? {
         return Err(bad(disk::Corrupt::InodeChecksum));
     }
     let fields = disk::inode::Inode::decode(raw, geo).map_err(bad)?;
@@ -403,28 +385,29 @@ pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
 fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let geo = &inode.fs().geo;
     let node = inode.node();
-    let (bh, off) = locate(inode.sb(), inode.ino())?;
-    let mut block = handle.write(&bh)?;
+    let place = Place::find(inode.sb(), inode.ino())?;
+    let mut block = handle.write(place.buffer())?;
 
     // The lock spans reading the fields and writing the block, so that of two writers the one
     // with the newer values is also the later one.
     let mut fields = node.fields.lock();
     let before = (fields.size, fields.block, fields.blocks);
     collect(inode, &mut fields);
-    let mut raw = [0u8; MAX_INODE_SIZE];
-    let raw = raw.get_mut(..usize::from(geo.inode_size)).ok_or(EINVAL)?;
-    if !fresh {
-        block.copy_out(off, raw)?;
+    if fresh {
+        block.zero(place.range(geo))?;
     }
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(geo, &mut raw)?;
     // On the orphan list the deletion time is the next orphan, which others may change.
     orphan::with_next(inode.fs(), inode.ino(), |next| {
         if let Some(next) = next {
             fields.dtime = next;
         }
-        fields.encode(raw, geo, inode.ino()).map_err(|why| {
+        let (ino, rest) = (inode.ino(), place.rest(geo));
+        fields.encode(raw, geo, ino, rest).map_err(|why| {
             corrupted(inode.sb(), Some(inode), fmt!("cannot be written: {}", why))
         })?;
-        block.copy_in(off, raw)
+        block.copy_in(place.offset(), raw)
     })?;
     block.finish()?;
 

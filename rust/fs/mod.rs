@@ -7,8 +7,9 @@
 //!   io/         the data path: read it to understand every race
 //!   extent/     the extent tree, delayed allocation, the sequence number
 //!   alloc/      blocks and inodes          namei/    directories and names
-//!   inode.rs    inodes between disk and memory
-//!   mount.rs    mount, remount, unmount    orphan.rs inodes to finish after a crash
+//!   inode.rs    inodes between disk and memory, itable.rs where they lie
+//!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
+//!   orphan.rs   inodes to finish after a crash
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
 //! ```
@@ -23,18 +24,19 @@ pub(crate) mod error;
 pub(crate) mod extent;
 pub(crate) mod inode;
 pub(crate) mod io;
+mod itable;
 pub(crate) mod lab;
 pub(crate) mod mount;
 pub(crate) mod namei;
 mod ops;
 pub(crate) mod options;
 pub(crate) mod orphan;
+pub(crate) mod primary;
 
 use crate::{
     disk::superblock::Geometry,
     vfs::{
         self,
-        bh::BufferHead,
         jbd2::{Handle, Journal, JournalSlot}, //
     },
 };
@@ -61,10 +63,10 @@ pub(crate) type InodeRef<'sb> = vfs::InodeRef<'sb, Rext4>;
 pub(crate) struct Rext4 {
     /// The checked constants of the format.
     pub(crate) geo: Geometry,
-    /// The primary super block's buffer. The lock owns its bytes; it nests inside a handle and
-    /// inside the extent lock.
+    /// The primary super block. The lock owns its bytes; it nests inside a handle and inside the
+    /// extent lock.
     #[pin]
-    pub(crate) primary: Mutex<BufferHead>,
+    primary: Mutex<primary::Primary>,
     journal: JournalSlot,
     /// Group descriptors and free counts.
     #[pin]

@@ -13,6 +13,7 @@ use super::{
     inode,
     options::Options,
     orphan,
+    primary::{write_super, Primary},
     Inode,
     InodeRef,
     Rext4,
@@ -25,7 +26,7 @@ use crate::{
         superblock::{Geometry, RawSuper, STATE_ERROR, SUPER_OFFSET},
     },
     vfs::{
-        jbd2::{Features, Handle, JournalSlot},
+        jbd2::{Features, JournalSlot},
         super_block::{NewSuper, StatFs},
     },
 };
@@ -35,9 +36,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
 };
-
-/// Credits that [`journal_super`] needs.
-pub(crate) const SUPER_CREDITS: u32 = 1;
 
 /// Reads and checks the super block: the first half of mount.
 pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
@@ -51,11 +49,8 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinI
     }
     sb.set_blocksize(1024)
         .map_err(|e| fail(&"the device's blocks are larger than 1 KiB", e))?;
-    let raw: RawSuper = sb.bread(SUPER_OFFSET / 1024)?.read(0)?;
+    let raw: KBox<RawSuper> = sb.bread(SUPER_OFFSET / 1024)?.read_boxed(0)?;
     let geo = Geometry::parse(&raw, bytes).map_err(|why| fail(&why, EINVAL.or_corrupt(&why)))?;
-    if usize::from(geo.inode_size) > inode::MAX_INODE_SIZE {
-        return Err(fail(&"inodes are larger than 1 KiB", EINVAL));
-    }
     if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
         return Err(fail(&"no extents feature: this is ext2 or ext3", EINVAL));
     }
@@ -79,8 +74,7 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinI
         }
     }
     sb.set_blocksize(geo.block_size)?;
-    let (block, _) = super_position(&geo);
-    let primary = sb.bread(block)?;
+    let primary = Primary::new(sb, &geo)?;
     let extra = geo.want_extra_isize >= 8;
     let max_time = if extra {
         (3i64 << 32) + i64::from(i32::MAX)
@@ -100,7 +94,7 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinI
     );
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
-    let groups = alloc::Groups::load(sb, &geo)?;
+    let groups = alloc::Groups::load(sb, &geo, &raw)?;
     Ok(try_pin_init!(Rext4 {
         geo,
         primary <- new_mutex!(primary, "rext4_super"),
@@ -112,14 +106,6 @@ pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinI
         writing: Atomic::new(false),
         errored: Atomic::new(0),
     }? Error))
-}
-
-/// The block that holds the super block and the offset in it.
-fn super_position(geo: &Geometry) -> (u64, usize) {
-    (
-        SUPER_OFFSET >> geo.block_bits,
-        SUPER_OFFSET as usize & (geo.block_size as usize - 1),
-    )
 }
 
 /// Which error a bad super block means: not ours, or damaged.
@@ -135,39 +121,6 @@ impl OrCorrupt for Error {
             _ => self,
         }
     }
-}
-
-/// Changes the super block inside `handle`.
-pub(crate) fn journal_super(
-    handle: &Handle<'_>,
-    fs: &Rext4,
-    change: impl FnOnce(&mut RawSuper),
-) -> Result {
-    let bh = fs.primary.lock();
-    let (_, off) = super_position(&fs.geo);
-    let mut block = handle.write(&bh)?;
-    let mut raw: RawSuper = block.read(off)?;
-    change(&mut raw);
-    raw.update_checksum();
-    block.write(off, &raw)?;
-    block.finish()
-}
-
-/// Reads the super block as it stands.
-pub(crate) fn read_super(fs: &Rext4) -> Result<RawSuper> {
-    fs.primary.lock().read(super_position(&fs.geo).1)
-}
-
-/// Changes the super block and writes it at once. Only while no transaction can hold the block.
-fn write_super(fs: &Rext4, change: impl FnOnce(&mut RawSuper)) -> Result {
-    let bh = fs.primary.lock();
-    let (_, off) = super_position(&fs.geo);
-    let mut raw: RawSuper = bh.read(off)?;
-    change(&mut raw);
-    raw.update_checksum();
-    let mut locked = bh.lock();
-    locked.write(off, &raw)?;
-    locked.write_sync()
 }
 
 fn now() -> u64 {

@@ -23,7 +23,8 @@ use super::{
     extent,
     inode,
     io,
-    mount::{journal_super, read_super, SUPER_CREDITS},
+    itable::Place,
+    primary::{journal_super, read_super, SUPER_CREDITS},
     Inode,
     InodeRef,
     Rext4,
@@ -33,6 +34,7 @@ use crate::{
     disk::{
         self,
         features::{COMPAT_ORPHAN_FILE, RO_COMPAT_ORPHAN_PRESENT},
+        inode::HEAD_MAX,
         Corrupt, //
     },
     vfs::{
@@ -181,14 +183,14 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
 
 /// Changes the next orphan in an inode's place in the table. Under the lock of the list.
 fn set_next_on_disk(handle: &Handle<'_>, sb: &Sb, ino: u32, next: u32) -> Result {
-    let fs = sb.data();
-    let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
-    let mut buf = handle.write(&sb.bread(block)?)?;
-    let mut raw = KVec::zeroed(fs.geo.inode_size.into(), GFP_KERNEL)?;
-    buf.copy_out(off, &mut raw)?;
-    disk::put(&mut raw, DTIME, &U32::new(next)).map_err(|_| EINVAL)?;
-    disk::inode::update_checksum(&mut raw, &fs.geo, ino).map_err(|_| EINVAL)?;
-    buf.copy_in(off, &raw)?;
+    let geo = &sb.data().geo;
+    let place = Place::find(sb, ino)?;
+    let mut buf = handle.write(place.buffer())?;
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(geo, &mut raw)?;
+    disk::put(raw, DTIME, &U32::new(next)).map_err(|_| EINVAL)?;
+    disk::inode::update_checksum(raw, geo, ino, place.rest(geo)).map_err(|_| EINVAL)?;
+    buf.copy_in(place.offset(), raw)?;
     buf.finish()
 }
 
@@ -241,7 +243,7 @@ fn load_list(sb: &Sb) -> Result<KVec<u32>> {
     let fs = sb.data();
     let mut list = KVec::new();
     let mut prev = 0;
-    let mut ino = read_super(fs)?.last_orphan.get();
+    let mut ino = read_super(fs, |raw| raw.last_orphan.get())?;
     while ino != 0 {
         let next = next_on_disk(sb, ino)?;
         let mut links = fs.orphans.links.lock();
@@ -272,10 +274,10 @@ fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
             fmt!("orphan list: inode {} is not in use", ino),
         ));
     }
-    let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
-    let mut raw = KVec::zeroed(fs.geo.inode_size.into(), GFP_KERNEL)?;
-    sb.bread(block)?.copy_out(off, &mut raw)?;
-    match disk::Inode::decode_checked(&raw, &fs.geo, ino) {
+    let place = Place::find(sb, ino)?;
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(&fs.geo, &mut raw)?;
+    match disk::Inode::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
         Ok(inode) => Ok(inode.dtime),
         Err(why) => Err(corrupted(
             sb,
@@ -356,10 +358,9 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
             finish(sb, inode, done)?;
         }
     }
-    if read_super(fs)?
-        .features()
-        .has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
-    {
+    if read_super(fs, |raw| {
+        raw.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
+    })? {
         let handle = fs.start(SUPER_CREDITS)?;
         journal_super(&handle, fs, |raw| {
             raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false)

@@ -132,13 +132,33 @@ impl BufferHead {
         }
     }
 
-    /// Copies a structure out of the block. `EINVAL` if it does not lie within it.
+    /// Copies a small structure out of the block. `EINVAL` if it does not lie within it. A large
+    /// one would lie in the stack frames of all who hand it on: for those there are
+    /// [`BufferHead::read_into`] and [`BufferHead::read_boxed`].
     ///
     /// What another CPU writes meanwhile may be seen in part: the lock that owns the structure is
     /// the caller's.
     pub(crate) fn read<T: FromBytes>(&self, off: usize) -> Result<T> {
+        const { assert!(size_of::<T>() <= 64, "too large to be returned by value") };
         let src = self.span(off, size_of::<T>())?;
         let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: `span` checked the source; the destination is ours and as long.
+        unsafe {
+            bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())
+        };
+        // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// [`BufferHead::read`] for structures of any size, into the caller's memory.
+    pub(crate) fn read_into<T: FromBytes + IntoBytes>(&self, off: usize, to: &mut T) -> Result {
+        self.copy_out(off, to.as_mut_bytes())
+    }
+
+    /// [`BufferHead::read`] for structures of any size, into memory of their own. Sleeps; `ENOMEM`.
+    pub(crate) fn read_boxed<T: FromBytes>(&self, off: usize) -> Result<KBox<T>> {
+        let src = self.span(off, size_of::<T>())?;
+        let mut value = KBox::<T>::new_uninit(GFP_KERNEL)?;
         // SAFETY: `span` checked the source; the destination is ours and as long.
         unsafe {
             bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())

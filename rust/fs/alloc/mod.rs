@@ -28,7 +28,7 @@ use self::{
 };
 use super::{Rext4, Sb};
 use crate::{
-    disk::{superblock::SUPER_OFFSET, Geometry, GroupDesc, RawSuper},
+    disk::{Geometry, GroupDesc, RawSuper},
     vfs::{
         bh::BufferHead,
         counter::PercpuCounter,
@@ -152,13 +152,14 @@ fn decode(
 }
 
 impl Groups {
-    /// Reads and checks all descriptors. The block size of the device has been set. To be followed
+    /// Reads and checks all descriptors. `raw` is the checked super block. The block size of the device has been set. To be followed
     /// by [`Groups::init_counts`] when the journal has been replayed.
     ///
     /// `EUCLEAN` if a descriptor is corrupt (logged), `EINVAL` if their size is not supported.
     pub(crate) fn load(
         sb: &NewSuper<'_, Rext4>,
         geo: &Geometry,
+        raw: &RawSuper,
     ) -> Result<impl PinInit<Self, Error>> {
         if usize::from(geo.desc_size) > MAX_DESC_SIZE {
             pr_err!(
@@ -191,8 +192,6 @@ impl Groups {
             EUCLEAN
         })?;
         let totals = Totals::of(&slots);
-        let off = SUPER_OFFSET % u64::from(geo.block_size);
-        let raw: RawSuper = sb.bread(geo.super_block.into())?.read(off as usize)?;
         let root_blocks = raw.reserved_blocks_count().min(geo.blocks_count);
         let pool = (geo.blocks_count / 50).min(4096);
         let owner = raw.reserved_owner();
@@ -250,11 +249,6 @@ impl Groups {
 
     fn slot(&self, group: u32) -> Option<&Slot> {
         self.slots.get(group as usize).map(|slot| &**slot)
-    }
-
-    /// The first block of a group's inode table. `EINVAL` if there is no such group.
-    pub(crate) fn inode_table(&self, _sb: &Sb, group: u32) -> Result<u64> {
-        Ok(self.slot(group).ok_or(EINVAL)?.inode_table)
     }
 
     /// Where an inode lies: the block of the table and the byte in it. `EINVAL` if there is no

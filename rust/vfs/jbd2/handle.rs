@@ -241,6 +241,12 @@ impl<'h> JournaledBuffer<'h> {
         self.bh.fill_from(off, src)
     }
 
+    /// Sets bytes of the block to zero. `EINVAL` if they do not all lie within it.
+    pub(crate) fn zero(&mut self, range: Range<usize>) -> Result {
+        self.changed = true;
+        self.bh.fill(range, 0)
+    }
+
     /// Sets bits of the block as a little-endian bitmap. The caller holds the bitmap's lock.
     pub(crate) fn set_bits(&mut self, range: Range<usize>) -> Result {
         self.changed = true;

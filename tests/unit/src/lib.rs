@@ -30,3 +30,28 @@ pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
         (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
     })
 }
+
+/// Continues the checksum of an inode over its bytes behind the head, as `disk::inode` asks for:
+/// here all `inode_size` bytes are in `raw`.
+pub fn inode_rest<'a>(raw: &'a [u8], geo: &disk::Geometry) -> impl Fn(u32) -> u32 + use<'a> {
+    let rest = raw
+        .get(disk::inode::head_size(geo)..usize::from(geo.inode_size))
+        .unwrap_or(&[]);
+    |crc| crc32c(crc, rest)
+}
+
+/// [`disk::Inode::decode_checked`] of whole inodes.
+pub fn decode_whole(raw: &[u8], geo: &disk::Geometry, ino: u32) -> disk::Result<disk::Inode> {
+    disk::Inode::decode_checked(raw, geo, ino, inode_rest(raw, geo))
+}
+
+/// [`disk::Inode::encode`] into whole inodes.
+pub fn encode_whole(
+    inode: &disk::Inode,
+    raw: &mut [u8],
+    geo: &disk::Geometry,
+    ino: u32,
+) -> disk::Result<()> {
+    let (head, rest) = raw.split_at_mut(disk::inode::head_size(geo));
+    inode.encode(head, geo, ino, |crc| crc32c(crc, rest))
+}

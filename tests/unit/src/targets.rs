@@ -10,6 +10,7 @@ use crate::disk::group::{self, Bitmap};
 use crate::disk::hash::{HashVersion, Hasher};
 use crate::disk::htree::{self, Hashed, MAX_LEAF_ENTRIES};
 use crate::disk::*;
+use crate::{decode_whole, encode_whole};
 use zerocopy::FromBytes;
 
 /// A target: takes an input, tells whether it was accepted.
@@ -158,7 +159,7 @@ pub fn group_desc(data: &[u8]) -> bool {
 
 pub fn inode(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 256);
-    let _ = Inode::decode_checked(short(data), &geo, 12);
+    let _ = decode_whole(short(data), &geo, 12);
     let Ok(inode) = Inode::decode(&buf, &geo) else {
         return false;
     };
@@ -167,7 +168,7 @@ pub fn inode(data: &[u8]) -> bool {
         assert!(entries.count() <= buf.len() / 16);
     }
     // A block count too large for its 48 bits cannot be written back.
-    if inode.encode(&mut buf, &geo, 12).is_err() {
+    if encode_whole(&inode, &mut buf, &geo, 12).is_err() {
         return false;
     }
     // The flag for the unit of the block count is set only when it is needed.
@@ -179,7 +180,7 @@ pub fn inode(data: &[u8]) -> bool {
         Inode::decode(&buf, &geo).map(plain),
         Ok(plain(inode.clone()))
     );
-    let checked = Inode::decode_checked(&buf, &geo, 12);
+    let checked = decode_whole(&buf, &geo, 12);
     assert_eq!(checked.is_ok(), inode.check(&geo).is_ok());
     checked.is_ok()
 }

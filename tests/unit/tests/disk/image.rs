@@ -3,6 +3,7 @@
 //! Images made by mke2fs, read through the code under test.
 
 use rext4_unit::disk::*;
+use rext4_unit::{decode_whole, encode_whole};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -215,7 +216,7 @@ impl Image {
     }
 
     pub fn inode(&self, ino: u32) -> Inode {
-        Inode::decode_checked(self.raw_inode(ino), &self.geo, ino)
+        decode_whole(self.raw_inode(ino), &self.geo, ino)
             .unwrap_or_else(|e| panic!("inode {ino}: {e}"))
     }
 
@@ -223,9 +224,7 @@ impl Image {
         let at = self.inode_at(ino);
         let size = usize::from(self.geo.inode_size);
         let geo = self.geo.clone();
-        inode
-            .encode(&mut self.data[at..][..size], &geo, ino)
-            .unwrap();
+        encode_whole(inode, &mut self.data[at..][..size], &geo, ino).unwrap();
     }
 
     /// All extents of an inode, every node checked.

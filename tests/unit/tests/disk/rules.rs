@@ -5,6 +5,7 @@
 use crate::image::{geometry, geometry_with};
 use rext4_unit::disk::group::{self, Bitmap};
 use rext4_unit::disk::*;
+use rext4_unit::{decode_whole, encode_whole};
 
 /// Each rule of a group descriptor, broken alone.
 #[test]
@@ -160,19 +161,20 @@ fn bad_inodes_are_refused() {
         assert_eq!(removed.check(&geo).is_ok(), mode == inode::S_IFREG);
     }
     let mut raw = vec![0; 256];
-    good.encode(&mut raw, &geo, 12).unwrap();
-    assert_eq!(Inode::decode_checked(&raw, &geo, 12).as_ref(), Ok(&good));
+    encode_whole(&good, &mut raw, &geo, 12).unwrap();
+    assert_eq!(decode_whole(&raw, &geo, 12).as_ref(), Ok(&good));
     for ino in [0, geo.inodes_count + 1] {
-        let result = Inode::decode_checked(&raw, &geo, ino);
+        let result = decode_whole(&raw, &geo, ino);
         assert_eq!(result, Err(Corrupt::InodeNumber));
     }
-    let other = Inode::decode_checked(&raw, &geo, 13);
+    let other = decode_whole(&raw, &geo, 13);
     assert_eq!(other, Err(Corrupt::InodeChecksum));
     for extra in [129u16, 132, 2, 0xffff] {
         raw[0x80..0x82].copy_from_slice(&extra.to_le_bytes());
         assert_eq!(Inode::decode(&raw, &geo), Err(Corrupt::InodeExtraIsize));
     }
-    assert_eq!(Inode::decode(&raw[..255], &geo), Err(Corrupt::ShortBuffer));
+    let short = &raw[..inode::HEAD_MAX - 1];
+    assert_eq!(Inode::decode(short, &geo), Err(Corrupt::ShortBuffer));
 }
 
 /// Each rule of an attribute block, broken alone.

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The primary super block: read, changed in a handle, or written at once.
+//!
+//! It has 1024 bytes, too many for a kernel stack, and is changed in handles, where there must be
+//! no lack of memory: so the copy that changes are made on is allocated at mount and belongs to the
+//! lock.
+
+use super::Rext4;
+use crate::{
+    disk::{
+        superblock::{Geometry, SUPER_OFFSET},
+        RawSuper, //
+    },
+    vfs::{
+        bh::BufferHead,
+        jbd2::Handle,
+        super_block::NewSuper, //
+    },
+};
+use kernel::prelude::*;
+
+/// Credits that [`journal_super`] needs.
+pub(crate) const SUPER_CREDITS: u32 = 1;
+
+/// The super block's buffer, in [`Rext4::primary`]'s lock, which owns its bytes.
+pub(crate) struct Primary {
+    bh: BufferHead,
+    /// Where it begins in its block.
+    off: usize,
+    /// Memory to change it in; holds nothing between two uses.
+    copy: KBox<RawSuper>,
+}
+
+impl Primary {
+    /// Reads the block; the block size of the device has been set.
+    pub(super) fn new(sb: &NewSuper<'_, Rext4>, geo: &Geometry) -> Result<Self> {
+        let bh = sb.bread(SUPER_OFFSET >> geo.block_bits)?;
+        let off = SUPER_OFFSET as usize & (geo.block_size as usize - 1);
+        let copy = bh.read_boxed(off)?;
+        Ok(Self { bh, off, copy })
+    }
+
+    /// The super block as it stands, changed in the copy only.
+    fn changed(&mut self, change: impl FnOnce(&mut RawSuper)) -> Result<&RawSuper> {
+        self.bh.read_into(self.off, &mut *self.copy)?;
+        change(&mut self.copy);
+        self.copy.update_checksum();
+        Ok(&self.copy)
+    }
+}
+
+/// Changes the super block inside `handle`. Needs no memory.
+pub(crate) fn journal_super(
+    handle: &Handle<'_>,
+    fs: &Rext4,
+    change: impl FnOnce(&mut RawSuper),
+) -> Result {
+    let mut primary = fs.primary.lock();
+    let mut block = handle.write(&primary.bh)?;
+    let off = primary.off;
+    block.write(off, primary.changed(change)?)?;
+    block.finish()
+}
+
+/// Looks at the super block as it stands.
+pub(crate) fn read_super<R>(fs: &Rext4, look: impl FnOnce(&RawSuper) -> R) -> Result<R> {
+    let mut primary = fs.primary.lock();
+    let Primary { bh, off, copy } = &mut *primary;
+    bh.read_into(*off, &mut **copy)?;
+    Ok(look(copy))
+}
+
+/// Changes the super block and writes it at once. Only while no transaction can hold the block.
+pub(super) fn write_super(fs: &Rext4, change: impl FnOnce(&mut RawSuper)) -> Result {
+    let mut primary = fs.primary.lock();
+    primary.changed(change)?;
+    let mut locked = primary.bh.lock();
+    locked.write(primary.off, &*primary.copy)?;
+    locked.write_sync()
+}
