@@ -12,6 +12,7 @@
 use super::checksum::crc32c;
 use super::dirent;
 use super::hash::{Hash, HashVersion, Hasher};
+use super::sort::sort;
 use super::superblock::Geometry;
 use super::{bytes, get, put, Corrupt, Result};
 use zerocopy::little_endian::{U16, U32};
@@ -278,8 +279,6 @@ pub fn collect(block: &[u8], geo: &Geometry, hasher: &Hasher, out: &mut [Hashed]
         };
         n += 1;
     }
-    out.get_mut(..n)
-        .ok_or(Corrupt::ShortBuffer)?
-        .sort_unstable();
+    sort(out.get_mut(..n).ok_or(Corrupt::ShortBuffer)?);
     Ok(n)
 }

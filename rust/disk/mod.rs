@@ -34,6 +34,7 @@ pub mod inode;
 pub mod inode_flags;
 mod inode_raw;
 pub mod orphan;
+pub mod sort;
 mod super_raw;
 pub mod superblock;
 pub mod time;

@@ -6,8 +6,46 @@
 //! bitmaps and inode tables. The journal has a table of its own: its blocks belong to one inode. An
 //! extent that points to either is corrupt, and so is a request to free them.
 
-use crate::disk::{Corrupt, Geometry, GroupDesc};
+use crate::disk::{sort::sort, Corrupt, Geometry, GroupDesc};
 use kernel::prelude::*;
+
+/// Collects zones. flex_bg puts the structures of one kind of many groups side by side, so each kind
+/// makes its last run longer while it can, and few are left to be sorted.
+#[derive(Default)]
+struct Runs {
+    /// The last run of each kind; empty at first.
+    last: [(u64, u64); 4],
+    done: KVVec<(u64, u64)>,
+}
+
+impl Runs {
+    fn add(&mut self, kind: usize, first: u64, len: u32) -> Result {
+        let end = first.saturating_add(len.into());
+        let last = self.last.get_mut(kind).ok_or(EINVAL)?;
+        if last.0 < last.1 && last.1 == first {
+            last.1 = end;
+            return Ok(());
+        }
+        let old = core::mem::replace(last, (first, end));
+        self.push(old)
+    }
+
+    fn push(&mut self, run: (u64, u64)) -> Result {
+        if run.0 < run.1 {
+            self.done.push(run, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// All runs in ascending order.
+    fn in_order(mut self) -> Result<KVVec<(u64, u64)>> {
+        for run in self.last {
+            self.push(run)?;
+        }
+        sort(&mut self.done);
+        Ok(self.done)
+    }
+}
 
 /// Disjoint ranges (first block, end) in ascending order.
 pub(super) struct Zones(KVVec<(u64, u64)>);
@@ -19,20 +57,18 @@ impl Zones {
         geo: &Geometry,
         descs: impl Iterator<Item = GroupDesc>,
     ) -> Result<Result<Self, Corrupt>> {
-        let mut all = KVVec::with_capacity(geo.groups_count as usize * 4, GFP_KERNEL)?;
+        let mut all = Runs::default();
         for (group, desc) in (0..geo.groups_count).zip(descs) {
             let base = geo.group_base_blocks(group).min(geo.group_blocks(group));
             if base > 0 {
-                let first = geo.group_first_block(group);
-                all.push((first, first + u64::from(base)), GFP_KERNEL)?;
+                all.add(0, geo.group_first_block(group), base)?;
             }
-            for (first, len) in desc.metadata(geo) {
-                all.push((first, first.saturating_add(u64::from(len))), GFP_KERNEL)?;
+            for (kind, (first, len)) in desc.metadata(geo).into_iter().enumerate() {
+                all.add(kind + 1, first, len)?;
             }
         }
-        all.sort_unstable();
+        let all = all.in_order()?;
 
-        // flex_bg puts the structures of many groups side by side: few zones remain.
         let mut merged: KVVec<(u64, u64)> = KVVec::new();
         for &(first, end) in all.iter() {
             match merged.last_mut() {
@@ -50,7 +86,7 @@ impl Zones {
         for &(first, len) in extents {
             all.push((first, first.saturating_add(u64::from(len))), GFP_KERNEL)?;
         }
-        all.sort_unstable();
+        sort(&mut all);
         Ok(Self(all))
     }
 

@@ -23,6 +23,7 @@ use crate::{
         dirent::{self, ftype, HEADER_SIZE},
         features::COMPAT_DIR_INDEX,
         hash::{Hash, Hasher},
+        sort::sort, //
     },
     vfs::DirEmitter,
 };
@@ -179,7 +180,7 @@ impl List {
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
     fn emit(&mut self, dir: &Inode, emit: &mut DirEmitter<'_>) -> Result<bool> {
-        self.items.as_mut_slice().sort_unstable();
+        sort(&mut self.items);
         for item in &self.items {
             // Positions of names whose whole hash is the same are made different, always in the
             // same way, or the reader could not get past them.

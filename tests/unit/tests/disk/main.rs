@@ -12,4 +12,5 @@ mod linear;
 mod properties;
 mod rules;
 mod smoke;
+mod sorting;
 mod supers;

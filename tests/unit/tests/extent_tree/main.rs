@@ -75,6 +75,11 @@ impl Nodes for Memory {
 impl Store for Memory {
     type Buf = Vec<u8>;
     type Slot = u64;
+    type Memory<T> = Vec<T>;
+
+    fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<Vec<T>, Failure> {
+        Ok((0..len).map(|_| make()).collect())
+    }
 
     fn capacity(&self) -> u16 {
         self.wide.unwrap_or(CAPACITY)
