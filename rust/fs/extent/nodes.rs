@@ -172,6 +172,15 @@ impl AsMut<[u8]> for NodeBuf {
 impl<'a> Store for TreeNodes<'a, '_> {
     type Buf = NodeBuf;
     type Slot = JournaledBuffer<'a>;
+    type Memory<T> = KVec<T>;
+
+    fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<KVec<T>> {
+        let mut values = KVec::with_capacity(len, GFP_KERNEL)?;
+        for _ in 0..len {
+            values.push(make(), GFP_KERNEL)?;
+        }
+        Ok(values)
+    }
 
     fn capacity(&self) -> u16 {
         format::block_entries(&self.inode.fs().geo)

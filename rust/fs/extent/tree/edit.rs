@@ -2,64 +2,26 @@
 
 //! One change of a tree: the nodes of a path are copied, changed and written back.
 
-use super::{key_at, Place, Store, ROOT_BYTES};
+use super::{
+    key_at,
+    level::{copy_entries, into_root, resize, Image, Level, Work},
+    Place, Store, ROOT_BYTES,
+};
 use crate::disk::{
     extent::{self, Extent, Header, Index, MAX_DEPTH, ROOT_ENTRIES},
     superblock::MAX_FILE_BLOCKS,
     Corrupt,
 };
-use core::array::from_fn;
-
-/// The root, the levels below it, and one more if the tree grows.
-const LEVELS: usize = MAX_DEPTH as usize + 2;
-
-/// The rights to overwrite the nodes of a path.
-type Slots<S> = [Option<<S as Store>::Slot>; LEVELS];
 
 /// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
 /// some room to work with.
 const MIN_PLACES: u16 = 8;
 
-enum Image<B> {
-    Root([u8; ROOT_BYTES]),
-    Block(B),
-}
-
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Image<B> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Image::Root(bytes) => bytes,
-            Image::Block(buf) => buf.as_ref(),
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Image::Root(bytes) => bytes,
-            Image::Block(buf) => buf.as_mut(),
-        }
-    }
-}
-
-/// A node of the path.
-struct Level<B> {
-    image: Image<B>,
-    /// Its block; not of the root.
-    pblk: u64,
-    /// In an inner node, the entry of the next level.
-    pos: u16,
-    /// Differs from what is stored.
-    dirty: bool,
-    /// Not stored yet.
-    fresh: bool,
-    /// Not part of the tree any more.
-    dead: bool,
-}
-
 /// A path from the root to a leaf, to be changed by at most one [`Edit::splice`].
 pub(super) struct Edit<'s, S: Store> {
     store: &'s mut S,
-    levels: [Option<Level<S::Buf>>; LEVELS],
+    /// The root, the levels below it, and one more if the tree grows.
+    levels: S::Memory<Work<S>>,
     /// Index of the leaf in `levels`, and so the depth of the tree.
     leaf: usize,
     /// The entry of the leaf behind the last one that begins at or before the block looked for.
@@ -68,13 +30,6 @@ pub(super) struct Edit<'s, S: Store> {
     pub(super) end: u64,
     /// There is no leaf behind this one.
     rightmost: bool,
-    /// Blocks allocated and not yet used.
-    spare: [Option<(u64, S::Buf)>; LEVELS],
-    /// Nodes split off, each the right neighbour of one of the path.
-    split_off: [Option<(u64, S::Buf)>; LEVELS],
-    /// Nodes to free: in the worst case a chain that became empty, and one that merged into the
-    /// root.
-    freed: [Option<u64>; 2 * LEVELS],
 }
 
 impl<'s, S: Store> Edit<'s, S> {
@@ -85,17 +40,18 @@ impl<'s, S: Store> Edit<'s, S> {
         lblk: u32,
     ) -> Result<Self, S::Error> {
         let header = Header::read(root).map_err(|e| store.corrupt(e))?;
+        if header.depth > MAX_DEPTH {
+            return Err(store.corrupt(Corrupt::ExtentDepth));
+        }
         let leaf = usize::from(header.depth);
+        let levels = store.memory(leaf + 2, Work::new)?;
         let mut this = Edit {
             store,
-            levels: from_fn(|_| None),
+            levels,
             leaf,
             at: 0,
             end: MAX_FILE_BLOCKS,
             rightmost: true,
-            spare: from_fn(|_| None),
-            split_off: from_fn(|_| None),
-            freed: [None; 2 * LEVELS],
         };
         let mut pblk = 0;
         let mut image = Image::Root(*root);
@@ -162,8 +118,8 @@ impl<'s, S: Store> Edit<'s, S> {
 
     fn set_level(&mut self, l: usize, level: Level<S::Buf>) -> Result<(), S::Error> {
         match self.levels.get_mut(l) {
-            Some(place) => {
-                *place = Some(level);
+            Some(work) => {
+                work.node = Some(level);
                 Ok(())
             }
             None => Err(self.store.corrupt(Corrupt::ExtentDepth)),
@@ -171,13 +127,13 @@ impl<'s, S: Store> Edit<'s, S> {
     }
 
     fn level(&self, l: usize) -> Result<&Level<S::Buf>, S::Error> {
-        let level = self.levels.get(l).and_then(Option::as_ref);
+        let level = self.levels.get(l).and_then(|work| work.node.as_ref());
         level.ok_or_else(|| self.bad(Corrupt::ExtentDepth))
     }
 
     /// Level `l`, to be changed.
     fn level_mut(&mut self, l: usize) -> Result<&mut Level<S::Buf>, S::Error> {
-        match self.levels.get_mut(l).and_then(Option::as_mut) {
+        match self.levels.get_mut(l).and_then(|work| work.node.as_mut()) {
             Some(level) => {
                 level.dirty = true;
                 Ok(level)
@@ -210,19 +166,16 @@ impl<'s, S: Store> Edit<'s, S> {
         remove: u16,
         new: &[Extent],
     ) -> Result<(), S::Error> {
-        let slots = match self.change(at, remove, new).and_then(|()| self.access()) {
-            Ok(slots) => slots,
-            Err(e) => {
-                self.abandon();
-                return Err(e);
-            }
-        };
-        self.write(slots)?;
+        if let Err(e) = self.change(at, remove, new).and_then(|()| self.access()) {
+            self.abandon();
+            return Err(e);
+        }
+        self.write()?;
         if let Image::Root(bytes) = &self.level(0)?.image {
             *root = *bytes;
         }
         // Last, for if this fails the tree is whole and only blocks are lost.
-        for pblk in self.freed.into_iter().flatten() {
+        for pblk in self.levels.iter().flat_map(|work| work.freed).flatten() {
             self.store.free(pblk)?;
         }
         Ok(())
@@ -232,10 +185,10 @@ impl<'s, S: Store> Edit<'s, S> {
         let added = new.len() as u16;
         let (nodes, grow) = self.plan(added, remove)?;
         let goal = self.level(self.leaf)?.pblk;
-        for place in self.spare.iter_mut().take(nodes) {
+        for work in self.levels.iter_mut().take(nodes) {
             let buf = self.store.blank()?;
             let goal = if goal == 0 { 0 } else { goal + 1 };
-            *place = Some((self.store.alloc(goal)?, buf));
+            work.spare = Some((self.store.alloc(goal)?, buf));
         }
         if grow {
             self.grow()?;
@@ -273,7 +226,7 @@ impl<'s, S: Store> Edit<'s, S> {
     }
 
     fn take_spare(&mut self) -> Result<(u64, S::Buf), S::Error> {
-        let spare = self.spare.iter_mut().find_map(Option::take);
+        let spare = self.levels.iter_mut().find_map(|work| work.spare.take());
         spare.ok_or_else(|| self.bad(Corrupt::ExtentEntries))
     }
 
@@ -329,7 +282,8 @@ impl<'s, S: Store> Edit<'s, S> {
             Ok(())
         };
         if !fits {
-            return self.split(l, at, remove, put);
+            let index = self.split(l, at, remove, put)?;
+            return self.add_index(l, index);
         }
         let level = self.level_mut(l)?;
         put(level.image.bytes_mut(), at).map_err(|e| self.bad(e))?;
@@ -342,29 +296,35 @@ impl<'s, S: Store> Edit<'s, S> {
         }
     }
 
-    /// Adds an index entry at `at` (not the first) of inner node `l`.
-    fn add_index(&mut self, l: usize, at: u16, index: Index) -> Result<(), S::Error> {
-        let h = self.header(l)?;
-        let put = |node: &mut [u8], at: u16| {
-            extent::open_gap(node, at, 1)?;
-            extent::put_index(node, at, &index)
-        };
-        if h.entries >= h.max {
-            return self.split(l, at, 0, put);
+    /// Adds the entry of a node split off from node `l` to the parent; the parent, if full, is split
+    /// too, and so on up.
+    fn add_index(&mut self, mut l: usize, mut index: Index) -> Result<(), S::Error> {
+        loop {
+            let parent = l.checked_sub(1);
+            l = parent.ok_or_else(|| self.bad(Corrupt::ExtentDepth))?;
+            let at = self.level(l)?.pos + 1;
+            let put = |node: &mut [u8], at: u16| {
+                extent::open_gap(node, at, 1)?;
+                extent::put_index(node, at, &index)
+            };
+            let h = self.header(l)?;
+            if h.entries < h.max {
+                let level = self.level_mut(l)?;
+                return put(level.image.bytes_mut(), at).map_err(|e| self.bad(e));
+            }
+            index = self.split(l, at, 0, put)?;
         }
-        let level = self.level_mut(l)?;
-        put(level.image.bytes_mut(), at).map_err(|e| self.bad(e))
     }
 
     /// Splits full node `l` (not the root) in two and lets `put` change the half with entry `at`,
-    /// where `remove` entries will go.
+    /// where `remove` entries will go. Returns the entry of the new node.
     fn split(
         &mut self,
         l: usize,
         at: u16,
         remove: u16,
         put: impl FnOnce(&mut [u8], u16) -> Result<(), Corrupt>,
-    ) -> Result<(), S::Error> {
+    ) -> Result<Index, S::Error> {
         let h = self.header(l)?;
         // Files grow at their end: a full node stays full there. Elsewhere, and so in any order of
         // insertion, both halves get room.
@@ -378,7 +338,6 @@ impl<'s, S: Store> Edit<'s, S> {
         let (pblk, mut buf) = self.take_spare()?;
         let capacity = self.store.capacity();
         let level = self.level_mut(l)?;
-        let parent = l.checked_sub(1);
         let left = level.image.bytes_mut();
         let right = buf.as_mut();
         let halve = || {
@@ -392,16 +351,14 @@ impl<'s, S: Store> Edit<'s, S> {
             key_at(right, 0)
         };
         let first = halve().map_err(|e| self.store.corrupt(e))?;
-        let place = self.split_off.iter_mut().find(|place| place.is_none());
-        if let Some(place) = place {
+        let mut places = self.levels.iter_mut().map(|work| &mut work.split_off);
+        if let Some(place) = places.find(|place| place.is_none()) {
             *place = Some((pblk, buf));
         }
-        let parent = parent.ok_or_else(|| self.bad(Corrupt::ExtentDepth))?;
         if at == 0 {
             self.fix_keys(l)?;
         }
-        let pos = self.level(parent)?.pos;
-        self.add_index(parent, pos + 1, Index { lblk: first, pblk })
+        Ok(Index { lblk: first, pblk })
     }
 
     /// Brings the keys above node `l` in line after its first entry changed.
@@ -446,7 +403,8 @@ impl<'s, S: Store> Edit<'s, S> {
     }
 
     fn note_freed(&mut self, pblk: u64) {
-        if let Some(place) = self.freed.iter_mut().find(|place| place.is_none()) {
+        let mut places = self.levels.iter_mut().flat_map(|work| &mut work.freed);
+        if let Some(place) = places.find(|place| place.is_none()) {
             *place = Some(pblk);
         }
     }
@@ -491,34 +449,28 @@ impl<'s, S: Store> Edit<'s, S> {
     }
 
     /// Gets the right to write every node that changed. From here on only a dead journal can fail.
-    #[allow(clippy::type_complexity, reason = "two arrays like those of the nodes")]
-    fn access(
-        &mut self,
-    ) -> Result<([Option<S::Slot>; LEVELS], [Option<S::Slot>; LEVELS]), S::Error> {
-        let mut slots = (from_fn(|_| None), from_fn(|_| None));
-        for (level, slot) in self.levels.iter().zip(&mut slots.0).skip(1) {
-            if let Some(level) = level.as_ref().filter(|level| level.dirty && !level.dead) {
-                *slot = Some(self.store.access(level.pblk, level.fresh)?);
+    fn access(&mut self) -> Result<(), S::Error> {
+        for (l, work) in self.levels.iter_mut().enumerate() {
+            let [of_node, of_new] = &mut work.slots;
+            let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
+            if let Some(level) = work.node.as_ref().filter(changed) {
+                *of_node = Some(self.store.access(level.pblk, level.fresh)?);
+            }
+            if let Some((pblk, _)) = work.split_off {
+                *of_new = Some(self.store.access(pblk, true)?);
             }
         }
-        for (node, slot) in self.split_off.iter().zip(&mut slots.1) {
-            if let Some((pblk, _)) = node {
-                *slot = Some(self.store.access(*pblk, true)?);
-            }
-        }
-        Ok(slots)
+        Ok(())
     }
 
-    fn write(&mut self, slots: (Slots<S>, Slots<S>)) -> Result<(), S::Error> {
-        for (level, slot) in self.levels.iter_mut().zip(slots.0) {
-            if let (Some(level), Some(slot)) = (level, slot) {
-                if let Image::Block(buf) = &mut level.image {
-                    self.store.put(slot, buf)?;
-                }
+    fn write(&mut self) -> Result<(), S::Error> {
+        for work in self.levels.iter_mut() {
+            let [of_node, of_new] = &mut work.slots;
+            let image = work.node.as_mut().map(|level| &mut level.image);
+            if let (Some(slot), Some(Image::Block(buf))) = (of_node.take(), image) {
+                self.store.put(slot, buf)?;
             }
-        }
-        for (node, slot) in self.split_off.iter_mut().zip(slots.1) {
-            if let (Some((_, buf)), Some(slot)) = (node, slot) {
+            if let (Some(slot), Some((_, buf))) = (of_new.take(), &mut work.split_off) {
                 self.store.put(slot, buf)?;
             }
         }
@@ -527,46 +479,13 @@ impl<'s, S: Store> Edit<'s, S> {
 
     /// Gives back what was allocated for a change that will not be made.
     fn abandon(&mut self) {
-        let fresh = |level: &Level<S::Buf>| level.fresh.then_some(level.pblk);
-        for pblk in self.levels.iter().flatten().filter_map(fresh) {
-            self.store.unalloc(pblk);
+        for work in self.levels.iter() {
+            if let Some(level) = work.node.as_ref().filter(|level| level.fresh) {
+                self.store.unalloc(level.pblk);
+            }
+            for (pblk, _) in work.spare.iter().chain(&work.split_off) {
+                self.store.unalloc(*pblk);
+            }
         }
-        for (pblk, _) in self.spare.iter().chain(&self.split_off).flatten() {
-            self.store.unalloc(*pblk);
-        }
     }
-}
-
-/// Makes `added` places for entries out of `removed` ones, at entry `at`.
-fn resize(node: &mut [u8], at: u16, removed: u16, added: u16) -> Result<(), Corrupt> {
-    match added.checked_sub(removed) {
-        Some(more) => extent::open_gap(node, at, more),
-        None => extent::close_gap(node, at, removed - added),
-    }
-}
-
-/// Copies `count` entries of one node, from entry `first` on, into an empty one.
-fn copy_entries(from: &[u8], first: u16, to: &mut [u8], count: u16) -> Result<(), Corrupt> {
-    extent::open_gap(to, 0, count)?;
-    let place = |i: u16| extent::ENTRY_SIZE * (usize::from(i) + 1);
-    let src = from.get(place(first)..place(first + count));
-    let dst = to.get_mut(place(0)..place(count));
-    match (src, dst) {
-        (Some(src), Some(dst)) => {
-            dst.copy_from_slice(src);
-            Ok(())
-        }
-        _ => Err(Corrupt::ShortBuffer),
-    }
-}
-
-/// Makes a root with the contents of a node, if they fit.
-fn into_root(node: &[u8], root: &mut [u8; ROOT_BYTES]) -> Result<bool, Corrupt> {
-    let h = Header::read(node)?;
-    if h.entries > ROOT_ENTRIES {
-        return Ok(false);
-    }
-    extent::init_node(root, h.depth, ROOT_ENTRIES)?;
-    copy_entries(node, 0, root, h.entries)?;
-    Ok(true)
 }

@@ -15,6 +15,7 @@
 )]
 
 mod edit;
+mod level;
 mod ops;
 mod worst;
 
@@ -26,6 +27,7 @@ use crate::disk::{
     superblock::MAX_FILE_BLOCKS,
     Corrupt,
 };
+use core::ops::DerefMut;
 
 /// Bytes of the root in the inode.
 pub const ROOT_BYTES: usize = 60;
@@ -73,6 +75,11 @@ pub trait Store: Nodes {
     type Buf: AsRef<[u8]> + AsMut<[u8]>;
     /// The right to overwrite a node.
     type Slot;
+    /// Memory for some values, not on the stack.
+    type Memory<T>: DerefMut<Target = [T]>;
+
+    /// Memory for `len` values, each made by `make`.
+    fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<Self::Memory<T>, Self::Error>;
 
     /// Entries that a node block has room for.
     fn capacity(&self) -> u16;
