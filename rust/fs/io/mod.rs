@@ -7,7 +7,8 @@
 //!   buffered.rs   reads and writes through the page cache, delalloc: rule 4
 //!   writeback.rs  dirty folios to blocks, completion: rules 2, 10
 //!   mmap.rs       write faults: rule 6
-//!   direct.rs     direct I/O: rules 7, 8
+//!   direct.rs     direct I/O and its locks: rules 7, 8
+//!   direct_map.rs its mappings and completion: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
@@ -25,6 +26,7 @@ use kernel::{error::code::*, prelude::*};
 
 pub(crate) mod buffered;
 pub(crate) mod direct;
+mod direct_map;
 pub(crate) mod fallocate;
 pub(crate) mod fsync;
 pub(crate) mod gate;
