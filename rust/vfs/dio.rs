@@ -17,7 +17,12 @@ use super::{
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
-use kernel::{error::from_result, prelude::*};
+use kernel::{
+    error::{code::*, from_result, to_result},
+    pr_err_once,
+    prelude::*,
+    types::NotThreadSafe, //
+};
 
 /// What a direct write is told.
 #[derive(Clone, Copy, Default)]
@@ -67,15 +72,55 @@ impl<F: FileSystem> Drop for DioBio<F> {
     }
 }
 
-/// Completion of direct writes.
+/// A direct write that is over: all of its bios are done, or it failed before there were any.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    /// Bytes from `iocb.pos()` on that were transferred.
+    pub(crate) size: u64,
+    /// What went wrong first.
+    pub(crate) error: Result,
+    /// Some of the blocks were unwritten.
+    pub(crate) unwritten: bool,
+}
+
+/// Proof that the current context may sleep, as far as it can be seen: no interrupt, interrupts on,
+/// and no spinlock held where the kernel counts them. Not for another thread, and not for later.
+pub(crate) struct MaySleep(NotThreadSafe);
+
+impl MaySleep {
+    fn here() -> Option<Self> {
+        // SAFETY: Looks at the current context only.
+        unsafe { bindings::rext4_helper_may_sleep() }.then_some(Self(NotThreadSafe))
+    }
+}
+
+/// Completion of direct writes, in two steps, because the first may have to run anywhere.
+///
+/// iomap completes an asynchronous write in the context of its last bio: hard or soft interrupt, or
+/// a task that polls, with the driver's locks held. It goes to a worker only if it knows a reason
+/// (`iomap_dio_done()`, fs/iomap/direct-io.c): an error; unwritten, new or shared blocks; O_DSYNC;
+/// an end beyond i_size; a page in the page cache. What else a file system may want to do then,
+/// iomap does not know: a write that needs [`DioOps::end_io`] for another reason has to be told to
+/// wait ([`DioFlags::force_wait`]), and completes in the task that submitted it.
 pub(crate) trait DioOps<F: FileSystem>: 'static {
-    /// `size` bytes from `iocb.pos()` were transferred (or none, with `error`). Runs in process
-    /// context, before iomap invalidates the page cache a second time.
-    fn end_io(iocb: &Kiocb<'_, F>, size: u64, error: Result, unwritten: bool) -> Result;
+    /// Whether nothing is left to do. **Any context**: it may look at atomic fields, and neither
+    /// sleeps nor takes a lock.
+    fn is_done(iocb: &Kiocb<'_, F>, ended: &Ended) -> bool;
+
+    /// What is left to do, before iomap invalidates the page cache a second time. Process context,
+    /// of which `context` is the proof; of a write that waits, under the locks of who submitted it.
+    ///
+    /// Where sleeping is forbidden it is not called: the write fails with `EIO`, although its data
+    /// is on disk, and the log says so. That is a bug of the file system.
+    fn end_io(iocb: &Kiocb<'_, F>, ended: &Ended, context: &MaySleep) -> Result;
 
     /// Submits a bio for the file's bytes from `pos` on.
     #[cfg(REXT4_LAB)]
     fn submit(bio: DioBio<F>, pos: u64);
+
+    /// All is done but the second invalidation of the page cache. Process context.
+    #[cfg(REXT4_LAB)]
+    fn before_invalidate(iocb: &Kiocb<'_, F>);
 }
 
 struct DioTable<F, D>(PhantomData<(F, D)>);
@@ -110,15 +155,26 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
     ) -> c_int {
         // SAFETY: iomap passes the request it was given, not yet completed.
         let iocb = unsafe { Kiocb::<F>::from_raw(iocb) };
-        let unwritten = flags & bindings::IOMAP_DIO_UNWRITTEN != 0;
-        let error = if error == 0 {
-            Ok(())
-        } else {
-            Err(Error::from_errno(error))
+        let ended = Ended {
+            size: u64::try_from(size).unwrap_or(0),
+            error: to_result(error),
+            unwritten: flags & bindings::IOMAP_DIO_UNWRITTEN != 0,
         };
-        from_result(|| {
-            D::end_io(&iocb, u64::try_from(size).unwrap_or(0), error, unwritten).map(|()| 0)
-        })
+        let result = from_result(|| {
+            if D::is_done(&iocb, &ended) {
+                return ended.error.map(|()| 0);
+            }
+            let Some(context) = MaySleep::here() else {
+                pr_err_once!("a direct write cannot be completed where it ends: it was to wait\n");
+                return Err(EIO);
+            };
+            D::end_io(&iocb, &ended, &context).map(|()| 0)
+        });
+        #[cfg(REXT4_LAB)]
+        if MaySleep::here().is_some() {
+            D::before_invalidate(&iocb);
+        }
+        result
     }
 }
 

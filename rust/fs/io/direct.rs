@@ -12,15 +12,19 @@
 //! with all of them released). With `dio_gate` the gate is held besides, and faults may wait for
 //! it, so all of the memory is pinned before.
 //!
-//! | write                        | i_rwsem   | waits for completion |
-//! |------------------------------|-----------|----------------------|
-//! | inside the file, whole blocks| shared    | if the request does  |
-//! | inside, parts of blocks      | shared, only over written blocks; else exclusive, alone |
-//! | beyond the end               | exclusive | always               |
+//! | write                                 | i_rwsem   | waits for completion |
+//! |---------------------------------------|-----------|----------------------|
+//! | inside the file, whole blocks         | shared    | if the request does  |
+//! | inside, parts of blocks               | shared, only over written blocks; else exclusive, alone |
+//! | beyond the size in memory, or on disk | exclusive | always               |
+//!
+//! "Always" is for more than the locks: only of a write that waits iomap runs the completion in a
+//! task, whatever it has to do (`DioOps`). The size on disk counts for that reason: it may trail,
+//! and the write that moves it starts a handle.
 
 use super::{
     buffered,
-    direct_map::{ReadOps, WriteOps},
+    direct_map::{is_beyond, ReadOps, WriteOps},
     gate::{self, Gate},
     truncate, //
 };
@@ -105,7 +109,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
     super::check_writable(inode)?;
     let mask = u64::from(inode.fs().geo.block_size) - 1;
     let range = iocb.pos()..iocb.pos() + from.count() as u64;
-    let mut exclusive = range.end > inode.size();
+    let mut exclusive = is_beyond(inode, range.end);
     if gate::is_used(inode) {
         gate::yield_to(inode, range, iocb.nowait())?;
     }
@@ -120,7 +124,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         let pos = iocb.pos();
         trace::dio_write(inode, pos, count);
         let partial = (pos | count) & mask != 0;
-        let extends = pos + count > inode.size();
+        let extends = is_beyond(inode, pos + count);
         // Cannot start again with its second chunk.
         let restarts = partial && count > CHUNK as u64 && gate::is_used(inode);
         let result = match locked {

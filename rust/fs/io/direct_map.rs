@@ -17,7 +17,7 @@ use crate::{
         Rext4, //
     },
     vfs::{
-        dio,
+        dio::{self, Ended, MaySleep},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
         trace,
@@ -66,16 +66,32 @@ impl MapOps<Rext4> for WriteOps {
     }
 }
 
+/// What iomap asks for.
+#[derive(Clone, Copy)]
+struct Request {
+    lblk: u32,
+    count: u32,
+    /// The byte at which the request ends.
+    end: u64,
+    flags: MapFlags,
+}
+
 /// Finds or makes blocks for a direct write.
 fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
     let (lblk, count) = map::blocks(inode, pos, len)?;
+    let request = Request {
+        lblk,
+        count,
+        end: pos + len,
+        flags,
+    };
     {
         let mut extents = inode.node().extents.lock();
         map::check_nowait(&extents, flags)?;
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
         // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
         // caller's memory, a mapping must not ask to start again.
-        let end = (pos + len).div_ceil(1 << inode.fs().geo.block_bits);
+        let end = request.end.div_ceil(1 << inode.fs().geo.block_bits);
         let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
         let usable = match found.state {
             State::Written => !flags.overwrite_only() || whole,
@@ -89,7 +105,7 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             _ => Ok(()),
         };
         if usable && expected.is_ok() {
-            fill(inode, &extents, &found, flags, map);
+            fill(inode, &extents, &found, request, map);
             return Ok(());
         }
         if flags.overwrite_only() || flags.nowait() {
@@ -98,25 +114,29 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
     }
     let mut attempts = 0;
     loop {
-        match allocate(inode, lblk, count, flags, map) {
+        match allocate(inode, request, map) {
             Err(e) if e == ENOSPC && alloc::make_room(inode.sb(), &mut attempts) => (),
             other => return other,
         }
     }
 }
 
-fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, flags: MapFlags, map: &mut Map) {
-    map::fill(inode, extents, found, flags, map);
-    // O_DSYNC over blocks whose transaction has not committed needs more than the data on disk.
+/// Fills the mapping with blocks that are there.
+fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, request: Request, map: &mut Map) {
+    map::fill(inode, extents, found, request.flags, map);
+    // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
+    // where the completion moves the size. Without the flag iomap makes do with a FUA write.
     let tid = inode.node().tid(true);
-    if inode.fs().journal().is_some_and(|j| !j.is_committed(tid)) {
+    let committed = inode.fs().journal().is_none_or(|j| j.is_committed(tid));
+    if !committed || is_beyond(inode, request.end) {
         map.set_dirty();
     }
 }
 
 /// Allocates unwritten blocks, also over a reservation: the page above it is older than this
 /// write, or it races with it and either order is right.
-fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map) -> Result {
+fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
+    let (lblk, count) = (request.lblk, request.count);
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     {
@@ -126,7 +146,7 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map
             if found.state == State::Unwritten {
                 extent::expect(inode, &mut extents, lblk, found.len)?;
             }
-            fill(inode, &extents, &found, flags, map);
+            fill(inode, &extents, &found, request, map);
             return Ok(());
         }
         let want = found.len.min(count).min(MAX_ALLOCATE);
@@ -137,7 +157,7 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map
             extent::unexpect(inode, &mut extents, lblk + got, want - got);
         }
         let new = new?;
-        map::fill(inode, &extents, &new, flags, map);
+        map::fill(inode, &extents, &new, request.flags, map);
         map.set_new();
         map.set_dirty();
     }
@@ -146,33 +166,48 @@ fn allocate(inode: &Inode, lblk: u32, count: u32, flags: MapFlags, map: &mut Map
 }
 
 impl dio::DioOps<Rext4> for WriteOps {
-    fn end_io(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
-        trace::dio_end_io(iocb.inode(), iocb.pos(), size, error, unwritten);
-        let result = finish(iocb, size, error, unwritten);
-        lab::detach_cache_again(iocb);
-        result
+    /// Whether the write changed data only. Of what iomap does not send to a worker or make wait
+    /// this is true: [`super::direct`] makes a write wait that ends beyond either size, and neither
+    /// of them gets smaller while a direct write is in flight.
+    fn is_done(iocb: &Kiocb<'_, Rext4>, ended: &Ended) -> bool {
+        let (inode, pos) = (iocb.inode(), iocb.pos());
+        let (size, error, unwritten) = (ended.size, ended.error, ended.unwritten);
+        trace::dio_end_io(inode, pos, size, error, unwritten);
+        size == 0 || error.is_ok() && !unwritten && !is_beyond(inode, pos + size)
+    }
+
+    fn end_io(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) -> Result {
+        ended.error?;
+        finish(iocb, ended, context)
     }
 
     #[cfg(REXT4_LAB)]
     fn submit(bio: dio::DioBio<Rext4>, pos: u64) {
         lab::hold(bio, pos);
     }
+
+    #[cfg(REXT4_LAB)]
+    fn before_invalidate(iocb: &Kiocb<'_, Rext4>) {
+        lab::detach_cache_again(iocb);
+    }
 }
 
-/// The data is on disk (or not, with `error`), the page cache not invalidated again yet.
-fn finish(iocb: &Kiocb<'_, Rext4>, size: u64, error: Result, unwritten: bool) -> Result {
-    error?;
+/// Whether `end` lies beyond the size in memory or that on disk, which trails it while appended
+/// data waits for writeback, and stays behind when that has failed: a write up to there has a size
+/// to move.
+pub(super) fn is_beyond(inode: &Inode, end: u64) -> bool {
+    end > inode.size() || end > inode.node().disk_size()
+}
+
+/// The data is on disk, the page cache not invalidated again yet.
+fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result {
     let (inode, pos) = (iocb.inode(), iocb.pos());
-    let end = pos + size;
-    if size == 0 || (!unwritten && end <= inode.size() && end <= inode.node().disk_size()) {
-        return Ok(());
-    }
+    let end = pos + ended.size;
     // Reclaim must not come back to us: it could need the transaction that waits for us.
     let _nofs = NoFs::enter();
-    let new_size = inode.size().max(end);
     // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
-    writeback::finish(inode, pos, size, unwritten, new_size)?;
     let old = inode.size();
+    writeback::finish(inode, pos, ended.size, ended.unwritten, old.max(end))?;
     if end > old {
         // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
         // stored beyond the old end in its page must not come to light.

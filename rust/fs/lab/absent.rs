@@ -36,7 +36,3 @@ pub(crate) fn detach_cache(_: &Kiocb<'_, Rext4>) {}
 /// See `protect.rs`.
 #[inline(always)]
 pub(crate) fn attach_cache(_: &Kiocb<'_, Rext4>) {}
-
-/// See `protect.rs`.
-#[inline(always)]
-pub(crate) fn detach_cache_again(_: &Kiocb<'_, Rext4>) {}

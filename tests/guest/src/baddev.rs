@@ -204,7 +204,7 @@ fn dies(t: &mut T) -> Res {
 }
 
 /// A table that fails for `len` bytes from `at`.
-fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> {
+pub fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> {
     let (a, n, end) = (at / 512, len.div_ceil(512), MB * 2048);
     let disk = &t.disks[0];
     let mut v = Vec::new();
@@ -216,7 +216,7 @@ fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> 
     v
 }
 
-fn data_at(t: &T, path: &str) -> Res<u64> {
+pub fn data_at(t: &T, path: &str) -> Res<u64> {
     let f = sys::rdonly(&t.p(path))?;
     match crate::fiemap::fiemap(&f, 0, u64::MAX, true, 10)?.first() {
         Some(e) => Ok(e.phys),

@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod dio;
 mod dio_async;
+mod dio_end;
 mod dirs;
 mod enospc;
 mod enospc_tree;
@@ -53,6 +54,7 @@ pub static SETS: &[&[harness::Case]] = &[
     mmap_under::CASES,
     dio::CASES,
     dio_async::CASES,
+    dio_end::CASES,
     gate::CASES,
     gate_source::CASES,
     enospc::CASES,

@@ -14,6 +14,7 @@ void rext4_helper_iomap_bio_readahead(struct readahead_control *rac, const struc
 loff_t rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written) { return iomap_last_written_block(inode, pos, written); }
 void rext4_helper_bio_clear_in_task(struct bio *bio) { bio_clear_flag(bio, BIO_COMPLETE_IN_TASK); }
 vm_fault_t rext4_helper_vmf_fs_error(int err) { return vmf_fs_error(err); }
+bool rext4_helper_may_sleep(void) { return in_task() && !irqs_disabled() && !(IS_ENABLED(CONFIG_PREEMPT_COUNT) && in_atomic()); }
 void rext4_helper_cond_resched(void) { cond_resched(); }
 void rext4_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list, struct work_struct *work, work_func_t fn) { spin_lock_init(lock); INIT_LIST_HEAD(list); INIT_WORK(work, fn); }
 void rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list, struct list_head *item, struct workqueue_struct *wq, struct work_struct *work) { guard(spinlock_irqsave)(lock); if (list_empty(list)) queue_work(wq, work); list_add_tail(item, list); }
