@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("crash/fsync", FEATS, fsync).quick(),
     Case::new("crash/fdatasync", ALL, fdatasync).quick(),
     Case::new("crash/fdatasync_leaf", ALL, fdatasync_leaf).quick(),
+    Case::new("crash/dsync_append", ALL, dsync_append).quick(),
     Case::new("crash/names", FEATS, durable_names).quick(),
     Case::new("crash/orphans", FEATS, orphans).quick(),
     Case::new("crash/truncate", ALL, truncate),
@@ -210,6 +211,40 @@ fn fdatasync(t: &mut T) -> Res {
         &[pattern(6, 0, 4096), pattern(5, 4096, 4096)].concat(),
         "overwrite",
     )?;
+    Ok(())
+}
+
+/// O_DSYNC, and a mount with `sync`: a direct append inside of a written block is durable with its
+/// size, though not a block is allocated or converted.
+fn dsync_append(t: &mut T) -> Res {
+    let d = start(t)?;
+    for (name, flags, mount) in [
+        ("dsync", libc::O_DSYNC, 0),
+        ("sync", libc::O_SYNC, 0),
+        ("mounted_sync", 0, libc::MS_SYNCHRONOUS),
+    ] {
+        put(&t.p(name), 1, 512)?.fsync()?;
+        if mount != 0 {
+            t.umount()?;
+            t.try_mount(mount, "")?;
+        }
+        // A device without a volatile cache, where the data alone needs no flush.
+        let dev = d.path.rsplit('/').next().unwrap_or_default();
+        sys::write_file(
+            &format!("/sys/block/{dev}/queue/write_cache"),
+            "write through",
+        )?;
+        let f = sys::open(&t.p(name), libc::O_RDWR | libc::O_DIRECT | flags, 0)?;
+        match f.pwrite_once(&Aligned::of(&pattern(1, 512, 512)), 512) {
+            Err(e) if e.errno == libc::EINVAL => skip!("sectors of more than 512 bytes"),
+            r => same!(r?, 512, "append"),
+        }
+        drop(f);
+        crash(t, &d)?;
+        let f = sys::rdonly(&t.p(name))?;
+        same!(f.size()?, 1024, "{name}: size");
+        holds(&f, 0, &pattern(1, 0, 1024), name)?;
+    }
     Ok(())
 }
 
