@@ -16,6 +16,7 @@
 //! |---------------------------------------|-----------|----------------------|
 //! | inside the file, whole blocks         | shared    | if the request does  |
 //! | inside, parts of blocks               | shared, only over written blocks; else exclusive, alone |
+//! | parts of blocks, ends at the end      | exclusive | always               |
 //! | beyond the size in memory, or on disk | exclusive | always               |
 //!
 //! "Always" is for more than the locks: only of a write that waits iomap runs the completion in a
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     fs::{
         lab::{self, Switch},
+        Inode,
         Rext4, //
     },
     vfs::{
@@ -124,7 +126,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         let pos = iocb.pos();
         trace::dio_write(inode, pos, count);
         let partial = (pos | count) & mask != 0;
-        let extends = is_beyond(inode, pos + count);
+        let extends = is_beyond(inode, pos + count) || partial && zeroes_tail(inode, pos + count);
         // Cannot start again with its second chunk.
         let restarts = partial && count > CHUNK as u64 && gate::is_used(inode);
         let result = match locked {
@@ -165,6 +167,20 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
             other => return other,
         }
     }
+}
+
+/// Whether a write of parts of blocks that ends at `end` zeroes what lies behind, although the file
+/// does not grow: iomap does it at the very end of the file, too. Somebody may append there:
+///
+/// ```text
+///   direct write of 512 bytes, shared lock      append, or another direct write
+///   sends the data, and zeros for the rest
+///   of the block behind the end
+///                                               writes there, behind the end, on disk
+///   the zeros reach the disk                    <- the appended bytes are gone
+/// ```
+fn zeroes_tail(inode: &Inode, end: u64) -> bool {
+    end == inode.size() && !lab::off(Switch::EofAlone)
 }
 
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.

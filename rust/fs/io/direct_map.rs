@@ -4,6 +4,7 @@
 //! which locks, is in `direct.rs`.
 
 use super::{
+    gate,
     map,
     writeback, //
 };
@@ -12,7 +13,7 @@ use crate::{
         alloc,
         extent::{self, Extent, ExtentMap, State},
         inode::{self, INODE_CREDITS},
-        lab::{self, Point},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -207,13 +208,43 @@ fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result
     let _nofs = NoFs::enter();
     // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
     let old = inode.size();
-    writeback::finish(inode, pos, ended.size, ended.unwritten, old.max(end))?;
+    let result = writeback::finish(inode, pos, ended.size, ended.unwritten, old.max(end));
+    // What fails half way has moved the size on disk up to there, and that in memory follows:
+    // nobody expects data of a file behind its end.
+    let end = match result {
+        Ok(()) => end,
+        Err(_) => end.min(inode.node().disk_size()),
+    };
     if end > old {
-        // Only a write that holds i_rwsem exclusive and waits comes here. What a mapping has
-        // stored beyond the old end in its page must not come to light.
-        trace::isize_set(inode, end);
-        inode.set_size(end);
-        inode.isize_extended(old, pos);
+        grow(inode, pos, end);
     }
-    Ok(())
+    result
+}
+
+/// The file grows to `end` by a direct write from `pos` on, which holds i_rwsem exclusive and
+/// waits. A reader may have filled the page of the old end meanwhile, with zeros behind it: it goes
+/// before the size moves, and under invalidate_lock it is not filled again until then.
+///
+/// ```text
+///   direct write of block 1                    read(2)
+///                                              fills page 0: block 0, and zeros behind the end
+///   block 1 is on disk, converted
+///   moves i_size
+///                                              finds page 0: block 1 is zeros
+///   iomap drops page 0                         <- too late
+/// ```
+fn grow(inode: &Inode, pos: u64, end: u64) {
+    let old = inode.size();
+    // Below a closed gate nobody fills it either, and who waits there may hold the lock.
+    let open = gate::may_fill(inode, pos..end);
+    let pages = open.then(|| inode.invalidate_lock());
+    if !lab::off(Switch::AppendInvalidate) {
+        // A page that stays is dirty by a mapping: `isize_extended` sees to it.
+        let _ = inode.invalidate_pagecache(pos, end);
+    }
+    trace::isize_set(inode, end);
+    inode.set_size(end);
+    // What a mapping has stored beyond the old end in its page must not come to light.
+    inode.isize_extended(old, pos);
+    drop(pages);
 }

@@ -71,6 +71,10 @@ pub(super) fn before_write(
     if end <= size || (pos <= size && !stale) {
         return Ok(());
     }
+    // A direct write of parts of the block may be in flight: read now, the block has its old bytes.
+    if !lab::off(Switch::DioWait) {
+        inode.dio_wait(lock);
+    }
     let pages = inode.invalidate_lock();
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = zero_tail(inode, size, pos, lock, &pages)?;

@@ -98,7 +98,7 @@ named! {
         DioFlush = c"dio-flush",
         /// The page cache is invalidated again after a direct write (rule 7).
         DioInvalidate = c"dio-invalidate",
-        /// Punch and truncate wait for direct I/O in flight (rule 5).
+        /// Punch, truncate, and zeroing of the old end wait for direct I/O in flight (rules 5, 11).
         DioWait = c"dio-wait",
         /// A write fault reserves space before the page is dirtied (rule 6).
         ReserveAtFault = c"reserve-at-fault",
@@ -118,6 +118,10 @@ named! {
         Pin = c"pin",
         /// Direct writes hold back for those who have waited at the gate (rule 9).
         Turn = c"turn",
+        /// A direct write that ends at the end of the file and cuts a block is alone (rule 11).
+        EofAlone = c"eof-alone",
+        /// A direct append drops the pages before the size moves, not only after (rule 7).
+        AppendInvalidate = c"append-invalidate",
         /// Files have no folios as large as khugepaged makes them (rule 7). For inodes read later.
         FolioOrder = c"folio-order",
     }
