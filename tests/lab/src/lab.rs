@@ -196,14 +196,21 @@ impl Lab {
         Ok(self.control.wait(point, PATIENCE)?)
     }
 
+    /// Whether a thread is parked at the point now.
+    pub fn is_parked(&self, point: &str) -> Res<bool> {
+        match self.control.wait(point, 10) {
+            Err(e) if e.errno == libc::ETIMEDOUT => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
     /// As `wait`, where it may come to one of several points: that one.
     pub fn wait_any<'a>(&self, points: &[&'a str]) -> Res<&'a str> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(PATIENCE.into()) {
             for point in points {
-                match self.control.wait(point, 10) {
-                    Err(e) if e.errno == libc::ETIMEDOUT => (),
-                    other => return Ok(other.map(|()| *point)?),
+                if self.is_parked(point)? {
+                    return Ok(point);
                 }
             }
         }
@@ -214,13 +221,11 @@ impl Lab {
     /// finished instead.
     pub fn parked(&self, t: &impl Task, point: &str) -> Res<bool> {
         loop {
-            match self.control.wait(point, 10) {
-                Err(e) if e.errno == libc::ETIMEDOUT => {
-                    if t.finished() {
-                        return Ok(false);
-                    }
-                }
-                other => return Ok(other.map(|()| true)?),
+            if self.is_parked(point)? {
+                return Ok(true);
+            }
+            if t.finished() {
+                return Ok(false);
             }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The races, in the order of their table.
 
+mod append;
 mod collapse;
 mod direct;
 mod eof;
@@ -34,6 +35,9 @@ pub static ALL: &[&Race] = &[
     &eof::EOF_GARBAGE,
     &eof::TAIL_AFTER_TRUNCATE,
     &eof::EXTENTS_BEFORE_CACHE,
+    &append::TAIL_VS_AIO,
+    &append::ZERO_VS_APPEND,
+    &append::APPEND_VS_READ,
 ];
 
 /// The size of a page, and of a block where blocks are not smaller.
