@@ -6,7 +6,7 @@
 //! which structure of which inode or block, watchers are told, the `errors=` policy is applied,
 //! and the operation fails with `EUCLEAN`. Nothing is written over what was not understood.
 
-use super::{Inode, Sb};
+use super::{access::Access, Inode, Sb};
 use crate::disk::{
     superblock::{ErrorPolicy, SbError},
     Corrupt, //
@@ -54,21 +54,26 @@ impl fmt::Display for SbError {
     }
 }
 
-/// Does what `errors=` says.
+/// Does what `errors=` says. Read-only there is nothing to protect, and a mount that is just being
+/// made is refused.
 fn apply_policy(sb: &Sb, err: Error) {
     let fs = sb.data();
-    if sb.is_read_only() {
+    if !matches!(fs.access.get(), Access::Writing | Access::Frozen) {
         return;
     }
     match fs.error_policy() {
         ErrorPolicy::Continue => (),
         ErrorPolicy::RemountRo => {
-            pr_err!("{}: remounting read-only\n", sb.id());
             // The journal first: what is half done in running handles must not be committed.
             if let Some(journal) = fs.journal() {
                 journal.abort(err);
             }
-            sb.force_read_only();
+            if fs.access.end() {
+                pr_err!(
+                    "{}: nothing is written any more (errors=remount-ro)\n",
+                    sb.id()
+                );
+            }
         }
         ErrorPolicy::Panic => sb.panic(c"corruption found and errors=panic"),
     }

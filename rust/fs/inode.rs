@@ -6,6 +6,7 @@
 //! the VFS changes, [`Node`] the rest; [`journal`] brings both into the table.
 
 use super::{
+    access::Access,
     alloc,
     error::corrupted,
     extent::{self, ExtentMap},
@@ -457,7 +458,9 @@ pub(crate) fn journal_alone(inode: &Inode) -> Result {
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
 pub(crate) fn evict(inode: &Inode) {
     let sb = inode.sb();
-    if inode.nlink() == 0 && !sb.is_read_only() && sb.data().journal().is_some() {
+    let ended = matches!(sb.data().access.get(), Access::ReadOnly | Access::Emergency);
+    if inode.nlink() == 0 && !ended {
+        // Frozen, it waits here.
         let _freeze = sb.start_intwrite();
         if let Err(e) = free(inode) {
             // The inode stays on the orphan list: the next mount or e2fsck frees it.

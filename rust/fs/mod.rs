@@ -9,6 +9,7 @@
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
+//!   access.rs   whether anything may be written just now
 //!   orphan.rs   inodes to finish after a crash
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
@@ -19,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod access;
 pub(crate) mod alloc;
 pub(crate) mod error;
 pub(crate) mod extent;
@@ -79,31 +81,33 @@ pub(crate) struct Rext4 {
     options: Mutex<Options>,
     /// The option `dio_gate`, for the path of each direct write.
     dio_gate: Atomic<bool>,
-    /// The super block on disk says that the journal needs recovery: we may write.
-    writing: Atomic<bool>,
+    /// The option `barrier`, for each fsync.
+    barrier: Atomic<bool>,
+    /// Whether we may write just now.
+    #[pin]
+    pub(crate) access: access::AccessState,
     /// Corruption was found since mount: the super block says so at unmount.
     errored: Atomic<u32>,
 }
 
 impl Rext4 {
-    /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` when there
-    /// is no journal (a mount that never writes) or it was aborted.
+    /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` while nothing
+    /// may be written ([`access`]), or when the journal was aborted.
     ///
     /// Any change of an extent tree may free nodes, so there are revoke records for some.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
-        let revokes = 2 * u32::from(crate::disk::extent::MAX_DEPTH);
-        self.journal
-            .get()
-            .ok_or(EROFS)?
-            .start_with_revoke(credits, revokes)
+        self.start_handle(credits, 2 * u32::from(crate::disk::extent::MAX_DEPTH))
     }
 
     /// Like [`Rext4::start`], for handles that free as many metadata blocks as they change.
     pub(crate) fn start_with_revoke(&self, credits: u32) -> Result<Handle<'_>> {
-        self.journal
-            .get()
-            .ok_or(EROFS)?
-            .start_with_revoke(credits, credits)
+        self.start_handle(credits, credits)
+    }
+
+    fn start_handle(&self, credits: u32, revokes: u32) -> Result<Handle<'_>> {
+        let journal = self.journal.get().ok_or(EROFS)?;
+        let _admitted = self.access.admit(journal)?;
+        journal.start_with_revoke(credits, revokes)
     }
 
     /// The journal, unless the mount never writes.
@@ -118,7 +122,7 @@ impl Rext4 {
 
     /// Whether the device's cache is flushed at commits and fsync.
     pub(crate) fn uses_barriers(&self) -> bool {
-        self.options.lock().barrier
+        self.barrier.load(ordering::Relaxed)
     }
 
     /// Whether corruption was found since mount.

@@ -6,14 +6,21 @@
 //! journal that holds transactions is replayed, unless the device is read-only or `norecovery` is
 //! given. While a mount may write, the super block says that the journal needs recovery.
 
+mod load;
+
+pub(super) use load::load;
+
+use load::{check_writable, refuse, unsaid};
+
 use super::{
+    access::Access,
     alloc,
     error::corrupted,
     extent,
     inode,
     options::Options,
     orphan,
-    primary::{write_super, Primary},
+    primary::write_super,
     Inode,
     InodeRef,
     Rext4,
@@ -23,117 +30,35 @@ use crate::{
     disk::{
         features,
         inode::ROOT_INO,
-        superblock::{Geometry, RawSuper, STATE_ERROR, SUPER_OFFSET},
+        superblock::STATE_ERROR, //
     },
     vfs::{
-        jbd2::{Features, JournalSlot},
-        super_block::{NewSuper, StatFs},
+        fs_context::{MountLog, Remount},
+        jbd2::{Features, Journal},
+        super_block::StatFs, //
     },
 };
-use kernel::{
-    error::code::*,
-    new_mutex,
-    prelude::*,
-    sync::atomic::{ordering, Atomic}, //
-};
-
-/// Reads and checks the super block: the first half of mount.
-pub(super) fn load(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
-    let fail = |why: &dyn kernel::fmt::Display, err| {
-        pr_err!("{}: cannot mount: {}\n", sb.id(), why);
-        err
-    };
-    let bytes = sb.device_bytes();
-    if bytes < SUPER_OFFSET + 1024 {
-        return Err(fail(&"the device is too small for a super block", EINVAL));
-    }
-    sb.set_blocksize(1024)
-        .map_err(|e| fail(&"the device's blocks are larger than 1 KiB", e))?;
-    let raw: KBox<RawSuper> = sb.bread(SUPER_OFFSET / 1024)?.read_boxed(0)?;
-    let geo = Geometry::parse(&raw, bytes).map_err(|why| fail(&why, EINVAL.or_corrupt(&why)))?;
-    if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
-        return Err(fail(&"no extents feature: this is ext2 or ext3", EINVAL));
-    }
-    if !sb.is_read_only() {
-        if let Some(name) = geo.features.first_unknown_ro_compat() {
-            pr_err!(
-                "{}: feature {} can only be mounted read-only\n",
-                sb.id(),
-                name
-            );
-            return Err(EROFS);
-        }
-        if geo.journal_inum == 0 {
-            return Err(fail(&"no journal: mount read-only", EROFS));
-        }
-        if sb.device_is_read_only() {
-            return Err(fail(&"the device is read-only", EROFS));
-        }
-        if opts.noload {
-            return Err(fail(&"norecovery needs a read-only mount", EROFS));
-        }
-    }
-    sb.set_blocksize(geo.block_size)?;
-    let primary = Primary::new(sb, &geo)?;
-    let extra = geo.want_extra_isize >= 8;
-    let max_time = if extra {
-        (3i64 << 32) + i64::from(i32::MAX)
-    } else {
-        i32::MAX.into()
-    };
-    sb.set_params(
-        0xef53,
-        geo.max_file_size as i64,
-        (
-            i32::MIN.into(),
-            max_time,
-            if extra { 1 } else { 1_000_000_000 },
-        ),
-        // The limit is not the same for all directories (dir_nlink): namei keeps it.
-        0,
-    );
-    sb.set_uuid(&geo.uuid);
-    let options = opts.clone();
-    let groups = alloc::Groups::load(sb, &geo, &raw)?;
-    Ok(try_pin_init!(Rext4 {
-        geo,
-        primary <- new_mutex!(primary, "rext4_super"),
-        journal: JournalSlot::new(),
-        groups <- groups,
-        orphans <- orphan::Orphans::new(),
-        dio_gate: Atomic::new(options.dio_gate),
-        options <- new_mutex!(options, "rext4_options"),
-        writing: Atomic::new(false),
-        errored: Atomic::new(0),
-    }? Error))
-}
-
-/// Which error a bad super block means: not ours, or damaged.
-trait OrCorrupt {
-    fn or_corrupt(self, why: &crate::disk::superblock::SbError) -> Error;
-}
-
-impl OrCorrupt for Error {
-    fn or_corrupt(self, why: &crate::disk::superblock::SbError) -> Error {
-        use crate::disk::superblock::SbError;
-        match why {
-            SbError::Checksum | SbError::Geometry(_) => EUCLEAN,
-            _ => self,
-        }
-    }
-}
+use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
 fn now() -> u64 {
     crate::vfs::inode::now().sec as u64
 }
 
 /// Second half of mount.
-pub(super) fn start(sb: &Sb) -> Result<InodeRef<'_>> {
+pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
+    bring_up(sb, log).inspect_err(|&e| unsaid(log, e))
+}
+
+fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     let fs = sb.data();
     let mut replayed = false;
     if fs.geo.journal_inum != 0 && !fs.options.lock().noload {
-        replayed = open_journal(sb)?;
+        replayed = open_journal(sb, log, sb.is_read_only())?;
     } else if fs.geo.features.has_incompat(features::INCOMPAT_RECOVER) {
+        if fs.geo.journal_dev != 0 && !fs.options.lock().noload {
+            let why = fmt!("the external journal needs replay: mount with ext4, or norecovery");
+            return Err(refuse(sb.id(), log, why, EROFS));
+        }
         pr_warn!("{}: the journal is not replayed (norecovery)\n", sb.id());
     }
     fs.groups.init_counts(sb)?;
@@ -191,7 +116,7 @@ fn protect_journal(sb: &Sb, file: &Inode) -> Result {
 
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
 /// replay. Returns whether there was.
-fn open_journal(sb: &Sb) -> Result<bool> {
+fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum, "journal")?;
     if !file.is_file() || file.nlink() == 0 {
@@ -199,27 +124,18 @@ fn open_journal(sb: &Sb) -> Result<bool> {
     }
     protect_journal(sb, &file)?;
     let journal = sb.open_journal(file)?;
-    let recover =
-        journal.needs_recovery() || fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
-    if recover && journal.needs_recovery() {
-        if journal.has_fast_commits() {
-            pr_err!(
-                "{}: the journal holds fast commits; mount it with ext4 once\n",
-                sb.id()
-            );
-            return Err(EOPNOTSUPP);
-        }
-        if sb.device_is_read_only() {
-            pr_err!(
-                "{}: the journal needs replay, but the device is read-only\n",
-                sb.id()
-            );
-            return Err(EROFS);
-        }
-    } else if sb.is_read_only() {
+    let needed = journal.needs_recovery();
+    if needed && journal.has_fast_commits() {
+        let why = fmt!("the journal holds fast commits; mount it with ext4 once");
+        return Err(refuse(sb.id(), log, why, EOPNOTSUPP));
+    }
+    if needed && sb.device_is_read_only() {
+        let why = fmt!("the journal needs replay, but the device is read-only");
+        return Err(refuse(sb.id(), log, why, EROFS));
+    }
+    if read_only && !needed {
         return Ok(false);
     }
-    let needed = journal.needs_recovery();
     let error = journal.errno();
     if let Some(e) = error {
         pr_warn!(
@@ -230,7 +146,7 @@ fn open_journal(sb: &Sb) -> Result<bool> {
     }
     let options = fs.options.lock().clone();
     journal.load(|journal| {
-        if !sb.is_read_only() {
+        if !read_only {
             journal.set_features(Features {
                 wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
                 checksums: fs.geo.has_metadata_csum,
@@ -256,11 +172,12 @@ fn begin_writing(sb: &Sb) -> Result {
         raw.set_incompat(features::INCOMPAT_RECOVER, true);
         raw.set_mounted(now());
     })?;
-    fs.writing.store(true, ordering::Relaxed);
+    fs.access.open();
     orphan::process(sb)
 }
 
-/// Everything is written: says in the super block that no recovery is needed.
+/// Everything is written, and nothing more will be: says in the super block that no recovery is
+/// needed.
 fn end_writing(fs: &Rext4) -> Result {
     let errored = fs.has_errors();
     write_super(fs, |raw| {
@@ -270,16 +187,22 @@ fn end_writing(fs: &Rext4) -> Result {
         if errored {
             raw.update_state(STATE_ERROR, 0);
         }
-    })?;
-    fs.writing.store(false, ordering::Relaxed);
-    Ok(())
+    })
+}
+
+/// Empties the log into the file system and says so in the super block, and only then lets handles
+/// start again: [`Access::Writing`] has been left, so those that waited are refused.
+fn settle(fs: &Rext4, journal: &Journal) -> Result {
+    let locked = journal.lock_updates()?;
+    locked.flush()?;
+    end_writing(fs)
 }
 
 /// The end of the mount, or of a failed start. `journal` is how the journal's closing went: an
 /// error also if it was aborted.
 pub(super) fn stop(sb: &Sb, journal: Result) {
     let fs = sb.data();
-    if !fs.writing.load(ordering::Relaxed) {
+    if fs.access.get() == Access::ReadOnly {
         return;
     }
     if journal.is_err() {
@@ -303,47 +226,19 @@ pub(super) fn stop(sb: &Sb, journal: Result) {
 }
 
 /// Remount.
-pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
+pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result {
+    let sb = remount.sb();
     let fs = sb.data();
-    if opts.noload && !read_only {
-        pr_err!("{}: norecovery needs a read-only mount\n", sb.id());
-        return Err(EINVAL);
+    if opts.noload && !remount.read_only() {
+        let why = fmt!("norecovery needs a read-only mount");
+        return Err(refuse(sb.id(), remount.log(), why, EINVAL));
     }
-    if read_only && !sb.is_read_only() {
-        if let Some(journal) = fs.journal() {
-            let locked = journal.lock_updates()?;
-            locked.flush()?;
-            drop(locked);
-            end_writing(fs)?;
-        }
-    } else if !read_only && sb.is_read_only() {
-        if fs.journal().is_some_and(|j| j.is_aborted()) || fs.has_errors() {
-            pr_err!(
-                "{}: not remounted read-write after errors; run e2fsck\n",
-                sb.id()
-            );
-            return Err(EROFS);
-        }
-        if let Some(name) = fs.geo.features.first_unknown_ro_compat() {
-            pr_err!(
-                "{}: feature {} can only be mounted read-only\n",
-                sb.id(),
-                name
-            );
-            return Err(EROFS);
-        }
-        if fs.geo.journal_inum == 0 || sb.device_is_read_only() {
-            return Err(EROFS);
-        }
-        sb.set_read_only(false);
-        let result = match fs.journal() {
-            Some(_) => Ok(()),
-            None => open_journal(sb).map(|_| ()),
-        };
-        if let Err(e) = result.and_then(|()| begin_writing(sb)) {
-            sb.set_read_only(true);
-            return Err(e);
-        }
+    if remount.read_only() {
+        turn_read_only(remount)?;
+    } else if sb.is_read_only() {
+        turn_writable(sb, remount.log()).inspect_err(|&e| unsaid(remount.log(), e))?;
+    } else {
+        remount.sync()?;
     }
     if let Some(journal) = fs.journal() {
         journal.set_barrier(opts.barrier);
@@ -353,8 +248,52 @@ pub(super) fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
     }
     // Writes in flight open what they have closed, and who adds pages looks in any case.
     fs.dio_gate.store(opts.dio_gate, ordering::Relaxed);
+    fs.barrier.store(opts.barrier, ordering::Relaxed);
     *fs.options.lock() = opts;
     Ok(())
+}
+
+/// To read-only. That always works, once what is dirty is written: also after an abort, when the
+/// log is the truth and stays for recovery.
+fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
+    let sb = remount.sb();
+    let fs = sb.data();
+    let synced = remount.sync();
+    let Some(journal) = fs.journal() else {
+        return Ok(());
+    };
+    if synced.is_err() && !journal.is_aborted() && !remount.is_forced() {
+        return synced;
+    }
+    if !fs.access.leave(Access::ReadOnly) {
+        return Ok(());
+    }
+    if let Err(e) = settle(fs, journal) {
+        pr_warn!(
+            "{}: remounted read-only after errors ({}); the journal needs recovery\n",
+            sb.id(),
+            e.to_errno()
+        );
+    }
+    Ok(())
+}
+
+/// From read-only to read-write. The VFS changes its flag when this has succeeded.
+fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
+    let fs = sb.data();
+    if fs.journal().is_some_and(|j| j.is_aborted()) || fs.has_errors() {
+        let why = fmt!("not remounted read-write after errors; run e2fsck");
+        return Err(refuse(sb.id(), log, why, EROFS));
+    }
+    check_writable(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
+    if fs.journal().is_none() {
+        open_journal(sb, log, false)?;
+    }
+    begin_writing(sb).inspect_err(|_| {
+        if let Some(journal) = fs.journal().filter(|_| fs.access.leave(Access::ReadOnly)) {
+            let _ = settle(fs, journal);
+        }
+    })
 }
 
 /// The options in force.
@@ -368,8 +307,10 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     let Some(journal) = fs.journal() else {
         return Ok(());
     };
-    if sb.is_read_only() {
-        return Ok(());
+    match fs.access.get() {
+        Access::ReadOnly => return Ok(()),
+        Access::Emergency => return Err(EROFS),
+        Access::Writing | Access::Frozen => (),
     }
     let tid = journal.latest_tid();
     let barrier = wait && !journal.will_send_data_barrier(tid);
@@ -377,7 +318,7 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
         true => journal.force_commit()?,
         false => drop(journal.start_commit()),
     }
-    if barrier && fs.options.lock().barrier {
+    if barrier && fs.uses_barriers() {
         sb.issue_flush()?;
     }
     Ok(())
@@ -389,25 +330,40 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     let Some(journal) = fs.journal() else {
         return Ok(());
     };
-    if sb.is_read_only() {
+    if fs.access.get() == Access::ReadOnly {
         return Ok(());
     }
-    // Unlocked again before the return: user space thaws, maybe from another task.
-    let locked = journal.lock_updates()?;
-    locked.flush()?;
-    drop(locked);
-    end_writing(fs)
+    // The VFS has synced, but what was dirtied since then (by a device that had the page pinned)
+    // may be on its way: its completion needs a handle.
+    sb.wait_for_writeback();
+    if !fs.access.leave(Access::Frozen) {
+        return Err(EROFS);
+    }
+    settle(fs, journal).inspect_err(|_| {
+        fs.access.open();
+    })
 }
 
-/// Ends [`freeze`].
+/// Ends [`freeze`]. Never fails: the VFS would stay frozen.
 pub(super) fn unfreeze(sb: &Sb) -> Result {
-    if sb.is_read_only() || sb.data().journal().is_none() {
+    let fs = sb.data();
+    if fs.access.get() != Access::Frozen {
         return Ok(());
     }
-    write_super(sb.data(), |raw| {
-        raw.set_incompat(features::INCOMPAT_RECOVER, true)
-    })?;
-    sb.data().writing.store(true, ordering::Relaxed);
+    let thawed = write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, true));
+    if let Err(e) = thawed {
+        // Nobody would recover what is written from here on.
+        pr_err!(
+            "{}: super block not written at thaw: error {}; nothing is written any more\n",
+            sb.id(),
+            e.to_errno()
+        );
+        fs.access.end();
+        if let Some(journal) = fs.journal() {
+            journal.abort(e);
+        }
+    }
+    fs.access.open();
     Ok(())
 }
 

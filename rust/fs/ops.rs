@@ -18,6 +18,7 @@ use crate::{
     disk::inode::flags,
     vfs::{
         file::{FallocMode, FileOps},
+        fs_context::{MountLog, Remount},
         inode::{IdMap, InodeLock, NewInode},
         iomap::{self, FiemapInfo},
         jbd2::JournalSlot,
@@ -48,8 +49,13 @@ impl FileSystem for Rext4 {
         Node::new()
     }
 
-    fn parse_option(opts: &mut Options, key: &[u8], value: Option<&[u8]>) -> Result {
-        opts.parse(key, value)
+    fn parse_option(
+        opts: &mut Options,
+        key: &[u8],
+        value: Option<&[u8]>,
+        log: &MountLog<'_>,
+    ) -> Result {
+        opts.parse(key, value, log)
     }
 
     fn current_options(&self) -> Options {
@@ -64,16 +70,16 @@ impl FileSystem for Rext4 {
         &self.journal
     }
 
-    fn start(sb: &Sb) -> Result<InodeRef<'_>> {
-        mount::start(sb)
+    fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
+        mount::start(sb, log)
     }
 
     fn stop(sb: &Sb, journal: Result) {
         mount::stop(sb, journal);
     }
 
-    fn reconfigure(sb: &Sb, opts: Options, read_only: bool) -> Result {
-        mount::reconfigure(sb, opts, read_only)
+    fn reconfigure(remount: &Remount<'_, Self>, opts: Options) -> Result {
+        mount::reconfigure(remount, opts)
     }
 
     fn sync(sb: &Sb, wait: bool) -> Result {
@@ -94,6 +100,9 @@ impl FileSystem for Rext4 {
 
     fn show_options(&self, emit: &mut dyn FnMut(&CStr)) {
         mount::options(self).show(emit);
+        if self.access.is_emergency() {
+            emit(c",emergency_ro");
+        }
     }
 
     fn dirty_inode(inode: &Inode, flags: DirtyFlags) {

@@ -2,7 +2,7 @@
 
 //! Mount options.
 
-use crate::disk::superblock::ErrorPolicy;
+use crate::{disk::superblock::ErrorPolicy, vfs::fs_context::MountLog};
 use kernel::{error::code::*, prelude::*, str::CStr};
 
 /// `ENOPARAM`: an option that is not ours, for the VFS to try.
@@ -41,19 +41,30 @@ impl Default for Options {
 
 impl Options {
     /// Takes one option. `EINVAL` for a bad value.
-    pub(crate) fn parse(&mut self, key: &[u8], value: Option<&[u8]>) -> Result {
+    pub(crate) fn parse(&mut self, key: &[u8], value: Option<&[u8]>, log: &MountLog<'_>) -> Result {
+        let bad = |what: &str| {
+            log.error(fmt!("{}", what));
+            EINVAL
+        };
         match (key, value) {
             (b"errors", Some(b"continue")) => self.errors = Some(ErrorPolicy::Continue),
             (b"errors", Some(b"remount-ro")) => self.errors = Some(ErrorPolicy::RemountRo),
             (b"errors", Some(b"panic")) => self.errors = Some(ErrorPolicy::Panic),
-            (b"commit", Some(text)) => self.commit = number(text).ok_or(EINVAL)?,
+            (b"errors", _) => return Err(bad("errors= is continue, remount-ro or panic")),
+            (b"commit", text) => {
+                self.commit = text
+                    .and_then(number)
+                    .ok_or_else(|| bad("commit= is a number of seconds up to 3600"))?;
+            }
             (b"barrier", None | Some(b"1")) => self.barrier = true,
             (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = false,
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
-            (b"errors" | b"commit" | b"barrier" | b"nobarrier" | b"noload" | b"norecovery", _)
-            | (b"dio_gate" | b"nodio_gate", _) => return Err(EINVAL),
+            (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
+            (b"nobarrier" | b"noload" | b"norecovery" | b"dio_gate" | b"nodio_gate", _) => {
+                return Err(bad("this option takes no value"));
+            }
             _ => return Err(unknown()),
         }
         Ok(())

@@ -7,14 +7,92 @@
 use super::{
     bindings,
     namei::Namei,
-    super_block::{fill_super_callback, SuperBlock}, //
+    super_block::{fill_super_callback, FileSystem, SuperBlock}, //
 };
-use core::{marker::PhantomData, mem, ptr};
+use core::{cell::Cell, ffi::c_void, marker::PhantomData, mem, ptr};
 use kernel::{
     error::{from_result, to_result},
+    fmt,
     prelude::*,
     str::CStr, //
 };
+
+/// Where a mount or remount tells who asked for it why it is refused: the log of the context, which
+/// mount(8) prints. Without one (mount(2), the kernel itself) nothing is written; the kernel log is
+/// the caller's.
+pub(crate) struct MountLog<'a> {
+    fc: *mut bindings::fs_context,
+    refused: Cell<bool>,
+    _context: PhantomData<&'a ()>,
+}
+
+impl MountLog<'_> {
+    /// # Safety
+    ///
+    /// `fc` is a context that this thread may use for `'a`.
+    pub(super) unsafe fn from_raw(fc: *mut bindings::fs_context) -> Self {
+        Self {
+            fc,
+            refused: Cell::new(false),
+            _context: PhantomData,
+        }
+    }
+
+    /// Why it fails. One line, without the device. Sleeps.
+    pub(crate) fn error(&self, why: fmt::Arguments<'_>) {
+        self.refused.set(true);
+        self.put(b'e', why);
+    }
+
+    /// Whether [`MountLog::error`] was called.
+    pub(crate) fn has_error(&self) -> bool {
+        self.refused.get()
+    }
+
+    fn put(&self, level: u8, text: fmt::Arguments<'_>) {
+        let text: *const c_void = ptr::from_ref(&text).cast();
+        // SAFETY: By `from_raw` the context is valid. The text is printed before the return, by
+        // `%pA`, which takes a pointer to `fmt::Arguments`.
+        unsafe { bindings::rext4_helper_logfc(self.fc, level as _, text.cast()) }
+    }
+}
+
+/// A remount under way. Whoever has one knows that s_umount is held exclusive.
+pub(crate) struct Remount<'a, F> {
+    sb: &'a SuperBlock<F>,
+    fc: *mut bindings::fs_context,
+    log: MountLog<'a>,
+    read_only: bool,
+}
+
+impl<F: FileSystem> Remount<'_, F> {
+    /// The mounted super block, as it is before.
+    pub(crate) fn sb(&self) -> &SuperBlock<F> {
+        self.sb
+    }
+
+    /// Whether it shall be read-only afterwards. The flag is the VFS's to set.
+    pub(crate) fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Whether it will be so whatever we say, and with writers under way: an emergency remount.
+    pub(crate) fn is_forced(&self) -> bool {
+        // SAFETY: The context is ours during the remount.
+        unsafe { (*self.fc).sb_flags & bindings::REXT4_SB_FORCE != 0 }
+    }
+
+    /// Writes out all that is dirty and waits for it. Outside of any handle.
+    pub(crate) fn sync(&self) -> Result {
+        // SAFETY: The super block is mounted, and s_umount is held.
+        to_result(unsafe { bindings::sync_filesystem(self.sb.as_ptr()) })
+    }
+
+    /// Where to say why it is refused.
+    pub(crate) fn log(&self) -> &MountLog<'_> {
+        &self.log
+    }
+}
 
 struct ContextTable<F>(PhantomData<F>);
 
@@ -60,7 +138,9 @@ impl<F: Namei> ContextTable<F> {
                 // Blobs, paths and files are no values of ours, nor of `source`.
                 _ => return Err(EINVAL),
             };
-            F::parse_option(opts, key, value).map(|()| 0)
+            // SAFETY: The context is valid during the call.
+            let log = unsafe { MountLog::from_raw(fc) };
+            F::parse_option(opts, key, value, &log).map(|()| 0)
         })
     }
 
@@ -80,8 +160,6 @@ impl<F: Namei> ContextTable<F> {
             }
             // SAFETY: `init` stored the box, and it has just been taken out.
             let opts = unsafe { KBox::from_raw(opts.cast::<F::Options>()) };
-            // SAFETY: Dirty data must be out before the super block turns read-only.
-            to_result(unsafe { bindings::sync_filesystem(raw) })?;
             // SAFETY: The super block is mounted.
             let sb = unsafe { SuperBlock::<F>::from_raw(raw) };
             // SAFETY: The context is valid.
@@ -89,11 +167,14 @@ impl<F: Namei> ContextTable<F> {
                 ((*raw).s_flags as u32 & !(*fc).sb_flags_mask)
                     | ((*fc).sb_flags & (*fc).sb_flags_mask)
             };
-            F::reconfigure(
+            let remount = Remount {
                 sb,
-                KBox::into_inner(opts),
-                flags & bindings::REXT4_SB_RDONLY != 0,
-            )?;
+                fc,
+                // SAFETY: The context is ours during the call.
+                log: unsafe { MountLog::from_raw(fc) },
+                read_only: flags & bindings::REXT4_SB_RDONLY != 0,
+            };
+            F::reconfigure(&remount, KBox::into_inner(opts))?;
             Ok(0)
         })
     }

@@ -306,11 +306,16 @@ impl Journal {
         })
     }
 
-    fn outside_handle(&self) -> Result {
+    /// Whether the task has a handle already.
+    pub(crate) fn in_handle(&self) -> bool {
         // SAFETY: Reads a field of the current task.
-        match unsafe { bindings::rext4_helper_jbd2_current_handle() }.is_null() {
-            true => Ok(()),
-            false => Err(EDEADLK),
+        !unsafe { bindings::rext4_helper_jbd2_current_handle() }.is_null()
+    }
+
+    fn outside_handle(&self) -> Result {
+        match self.in_handle() {
+            false => Ok(()),
+            true => Err(EDEADLK),
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
 pub(crate) mod pagemap;
+pub(crate) mod percpu_rwsem;
 pub(crate) mod random;
 pub(crate) mod super_block;
 #[allow(dead_code, reason = "events and their values, used or not")]

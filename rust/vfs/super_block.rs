@@ -14,6 +14,7 @@ use super::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
+    fs_context::{MountLog, Remount},
     inode::{self, Inode, InodeRef},
     jbd2::JournalSlot, //
 };
@@ -57,7 +58,12 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn new_node() -> impl PinInit<Self::Node, Error>;
 
     /// Parses one mount option into `opts`. `ENOPARAM` leaves it to the VFS (`source`, LSMs).
-    fn parse_option(opts: &mut Self::Options, key: &[u8], value: Option<&[u8]>) -> Result;
+    fn parse_option(
+        opts: &mut Self::Options,
+        key: &[u8],
+        value: Option<&[u8]>,
+        log: &MountLog<'_>,
+    ) -> Result;
 
     /// The options that a remount starts from.
     fn current_options(&self) -> Self::Options;
@@ -69,15 +75,16 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn journal_slot(&self) -> &JournalSlot;
 
     /// Second half of mount: the data is attached; journal, orphans, the root inode.
-    fn start(sb: &SuperBlock<Self>) -> Result<InodeRef<'_, Self>>;
+    fn start<'a>(sb: &'a SuperBlock<Self>, log: &MountLog<'_>) -> Result<InodeRef<'a, Self>>;
 
     /// The end, from `put_super` or after a failed start. No inode is left but the journal's,
     /// which has gone with it just now: nobody else can own one so long ([`InodeRef`]). The journal
     /// was closed with this result (`Ok` if there was none).
     fn stop(sb: &SuperBlock<Self>, journal: Result);
 
-    /// Remount. `read_only` is what the super block shall become.
-    fn reconfigure(sb: &SuperBlock<Self>, opts: Self::Options, read_only: bool) -> Result;
+    /// Remount. If it turns the super block read-only, nothing may be dirty on return. Where
+    /// [`Remount::is_forced`] an error is not heeded.
+    fn reconfigure(remount: &Remount<'_, Self>, opts: Self::Options) -> Result;
 
     /// Writes out what is dirty; waits for it to be durable if `wait`.
     fn sync(sb: &SuperBlock<Self>, wait: bool) -> Result;
@@ -204,18 +211,6 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_sb_rdonly(self.as_ptr()) }
     }
 
-    /// Makes the super block read-only or not, during a remount.
-    pub(crate) fn set_read_only(&self, read_only: bool) {
-        // SAFETY: The super block is valid; remount holds s_umount.
-        unsafe { bindings::rext4_helper_sb_set_rdonly(self.as_ptr(), read_only) }
-    }
-
-    /// Makes the super block read-only after an error (`errors=remount-ro`).
-    pub(crate) fn force_read_only(&self) {
-        // SAFETY: The super block is valid; C sets the flag in the same unlocked way.
-        unsafe { bindings::rext4_helper_sb_set_rdonly(self.as_ptr(), true) }
-    }
-
     /// Stops the machine, as the administrator asked for (`errors=panic`).
     pub(crate) fn panic(&self, why: &CStr) -> ! {
         // SAFETY: Both strings are NUL-terminated. The C function does not return.
@@ -238,6 +233,17 @@ impl<F: FileSystem> SuperBlock<F> {
         FreezeGuard(self, bindings::rext4_helper_sb_end_intwrite, NotThreadSafe)
     }
 
+    /// [`SuperBlock::start_intwrite`] if it need not wait: not frozen.
+    pub(crate) fn try_start_intwrite(&self) -> Option<FreezeGuard<'_, F>> {
+        // SAFETY: The super block is valid; the guard pairs the call.
+        let got = unsafe { bindings::rext4_helper_sb_start_intwrite_trylock(self.as_ptr()) };
+        got.then_some(FreezeGuard(
+            self,
+            bindings::rext4_helper_sb_end_intwrite,
+            NotThreadSafe,
+        ))
+    }
+
     /// Blocks the freezing of the file system at `SB_FREEZE_PAGEFAULT`.
     pub(crate) fn start_pagefault(&self) -> FreezeGuard<'_, F> {
         // SAFETY: As in `start_intwrite`.
@@ -250,6 +256,13 @@ impl<F: FileSystem> SuperBlock<F> {
         let inode = inode.map_or(ptr::null_mut(), Inode::as_ptr);
         // SAFETY: Both pointers are valid (or null, which the shim checks).
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
+    }
+
+    /// Waits for the writeback of all files that is under way, and for its completion. For
+    /// [`FileSystem::freeze`], when no more begins.
+    pub(crate) fn wait_for_writeback(&self) {
+        // SAFETY: The super block is valid, and freeze_super() holds s_umount.
+        unsafe { bindings::sync_inodes_sb(self.as_ptr()) }
     }
 
     /// Writes the dirty pages of all files and waits for it, unless the mount is changing just now.
@@ -302,9 +315,14 @@ impl<F: FileSystem> Drop for FreezeGuard<'_, F> {
 }
 
 /// A super block during the first half of mount: no data, no inodes.
-pub(crate) struct NewSuper<'a, F>(*mut bindings::super_block, PhantomData<&'a F>);
+pub(crate) struct NewSuper<'a, F>(*mut bindings::super_block, MountLog<'a>, PhantomData<&'a F>);
 
 impl<F: FileSystem> NewSuper<'_, F> {
+    /// Where to say why the mount is refused.
+    pub(crate) fn log(&self) -> &MountLog<'_> {
+        &self.1
+    }
+
     /// Sets the block size in bytes (a power of two). `EINVAL` if the device cannot do it.
     pub(crate) fn set_blocksize(&self, size: u32) -> Result {
         // SAFETY: The super block is valid and owned by the mounting thread.

@@ -9,7 +9,7 @@ use super::{
     inode::{self, Inode},
     iomap::Map,
     nofs::NoFs,
-    super_block::FileSystem, //
+    super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, mem, ptr};
 use kernel::prelude::*;
@@ -139,6 +139,9 @@ impl<F: Writeback> WritebackTable<F> {
     }
 }
 
+/// Frozen, nothing is written back: it might need a transaction. What is dirty all the same (a
+/// device that had pinned a mapped page has written to it meanwhile) stays so until the thaw. Who
+/// wants to wait for it is told `EAGAIN`.
 pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,
@@ -149,6 +152,13 @@ pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     wpc.inode = unsafe { (*mapping).host };
     wpc.wbc = wbc;
     wpc.ops = &WritebackTable::<F>::TABLE;
+    // SAFETY: As above. An inode that is being written has its super block.
+    let sb = unsafe { SuperBlock::<F>::from_raw((*wpc.inode).i_sb) };
+    let Some(_running) = sb.try_start_intwrite() else {
+        // SAFETY: The VFS passes a valid control.
+        let waits = unsafe { (*wbc).sync_mode } == bindings::writeback_sync_modes_WB_SYNC_ALL;
+        return if waits { EAGAIN.to_errno() } else { 0 };
+    };
     // SAFETY: The context lives on this stack during the call; iomap keeps no pointer to it.
     unsafe { bindings::iomap_writepages(&mut wpc) }
 }

@@ -21,7 +21,7 @@
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
 
-use super::Inode;
+use super::{access::Access, Inode};
 use kernel::{error::code::*, prelude::*};
 
 pub(crate) mod buffered;
@@ -39,9 +39,10 @@ pub(crate) mod writeback;
 /// (`errors=remount-ro`), an emergency remount, or when the journal has died. What would go to the
 /// page cache now could never be written.
 fn check_writable(inode: &Inode) -> Result {
-    let alive = inode.fs().journal().is_some_and(|j| !j.is_aborted());
-    match alive && !inode.sb().is_read_only() {
-        true => Ok(()),
-        false => Err(EROFS),
+    let fs = inode.fs();
+    let alive = fs.journal().is_some_and(|j| !j.is_aborted());
+    match fs.access.get() {
+        Access::Writing | Access::Frozen if alive => Ok(()),
+        _ => Err(EROFS),
     }
 }

@@ -12,6 +12,7 @@
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
 #include <linux/pagemap.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/percpu_counter.h>
 #include <linux/statfs.h>
 #include <linux/uio.h>
@@ -37,5 +38,6 @@ const unsigned int REXT4_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
 const unsigned int REXT4_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int REXT4_TASK_KILLABLE = TASK_KILLABLE;
 const unsigned int REXT4_SB_RDONLY = SB_RDONLY;
+const unsigned int REXT4_SB_FORCE = SB_FORCE;
 const unsigned int REXT4_PMD_ORDER = PMD_ORDER;
 const fop_flags_t REXT4_FOP_FLAGS = FOP_BUFFER_RASYNC | FOP_DIO_PARALLEL_WRITE;

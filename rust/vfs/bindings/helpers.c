@@ -4,6 +4,7 @@
 
 #include "helpers/fs.c"
 #include "helpers/pagemap.c"
+#include "helpers/percpu_rwsem.c"
 #include "helpers/iomap.c"
 #include "helpers/bh.c"
 #include "helpers/blkdev.c"

@@ -8,7 +8,7 @@
 use super::{FileSystem, Mounted, NewSuper, SuperBlock, SuperTable};
 use crate::vfs::{
     bindings,
-    fs_context,
+    fs_context::{self, MountLog},
     inode::InodeCache,
     jbd2::JournalSlot,
     namei::Namei, //
@@ -40,7 +40,9 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
             (*sb).s_op = &SuperTable::<F>::TABLE;
             (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
         }
-        let new = NewSuper(sb, PhantomData);
+        // SAFETY: The context is this thread's during the call.
+        let log = unsafe { MountLog::from_raw(fc) };
+        let new = NewSuper(sb, log, PhantomData);
         let fs = F::load(&new, opts)?;
         let data = KBox::try_pin_init(
             try_pin_init!(Mounted { fs <- fs, slot: NonNull::dangling() }? Error),
@@ -63,7 +65,7 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         }
         // SAFETY: The data is attached now.
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
-        let root = F::start(this).and_then(|root| match ptr::eq(root.sb(), this) {
+        let root = F::start(this, new.log()).and_then(|root| match ptr::eq(root.sb(), this) {
             true => Ok(root),
             false => Err(EXDEV),
         });

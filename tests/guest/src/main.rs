@@ -17,6 +17,7 @@ mod dio_end;
 mod dirs;
 mod enospc;
 mod enospc_tree;
+mod errors;
 mod extents;
 mod falloc;
 mod fsx;
@@ -27,6 +28,7 @@ mod mmap_under;
 mod mounts;
 mod names;
 mod powercut;
+mod refusals;
 mod rename;
 mod replay;
 mod runner;
@@ -67,6 +69,8 @@ pub static SETS: &[&[harness::Case]] = &[
     bad_file::CASES,
     bad_dir::CASES,
     baddev::CASES,
+    errors::CASES,
+    refusals::CASES,
     diff::CASES,
     trace::CASES,
 ];

@@ -105,7 +105,7 @@ fn freeze(t: &mut T) -> Res {
 }
 
 /// Whether the super block says that the journal needs recovery.
-fn recover(t: &T) -> Res<bool> {
+pub fn recover(t: &T) -> Res<bool> {
     let mut b = [0];
     sys::rdonly(&t.dev)?.pread(&mut b, 1024 + 96)?;
     Ok(b[0] & 4 != 0)

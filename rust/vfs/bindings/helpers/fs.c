@@ -35,10 +35,10 @@ bool rext4_helper_inode_trylock_shared(struct inode *inode) { return inode_trylo
 void rext4_helper_inode_unlock_shared(struct inode *inode) { inode_unlock_shared(inode); }
 void rext4_helper_sb_start_intwrite(struct super_block *sb) { sb_start_intwrite(sb); }
 void rext4_helper_sb_end_intwrite(struct super_block *sb) { sb_end_intwrite(sb); }
+bool rext4_helper_sb_start_intwrite_trylock(struct super_block *sb) { return sb_start_intwrite_trylock(sb); }
 void rext4_helper_sb_start_pagefault(struct super_block *sb) { sb_start_pagefault(sb); }
 void rext4_helper_sb_end_pagefault(struct super_block *sb) { sb_end_pagefault(sb); }
 bool rext4_helper_sb_rdonly(struct super_block *sb) { return sb_rdonly(sb); }
-void rext4_helper_sb_set_rdonly(struct super_block *sb, bool ro) { if (ro) sb->s_flags |= SB_RDONLY; else sb->s_flags &= ~SB_RDONLY; }
 bool rext4_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, unsigned int type) { return dir_emit(ctx, name, len, ino, type); }
 void rext4_helper_file_accessed(struct file *file) { file_accessed(file); }
 ssize_t rext4_helper_generic_write_sync(struct kiocb *iocb, ssize_t n) { return generic_write_sync(iocb, n); }
@@ -57,3 +57,4 @@ void rext4_helper_seq_puts(struct seq_file *m, const char *s) { seq_puts(m, s); 
 void rext4_helper_panic(const char *id, const char *why) { panic("rext4: %s: %s\n", id, why); }
 void rext4_helper_set_free_link(struct delayed_call *done, void *text) { set_delayed_call(done, kfree_link, text); }
 bool rext4_helper_fatal_signal_pending(void) { return fatal_signal_pending(current); }
+void rext4_helper_logfc(struct fs_context *fc, char level, const void *args) { if (fc->log.log) logfc(fc->log.log, fc->log.prefix, level, "%pA", args); }

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The first half of mount: the super block is read and checked.
+
+use crate::{
+    disk::{
+        features,
+        superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
+    },
+    fs::{access::AccessState, alloc, options::Options, orphan, primary::Primary, Rext4},
+    vfs::{fs_context::MountLog, jbd2::JournalSlot, super_block::NewSuper},
+};
+use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
+
+/// Reads and checks the super block: the first half of mount.
+pub(in crate::fs) fn load(
+    sb: &NewSuper<'_, Rext4>,
+    opts: &Options,
+) -> Result<impl PinInit<Rext4, Error>> {
+    read(sb, opts).inspect_err(|&e| unsaid(sb.log(), e))
+}
+
+fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
+    let fail = |why: fmt::Arguments<'_>, err| refuse(sb.id(), sb.log(), why, err);
+    let bytes = sb.device_bytes();
+    if bytes < SUPER_OFFSET + 1024 {
+        let why = fmt!("the device is too small for a super block");
+        return Err(fail(why, EINVAL));
+    }
+    sb.set_blocksize(1024)
+        .map_err(|e| fail(fmt!("the device's blocks are larger than 1 KiB"), e))?;
+    let raw: KBox<RawSuper> = sb.bread(SUPER_OFFSET / 1024)?.read_boxed(0)?;
+    let geo = Geometry::parse(&raw, bytes)
+        .map_err(|why| fail(fmt!("{}", why), EINVAL.or_corrupt(&why)))?;
+    if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
+        let why = fmt!("no extents feature: this is ext2 or ext3");
+        return Err(fail(why, EINVAL));
+    }
+    if !sb.is_read_only() {
+        check_writable(sb.id(), sb.log(), &geo, sb.device_is_read_only())?;
+        if opts.noload {
+            return Err(fail(fmt!("norecovery needs a read-only mount"), EROFS));
+        }
+    }
+    sb.set_blocksize(geo.block_size)?;
+    let primary = Primary::new(sb, &geo)?;
+    let extra = geo.want_extra_isize >= 8;
+    let max_time = if extra {
+        (3i64 << 32) + i64::from(i32::MAX)
+    } else {
+        i32::MAX.into()
+    };
+    sb.set_params(
+        0xef53,
+        geo.max_file_size as i64,
+        (
+            i32::MIN.into(),
+            max_time,
+            if extra { 1 } else { 1_000_000_000 },
+        ),
+        // The limit is not the same for all directories (dir_nlink): namei keeps it.
+        0,
+    );
+    sb.set_uuid(&geo.uuid);
+    let options = opts.clone();
+    let groups = alloc::Groups::load(sb, &geo, &raw)?;
+    Ok(try_pin_init!(Rext4 {
+        geo,
+        primary <- new_mutex!(primary, "rext4_super"),
+        journal: JournalSlot::new(),
+        access <- AccessState::new(),
+        groups <- groups,
+        orphans <- orphan::Orphans::new(),
+        dio_gate: Atomic::new(options.dio_gate),
+        barrier: Atomic::new(options.barrier),
+        options <- new_mutex!(options, "rext4_options"),
+        errored: Atomic::new(0),
+    }? Error))
+}
+
+/// Which error a bad super block means: not ours, or damaged.
+trait OrCorrupt {
+    fn or_corrupt(self, why: &SbError) -> Error;
+}
+
+impl OrCorrupt for Error {
+    fn or_corrupt(self, why: &SbError) -> Error {
+        match why {
+            SbError::Checksum | SbError::Geometry(_) => EUCLEAN,
+            _ => self,
+        }
+    }
+}
+
+/// Whether a file system like this can be mounted read-write; if not, why.
+pub(super) fn check_writable(
+    id: &CStr,
+    log: &MountLog<'_>,
+    geo: &Geometry,
+    device_read_only: bool,
+) -> Result {
+    if let Some(name) = geo.features.first_unknown_ro_compat() {
+        let why = fmt!("feature {} can only be mounted read-only", name);
+        return Err(refuse(id, log, why, EROFS));
+    }
+    let why = match (geo.journal_inum, device_read_only) {
+        (0, _) => "no journal: mount read-only",
+        (_, true) => "the device is read-only",
+        _ => return Ok(()),
+    };
+    Err(refuse(id, log, fmt!("{}", why), EROFS))
+}
+
+/// Refuses a mount or remount, and says why: in the kernel log, and to who asked for it.
+pub(super) fn refuse(id: &CStr, log: &MountLog<'_>, why: fmt::Arguments<'_>, err: Error) -> Error {
+    pr_err!("{}: cannot mount: {}\n", id, why);
+    log.error(why);
+    err
+}
+
+/// A sentence for who asked for a mount that has failed with no other.
+pub(super) fn unsaid(log: &MountLog<'_>, err: Error) {
+    if log.has_error() {
+        return;
+    }
+    match err {
+        e if e == EUCLEAN => log.error(fmt!(
+            "the file system is damaged: the kernel log says where; run e2fsck"
+        )),
+        e if e == EIO => log.error(fmt!("the device cannot be read or written")),
+        e if e == ENOMEM => log.error(fmt!("no memory")),
+        e => log.error(fmt!("error {}", e.to_errno())),
+    }
+}
