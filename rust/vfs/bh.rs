@@ -12,7 +12,7 @@ mod bitmap;
 
 use super::bindings;
 use core::{
-    mem::{size_of, MaybeUninit},
+    mem::{size_of, ManuallyDrop, MaybeUninit},
     ops::Range,
     ptr::NonNull, //
 };
@@ -73,26 +73,72 @@ impl BufferHead {
         unsafe { Self::getblk(sb, block) }?.read_in()
     }
 
-    /// Starts to read `block`, if it is not in memory. Does not wait; errors show up in `bread`.
+    /// Starts to read `block`, if it is not in memory. Does not wait, not for memory either; errors
+    /// show up in `bread`. The page is unmovable, whoever keeps the buffer.
     ///
     /// # Safety
     ///
     /// As for [`BufferHead::getblk`].
     pub(super) unsafe fn breadahead(sb: *mut bindings::super_block, block: u64) {
-        // SAFETY: Per the contract of this function.
-        unsafe { bindings::rext4_helper_sb_breadahead(sb, block) }
+        // SAFETY: Per the contract of this function; returns an owned count or null.
+        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_nowait(sb, block)) };
+        let Ok(bh) = bh else { return };
+        // SAFETY: By the type invariant.
+        if bh.is_uptodate() || !unsafe { bindings::rext4_helper_trylock_buffer(bh.as_ptr()) } {
+            return;
+        }
+        if bh.restore() {
+            // SAFETY: Locked above.
+            unsafe { bindings::unlock_buffer(bh.as_ptr()) };
+            return;
+        }
+        // SAFETY: By the type invariant; locked, which passes to the function and ends with the I/O.
+        unsafe {
+            bindings::rext4_helper_clear_buffer_verified(bh.as_ptr());
+            bindings::rext4_helper_bh_readahead_locked(bh.as_ptr());
+        }
     }
 
     fn read_in(self) -> Result<Self> {
-        if !self.is_uptodate() {
-            // Whatever was verified is not what the disk will give now. If another reader gets
-            // there first and verifies its bytes, they are verified once more: harmless.
-            // SAFETY: By the type invariant.
-            unsafe { bindings::rext4_helper_clear_buffer_verified(self.as_ptr()) };
-            // SAFETY: By the type invariant; `bh_read()` takes and releases the buffer lock.
-            to_result(unsafe { bindings::rext4_helper_bh_read_meta(self.as_ptr()) })?;
+        if self.is_current() {
+            return Ok(self);
         }
+        let locked = ManuallyDrop::new(self.lock());
+        if self.restore() {
+            drop(ManuallyDrop::into_inner(locked));
+            return Ok(self);
+        }
+        // Whatever was verified is not what the disk will give now.
+        // SAFETY: By the type invariant; locked, which passes to the function and ends with the I/O.
+        to_result(unsafe {
+            bindings::rext4_helper_clear_buffer_verified(self.as_ptr());
+            bindings::rext4_helper_bh_read_locked(self.as_ptr())
+        })?;
         Ok(self)
+    }
+
+    /// Whether memory holds what the disk holds, or should hold: see [`BufferHead::restore`]. Sleeps
+    /// only if not.
+    pub(super) fn is_current(&self) -> bool {
+        self.is_uptodate() || self.write_failed() && self.lock().restore()
+    }
+
+    /// A write that fails clears "uptodate" (`bh_end_write()`), though memory is newer than the disk:
+    /// a transaction has committed, and its log may be all there is of it. To read the block again
+    /// would show what was before, a name that is removed or an inode that was free. So the bit is
+    /// set again (C: `ext4_buffer_uptodate()`). With the buffer's lock, under which a write or a read
+    /// changes both bits. Returns whether the buffer is up to date.
+    fn restore(&self) -> bool {
+        if self.write_failed() {
+            // SAFETY: By the type invariant.
+            unsafe { bindings::rext4_helper_set_buffer_uptodate(self.as_ptr()) };
+        }
+        self.is_uptodate()
+    }
+
+    fn write_failed(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::rext4_helper_buffer_write_io_error(self.as_ptr()) }
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::buffer_head {
@@ -205,8 +251,8 @@ impl BufferHead {
         unsafe { bindings::rext4_helper_set_buffer_verified(self.as_ptr()) }
     }
 
-    /// Locks the buffer to change it outside of any transaction. Sleeps. Only for blocks that no
-    /// transaction holds: the super block before the journal is loaded, after it is destroyed or
+    /// Locks the buffer. Sleeps. To change it so, outside of any transaction, is only for blocks that
+    /// no transaction holds: the super block before the journal is loaded, after it is destroyed or
     /// when it has been aborted.
     pub(crate) fn lock(&self) -> LockedBuffer<'_> {
         // SAFETY: By the type invariant.
@@ -277,8 +323,7 @@ impl LockedBuffer<'_> {
         // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
         // mapped any more and the function says EIO.
         to_result(unsafe { bindings::rext4_helper_bh_sync_fua(bh.as_ptr()) })?;
-        // SAFETY: As above.
-        if unsafe { bindings::rext4_helper_buffer_write_io_error(bh.as_ptr()) } {
+        if bh.write_failed() {
             return Err(EIO);
         }
         Ok(())

@@ -141,7 +141,7 @@ impl<'j> Handle<'j> {
     /// `EROFS` if the journal is aborted, `EIO` if the block has not been read.
     pub(crate) fn write<'h>(&'h self, bh: &BufferHead) -> Result<JournaledBuffer<'h>> {
         self.check_buffer(bh)?;
-        if !bh.is_uptodate() {
+        if !bh.is_current() {
             return Err(EIO);
         }
         // SAFETY: By the type invariants.

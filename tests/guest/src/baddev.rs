@@ -3,7 +3,7 @@
 
 use crate::crash::on_dm;
 use crate::dm;
-use crate::fixture::{holds, pattern, put, run_cmd, T};
+use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::sys::{self, Fd};
 use crate::{ensure, errno, fail, same, skip};
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("baddev/reads_fail", ALL, reads_fail),
     Case::new("baddev/writes_fail", ALL, writes_fail),
     Case::new("baddev/dies_at_journal", ONE, journal_dies),
+    Case::new("baddev/checkpoint_fails", ALL, checkpoint_fails),
 ];
 
 const MB: u64 = 256;
@@ -363,5 +364,48 @@ fn journal_dies(t: &mut T) -> Res {
         &pattern(1, 0, 10_000),
         "after repair",
     )?;
+    Ok(())
+}
+
+/// What has committed and cannot be written to its place is in memory, and in the log: there it is
+/// read, not from the disk, which still has what was before.
+fn checkpoint_fails(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    put(&t.p("d/old"), 1, 1000)?;
+    t.umount()?;
+    t.try_mount(libc::MS_NOATIME, "errors=continue")?;
+    sys::unlink(&t.p("d/old"))?;
+    put(&t.p("d/new"), 2, 10_000)?.fsync()?;
+    d.swap(&[(
+        0,
+        MB * 2048,
+        "flakey",
+        format!("{} 0 0 180 1 error_writes", t.disks[0]),
+    )])?;
+    sys::sync();
+    // Names and inodes are looked up again, in blocks that stay.
+    if sys::write_file("/proc/sys/vm/drop_caches", "2\n").is_err() {
+        skip!("the kernel has no drop_caches");
+    }
+    let new = sys::lstat(&t.p("d/new"));
+    same!(new?.st_size, 10_000, "the file that was fsynced");
+    errno!(sys::lstat(&t.p("d/old")), ENOENT);
+    let listed = names(&t.p("d"))?;
+    same!(listed, ["new"], "what is listed");
+    t.umount()?;
+    // jbd2 has noticed: nothing that came of an older block would have committed.
+    ensure!(
+        t.logged(&[&["aborting journal"]]),
+        "no write failed: {:?}",
+        t.seen
+    );
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    t.mount("")?;
+    same!(sys::lstat(&t.p("d/new"))?.st_size, 10_000, "from the log");
+    errno!(sys::lstat(&t.p("d/old")), ENOENT);
     Ok(())
 }

@@ -9,11 +9,13 @@
 #define REXT4_BH_VERIFIED (BH_JBDPrivateStart + 1)
 
 __rust_helper struct buffer_head *rext4_helper_sb_getblk(struct super_block *sb, sector_t block) { return sb_getblk(sb, block); }
-__rust_helper void rext4_helper_sb_breadahead(struct super_block *sb, sector_t block) { sb_breadahead(sb, block); }
-__rust_helper int rext4_helper_bh_read_meta(struct buffer_head *bh) { return bh_read(bh, REQ_META | REQ_PRIO); }
+__rust_helper struct buffer_head *rext4_helper_sb_getblk_nowait(struct super_block *sb, sector_t block) { return sb_getblk_gfp(sb, block, GFP_NOWAIT); }
+__rust_helper int rext4_helper_bh_read_locked(struct buffer_head *bh) { return __bh_read(bh, REQ_META | REQ_PRIO, true); }
+__rust_helper void rext4_helper_bh_readahead_locked(struct buffer_head *bh) { __bh_read(bh, REQ_META | REQ_RAHEAD, false); }
 __rust_helper int rext4_helper_bh_sync_fua(struct buffer_head *bh) { return __sync_dirty_buffer(bh, REQ_SYNC | REQ_FUA); }
 __rust_helper void rext4_helper_get_bh(struct buffer_head *bh) { get_bh(bh); }
 __rust_helper void rext4_helper_lock_buffer(struct buffer_head *bh) { lock_buffer(bh); }
+__rust_helper bool rext4_helper_trylock_buffer(struct buffer_head *bh) { return trylock_buffer(bh); }
 __rust_helper bool rext4_helper_buffer_uptodate(const struct buffer_head *bh) { return buffer_uptodate(bh); }
 __rust_helper void rext4_helper_set_buffer_uptodate(struct buffer_head *bh) { set_buffer_uptodate(bh); }
 __rust_helper bool rext4_helper_buffer_write_io_error(const struct buffer_head *bh) { return buffer_write_io_error(bh); }
