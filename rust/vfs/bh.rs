@@ -60,6 +60,20 @@ impl BufferHead {
         unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk(sb, block)) }
     }
 
+    /// [`BufferHead::getblk`] for who keeps the buffer for the life of the mount: its page is not taken
+    /// from the movable ones, which it would pin (C: `ext4_sb_bread_unmovable()`).
+    ///
+    /// # Safety
+    ///
+    /// As for [`BufferHead::getblk`].
+    pub(super) unsafe fn getblk_unmovable(
+        sb: *mut bindings::super_block,
+        block: u64,
+    ) -> Result<Self> {
+        // SAFETY: Per the contract of this function; returns an owned count or null.
+        unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_unmovable(sb, block)) }
+    }
+
     /// Reads `block` of the file system's device unless the buffer is up to date. Sleeps.
     ///
     /// The caller has checked `block` against the size of the file system. `EIO` if the device
@@ -99,7 +113,7 @@ impl BufferHead {
         }
     }
 
-    fn read_in(self) -> Result<Self> {
+    pub(super) fn read_in(self) -> Result<Self> {
         if self.is_current() {
             return Ok(self);
         }

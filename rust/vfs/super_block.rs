@@ -332,10 +332,17 @@ impl<F: FileSystem> NewSuper<'_, F> {
         Ok(())
     }
 
-    /// Like [`SuperBlock::bread`].
+    /// Like [`SuperBlock::bread`], into memory that is not movable: what is read here is kept as
+    /// long as the mount lasts.
     pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
         // SAFETY: The super block is valid and has a block device.
-        unsafe { BufferHead::bread(self.0, block) }
+        unsafe { BufferHead::getblk_unmovable(self.0, block) }?.read_in()
+    }
+
+    /// Like [`SuperBlock::breadahead`].
+    pub(crate) fn breadahead(&self, block: u64) {
+        // SAFETY: As in `bread`.
+        unsafe { BufferHead::breadahead(self.0, block) }
     }
 
     /// Size of the device in bytes.

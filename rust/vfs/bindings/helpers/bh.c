@@ -9,6 +9,7 @@
 #define REXT4_BH_VERIFIED (BH_JBDPrivateStart + 1)
 
 __rust_helper struct buffer_head *rext4_helper_sb_getblk(struct super_block *sb, sector_t block) { return sb_getblk(sb, block); }
+__rust_helper struct buffer_head *rext4_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block) { return sb_getblk_gfp(sb, block, mapping_gfp_constraint(sb->s_bdev->bd_mapping, ~__GFP_FS) | __GFP_NOFAIL); }
 __rust_helper struct buffer_head *rext4_helper_sb_getblk_nowait(struct super_block *sb, sector_t block) { return sb_getblk_gfp(sb, block, GFP_NOWAIT); }
 __rust_helper int rext4_helper_bh_read_locked(struct buffer_head *bh) { return __bh_read(bh, REQ_META | REQ_PRIO, true); }
 __rust_helper void rext4_helper_bh_readahead_locked(struct buffer_head *bh) { __bh_read(bh, REQ_META | REQ_RAHEAD, false); }
