@@ -306,7 +306,8 @@ fn finish(sb: &Sb, inode: InodeRef<'_>, done: &mut Done) -> Result {
 }
 
 /// Finishes what is in the orphan file: moves one after the other to the list, then does as with
-/// those.
+/// those. Not part of the frame below which the list is finished.
+#[inline(never)]
 fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
