@@ -187,7 +187,7 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
-    let place = Place::find(sb, ino)?;
+    let place = Place::find_ahead(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
     let bad = |why: disk::Corrupt| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
@@ -206,7 +206,9 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
     Ok(new.publish())
 }
 
-/// Sets up a VFS inode from what the disk says.
+/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the disk
+/// is read.
+#[inline(never)]
 fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;

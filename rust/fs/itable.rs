@@ -14,6 +14,9 @@ use crate::{
 use core::ops::Range;
 use kernel::prelude::*;
 
+/// Blocks of a table that are read together (ext4: `inode_readahead_blks`).
+const READ_AHEAD: u64 = 32;
+
 /// Where an inode lies.
 pub(super) struct Place {
     bh: BufferHead,
@@ -27,6 +30,20 @@ impl Place {
         let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
         let bh = sb.bread(block)?;
         Ok(Self { bh, off })
+    }
+
+    /// [`Place::find`] for who will look at the neighbours soon, as all do who go through a
+    /// directory: begins to read them as well, if this block has to be read.
+    pub(super) fn find_ahead(sb: &Sb, ino: u32) -> Result<Self> {
+        let fs = sb.data();
+        let (block, _) = fs.groups.inode_location(&fs.geo, ino)?;
+        if !sb.getblk(block)?.is_uptodate() {
+            let table = fs.groups.used_table(&fs.geo, ino)?;
+            let first = block & !(READ_AHEAD - 1);
+            let ahead = first.max(table.start)..(first + READ_AHEAD).min(table.end);
+            ahead.for_each(|block| sb.breadahead(block));
+        }
+        Self::find(sb, ino)
     }
 
     /// The table block.

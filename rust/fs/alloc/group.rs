@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) free_blocks: Atomic<u32>,
     pub(super) free_inodes: Atomic<u32>,
     pub(super) used_dirs: Atomic<u32>,
+    /// Inodes at the end of the table that were never written.
+    pub(super) itable_unused: Atomic<u32>,
     /// No allocatable run is longer; `u32::MAX` if nobody has looked.
     longest: Atomic<u32>,
     /// Something is pending, so that `longest` may be too low after the next commit.
@@ -51,6 +53,7 @@ impl Slot {
             free_blocks: Atomic::new(desc.free_blocks),
             free_inodes: Atomic::new(desc.free_inodes),
             used_dirs: Atomic::new(desc.used_dirs),
+            itable_unused: Atomic::new(desc.itable_unused),
             longest: Atomic::new(u32::MAX),
             pending: Atomic::new(false),
             // One lock class for all groups: lockdep reports it if two of them nest.
@@ -364,6 +367,8 @@ impl<'a> Locked<'a> {
             self.slot.free_inodes.store(desc.free_inodes, Relaxed);
         }
         self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        let unused = desc.itable_unused;
+        self.slot.itable_unused.store(unused, Relaxed);
         Ok(())
     }
 
@@ -376,6 +381,8 @@ impl<'a> Locked<'a> {
         self.slot.free_blocks.store(desc.free_blocks, Relaxed);
         self.slot.free_inodes.store(desc.free_inodes, Relaxed);
         self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        let unused = desc.itable_unused;
+        self.slot.itable_unused.store(unused, Relaxed);
         self.forget_longest();
         *self.group = Group::new(desc);
         Ok(())

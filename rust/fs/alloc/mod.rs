@@ -36,6 +36,7 @@ use crate::{
         super_block::NewSuper, //
     },
 };
+use core::ops::Range;
 use kernel::{
     prelude::*,
     sync::{
@@ -169,11 +170,11 @@ impl Groups {
             return Err(EINVAL);
         }
         let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
-        for index in 0..u64::from(geo.gdt_blocks) {
-            descs.push(
-                sb.bread(u64::from(geo.super_block) + 1 + index)?,
-                GFP_KERNEL,
-            )?;
+        let first = u64::from(geo.super_block) + 1;
+        let table = first..first + u64::from(geo.gdt_blocks);
+        table.clone().for_each(|block| sb.breadahead(block));
+        for block in table {
+            descs.push(sb.bread(block)?, GFP_KERNEL)?;
         }
 
         let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
@@ -258,6 +259,19 @@ impl Groups {
         let (block, off) = geo.inode_offset(index);
         let table = self.slot(group).ok_or(EINVAL)?.inode_table;
         Ok((table + u64::from(block), off as usize))
+    }
+
+    /// The blocks of the table that inode `ino` lies in, but for those at its end that were never
+    /// written. `EINVAL` if there is no such inode.
+    pub(crate) fn used_table(&self, geo: &Geometry, ino: u32) -> Result<Range<u64>> {
+        let (group, _) = geo.inode_group(ino).ok_or(EINVAL)?;
+        let slot = self.slot(group).ok_or(EINVAL)?;
+        let used = geo
+            .inodes_per_group
+            .saturating_sub(slot.itable_unused.load(Relaxed));
+        let bytes = u64::from(used) * u64::from(geo.inode_size);
+        let blocks = bytes.div_ceil(u64::from(geo.block_size));
+        Ok(slot.inode_table..slot.inode_table + blocks)
     }
 
     /// What may still be promised of the free blocks, with `reserve` kept back. Exact enough if
