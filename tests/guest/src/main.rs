@@ -23,6 +23,7 @@ mod falloc;
 mod fsx;
 mod gate;
 mod gate_source;
+mod large;
 mod mmap;
 mod mmap_under;
 mod mounts;
@@ -71,6 +72,7 @@ pub static SETS: &[&[harness::Case]] = &[
     baddev::CASES,
     errors::CASES,
     refusals::CASES,
+    large::CASES,
     diff::CASES,
     trace::CASES,
 ];

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Disks as large as people have: sparse files behind loop devices. And how deep the stack gets.
+
+use crate::baddev::Loop;
+use crate::fixture::{holds, names, pattern, put, T};
+use crate::harness::{Case, Res, K1, K4, ONE};
+use crate::sys;
+use crate::{ensure, same, skip};
+
+pub const CASES: &[Case] = &[
+    Case::new("large/128g", &[K4, K1], |t| large(t, 128)).quick(),
+    Case::new("large/1t", ONE, |t| large(t, 1 << 10)),
+    Case::new("large/16t", ONE, |t| large(t, 16 << 10)).secs(180),
+    Case::new("large/stack", ONE, stack).quick(),
+];
+
+/// What may be used of the 16 KiB of a kernel stack: interrupts and what is below us on other
+/// machines need the rest.
+const DEEPEST: u64 = 8 << 10;
+
+/// The stack tracer, where the kernel has it: the deepest stack of any task since it was reset.
+struct Tracer(());
+
+const ENABLED: &str = "/proc/sys/kernel/stack_tracer_enabled";
+const TRACING: &str = "/sys/kernel/tracing";
+
+impl Tracer {
+    fn new() -> Option<Tracer> {
+        if !sys::exists(ENABLED) {
+            return None;
+        }
+        if !sys::exists(&format!("{TRACING}/stack_max_size")) {
+            sys::mount("none", TRACING, "tracefs", 0, "").ok()?;
+        }
+        sys::write_file(ENABLED, "1\n").ok()?;
+        let tracer = Tracer(());
+        tracer.reset();
+        Some(tracer)
+    }
+
+    fn reset(&self) {
+        let _ = sys::write_file(&format!("{TRACING}/stack_max_size"), "0\n");
+    }
+
+    /// Bytes since the last call; fails, with the frames, if they are too many.
+    fn check(&self, what: &str) -> Res {
+        let read = |name: &str| std::fs::read_to_string(format!("{TRACING}/{name}"));
+        let max: u64 = read("stack_max_size")?.trim().parse().unwrap_or(u64::MAX);
+        let frames = read("stack_trace")?;
+        eprintln!("# stack: {what}: {max} bytes");
+        ensure!(max <= DEEPEST, "{what} took {max} bytes of stack: {frames}");
+        self.reset();
+        Ok(())
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = sys::write_file(ENABLED, "0\n");
+    }
+}
+
+/// Mount, write, read back and check a disk of which most was never written.
+fn large(t: &mut T, gib: u64) -> Res {
+    let file = sys::create("/mnt/disk")?;
+    file.truncate(gib << 30)?;
+    let disk = Loop::new(&file)?;
+    t.dev = disk.path.clone();
+    // Checked below, as long as the device is there.
+    t.broken = true;
+    let lazy = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
+    t.mkfs(gib << 10, &["-J", "size=64", "-E", lazy])?;
+    let tracer = Tracer::new();
+    t.mount("")?;
+    if let Some(tracer) = &tracer {
+        tracer.check(&format!("mount of {gib} GiB"))?;
+    }
+    // Directories go to groups all over the disk, and files near them.
+    for i in 0..40 {
+        sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
+        put(&t.p(&format!("d{i}/f")), i, 50_000)?;
+    }
+    sys::sync();
+    for i in (0..40).step_by(2) {
+        sys::unlink(&t.p(&format!("d{i}/f")))?;
+        sys::rmdir(&t.p(&format!("d{i}")))?;
+    }
+    t.cycle()?;
+    same!(names(&t.p(""))?.len(), 21, "with lost+found");
+    for i in (1..40).step_by(2) {
+        let f = sys::rdonly(&t.p(&format!("d{i}/f")))?;
+        holds(&f, 0, &pattern(i, 0, 50_000), "after another mount")?;
+    }
+    if let Some(tracer) = &tracer {
+        tracer.check(&format!("use of {gib} GiB"))?;
+    }
+    t.umount()?;
+    t.fsck()?;
+    drop(disk);
+    drop(file);
+    sys::unlink("/mnt/disk")?;
+    Ok(())
+}
+
+/// The deepest stack of what the file system does, each below the limit.
+fn stack(t: &mut T) -> Res {
+    let Some(tracer) = Tracer::new() else {
+        skip!("the kernel has no stack tracer")
+    };
+    t.mkfs(256, &[])?;
+    t.mount("")?;
+    tracer.check("mount")?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    for i in 0..3000 {
+        sys::create(&t.p(&format!("d/{i:0120}")))?;
+    }
+    tracer.check("create, with a split index")?;
+    t.cycle()?;
+    same!(names(&t.p("d"))?.len(), 3000, "names");
+    tracer.check("readdir")?;
+    // Every second block: a tree of several levels, allocated in writeback.
+    let f = sys::create(&t.p("holes"))?;
+    for i in 0..4000 {
+        f.pwrite(&pattern(1, 0, 4096), i * 8192)?;
+    }
+    f.fsync()?;
+    tracer.check("writeback")?;
+    f.truncate(4096)?;
+    tracer.check("truncate")?;
+    sys::unlink(&t.p("holes"))?;
+    drop(f);
+    tracer.check("evict")?;
+    for i in 0..3000 {
+        sys::unlink(&t.p(&format!("d/{i:0120}")))?;
+    }
+    sys::sync();
+    tracer.check("unlink and evict of 3000")?;
+    t.umount()?;
+    tracer.check("unmount")?;
+    Ok(())
+}
