@@ -214,6 +214,9 @@ fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> R
     let geo = &fs.geo;
     let ino = new.ino();
     let fast = fields.is_symlink() && fields.is_fast_symlink(geo);
+    // A symlink that is only there to be deleted, and no block is left to free. Its text may be
+    // gone, too, and where it had a block `i_block` may hold anything.
+    let spent = fast && fields.links == 0;
     let mapped = matches!(fields.mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && !fast;
     if mapped && fields.flags & flags::EXTENTS == 0 {
         // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
@@ -256,11 +259,14 @@ fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> R
     node.datasync_tid.store(tid, ordering::Relaxed);
     if mapped {
         node.extents.lock().load_root(&fields.block);
+    } else if spent {
+        node.extents.lock().init_root();
     }
     let (major, minor) = fields.device();
     let mut target = [0u8; disk::inode::BLOCK_BYTES];
     let mut len = 0;
-    if fast {
+    let named = fast && !spent;
+    if named {
         let text = fields
             .fast_symlink()
             .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
@@ -270,7 +276,7 @@ fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> R
         }
     }
     *node.fields.lock() = fields;
-    let link = if fast { target.get(..len) } else { None };
+    let link = if named { target.get(..len) } else { None };
     new.set_operations(link, (major << 20) | minor)
 }
 
@@ -481,7 +487,12 @@ pub(crate) fn evict(inode: &Inode) {
 fn free(inode: &Inode) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
-    if has_extents(inode.mode(), inode.node().flags()) {
+    let node = inode.node();
+    // With the first of the handles below, so that a crash between two of them leaves an inode that
+    // is plainly on its way out.
+    inode.set_size(0);
+    node.set_disk_size(0);
+    if has_extents(inode.mode(), node.flags()) && !node.extents.lock().is_empty() {
         super::io::truncate::free_blocks(inode, 0)?;
     }
     let credits =
@@ -489,9 +500,6 @@ fn free(inode: &Inode) -> Result {
     let handle = fs.start(credits)?;
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;
-    inode.set_size(0);
-    let node = inode.node();
-    node.set_disk_size(0);
     inode.touch_ctime();
     node.set_dtime(inode.ctime().sec as u32);
     journal(&handle, inode)?;

@@ -153,6 +153,11 @@ impl ExtentMap {
         disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
     }
 
+    /// Whether no block is mapped.
+    pub(crate) fn is_empty(&self) -> bool {
+        disk::extent::Header::read(&self.root).is_ok_and(|h| h.entries == 0)
+    }
+
     /// Number of blocks reserved and not allocated.
     pub(crate) fn reserved_blocks(&self) -> u32 {
         self.reserved.count()

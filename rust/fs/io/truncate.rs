@@ -163,14 +163,22 @@ fn shrink(inode: &Inode, new: u64) -> Result {
 fn cut(inode: &Inode, size: u64) -> Result {
     let block_size = u64::from(inode.fs().geo.block_size);
     free_blocks(inode, size.div_ceil(block_size))?;
+    unorphan(inode)
+}
+
+fn unorphan(inode: &Inode) -> Result {
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     orphans::remove(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()
 }
 
-/// Finishes a truncate that a crash interrupted. At mount: nobody else has the inode.
+/// Finishes a truncate that a crash interrupted. At mount: nobody else has the inode, a file or a
+/// directory. No driver truncates directories that have a name, so all of those is still there.
 pub(crate) fn orphan(inode: &Inode) -> Result {
+    if inode.is_dir() {
+        return unorphan(inode);
+    }
     let lock = inode.lock();
     let pages = inode.invalidate_lock();
     // The crash may have come before the zeroed tail was written.

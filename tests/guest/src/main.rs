@@ -28,6 +28,7 @@ mod mmap;
 mod mmap_under;
 mod mounts;
 mod names;
+mod orphans;
 mod powercut;
 mod refusals;
 mod rename;
@@ -66,6 +67,7 @@ pub static SETS: &[&[harness::Case]] = &[
     crash::CASES,
     powercut::CASES,
     replay::CASES,
+    orphans::CASES,
     bad::CASES,
     bad_file::CASES,
     bad_dir::CASES,

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub const CASES: &[Case] = &[
     Case::new("replay/fsync_flushes", ALL, fsync_flushes).quick(),
     Case::new("replay/every_flush", FEATS, every_flush).secs(120),
+    Case::new("replay/deletions", FEATS, deletions).secs(180),
 ];
 
 /// Files that must be whole: name, seed and length.
@@ -305,6 +306,82 @@ fn every_flush(t: &mut T) -> Res {
             }
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Makes one of each type, with and without blocks, and has each go, by unlink, by rename over it,
+/// or by half (truncate).
+fn come_and_go(dir: &str, round: u64) -> Res {
+    let p = |name: &str| format!("{dir}/{name}{}", round % 3);
+    let f = put(&p("big"), round, 300_000)?;
+    // Many extents, so that its blocks take more than one handle.
+    for i in 0..20 {
+        f.pwrite(b"x", 400_000 + i * 16_384)?;
+    }
+    f.fsync()?;
+    f.truncate(10_000)?;
+    sys::symlink(&"s".repeat(70), &p("slow"))?;
+    sys::symlink(&"s".repeat(1000), &p("slower"))?;
+    sys::symlink("fast", &p("fast"))?;
+    sys::mkdir(&p("dir"), 0o755)?;
+    sys::mknod(&p("fifo"), libc::S_IFIFO | 0o600, 0)?;
+    put(&p("over"), 1, 5000)?;
+    sys::rename(&p("over"), &p("slower"))?;
+    for name in ["big", "slow", "slower", "fast", "fifo"] {
+        sys::unlink(&p(name))?;
+    }
+    Ok(sys::rmdir(&p("dir"))?)
+}
+
+/// Commits all the time while all kinds of inodes are deleted, so that many fall between two
+/// handles of one deletion. Whoever crashed, the next mount finishes what was begun.
+fn deletions(t: &mut T) -> Res {
+    let ours = t.fs.clone();
+    let mut sides = vec![ours.clone()];
+    if t.ours() && crate::fixture::knows_fs("ext4") {
+        sides.push("ext4".to_string());
+    }
+    for side in sides {
+        t.fs = side.clone();
+        let l = start(t)?;
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let (done, dir) = (&done, t.p(""));
+        std::thread::scope(|s| -> Res {
+            s.spawn(move || -> Res {
+                let d = sys::rdonly(&dir)?;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    d.syncfs()?;
+                }
+                Ok(())
+            });
+            let r = (0..40).try_for_each(|round| come_and_go(&t.p(""), round));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            r
+        })?;
+        let entries = stop(t, &l)?;
+        t.fs = ours.clone();
+        let flushes = |e: &Entry| matches!(e, Entry::Write { flush: true, .. });
+        let all = entries.iter().filter(|e| flushes(e)).count();
+        let every = all.div_ceil(24).max(1);
+        let mut disk = l.base.clone();
+        let mut nth = 0;
+        for e in &entries {
+            let Entry::Write { at, data, flush } = e else {
+                continue;
+            };
+            disk[*at..*at + data.len()].copy_from_slice(data);
+            nth += usize::from(*flush);
+            if *flush && nth % every == 0 {
+                t.forget_log();
+                if let Err(e) = inspect(t, &disk, &mut |_| Ok(())) {
+                    fail!("{side}, after flush {nth} of {all}: {e}: {:?}", t.log());
+                }
+                if t.ours() && t.logged(&[&["left to e2fsck"], &["cannot be finished"]]) {
+                    fail!("{side}, after flush {nth} of {all}: {:?}", t.seen);
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Orphans as a crash leaves them, of every type and at every step of their deletion, and lists of
+//! them that are wrong. Made by debugfs: which step a real crash hits is chance (see `replay`).
+
+use crate::bad::{ino, inode_at};
+use crate::fixture::{put, run_cmd, T};
+use crate::harness::{Case, Res, Variant, FEATS, K1, K4};
+use crate::sys;
+use crate::{ensure, errno, fail, same};
+
+const TWO: &[Variant] = &[K1, K4];
+
+pub const CASES: &[Case] = &[
+    Case::new("orphan/any_step", FEATS, any_step)
+        .quick()
+        .secs(120),
+    Case::new("orphan/with_links", TWO, with_links),
+    Case::new("orphan/bad_list", TWO, bad_list)
+        .quick()
+        .secs(120),
+    Case::new("orphan/bad_tree", TWO, bad_tree),
+    Case::new("orphan/bad_one_readonly", TWO, bad_one_readonly),
+    Case::new("orphan/marked_before", TWO, marked_before),
+];
+
+const TYPES: [&str; 8] = ["reg", "dir", "slow", "fast", "fifo", "chr", "sock", "empty"];
+const SUPER: u64 = 1024;
+
+/// All commands in one run.
+pub fn script(t: &T, cmds: &[String]) -> Res<String> {
+    let file = "/mnt/commands";
+    sys::write_file(file, &(cmds.join("\n") + "\n"))?;
+    let (code, text) = run_cmd("debugfs", &["-w", "-f", file, &t.dev])?;
+    let bad = |l: &&str| !l.starts_with("debugfs") && (l.contains("not") || l.contains("rror"));
+    if let Some(l) = text.lines().find(bad) {
+        fail!("debugfs: {l}");
+    }
+    ensure!(code == 0, "debugfs: {text}");
+    Ok(text)
+}
+
+/// One inode of each type. Unmounted.
+fn one_of_each(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("reg"), 1, 50_000)?;
+    put(&t.p("empty"), 1, 0)?;
+    sys::mkdir(&t.p("dir"), 0o755)?;
+    sys::symlink(&"s".repeat(70), &t.p("slow"))?;
+    sys::symlink("fast", &t.p("fast"))?;
+    sys::mknod(&t.p("fifo"), libc::S_IFIFO | 0o600, 0)?;
+    sys::mknod(&t.p("chr"), libc::S_IFCHR | 0o600, 0x103)?;
+    sys::mknod(&t.p("sock"), libc::S_IFSOCK | 0o600, 0)?;
+    put(&t.p("good"), 2, 5000)?;
+    t.umount()
+}
+
+/// Makes an orphan list of these files of the root, the first of which is its head. Returns their
+/// numbers. `links`: they keep their names.
+fn chain(t: &T, names: &[&str], links: bool) -> Res<Vec<u64>> {
+    let mut all = Vec::new();
+    let mut cmds = Vec::new();
+    let mut next = 0;
+    for name in names.iter().rev() {
+        let n: u64 = match ino(t, &format!("/{name}"))?.parse() {
+            Ok(n) => n,
+            Err(e) => fail!("{name}: {e}"),
+        };
+        if !links {
+            cmds.push(format!("sif <{n}> links_count 0"));
+            cmds.push(format!("unlink /{name}"));
+        }
+        cmds.push(format!("sif <{n}> dtime @{next}"));
+        if !links && *name == "dir" {
+            cmds.push("sif / links_count 3".to_string());
+        }
+        next = n;
+        all.insert(0, n);
+    }
+    cmds.push(format!("ssv last_orphan {next}"));
+    script(t, &cmds)?;
+    Ok(all)
+}
+
+/// Works as a mounted file system should, orphans included.
+fn usable(t: &T) -> Res {
+    let f = put(&t.p("new"), 5, 20_000)?;
+    sys::unlink(&t.p("new"))?;
+    f.fsync()?;
+    drop(f);
+    put(&t.p("new"), 6, 3000)?.fsync()?;
+    sys::unlink(&t.p("new"))?;
+    crate::fixture::holds(
+        &sys::rdonly(&t.p("good"))?,
+        0,
+        &crate::fixture::pattern(2, 0, 5000),
+        "another file",
+    )
+}
+
+/// Whatever step of a deletion a crash left, of whatever type and with whatever attributes: the
+/// mount finishes it.
+fn any_step(t: &mut T) -> Res {
+    sys::write_file("/mnt/value", &"v".repeat(600))?;
+    for attributes in [false, true] {
+        // Of ext4 the size is 0 from the first step on, of others it may be what it was.
+        for step in ["unlinked", "size 0", "no blocks", "no blocks, size 0"] {
+            one_of_each(t)?;
+            t.mount("")?;
+            let before = sys::statfs(&t.p(""))?;
+            t.umount()?;
+            let mut cmds = Vec::new();
+            for name in TYPES.iter().filter(|_| attributes) {
+                cmds.push(format!("ea_set -f /mnt/value {name} trusted.big"));
+            }
+            for name in TYPES {
+                if step.starts_with("no blocks") && ["reg", "dir", "slow"].contains(&name) {
+                    cmds.push(format!("punch {name} 0"));
+                }
+                if step.ends_with("size 0") {
+                    cmds.push(format!("sif {name} size 0"));
+                }
+            }
+            script(t, &cmds)?;
+            chain(t, &TYPES, false)?;
+            let what = format!("{step}, attributes {attributes}");
+            t.forget_log();
+            if let Err(e) = t.try_mount(0, "") {
+                fail!("{what}: {e}: {:?}", t.log());
+            }
+            let now = sys::statfs(&t.p(""))?;
+            same!(now.f_ffree, before.f_ffree + 8, "{what}: free inodes");
+            let held = 50_000u64.div_ceil(t.bs()) + 2;
+            same!(now.f_bfree, before.f_bfree + held, "{what}: free blocks");
+            if t.ours() {
+                ensure!(t.logged(&[&["8 orphans deleted"]]), "{what}: {:?}", t.seen);
+            }
+            usable(t)?;
+            t.umount()?;
+            t.fsck()?;
+        }
+    }
+    Ok(())
+}
+
+/// Of those with links only files are truncated. Others have no business on the list.
+fn with_links(t: &mut T) -> Res {
+    one_of_each(t)?;
+    script(t, &["sif reg size 100".to_string()])?;
+    chain(t, &["reg", "dir"], true)?;
+    t.mount("")?;
+    same!(sys::lstat(&t.p("reg"))?.st_size, 100, "size");
+    same!(
+        sys::lstat(&t.p("reg"))?.st_blocks * 512,
+        t.bs() as i64,
+        "blocks"
+    );
+    same!(sys::lstat(&t.p("dir"))?.st_size, t.bs() as i64, "directory");
+    usable(t)?;
+    t.umount()?;
+    t.fsck()?;
+    for name in ["slow", "fast", "fifo", "chr", "sock"] {
+        one_of_each(t)?;
+        let n = chain(t, &[name], true)?[0];
+        let at = inode_at(t, &format!("/{name}"))?;
+        let before = t.peek(at, 128)?;
+        t.forget_log();
+        t.mount("errors=continue")?;
+        if t.ours() {
+            let words = ["orphan", &n.to_string()];
+            ensure!(t.logged(&[&words]), "{name}: {:?}", t.seen);
+        }
+        usable(t)?;
+        t.umount()?;
+        same!(t.peek(at, 128)?[40..100], before[40..100], "{name}");
+        repaired(t)?;
+    }
+    Ok(())
+}
+
+/// There is an error mark, so that e2fsck looks, and it finds what it can repair.
+fn repaired(t: &mut T) -> Res {
+    let state = t.peek(SUPER + 0x3a, 1)?[0];
+    ensure!(state & 2 != 0, "no error mark: state {state}");
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    t.fsck()?;
+    t.mount("")?;
+    usable(t)?;
+    t.umount()?;
+    t.fsck()
+}
+
+/// A list that goes on where it should not: the rest is given up, the file system is not.
+fn bad_list(t: &mut T) -> Res {
+    let names = ["reg", "fast", "slow"];
+    for (what, word) in [
+        ("out of range", "not in use"),
+        ("reserved", "not in use"),
+        ("free", "not in use"),
+        ("circle", "twice"),
+        ("itself", "twice"),
+        ("checksum", "checksum"),
+        ("type", "type"),
+        ("first", "not in use"),
+    ] {
+        if what == "checksum" && t.var.feats.contains("^metadata_csum") {
+            continue;
+        }
+        one_of_each(t)?;
+        let n = chain(t, &names, false)?;
+        let set = |next: u64| vec![format!("sif <{}> dtime @{next}", n[1])];
+        let at = inode_at(t, &format!("<{}>", n[1]))?;
+        match what {
+            "out of range" => drop(script(t, &set(0x7fff_0000))?),
+            "reserved" => drop(script(t, &set(8))?),
+            "free" => drop(script(t, &set(1000))?),
+            "circle" => drop(script(t, &set(n[0]))?),
+            "itself" => drop(script(t, &set(n[1]))?),
+            "checksum" => t.poke(at + 4, &[t.peek(at + 4, 1)?[0] ^ 1])?,
+            "type" => drop(script(t, &[format!("sif <{}> mode 0070644", n[1])])?),
+            _ => drop(script(t, &["ssv last_orphan 1000".to_string()])?),
+        }
+        t.forget_log();
+        if let Err(e) = t.try_mount(0, "errors=continue") {
+            fail!("{what}: {e}: {:?}", t.log());
+        }
+        if t.ours() {
+            ensure!(t.logged(&[&["orphan", word]]), "{what}: {:?}", t.seen);
+        }
+        usable(t)?;
+        t.umount()?;
+        repaired(t)?;
+    }
+    Ok(())
+}
+
+/// One on the list cannot be finished: it stays there, its neighbours go.
+fn bad_tree(t: &mut T) -> Res {
+    for what in ["tree", "attributes"] {
+        one_of_each(t)?;
+        t.mount("")?;
+        let f = sys::create(&t.p("deep"))?;
+        for i in 0..30 {
+            f.pwrite(b"x", i * 2 * t.bs())?;
+        }
+        drop(f);
+        t.umount()?;
+        sys::write_file("/mnt/value", &"v".repeat(600))?;
+        script(t, &["ea_set -f /mnt/value deep trusted.big".to_string()])?;
+        let at = match what {
+            "tree" => crate::bad_file::tree_block(t)?,
+            _ => {
+                let text = t.debugfs(&["stat deep"])?;
+                let acl = text.split("File ACL:").nth(1);
+                match acl.and_then(|w| w.split_whitespace().next()?.parse().ok()) {
+                    Some(n) => n,
+                    None => fail!("no attribute block: {text}"),
+                }
+            }
+        };
+        let n = chain(t, &["reg", "deep", "slow"], false)?;
+        let good = t.peek(at * t.bs(), 4)?;
+        t.poke(at * t.bs(), &[0; 4])?;
+        t.forget_log();
+        // Twice: the second mount finds what the first one left.
+        for round in 0..2 {
+            if let Err(e) = t.try_mount(0, "errors=continue") {
+                fail!("{what}, mount {round}: {e}: {:?}", t.log());
+            }
+            usable(t)?;
+            t.umount()?;
+        }
+        if t.ours() {
+            let words = ["orphan", &n[1].to_string()];
+            ensure!(t.logged(&[&words]), "{what}: {:?}", t.seen);
+            let head = t.peek(SUPER + 0xe8, 4)?;
+            same!(
+                head,
+                (n[1] as u32).to_le_bytes(),
+                "{what}: left on the list"
+            );
+        }
+        t.poke(at * t.bs(), &good)?;
+        repaired(t)?;
+    }
+    Ok(())
+}
+
+/// With errors=remount-ro the mount is read-only after such a list, and the list is still there.
+fn bad_one_readonly(t: &mut T) -> Res {
+    one_of_each(t)?;
+    let n = chain(t, &["reg", "fast"], false)?;
+    script(t, &[format!("sif <{}> dtime 1000", n[1])])?;
+    t.mount("errors=remount-ro")?;
+    errno!(sys::mkdir(&t.p("x"), 0o755), EROFS);
+    same!(sys::lstat(&t.p("good"))?.st_size, 5000, "another file");
+    t.umount()?;
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    Ok(())
+}
+
+/// Where errors were found before, nothing is freed until e2fsck has looked. (ext4 forgets the
+/// list then.)
+fn marked_before(t: &mut T) -> Res {
+    one_of_each(t)?;
+    let n = chain(t, &["reg", "fast"], false)?;
+    script(t, &["ssv state 2".to_string()])?;
+    t.mount("")?;
+    let f = put(&t.p("x"), 1, 10)?;
+    sys::unlink(&t.p("x"))?;
+    usable(t)?;
+    drop(f);
+    t.umount()?;
+    if t.ours() {
+        let head = t.peek(SUPER + 0xe8, 4)?;
+        same!(head, (n[0] as u32).to_le_bytes(), "head of the list");
+    }
+    repaired(t)
+}
