@@ -45,7 +45,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{RBTree, RBTreeNodeReservation},
     sync::atomic::{Atomic, Relaxed}, //
 };
 use zerocopy::little_endian::U32;
@@ -88,6 +88,16 @@ impl Orphans {
     }
 }
 
+/// Memory for one entry of the list. Gotten before the handle of what [`add`] is a part of: in the
+/// middle of that, lack of memory would be half an operation.
+pub(crate) struct Room(RBTreeNodeReservation<u32, Link>);
+
+impl Room {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL)?))
+    }
+}
+
 /// Runs `write`, which puts a raw inode into its table, with the number that goes into its deletion
 /// time field if it is on the list. That number does not change meanwhile.
 ///
@@ -107,7 +117,7 @@ pub(crate) fn with_next<R>(fs: &Rext4, ino: u32, write: impl FnOnce(Option<u32>)
 /// Nothing to do if it is on it. Costs [`ORPHAN_CREDITS`].
 ///
 /// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
-pub(crate) fn add(handle: &Handle<'_>, inode: &Inode) -> Result {
+pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
     let (fs, ino) = (inode.fs(), inode.ino());
     {
         let mut links = fs.orphans.links.lock();
@@ -115,19 +125,11 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode) -> Result {
             return Ok(());
         }
         let mut next = 0;
-        // Memory first: it may fail, and then nothing has changed.
-        links.try_create_and_insert(ino, Link { prev: 0, next }, GFP_KERNEL)?;
-        let journaled = journal_super(handle, fs, |raw| {
+        journal_super(handle, fs, |raw| {
             next = raw.last_orphan.get();
             raw.set_last_orphan(ino);
-        });
-        if let Err(e) = journaled {
-            links.remove(&ino);
-            return Err(e);
-        }
-        if let Some(link) = links.get_mut(&ino) {
-            link.next = next;
-        }
+        })?;
+        links.insert(room.0.into_node(ino, Link { prev: 0, next }));
         if let Some(old) = links.get_mut(&next) {
             old.prev = ino;
         }
@@ -454,11 +456,12 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
         };
         disk::orphan::set_entry(&mut data, geo, slot, 0).map_err(bad)?;
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
+        let room = Room::new()?;
         let handle = fs.start(ORPHAN_CREDITS + 1)?;
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;
         buf.finish()?;
-        let added = add(&handle, &inode);
+        let added = add(&handle, &inode, room);
         // The handle ends before the inode may go.
         handle.stop()?;
         added?;

@@ -110,6 +110,8 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     inode.newsize_ok(new)?;
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
+    // Here it may still fail.
+    let room = orphans::Room::new()?;
     let event = Operation::begin(inode, Op::Truncate, new, inode.size().saturating_sub(new));
     if !lab::off(Switch::DioWait) {
         inode.dio_wait(lock);
@@ -125,7 +127,7 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
     // and zeros are written over them before it grows.
     if lab::off(Switch::CacheFirst) {
-        shrink(inode, new)?;
+        shrink(inode, new, orphans::Room::new()?)?;
         lab::point(Point::PunchInvalidated, inode, new, END);
     }
     if zero_partial(inode, new, lock, &pages)? {
@@ -137,14 +139,14 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     flush_for(inode, new, false)?;
     if !lab::off(Switch::CacheFirst) {
         lab::point(Point::PunchInvalidated, inode, new, END);
-        shrink(inode, new)?;
+        shrink(inode, new, room)?;
     }
     event.step(Step::BlocksRemoved);
     Ok(())
 }
 
 /// Step 4 of a truncate to `new` bytes.
-fn shrink(inode: &Inode, new: u64) -> Result {
+fn shrink(inode: &Inode, new: u64, room: orphans::Room) -> Result {
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
@@ -153,7 +155,7 @@ fn shrink(inode: &Inode, new: u64) -> Result {
         trace::disize_set(inode, new);
         inode.node().set_disk_size(new);
     }
-    orphans::add(&handle, inode)?;
+    orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
     cut(inode, new)

@@ -7,6 +7,7 @@ use super::{
     dirblock::{buffer, DirBlock, Kind},
     htree::{self, NewEntry},
     is_indexed,
+    lookup::Found,
     Inode, //
 };
 use crate::{
@@ -19,11 +20,47 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// The leaves that [`add`] changed, as they are now.
+pub(super) struct Added {
+    leaf: DirBlock,
+    /// The other half of a leaf that was split.
+    other: Option<DirBlock>,
+}
+
+impl Added {
+    pub(super) fn one(leaf: DirBlock) -> Self {
+        Self { leaf, other: None }
+    }
+
+    pub(super) fn split(leaf: DirBlock, other: DirBlock) -> Self {
+        Self {
+            leaf,
+            other: Some(other),
+        }
+    }
+
+    /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
+    pub(super) fn follow(self, dir: &Inode, name: &[u8], old: Found) -> Result<Found> {
+        for block in [Some(self.leaf), self.other].into_iter().flatten() {
+            if let Ok(found) = block.find(dir, name)? {
+                return Ok(found);
+            }
+        }
+        Ok(old)
+    }
+}
+
 /// Adds a name for inode `ino` of type `mode`. i_rwsem of `dir` is held exclusive, the name is not
 /// there, and `handle` has [`super::ADD_CREDITS`]. Does not touch the directory's times.
 ///
 /// `ENOSPC` leaves the directory as it was, but perhaps with a roomier index.
-pub(super) fn add(handle: &Handle<'_>, dir: &Inode, name: &[u8], ino: u32, mode: u16) -> Result {
+pub(super) fn add(
+    handle: &Handle<'_>,
+    dir: &Inode,
+    name: &[u8],
+    ino: u32,
+    mode: u16,
+) -> Result<Added> {
     let geo = &dir.fs().geo;
     let entry = NewEntry {
         name,
@@ -38,7 +75,8 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, name: &[u8], ino: u32, mode:
     for lblk in 0..count {
         let mut block = DirBlock::read(dir, lblk, Kind::Leaf)?;
         if entry.insert(&mut block.data, dir, lblk)? {
-            return block.store(handle, dir, None);
+            block.store(handle, dir, None)?;
+            return Ok(Added::one(block));
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
             htree::make_index(handle, dir, block)?;
@@ -51,5 +89,5 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, name: &[u8], ino: u32, mode:
     if !entry.insert(&mut data, dir, count)? {
         return Err(ENAMETOOLONG);
     }
-    DirBlock::append(handle, dir, data, None).map(|_| ())
+    DirBlock::append(handle, dir, data, None).map(Added::one)
 }

@@ -51,13 +51,14 @@ pub(super) fn make(
 ) -> Result {
     let credits = CREATE_CREDITS + ADD_CREDITS + credits;
     with_retry(dir, || {
+        let room = orphan::Room::new()?;
         let (new, handle) = begin(idmap, dir, mode, kind, credits)?;
         let result =
             fill(&handle, &new).and_then(|()| add(&handle, dir, dentry.name(), new.ino(), mode));
         match result {
-            Ok(()) => finish(dir, dentry, new, handle),
+            Ok(_) => finish(dir, dentry, new, handle),
             Err(e) => {
-                give_up(handle, new);
+                give_up(handle, new, room);
                 Err(e)
             }
         }
@@ -103,11 +104,11 @@ fn finish(
 }
 
 /// Ends the handle that allocated an inode which is not wanted after all: it becomes an orphan in
-/// the same transaction, and its eviction frees it.
-fn give_up(handle: Handle<'_>, new: NewInode<'_, Rext4>) {
+/// the same transaction, for which there is `room`, and its eviction frees it.
+fn give_up(handle: Handle<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
     new.set_nlink(0);
     // Fails with the journal only, which then holds no trace of the inode.
-    let _ = orphan::add(&handle, &new).and_then(|()| journal(&handle, &new));
+    let _ = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
     drop(handle);
     new.discard();
 }
@@ -168,9 +169,10 @@ pub(crate) fn tmpfile<'a>(
         0 => mode | S_IFREG,
         _ => mode,
     };
+    let room = orphan::Room::new()?;
     let (new, handle) = begin(idmap, dir, mode, NewKind::Plain, CREATE_CREDITS)?;
     new.set_nlink(0);
-    let result = orphan::add(&handle, &new).and_then(|()| journal(&handle, &new));
+    let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
     if let Err(e) = result.and(handle.stop()) {
         new.discard();
         return Err(e);

@@ -3,6 +3,7 @@
 //! Directory indexes: ways from the root to a leaf, splits.
 
 use super::{
+    add::Added,
     bad,
     blocks,
     corrupted,
@@ -179,7 +180,7 @@ impl Path {
         dir: &Inode,
         mut leaf: DirBlock,
         entry: &NewEntry<'_>,
-    ) -> Result {
+    ) -> Result<Added> {
         let geo = &dir.fs().geo;
         let lblk = leaf.lblk;
         let major = self.hash(entry.name).major;
@@ -208,7 +209,8 @@ impl Path {
             new.lblk,
         )
         .map_err(|e| bad(dir, lblk, e))?;
-        step.store(handle, dir)
+        step.store(handle, dir)?;
+        Ok(Added::split(leaf, new))
     }
 }
 
@@ -230,7 +232,7 @@ impl NewEntry<'_> {
 }
 
 /// Adds an entry to an indexed directory.
-pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result {
+pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
     // A node is split at most once, after which it has room: more rounds mean a wrong index.
     for _ in 0..3 {
         let mut path = Path::open(dir)?;
@@ -238,7 +240,8 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
         path.seek(dir, major)?;
         let mut leaf = path.leaf(dir)?;
         if entry.insert(&mut leaf.data, dir, leaf.lblk)? {
-            return leaf.store(handle, dir, None);
+            leaf.store(handle, dir, None)?;
+            return Ok(Added::one(leaf));
         }
         if !path.bottom().node.is_full() {
             return path.split_leaf(handle, dir, leaf, entry);

@@ -107,8 +107,9 @@ fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
 }
 
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.
-/// What can be foreseen to fail (space, reading directories) was done before. If something fails
-/// all the same the journal is aborted: half an operation must not commit.
+/// What can be foreseen to fail (space, reading directories, memory) was done before: `change` does
+/// not allocate. If something fails all the same the journal is aborted: half an operation must not
+/// commit.
 fn apply(handle: Handle<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
     let result = change(&handle);
     if let Err(e) = result {
@@ -160,14 +161,14 @@ fn dec_dir_links(dir: &Inode) {
 
 /// Takes a link from an inode whose name is gone (all of them if it is a directory), and remembers
 /// an inode without links so that a crash before its eviction does not leak it.
-fn drop_links(handle: &Handle<'_>, inode: &Inode) -> Result {
+fn drop_links(handle: &Handle<'_>, inode: &Inode, room: orphan::Room) -> Result {
     inode.touch_ctime();
     inode.set_nlink(match inode.is_dir() {
         true => 0,
         false => inode.nlink().saturating_sub(1),
     });
     if inode.nlink() == 0 {
-        orphan::add(handle, inode)?;
+        orphan::add(handle, inode, room)?;
     }
     journal(handle, inode)
 }

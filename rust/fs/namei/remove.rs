@@ -40,12 +40,13 @@ fn remove(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let found = find(dir, dentry.name())?.ok_or(ENOENT)?;
     check_target(dir, dentry, found.ino)?;
 
+    let room = orphan::Room::new()?;
     apply(start(dir, REMOVE_CREDITS)?, |handle| {
         found.remove(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);
         }
         touch(handle, dir)?;
-        drop_links(handle, inode)
+        drop_links(handle, inode, room)
     })
 }

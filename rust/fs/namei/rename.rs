@@ -4,7 +4,7 @@
 //! by the VFS.
 
 use super::{
-    add::add,
+    add::{add, Added},
     apply,
     check_dir_links,
     check_target,
@@ -126,6 +126,40 @@ impl<'a> DotDot<'a> {
     }
 }
 
+/// The entries of a rename.
+struct Names {
+    old: Found,
+    /// Of the inode that is replaced, if there is one.
+    target: Option<Found>,
+    /// Where the new name went, if there is none.
+    added: Option<Added>,
+}
+
+impl Names {
+    /// Has the new name, `to`, lead to the inode, and removes the old one, `from`. Needs no memory.
+    fn change(
+        self,
+        handle: &Handle<'_>,
+        (from, to): (&Side<'_>, &Side<'_>),
+        ino: u32,
+        ftype: u8,
+    ) -> Result {
+        let same_dir = from.dir.ino() == to.dir.ino();
+        let mut old = self.old;
+        if let Some(mut target) = self.target {
+            target.set_inode(handle, to.dir, ino, ftype)?;
+            // The copy of the block made for the old name must not undo that.
+            if same_dir && target.block.lblk == old.block.lblk {
+                old.block = target.block;
+            }
+        }
+        if let Some(added) = self.added.filter(|_| same_dir) {
+            old = added.follow(from.dir, from.dentry.name(), old)?;
+        }
+        old.remove(handle, from.dir)
+    }
+}
+
 fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let inode = from.inode()?;
     let victim = to.dentry.inode();
@@ -147,28 +181,18 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
         _ => {}
     }
     let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
+    let room = orphan::Room::new()?;
 
     let handle = from.start(to)?;
-    if victim.is_none() {
+    let added = match victim {
         // The one step for lack of space: nothing has changed when it fails.
-        add(&handle, to.dir, to.dentry.name(), ino, mode)?;
-    }
+        None => Some(add(&handle, to.dir, to.dentry.name(), ino, mode)?),
+        Some(_) => None,
+    };
+    let names = Names { old, target, added };
     apply(handle, |handle| {
-        match target {
-            Some(mut target) => {
-                let ftype = ftype_for_mode(mode, &to.dir.fs().geo);
-                target.set_inode(handle, to.dir, ino, ftype)?;
-                // The copy of the block made for the old name must not undo that.
-                let mut old = old;
-                if same_dir && target.block.lblk == old.block.lblk {
-                    old.block = target.block;
-                }
-                old.remove(handle, from.dir)?;
-            }
-            // A split may have moved the old name.
-            None if same_dir => from.find()?.remove(handle, from.dir)?,
-            None => old.remove(handle, from.dir)?,
-        }
+        let ftype = ftype_for_mode(mode, &to.dir.fs().geo);
+        names.change(handle, (from, to), ino, ftype)?;
         if let Some(dotdot) = &mut dotdot {
             dotdot.set(handle, to.dir.ino())?;
         }
@@ -184,7 +208,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
         inode.touch_ctime();
         journal(handle, inode)?;
         if let Some(victim) = victim {
-            drop_links(handle, victim)?;
+            drop_links(handle, victim, room)?;
         }
         touch(handle, from.dir)?;
         match same_dir {

@@ -28,6 +28,7 @@ mod mmap;
 mod mmap_under;
 mod mounts;
 mod names;
+mod nomem;
 mod orphans;
 mod powercut;
 mod refusals;
@@ -68,6 +69,7 @@ pub static SETS: &[&[harness::Case]] = &[
     powercut::CASES,
     replay::CASES,
     orphans::CASES,
+    nomem::CASES,
     bad::CASES,
     bad_file::CASES,
     bad_dir::CASES,
