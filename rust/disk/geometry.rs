@@ -96,9 +96,12 @@ impl Geometry {
         }
     }
 
-    /// Whether an inode number may appear in a directory: the root, or not reserved.
+    /// Whether a name, a file handle or a list of orphans may lead to an inode of this number: the
+    /// root, or one that is not reserved and not the filesystem's own. Who can write to the orphan
+    /// file says what the next mount deletes.
     pub fn inode_valid(&self, ino: u32) -> bool {
-        ino == super::inode::ROOT_INO || (ino >= self.first_ino && ino <= self.inodes_count)
+        let own = ino == self.orphan_file_inum || self.quota_inums.contains(&ino);
+        ino == super::inode::ROOT_INO || ino >= self.first_ino && ino <= self.inodes_count && !own
     }
 
     /// Bytes at the end of a directory block taken by its checksum.

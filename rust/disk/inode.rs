@@ -297,10 +297,10 @@ impl Inode {
     }
 
     /// Whether this is a symlink whose target lies in `i_block`: no block but perhaps that of its
-    /// attributes belongs to it.
+    /// attributes, which is a cluster with bigalloc, belongs to it.
     pub fn is_fast_symlink(&self, geo: &Geometry) -> bool {
         let acl = if self.file_acl != 0 {
-            u64::from(geo.block_size >> 9)
+            1 << (geo.cluster_bits - 9)
         } else {
             0
         };

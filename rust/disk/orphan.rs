@@ -5,6 +5,7 @@
 //! at the end.
 
 use super::checksum::crc32c;
+use super::inode::ROOT_INO;
 use super::superblock::Geometry;
 use super::{bytes, get, put, Corrupt, Result};
 use zerocopy::little_endian::U32;
@@ -46,7 +47,7 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result
     }
     for slot in 0..entries_per_block(geo) {
         let ino = entry(block, geo, slot)?;
-        if ino != 0 && (ino < geo.first_ino || ino > geo.inodes_count) {
+        if ino != 0 && (!geo.inode_valid(ino) || ino == ROOT_INO) {
             return Err(Corrupt::OrphanInode);
         }
     }

@@ -22,6 +22,11 @@ pub const STATE_ERROR: u16 = 0x0002;
 /// `s_state`: orphans are being recovered.
 pub const STATE_ORPHANS: u16 = 0x0004;
 
+/// `s_flags`: directory hashes take names as signed characters.
+pub const FLAG_SIGNED_HASH: u32 = 0x0001;
+/// `s_flags`: as unsigned ones.
+pub const FLAG_UNSIGNED_HASH: u32 = 0x0002;
+
 /// The superblock as it lies on the disk.
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -219,6 +224,17 @@ impl RawSuper {
         let old = self.feature_ro_compat.get();
         self.feature_ro_compat
             .set(if on { old | mask } else { old & !mask });
+    }
+
+    /// Says how names are hashed where nothing says it yet: as unsigned characters, which is what
+    /// Linux does today on every machine. Nobody else may guess otherwise.
+    pub fn set_hash_flag(&mut self) {
+        let flags = self.flags.get();
+        if self.features().has_compat(COMPAT_DIR_INDEX)
+            && flags & (FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH) == 0
+        {
+            self.flags.set(flags | FLAG_UNSIGNED_HASH);
+        }
     }
 
     /// Head of the list of orphan inodes, 0 when empty.

@@ -9,7 +9,6 @@ use core::fmt;
 
 pub use super::super_raw::*;
 
-const FLAG_SIGNED_HASH: u32 = 0x0001;
 const CHECKSUM_TYPE_CRC32C: u8 = 1;
 const GOOD_OLD_INODE_SIZE: u16 = 128;
 const GOOD_OLD_FIRST_INO: u32 = 11;
@@ -124,6 +123,8 @@ pub struct Geometry {
     pub gdt_blocks: u32,
     /// Blocks after each copy of the table kept free for growing it.
     pub reserved_gdt_blocks: u16,
+    /// log2 of the bytes in a cluster, the unit of allocation: a block but for bigalloc.
+    pub cluster_bits: u32,
     /// The block that holds the superblock.
     pub super_block: u32,
     /// log2 of the groups in a flex group; 0 without flex_bg.
@@ -147,6 +148,8 @@ pub struct Geometry {
     pub journal_dev: u32,
     /// Inode of the orphan file, 0 when there is none.
     pub orphan_file_inum: u32,
+    /// Inodes of the quotas of users, groups and projects, 0 when there are none.
+    pub quota_inums: [u32; 3],
     /// Seed of the directory hashes, zeros mean the default one.
     pub hash_seed: [u32; 4],
     /// Hash of new directory indexes: 0 legacy, 1 half MD4, 2 TEA.
@@ -161,7 +164,7 @@ pub struct Geometry {
     pub default_mount_opts: u32,
     /// `s_state` at mount.
     pub state: u16,
-    /// Head of the orphan list at mount.
+    /// Head of the orphan list at mount, unchecked.
     pub last_orphan: u32,
 }
 
@@ -324,10 +327,6 @@ impl Geometry {
         if features.has_compat(COMPAT_ORPHAN_FILE) && orphan_file_inum == 0 {
             return Err(Bad("superblock: bad orphan file inode"));
         }
-        let last_orphan = sb.last_orphan.get();
-        if last_orphan > inodes_count {
-            return Err(Bad("superblock: bad head of the orphan list"));
-        }
 
         Ok(Geometry {
             features,
@@ -346,6 +345,7 @@ impl Geometry {
             desc_size,
             gdt_blocks,
             reserved_gdt_blocks,
+            cluster_bits: block_bits + ratio_bits,
             super_block,
             log_groups_per_flex,
             backup_groups: [sb.backup_bgs[0].get(), sb.backup_bgs[1].get()],
@@ -361,6 +361,14 @@ impl Geometry {
             journal_inum,
             journal_dev: sb.journal_dev.get(),
             orphan_file_inum,
+            quota_inums: match features.has_ro_compat(RO_COMPAT_QUOTA) {
+                true => [
+                    sb.usr_quota_inum.get(),
+                    sb.grp_quota_inum.get(),
+                    sb.prj_quota_inum.get(),
+                ],
+                false => [0; 3],
+            },
             hash_seed: [
                 sb.hash_seed[0].get(),
                 sb.hash_seed[1].get(),
@@ -379,7 +387,7 @@ impl Geometry {
             },
             default_mount_opts: sb.default_mount_opts.get(),
             state: sb.state.get(),
-            last_orphan,
+            last_orphan: sb.last_orphan.get(),
         })
     }
 

@@ -224,6 +224,13 @@ fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> R
         kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
     }
+    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("inode {}: attributes in fixed metadata", ino),
+        ));
+    }
     if mapped {
         extent::check_root(sb, ino, &fields.block)
             .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;

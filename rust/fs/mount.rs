@@ -171,6 +171,7 @@ fn begin_writing(sb: &Sb) -> Result {
     write_super(fs, |raw| {
         raw.set_incompat(features::INCOMPAT_RECOVER, true);
         raw.set_mounted(now());
+        raw.set_hash_flag();
     })?;
     fs.access.open();
     orphan::process(sb)

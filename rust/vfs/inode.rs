@@ -293,6 +293,17 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::rext4_helper_fatal_signal_pending() }
     }
 
+    /// For each round of a loop that may take long: lets others run. `EINTR` if the current task has
+    /// been killed. Sleeps; not where half of something is done.
+    pub(crate) fn go_on(&self) -> Result {
+        // SAFETY: In a context that may sleep, as the caller's is.
+        unsafe { bindings::rext4_helper_cond_resched() };
+        match self.interrupted() {
+            true => Err(EINTR),
+            false => Ok(()),
+        }
+    }
+
     /// Whether it is being set up and not yet visible.
     pub(crate) fn is_new(&self) -> bool {
         // SAFETY: The inode is valid.

@@ -247,7 +247,7 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     }
     let ino = u64::from(locked.number) * u64::from(per_group) + u64::from(index) + 1;
     let ino = u32::try_from(ino).map_err(|_| Fault::Corrupt("inode number out of range"))?;
-    if ino < geo.first_ino {
+    if !geo.inode_valid(ino) {
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
     if let Some(map) = blocks {
@@ -278,7 +278,8 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
 /// e2fsck finds it.
 pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -> Result {
     let fs = sb.data();
-    let place = fs.geo.inode_group(ino).filter(|_| ino >= fs.geo.first_ino);
+    let valid = fs.geo.inode_valid(ino) && ino != ROOT_INO;
+    let place = fs.geo.inode_group(ino).filter(|_| valid);
     let Some((group, index)) = place else {
         return Err(error::corrupted(
             sb,

@@ -73,6 +73,7 @@ pub(super) fn add(
 
     let count = blocks(dir)?;
     for lblk in 0..count {
+        dir.go_on()?;
         let mut block = DirBlock::read(dir, lblk, Kind::Leaf)?;
         if entry.insert(&mut block.data, dir, lblk)? {
             block.store(handle, dir, None)?;

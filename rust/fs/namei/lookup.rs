@@ -128,7 +128,9 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
     let mut path = Path::open(dir)?;
     let major = path.hash(name).major;
     path.seek(dir, major)?;
-    loop {
+    // An index has no more leaves than the directory has blocks, unless it names some twice.
+    for _ in 0..blocks(dir)? {
+        dir.go_on()?;
         if let Ok(found) = path.leaf(dir)?.find(dir, name)? {
             return Ok(Some(found));
         }
@@ -138,12 +140,18 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
             _ => return Ok(None),
         }
     }
+    Err(corrupted(
+        dir.sb(),
+        Some(dir),
+        fmt!("directory index: more leaves than blocks"),
+    ))
 }
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
 fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Found>> {
     let count = blocks(dir)?;
     for lblk in first..count {
+        dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let result = DirBlock::read_any(dir, lblk).and_then(|block| match block {
             Some(block) => Ok(block.find(dir, name)?.ok()),
@@ -164,6 +172,7 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
     let count = blocks(dir)?;
     read_dots(dir)?;
     for lblk in 0..count {
+        dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         if let Some(block) = DirBlock::read_any(dir, lblk)? {
             if !dirent::is_empty(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))? {

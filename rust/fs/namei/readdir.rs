@@ -73,6 +73,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
     let mut offset = (pos & u64::from(geo.block_size - 1)) as usize;
     // Beyond the end if it does not fit.
     for lblk in u32::try_from(first).unwrap_or(count)..count {
+        dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let block = DirBlock::read(dir, lblk, Kind::Leaf)?;
         for entry in dirent::entries_from(&block.data, geo, offset) {
@@ -217,7 +218,10 @@ impl List {
     fn emit_indexed(&mut self, dir: &Inode, emit: &mut DirEmitter<'_>) -> Result<bool> {
         let mut path = Path::open(dir)?;
         path.seek(dir, ((self.floor >> 32) << 1) as u32)?;
-        loop {
+        // An index has no more leaves than the directory has blocks, unless it names some twice:
+        // a node full of the same one would be sorted some 100,000 times for each call.
+        for _ in 0..blocks(dir)? {
+            dir.go_on()?;
             let leaf = path.leaf(dir)?;
             self.push(dir, leaf, |name| path.hash(name))?;
             let next = path.advance(dir)?;
@@ -239,5 +243,10 @@ impl List {
                 return Ok(true);
             }
         }
+        Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("directory index: more leaves than blocks"),
+        ))
     }
 }

@@ -13,6 +13,7 @@ use crate::{ensure, fail, same, skip};
 pub const CASES: &[Case] = &[
     Case::new("bad/dirent", PLAIN, dirent).quick(),
     Case::new("bad/dirent_checksum", ALL, dirent_checksum),
+    Case::new("bad/index_twice", PLAIN, index_twice),
     Case::new("bad/block_bitmap", ALL, block_bitmap).quick(),
     Case::new("bad/inode_bitmap", ALL, inode_bitmap),
     Case::new("bad/journal", FEATS, journal).quick(),
@@ -67,6 +68,34 @@ fn dirent(t: &mut T) -> Res {
         )?;
         t.umount()?;
         t.poke(at, &good)?;
+    }
+    Ok(())
+}
+
+/// An index whose entries all name one leaf: listing it ends, though not well.
+fn index_twice(t: &mut T) -> Res {
+    t.fresh()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    for i in 0..60 {
+        put(&t.p(&format!("d/{i:0>100}")), i, 10)?;
+    }
+    t.umount()?;
+    t.broken = true;
+    // Behind the dots and the info of 8 bytes: limit, count, first block, then hash and block.
+    let at = dir_block(t, "/d")? * t.bs() + 0x20;
+    let count = 400u32;
+    let mut index = (count as u16).to_le_bytes().to_vec();
+    index.extend(1u32.to_le_bytes());
+    for i in 1..count {
+        index.extend((i << 16).to_le_bytes());
+        index.extend(1u32.to_le_bytes());
+    }
+    t.poke(at + 2, &index)?;
+    t.mount("errors=continue")?;
+    // What was listed before it was noticed counts: the caller may not see the error.
+    let _ = names(&t.p("d"));
+    if t.ours() {
+        ensure!(t.logged(&[&["more leaves than blocks"]]), "{:?}", t.seen);
     }
     Ok(())
 }

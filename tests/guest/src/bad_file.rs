@@ -10,6 +10,7 @@ use crate::{ensure, fail, same};
 pub const CASES: &[Case] = &[
     Case::new("bad/inode_checksum", ALL, inode_checksum).quick(),
     Case::new("bad/inode_fields", BOTH, inode_fields),
+    Case::new("bad/attribute_block", BOTH, attribute_block),
     Case::new("bad/root_inode", BOTH, root_inode),
     Case::new("bad/extent_header", BOTH, extent_header).quick(),
     Case::new("bad/extent_outside", BOTH, extent_outside).quick(),
@@ -107,6 +108,30 @@ fn inode_fields(t: &mut T) -> Res {
             &pattern(2, 0, 50_000),
             "a good file",
         )?;
+        t.umount()?;
+        t.poke(at, &good)?;
+    }
+    Ok(())
+}
+
+/// An attribute block where bitmaps, tables or the journal are: deleting the file would change or
+/// free it.
+fn attribute_block(t: &mut T) -> Res {
+    prepared(t)?;
+    let at = inode_at(t, "/f")?;
+    let good = t.peek(at, 256)?;
+    let text = t.debugfs(&["bmap <8> 700"])?;
+    let Some(log) = text.lines().find_map(|l| l.trim().parse::<u64>().ok()) else {
+        fail!("no block of the journal: {text}");
+    };
+    for (what, block) in [("inode table", at / t.bs()), ("journal", log)] {
+        t.debugfs(&[&format!("sif /f file_acl {block}")])?;
+        t.forget_log();
+        t.mount("errors=continue")?;
+        let r = sys::lstat(&t.p("f"));
+        corrupt(t, r, &format!("{what}: lstat"))?;
+        let r = sys::unlink(&t.p("f"));
+        corrupt(t, r, &format!("{what}: unlink"))?;
         t.umount()?;
         t.poke(at, &good)?;
     }

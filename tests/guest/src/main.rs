@@ -20,6 +20,7 @@ mod enospc_tree;
 mod errors;
 mod extents;
 mod falloc;
+mod features;
 mod fsx;
 mod gate;
 mod gate_source;
@@ -70,6 +71,7 @@ pub static SETS: &[&[harness::Case]] = &[
     replay::CASES,
     orphans::CASES,
     nomem::CASES,
+    features::CASES,
     bad::CASES,
     bad_file::CASES,
     bad_dir::CASES,

@@ -147,18 +147,18 @@ fn orphan_files() {
             // The checksum holds the block's own number.
             let moved = orphan::check_block(&block, geo, seed, pblk + 1);
             assert_eq!(moved, Err(Corrupt::OrphanChecksum));
-            orphan::set_entry(&mut block, geo, 5, 12).unwrap();
+            orphan::set_entry(&mut block, geo, 5, 13).unwrap();
             let stale = orphan::check_block(&block, geo, seed, pblk);
             assert_eq!(stale, Err(Corrupt::OrphanChecksum));
             orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
             orphan::check_block(&block, geo, seed, pblk).unwrap();
-            assert_eq!(orphan::entry(&block, geo, 5), Ok(12));
+            assert_eq!(orphan::entry(&block, geo, 5), Ok(13));
             let magic_at = block.len() - 8;
             block[magic_at] ^= 1;
             let magic = orphan::check_block(&block, geo, seed, pblk);
             assert_eq!(magic, Err(Corrupt::OrphanMagic));
             block[magic_at] ^= 1;
-            for bad in [geo.first_ino - 1, geo.inodes_count + 1] {
+            for bad in [2, geo.first_ino - 1, ino, geo.inodes_count + 1] {
                 orphan::set_entry(&mut block, geo, 5, bad).unwrap();
                 orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
                 let result = orphan::check_block(&block, geo, seed, pblk);

@@ -81,7 +81,6 @@ fn bad_superblocks_are_refused() {
         |r| r.def_hash_version = 6,
         |r| r.log_groups_per_flex = 32,
         |r| r.journal_inum.set(u32::MAX),
-        |r| r.last_orphan.set(u32::MAX),
         |r| {
             r.feature_compat
                 .set(r.feature_compat.get() | features::COMPAT_ORPHAN_FILE);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the superblock says of features, and what images without some of them hold.
+
+use crate::fixture::{holds, names, pattern, put, T};
+use crate::harness::{Case, Res, ONE};
+use crate::orphans::script;
+use crate::sys;
+use crate::{ensure, errno, fail, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("features/hash_flag", ONE, hash_flag),
+    Case::new("features/bigalloc_symlink", ONE, bigalloc_symlink),
+    Case::new("features/own_inodes", ONE, own_inodes),
+];
+
+const SUPER: u64 = 1024;
+
+fn word(t: &T, off: u64) -> Res<u32> {
+    let b = t.peek(SUPER + off, 4)?;
+    Ok(u32::from_le_bytes(b.try_into().unwrap_or_default()))
+}
+
+/// Who mounts an image that does not say how names are hashed says it: unsigned, as Linux does.
+fn hash_flag(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    script(t, &["ssv flags 0".to_string()])?;
+    same!(word(t, 0x160)? & 3, 0, "hash flags");
+    t.try_mount(libc::MS_RDONLY, "")?;
+    t.umount()?;
+    same!(word(t, 0x160)? & 3, 0, "hash flags after a read-only mount");
+    t.mount("")?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    // Bytes above 127 tell the two apart.
+    let all: Vec<String> = (0..300).map(|i| format!("\u{e9}\u{f1}{i:0>60}")).collect();
+    for name in &all {
+        put(&t.p(&format!("d/{name}")), 1, 1)?;
+    }
+    t.umount()?;
+    same!(word(t, 0x160)? & 3, 2, "hash flags after a writing mount");
+    t.fsck()?;
+    t.mount("")?;
+    same!(names(&t.p("d"))?.len(), all.len(), "names");
+    for name in &all {
+        same!(sys::lstat(&t.p(&format!("d/{name}")))?.st_size, 1, "{name}");
+    }
+    Ok(())
+}
+
+/// With bigalloc the attributes of a short symlink take a cluster.
+fn bigalloc_symlink(t: &mut T) -> Res {
+    t.mkfs(64, &["-O", "bigalloc", "-C", "16384"])?;
+    sys::write_file("/mnt/value", &"v".repeat(600))?;
+    let cmds = [
+        "symlink fast short",
+        "ea_set -f /mnt/value fast trusted.big",
+        "symlink slow ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss",
+    ];
+    script(t, &cmds.map(String::from))?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    same!(sys::readlink(&t.p("fast"))?, b"short", "short target");
+    same!(sys::readlink(&t.p("slow"))?.len(), 68, "long target");
+    Ok(())
+}
+
+/// No name leads to an inode that is the file system's own.
+fn own_inodes(t: &mut T) -> Res {
+    t.mkfs(64, &["-O", "orphan_file"])?;
+    let orphans = word(t, 0x280)?;
+    ensure!(orphans > 10, "no orphan file: inode {orphans}");
+    script(
+        t,
+        &[
+            format!("ln <{orphans}> own"),
+            format!("sif <{orphans}> links_count 2"),
+        ],
+    )?;
+    t.broken = true;
+    t.mount("errors=continue")?;
+    put(&t.p("good"), 2, 5000)?;
+    match sys::open(&t.p("own"), libc::O_RDWR, 0) {
+        Ok(_) => fail!("the orphan file was opened"),
+        Err(e) => ensure!(
+            e.errno == libc::EUCLEAN || !t.ours() && e.errno == libc::EIO,
+            "{e}"
+        ),
+    }
+    if t.ours() {
+        errno!(sys::lstat(&t.p("own")), EUCLEAN);
+        errno!(sys::unlink(&t.p("own")), EUCLEAN);
+        errno!(sys::link(&t.p("own"), &t.p("other")), EUCLEAN);
+    }
+    let f = sys::rdonly(&t.p("good"))?;
+    holds(&f, 0, &pattern(2, 0, 5000), "another file")
+}
