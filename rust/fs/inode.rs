@@ -13,6 +13,7 @@ use super::{
     io::gate::Gate,
     itable::Place,
     orphan,
+    primary::{journal_super, read_super},
     Inode,
     InodeRef,
     Rext4,
@@ -21,7 +22,9 @@ use super::{
 use crate::{
     disk::{
         self,
-        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+        features::RO_COMPAT_LARGE_FILE,
+        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
+        RawSuper, //
     },
     vfs::{
         inode::{IdMap, Iget, InodeFlags, NewInode, Time},
@@ -35,8 +38,11 @@ use kernel::{
     sync::atomic::{ordering, Atomic}, //
 };
 
-/// Credits that [`journal`] needs: the table block, and its group's descriptor for lazy tables.
+/// Credits that [`journal`] needs: the table block, and the superblock for the first large file.
 pub(crate) const INODE_CREDITS: u32 = 2;
+
+/// The largest size in bytes that a file has without the feature `large_file`.
+const LARGE_SIZE: u64 = i32::MAX as u64;
 
 /// What we keep of an inode beside the VFS inode.
 #[pin_data]
@@ -432,7 +438,26 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     if fresh || before != (fields.size, fields.block, fields.blocks) {
         node.datasync_tid.store(tid, ordering::Release);
     }
-    Ok(())
+    let large = fields.size > LARGE_SIZE;
+    drop(fields);
+    match large && !geo.features.has_ro_compat(RO_COMPAT_LARGE_FILE) {
+        true => note_large_file(handle, inode.fs()),
+        false => Ok(()),
+    }
+}
+
+/// The superblock says whether there are files that old drivers cannot handle. It is the only
+/// feature that comes with use: what rext4 does not find it does not use (`huge_file`,
+/// `extra_isize`), or refuses what needs it (`dir_nlink`: `EMLINK`).
+#[cold]
+fn note_large_file(handle: &Handle<'_>, fs: &Rext4) -> Result {
+    let noted = |raw: &RawSuper| raw.features().has_ro_compat(RO_COMPAT_LARGE_FILE);
+    if read_super(fs, noted)? {
+        return Ok(());
+    }
+    journal_super(handle, fs, |raw| {
+        raw.set_ro_compat(RO_COMPAT_LARGE_FILE, true)
+    })
 }
 
 /// Collects what the VFS and the extent map know into the on-disk form.

@@ -280,13 +280,15 @@ impl Namei for Rext4 {
     fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
         let node = inode.node();
         let disk_flags = node.flags();
-        stat.set_btime(node.btime());
+        if let Some(time) = node.btime() {
+            stat.set_btime(time);
+        }
         stat.set_attributes(
             disk_flags & flags::APPEND != 0,
             disk_flags & flags::IMMUTABLE != 0,
         );
         if inode.is_file() {
-            let reserved = u64::from(node.extents.lock().reserved_blocks());
+            let reserved = u64::from(node.reserved_blocks());
             stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
         }
     }

@@ -158,9 +158,11 @@ impl ExtentMap {
         disk::extent::Header::read(&self.root).is_ok_and(|h| h.entries == 0)
     }
 
-    /// Number of blocks reserved and not allocated.
-    pub(crate) fn reserved_blocks(&self) -> u32 {
-        self.reserved.count()
+    /// Shows `stat` how many blocks are reserved, after each change of that. Returns it.
+    fn show_reserved(&self, inode: &Inode) -> u32 {
+        let count = self.reserved.count();
+        inode.node().set_reserved_blocks(count);
+        count
     }
 
     /// Gives all reservations back; the inode goes away.
@@ -168,7 +170,8 @@ impl ExtentMap {
         let n = self.reserved.clear();
         if n > 0 {
             alloc::unreserve(inode.sb(), n);
-            trace::reserve_release(inode, 0, u32::MAX, n, 0);
+            let total = self.show_reserved(inode);
+            trace::reserve_release(inode, 0, u32::MAX, n, total);
         }
         self.converting.clear();
         self.settle(inode);
@@ -320,7 +323,8 @@ pub(crate) fn allocate(
     // The reservation has become blocks, whatever happens to them below.
     if reserved {
         let n = map.reserved.remove(lblk, len);
-        trace::reserve_use(inode, lblk, len, n, map.reserved.count());
+        let total = map.show_reserved(inode);
+        trace::reserve_use(inode, lblk, len, n, total);
         // The memory was there before; without it the conversion has the pool.
         let _ = map.add_expected(lblk, len);
     }
@@ -432,7 +436,8 @@ fn remove_some(
     if !map.reserved.is_empty() {
         let n = map.reserved.remove(start, len as u32);
         alloc::unreserve(inode.sb(), n);
-        trace::reserve_release(inode, start, len as u32, n, map.reserved.count());
+        let total = map.show_reserved(inode);
+        trace::reserve_release(inode, start, len as u32, n, total);
     }
     map.end_expected(start, len as u32);
     let metadata = !inode.is_file();

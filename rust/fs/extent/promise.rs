@@ -193,7 +193,8 @@ pub(crate) fn delalloc_reserve(inode: &Inode, map: &mut ExtentMap, lblk: u32, le
         map.settle(inode);
         return result;
     }
-    trace::reserve_take(inode, lblk, len, len, map.reserved.count());
+    let total = map.show_reserved(inode);
+    trace::reserve_take(inode, lblk, len, len, total);
     Ok(())
 }
 
@@ -228,7 +229,8 @@ pub(crate) fn delalloc_reserve_holes(
     let result = each_hole(inode, map, lblk, end, |map, at, n| {
         map.reserved.insert(at, n)?;
         left -= n;
-        trace::reserve_take(inode, at, n, n, map.reserved.count());
+        let total = map.show_reserved(inode);
+        trace::reserve_take(inode, at, n, n, total);
         Ok(())
     });
     // Without memory for the set: what went in is given back with the inode.
@@ -270,5 +272,6 @@ pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, le
         alloc::unreserve(inode.sb(), n);
         map.settle(inode);
     }
-    trace::reserve_release(inode, lblk, len, n, map.reserved.count());
+    let total = map.show_reserved(inode);
+    trace::reserve_release(inode, lblk, len, n, total);
 }

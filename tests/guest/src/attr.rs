@@ -350,6 +350,8 @@ fn small_inode(t: &mut T) -> Res {
     t.mkfs(64, &["-I", "128"])?;
     t.mount("")?;
     put(&t.p("f"), 1, 5000)?;
+    let mask = sys::statx(&t.p("f"))?.stx_mask;
+    same!(mask & libc::STATX_BTIME, 0, "a birth time without a field");
     sys::utimens(&t.p("f"), (77, 5), (88, 6))?;
     t.cycle()?;
     let st = sys::lstat(&t.p("f"))?;

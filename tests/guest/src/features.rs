@@ -2,12 +2,15 @@
 //! What the superblock says of features, and what images without some of them hold.
 
 use crate::fixture::{holds, names, pattern, put, T};
-use crate::harness::{Case, Res, ONE};
+use crate::harness::{Case, Res, Variant, K1, K4, ONE};
 use crate::orphans::script;
 use crate::sys;
 use crate::{ensure, errno, fail, same};
 
+const TWO: &[Variant] = &[K1, K4];
+
 pub const CASES: &[Case] = &[
+    Case::new("features/large_file", TWO, large_file).quick(),
     Case::new("features/hash_flag", ONE, hash_flag),
     Case::new("features/bigalloc_symlink", ONE, bigalloc_symlink),
     Case::new("features/own_inodes", ONE, own_inodes),
@@ -18,6 +21,41 @@ const SUPER: u64 = 1024;
 fn word(t: &T, off: u64) -> Res<u32> {
     let b = t.peek(SUPER + off, 4)?;
     Ok(u32::from_le_bytes(b.try_into().unwrap_or_default()))
+}
+
+/// The bit comes with the first file of 2 GiB, in the transaction that makes it one.
+fn large_file(t: &mut T) -> Res {
+    type Grow = fn(&sys::Fd) -> sys::Sys<()>;
+    let ways: [(&str, Grow); 4] = [
+        ("truncate", |f| f.truncate(1 << 31)),
+        ("write", |f| f.pwrite(b"x", (1 << 31) - 1)),
+        ("fallocate", |f| f.fallocate(0, 1 << 31, 1)),
+        ("direct", |f| {
+            f.pwrite(&sys::Aligned::of(&pattern(1, 0, 4096)), 1 << 31)
+        }),
+    ];
+    for (what, grow) in ways {
+        t.mkfs(64, &["-O", "^large_file,^resize_inode"])?;
+        same!(word(t, 0x64)? & 2, 0, "large_file of a new image");
+        t.mount("")?;
+        let f = put(&t.p("f"), 1, 4096)?;
+        f.truncate((1 << 31) - 1)?;
+        drop(f);
+        t.umount()?;
+        same!(word(t, 0x64)? & 2, 0, "{what}: large_file below 2 GiB");
+        t.mount("")?;
+        let f = match what {
+            "direct" => sys::direct(&t.p("f"))?,
+            _ => sys::rdwr(&t.p("f"))?,
+        };
+        grow(&f)?;
+        f.fsync()?;
+        drop(f);
+        t.umount()?;
+        same!(word(t, 0x64)? & 2, 2, "{what}: large_file");
+        t.fsck()?;
+    }
+    Ok(())
 }
 
 /// Who mounts an image that does not say how names are hashed says it: unsigned, as Linux does.
