@@ -23,7 +23,7 @@ use crate::{
     disk::{
         self,
         features::RO_COMPAT_LARGE_FILE,
-        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
+        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
         RawSuper, //
     },
     vfs::{
@@ -59,6 +59,9 @@ pub(crate) struct Node {
     #[pin]
     fields: NoFsMutex<disk::inode::Inode>,
     flags: Atomic<u32>,
+    btime_sec: Atomic<i64>,
+    btime_nsec: Atomic<u32>,
+    reserved: Atomic<u32>,
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
@@ -75,6 +78,9 @@ impl Node {
             gate <- Gate::new(),
             fields <- new_nofs_mutex!(disk::inode::Inode::default(), "rext4_fields"),
             flags: Atomic::new(0),
+            btime_sec: Atomic::new(0),
+            btime_nsec: Atomic::new(0),
+            reserved: Atomic::new(0),
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
@@ -144,9 +150,30 @@ impl Node {
         self.fields.lock().file_acl
     }
 
-    /// Time of creation.
-    pub(crate) fn btime(&self) -> Time {
-        from_disk(self.fields.lock().crtime)
+    /// Time of creation, if the disk knows it: old inodes have no room for it, or had none when
+    /// they were made. Takes no lock, since [`Node::fields`] waits for the log.
+    pub(crate) fn btime(&self) -> Option<Time> {
+        let time = Time {
+            sec: self.btime_sec.load(ordering::Relaxed),
+            nsec: self.btime_nsec.load(ordering::Relaxed),
+        };
+        (time != Time::default()).then_some(time)
+    }
+
+    /// Before the inode can be seen: it never changes.
+    fn set_btime(&self, time: disk::time::Time) {
+        self.btime_sec.store(time.sec, ordering::Relaxed);
+        self.btime_nsec.store(time.nsec, ordering::Relaxed);
+    }
+
+    /// Blocks reserved and not allocated, for who has not got the extent lock.
+    pub(crate) fn reserved_blocks(&self) -> u32 {
+        self.reserved.load(ordering::Relaxed)
+    }
+
+    /// Says what [`Node::reserved_blocks`] answers. Under the extent lock.
+    pub(crate) fn set_reserved_blocks(&self, blocks: u32) {
+        self.reserved.store(blocks, ordering::Relaxed);
     }
 }
 
@@ -288,6 +315,7 @@ fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> R
             to.copy_from_slice(text);
         }
     }
+    node.set_btime(fields.crtime);
     *node.fields.lock() = fields;
     let link = if named { target.get(..len) } else { None };
     new.set_operations(link, (major << 20) | minor)
@@ -384,6 +412,9 @@ pub(crate) fn init_new(
     node.flags.store(fields.flags, ordering::Relaxed);
     if mapped {
         node.extents.lock().init_root();
+    }
+    if geo.inode_size > GOOD_OLD_SIZE as u16 {
+        node.set_btime(fields.crtime);
     }
     *node.fields.lock() = fields;
     let result = new
