@@ -137,6 +137,7 @@ struct Names {
 
 impl Names {
     /// Has the new name, `to`, lead to the inode, and removes the old one, `from`. Needs no memory.
+    #[inline(never)]
     fn change(
         self,
         handle: &Handle<'_>,
@@ -160,6 +161,8 @@ impl Names {
     }
 }
 
+// Each has a frame of its own, below which trees are changed.
+#[inline(never)]
 fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let inode = from.inode()?;
     let victim = to.dentry.inode();
@@ -218,6 +221,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     })
 }
 
+#[inline(never)]
 fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let (inode_a, inode_b) = (a.inode()?, b.inode()?);
     let same_dir = a.dir.ino() == b.dir.ino();
