@@ -30,6 +30,7 @@ use crate::{
         Dentry,
         DirEmitter,
         File,
+        Io,
         IovIter,
         Kiocb, //
     },
@@ -164,17 +165,23 @@ impl AddressSpaceOps for Rext4 {
 }
 
 impl FileOps for Rext4 {
-    fn read_iter(iocb: &mut Kiocb<'_, Self>, to: &mut IovIter<'_>) -> Result<usize> {
+    fn read_iter<'a>(mut iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self> {
         match iocb.direct() {
             true => direct::read(iocb, to),
-            false => buffered::read(iocb, to),
+            false => {
+                let result = buffered::read(&mut iocb, to);
+                iocb.done(result)
+            }
         }
     }
 
-    fn write_iter(iocb: &mut Kiocb<'_, Self>, from: &mut IovIter<'_>) -> Result<usize> {
+    fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self> {
         match iocb.direct() {
             true => direct::write(iocb, from),
-            false => buffered::write(iocb, from),
+            false => {
+                let result = buffered::write(&mut iocb, from);
+                iocb.done(result)
+            }
         }
     }
 

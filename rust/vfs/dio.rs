@@ -12,9 +12,10 @@ pub(crate) use guarded::{write_guarded, Guard, Pinned};
 use super::inode::Inode;
 use super::{
     bindings,
-    file::{result_len, IovIter, Kiocb},
+    file::{Io, Kiocb},
     iomap::{self, MapOps},
-    super_block::FileSystem, //
+    super_block::FileSystem,
+    uio::{result_len, IovIter}, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -178,13 +179,13 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
     }
 }
 
-/// Reads directly. Returns the bytes read, `EIOCBQUEUED` if the request completes later.
-pub(crate) fn read<F: FileSystem, T: MapOps<F>>(
-    iocb: &mut Kiocb<'_, F>,
+/// Reads directly. Returns the bytes read, unless the request completes later.
+pub(crate) fn read<'a, F: FileSystem, T: MapOps<F>>(
+    iocb: Kiocb<'a, F>,
     to: &mut IovIter<'_>,
-) -> Result<usize> {
+) -> Io<'a, F> {
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
-    result_len(unsafe {
+    let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb.as_ptr(),
             to.as_ptr(),
@@ -194,17 +195,22 @@ pub(crate) fn read<F: FileSystem, T: MapOps<F>>(
             ptr::null_mut(),
             0,
         )
-    })
+    };
+    // SAFETY: It is this request's.
+    unsafe { iocb.returned(result_len(ret)) }
 }
 
 /// Writes directly. `ENOTBLK`: the page cache could not be invalidated, write buffered instead.
-pub(crate) fn write<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
-    iocb: &mut Kiocb<'_, F>,
+pub(crate) fn write<'a, F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
+    iocb: Kiocb<'a, F>,
     from: &mut IovIter<'_>,
     flags: DioFlags,
-) -> Result<usize> {
-    // SAFETY: The request is valid; iomap keeps it if it is queued.
-    unsafe { write_raw::<F, T, D>(iocb.as_ptr(), from, flags) }
+) -> Io<'a, F> {
+    // SAFETY: The request is valid; iomap keeps it if it is queued. The result is this request's.
+    unsafe {
+        let ret = write_raw::<F, T, D>(iocb.as_ptr(), from, flags);
+        iocb.returned(ret)
+    }
 }
 
 /// # Safety

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Open files: kiocb, iov_iter, directory emission and the file operation tables.
+//! Open files: kiocb, directory emission and the file operation tables.
 //!
-//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
-//! [`include/linux/uio.h`](srctree/include/linux/uio.h)
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
     bindings,
-    inode::{Inode, InodeLock},
+    inode::{Inode, InodeLock, InodeLockShared, LocksInode},
     mmap,
     namei::Namei,
     pagemap::AddressSpaceOps,
-    super_block::FileSystem, //
+    super_block::FileSystem,
+    uio::{result_len, IovIter}, //
 };
 use core::{marker::PhantomData, mem, ptr::NonNull};
 use kernel::{
@@ -24,10 +24,10 @@ use kernel::{
 ///
 /// Lock context: none held on entry unless said.
 pub(crate) trait FileOps: AddressSpaceOps {
-    /// `read_iter`. Returns bytes read; `EIOCBQUEUED` when the request completes later.
-    fn read_iter(iocb: &mut Kiocb<'_, Self>, to: &mut IovIter<'_>) -> Result<usize>;
+    /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self>;
     /// `write_iter`, as `read_iter`.
-    fn write_iter(iocb: &mut Kiocb<'_, Self>, from: &mut IovIter<'_>) -> Result<usize>;
+    fn write_iter<'a>(iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self>;
     /// Makes the file durable in the byte range, metadata included unless `datasync`.
     fn fsync(file: &File<Self>, start: u64, end: u64, datasync: bool) -> Result;
     /// `fallocate` (freeze protection held).
@@ -73,40 +73,58 @@ impl<F: FileSystem> File<F> {
         unsafe { &*ptr.cast() }
     }
 
+    pub(super) fn as_ptr(&self) -> *mut bindings::file {
+        self.0.get()
+    }
+
     /// The inode.
     pub(crate) fn inode(&self) -> &Inode<F> {
         // SAFETY: An open file keeps its inode.
-        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.0.get())) }
+        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.as_ptr())) }
     }
 
     /// Writes the byte range of the page cache and waits; reports each error once per file.
     pub(crate) fn write_and_wait_range(&self, start: u64, end: u64) -> Result {
         // SAFETY: The file is valid.
         to_result(unsafe {
-            bindings::file_write_and_wait_range(self.0.get(), start as i64, end as i64)
+            bindings::file_write_and_wait_range(self.as_ptr(), start as i64, end as i64)
         })
     }
 
-    /// Strips setuid bits and updates times before content changes (i_rwsem exclusive).
-    pub(crate) fn modified(&self, _lock: &InodeLock<'_, F>) -> Result {
-        // SAFETY: The file is valid and its inode locked.
-        to_result(unsafe { bindings::file_modified(self.0.get()) })
+    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of another
+    /// file.
+    pub(crate) fn modified(&self, lock: &InodeLock<'_, F>) -> Result {
+        lock.check(self.inode())?;
+        // SAFETY: The file is valid and its inode locked exclusive.
+        to_result(unsafe { bindings::file_modified(self.as_ptr()) })
     }
 
     /// Whether it was opened with O_SYNC or O_DSYNC.
     pub(crate) fn is_dsync(&self) -> bool {
         // SAFETY: The file is valid.
-        unsafe { (*self.0.get()).f_flags & bindings::O_DSYNC != 0 }
+        unsafe { (*self.as_ptr()).f_flags & bindings::O_DSYNC != 0 }
     }
 }
 
-/// One I/O request. It may outlive the call when it is asynchronous, but this borrow does not.
+/// One I/O request, ours to work on.
+///
+/// Once it is queued it is no longer: its completion may run before the function that queued it
+/// returns, and who made it may free it then, or use it for the next (drivers/nvme/target does). So
+/// what may queue a request takes it by value, and gives it back only if it did not ([`Io`]).
 pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, PhantomData<&'a F>);
+
+/// How a request went. `Ok`: it is over, with these bytes or this error, and goes back to who made
+/// it. `Err`: it is queued.
+pub(crate) type Io<'a, F> = core::result::Result<(Kiocb<'a, F>, Result<usize>), Queued>;
+
+/// The request completes later (`EIOCBQUEUED`). Only what has queued one can say so.
+pub(crate) struct Queued(());
 
 impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// # Safety
     ///
-    /// `ptr` is a request on a file of file system `F`, valid for `'a`.
+    /// `ptr` is a request on a file of file system `F`. It is valid for as long as this exists, and
+    /// its file for `'a`.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
         // SAFETY: A valid pointer is not null.
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
@@ -126,10 +144,33 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         unsafe { (*self.as_ptr()).ki_flags as u32 & flag != 0 }
     }
 
-    /// The inode. Its borrow is that of the request, whose file keeps it.
+    /// It is over, with this result.
+    pub(crate) fn done(self, result: Result<usize>) -> Io<'a, F> {
+        Ok((self, result))
+    }
+
+    /// Sorts out what a C function says that may have queued the request.
+    ///
+    /// # Safety
+    ///
+    /// The function was called with this request, and this is what it has returned.
+    pub(super) unsafe fn returned(self, ret: Result<usize>) -> Io<'a, F> {
+        match ret {
+            Err(e) if e == EIOCBQUEUED => Err(Queued(())),
+            other => self.done(other),
+        }
+    }
+
+    /// The file. Who calls `read_iter` or `write_iter` keeps it until that returns, also if the
+    /// request is over before: all file systems unlock the inode after they have queued one.
+    pub(crate) fn file(&self) -> &'a File<F> {
+        // SAFETY: By the contract of `from_raw`.
+        unsafe { File::from_raw(self.filp()) }
+    }
+
+    /// The inode. It lives as long as the file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
-        // SAFETY: The file keeps its inode for as long as the request.
-        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.filp())) }
+        self.file().inode()
     }
 
     /// File position in bytes.
@@ -161,18 +202,49 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     }
 
     /// Checks limits and rlimits, applies O_APPEND; may shorten `from`. Returns the bytes left.
-    pub(crate) fn write_checks(&mut self, from: &mut IovIter<'_>) -> Result<usize> {
-        // SAFETY: Both are valid; i_rwsem is held by the caller's guard.
+    /// `EINVAL` for the lock of another file.
+    pub(crate) fn write_checks(
+        &mut self,
+        from: &mut IovIter<'_>,
+        lock: &impl LocksInode<F>,
+    ) -> Result<usize> {
+        lock.check(self.inode())?;
+        // SAFETY: Both are valid; i_rwsem is held, so that the size stays for O_APPEND.
         result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) })
     }
 
-    /// Strips setuid bits and updates times before content changes.
-    pub(crate) fn modified(&mut self) -> Result {
-        // SAFETY: The request is valid; i_rwsem is held by the caller's guard.
+    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of another
+    /// file.
+    pub(crate) fn modified(&mut self, lock: &InodeLock<'_, F>) -> Result {
+        lock.check(self.inode())?;
+        // SAFETY: The request is valid; i_rwsem is held exclusive, as `notify_change` asks.
         to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })
     }
 
-    /// Whether writing needs privileges stripped, which asks for i_rwsem exclusive.
+    /// As [`Kiocb::modified`], if there is nothing to strip. Else false, and nothing is done: that
+    /// changes the mode, which i_rwsem must be held exclusive for. The answer of an earlier look,
+    /// without the lock, does not count:
+    ///
+    /// ```text
+    ///   direct write                                chmod
+    ///   nothing to strip: shared will do
+    ///                                               exclusive: sets S_ISUID, unlocks
+    ///   locks shared
+    ///   strips, beside others that do the same
+    /// ```
+    pub(crate) fn modified_shared(&mut self, lock: &InodeLockShared<'_, F>) -> Result<bool> {
+        lock.check(self.inode())?;
+        if self.needs_remove_privs() {
+            return Ok(false);
+        }
+        // SAFETY: The request is valid. S_NOSEC is cleared under i_rwsem exclusive only, so with
+        // the lock held shared the function updates times and nothing else.
+        to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })?;
+        Ok(true)
+    }
+
+    /// Whether writing needs privileges stripped, which asks for i_rwsem exclusive. Without the
+    /// lock only a guess.
     pub(crate) fn needs_remove_privs(&self) -> bool {
         // SAFETY: The inode is valid.
         !unsafe { bindings::rext4_helper_is_nosec(self.inode().as_ptr()) }
@@ -199,50 +271,16 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     }
 }
 
-/// The memory that a request reads from or writes to.
-pub(crate) struct IovIter<'a>(NonNull<bindings::iov_iter>, PhantomData<&'a mut ()>);
-
-impl IovIter<'_> {
-    /// # Safety
-    ///
-    /// `ptr` is an initialised iterator that nobody else uses for the lifetime.
-    pub(super) unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
-        // SAFETY: A valid pointer is not null.
-        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
-    }
-
-    /// Goes back by `bytes`, which it was advanced by before.
-    pub(super) fn revert(&mut self, bytes: usize) {
-        // SAFETY: The iterator is valid and ours; the C function refuses to go back too far.
-        unsafe { bindings::iov_iter_revert(self.as_ptr(), bytes) }
-    }
-
-    /// Whether it is memory of a user, that may have to be faulted in.
-    pub(crate) fn is_user(&self) -> bool {
-        // SAFETY: The iterator is valid.
-        unsafe { bindings::rext4_helper_user_backed_iter(self.0.as_ptr()) }
-    }
-
-    pub(super) fn as_ptr(&mut self) -> *mut bindings::iov_iter {
-        self.0.as_ptr()
-    }
-
-    /// Bytes left.
-    pub(crate) fn count(&self) -> usize {
-        // SAFETY: The iterator is valid.
-        unsafe {
-            (*self.0.as_ptr())
-                .__bindgen_anon_1
-                .__bindgen_anon_1
-                .as_ref()
-                .count
-        }
-    }
-}
-
-/// A C length-or-errno.
-pub(super) fn result_len(ret: isize) -> Result<usize> {
-    usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+/// What the VFS is told of a request.
+fn answer<F>(io: Io<'_, F>) -> isize {
+    let error = match io {
+        Ok((_, Ok(len))) => return len as isize,
+        // Not true: then whoever made it would wait for ever.
+        Ok((_, Err(e))) if e == EIOCBQUEUED => EIO,
+        Ok((_, Err(e))) => e,
+        Err(Queued(())) => EIOCBQUEUED,
+    };
+    error.to_errno() as isize
 }
 
 /// Where `readdir` puts entries.
@@ -342,8 +380,8 @@ impl<F: Namei> FileTable<F> {
         to: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: The VFS passes a request on a file of ours and its iterator.
-        let (mut iocb, mut to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(to)) };
-        from_result(|| F::read_iter(&mut iocb, &mut to).map(|n| n as isize))
+        let (iocb, mut to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(to)) };
+        answer(F::read_iter(iocb, &mut to))
     }
 
     unsafe extern "C" fn write_iter(
@@ -351,8 +389,8 @@ impl<F: Namei> FileTable<F> {
         from: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As in `read_iter`.
-        let (mut iocb, mut from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(from)) };
-        from_result(|| F::write_iter(&mut iocb, &mut from).map(|n| n as isize))
+        let (iocb, mut from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(from)) };
+        answer(F::write_iter(iocb, &mut from))
     }
 
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {

@@ -355,6 +355,19 @@ impl<F: FileSystem> Inode<F> {
     }
 }
 
+/// A guard of i_rwsem, exclusive or shared.
+pub(crate) trait LocksInode<F: FileSystem> {
+    /// `EINVAL` if it is not the lock of `inode`.
+    fn check(&self, inode: &Inode<F>) -> Result;
+}
+
+fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
+    match core::ptr::eq(ours, theirs) {
+        true => Ok(()),
+        false => Err(EINVAL),
+    }
+}
+
 /// i_rwsem held exclusive.
 #[must_use]
 pub(crate) struct InodeLock<'a, F: FileSystem>(pub(super) &'a Inode<F>, NotThreadSafe);
@@ -366,7 +379,15 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     ///
     /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
     pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
+        // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
+        unsafe { bindings::rext4_helper_assert_inode_locked(inode.as_ptr()) };
         ManuallyDrop::new(Self(inode, NotThreadSafe))
+    }
+}
+
+impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
+    fn check(&self, inode: &Inode<F>) -> Result {
+        check_same(self.0, inode)
     }
 }
 
@@ -380,6 +401,12 @@ impl<F: FileSystem> Drop for InodeLock<'_, F> {
 /// i_rwsem held shared.
 #[must_use]
 pub(crate) struct InodeLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
+
+impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
+    fn check(&self, inode: &Inode<F>) -> Result {
+        check_same(self.0, inode)
+    }
+}
 
 impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
     fn drop(&mut self) {

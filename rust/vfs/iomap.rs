@@ -9,10 +9,11 @@
 
 use super::{
     bindings,
-    file::{result_len, IovIter, Kiocb},
+    file::Kiocb,
     inode::Inode,
     pagemap::{folio_place, AddressSpaceOps, InvalidateLock},
-    super_block::FileSystem, //
+    super_block::FileSystem,
+    uio::{result_len, IovIter}, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{

@@ -8,7 +8,7 @@
 
 use super::{
     bindings,
-    file::Kiocb,
+    file::File,
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
@@ -198,14 +198,14 @@ impl EmptyMapping {
     }
 }
 
-impl<F: FileSystem> Kiocb<'_, F> {
+impl<F: FileSystem> File<F> {
     /// Makes iomap see the page cache of the file, or `nothing`, when it writes back and
-    /// invalidates for this request. Not for files of which several requests run at once.
-    pub(crate) fn show_cache(&self, nothing: &EmptyMapping, show: bool) {
-        // SAFETY: The request holds its file; `f_mapping` is read by iomap during the request, and
-        // `nothing` is never freed before the module goes.
+    /// invalidates for a request. Not for files of which several requests run at once.
+    pub(crate) fn show_cache(&self, nothing: &'static EmptyMapping, show: bool) {
+        // SAFETY: The file is valid; `f_mapping` is read by iomap during the request, and `nothing`
+        // lives as long as the module.
         unsafe {
-            let file = (*self.as_ptr()).ki_filp;
+            let file = self.as_ptr();
             let own = (*(*file).f_inode).i_mapping;
             (*file).f_mapping = if show { own } else { nothing.mapping.get() };
         }

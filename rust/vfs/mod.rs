@@ -42,11 +42,13 @@ pub(crate) mod random;
 pub(crate) mod super_block;
 #[allow(dead_code, reason = "events and their values, used or not")]
 pub(crate) mod trace;
+pub(crate) mod uio;
 pub(crate) mod wait;
 pub(crate) mod work;
 pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
-pub(crate) use file::{DirEmitter, File, IovIter, Kiocb};
+pub(crate) use file::{DirEmitter, File, Io, Kiocb};
 pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use super_block::SuperBlock;
+pub(crate) use uio::IovIter;

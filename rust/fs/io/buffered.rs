@@ -172,7 +172,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         return Err(EOPNOTSUPP);
     }
     let lock = iocb.inode().lock();
-    if iocb.write_checks(from)? == 0 {
+    if iocb.write_checks(from, &lock)? == 0 {
         return Ok(0);
     }
     let written = write_locked(iocb, from, &lock)?;
@@ -191,7 +191,7 @@ pub(super) fn write_locked(
     let old = inode.size();
     let end = iocb.pos() + from.count() as u64;
     truncate::before_write(inode, iocb.pos(), end, lock)?;
-    iocb.modified()?;
+    iocb.modified(lock)?;
     let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
     trace::isize_was(inode, old);
     written

@@ -39,6 +39,7 @@ use crate::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
         trace,
+        Io,
         IovIter,
         Kiocb, //
     },
@@ -72,21 +73,21 @@ pub(crate) fn max_folio_order(pmd: u32) -> u32 {
 const CHUNK: usize = 4 << 20;
 
 /// `read_iter` with O_DIRECT.
-pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_>) -> Io<'a, Rext4> {
     if to.count() == 0 {
-        return Ok(0);
+        return iocb.done(Ok(0));
     }
     iocb.accessed();
-    let inode = iocb.inode();
-    let _lock = match iocb.nowait() {
-        true => inode.try_lock_shared()?,
-        false => inode.lock_shared(),
+    let (file, inode) = (iocb.file(), iocb.inode());
+    let _lock = match lock(&iocb, false) {
+        Ok(lock) => lock,
+        Err(e) => return iocb.done(Err(e)),
     };
     trace::dio_read(inode, iocb.pos(), to.count() as u64);
-    lab::detach_cache(iocb);
-    let result = dio::read::<Rext4, ReadOps>(iocb, to);
-    lab::attach_cache(iocb);
-    result
+    lab::detach_cache(file);
+    let io = dio::read::<Rext4, ReadOps>(iocb, to);
+    lab::attach_cache(file);
+    io
 }
 
 /// i_rwsem, one way or the other.
@@ -105,23 +106,47 @@ fn lock<'a>(iocb: &Kiocb<'a, Rext4>, exclusive: bool) -> Result<Locked<'a>> {
     })
 }
 
-/// `write_iter` with O_DIRECT.
-pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
+/// Before i_rwsem is taken for the first time. Returns whether to take it exclusive.
+fn begin(iocb: &Kiocb<'_, Rext4>, from: &IovIter<'_>) -> Result<bool> {
     let inode = iocb.inode();
     super::check_writable(inode)?;
-    let mask = u64::from(inode.fs().geo.block_size) - 1;
     let range = iocb.pos()..iocb.pos() + from.count() as u64;
-    let mut exclusive = is_beyond(inode, range.end);
+    let exclusive = is_beyond(inode, range.end);
     if gate::is_used(inode) {
         gate::yield_to(inode, range, iocb.nowait())?;
     }
+    Ok(exclusive || iocb.needs_remove_privs())
+}
+
+/// Takes i_rwsem, checks limits. Returns the bytes left to write.
+fn enter<'a>(
+    iocb: &mut Kiocb<'a, Rext4>,
+    from: &mut IovIter<'_>,
+    exclusive: bool,
+) -> Result<(Locked<'a>, u64)> {
+    let locked = lock(iocb, exclusive)?;
+    let count = match &locked {
+        Locked::Shared(lock) => iocb.write_checks(from, lock)?,
+        Locked::Exclusive(lock) => iocb.write_checks(from, lock)?,
+    };
+    Ok((locked, count as u64))
+}
+
+/// `write_iter` with O_DIRECT.
+pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIter<'_>) -> Io<'a, Rext4> {
+    let inode = iocb.inode();
+    let mask = u64::from(inode.fs().geo.block_size) - 1;
+    let mut exclusive = match begin(&iocb, from) {
+        Ok(exclusive) => exclusive,
+        Err(e) => return iocb.done(Err(e)),
+    };
     let mut done = 0;
     loop {
-        let locked = lock(iocb, exclusive || iocb.needs_remove_privs())?;
-        let count = iocb.write_checks(from)? as u64;
-        if count == 0 {
-            return Ok(0);
-        }
+        let (locked, count) = match enter(&mut iocb, from, exclusive) {
+            Ok((_, 0)) => return iocb.done(Ok(0)),
+            Ok(entered) => entered,
+            Err(e) => return iocb.done(Err(e)),
+        };
         // Known only now: O_APPEND has set the position, and the size may have changed.
         let pos = iocb.pos();
         trace::dio_write(inode, pos, count);
@@ -129,42 +154,41 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
         let extends = is_beyond(inode, pos + count) || partial && zeroes_tail(inode, pos + count);
         // Cannot start again with its second chunk.
         let restarts = partial && count > CHUNK as u64 && gate::is_used(inode);
-        let result = match locked {
+        let (result, lock);
+        match locked {
             Locked::Shared(_) if extends || restarts => {
                 exclusive = true;
                 continue;
             }
-            Locked::Shared(_lock) => {
-                iocb.modified()?;
-                let flags = DioFlags {
-                    overwrite_only: partial,
-                    force_wait: false,
-                };
-                transfer(iocb, from, flags, &mut done)
-            }
-            Locked::Exclusive(lock) => {
-                if iocb.nowait() && (extends || partial) {
-                    return Err(EAGAIN);
+            Locked::Shared(shared) => match iocb.modified_shared(&shared) {
+                Ok(true) => {
+                    let mut flags = DioFlags::default();
+                    flags.overwrite_only = partial;
+                    (iocb, result) = transfer(iocb, from, flags, &mut done)?;
+                    lock = None;
                 }
-                let result = write_alone(iocb, from, &lock, extends || partial, &mut done);
-                match result {
-                    // Some page would not go: through it, then.
-                    Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
-                        return after(done, fall_back(iocb, from, lock))
-                    }
-                    other => other,
+                Ok(false) => {
+                    exclusive = true;
+                    continue;
                 }
+                Err(e) => return iocb.done(Err(e)),
+            },
+            Locked::Exclusive(_) if iocb.nowait() && (extends || partial) => {
+                return iocb.done(Err(EAGAIN));
             }
-        };
+            Locked::Exclusive(alone) => {
+                (iocb, result) = write_alone(iocb, from, &alone, extends || partial, &mut done)?;
+                lock = Some(alone);
+            }
+        }
         match result {
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
+            // Some page would not go: through it, then.
             Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
-                if iocb.nowait() {
-                    return after(done, Err(EAGAIN));
-                }
-                return after(done, fall_back(iocb, from, inode.lock()));
+                let rest = fall_back(&mut iocb, from, lock);
+                return iocb.done(after(done, rest));
             }
-            other => return other,
+            other => return iocb.done(other),
         }
     }
 }
@@ -184,30 +208,31 @@ fn zeroes_tail(inode: &Inode, end: u64) -> bool {
 }
 
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
-fn transfer(
-    iocb: &mut Kiocb<'_, Rext4>,
+fn transfer<'a>(
+    iocb: Kiocb<'a, Rext4>,
     from: &mut IovIter<'_>,
     flags: DioFlags,
     done: &mut usize,
-) -> Result<usize> {
-    lab::detach_cache(iocb);
-    let result = match gate::is_used(iocb.inode()) {
+) -> Io<'a, Rext4> {
+    let file = iocb.file();
+    lab::detach_cache(file);
+    let io = match gate::is_used(iocb.inode()) {
         true => write_gated(iocb, from, flags, done),
         false => dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags),
     };
-    lab::attach_cache(iocb);
-    result
+    lab::attach_cache(file);
+    io
 }
 
 /// The user memory is pinned before the gate closes, a chunk at a time, so that no fault happens
 /// while it is closed (see `gate.rs`). A request of more than one chunk waits for each; i_rwsem is
 /// held over all of them, so nobody's append comes in between.
-fn write_gated(
-    iocb: &mut Kiocb<'_, Rext4>,
+fn write_gated<'a>(
+    mut iocb: Kiocb<'a, Rext4>,
     from: &mut IovIter<'_>,
     mut flags: DioFlags,
     done: &mut usize,
-) -> Result<usize> {
+) -> Io<'a, Rext4> {
     let pin = from.is_user() && !lab::off(Switch::Pin);
     let block = iocb.inode().fs().geo.block_size as usize;
     loop {
@@ -215,9 +240,9 @@ fn write_gated(
         if pin {
             // Only the first chunk may begin inside of a block, only the last end in one.
             let max = CHUNK - (iocb.pos() as usize & (block - 1));
-            match dio::Pinned::new(iocb, from, max, block) {
+            match dio::Pinned::new(&iocb, from, max, block) {
                 Ok(pinned) => source = Some(pinned),
-                Err(e) => return after(*done, Err(e)),
+                Err(e) => return iocb.done(after(*done, Err(e))),
             }
             whole = from.count() == 0;
         }
@@ -226,17 +251,20 @@ fn write_gated(
             if let Some(pinned) = source {
                 pinned.put_back(from);
             }
-            return Err(EAGAIN);
+            return iocb.done(Err(EAGAIN));
         }
         flags.force_wait |= !whole;
-        match dio::write_guarded::<Rext4, WriteOps, WriteOps, Gate>(iocb, from, source, flags) {
-            Ok(0) => return Ok(*done),
+        let result;
+        (iocb, result) =
+            dio::write_guarded::<Rext4, WriteOps, WriteOps, Gate>(iocb, from, source, flags)?;
+        match result {
+            Ok(0) => return iocb.done(Ok(*done)),
             Ok(written) => *done += written,
-            Err(e) if e == ENOTBLK => return Err(e),
-            Err(e) => return after(*done, Err(e)),
+            Err(e) if e == ENOTBLK => return iocb.done(Err(e)),
+            Err(e) => return iocb.done(after(*done, Err(e))),
         }
         if from.count() == 0 {
-            return Ok(*done);
+            return iocb.done(Ok(*done));
         }
     }
 }
@@ -252,20 +280,22 @@ fn after(done: usize, rest: Result<usize>) -> Result<usize> {
 
 /// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
 /// other write to those blocks may see half done.
-fn write_alone(
-    iocb: &mut Kiocb<'_, Rext4>,
+fn write_alone<'a>(
+    mut iocb: Kiocb<'a, Rext4>,
     from: &mut IovIter<'_>,
     lock: &InodeLock<'_, Rext4>,
     wait: bool,
     done: &mut usize,
-) -> Result<usize> {
+) -> Io<'a, Rext4> {
     let inode = iocb.inode();
     if wait {
         inode.dio_wait(lock);
     }
     let end = iocb.pos() + from.count() as u64;
-    truncate::before_write(inode, iocb.pos(), end, lock)?;
-    iocb.modified()?;
+    let ready = truncate::before_write(inode, iocb.pos(), end, lock);
+    if let Err(e) = ready.and_then(|()| iocb.modified(lock)) {
+        return iocb.done(Err(e));
+    }
     let flags = DioFlags {
         force_wait: wait,
         overwrite_only: false,
@@ -278,11 +308,16 @@ fn write_alone(
 fn fall_back(
     iocb: &mut Kiocb<'_, Rext4>,
     from: &mut IovIter<'_>,
-    lock: InodeLock<'_, Rext4>,
+    lock: Option<InodeLock<'_, Rext4>>,
 ) -> Result<usize> {
     let inode = iocb.inode();
+    let lock = match (lock, iocb.nowait()) {
+        (Some(lock), _) => lock,
+        (None, true) => return Err(EAGAIN),
+        (None, false) => inode.lock(),
+    };
     iocb.clear_direct();
-    if iocb.write_checks(from)? == 0 {
+    if iocb.write_checks(from, &lock)? == 0 {
         return Ok(0);
     }
     let start = iocb.pos();

@@ -5,7 +5,7 @@
 use super::{Point, Switch};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{pagemap::InvalidateLock, Kiocb},
+    vfs::{pagemap::InvalidateLock, File},
 };
 
 /// See `park.rs`.
@@ -31,8 +31,8 @@ pub(crate) fn pause<'a>(
 
 /// See `protect.rs`.
 #[inline(always)]
-pub(crate) fn detach_cache(_: &Kiocb<'_, Rext4>) {}
+pub(crate) fn detach_cache(_: &File<Rext4>) {}
 
 /// See `protect.rs`.
 #[inline(always)]
-pub(crate) fn attach_cache(_: &Kiocb<'_, Rext4>) {}
+pub(crate) fn attach_cache(_: &File<Rext4>) {}

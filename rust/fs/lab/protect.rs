@@ -5,7 +5,7 @@
 use super::{control::LAB, park, Point, Switch};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{pagemap::InvalidateLock, Kiocb},
+    vfs::{pagemap::InvalidateLock, File, Kiocb},
 };
 use core::ops::Range;
 use kernel::{
@@ -57,25 +57,25 @@ pub(crate) fn pause<'a>(
 
 /// Before direct I/O. iomap writes back and invalidates through the file's `f_mapping`; where that
 /// shall not happen the file gets another one, in which there is nothing.
-pub(crate) fn detach_cache(iocb: &Kiocb<'_, Rext4>) {
-    show_cache(iocb, !off(Switch::DioFlush));
+pub(crate) fn detach_cache(file: &File<Rext4>) {
+    show_cache(file, !off(Switch::DioFlush));
 }
 
 /// After direct I/O: the file has its page cache back.
-pub(crate) fn attach_cache(iocb: &Kiocb<'_, Rext4>) {
-    show_cache(iocb, true);
+pub(crate) fn attach_cache(file: &File<Rext4>) {
+    show_cache(file, true);
 }
 
 /// As [`detach_cache`], between the transfer of a direct write and the invalidation after it.
 pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
     let (inode, pos) = (iocb.inode(), iocb.pos());
     park::point(Point::DioEnd, inode, pos, 1);
-    show_cache(iocb, !off(Switch::DioInvalidate));
+    show_cache(iocb.file(), !off(Switch::DioInvalidate));
 }
 
-fn show_cache(iocb: &Kiocb<'_, Rext4>, show: bool) {
+fn show_cache(file: &File<Rext4>, show: bool) {
     if let Some(lab) = LAB.as_ref() {
-        iocb.show_cache(&lab.nothing, show);
+        file.show_cache(&lab.nothing, show);
     }
 }
 

@@ -11,10 +11,11 @@
 
 use super::{bindings, write_raw, DioFlags, DioOps};
 use crate::vfs::{
-    file::{result_len, IovIter, Kiocb},
+    file::{Io, Kiocb},
     inode::Inode,
     iomap::MapOps,
-    super_block::FileSystem, //
+    super_block::FileSystem,
+    uio::{result_len, IovIter}, //
 };
 use core::{
     mem::MaybeUninit,
@@ -185,22 +186,21 @@ impl<H> Request<H> {
 /// Writes directly as [`super::write`] does, holding `G` meanwhile. The source is `pinned`, which
 /// was taken from `from`, or else what is left in `from`, which must not fault: kernel memory.
 /// `from` stands behind the bytes written (or queued) afterwards.
-pub(crate) fn write_guarded<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: &mut Kiocb<'_, F>,
+pub(crate) fn write_guarded<'a, F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
+    iocb: Kiocb<'a, F>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
-) -> Result<usize> {
+) -> Io<'a, F> {
     let taken = pinned.as_ref().map_or(0, Pinned::len);
-    let result = match flags.force_wait || iocb.is_sync() {
-        true => wait::<F, T, D, G>(iocb, from, pinned, flags),
-        false => queue::<F, T, D, G>(iocb, from, pinned, flags),
+    let ret = match flags.force_wait || iocb.is_sync() {
+        true => wait::<F, T, D, G>(&iocb, from, pinned, flags),
+        false => queue::<F, T, D, G>(&iocb, from, pinned, flags),
     };
-    match result {
-        Err(e) if e == EIOCBQUEUED => (),
-        _ => from.revert(taken.saturating_sub(result.unwrap_or(0))),
-    }
-    result
+    // SAFETY: Both have made this request, or a clone that completes it.
+    let (iocb, result) = unsafe { iocb.returned(ret) }?;
+    from.revert(taken.saturating_sub(result.unwrap_or(0)));
+    iocb.done(result)
 }
 
 fn range_of<F: FileSystem>(
@@ -213,7 +213,7 @@ fn range_of<F: FileSystem>(
 }
 
 fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: &mut Kiocb<'_, F>,
+    iocb: &Kiocb<'_, F>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
@@ -231,8 +231,9 @@ fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     result
 }
 
+/// `EIOCBQUEUED`: then `iocb` may be gone already.
 fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: &mut Kiocb<'_, F>,
+    iocb: &Kiocb<'_, F>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,

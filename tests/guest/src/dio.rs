@@ -2,7 +2,7 @@
 //! Direct I/O: synchronous, libaio and io_uring.
 
 use crate::falloc::KEEP;
-use crate::fixture::{diff_at, holds, pattern, put, T};
+use crate::fixture::{diff_at, holds, pattern, put, slowness, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/eof", ALL, eof),
     Case::new("dio/large", ONE, large),
     Case::new("dio/collapse", ONE, collapse).quick(),
+    Case::new("dio/setuid", ONE, setuid).quick(),
 ];
 
 fn dread(d: &Fd, off: u64, len: usize) -> Res<Vec<u8>> {
@@ -373,4 +374,47 @@ fn collapse(t: &mut T) -> Res {
         over.store(true, Ordering::Relaxed);
         end
     })
+}
+
+/// Two users' direct writes and a chmod wait for the inode's lock, the chmod before them. When they
+/// came there was nothing to strip, so that they wait for it shared; when they get it there is.
+fn setuid(t: &mut T) -> Res {
+    t.fresh()?;
+    let path = t.p("f");
+    let f = put(&path, 1, 8192)?;
+    let d = sys::direct(&path)?;
+    let long = vec![7; 48 << 20];
+    let pause = || std::thread::sleep(Duration::from_millis(10 * slowness()));
+    for round in 0..5 {
+        sys::chmod(&path, 0o755)?;
+        // Finds that there is nothing to strip.
+        d.pwrite(&Aligned::of(&pattern(2, 0, 4096)), 0)?;
+        std::thread::scope(|s| -> Res {
+            let holder = s.spawn(|| f.pwrite(&long, 8192));
+            pause();
+            let chmod = s.spawn(|| sys::chmod(&path, 0o6755));
+            pause();
+            let write = |at: u64| {
+                // SAFETY: Of this thread only, which ends with it.
+                let gone = unsafe { libc::syscall(libc::SYS_setresuid, 1000, 1000, 1000) };
+                same!(gone, 0, "setresuid");
+                d.pwrite(&Aligned::of(&pattern(3, 0, 4096)), at)?;
+                Ok(())
+            };
+            let writers = [0, 4096].map(|at| s.spawn(move || write(at)));
+            for writer in writers {
+                writer.join().unwrap()?;
+            }
+            holder.join().unwrap()?;
+            chmod.join().unwrap()?;
+            Ok(())
+        })?;
+        let mode = sys::lstat(&path)?.st_mode & 0o7777;
+        ensure!(
+            mode & 0o4000 == 0 || mode == 0o6755,
+            "mode {mode:o} in round {round}"
+        );
+        f.truncate(8192)?;
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ bool rext4_helper_inode_is_new(struct inode *inode) { return inode_state_read_on
 void rext4_helper_inode_lock(struct inode *inode) { inode_lock(inode); }
 bool rext4_helper_inode_trylock(struct inode *inode) { return inode_trylock(inode); }
 void rext4_helper_inode_unlock(struct inode *inode) { inode_unlock(inode); }
+void rext4_helper_assert_inode_locked(struct inode *inode) { lockdep_assert_held_write(&inode->i_rwsem); }
 void rext4_helper_inode_lock_shared(struct inode *inode) { inode_lock_shared(inode); }
 bool rext4_helper_inode_trylock_shared(struct inode *inode) { return inode_trylock_shared(inode); }
 void rext4_helper_inode_unlock_shared(struct inode *inode) { inode_unlock_shared(inode); }

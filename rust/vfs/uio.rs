@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of a request.
+//!
+//! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
+
+use super::bindings;
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::prelude::*;
+
+/// The memory that a request reads from or writes to.
+pub(crate) struct IovIter<'a>(NonNull<bindings::iov_iter>, PhantomData<&'a mut ()>);
+
+impl IovIter<'_> {
+    /// # Safety
+    ///
+    /// `ptr` is an initialised iterator that nobody else uses for the lifetime.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
+        // SAFETY: A valid pointer is not null.
+        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
+    }
+
+    /// Goes back by `bytes`, which it was advanced by before.
+    pub(super) fn revert(&mut self, bytes: usize) {
+        // SAFETY: The iterator is valid and ours; the C function refuses to go back too far.
+        unsafe { bindings::iov_iter_revert(self.as_ptr(), bytes) }
+    }
+
+    /// Whether it is memory of a user, that may have to be faulted in.
+    pub(crate) fn is_user(&self) -> bool {
+        // SAFETY: The iterator is valid.
+        unsafe { bindings::rext4_helper_user_backed_iter(self.0.as_ptr()) }
+    }
+
+    pub(super) fn as_ptr(&mut self) -> *mut bindings::iov_iter {
+        self.0.as_ptr()
+    }
+
+    /// Bytes left.
+    pub(crate) fn count(&self) -> usize {
+        // SAFETY: The iterator is valid.
+        unsafe {
+            (*self.0.as_ptr())
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .as_ref()
+                .count
+        }
+    }
+}
+
+/// A C length-or-errno.
+pub(super) fn result_len(ret: isize) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+}
