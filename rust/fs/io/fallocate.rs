@@ -14,10 +14,13 @@ use crate::{
     },
     vfs::{
         file::{FallocMode, FallocOp},
+        inode::InodeLock,
+        pagemap::InvalidateLock,
         trace::{Operation, Step},
         File, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// Blocks allocated by one handle at most: the longest unwritten extent.
@@ -47,7 +50,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if inode.is_swapfile() {
         return Err(ETXTBSY);
     }
-    let mut pages = inode.invalidate_lock();
+    let mut invalidate = inode.invalidate_lock();
     event.step(Step::Locked);
     // 2: asynchronous I/O holds neither lock, and may change the size when it completes.
     if !lab::off(Switch::DioWait) {
@@ -57,37 +60,53 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     file.modified(&lock)?;
 
     if mode.op != FallocOp::Allocate {
-        // Beyond the end there is nothing to keep: blocks that the range cuts there go whole.
-        let block_size = u64::from(inode.fs().geo.block_size);
-        let punch_end = match end >= inode.size() {
-            true => end.max(inode.size()).next_multiple_of(block_size),
-            false => end,
-        };
-        let data_end = end.min(inode.size());
-        // 3: edges zeroed and written, the page cache of the rest dropped.
-        if offset < data_end {
-            truncate::drop_range(inode, offset, data_end, &lock, &pages)?;
-        }
-        event.step(Step::CacheDropped);
-        pages = lab::pause(Point::PunchInvalidated, inode, offset..end, pages);
-        // 4: the blocks.
-        let (first, last) = truncate::whole_blocks(inode, offset, punch_end);
-        truncate::remove_range(inode, first, last)?;
-        event.step(Step::BlocksRemoved);
+        invalidate = remove(inode, offset..end, (&lock, invalidate), &event)?;
     }
     if mode.op != FallocOp::PunchHole {
         allocate(inode, offset, end)?;
     }
     if grows {
-        truncate::grow(inode, end, &lock, &pages)?;
+        truncate::grow(inode, end, &lock, &invalidate)?;
     }
     inode::journal_alone(inode)?;
-    drop(pages);
+    drop(invalidate);
     drop(lock);
     match file.is_dsync() || inode.is_sync() {
         true => fsync::commit(inode, false),
         false => Ok(()),
     }
+}
+
+/// Steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
+fn remove<'a>(
+    inode: &'a Inode,
+    range: Range<u64>,
+    (lock, mut invalidate): (&InodeLock<'_, Rext4>, InvalidateLock<'a, Rext4>),
+    event: &Operation<'_, Rext4>,
+) -> Result<InvalidateLock<'a, Rext4>> {
+    let Range { start, end } = range;
+    let size = inode.size();
+    // Beyond the end there is nothing to keep: blocks that the range cuts there go whole.
+    let block_size = u64::from(inode.fs().geo.block_size);
+    let punch_end = match end >= size {
+        true => end.max(size).next_multiple_of(block_size),
+        false => end,
+    };
+    let data_end = end.min(size);
+    // 3: edges zeroed, all of it written, then the page cache dropped.
+    if start < data_end {
+        truncate::drop_range(inode, start, data_end, lock, &invalidate)?;
+    }
+    event.step(Step::CacheDropped);
+    invalidate = lab::pause(Point::PunchInvalidated, inode, start..end, invalidate);
+    // 4: the blocks.
+    let (first, last) = truncate::whole_blocks(inode, start, punch_end);
+    truncate::remove_range(inode, first, last)?;
+    if start < data_end {
+        truncate::keep_size(inode, data_end);
+    }
+    event.step(Step::BlocksRemoved);
+    Ok(invalidate)
 }
 
 /// Fills the holes of the bytes `[start, end)` with unwritten blocks. Space that is reserved

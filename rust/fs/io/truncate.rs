@@ -6,8 +6,8 @@
 //!
 //! 1. i_rwsem and invalidate_lock, both exclusive: no write, no fault, no new page.
 //! 2. Direct I/O in flight drains: it holds neither lock.
-//! 3. What must survive is written (the parts of blocks at the edges, zeroed in the page cache),
-//!    the rest of the page cache is dropped.
+//! 3. The page cache is dropped, and before it goes whatever hangs on its dirty pages is on disk:
+//!    [`drop_range`]. A truncate keeps nothing behind the new end, so there it is only the size.
 //! 4. Only now the extents go, in as many transactions as it takes.
 //!
 //! Were 4 before 3, writeback would write into blocks that are somebody else's by then; were 1
@@ -44,16 +44,29 @@ pub(super) fn zero_tail(
     inode: &Inode,
     from: u64,
     to: u64,
-    _lock: &InodeLock<'_, Rext4>,
-    _pages: &InvalidateLock<'_, Rext4>,
+    lock: &InodeLock<'_, Rext4>,
+    invalidate: &InvalidateLock<'_, Rext4>,
 ) -> Result<bool> {
-    match to > from && !lab::off(Switch::TailZero) {
-        true => {
-            trace::zero_tail(inode, from, to - from);
-            iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from)
-        }
-        false => Ok(false),
+    match lab::off(Switch::TailZero) {
+        true => Ok(false),
+        false => zero_edge(inode, from, to, lock, invalidate),
     }
+}
+
+/// Zeroes the bytes `[from, to)` in the page cache, where there is anything: the part of a block
+/// that goes while the rest of it stays. Returns whether something was dirtied.
+fn zero_edge(
+    inode: &Inode,
+    from: u64,
+    to: u64,
+    _lock: &InodeLock<'_, Rext4>,
+    _invalidate: &InvalidateLock<'_, Rext4>,
+) -> Result<bool> {
+    if to <= from {
+        return Ok(false);
+    }
+    trace::zero_tail(inode, from, to - from);
+    iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from)
 }
 
 /// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes
@@ -75,9 +88,9 @@ pub(super) fn before_write(
     if !lab::off(Switch::DioWait) {
         inode.dio_wait(lock);
     }
-    let pages = inode.invalidate_lock();
+    let invalidate = inode.invalidate_lock();
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
-    let zeroed = zero_tail(inode, size, pos, lock, &pages)?;
+    let zeroed = zero_tail(inode, size, pos, lock, &invalidate)?;
     if stale || (zeroed && tail_is_written(inode, size)?) {
         let start = size - size % u64::from(inode.fs().geo.block_size);
         inode.write_and_wait(start, size)?;
@@ -99,10 +112,10 @@ fn zero_partial(
     inode: &Inode,
     pos: u64,
     lock: &InodeLock<'_, Rext4>,
-    pages: &InvalidateLock<'_, Rext4>,
+    invalidate: &InvalidateLock<'_, Rext4>,
 ) -> Result<bool> {
     let end = pos.next_multiple_of(inode.fs().geo.block_size.into());
-    zero_tail(inode, pos, end, lock, pages)
+    zero_tail(inode, pos, end, lock, invalidate)
 }
 
 /// Sets the file size (`truncate(2)`), i_rwsem held exclusive.
@@ -117,43 +130,49 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
         inode.dio_wait(lock);
     }
     event.step(Step::Drained);
-    let pages = inode.invalidate_lock();
+    let invalidate = inode.invalidate_lock();
     event.step(Step::Locked);
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
-        return grow(inode, new, lock, &pages);
+        return grow(inode, new, lock, &invalidate);
     }
     // Not written before the size is: a crash in between would show zeros in a file of the old
     // size. Should the crash come after, the bytes beyond the end are the file's own old ones,
     // and zeros are written over them before it grows.
     if lab::off(Switch::CacheFirst) {
-        shrink(inode, new, orphans::Room::new()?)?;
+        shrink(inode, (new, new), orphans::Room::new()?)?;
         lab::point(Point::PunchInvalidated, inode, new, END);
     }
-    if zero_partial(inode, new, lock, &pages)? {
+    if zero_partial(inode, new, lock, &invalidate)? {
         inode.node().set_stale_tail(true);
     }
     trace::isize_set(inode, new);
-    inode.truncate_setsize(new, lock, &pages);
+    inode.truncate_setsize(new, lock, &invalidate);
     event.step(Step::CacheDropped);
-    flush_for(inode, new, false)?;
+    // What could not be written is lost, and reported. The pages behind the new end are gone all the
+    // same, so their blocks go, too, and the size on disk stays below the loss.
+    let written = flush_for(inode, new, false);
+    let disk_size = match written {
+        Ok(()) => new,
+        Err(_) => new.min(inode.node().disk_size()),
+    };
     if !lab::off(Switch::CacheFirst) {
         lab::point(Point::PunchInvalidated, inode, new, END);
-        shrink(inode, new, room)?;
+        shrink(inode, (new, disk_size), room)?;
     }
     event.step(Step::BlocksRemoved);
-    Ok(())
+    written
 }
 
-/// Step 4 of a truncate to `new` bytes.
-fn shrink(inode: &Inode, new: u64, room: orphans::Room) -> Result {
+/// Step 4 of a truncate to `new` bytes, of which the disk knows `disk_size`.
+fn shrink(inode: &Inode, (new, disk_size): (u64, u64), room: orphans::Room) -> Result {
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     {
         let _extents = inode.node().extents.lock();
-        trace::disize_set(inode, new);
-        inode.node().set_disk_size(new);
+        trace::disize_set(inode, disk_size);
+        inode.node().set_disk_size(disk_size);
     }
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
@@ -182,12 +201,12 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
         return unorphan(inode);
     }
     let lock = inode.lock();
-    let pages = inode.invalidate_lock();
+    let invalidate = inode.invalidate_lock();
     // The crash may have come before the zeroed tail was written.
-    if zero_partial(inode, inode.size(), &lock, &pages)? {
+    if zero_partial(inode, inode.size(), &lock, &invalidate)? {
         inode.write_and_wait(0, u64::MAX)?;
     }
-    inode.truncate_setsize(inode.size(), &lock, &pages);
+    inode.truncate_setsize(inode.size(), &lock, &invalidate);
     cut(inode, inode.size())
 }
 
@@ -196,10 +215,10 @@ pub(super) fn grow(
     inode: &Inode,
     new: u64,
     lock: &InodeLock<'_, Rext4>,
-    pages: &InvalidateLock<'_, Rext4>,
+    invalidate: &InvalidateLock<'_, Rext4>,
 ) -> Result {
     let old = inode.size();
-    let zeroed = zero_tail(inode, old, new, lock, pages)? || inode.node().stale_tail();
+    let zeroed = zero_tail(inode, old, new, lock, invalidate)? || inode.node().stale_tail();
     trace::isize_set(inode, new);
     inode.set_size(new);
     inode.isize_extended(old, new);
@@ -258,31 +277,63 @@ pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     }
 }
 
+/// What lies before `end` and has been removed reads as zeros, so the size on disk may be `end` at
+/// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move it.
+/// The caller journals the inode.
+pub(super) fn keep_size(inode: &Inode, end: u64) {
+    let _extents = inode.node().extents.lock();
+    if end > inode.node().disk_size() && !lab::off(Switch::PunchFlush) {
+        trace::disize_set(inode, end);
+        inode.node().set_disk_size(end);
+    }
+}
+
 /// The whole blocks inside the bytes `[start, end)`.
 pub(super) fn whole_blocks(inode: &Inode, start: u64, end: u64) -> (u64, u64) {
     let bits = inode.fs().geo.block_bits;
     (start.div_ceil(1 << bits), (end >> bits).min(END))
 }
 
-/// Step 3 for a range in the middle of the file: zeroes the parts of blocks at its edges, writes
-/// the pages that hold them, drops the page cache of the rest.
+/// Step 3 for the bytes `[start, end)`, which end at or before the end of the file: zeroes the parts
+/// of blocks at its edges, writes the range, and drops its page cache.
+///
+/// The whole range is written, also what is about to go, for two things hang on its dirty pages that
+/// are not the range's own:
+///
+/// ```text
+///   pwrite 0..8192: i_size 8192                 a folio of 64 KiB, all dirty
+///   punch 4096..8192, both page aligned         punch 0..4096
+///   page 1 is dropped, dirty                    the folio is split at 4096. If that does not go
+///   page 0 is written: size on disk 4096        (somebody reads it), truncate_inode_pages_range
+///   evicted, read again: the file has shrunk    drops the folio whole, dirty bytes behind 4096 too
+/// ```
+///
+/// - The size on disk moves when data is written, and nothing else moves it.
+/// - A large folio at the edge may be dropped as a whole. Writeback writes folios as a whole.
+///
+/// A clean range costs a look at the marks of the page cache, whatever its length. If something cannot
+/// be written nothing has been dropped, and the caller's operation fails before it took anything: bytes
+/// beside the range may have been in the same folio.
 pub(super) fn drop_range(
     inode: &Inode,
     start: u64,
     end: u64,
     lock: &InodeLock<'_, Rext4>,
-    pages: &InvalidateLock<'_, Rext4>,
+    invalidate: &InvalidateLock<'_, Rext4>,
 ) -> Result {
     let block_size = u64::from(inode.fs().geo.block_size);
     let first_edge = start.next_multiple_of(block_size).min(end);
-    zero_tail(inode, start, first_edge, lock, pages)?;
+    zero_edge(inode, start, first_edge, lock, invalidate)?;
     let last_edge = (end / block_size * block_size).max(first_edge);
-    zero_tail(inode, last_edge, end, lock, pages)?;
-    // Pages at the edges hold bytes that stay, beside blocks that go. What is dirty in them is
-    // written while all their blocks are still ours.
+    zero_edge(inode, last_edge, end, lock, invalidate)?;
     let page = 1 << kernel::page::PAGE_SHIFT;
-    inode.write_and_wait(start / page * page, start.next_multiple_of(page))?;
-    inode.write_and_wait(end / page * page, end.next_multiple_of(page))?;
-    inode.drop_pagecache(start, end, pages);
+    let pages = (start / page * page, end.next_multiple_of(page));
+    if lab::off(Switch::PunchFlush) {
+        inode.write_and_wait(pages.0, start.next_multiple_of(page))?;
+        inode.write_and_wait(end / page * page, pages.1)?;
+    } else {
+        inode.write_and_wait(pages.0, pages.1)?;
+    }
+    inode.drop_pagecache(start, end, invalidate);
     Ok(())
 }

@@ -112,6 +112,8 @@ named! {
         TailZero = c"tail-zero",
         /// The page cache goes before the blocks below it (rule 5).
         CacheFirst = c"cache-first",
+        /// Punch and zero range write all that is dirty in the range before they drop it (rule 5).
+        PunchFlush = c"punch-flush",
         /// A direct write closes the gate, if the mount has the option `dio_gate` (rule 9).
         Gate = c"gate",
         /// A direct write pins its user memory before it closes the gate (rule 8).

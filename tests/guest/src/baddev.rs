@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("baddev/dies_under_load", ALL, dies).quick(),
     Case::new("baddev/reads_fail", ALL, reads_fail),
     Case::new("baddev/writes_fail", ALL, writes_fail),
+    Case::new("baddev/punch_fails", ALL, punch_fails).quick(),
     Case::new("baddev/dies_at_journal", ONE, journal_dies),
     Case::new("baddev/checkpoint_fails", ALL, checkpoint_fails),
 ];
@@ -330,6 +331,66 @@ fn writes_fail(t: &mut T) -> Res {
     let _ = g.fsync();
     d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
     Ok(())
+}
+
+/// A hole is punched where writes fail, or have failed.
+fn punch_fails(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    // The range is dirty and cannot be written: nothing is taken.
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+    let at = data_at(t, "f")?;
+    d.swap(&with_hole(t, at, 65_536))?;
+    f.pwrite(&pattern(2, 0, 65_536), 0)?;
+    if t.ours() {
+        errno!(f.punch(4096, 8192), EIO);
+        holds(&f, 0, &pattern(2, 0, 65_536), "beside a failed punch")?;
+    }
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    f.punch(4096, 8192)?;
+    let mut want = pattern(2, 0, 65_536);
+    want[4096..4096 + 8192].fill(0);
+    holds(&f, 0, &want, "punched after repair")?;
+    // The last bytes could not be written and are punched then: what is left has its size.
+    let g = sys::create(&t.p("g"))?;
+    g.fallocate(libc::FALLOC_FL_KEEP_SIZE, 0, 8192)?;
+    g.pwrite(&pattern(3, 0, 4096), 0)?;
+    g.fsync()?;
+    let at = data_at(t, "g")?;
+    d.swap(&with_hole(t, at + 4096, 4096))?;
+    g.pwrite(&pattern(3, 4096, 4096), 4096)?;
+    errno!(g.fsync(), EIO);
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    g.punch(4096, 4096)?;
+    g.fsync()?;
+    // What a truncate keeps cannot be written: what it cuts off goes all the same.
+    let h = sys::create(&t.p("h"))?;
+    h.fallocate(libc::FALLOC_FL_KEEP_SIZE, 0, 12_288)?;
+    h.pwrite(&pattern(4, 0, 4096), 0)?;
+    h.fsync()?;
+    let at = data_at(t, "h")?;
+    d.swap(&with_hole(t, at + 4096, 4096))?;
+    h.pwrite(&pattern(4, 4096, 8192), 4096)?;
+    if t.ours() {
+        errno!(h.truncate(8192), EIO);
+    } else {
+        h.truncate(8192)?;
+    }
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    same!(
+        h.size()?,
+        8192,
+        "size after a truncate that could not write"
+    );
+    same!(h.stat()?.st_blocks * 512, 8192, "bytes of blocks after it");
+    drop((f, g, h));
+    t.cycle()?;
+    let mut want = pattern(3, 0, 4096);
+    want.resize(8192, 0);
+    let g = sys::rdonly(&t.p("g"))?;
+    same!(g.size()?, 8192, "size after a failed write and a punch");
+    holds(&g, 0, &want, "after a failed write and a punch")
 }
 
 /// The journal's blocks cannot be written: the file system stops, nothing half-done remains.

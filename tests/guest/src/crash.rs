@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("crash/names", FEATS, durable_names).quick(),
     Case::new("crash/orphans", FEATS, orphans).quick(),
     Case::new("crash/truncate", ALL, truncate),
+    Case::new("crash/punch_size", ALL, punch_size).quick(),
 ];
 
 pub const MB: u64 = 256;
@@ -396,5 +397,31 @@ fn truncate(t: &mut T) -> Res {
     let mut want = pattern(4, 0, n);
     want.resize(200_000, 0);
     holds(&u, 0, &want, "an unsynced truncate")?;
+    Ok(())
+}
+
+/// The last bytes are punched, or zeroed, before they were written: fsync keeps the size.
+fn punch_size(t: &mut T) -> Res {
+    let d = start(t)?;
+    let zero = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+    let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    let mut files = Vec::new();
+    for (i, mode) in [punch, zero].into_iter().enumerate() {
+        for (size, from) in [(8192, 4096), (8192, 0), (65_536, 32_768), (9000, 4096)] {
+            let name = t.p(&format!("f{i}-{size}-{from}"));
+            let f = put(&name, 1, size)?;
+            f.fallocate(mode, from as u64, (size - from) as u64)?;
+            f.fsync()?;
+            let mut want = pattern(1, 0, size);
+            want[from..].fill(0);
+            files.push((name, want));
+        }
+    }
+    crash(t, &d)?;
+    for (name, want) in files {
+        let f = sys::rdonly(&name)?;
+        same!(f.size()?, want.len() as u64, "size of {name}");
+        holds(&f, 0, &want, "synced")?;
+    }
     Ok(())
 }

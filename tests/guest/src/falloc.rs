@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("falloc/keep_size", ALL, keep_size),
     Case::new("falloc/punch", ALL, punch).quick(),
     Case::new("falloc/punch_frees", ALL, punch_frees),
+    Case::new("falloc/size_kept", ALL, size_kept).quick(),
     Case::new("falloc/modes", ONE, modes),
     Case::new("falloc/write_into", ALL, write_into),
     Case::new("falloc/fiemap", ALL, fiemap_pattern).quick(),
@@ -151,6 +152,60 @@ fn punch(t: &mut T) -> Res {
         sys::rdwr(&t.p("f"))?.fallocate(libc::FALLOC_FL_PUNCH_HOLE, 0, 1),
         EOPNOTSUPP | EINVAL
     );
+    Ok(())
+}
+
+/// The last bytes go before they have been written: the file keeps its size, in memory and on disk.
+fn size_kept(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.bs();
+    let zero = libc::FALLOC_FL_ZERO_RANGE;
+    let punch = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for size in [2 * bs, 8192, 8192 + 321, 65_536] {
+        let ranges = [
+            (size / 2 / 4096 * 4096, size),
+            (size - bs, size),
+            (0, size),
+            (0, size + 3 * bs),
+            (size / 2 + 7, size),
+            (bs / 2, size - bs / 4),
+        ];
+        for (from, to) in ranges {
+            for (mode, synced) in [
+                (punch, 0),
+                (punch, size / 2 + 1),
+                (zero, 0),
+                (zero | KEEP, bs),
+            ] {
+                let name = t.p(&format!("f{}", files.len()));
+                let mut want = pattern(files.len() as u64, 0, size as usize);
+                let f = sys::create(&name)?;
+                if synced > 0 {
+                    f.pwrite(&want[..synced as usize], 0)?;
+                    f.fsync()?;
+                }
+                f.pwrite(&want[synced as usize..], synced)?;
+                f.fallocate(mode, from, to - from)?;
+                want[from as usize..to.min(size) as usize].fill(0);
+                if mode == zero {
+                    want.resize(to.max(size) as usize, 0);
+                }
+                same!(f.size()?, want.len() as u64, "size of {name}");
+                files.push((name, want));
+            }
+        }
+    }
+    // Closed by now. First the inodes are evicted, then the disk is asked.
+    t.drop_caches()?;
+    for round in ["evicted", "remounted"] {
+        for (name, want) in &files {
+            let f = sys::rdonly(name)?;
+            same!(f.size()?, want.len() as u64, "{round}: size of {name}");
+            holds(&f, 0, want, round)?;
+        }
+        t.cycle()?;
+    }
     Ok(())
 }
 

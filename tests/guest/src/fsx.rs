@@ -134,7 +134,18 @@ impl Fsx {
         Ok(())
     }
 
-    fn step(&mut self, i: u64, r: &mut fastrand::Rng, dio: bool, t: &T) -> Res {
+    /// What the disk knows: size and bytes.
+    fn remount(&mut self, t: &mut T) -> Res {
+        self.f = sys::rdonly("/dev/null")?;
+        self.d = sys::rdonly("/dev/null")?;
+        t.cycle()?;
+        self.f = sys::rdwr(&self.path)?;
+        self.d = sys::direct(&self.path)?;
+        same!(self.f.size()?, self.model.len() as u64, "size on disk");
+        self.check("buffered", 0, self.max)
+    }
+
+    fn step(&mut self, i: u64, r: &mut fastrand::Rng, dio: bool, t: &mut T) -> Res {
         let off = r.usize(..self.max);
         let len = if r.u32(..8) == 0 {
             r.usize(1..self.max)
@@ -142,6 +153,14 @@ impl Fsx {
             r.usize(1..20_000)
         };
         let len = len.min(self.max - off).max(1);
+        // Databases and virtual machines know page-aligned ranges and sizes only.
+        let (off, len) = match r.u32(..3) {
+            0 => (
+                off & !4095,
+                len.next_multiple_of(4096).min(self.max - (off & !4095)),
+            ),
+            _ => (off, len),
+        };
         let (al, an) = (
             off & !4095,
             len.next_multiple_of(4096)
@@ -179,6 +198,11 @@ impl Fsx {
                 self.model.resize(off, 0);
             }
             52..=60 => {
+                // To the end now and then: the size must not go with the last bytes.
+                let len = match r.u32(..4) {
+                    0 if off < size => size - off,
+                    _ => len,
+                };
                 self.note(format!("{i} punch {off}+{len} (size {size})"));
                 self.f.punch(off as u64, len as u64)?;
                 self.zero(off, len);
@@ -239,6 +263,10 @@ impl Fsx {
             _ => {}
         }
         same!(self.f.size()?, self.model.len() as u64, "size");
+        if i % 200 == 0 {
+            self.note(format!("{i} remount"));
+            self.remount(t)?;
+        }
         if i % 64 == 63 {
             self.check(
                 ["buffered", "mapped", "direct"][i as usize / 64 % if dio { 3 } else { 2 }],
