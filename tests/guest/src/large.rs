@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("large/1t", ONE, |t| large(t, 1 << 10)),
     Case::new("large/16t", ONE, |t| large(t, 16 << 10)).secs(180),
     Case::new("large/stack", ONE, stack).quick(),
+    Case::new("large/hard_order", ONE, hard_order).quick(),
 ];
 
 /// What may be used of the 16 KiB of a kernel stack: interrupts and what is below us on other
@@ -137,5 +138,65 @@ fn stack(t: &mut T) -> Res {
     tracer.check("unlink and evict of 3000")?;
     t.umount()?;
     tracer.check("unmount")?;
+    Ok(())
+}
+
+/// An order of `n` items that the library's sort goes deep with, found by an opponent who decides
+/// about the order while it is asked (McIlroy, "A Killer Adversary for Quicksort", 1999): what it
+/// has not decided about is smaller than all else, so the left part, for which the sort calls itself,
+/// stays large.
+fn hard(n: usize) -> Vec<usize> {
+    const OPEN: usize = usize::MAX;
+    let mut place = vec![OPEN; n];
+    // Not in order at the beginning, or the sort has nothing to do.
+    place[..3].copy_from_slice(&[1, 0, 2]);
+    let (mut decided, mut candidate) = (3, 0);
+    // As large as what the module sorts.
+    let mut items: Vec<(usize, u64, u32)> = (0..n).map(|i| (i, 0, 0)).collect();
+    items.sort_unstable_by(|&(a, ..), &(b, ..)| {
+        if a != b && place[a] == OPEN && place[b] == OPEN {
+            let fixed = if a == candidate { a } else { b };
+            place[fixed] = decided;
+            decided += 1;
+        }
+        if place[a] == OPEN {
+            candidate = a;
+        } else if place[b] == OPEN {
+            candidate = b;
+        }
+        place[b].cmp(&place[a])
+    });
+    for place in place.iter_mut() {
+        if *place == OPEN {
+            *place = decided;
+            decided += 1;
+        }
+        *place = n - 1 - *place;
+    }
+    place
+}
+
+/// Names lie in a block as they were made, and are listed in the order of their hashes: whoever makes
+/// them chooses what the sort finds.
+fn hard_order(t: &mut T) -> Res {
+    t.fresh()?;
+    let tracer = Tracer::new();
+    sys::mkdir(&t.p("easy"), 0o755)?;
+    for i in 0..330 {
+        sys::create(&t.p(&format!("easy/{i:04}")))?;
+    }
+    let listed = |dir: &str| -> Res<Vec<std::ffi::OsString>> {
+        let entries: Result<Vec<_>, _> = std::fs::read_dir(t.p(dir))?.collect();
+        Ok(entries?.iter().map(|e| e.file_name()).collect())
+    };
+    let by_hash = listed("easy")?;
+    sys::mkdir(&t.p("hard"), 0o755)?;
+    for rank in hard(by_hash.len()) {
+        sys::create(&t.p(&format!("hard/{}", by_hash[rank].to_string_lossy())))?;
+    }
+    same!(listed("hard")?, by_hash, "the order of the hashes");
+    if let Some(tracer) = &tracer {
+        tracer.check("readdir of a hard order")?;
+    }
     Ok(())
 }
