@@ -203,6 +203,7 @@ fn settle(fs: &Rext4, journal: &Journal) -> Result {
 /// error also if it was aborted.
 pub(super) fn stop(sb: &Sb, journal: Result) {
     let fs = sb.data();
+    alloc::check_promises(sb);
     if fs.access.get() == Access::ReadOnly {
         return;
     }

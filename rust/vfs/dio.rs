@@ -247,7 +247,8 @@ unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
             iomap::table::<F, T>(),
             &DioTable::<F, D>::TABLE,
             bits,
-            ptr::null_mut(),
+            // For `MapFlags::request`.
+            iocb.cast(),
             0,
         )
     })

@@ -106,6 +106,10 @@ impl<F: FileSystem> File<F> {
     }
 }
 
+/// Which I/O request: tells those in flight from each other, and is no reference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId(pub(super) usize);
+
 /// One I/O request, ours to work on.
 ///
 /// Once it is queued it is no longer: its completion may run before the function that queued it
@@ -171,6 +175,11 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// The inode. It lives as long as the file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
         self.file().inode()
+    }
+
+    /// Which one it is; another one may have the same id when this one is completed.
+    pub(crate) fn id(&self) -> RequestId {
+        RequestId(self.as_ptr() as usize)
     }
 
     /// File position in bytes.

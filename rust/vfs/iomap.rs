@@ -9,7 +9,7 @@
 
 use super::{
     bindings,
-    file::Kiocb,
+    file::{Kiocb, RequestId},
     inode::Inode,
     pagemap::{folio_place, AddressSpaceOps, InvalidateLock},
     super_block::FileSystem,
@@ -48,11 +48,11 @@ impl MapType {
 
 /// Why a mapping is asked for (`IOMAP_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct MapFlags(pub(super) u32);
+pub(crate) struct MapFlags(pub(super) u32, usize);
 
 impl MapFlags {
     /// For writeback, which does not ask by way of [`MapOps`]: for trace events only.
-    pub(crate) const WRITEBACK: Self = Self(bindings::REXT4_MAP_WRITEBACK);
+    pub(crate) const WRITEBACK: Self = Self(bindings::REXT4_MAP_WRITEBACK, 0);
 
     fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
@@ -68,6 +68,10 @@ impl MapFlags {
     /// `EAGAIN` rather than sleep.
     pub(crate) fn nowait(self) -> bool {
         self.has(bindings::IOMAP_NOWAIT)
+    }
+    /// For which direct write. `end_io` gets the same one, once for all mappings that were asked for.
+    pub(crate) fn request(self) -> RequestId {
+        RequestId(self.1)
     }
     /// Only over blocks that hold data already, in one mapping.
     pub(crate) fn overwrite_only(self) -> bool {
@@ -188,9 +192,15 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
         iomap: *mut bindings::iomap,
         _srcmap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: iomap passes an inode of ours and a mapping that only this call uses.
-        let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
-        from_result(|| T::begin(inode, pos as u64, length as u64, MapFlags(flags), map).map(|()| 0))
+        // SAFETY: iomap passes an inode of ours and the mapping of its iterator (`iomap_iter()`), which
+        // only this call uses. What its caller gave it (`dio.rs`) is not followed.
+        let (inode, map, request) = unsafe {
+            let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
+            let request = (*iter).private as usize;
+            (Inode::<F>::from_raw(inode), Map::from_raw(iomap), request)
+        };
+        let flags = MapFlags(flags, request);
+        from_result(|| T::begin(inode, pos as u64, length as u64, flags, map).map(|()| 0))
     }
 
     unsafe extern "C" fn end(
@@ -210,7 +220,7 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
                 pos as u64,
                 length as u64,
                 written,
-                MapFlags(flags),
+                MapFlags(flags, 0),
                 map,
             )
             .map(|()| 0)
@@ -250,8 +260,12 @@ impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
         len: c_uint,
     ) -> *mut bindings::folio {
         // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
-        let (inode, flags) =
-            unsafe { (Inode::<F>::from_raw((*iter).inode), MapFlags((*iter).flags)) };
+        let (inode, flags) = unsafe {
+            (
+                Inode::<F>::from_raw((*iter).inode),
+                MapFlags((*iter).flags, 0),
+            )
+        };
         #[cfg(REXT4_LAB)]
         W::before_folio(inode, pos as u64, len.into());
         loop {

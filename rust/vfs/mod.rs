@@ -48,7 +48,7 @@ pub(crate) mod work;
 pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
-pub(crate) use file::{DirEmitter, File, Io, Kiocb};
+pub(crate) use file::{DirEmitter, File, Io, Kiocb, RequestId};
 pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use super_block::SuperBlock;
 pub(crate) use uio::IovIter;

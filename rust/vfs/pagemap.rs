@@ -52,7 +52,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             release_folio: Some(Self::release_folio),
             migrate_folio: Some(bindings::filemap_migrate_folio),
             is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
-            error_remove_folio: Some(bindings::generic_error_remove_folio),
+            error_remove_folio: Some(Self::error_remove_folio),
             // SAFETY: All other members are nullable pointers.
             ..unsafe { mem::zeroed() }
         };
@@ -86,6 +86,24 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         unsafe {
             let (inode, range) = folio_place::<F>(folio);
             F::may_release(inode, range) && bindings::iomap_release_folio(folio, gfp)
+        }
+    }
+
+    /// The memory of a folio has failed: it goes, dirty or not, and with it what is reserved for its
+    /// data. Before, while the folio is locked and in its place: who wants to dirty it has to wait,
+    /// and finds that his mapping is stale.
+    unsafe extern "C" fn error_remove_folio(
+        mapping: *mut bindings::address_space,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: memory_failure() passes a locked folio and the mapping it is in, which keeps the
+        // inode.
+        unsafe {
+            if !mapping.is_null() && (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping == mapping {
+                let (inode, range) = folio_place::<F>(folio);
+                F::discard(inode, range.start, range.end);
+            }
+            bindings::generic_error_remove_folio(mapping, folio)
         }
     }
 
@@ -186,6 +204,18 @@ impl<F: FileSystem> Inode<F> {
         to_result(unsafe {
             bindings::filemap_write_and_wait_range(self.mapping(), start as i64, last)
         })
+    }
+
+    /// Waits for writeback of the bytes `[start, end)`. Errors stay for who asks next.
+    pub(crate) fn wait_writeback(&self, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
+        let last = (end - 1).min(i64::MAX as u64) as i64;
+        // SAFETY: The mapping is valid.
+        let _ = unsafe {
+            bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start as i64, last)
+        };
     }
 
     /// Drops the page cache of the bytes `[start, end)`, dirty or not; parts of pages at the

@@ -61,7 +61,7 @@ pub(crate) trait Writeback: FileSystem {
     fn added(inode: &Inode<Self>, pos: u64, len: u64);
 
     /// The dirty bytes `[start, end)` will not be written, an error is reported: give back what
-    /// is reserved for them.
+    /// is reserved for them. Their folio is locked.
     fn discard(inode: &Inode<Self>, start: u64, end: u64);
 
     /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].

@@ -447,6 +447,15 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
     }
 }
 
+/// At the end of a mount, all inodes are gone: what is promised now is promised to nobody, and was
+/// space that nobody could use.
+pub(crate) fn check_promises(sb: &Sb) {
+    let left = sb.data().groups.dirty_blocks.sum();
+    if left != 0 {
+        pr_err!("{}: {} blocks are promised to nobody\n", sb.id(), left);
+    }
+}
+
 /// Brings the counts in the superblock up to date. They are only a hint there, written when the
 /// filesystem is synced or unmounted; the checksum is the caller's.
 pub(crate) fn update_super_counts(fs: &Rext4, raw: &mut RawSuper) {

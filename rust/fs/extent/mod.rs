@@ -25,7 +25,7 @@ mod promise;
 pub(crate) mod tree;
 
 pub(crate) use promise::{
-    delalloc_release, delalloc_reserve, delalloc_reserve_holes, expect, unexpect,
+    delalloc_reserve, delalloc_reserve_holes, expect, expect_direct, forget, land,
 };
 
 use super::{
@@ -49,6 +49,7 @@ use kernel::{
     sync::atomic::{ordering, Atomic}, //
 };
 use nodes::TreeNodes;
+use promise::Flight;
 use tree::{Found, ROOT_BYTES};
 
 /// Credits for one insertion or conversion: the nodes of one path, a new one at every level with
@@ -111,7 +112,9 @@ pub(crate) struct ExtentMap {
     reserved: Reservations,
     /// Unwritten blocks that data is on its way to.
     converting: Reservations,
-    /// Tree blocks promised for both.
+    /// The same for direct writes, each on its own.
+    flights: KVec<Flight>,
+    /// Tree blocks promised for all three.
     nodes: u32,
     last: Option<Found>,
 }
@@ -123,6 +126,7 @@ impl ExtentMap {
             root: [0; ROOT_BYTES],
             reserved: Reservations::new(),
             converting: Reservations::new(),
+            flights: KVec::new(),
             nodes: 0,
             last: None,
         }
@@ -174,6 +178,7 @@ impl ExtentMap {
             trace::reserve_release(inode, 0, u32::MAX, n, total);
         }
         self.converting.clear();
+        self.flights.clear();
         self.settle(inode);
     }
 

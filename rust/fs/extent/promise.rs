@@ -15,6 +15,12 @@
 //! blocks that are unwritten and have data on the way to them. A block counts twice, for it may add
 //! one extent when it is mapped and one when it is converted.
 //!
+//! An unwritten block is in the second set while a page above it is dirty or under writeback, or is
+//! about to be. Direct writes have no page, and two may be on their way to one block: theirs is a list
+//! ([`Flight`]), from the mapping to `end_io`, whatever becomes of the write. All three are empty when
+//! nothing is dirty or in flight. What could stay would be space that nobody can use:
+//! `alloc::check_promises` looks at the end of each mount.
+//!
 //! A change of the tree for other reasons (fallocate, a direct write, a punch) fills nodes that the
 //! worst case has taken to be half empty. It therefore secures its own entries like a write.
 
@@ -31,18 +37,37 @@ use crate::{
         alloc::{self, Kind},
         Inode,
     },
-    vfs::{jbd2::Handle, trace},
+    vfs::{jbd2::Handle, trace, RequestId},
 };
 use kernel::{error::code::*, prelude::*};
+
+/// Unwritten blocks that a direct write is on its way to.
+pub(super) struct Flight {
+    request: RequestId,
+    lblk: u32,
+    len: u32,
+}
+
+impl Flight {
+    fn end(&self) -> u32 {
+        self.lblk.saturating_add(self.len)
+    }
+
+    fn covers(&self, lblk: u32, len: u32) -> bool {
+        self.lblk <= lblk && lblk.saturating_add(len) <= self.end()
+    }
+}
 
 impl ExtentMap {
     /// The most tree blocks that all outstanding data can take, and `entries` more extents at
     /// `places`.
     fn worst(&self, inode: &Inode, entries: u64, places: u32) -> u32 {
-        let blocks = u64::from(self.reserved.count()) + u64::from(self.converting.count());
+        let flying: u64 = self.flights.iter().map(|f| u64::from(f.len)).sum();
+        let blocks = u64::from(self.reserved.count()) + u64::from(self.converting.count()) + flying;
         let places = u64::from(places)
             + u64::from(self.reserved.intervals())
-            + u64::from(self.converting.intervals());
+            + u64::from(self.converting.intervals())
+            + self.flights.len() as u64;
         let capacity = disk::extent::block_entries(&inode.fs().geo);
         let n = tree::worst_nodes(&self.root, capacity, 2 * blocks + entries, places);
         u32::try_from(n).unwrap_or(u32::MAX)
@@ -50,7 +75,7 @@ impl ExtentMap {
 
     /// Whether data is on its way that the tree may need blocks for.
     pub(super) fn is_expecting(&self) -> bool {
-        !self.reserved.is_empty() || !self.converting.is_empty()
+        !self.reserved.is_empty() || !self.converting.is_empty() || !self.flights.is_empty()
     }
 
     /// Promises the tree blocks for what is outstanding and `entries` more extents at `places`.
@@ -104,7 +129,7 @@ impl ExtentMap {
 
     /// Whether all of `[lblk, lblk + len)` expects data.
     pub(super) fn is_expected(&self, lblk: u32, len: u32) -> bool {
-        self.unexpected(lblk, len).0 == 0
+        self.unexpected(lblk, len).0 == 0 || self.flights.iter().any(|f| f.covers(lblk, len))
     }
 
     /// Changes the tree by `change`. New nodes come out of what is promised if the change is
@@ -164,9 +189,48 @@ pub(crate) fn expect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) ->
 }
 
 /// Takes back what [`expect`] said: nothing will be written there.
-pub(crate) fn unexpect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
+fn unexpect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
     map.end_expected(lblk, len);
     map.settle(inode);
+}
+
+/// As [`expect`], for a direct write. It ends with [`land`].
+pub(crate) fn expect_direct(
+    inode: &Inode,
+    map: &mut ExtentMap,
+    request: RequestId,
+    lblk: u32,
+    len: u32,
+) -> Result {
+    map.flights.reserve(1, GFP_KERNEL)?;
+    map.secure(inode, 2 * u64::from(len), 1)?;
+    // Mappings of a request come one behind the other.
+    let before = |f: &&mut Flight| f.request == request && f.end() == lblk;
+    match map.flights.iter_mut().find(before) {
+        Some(flight) => flight.len = flight.len.saturating_add(len),
+        None => map
+            .flights
+            .push(Flight { request, lblk, len }, GFP_KERNEL)?,
+    }
+    Ok(())
+}
+
+/// A direct write is over, or will not write to block `from` and behind: takes back what
+/// [`expect_direct`] said.
+pub(crate) fn land(inode: &Inode, map: &mut ExtentMap, request: RequestId, from: u32) {
+    map.flights.retain(|f| {
+        if f.request == request && f.end() > from {
+            f.len = from.saturating_sub(f.lblk);
+        }
+        f.len > 0
+    });
+    map.settle(inode);
+}
+
+/// The pages of `[lblk, lblk + len)` are gone: nobody will use what is reserved and promised there.
+pub(crate) fn forget(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
+    delalloc_release(inode, map, lblk, len);
+    unexpect(inode, map, lblk, len);
 }
 
 /// [`expect`] for all unwritten blocks of `[lblk, lblk + len)`.
@@ -262,7 +326,7 @@ fn each_hole(
 
 /// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
 /// over or was given up.
-pub(crate) fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
+fn delalloc_release(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
     if map.reserved.is_empty() {
         return;
     }

@@ -70,18 +70,23 @@ impl MapOps<Rext4> for WriteOps {
         flags: MapFlags,
         map: &mut Map,
     ) -> Result {
-        // Only what this call reserved, and only what it did not use. A fault has used it all.
-        if !map.is_new() || map.map_type() != MapType::Delalloc || flags.fault() || written >= len {
-            return Ok(());
-        }
+        // Only what this call reserved, or expects, and only what it did not use. A fault has used
+        // it all.
+        let unwritten = map.map_type() == MapType::Unwritten;
+        let ours = unwritten || map.is_new() && map.map_type() == MapType::Delalloc;
         let start = iomap::last_written_block(inode, pos, written);
         let end = pos + len;
-        if start < end {
-            // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock
-            // keeps more of them from coming.
-            let lock = inode.invalidate_lock();
-            iomap::release_delalloc::<Rext4, Unreserve>(inode, start, end, flags, map, &lock);
+        if !ours || !flags.write() || flags.fault() || written >= len || start >= end {
+            return Ok(());
         }
+        // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock keeps
+        // more of them from coming.
+        let lock = inode.invalidate_lock();
+        if unwritten {
+            // Pages that a fault dirtied before may be clean and on their way to the disk.
+            inode.wait_writeback(start, end);
+        }
+        iomap::release_delalloc::<Rext4, Forget>(inode, start, end, flags, map, &lock);
         Ok(())
     }
 }
@@ -91,12 +96,16 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     let mut extents = inode.node().extents.lock();
     map::check_nowait(&extents, flags)?;
     let promise = !(flags.fault() && lab::off(Switch::ReserveAtFault));
+    let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
     if flags.fault() && promise {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
-        // without space for the rest there would be dirty blocks that nobody reserved for.
+        // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
+        // may fail after it.
         extent::delalloc_reserve_holes(inode, &mut extents, lblk, count)?;
+        if found.state == State::Hole {
+            found.state = State::Delalloc;
+        }
     }
-    let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
     let fresh = found.state == State::Hole && flags.write() && promise;
     if fresh {
         if lab::off(Switch::OneLookup) {
@@ -132,17 +141,17 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     Ok(())
 }
 
-/// Gives back reservations below pages that a short write left clean.
-struct Unreserve;
+/// Gives back what is reserved and promised below pages that a short write left clean.
+struct Forget;
 
-impl iomap::Release<Rext4> for Unreserve {
+impl iomap::Release<Rext4> for Forget {
     fn release(inode: &Inode, start: u64, end: u64) {
         let bits = inode.fs().geo.block_bits;
         let first = start.div_ceil(1 << bits);
         let last = end.div_ceil(1 << bits);
         if let (Ok(lblk), Some(len)) = (u32::try_from(first), last.checked_sub(first)) {
             let mut extents = inode.node().extents.lock();
-            extent::delalloc_release(inode, &mut extents, lblk, len as u32);
+            extent::forget(inode, &mut extents, lblk, len as u32);
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         Kiocb, //
     },
 };
-use kernel::{error::code::*, prelude::*};
+use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
 /// Blocks allocated by one mapping at most.
 const MAX_ALLOCATE: u32 = 8192;
@@ -36,8 +36,9 @@ pub(super) struct ReadOps;
 impl MapOps<Rext4> for ReadOps {
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let (lblk, count) = map::blocks(inode, pos, len)?;
+        let mut flushed = None;
         loop {
-            {
+            let seq = {
                 let mut extents = inode.node().extents.lock();
                 map::check_nowait(&extents, flags)?;
                 let found = extent::lookup(inode, &mut extents, lblk, count)?;
@@ -45,12 +46,21 @@ impl MapOps<Rext4> for ReadOps {
                     map::fill(inode, &extents, &found, flags, map);
                     return Ok(());
                 }
-            }
+                inode.node().seq.load(ordering::Relaxed)
+            };
             // A mapping was dirtied after iomap wrote the range out. Its data is newer than what
             // the disk has, and there is no block yet.
             if flags.nowait() {
                 return Err(EAGAIN);
             }
+            // Writing it out has changed nothing: there is no page. What it was for is lost.
+            if flushed == Some(seq) {
+                return Err(EIO);
+            }
+            if inode.interrupted() {
+                return Err(EINTR);
+            }
+            flushed = Some(seq);
             inode.write_and_wait(pos, pos + len)?;
         }
     }
@@ -102,7 +112,9 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             _ => false,
         };
         let expected = match found.state {
-            State::Unwritten if usable => extent::expect(inode, &mut extents, lblk, found.len),
+            State::Unwritten if usable => {
+                extent::expect_direct(inode, &mut extents, flags.request(), lblk, found.len)
+            }
             _ => Ok(()),
         };
         if usable && expected.is_ok() {
@@ -137,7 +149,7 @@ fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, request: Request, ma
 /// Allocates unwritten blocks, also over a reservation: the page above it is older than this
 /// write, or it races with it and either order is right.
 fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
-    let (lblk, count) = (request.lblk, request.count);
+    let (lblk, count, writer) = (request.lblk, request.count, request.flags.request());
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     {
@@ -145,17 +157,17 @@ fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
         let found = extent::lookup(inode, &mut extents, lblk, count)?;
         if matches!(found.state, State::Written | State::Unwritten) {
             if found.state == State::Unwritten {
-                extent::expect(inode, &mut extents, lblk, found.len)?;
+                extent::expect_direct(inode, &mut extents, writer, lblk, found.len)?;
             }
             fill(inode, &extents, &found, request, map);
             return Ok(());
         }
         let want = found.len.min(count).min(MAX_ALLOCATE);
-        extent::expect(inode, &mut extents, lblk, want)?;
+        extent::expect_direct(inode, &mut extents, writer, lblk, want)?;
         let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten);
         let got = new.as_ref().map_or(0, |new| new.len);
         if got < want {
-            extent::unexpect(inode, &mut extents, lblk + got, want - got);
+            extent::land(inode, &mut extents, writer, lblk + got);
         }
         let new = new?;
         map::fill(inode, &extents, &new, request.flags, map);
@@ -174,12 +186,18 @@ impl dio::DioOps<Rext4> for WriteOps {
         let (inode, pos) = (iocb.inode(), iocb.pos());
         let (size, error, unwritten) = (ended.size, ended.error, ended.unwritten);
         trace::dio_end_io(inode, pos, size, error, unwritten);
-        size == 0 || error.is_ok() && !unwritten && !is_beyond(inode, pos + size)
+        error.is_ok() && !unwritten && (size == 0 || !is_beyond(inode, pos + size))
     }
 
     fn end_io(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) -> Result {
-        ended.error?;
-        finish(iocb, ended, context)
+        let result = match ended.error {
+            Ok(()) if ended.size > 0 => finish(iocb, ended, context),
+            other => other,
+        };
+        // Whatever has become of it: a write that failed keeps no space.
+        let mut extents = iocb.inode().node().extents.lock();
+        extent::land(iocb.inode(), &mut extents, iocb.id(), 0);
+        result
     }
 
     #[cfg(REXT4_LAB)]

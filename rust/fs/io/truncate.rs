@@ -166,6 +166,8 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
 
 /// Step 4 of a truncate to `new` bytes, of which the disk knows `disk_size`.
 fn shrink(inode: &Inode, (new, disk_size): (u64, u64), room: orphans::Room) -> Result {
+    let block_size = u64::from(inode.fs().geo.block_size);
+    forget(inode, new.div_ceil(block_size), END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
@@ -252,12 +254,23 @@ pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
     remove_range(inode, first, END)
 }
 
+/// Gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone. Needs no
+/// handle, so it comes before everything that can fail: a reservation without a page is used by nobody.
+fn forget(inode: &Inode, first: u64, end: u64) {
+    if let Ok(lblk) = u32::try_from(first) {
+        let len = end.saturating_sub(first).min(u32::MAX.into());
+        let mut extents = inode.node().extents.lock();
+        extent::forget(inode, &mut extents, lblk, len as u32);
+    }
+}
+
 /// Frees the logical blocks `[first, end)`, in as many transactions as it takes: a handle waits
 /// for a commit when it wants more credits, and nobody may hold the extent lock then.
 pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     if first >= end {
         return Ok(());
     }
+    forget(inode, first, end);
     let mut end = end;
     loop {
         let handle = inode

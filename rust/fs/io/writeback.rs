@@ -96,7 +96,7 @@ impl Writeback for Rext4 {
         let (first, last) = (start >> bits, end.div_ceil(1 << bits));
         if let Ok(lblk) = u32::try_from(first) {
             let mut extents = inode.node().extents.lock();
-            extent::delalloc_release(inode, &mut extents, lblk, (last - first) as u32);
+            extent::forget(inode, &mut extents, lblk, (last - first) as u32);
         }
     }
 

@@ -36,6 +36,8 @@ const BAD: &[&str] = &[
     "corruption, ",
     "Busy inodes after unmount",
     "reserved data blocks not cleared",
+    "promised to nobody",
+    "cannot be completed where it ends",
 ];
 
 impl Kmsg {

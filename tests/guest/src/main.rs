@@ -32,6 +32,7 @@ mod names;
 mod nomem;
 mod orphans;
 mod powercut;
+mod promise;
 mod refusals;
 mod rename;
 mod replay;
@@ -65,6 +66,7 @@ pub static SETS: &[&[harness::Case]] = &[
     gate_source::CASES,
     enospc::CASES,
     enospc_tree::CASES,
+    promise::CASES,
     fsx::CASES,
     crash::CASES,
     powercut::CASES,

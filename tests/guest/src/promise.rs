@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Space that is promised to data on its way is free again when the data does not come.
+
+use crate::aio::{Aio, Op};
+use crate::baddev::{data_at, with_hole};
+use crate::crash::{on_dm, MB};
+use crate::dm;
+use crate::fixture::{pattern, T};
+use crate::harness::{Case, Res, ALL};
+use crate::sys::{self, Aligned, Fd};
+use crate::{ensure, errno, same};
+
+pub const CASES: &[Case] = &[
+    Case::new("promise/fault", ALL, fault).quick(),
+    Case::new("promise/eio", ALL, eio),
+];
+
+const LEN: u64 = 32 << 20;
+
+/// A file of unwritten blocks, and what is free beside it.
+fn prepared(t: &T) -> Res<(Fd, Fd, u64)> {
+    let f = sys::create(&t.p("f"))?;
+    f.fallocate(0, 0, LEN)?;
+    f.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    Ok((f, direct, free(t)?))
+}
+
+fn free(t: &T) -> Res<u64> {
+    Ok(sys::statfs(&t.p(""))?.f_bfree)
+}
+
+/// `pwrite` of so many bytes from an address of ours, which need not be there.
+fn pwrite_raw(f: &Fd, from: *const u8, len: usize, off: u64) -> Result<usize, i32> {
+    // SAFETY: the kernel looks at the memory, and says EFAULT where there is none.
+    let r = unsafe { libc::pwrite(f.raw, from.cast(), len, off as i64) };
+    usize::try_from(r).map_err(|_| sys::errno())
+}
+
+/// Memory of `len` bytes with nothing behind it.
+fn edge(len: usize) -> *mut u8 {
+    let (rw, anon) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a new mapping, of which the end goes again. It stays to the end of the process.
+    unsafe {
+        let p = libc::mmap(std::ptr::null_mut(), len + (16 << 20), rw, anon, -1, 0).cast::<u8>();
+        libc::munmap(p.add(len).cast(), 16 << 20);
+        p
+    }
+}
+
+/// Writes from memory that is not there, all of it or the end, direct and buffered, over unwritten
+/// blocks: nothing is kept of what was not written.
+fn fault(t: &mut T) -> Res {
+    t.fresh_mb(128)?;
+    let (f, direct, before) = prepared(t)?;
+    let nowhere = edge(4096).wrapping_add(4096);
+    for at in (0..LEN).step_by(8 << 20) {
+        for file in [&direct, &f] {
+            same!(
+                pwrite_raw(file, nowhere, 8 << 20, at),
+                Err(libc::EFAULT),
+                "write from nowhere at {at}"
+            );
+            same!(free(t)?, before, "free after {} at {at}", file.name);
+        }
+    }
+    // The first 64 KiB are there.
+    let some = edge(65_536);
+    let n = pwrite_raw(&f, some, 8 << 20, 0);
+    ensure!(matches!(n, Ok(1..=65_536)), "short write: {n:?}");
+    f.fsync()?;
+    let n = pwrite_raw(&direct, some, 8 << 20, 8 << 20);
+    ensure!(matches!(n, Ok(_) | Err(libc::EFAULT)), "short write: {n:?}");
+    // What was written may have taken blocks of the tree.
+    let now = free(t)?;
+    ensure!(before - now <= 4, "{now} free blocks of {before}");
+    drop((f, direct));
+    same!(free(t)?, now, "free after the file is closed");
+    Ok(())
+}
+
+/// The device fails: synchronous, asynchronous, and by writeback.
+fn eio(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh_mb(128)?;
+    let (f, direct, before) = prepared(t)?;
+    let at = data_at(t, "f")?;
+    let mut buf = Aligned::of(&pattern(1, 0, 1 << 20));
+    d.swap(&with_hole(t, at, 2 << 20))?;
+    errno!(direct.pwrite_once(&buf, 0), EIO);
+    same!(free(t)?, before, "free after EIO");
+    let mut aio = Aio::new(1)?;
+    aio.submit(&direct, Op::Write, &mut buf, 1 << 20, 0)?;
+    same!(aio.wait(1)?[0].1, -i64::from(libc::EIO), "asynchronous");
+    same!(free(t)?, before, "free after EIO, asynchronous");
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    drop((f, direct));
+    Ok(())
+}
