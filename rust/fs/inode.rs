@@ -6,7 +6,6 @@
 //! the VFS changes, [`Node`] the rest; [`journal`] brings both into the table.
 
 use super::{
-    access::Access,
     alloc,
     error::corrupted,
     extent::{self, ExtentMap},
@@ -62,6 +61,7 @@ pub(crate) struct Node {
     btime_sec: Atomic<i64>,
     btime_nsec: Atomic<u32>,
     reserved: Atomic<u32>,
+    orphan: Atomic<bool>,
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
@@ -81,6 +81,7 @@ impl Node {
             btime_sec: Atomic::new(0),
             btime_nsec: Atomic::new(0),
             reserved: Atomic::new(0),
+            orphan: Atomic::new(false),
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
@@ -140,9 +141,24 @@ impl Node {
         self.datasync_tid.store(tid, ordering::Release);
     }
 
+    /// Whether the inode is on the orphan list, as far as it knows: see [`orphan`].
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.orphan.load(ordering::Relaxed)
+    }
+
+    /// Says what [`Node::is_orphan`] answers. Under the lock of the list.
+    pub(crate) fn set_orphan(&self, on: bool) {
+        self.orphan.store(on, ordering::Relaxed);
+    }
+
     /// The field that is the deletion time, or the next inode of the orphan list.
     pub(crate) fn set_dtime(&self, dtime: u32) {
         self.fields.lock().dtime = dtime;
+    }
+
+    /// The inode has given up its block of extended attributes.
+    pub(super) fn drop_file_acl(&self) {
+        self.fields.lock().file_acl = 0;
     }
 
     /// The block with the inode's extended attributes, 0 if there is none.
@@ -192,7 +208,7 @@ fn to_disk(t: Time) -> disk::time::Time {
 }
 
 /// Whether the data of an inode of this mode and these flags is mapped by an extent tree.
-fn has_extents(mode: u16, iflags: u32) -> bool {
+pub(super) fn has_extents(mode: u16, iflags: u32) -> bool {
     matches!(mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && iflags & flags::EXTENTS != 0
 }
 
@@ -452,7 +468,7 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
     // On the orphan list the deletion time is the next orphan, which others may change.
-    orphan::with_next(inode.fs(), inode.ino(), |next| {
+    orphan::with_next(inode, |next| {
         if let Some(next) = next {
             fields.dtime = next;
         }
@@ -524,75 +540,4 @@ pub(crate) fn journal_alone(inode: &Inode) -> Result {
     let handle = inode.fs().start(INODE_CREDITS)?;
     journal(&handle, inode)?;
     handle.stop()
-}
-
-/// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
-pub(crate) fn evict(inode: &Inode) {
-    let sb = inode.sb();
-    let ended = matches!(sb.data().access.get(), Access::ReadOnly | Access::Emergency);
-    if inode.nlink() == 0 && !ended {
-        // Frozen, it waits here.
-        let _freeze = sb.start_intwrite();
-        if let Err(e) = free(inode) {
-            // The inode stays on the orphan list: the next mount or e2fsck frees it.
-            pr_warn!(
-                "{}: inode {} not freed: error {}\n",
-                sb.id(),
-                inode.ino(),
-                e.to_errno()
-            );
-        }
-    }
-    // Reservations that no write will use, e.g. after an error.
-    inode.node().extents.lock().clear(inode);
-}
-
-fn free(inode: &Inode) -> Result {
-    let sb = inode.sb();
-    let fs = sb.data();
-    let node = inode.node();
-    // With the first of the handles below, so that a crash between two of them leaves an inode that
-    // is plainly on its way out.
-    inode.set_size(0);
-    node.set_disk_size(0);
-    if has_extents(inode.mode(), node.flags()) && !node.extents.lock().is_empty() {
-        super::io::truncate::free_blocks(inode, 0)?;
-    }
-    let credits =
-        INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
-    let handle = fs.start(credits)?;
-    release_attributes(&handle, inode)?;
-    orphan::remove(&handle, inode)?;
-    inode.touch_ctime();
-    node.set_dtime(inode.ctime().sec as u32);
-    journal(&handle, inode)?;
-    alloc::free_inode(&handle, sb, inode.ino(), inode.is_dir())?;
-    handle.stop()
-}
-
-/// Gives up the inode's share of its block of extended attributes.
-fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
-    let (sb, acl) = (inode.sb(), inode.node().file_acl());
-    if acl == 0 {
-        return Ok(());
-    }
-    let geo = &sb.data().geo;
-    let bh = sb.bread(acl)?;
-    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_KERNEL)?;
-    bh.copy_out(0, &mut data)?;
-    let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));
-    let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
-    if refcount > 1 {
-        disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
-        let mut block = handle.write(&bh)?;
-        block.copy_in(0, &data)?;
-        block.finish()?;
-    } else {
-        drop(bh);
-        alloc::free(handle, sb, Some(inode), acl, 1, true)?;
-    }
-    let sectors = u64::from(geo.block_size >> 9);
-    inode.set_blocks(inode.blocks().saturating_sub(sectors));
-    inode.node().fields.lock().file_acl = 0;
-    Ok(())
 }

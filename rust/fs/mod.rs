@@ -7,7 +7,7 @@
 //!   io/         the data path: read it to understand every race
 //!   extent/     the extent tree, delayed allocation, the sequence number
 //!   alloc/      blocks and inodes          namei/    directories and names
-//!   inode.rs    inodes between disk and memory, itable.rs where they lie
+//!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   access.rs   whether anything may be written just now
 //!   orphan.rs   inodes to finish after a crash
@@ -23,6 +23,7 @@
 pub(crate) mod access;
 pub(crate) mod alloc;
 pub(crate) mod error;
+mod evict;
 pub(crate) mod extent;
 pub(crate) mod inode;
 pub(crate) mod io;

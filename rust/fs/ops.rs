@@ -3,6 +3,7 @@
 //! What the VFS calls, forwarded to where it is done.
 
 use super::{
+    evict,
     inode::{self, Node},
     io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, truncate},
     mount,
@@ -129,7 +130,7 @@ impl FileSystem for Rext4 {
     }
 
     fn evict(inode: &Inode) {
-        inode::evict(inode);
+        evict::evict(inode);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     vfs::{
         bh::BufferHead,
-        jbd2::Handle,
+        jbd2::{Handle, JournaledBuffer},
         super_block::NewSuper, //
     },
 };
@@ -50,16 +50,33 @@ impl Primary {
     }
 }
 
+/// The right to change the super block, for [`change_super`]. Waits for a commit that is just
+/// writing it to the log; so the lock, which every look at it takes, is not held meanwhile, nor
+/// should any other be that is wanted much.
+pub(crate) fn super_access<'h>(handle: &'h Handle<'_>, fs: &Rext4) -> Result<JournaledBuffer<'h>> {
+    let bh = fs.primary.lock().bh.clone();
+    handle.write(&bh)
+}
+
+/// Changes the super block. Needs no memory, and does not wait.
+pub(crate) fn change_super(
+    fs: &Rext4,
+    block: &mut JournaledBuffer<'_>,
+    change: impl FnOnce(&mut RawSuper),
+) -> Result {
+    let mut primary = fs.primary.lock();
+    let off = primary.off;
+    block.write(off, primary.changed(change)?)
+}
+
 /// Changes the super block inside `handle`. Needs no memory.
 pub(crate) fn journal_super(
     handle: &Handle<'_>,
     fs: &Rext4,
     change: impl FnOnce(&mut RawSuper),
 ) -> Result {
-    let mut primary = fs.primary.lock();
-    let mut block = handle.write(&primary.bh)?;
-    let off = primary.off;
-    block.write(off, primary.changed(change)?)?;
+    let mut block = super_access(handle, fs)?;
+    change_super(fs, &mut block, change)?;
     block.finish()
 }
 

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("orphan/bad_tree", TWO, bad_tree),
     Case::new("orphan/bad_one_readonly", TWO, bad_one_readonly),
     Case::new("orphan/marked_before", TWO, marked_before),
+    Case::new("orphan/log_is_slow", TWO, log_is_slow),
 ];
 
 const TYPES: [&str; 8] = ["reg", "dir", "slow", "fast", "fifo", "chr", "sock", "empty"];
@@ -317,4 +318,49 @@ fn marked_before(t: &mut T) -> Res {
         same!(head, (n[0] as u32).to_le_bytes(), "head of the list");
     }
     repaired(t)
+}
+
+/// While the log is written nobody but those who want the superblock waits for it: a file becomes an
+/// orphan, another one is changed and looked at.
+fn log_is_slow(t: &mut T) -> Res {
+    let d = crate::crash::on_dm(t)?;
+    t.fresh()?;
+    for i in 0..60 {
+        put(&t.p(&format!("f{i}")), i, 5000)?;
+    }
+    let open = [put(&t.p("a"), 1, 10)?, put(&t.p("b"), 1, 10)?];
+    sys::sync();
+    sys::unlink(&t.p("a"))?;
+    sys::sync();
+    // The superblock is part of the commit that is about to hang, the inodes in the middle are not.
+    sys::unlink(&t.p("b"))?;
+    let (cut, far, dir) = (t.p("f3"), t.p("f25"), t.p(""));
+    sys::lstat(&far)?;
+    d.suspend()?;
+    let wait = |ms| std::thread::sleep(std::time::Duration::from_millis(ms));
+    let (tx, rx) = std::sync::mpsc::channel();
+    let quick = std::thread::scope(|s| {
+        s.spawn(|| sys::rdonly(&dir).and_then(|f| f.syncfs()));
+        wait(300);
+        s.spawn(|| sys::truncate(&cut, 0));
+        wait(300);
+        let send = tx.clone();
+        let name = &far;
+        s.spawn(move || send.send(sys::chmod(name, 0o600).is_ok()));
+        wait(100);
+        let name = &far;
+        s.spawn(move || tx.send(sys::lstat(name).is_ok()));
+        let second = std::time::Duration::from_secs(2);
+        let quick = [rx.recv_timeout(second), rx.recv_timeout(second)];
+        d.resume().map(|()| quick)
+    })?;
+    same!(
+        quick,
+        [Ok(true), Ok(true)],
+        "chmod and stat while the log is written"
+    );
+    same!(sys::lstat(&cut)?.st_size, 0, "size");
+    drop(open);
+    t.umount()?;
+    t.fsck()
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of an inode in memory, and on disk if nobody names it any more.
+//!
+//! It is on the orphan list since its last name went, so a crash between two of the handles here
+//! leaves it to the next mount: each of them leaves something that [`super::orphan`] can go on with.
+
+use super::{
+    access::Access,
+    alloc,
+    error::corrupted,
+    inode::{has_extents, journal, INODE_CREDITS},
+    io,
+    orphan,
+    Inode, //
+};
+use crate::{disk, vfs::jbd2::Handle};
+use kernel::prelude::*;
+
+/// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
+pub(crate) fn evict(inode: &Inode) {
+    let sb = inode.sb();
+    let ended = matches!(sb.data().access.get(), Access::ReadOnly | Access::Emergency);
+    if inode.nlink() == 0 && !ended {
+        // Frozen, it waits here.
+        let _freeze = sb.start_intwrite();
+        if let Err(e) = free(inode) {
+            // The inode stays on the orphan list: the next mount or e2fsck frees it.
+            pr_warn!(
+                "{}: inode {} not freed: error {}\n",
+                sb.id(),
+                inode.ino(),
+                e.to_errno()
+            );
+        }
+    }
+    // Reservations that no write will use, e.g. after an error.
+    inode.node().extents.lock().clear(inode);
+    orphan::forget(inode);
+}
+
+fn free(inode: &Inode) -> Result {
+    let sb = inode.sb();
+    let fs = sb.data();
+    let node = inode.node();
+    // With the first of the handles below, so that a crash between two of them leaves an inode that
+    // is plainly on its way out.
+    inode.set_size(0);
+    node.set_disk_size(0);
+    if has_extents(inode.mode(), node.flags()) && !node.extents.lock().is_empty() {
+        io::truncate::free_blocks(inode, 0)?;
+    }
+    let credits =
+        INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
+    let handle = fs.start(credits)?;
+    release_attributes(&handle, inode)?;
+    orphan::remove(&handle, inode)?;
+    inode.touch_ctime();
+    node.set_dtime(inode.ctime().sec as u32);
+    journal(&handle, inode)?;
+    alloc::free_inode(&handle, sb, inode.ino(), inode.is_dir())?;
+    handle.stop()
+}
+
+/// Gives up the inode's share of its block of extended attributes.
+fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let (sb, acl) = (inode.sb(), inode.node().file_acl());
+    if acl == 0 {
+        return Ok(());
+    }
+    let geo = &sb.data().geo;
+    let bh = sb.bread(acl)?;
+    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_KERNEL)?;
+    bh.copy_out(0, &mut data)?;
+    let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));
+    let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
+    if refcount > 1 {
+        disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
+        let mut block = handle.write(&bh)?;
+        block.copy_in(0, &data)?;
+        block.finish()?;
+    } else {
+        drop(bh);
+        alloc::free(handle, sb, Some(inode), acl, 1, true)?;
+    }
+    let sectors = u64::from(geo.block_size >> 9);
+    inode.set_blocks(inode.blocks().saturating_sub(sectors));
+    inode.node().drop_file_acl();
+    Ok(())
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the last mount left: orphans that a crash kept from being finished.
+
+use super::{add, Before, Link, Room, ORPHAN_CREDITS};
+use crate::{
+    disk::{
+        self,
+        features::{COMPAT_ORPHAN_FILE, RO_COMPAT_ORPHAN_PRESENT},
+        inode::{HEAD_MAX, ROOT_INO},
+        superblock::STATE_ERROR,
+        Corrupt, //
+    },
+    fs::{
+        alloc,
+        error::corrupted,
+        extent,
+        inode,
+        io,
+        itable::Place,
+        primary::{journal_super, read_super, SUPER_CREDITS},
+        Inode,
+        InodeRef,
+        Sb, //
+    },
+};
+use kernel::{prelude::*, sync::atomic::Relaxed};
+
+/// Finishes the orphans of the last mount. The filesystem is mounted for writing, nobody uses it
+/// yet. Called outside of any handle.
+///
+/// Files nobody names are no reason to refuse those that somebody does: an orphan that cannot be
+/// finished is reported, as corruption is, and left for e2fsck, which the error mark brings. It
+/// stays on the list; one that cannot even be read ends the list before it. Where there is such a
+/// mark already the bitmaps may lie, so nothing is freed. Fails only for want of memory.
+pub(crate) fn process(sb: &Sb) -> Result {
+    let fs = sb.data();
+    if fs.orphans.count.load(Relaxed) > 0 {
+        // It was mounted for writing before, and what is in memory is true.
+        return Ok(());
+    }
+    let marked = fs.has_errors() || read_super(fs, |raw| raw.has_state(STATE_ERROR))?;
+    let list = load_list(sb)?;
+    fs.orphans.strays.store(!list.is_empty(), Relaxed);
+    if marked {
+        if !list.is_empty() {
+            pr_warn!("{}: errors before: orphans are left to e2fsck\n", sb.id());
+        }
+        return Ok(());
+    }
+    let mut done = Done::default();
+    let mut result = Ok(());
+    for &ino in list.iter() {
+        result = result.and(finish(sb, ino, open(sb, ino), &mut done));
+    }
+    result = result.and(empty_file(sb, &mut done));
+    let left = fs.orphans.count.load(Relaxed) > 0;
+    fs.orphans.strays.store(left, Relaxed);
+    if done.deleted > 0 || done.truncated > 0 {
+        pr_info!(
+            "{}: {} orphans deleted, {} truncated\n",
+            sb.id(),
+            done.deleted,
+            done.truncated
+        );
+    }
+    match result {
+        Err(e) if e == ENOMEM => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Done {
+    deleted: u32,
+    truncated: u32,
+}
+
+/// An orphan's inode, checked to be one.
+fn open(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+    check_number(sb, ino)?;
+    let inode = inode::iget_orphan(sb, ino).map_err(|e| match e {
+        ESTALE => corrupted(sb, None, fmt!("orphan inode {} is empty", ino)),
+        e => e,
+    })?;
+    // Only their truncation takes more than one handle. Directories have it in common with files
+    // that there would be nothing to do.
+    if inode.nlink() > 0 && !inode.is_file() && !inode.is_dir() {
+        return Err(corrupted(
+            sb,
+            Some(&inode),
+            fmt!("an orphan with links that cannot be truncated"),
+        ));
+    }
+    Ok(inode)
+}
+
+/// A number that nobody could have put there is corruption.
+fn check_number(sb: &Sb, ino: u32) -> Result {
+    match sb.data().geo.inode_valid(ino) && ino != ROOT_INO && alloc::inode_in_use(sb, ino)? {
+        true => Ok(()),
+        false => Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan inode {} is not in use", ino),
+        )),
+    }
+}
+
+/// Reads the list that the superblock begins. Returns its numbers, first the one there. Where it
+/// goes on with an inode that cannot be believed it is cut: what is beyond is not known, and must
+/// not be, or an inode that becomes an orphan might be on the list twice.
+#[inline(never)]
+fn load_list(sb: &Sb) -> Result<KVec<u32>> {
+    let fs = sb.data();
+    let mut list = KVec::new();
+    let mut prev = 0;
+    let mut ino = read_super(fs, |raw| raw.last_orphan.get())?;
+    while ino != 0 {
+        let next = match next_on_disk(sb, ino) {
+            Ok(next) => next,
+            Err(e) if e == ENOMEM => return Err(e),
+            Err(e) => {
+                cut_list(sb, prev, ino, e);
+                break;
+            }
+        };
+        let mut links = fs.orphans.links.lock();
+        links.try_create_and_insert(ino, Link { prev, next }, GFP_KERNEL)?;
+        fs.orphans.count.add(1, Relaxed);
+        drop(links);
+        list.push(ino, GFP_KERNEL)?;
+        prev = ino;
+        ino = next;
+    }
+    Ok(list)
+}
+
+/// What an inode of the list says comes next.
+#[inline(never)]
+fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
+    let fs = sb.data();
+    check_number(sb, ino)?;
+    if fs.orphans.contains(ino) {
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan list: inode {} comes twice", ino),
+        ));
+    }
+    let place = Place::find(sb, ino)?;
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(&fs.geo, &mut raw)?;
+    match disk::Inode::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
+        Ok(inode) => Ok(inode.dtime),
+        Err(why) => Err(corrupted(
+            sb,
+            None,
+            fmt!("orphan list: inode {}: {}", ino, why.as_str()),
+        )),
+    }
+}
+
+/// Ends the list with the inode `last` (0: it is empty), since what comes next, `ino`, is of no use
+/// because of `why`. If it cannot, nothing can be written and the list stays as it is.
+fn cut_list(sb: &Sb, last: u32, ino: u32, why: Error) {
+    let fs = sb.data();
+    if why != EUCLEAN {
+        corrupted(sb, None, fmt!("orphan list: error {}", why.to_errno()));
+    }
+    let cut = || {
+        let handle = fs.start(ORPHAN_CREDITS)?;
+        let mut before = Before::access(&handle, sb, last)?;
+        let mut links = fs.orphans.links.lock();
+        before.set_next(sb, ino, 0)?;
+        if let Some(link) = links.get_mut(&last) {
+            link.next = 0;
+        }
+        drop(links);
+        before.finish()?;
+        handle.stop()
+    };
+    if let Err(e) = cut() {
+        pr_err!("{}: orphan list not cut: error {}\n", sb.id(), e.to_errno());
+    }
+}
+
+/// Deletes or truncates an inode that is on the list, and with that takes it off. `inode` is what
+/// [`open`] gave. `Err` only says that it is still there, which has been reported.
+fn finish(sb: &Sb, ino: u32, inode: Result<InodeRef<'_>>, done: &mut Done) -> Result {
+    let truncated = inode.and_then(|inode| {
+        let truncated = inode.nlink() > 0;
+        if truncated {
+            io::truncate::orphan(&inode)?;
+        }
+        // The last reference goes: an inode without links is deleted here.
+        Ok(truncated)
+    });
+    let err = match truncated {
+        Ok(_) if sb.data().orphans.contains(ino) => EIO,
+        Ok(true) => {
+            done.truncated += 1;
+            return Ok(());
+        }
+        Ok(false) => {
+            done.deleted += 1;
+            return Ok(());
+        }
+        Err(e) => e,
+    };
+    // Corruption has been reported. A block map is none: it only takes another driver.
+    if err == EUCLEAN || err == EOPNOTSUPP || err == ENOMEM {
+        pr_err!("{}: orphan inode {} is left to e2fsck\n", sb.id(), ino);
+    } else {
+        corrupted(sb, None, fmt!("orphan inode {} cannot be finished", ino));
+    }
+    Err(err)
+}
+
+/// Finishes what is in the orphan file: moves one after the other to the list, then does as with
+/// those. What is wrong with the file or in it is reported and stays. Not part of the frame below
+/// which the list is finished.
+#[inline(never)]
+fn empty_file(sb: &Sb, done: &mut Done) -> Result {
+    let fs = sb.data();
+    let geo = &fs.geo;
+    if !geo.features.has_compat(COMPAT_ORPHAN_FILE) {
+        return Ok(());
+    }
+    let file = inode::iget(sb, geo.orphan_file_inum)?;
+    let blocks = file.size() >> geo.block_bits;
+    if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
+        return Err(corrupted(
+            sb,
+            Some(&file),
+            fmt!("this cannot be the orphan file"),
+        ));
+    }
+    let mut result = Ok(());
+    // CAST: At most `MAX_BLOCKS`.
+    for lblk in 0..blocks as u32 {
+        result = result.and(empty_block(sb, &file, lblk, done));
+    }
+    result?;
+    if read_super(fs, |raw| {
+        raw.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
+    })? {
+        let handle = fs.start(SUPER_CREDITS)?;
+        journal_super(&handle, fs, |raw| {
+            raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false)
+        })?;
+        handle.stop()?;
+    }
+    Ok(())
+}
+
+/// One block of the orphan file.
+#[inline(never)]
+fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
+    let fs = sb.data();
+    let geo = &fs.geo;
+    let seed = file.node().csum_seed();
+    let extent = extent::lookup(file, &mut file.node().extents.lock(), lblk, 1)?;
+    if extent.state != extent::State::Written {
+        return Err(corrupted(
+            sb,
+            Some(file),
+            fmt!("orphan file has a hole at {}", lblk),
+        ));
+    }
+    let bh = sb.bread(extent.pblk)?;
+    let mut data = KVec::zeroed(bh.size(), GFP_KERNEL)?;
+    bh.copy_out(0, &mut data)?;
+    let bad = |why: Corrupt| corrupted(sb, Some(file), fmt!("block {}: {}", lblk, why.as_str()));
+    disk::orphan::check_block(&data, geo, seed, extent.pblk).map_err(bad)?;
+    let mut result = Ok(());
+    for slot in 0..disk::orphan::entries_per_block(geo) {
+        let ino = disk::orphan::entry(&data, geo, slot).map_err(bad)?;
+        if ino == 0 {
+            continue;
+        }
+        let inode = match open(sb, ino) {
+            Ok(inode) => inode,
+            Err(e) => {
+                result = result.and(Err(e));
+                continue;
+            }
+        };
+        disk::orphan::set_entry(&mut data, geo, slot, 0).map_err(bad)?;
+        disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
+        let room = Room::new()?;
+        let handle = fs.start(ORPHAN_CREDITS + 1)?;
+        let mut buf = handle.write(&bh)?;
+        buf.copy_in(0, &data)?;
+        buf.finish()?;
+        let added = add(&handle, &inode, room);
+        // The handle ends before the inode may go.
+        handle.stop()?;
+        added?;
+        result = result.and(finish(sb, ino, Ok(inode), done));
+    }
+    result
+}
