@@ -263,14 +263,6 @@ impl Inode {
         Ok((blocks, flags | flags::HUGE_FILE))
     }
 
-    /// Starts to use the space behind the first 128 bytes where an old inode has not done so. The
-    /// fields get their values at the next [`Inode::encode`].
-    pub fn use_extra_space(&mut self, geo: &Geometry) {
-        if self.extra_isize == 0 {
-            self.extra_isize = geo.want_extra_isize;
-        }
-    }
-
     /// The file type bits of the mode.
     pub fn file_type(&self) -> u16 {
         self.mode & S_IFMT

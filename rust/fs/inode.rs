@@ -464,6 +464,11 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     collect(inode, &mut fields);
     if fresh {
         block.zero(place.range(geo))?;
+    } else if fields.extra_isize < geo.want_extra_isize && fields.links > 0 {
+        // Without memory another time.
+        if let Ok(true) = place.make_room(geo, &mut block, fields.extra_isize) {
+            fields.extra_isize = geo.want_extra_isize;
+        }
     }
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("features/hash_flag", ONE, hash_flag),
     Case::new("features/bigalloc_symlink", ONE, bigalloc_symlink),
     Case::new("features/own_inodes", ONE, own_inodes),
+    Case::new("features/small_fields", TWO, small_fields).quick(),
 ];
 
 const SUPER: u64 = 1024;
@@ -97,6 +98,71 @@ fn bigalloc_symlink(t: &mut T) -> Res {
     t.try_mount(libc::MS_RDONLY, "")?;
     same!(sys::readlink(&t.p("fast"))?, b"short", "short target");
     same!(sys::readlink(&t.p("slow"))?.len(), 68, "long target");
+    Ok(())
+}
+
+/// Inodes of an image that once had smaller ones get the fields they lack when they are written,
+/// unless attributes are in the way, which stay in any case.
+fn small_fields(t: &mut T) -> Res {
+    const YEAR_2100: i64 = 4_102_444_800;
+    let small = [0, 4, 8, 28];
+    let values = [("none", 0), ("short", 20), ("long", 76)];
+    for feats in ["metadata_csum", "^metadata_csum"] {
+        t.mkfs(64, &["-O", feats])?;
+        let mut cmds = Vec::new();
+        for extra in small {
+            for (name, len) in values {
+                let name = format!("{name}{extra}");
+                cmds.push(format!("write /dev/null {name}"));
+                cmds.push(format!("sif {name} extra_isize {extra}"));
+                if len > 0 && extra > 0 {
+                    sys::write_file("/mnt/value", &"v".repeat(len))?;
+                    let file = format!("/mnt/value{len}");
+                    sys::write_file(&file, &"v".repeat(len))?;
+                    cmds.push(format!("ea_set -f {file} {name} user.x"));
+                }
+            }
+        }
+        script(t, &cmds)?;
+        t.fsck()?;
+        t.mount("")?;
+        let all = || {
+            small
+                .iter()
+                .flat_map(|extra| values.map(|(name, _)| (*extra, name)))
+        };
+        for (extra, name) in all() {
+            let path = t.p(&format!("{name}{extra}"));
+            sys::utimens(&path, (YEAR_2100, 5), (YEAR_2100, 6))?;
+        }
+        t.cycle()?;
+        for (extra, name) in all() {
+            // The longest attribute leaves no room for more.
+            if name == "long" && (1..28).contains(&extra) {
+                continue;
+            }
+            let path = t.p(&format!("{name}{extra}"));
+            let st = sys::lstat(&path)?;
+            same!(
+                (st.st_mtime, st.st_mtime_nsec),
+                (YEAR_2100, 6),
+                "{path}: mtime"
+            );
+            let mask = sys::statx(&path)?.stx_mask & libc::STATX_BTIME;
+            ensure!(
+                !t.ours() || mask == 0 || extra == 28,
+                "{path}: a birth time"
+            );
+        }
+        t.umount()?;
+        t.fsck()?;
+        for extra in small {
+            for (name, len) in values.iter().filter(|(_, len)| *len > 0 && extra > 0) {
+                let text = t.debugfs(&[&format!("ea_get {name}{extra} user.x")])?;
+                ensure!(text.contains(&"v".repeat(*len)), "{name}{extra}: {text}");
+            }
+        }
+    }
     Ok(())
 }
 
