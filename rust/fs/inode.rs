@@ -26,7 +26,7 @@ use crate::{
         RawSuper, //
     },
     vfs::{
-        inode::{IdMap, Iget, InodeFlags, NewInode, Time},
+        inode::{Fresh, Hashed, IdMap, Iget, InodeFlags, NewInode, Time},
         jbd2::Handle,
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
@@ -232,7 +232,7 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
             fmt!("inode number {} out of range", ino),
         ));
     }
-    let mut new = match sb.iget(ino)? {
+    let new = match sb.iget(ino)? {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
@@ -251,14 +251,17 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
         return Err(ESTALE);
     }
     fields.check(geo).map_err(bad)?;
-    fill(sb, &mut new, fields)?;
-    Ok(new.publish())
+    Ok(fill(sb, new, fields)?.publish())
 }
 
 /// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the disk
 /// is read.
 #[inline(never)]
-fn fill(sb: &Sb, new: &mut NewInode<'_, Rext4>, fields: disk::inode::Inode) -> Result {
+fn fill<'a>(
+    sb: &Sb,
+    mut new: NewInode<'a, Rext4, Hashed>,
+    fields: disk::inode::Inode,
+) -> Result<NewInode<'a, Rext4>> {
     let fs = sb.data();
     let geo = &fs.geo;
     let ino = new.ino();
@@ -349,28 +352,27 @@ pub(crate) enum NewKind<'a> {
 }
 
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
-/// error nothing is allocated and `new` may be dropped after the handle is stopped.
-pub(crate) fn init_new(
+/// error nothing is allocated.
+pub(crate) fn init_new<'a>(
     handle: &Handle<'_>,
-    new: &mut NewInode<'_, Rext4>,
+    mut new: NewInode<'a, Rext4, Fresh>,
     dir: &Inode,
     idmap: IdMap<'_>,
     mode: u16,
     kind: NewKind<'_>,
-) -> Result {
+) -> Result<NewInode<'a, Rext4>> {
     new.init_owner(idmap, dir, mode);
     let sb = dir.sb();
     let geo = &sb.data().geo;
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
-    if let Err(e) = new.insert(ino, generation) {
+    let mut new = new.insert(ino, generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
-        let err = corrupted(
+        corrupted(
             sb,
             None,
             fmt!("inode {} is allocated twice: {}", ino, e.to_errno()),
-        );
-        return Err(err);
-    }
+        )
+    })?;
     let mode = new.mode();
     let is_dir = mode & S_IFMT == S_IFDIR;
     let mut fields = disk::inode::Inode {
@@ -435,7 +437,7 @@ pub(crate) fn init_new(
     *node.fields.lock() = fields;
     let result = new
         .set_operations(link, rdev)
-        .and_then(|()| write(handle, new, true));
+        .and_then(|new| write(handle, &new, true).map(|()| new));
     if result.is_err() {
         // Failing here means no memory or no journal; the number is given back in the same
         // transaction, so it was never taken.

@@ -14,7 +14,7 @@ pub(super) use cache::{
     free_inode_callback,
     with_node, //
 };
-pub(crate) use new::{Iget, NewInode};
+pub(crate) use new::{Fresh, Hashed, Iget, NewInode};
 
 use super::{
     bindings,
@@ -163,15 +163,6 @@ impl<F: FileSystem> Inode<F> {
         }
     }
 
-    /// Sets owner and group as they stand on disk.
-    pub(crate) fn set_owner(&self, uid: u32, gid: u32) {
-        // SAFETY: The inode is valid.
-        unsafe {
-            bindings::rext4_helper_i_uid_write(self.as_ptr(), uid);
-            bindings::rext4_helper_i_gid_write(self.as_ptr(), gid);
-        }
-    }
-
     fn time(
         &self,
         get: unsafe extern "C" fn(*mut bindings::inode, *mut bindings::timespec64),
@@ -201,17 +192,6 @@ impl<F: FileSystem> Inode<F> {
     /// Last change of the inode.
     pub(crate) fn ctime(&self) -> Time {
         self.time(bindings::rext4_helper_inode_get_ctime)
-    }
-
-    /// Sets all three times, when an inode is read or made.
-    pub(crate) fn set_times(&self, atime: Time, mtime: Time, ctime: Time) {
-        let p = self.as_ptr();
-        // SAFETY: The inode is valid.
-        unsafe {
-            bindings::rext4_helper_inode_set_atime(p, atime.sec, atime.nsec as isize);
-            bindings::rext4_helper_inode_set_mtime(p, mtime.sec, mtime.nsec as isize);
-            bindings::rext4_helper_inode_set_ctime(p, ctime.sec, ctime.nsec as isize);
-        }
     }
 
     /// Sets ctime to now.

@@ -73,16 +73,10 @@ fn begin<'a>(
     kind: NewKind<'_>,
     credits: u32,
 ) -> Result<(NewInode<'a, Rext4>, Handle<'a>)> {
-    let mut new = dir.sb().new_inode()?;
+    let new = dir.sb().new_inode()?;
     let handle = start(dir, credits)?;
-    match init_new(&handle, &mut new, dir, idmap, mode, kind) {
-        Ok(()) => Ok((new, handle)),
-        Err(e) => {
-            // The number was not taken. The inode goes after the handle.
-            drop(handle);
-            Err(e)
-        }
-    }
+    let new = init_new(&handle, new, dir, idmap, mode, kind)?;
+    Ok((new, handle))
 }
 
 /// Ends [`make`] once the inode has its name, which stays whatever comes.

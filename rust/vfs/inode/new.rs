@@ -4,7 +4,7 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{IdMap, Inode, InodeFlags, InodeRef};
+use super::{IdMap, Inode, InodeFlags, InodeRef, Time};
 use crate::vfs::{
     bindings,
     namei::{Namei, Tables},
@@ -19,21 +19,52 @@ pub(crate) enum Iget<'sb, F: Namei> {
     /// It was in memory.
     Ready(InodeRef<'sb, F>),
     /// It is new and locked; the caller reads it from disk.
-    New(NewInode<'sb, F>),
+    New(NewInode<'sb, F, Hashed>),
 }
 
-/// A new inode, invisible to others (`I_NEW`) until [`NewInode::publish`]. Dropped before that,
-/// it becomes a bad inode and goes away.
-pub(crate) struct NewInode<'sb, F: Namei> {
+/// How far a [`NewInode`] has come. It can be published when it is [`Ready`].
+pub(crate) trait Stage {
+    /// Whether it is in the inode cache, and `I_NEW`.
+    const HASHED: bool;
+}
+
+/// No number yet, and nobody can find it.
+pub(crate) struct Fresh;
+/// It has its number; who looks for that waits (`I_NEW`).
+pub(crate) struct Hashed;
+/// It has its operations too, so that its type stays.
+pub(crate) struct Ready;
+
+impl Stage for Fresh {
+    const HASHED: bool = false;
+}
+impl Stage for Hashed {
+    const HASHED: bool = true;
+}
+impl Stage for Ready {
+    const HASHED: bool = true;
+}
+
+/// Stages in which mode and flags can be set.
+pub(crate) trait Unfinished: Stage {}
+impl Unfinished for Fresh {}
+impl Unfinished for Hashed {}
+
+/// A new inode, invisible to others until [`NewInode::publish`]. Dropped before that, it becomes a
+/// bad inode and goes away, without a transaction.
+///
+/// # Invariants
+///
+/// We own a count of the inode, which is in the state that `S` says. Nobody else changes it.
+pub(crate) struct NewInode<'sb, F: Namei, S: Stage = Ready> {
     inode: NonNull<Inode<F>>,
-    hashed: bool,
-    _sb: PhantomData<&'sb SuperBlock<F>>,
+    _sb: PhantomData<(&'sb SuperBlock<F>, S)>,
 }
 
-impl<F: Namei> Deref for NewInode<'_, F> {
+impl<F: Namei, S: Stage> Deref for NewInode<'_, F, S> {
     type Target = Inode<F>;
     fn deref(&self) -> &Inode<F> {
-        // SAFETY: We own a reference.
+        // SAFETY: By the type invariant; the super block is borrowed for longer than `self`.
         unsafe { self.inode.as_ref() }
     }
 }
@@ -46,9 +77,9 @@ impl<F: Namei> SuperBlock<F> {
         let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
         // SAFETY: We own a reference to a valid inode.
         if unsafe { inode.as_ref() }.is_new() {
+            // INVARIANT: `iget_locked` has hashed and locked it, and the count is ours.
             return Ok(Iget::New(NewInode {
                 inode,
-                hashed: true,
                 _sb: PhantomData,
             }));
         }
@@ -62,36 +93,55 @@ impl<F: Namei> SuperBlock<F> {
     }
 
     /// A fresh inode that is not on disk yet; it has no number.
-    pub(crate) fn new_inode(&self) -> Result<NewInode<'_, F>> {
+    pub(crate) fn new_inode(&self) -> Result<NewInode<'_, F, Fresh>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::new_inode(self.as_ptr()) };
         let inode = NonNull::new(inode.cast()).ok_or(ENOMEM)?;
+        // INVARIANT: Nobody has it but us.
         Ok(NewInode {
             inode,
-            hashed: false,
             _sb: PhantomData,
         })
     }
 }
 
-impl<'sb, F: Namei> NewInode<'sb, F> {
+impl<'sb, F: Namei> NewInode<'sb, F, Fresh> {
     /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
-    /// memory, which for a free number means a corrupt bitmap. `EINVAL` if it has one already.
-    pub(crate) fn insert(&mut self, ino: u32, generation: u32) -> Result {
-        // The hash chains are lists that an inode can be in only once.
-        if self.hashed {
-            return Err(EINVAL);
-        }
-        // SAFETY: We own the inode, it is not hashed, nobody else sees it.
+    /// memory, which for a free number means a corrupt bitmap.
+    pub(crate) fn insert(self, ino: u32, generation: u32) -> Result<NewInode<'sb, F, Hashed>> {
+        // SAFETY: By the type invariant not hashed, and nobody else sees it.
         unsafe {
             (*self.as_ptr()).i_ino = ino.into();
             (*self.as_ptr()).i_generation = generation;
             to_result(bindings::insert_inode_locked(self.as_ptr()))?;
         }
-        self.hashed = true;
-        Ok(())
+        // INVARIANT: Hashed, and `I_NEW` until it is published.
+        Ok(self.into_stage())
+    }
+}
+
+impl<'sb, F: Namei, S: Stage> NewInode<'sb, F, S> {
+    fn into_stage<T: Stage>(self) -> NewInode<'sb, F, T> {
+        NewInode {
+            inode: ManuallyDrop::new(self).inode,
+            _sb: PhantomData,
+        }
     }
 
+    /// Frees the text of [`NewInode::set_operations`].
+    fn drop_link(&mut self) {
+        let p = self.as_ptr();
+        // SAFETY: The inode is ours. `i_link` is null until `set_operations` stores a text that
+        // kmalloc gave; what shares its union is set by other types of inodes only once they
+        // are visible.
+        unsafe {
+            let text = core::mem::replace(&mut (*p).__bindgen_anon_5.i_link, core::ptr::null_mut());
+            bindings::kfree(text.cast());
+        }
+    }
+}
+
+impl<F: Namei, S: Unfinished> NewInode<'_, F, S> {
     /// Owner, group and mode of an inode made in directory `dir` by the current task.
     pub(crate) fn init_owner(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
         // SAFETY: All pointers are valid; the inode is ours.
@@ -135,10 +185,35 @@ impl<'sb, F: Namei> NewInode<'sb, F> {
         }
     }
 
+    /// Sets owner and group as they stand on disk.
+    pub(crate) fn set_owner(&mut self, uid: u32, gid: u32) {
+        // SAFETY: The inode is ours.
+        unsafe {
+            bindings::rext4_helper_i_uid_write(self.as_ptr(), uid);
+            bindings::rext4_helper_i_gid_write(self.as_ptr(), gid);
+        }
+    }
+
+    /// Sets all three times.
+    pub(crate) fn set_times(&mut self, atime: Time, mtime: Time, ctime: Time) {
+        let p = self.as_ptr();
+        // SAFETY: The inode is ours.
+        unsafe {
+            bindings::rext4_helper_inode_set_atime(p, atime.sec, atime.nsec as isize);
+            bindings::rext4_helper_inode_set_mtime(p, mtime.sec, mtime.nsec as isize);
+            bindings::rext4_helper_inode_set_ctime(p, ctime.sec, ctime.nsec as isize);
+        }
+    }
+}
+
+impl<'sb, F: Namei> NewInode<'sb, F, Hashed> {
     /// Attaches the operations for the inode's type. `fast_link`: the target of a short symbolic
     /// link, which then lives in memory with the inode. `rdev`: of a device node.
-    pub(crate) fn set_operations(&mut self, fast_link: Option<&[u8]>, rdev: u32) -> Result {
-        self.drop_link();
+    pub(crate) fn set_operations(
+        self,
+        fast_link: Option<&[u8]>,
+        rdev: u32,
+    ) -> Result<NewInode<'sb, F, Ready>> {
         let p = self.as_ptr();
         let mode = u32::from(self.mode());
         // SAFETY: The inode is ours; the tables are static and made for `F`.
@@ -171,13 +246,15 @@ impl<'sb, F: Namei> NewInode<'sb, F> {
                 }
             }
         }
-        Ok(())
+        Ok(self.into_stage())
     }
+}
 
+impl<'sb, F: Namei> NewInode<'sb, F, Ready> {
     /// Makes the inode visible.
     pub(crate) fn publish(self) -> InodeRef<'sb, F> {
         let inode = ManuallyDrop::new(self).inode;
-        // SAFETY: The inode is hashed and `I_NEW`; our count becomes the reference's.
+        // SAFETY: By the type invariant hashed and `I_NEW`; our count becomes the reference's.
         unsafe {
             bindings::unlock_new_inode(inode.as_ptr().cast());
             InodeRef::from_raw(inode.cast())
@@ -192,21 +269,9 @@ impl<'sb, F: Namei> NewInode<'sb, F> {
             return;
         }
         let inode = ManuallyDrop::new(self).inode;
-        // SAFETY: The inode is hashed and `I_NEW`, the dentry negative and locked by the VFS, and
-        // they are of one super block.
+        // SAFETY: By the type invariant hashed and `I_NEW`. The dentry is negative and locked by the
+        // VFS, and they are of one super block.
         unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
-    }
-
-    /// Frees the text of [`NewInode::set_operations`].
-    fn drop_link(&mut self) {
-        let p = self.as_ptr();
-        // SAFETY: The inode is ours. `i_link` is null until `set_operations` stores a text that
-        // kmalloc gave; what shares its union is set by other types of inodes only once they
-        // are visible.
-        unsafe {
-            let text = core::mem::replace(&mut (*p).__bindgen_anon_5.i_link, core::ptr::null_mut());
-            bindings::kfree(text.cast());
-        }
     }
 
     /// Gives up an inode whose number is allocated on disk: it becomes visible without links,
@@ -217,14 +282,14 @@ impl<'sb, F: Namei> NewInode<'sb, F> {
     }
 }
 
-impl<F: Namei> Drop for NewInode<'_, F> {
+impl<F: Namei, S: Stage> Drop for NewInode<'_, F, S> {
     fn drop(&mut self) {
         // A bad inode is a regular file, whose text nobody would free.
         self.drop_link();
-        // SAFETY: We own the reference. A hashed inode is `I_NEW`, as `iget_failed` wants; one
+        // SAFETY: We own the count. A hashed inode is `I_NEW`, as `iget_failed` wants; one
         // that is not hashed is marked bad so that its eviction does not touch the disk.
         unsafe {
-            if self.hashed {
+            if S::HASHED {
                 bindings::iget_failed(self.as_ptr());
             } else {
                 bindings::make_bad_inode(self.as_ptr());
