@@ -181,14 +181,15 @@ impl<F: Namei> ContextTable<F> {
 
     unsafe extern "C" fn init(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: A context for a remount has the root of the mounted super block.
-            let opts = unsafe {
-                match (*fc).root.as_ref() {
-                    Some(root) => SuperBlock::<F>::from_raw(root.d_sb)
-                        .data()
-                        .current_options(),
-                    None => F::Options::default(),
-                }
+            // SAFETY: The context is valid.
+            let root = unsafe { (*fc).root };
+            let opts = match root.is_null() {
+                true => F::Options::default(),
+                // SAFETY: A context for a remount has the root of the mounted super block. It is in
+                // use, so others change other fields of it: no reference to it is made.
+                false => unsafe { SuperBlock::<F>::from_raw((*root).d_sb) }
+                    .data()
+                    .current_options(),
             };
             let opts = KBox::new(opts, GFP_KERNEL)?;
             // SAFETY: The context is new and ours to fill.

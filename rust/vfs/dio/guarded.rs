@@ -40,13 +40,17 @@ unsafe impl Send for Pinned {}
 impl Pinned {
     /// Pins `max` bytes of what `from` has, or all, or as much as one array describes: then up to
     /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the caller holds
-    /// nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned then.
+    /// nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned then. `EINVAL`:
+    /// this is no user's memory, whose pages C does not pin, or `unit` is 0.
     pub(crate) fn new<F: FileSystem>(
         iocb: &Kiocb<'_, F>,
         from: &mut IovIter<'_>,
         max: usize,
         unit: usize,
     ) -> Result<Self> {
+        if !from.is_user() || unit == 0 {
+            return Err(EINVAL);
+        }
         let want = from.count().min(max);
         let iter = from.as_ptr();
         // SAFETY: The iterator is valid. A segment needs a piece more than it has whole pages,
@@ -108,15 +112,36 @@ impl Pinned {
         from.revert(self.bytes);
     }
 
+    fn pieces(&self) -> Pieces {
+        Pieces {
+            vecs: self.vecs.as_ptr(),
+            count: self.count,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// What a [`Pinned`] has, without a borrow of it: it may go while it is used, with the request.
+struct Pieces {
+    vecs: *const bindings::bio_vec,
+    count: u16,
+    bytes: usize,
+}
+
+impl Pieces {
     /// Runs `f` with an iterator over the memory.
-    fn with_iter<R>(&self, f: impl FnOnce(&mut IovIter<'_>) -> R) -> R {
+    ///
+    /// # Safety
+    ///
+    /// The [`Pinned`] lives until the request is complete that `f` makes of the iterator.
+    unsafe fn with_iter<R>(self, f: impl FnOnce(&mut IovIter<'_>) -> R) -> R {
         let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
         // SAFETY: The iterator is initialised here and lives during `f`; iomap uses it while it
-        // submits only. The array, which bios point to, is as long-lived as the request.
+        // submits only. By the caller the array, which bios point to, lives as long as they do.
         unsafe {
             bindings::rext4_helper_iov_iter_source(
                 iter.as_mut_ptr(),
-                self.vecs.as_ptr(),
+                self.vecs,
                 self.count.into(),
                 self.bytes,
             );
@@ -129,7 +154,8 @@ impl Drop for Pinned {
     /// In any context, as bios do it.
     fn drop(&mut self) {
         for i in 0..usize::from(self.count) {
-            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages, once.
+            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages, once:
+            // the iterator was of user memory (`new`).
             unsafe { bindings::rext4_helper_bvec_unpin(self.vecs.as_ptr().add(i)) }
         }
     }
@@ -224,7 +250,8 @@ fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     // SAFETY: The request is valid and waited for.
     let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<F, T, D>(request, iter, flags) };
     let result = match &pinned {
-        Some(memory) => memory.with_iter(write),
+        // SAFETY: `pinned` goes after the request, which is waited for.
+        Some(memory) => unsafe { memory.pieces().with_iter(write) },
         None => write(from),
     };
     drop(held);
@@ -261,15 +288,18 @@ fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
             pinned,
         },
     ));
-    // SAFETY: The request is ours and valid until it is queued, and so is the memory, which bios
-    // refer to until they are done.
-    let result = unsafe {
-        let write =
-            |iter: &mut IovIter<'_>| write_raw::<F, T, D>(&raw mut (*request).iocb, iter, flags);
-        match &(*request).pinned {
-            Some(memory) => memory.with_iter(write),
-            None => write(from),
-        }
+    // Copied out: `complete` may free the request before `write_raw` returns, so nothing here may
+    // borrow from it.
+    // SAFETY: Not queued yet, so it is ours.
+    let pieces = unsafe { (*request).pinned.as_ref().map(Pinned::pieces) };
+    // SAFETY: The request is ours and valid until it is queued.
+    let write = |iter: &mut IovIter<'_>| unsafe {
+        write_raw::<F, T, D>(&raw mut (*request).iocb, iter, flags)
+    };
+    let result = match pieces {
+        // SAFETY: The request has the memory, and lets go of it when it is complete.
+        Some(pieces) => unsafe { pieces.with_iter(write) },
+        None => write(from),
     };
     match result {
         // It belongs to `complete` now, which may have run already.
