@@ -54,6 +54,7 @@ impl<F: FileSystem> InodeCache<F> {
             bindings::rext4_helper_inode_cache(
                 name.as_char_ptr(),
                 size_of::<WithNode<F>>() as c_uint,
+                align_of::<WithNode<F>>() as c_uint,
                 Some(init_once::<F>),
             )
         };

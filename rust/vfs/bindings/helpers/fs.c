@@ -9,7 +9,7 @@
 #include <linux/random.h>
 
 void *rext4_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c) { return alloc_inode_sb(sb, c, GFP_NOFS); }
-struct kmem_cache *rext4_helper_inode_cache(const char *name, unsigned int size, void (*ctor)(void *)) { return kmem_cache_create(name, size, 0, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, ctor); }
+struct kmem_cache *rext4_helper_inode_cache(const char *name, unsigned int size, unsigned int align, void (*ctor)(void *)) { return kmem_cache_create(name, size, align, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, ctor); }
 loff_t rext4_helper_i_size_read(struct inode *inode) { return i_size_read(inode); }
 void rext4_helper_i_size_write(struct inode *inode, loff_t size) { i_size_write(inode, size); }
 void rext4_helper_i_uid_write(struct inode *inode, uid_t uid) { i_uid_write(inode, uid); }
