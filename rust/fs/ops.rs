@@ -166,13 +166,10 @@ impl AddressSpaceOps for Rext4 {
 }
 
 impl FileOps for Rext4 {
-    fn read_iter<'a>(mut iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self> {
         match iocb.direct() {
             true => direct::read(iocb, to),
-            false => {
-                let result = buffered::read(&mut iocb, to);
-                iocb.done(result)
-            }
+            false => buffered::read(iocb, to),
         }
     }
 

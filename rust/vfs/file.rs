@@ -121,7 +121,8 @@ pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, PhantomData<&'a F>);
 /// it. `Err`: it is queued.
 pub(crate) type Io<'a, F> = core::result::Result<(Kiocb<'a, F>, Result<usize>), Queued>;
 
-/// The request completes later (`EIOCBQUEUED`). Only what has queued one can say so.
+/// The request completes, or begins again, later (`EIOCBQUEUED`). Only what has queued one can say
+/// so.
 pub(crate) struct Queued(());
 
 impl<'a, F: FileSystem> Kiocb<'a, F> {
@@ -273,10 +274,13 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         })
     }
 
-    /// Reads through the page cache.
-    pub(crate) fn filemap_read(&mut self, to: &mut IovIter<'_>) -> Result<usize> {
+    /// Reads through the page cache. For io_uring this queues the request, too, where a page is
+    /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
+    pub(crate) fn filemap_read(self, to: &mut IovIter<'_>) -> Io<'a, F> {
         // SAFETY: Both are valid.
-        result_len(unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) })
+        let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) };
+        // SAFETY: It is this request's.
+        unsafe { self.returned(result_len(ret)) }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
         inode::InodeLock,
         iomap::{self, Map, MapFlags, MapOps, MapType},
         trace,
+        Io,
         IovIter,
         Kiocb, //
     },
@@ -168,7 +169,7 @@ impl iomap::WriteOps<Rext4> for WriteOps {
 }
 
 /// `read_iter` without O_DIRECT.
-pub(crate) fn read(iocb: &mut Kiocb<'_, Rext4>, to: &mut IovIter<'_>) -> Result<usize> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_>) -> Io<'a, Rext4> {
     trace::buffered_read(iocb.inode(), iocb.pos(), to.count() as u64);
     iocb.filemap_read(to)
 }
