@@ -10,7 +10,7 @@ pub(crate) use vfs::crc::crc32c;
 
 use fs::Rext4;
 use kernel::prelude::*;
-use vfs::{inode::InodeCache, super_block::Registration};
+use vfs::super_block::{Describe, FsModule};
 
 module! {
     type: Module,
@@ -27,29 +27,27 @@ module! {
     },
 }
 
-/// The registered names. Dropped at `rmmod`, when no super block is left.
-#[pin_data]
-struct Module {
-    #[pin]
-    ext4: Registration<Rext4>,
-    #[pin]
-    rext4: Registration<Rext4>,
+/// What the module has beside its names.
+struct Rext4Module {
     #[cfg(REXT4_LAB)]
-    lab: fs::lab::Lab,
+    _lab: fs::lab::Lab,
 }
 
-impl kernel::InPlaceModule for Module {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+/// The module: dropped at `rmmod`, when no super block is left.
+type Module = FsModule<Rext4Module>;
+
+impl Describe for Rext4Module {
+    type Fs = Rext4;
+    const NAME: &'static CStr = c"rext4";
+    const INODES: &'static CStr = c"rext4_inode";
+
+    #[cfg_attr(not(REXT4_LAB), allow(unused_variables))]
+    fn init(module: &'static ThisModule) -> Result<(Self, Option<&'static CStr>)> {
+        let this = Self {
+            #[cfg(REXT4_LAB)]
+            _lab: fs::lab::Lab::new(module)?,
+        };
         let also_ext4 = *module_parameters::register_ext4.value_ref() != 0;
-        let cache = InodeCache::new(c"rext4_inode");
-        pin_init::pin_init_scope(move || {
-            let cache = cache?;
-            Ok(try_pin_init!(Self {
-                ext4 <- Registration::new(c"ext4", module, cache.clone(), also_ext4),
-                rext4 <- Registration::new(c"rext4", module, cache, true),
-                #[cfg(REXT4_LAB)]
-                lab: fs::lab::Lab::new(module)?,
-            }? Error))
-        })
+        Ok((this, also_ext4.then_some(c"ext4")))
     }
 }

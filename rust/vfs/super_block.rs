@@ -7,8 +7,8 @@
 
 mod register;
 
-pub(super) use register::fill_super_callback;
-pub(crate) use register::Registration;
+pub(super) use register::{cache_of, fill_super_callback};
+pub(crate) use register::{Describe, FsModule};
 
 use super::{
     bh::BufferHead,

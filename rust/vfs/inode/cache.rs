@@ -7,7 +7,7 @@
 use crate::vfs::{
     bindings,
     namei::Namei,
-    super_block::{FileSystem, Registration},
+    super_block::{cache_of, FileSystem},
     work::Workqueue,
     writeback::Completions, //
 };
@@ -85,7 +85,7 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
     sb: *mut bindings::super_block,
 ) -> *mut bindings::inode {
     // SAFETY: The super block is one of `F`.
-    let cache = unsafe { Registration::<F>::cache_of(sb) };
+    let cache = unsafe { cache_of::<F>(sb) };
     let slab = cache.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
     let obj = unsafe { bindings::rext4_helper_alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();

@@ -24,6 +24,7 @@ use kernel::{
     str::CStr,
     sync::Arc,
     types::Opaque,
+    InPlaceModule,
     ThisModule, //
 };
 
@@ -121,16 +122,78 @@ unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_bl
     }
 }
 
+/// What a module says that is a file system, and what it owns besides: made before its name can be
+/// mounted, dropped when nobody can any more.
+pub(crate) trait Describe: Send + Sync + Sized + 'static {
+    /// The file system.
+    type Fs: Namei;
+    /// Its name.
+    const NAME: &'static CStr;
+    /// The name of the inodes in /proc/slabinfo.
+    const INODES: &'static CStr;
+
+    /// Makes what belongs to the module, and says which other name it answers to.
+    fn init(module: &'static ThisModule) -> Result<(Self, Option<&'static CStr>)>;
+}
+
+/// A module that is a file system: the type for `module!`.
+///
+/// A name is registered as the last thing of all, since with the first one somebody may mount: if the
+/// module failed to initialise after that, its memory would go with a super block in it (no
+/// reference count keeps a module that fails). So a second name that is taken fails the module only if
+/// it comes first.
+#[pin_data]
+pub(crate) struct FsModule<M: Describe> {
+    #[pin]
+    other: Registration<M::Fs>,
+    #[pin]
+    name: Registration<M::Fs>,
+    own: M,
+}
+
+impl<M: Describe> InPlaceModule for FsModule<M> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let cache = InodeCache::new(M::INODES)?;
+            let (own, other) = M::init(module)?;
+            let wanted = match other.is_some() {
+                true => Wanted::IfFree,
+                false => Wanted::Yes,
+            };
+            let other = (
+                other.unwrap_or(M::NAME),
+                other.map_or(Wanted::No, |_| Wanted::Yes),
+            );
+            Ok(try_pin_init!(Self {
+                own,
+                other <- Registration::new(other.0, module, cache.clone(), other.1),
+                name <- Registration::new(M::NAME, module, cache, wanted),
+            }? Error))
+        })
+    }
+}
+
+/// Whether a name is to be registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    No,
+    Yes,
+    /// There is another one; `EBUSY` is not an error.
+    IfFree,
+}
+
 /// A registered file system name. The name is free again when this is dropped.
 ///
-/// Lives in the module's own data ([`kernel::InPlaceModule`]): lockdep wants the lock classes of a
-/// file system type in static memory.
+/// # Invariants
+///
+/// Lies in the module's own data, where [`FsModule`] puts it, so it lives until the module goes: no
+/// super block of the type is left then. (lockdep wants the lock classes of a file system type in
+/// static memory, too.)
 #[pin_data(PinnedDrop)]
-pub(crate) struct Registration<F: Namei> {
+struct Registration<F: Namei> {
     #[pin]
     fs_type: Opaque<bindings::file_system_type>,
     cache: Arc<InodeCache<F>>,
-    registered: bool,
 }
 
 // SAFETY: The C side locks its list of file systems itself.
@@ -139,18 +202,23 @@ unsafe impl<F: Namei> Send for Registration<F> {}
 unsafe impl<F: Namei> Sync for Registration<F> {}
 
 impl<F: Namei> Registration<F> {
-    /// Registers `name`, or does nothing if not `wanted`. `EBUSY` if another file system has it.
-    pub(crate) fn new(
+    /// Registers `name`. `EBUSY` if another file system has it. `EINVAL` if this is not in the
+    /// memory of `module`: a box of it could be dropped while something is mounted.
+    fn new(
         name: &'static CStr,
         module: &'static ThisModule,
         cache: Arc<InodeCache<F>>,
-        wanted: bool,
+        wanted: Wanted,
     ) -> impl PinInit<Self, Error> {
         let module = module.as_ptr();
         try_pin_init!(Self {
             cache,
-            registered: wanted,
             fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
+                // SAFETY: Compares addresses.
+                if !unsafe { bindings::rext4_helper_within_module(slot.cast(), module) } {
+                    return Err(EINVAL);
+                }
+                // INVARIANT: As was just checked.
                 // SAFETY: The slot is valid for writes; all zeroes is an empty type. It is
                 // pinned and unregistered before it goes.
                 unsafe {
@@ -160,38 +228,48 @@ impl<F: Namei> Registration<F> {
                     (*slot).init_fs_context = fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
                     (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as c_int;
-                    match wanted {
-                        true => to_result(bindings::register_filesystem(slot)),
-                        false => Ok(()),
+                    if wanted == Wanted::No {
+                        return Ok(());
+                    }
+                    match to_result(bindings::register_filesystem(slot)) {
+                        Err(e) if wanted == Wanted::IfFree => {
+                            pr_err!("the name {} cannot be had ({:?})\n", name, e);
+                            Ok(())
+                        }
+                        result => result,
                     }
                 }
             }),
         })
     }
+}
 
-    /// # Safety
-    ///
-    /// `sb` is a super block of file system `F`.
-    pub(in crate::vfs) unsafe fn cache_of<'a>(sb: *mut bindings::super_block) -> &'a InodeCache<F> {
-        // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`, which lives as long as the
-        // module, which a mounted super block pins.
-        unsafe {
-            let this = kernel::container_of!(
-                (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),
-                Self,
-                fs_type
-            );
-            &*Arc::as_ptr(&(*this).cache)
-        }
+/// The cache of the inodes of a super block.
+///
+/// # Safety
+///
+/// `sb` is a super block of file system `F`, valid for `'a`.
+pub(in crate::vfs) unsafe fn cache_of<'a, F: Namei>(
+    sb: *mut bindings::super_block,
+) -> &'a InodeCache<F> {
+    // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`. That is in the module's memory by its
+    // invariant, and a super block pins the module.
+    unsafe {
+        let this = kernel::container_of!(
+            (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),
+            Registration<F>,
+            fs_type
+        );
+        &*Arc::as_ptr(&(*this).cache)
     }
 }
 
 #[pinned_drop]
 impl<F: Namei> PinnedDrop for Registration<F> {
     fn drop(self: Pin<&mut Self>) {
-        if self.registered {
-            // SAFETY: It was registered; no super block is left, since each pins the module.
-            unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
-        }
+        // Says EINVAL of one that is not registered.
+        // SAFETY: The type is valid. By the type invariant no super block is left, since each pins
+        // the module.
+        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
     }
 }

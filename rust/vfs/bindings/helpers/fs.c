@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/fs.h, include/linux/fs/super.h, include/linux/slab.h */
 #include <linux/fs.h>
+#include <linux/module.h>
 #include <linux/fs_context.h>
 #include <linux/slab.h>
 #include <linux/seq_file.h>
@@ -57,5 +58,6 @@ void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid) { super_set_u
 void rext4_helper_seq_puts(struct seq_file *m, const char *s) { seq_puts(m, s); }
 void rext4_helper_panic(const char *id, const char *why) { panic("rext4: %s: %s\n", id, why); }
 void rext4_helper_set_free_link(struct delayed_call *done, void *text) { set_delayed_call(done, kfree_link, text); }
+bool rext4_helper_within_module(const void *p, const struct module *mod) { return within_module((unsigned long)p, mod); }
 bool rext4_helper_fatal_signal_pending(void) { return fatal_signal_pending(current); }
 void rext4_helper_logfc(struct fs_context *fc, char level, const void *args) { if (fc->log.log) logfc(fc->log.log, fc->log.prefix, level, "%pA", args); }
