@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An inode in use does not keep unmount waiting: it finds its super block poisoned afterwards.
+#![forbid(unsafe_code)]
+
+use crate::vfs::{namei::Namei, INode, Inode, InodeRef, SuperBlock};
+
+/// What work items, threads and a file system's own data are made of.
+fn lasts<T: 'static>(_: T) {}
+
+fn owned_for_a_while<F: Namei>(dir: &Inode<F>, inode: &INode<F>) {
+    let _both = (InodeRef::from(inode), dir.sb().new_inode());
+}
+
+#[cfg(misuse = "owned_inode")]
+fn owned_inode<F: Namei>(inode: &INode<F>) {
+    lasts(InodeRef::from(inode)); //~ E0521
+}
+
+#[cfg(misuse = "new_inode")]
+fn new_inode<F: Namei>(dir: &Inode<F>) {
+    lasts(dir.sb().new_inode()); //~ E0521
+}
+
+#[cfg(misuse = "found_inode")]
+fn found_inode<F: Namei>(sb: &SuperBlock<F>) {
+    lasts(sb.iget(2)); //~ E0521
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Once a request is queued it belongs to its completion, which may have freed it.
+#![forbid(unsafe_code)]
+
+use crate::vfs::{dio, file::Queued, iomap::MapOps, namei::Namei, Io, IovIter, Kiocb};
+
+fn read<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+    let (iocb, result) = dio::read::<F, T>(iocb, to)?;
+    let _pos = iocb.pos();
+    iocb.done(result)
+}
+
+#[cfg(misuse = "use_after")]
+fn use_after<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+    let io = dio::read::<F, T>(iocb, to);
+    let _pos = iocb.pos(); //~ E0382
+    io
+}
+
+#[cfg(misuse = "use_after_guarded")]
+fn use_after_guarded<'a, F, T, D, G>(iocb: Kiocb<'a, F>, from: &mut IovIter<'_>) -> Io<'a, F>
+where
+    F: Namei,
+    T: MapOps<F>,
+    D: dio::DioOps<F>,
+    G: dio::Guard<F>,
+{
+    let io = dio::write_guarded::<F, T, D, G>(iocb, from, None, dio::DioFlags::default());
+    iocb.done(Ok(0)) //~ E0382
+}
+
+#[cfg(misuse = "buffered")]
+fn buffered<'a, F: Namei>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+    let io = iocb.filemap_read(to);
+    let _pos = iocb.pos(); //~ E0382
+    io
+}
+
+#[cfg(misuse = "queued_by_nobody")]
+fn queued_by_nobody<'a, F: Namei>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
+    Err(Queued(())) //~ E0423
+}
+
+/// Over and queued at once would complete it twice.
+#[cfg(misuse = "over_and_queued")]
+fn over_and_queued<'a, F: Namei, T: MapOps<F>>(
+    iocb: Kiocb<'a, F>,
+    to: &mut IovIter<'_>,
+) -> Io<'a, F> {
+    match dio::read::<F, T>(iocb, to) {
+        Ok(over) => Ok(over),
+        Err(Queued { .. }) => Ok(0), //~ E0308
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An inode is published when it has its number and its operations, and keeps its type then.
+#![forbid(unsafe_code)]
+
+use crate::vfs::{inode::NewInode, namei::Namei, Dentry, Inode, SuperBlock};
+use kernel::prelude::*;
+
+fn make<'a, F: Namei>(dir: &'a Inode<F>, dentry: &Dentry<F>) -> Result {
+    let mut new = dir.sb().new_inode()?;
+    new.set_mode(0o100644);
+    new.insert(12, 1)?.set_operations(None, 0)?.instantiate(dentry);
+    Ok(())
+}
+
+#[cfg(misuse = "without_number")]
+fn without_number<F: Namei>(sb: &SuperBlock<F>) -> Result {
+    sb.new_inode()?.set_operations(None, 0)?; //~ E0599
+    Ok(())
+}
+
+#[cfg(misuse = "without_operations")]
+fn without_operations<F: Namei>(sb: &SuperBlock<F>) -> Result {
+    sb.new_inode()?.insert(12, 1)?.publish(); //~ E0599
+    Ok(())
+}
+
+#[cfg(misuse = "discarded_unseen")]
+fn discarded_unseen<F: Namei>(sb: &SuperBlock<F>) -> Result {
+    sb.new_inode()?.discard(); //~ E0599
+    Ok(())
+}
+
+#[cfg(misuse = "inserted_twice")]
+fn inserted_twice<F: Namei>(sb: &SuperBlock<F>) -> Result {
+    sb.new_inode()?.insert(12, 1)?.insert(13, 1)?; //~ E0599
+    Ok(())
+}
+
+#[cfg(misuse = "other_type")]
+fn other_type<F: Namei>(mut new: NewInode<'_, F>) {
+    new.set_mode(0o120777); //~ E0599
+}
