@@ -23,6 +23,7 @@
 pub mod bitmap;
 pub mod checksum;
 pub mod dirent;
+mod error_mark;
 pub mod extent;
 pub mod features;
 mod geometry;

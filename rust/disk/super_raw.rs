@@ -255,41 +255,24 @@ impl RawSuper {
         self.mnt_count.set(self.mnt_count.get().saturating_add(1));
     }
 
-    /// Records an error found at `sec`: the first one ever stays, the last one is replaced.
-    /// `code` is one of the format's error codes ([`error_code`]).
-    pub fn record_error(
-        &mut self,
-        sec: u64,
-        ino: u32,
-        block: u64,
-        func: &str,
-        line: u32,
-        code: u8,
-    ) {
-        let mut name = [0u8; 32];
-        // One byte stays zero, old tools print it as a C string.
-        for (to, from) in name.iter_mut().take(31).zip(func.bytes()) {
-            *to = from;
+    /// Why a filesystem that is about to be mounted at `sec` (seconds since 1970) should be checked
+    /// first, if it should.
+    pub fn check_advice(&self, sec: u64) -> Option<&'static str> {
+        let limit = self.max_mnt_count.get() as i16;
+        let due = u64::from(self.lastcheck.get())
+            + (u64::from(self.lastcheck_hi) << 32)
+            + u64::from(self.checkinterval.get());
+        if !self.has_state(STATE_VALID) {
+            Some("it was not unmounted cleanly, and never checked since")
+        } else if self.error_mark().is_set() {
+            Some("it has errors")
+        } else if limit > 0 && self.mnt_count.get() >= limit as u16 {
+            Some("it has reached its maximal mount count")
+        } else if self.checkinterval.get() != 0 && due <= sec {
+            Some("its last check is too long ago")
+        } else {
+            None
         }
-        self.update_state(STATE_ERROR, 0);
-        self.last_error_time.set(sec as u32);
-        self.last_error_time_hi = (sec >> 32) as u8;
-        self.last_error_ino.set(ino);
-        self.last_error_block.set(block);
-        self.last_error_func = name;
-        self.last_error_line.set(line);
-        self.last_error_errcode = code;
-        if self.first_error_time.get() == 0 && self.first_error_time_hi == 0 {
-            self.first_error_time.set(sec as u32);
-            self.first_error_time_hi = (sec >> 32) as u8;
-            self.first_error_ino.set(ino);
-            self.first_error_block.set(block);
-            self.first_error_func = name;
-            self.first_error_line.set(line);
-            self.first_error_errcode = code;
-        }
-        self.error_count
-            .set(self.error_count.get().saturating_add(1));
     }
 
     fn computed_checksum(&self) -> u32 {
@@ -309,26 +292,4 @@ impl RawSuper {
             self.checksum.set(self.computed_checksum());
         }
     }
-}
-
-/// Error codes of `s_last_error_errcode` (`EXT4_ERR_*`).
-#[allow(missing_docs, reason = "named after the errno they stand for")]
-pub mod error_code {
-    pub const UNKNOWN: u8 = 1;
-    pub const EIO: u8 = 2;
-    pub const ENOMEM: u8 = 3;
-    pub const EFSBADCRC: u8 = 4;
-    pub const EFSCORRUPTED: u8 = 5;
-    pub const ENOSPC: u8 = 6;
-    pub const ENOKEY: u8 = 7;
-    pub const EROFS: u8 = 8;
-    pub const EFBIG: u8 = 9;
-    pub const EEXIST: u8 = 10;
-    pub const ERANGE: u8 = 11;
-    pub const EOVERFLOW: u8 = 12;
-    pub const EBUSY: u8 = 13;
-    pub const ENOTDIR: u8 = 14;
-    pub const ENOTEMPTY: u8 = 15;
-    pub const ESHUTDOWN: u8 = 16;
-    pub const EFAULT: u8 = 17;
 }

@@ -7,6 +7,7 @@ use super::checksum::fs_seed;
 use super::features::*;
 use core::fmt;
 
+pub use super::error_mark::*;
 pub use super::super_raw::*;
 
 const CHECKSUM_TYPE_CRC32C: u8 = 1;

@@ -6,11 +6,15 @@
 //! which structure of which inode or block, watchers are told, the `errors=` policy is applied,
 //! and the operation fails with `EUCLEAN`. Nothing is written over what was not understood.
 
-use super::{access::Access, Inode, Sb};
-use crate::disk::{
-    superblock::{ErrorPolicy, SbError},
-    Corrupt, //
+use super::{access::Access, marks, Inode, Sb};
+use crate::{
+    disk::{
+        superblock::{ErrorPolicy, SbError},
+        Corrupt, //
+    },
+    vfs::blkdev::system_going_down,
 };
+use core::panic::Location;
 use kernel::{
     error::code::*,
     fmt,
@@ -27,6 +31,7 @@ const LOUD: u32 = 64;
 
 /// Reports corruption and returns the error to fail with. Any context that may sleep.
 #[cold]
+#[track_caller]
 pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error {
     let fs = sb.data();
     let count = fs.errored.fetch_add(1, ordering::Relaxed);
@@ -37,6 +42,7 @@ pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>
             None => pr_err!("{}: {}\n", id, what),
         }
     }
+    fs.marks.note(inode, EFSCORRUPTED, Location::caller());
     sb.report_metadata(inode, EFSCORRUPTED);
     apply_policy(sb, EFSCORRUPTED);
     EFSCORRUPTED
@@ -62,19 +68,50 @@ fn apply_policy(sb: &Sb, err: Error) {
         return;
     }
     match fs.error_policy() {
-        ErrorPolicy::Continue => (),
-        ErrorPolicy::RemountRo => {
-            // The journal first: what is half done in running handles must not be committed.
-            if let Some(journal) = fs.journal() {
-                journal.abort(err);
-            }
-            if fs.access.end() {
-                pr_err!(
-                    "{}: nothing is written any more (errors=remount-ro)\n",
-                    sb.id()
-                );
-            }
-        }
-        ErrorPolicy::Panic => sb.panic(c"corruption found and errors=panic"),
+        ErrorPolicy::Continue => fs.later.schedule(),
+        policy => end(sb, policy, err),
     }
+}
+
+/// Ends all writing, or the machine.
+fn end(sb: &Sb, policy: ErrorPolicy, err: Error) {
+    let fs = sb.data();
+    // The journal first: what is half done in running handles must not be committed.
+    if let Some(journal) = fs.journal() {
+        journal.abort(err);
+    }
+    if fs.access.end() {
+        ended(sb, policy);
+    }
+}
+
+/// All writing has ended just now.
+fn ended(sb: &Sb, policy: ErrorPolicy) {
+    // Before a panic: after it nobody would know, and meet the same again.
+    marks::past_journal(sb);
+    // While the system goes down an error may only mean that the device is off.
+    if policy == ErrorPolicy::Panic && !system_going_down() {
+        sb.panic(c"errors were found and errors=panic");
+    }
+    pr_err!("{}: nothing is written any more, after errors\n", sb.id());
+}
+
+/// What cannot be done where an error is met. No lock and no handle is held.
+pub(super) fn later(sb: &Sb) {
+    let fs = sb.data();
+    if fs.journal_dead.xchg(false, ordering::Relaxed) {
+        pr_err!("{}: the journal was aborted\n", sb.id());
+        journal_error(sb);
+        ended(sb, fs.error_policy());
+    } else {
+        marks::through_journal(sb);
+    }
+}
+
+/// Notes for the super block that the journal was aborted.
+#[track_caller]
+pub(super) fn journal_error(sb: &Sb) {
+    let fs = sb.data();
+    fs.errored.fetch_add(1, ordering::Relaxed);
+    fs.marks.note(None, EIO, Location::caller());
 }

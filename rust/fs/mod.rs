@@ -13,6 +13,7 @@
 //!   orphan.rs   inodes to finish after a crash
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
+//!   marks.rs    the mark on disk that it was not
 //! ```
 //!
 //! Lock order: freeze WRITE > i_rwsem > mmap_lock > freeze PAGEFAULT > invalidate_lock > folio
@@ -29,6 +30,7 @@ pub(crate) mod inode;
 pub(crate) mod io;
 mod itable;
 pub(crate) mod lab;
+pub(crate) mod marks;
 pub(crate) mod mount;
 pub(crate) mod namei;
 mod ops;
@@ -40,7 +42,8 @@ use crate::{
     disk::superblock::Geometry,
     vfs::{
         self,
-        jbd2::{Handle, Journal, JournalSlot}, //
+        jbd2::{Handle, Journal, JournalSlot},
+        super_block::Later, //
     },
 };
 use kernel::{
@@ -87,8 +90,16 @@ pub(crate) struct Rext4 {
     /// Whether we may write just now.
     #[pin]
     pub(crate) access: access::AccessState,
-    /// Corruption was found since mount: the super block says so at unmount.
+    /// Errors since mount.
     errored: Atomic<u32>,
+    /// What the super block on disk is to say of them.
+    #[pin]
+    pub(crate) marks: marks::Marks,
+    /// jbd2 has aborted the journal, and nobody has dealt with it yet.
+    journal_dead: Atomic<bool>,
+    /// Runs [`error::later`].
+    #[pin]
+    later: Later,
 }
 
 impl Rext4 {
@@ -107,8 +118,21 @@ impl Rext4 {
 
     fn start_handle(&self, credits: u32, revokes: u32) -> Result<Handle<'_>> {
         let journal = self.journal.get().ok_or(EROFS)?;
+        if journal.is_aborted() {
+            self.journal_died();
+            return Err(EROFS);
+        }
         let _admitted = self.access.admit(journal)?;
         journal.start_with_revoke(credits, revokes)
+    }
+
+    /// The journal was found aborted. Whoever did that has dealt with it, except jbd2 itself: then
+    /// all writing ends here, and [`error::later`] does what the policy says.
+    pub(crate) fn journal_died(&self) {
+        if self.access.end() {
+            self.journal_dead.store(true, ordering::Relaxed);
+            self.later.schedule();
+        }
     }
 
     /// The journal, unless the mount never writes.

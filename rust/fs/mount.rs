@@ -15,12 +15,13 @@ use load::{check_writable, refuse, unsaid};
 use super::{
     access::Access,
     alloc,
-    error::corrupted,
+    error::{corrupted, journal_error},
     extent,
     inode,
+    marks,
     options::Options,
     orphan,
-    primary::write_super,
+    primary::{read_super, write_super},
     Inode,
     InodeRef,
     Rext4,
@@ -30,7 +31,7 @@ use crate::{
     disk::{
         features,
         inode::ROOT_INO,
-        superblock::STATE_ERROR, //
+        superblock::{ErrorMark, STATE_ERROR}, //
     },
     vfs::{
         fs_context::{MountLog, Remount},
@@ -66,6 +67,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     if !root.is_dir() {
         return Err(corrupted(sb, Some(&root), fmt!("the root is no directory")));
     }
+    advise(sb)?;
     if !sb.is_read_only() {
         begin_writing(sb)?;
     } else if replayed {
@@ -145,6 +147,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
         );
     }
     let options = fs.options.lock().clone();
+    let mark = read_super(fs, |raw| raw.error_mark())?;
     journal.load(|journal| {
         if !read_only {
             journal.set_features(Features {
@@ -152,8 +155,8 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
                 checksums: fs.geo.has_metadata_csum,
             })?;
         }
+        keep_mark(fs, &mark, error.is_some())?;
         if error.is_some() {
-            fs.errored.store(1, ordering::Relaxed);
             journal.clear_err()?;
         }
         journal.set_barrier(options.barrier);
@@ -163,6 +166,30 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
         Ok(())
     })?;
     Ok(needed)
+}
+
+/// After a replay, which may have written an older super block over the mark `before` it; with
+/// `aborted`, the journal alone knows of an error so far, and is about to forget it.
+fn keep_mark(fs: &Rext4, before: &ErrorMark, aborted: bool) -> Result {
+    let now = read_super(fs, |raw| raw.error_mark())?;
+    let lost = before.is_set() && *before != now;
+    if !lost && !aborted {
+        return Ok(());
+    }
+    write_super(fs, |raw| {
+        raw.keep_error_mark(before);
+        if aborted {
+            raw.update_state(STATE_ERROR, 0);
+        }
+    })
+}
+
+/// Says so if the file system should be checked.
+fn advise(sb: &Sb) -> Result {
+    if let Some(why) = read_super(sb.data(), |raw| raw.check_advice(now()))? {
+        pr_warn!("{}: run e2fsck: {}\n", sb.id(), why);
+    }
+    Ok(())
 }
 
 /// From here on the disk may change: says so in the super block, then finishes the orphans.
@@ -180,14 +207,10 @@ fn begin_writing(sb: &Sb) -> Result {
 /// Everything is written, and nothing more will be: says in the super block that no recovery is
 /// needed.
 fn end_writing(fs: &Rext4) -> Result {
-    let errored = fs.has_errors();
     write_super(fs, |raw| {
         alloc::update_super_counts(fs, raw);
         raw.set_incompat(features::INCOMPAT_RECOVER, false);
         raw.set_wtime(now());
-        if errored {
-            raw.update_state(STATE_ERROR, 0);
-        }
     })
 }
 
@@ -209,9 +232,12 @@ pub(super) fn stop(sb: &Sb, journal: Result) {
     }
     if journal.is_err() {
         // What is in the log is the truth. Leave it to recovery, but tell e2fsck.
-        if fs.has_errors() && !sb.device_is_read_only() {
-            let _ = write_super(fs, |raw| raw.update_state(STATE_ERROR, 0));
+        if fs.access.end() || !fs.has_errors() {
+            journal_error(sb);
         }
+        // What is dirty of the super block is written now, and not over the mark.
+        let _ = sb.device().sync();
+        marks::past_journal(sb);
         pr_warn!(
             "{}: unmounted after errors; the journal needs recovery\n",
             sb.id()
@@ -291,6 +317,7 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
     if fs.journal().is_none() {
         open_journal(sb, log, false)?;
     }
+    advise(sb)?;
     begin_writing(sb).inspect_err(|_| {
         if let Some(journal) = fs.journal().filter(|_| fs.access.leave(Access::ReadOnly)) {
             let _ = settle(fs, journal);
@@ -360,10 +387,10 @@ pub(super) fn unfreeze(sb: &Sb) -> Result {
             sb.id(),
             e.to_errno()
         );
-        fs.access.end();
         if let Some(journal) = fs.journal() {
             journal.abort(e);
         }
+        fs.journal_died();
     }
     fs.access.open();
     Ok(())

@@ -3,6 +3,7 @@
 //! What the VFS calls, forwarded to where it is done.
 
 use super::{
+    error,
     evict,
     inode::{self, Node},
     io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, truncate},
@@ -26,7 +27,7 @@ use crate::{
         mmap::{Fault, VmFault},
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
-        super_block::{DirtyFlags, FileSystem, NewSuper, StatFs},
+        super_block::{DirtyFlags, FileSystem, Later, NewSuper, StatFs},
         trace::Traced,
         Dentry,
         DirEmitter,
@@ -70,6 +71,14 @@ impl FileSystem for Rext4 {
 
     fn journal_slot(&self) -> &JournalSlot {
         &self.journal
+    }
+
+    fn later(&self) -> &Later {
+        &self.later
+    }
+
+    fn run_later(sb: &Sb) {
+        error::later(sb);
     }
 
     fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {

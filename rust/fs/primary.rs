@@ -32,11 +32,19 @@ pub(crate) struct Primary {
     copy: KBox<RawSuper>,
 }
 
+/// The block that holds the super block, and the byte in it.
+pub(super) fn position(geo: &Geometry) -> (u64, usize) {
+    (
+        SUPER_OFFSET >> geo.block_bits,
+        SUPER_OFFSET as usize & (geo.block_size as usize - 1),
+    )
+}
+
 impl Primary {
     /// Reads the block; the block size of the device has been set.
     pub(super) fn new(sb: &NewSuper<'_, Rext4>, geo: &Geometry) -> Result<Self> {
-        let bh = sb.bread(SUPER_OFFSET >> geo.block_bits)?;
-        let off = SUPER_OFFSET as usize & (geo.block_size as usize - 1);
+        let (block, off) = position(geo);
+        let bh = sb.bread(block)?;
         let copy = bh.read_boxed(off)?;
         Ok(Self { bh, off, copy })
     }
@@ -88,11 +96,21 @@ pub(crate) fn read_super<R>(fs: &Rext4, look: impl FnOnce(&RawSuper) -> R) -> Re
     Ok(look(copy))
 }
 
-/// Changes the super block and writes it at once. Only while no transaction can hold the block.
+/// Changes the super block and writes it at once, with the errors found so far. Only while no
+/// transaction can hold the block.
 pub(super) fn write_super(fs: &Rext4, change: impl FnOnce(&mut RawSuper)) -> Result {
     let mut primary = fs.primary.lock();
-    primary.changed(change)?;
+    let mut errors = None;
+    primary.changed(|raw| {
+        change(raw);
+        errors = fs.marks.apply(raw);
+    })?;
     let mut locked = primary.bh.lock();
-    locked.write(primary.off, &*primary.copy)?;
-    locked.write_sync()
+    let written = locked
+        .write(primary.off, &*primary.copy)
+        .and_then(|()| locked.write_sync());
+    if written.is_err() {
+        fs.marks.give_back(errors);
+    }
+    written
 }

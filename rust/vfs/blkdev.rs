@@ -5,7 +5,11 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::bindings;
-use kernel::types::Opaque;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// An open block device.
 #[repr(transparent)]
@@ -42,4 +46,45 @@ impl BlockDevice {
         // SAFETY: The device is open.
         unsafe { bindings::rext4_helper_bdev_read_only(self.as_ptr()) }
     }
+
+    /// Reads from byte `at`, past the page cache. Sleeps. `EIO` also if the device's sectors do not
+    /// divide `at` and the length of `to`.
+    pub(crate) fn read_past_cache(&self, at: u64, to: &mut KVec<u8>) -> Result {
+        // SAFETY: The device is open. The memory of a `KVec` is kmalloc()'s, in the direct mapping,
+        // and ours while the function waits for the I/O.
+        to_result(unsafe {
+            bindings::rext4_helper_bdev_read_virt(
+                self.as_ptr(),
+                at >> 9,
+                to.as_mut_ptr().cast(),
+                to.len(),
+            )
+        })
+    }
+
+    /// Writes at byte `at`, past the page cache and past caches of the device (FUA). Otherwise as
+    /// [`BlockDevice::read_past_cache`].
+    pub(crate) fn write_past_cache(&self, at: u64, from: &mut KVec<u8>) -> Result {
+        // SAFETY: As for reading.
+        to_result(unsafe {
+            bindings::rext4_helper_bdev_write_virt(
+                self.as_ptr(),
+                at >> 9,
+                from.as_mut_ptr().cast(),
+                from.len(),
+            )
+        })
+    }
+
+    /// Writes out what is dirty in the device's page cache, and waits.
+    pub(crate) fn sync(&self) -> Result {
+        // SAFETY: The device is open.
+        to_result(unsafe { bindings::sync_blockdev(self.as_ptr()) })
+    }
+}
+
+/// Whether the machine is being halted or restarted: devices may have been switched off.
+pub(crate) fn system_going_down() -> bool {
+    // SAFETY: Reads a variable.
+    unsafe { bindings::rext4_helper_system_going_down() }
 }

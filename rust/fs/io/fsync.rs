@@ -31,11 +31,13 @@ pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = fs.uses_barriers() && !journal.will_send_data_barrier(tid);
-    journal.commit_tid(tid)?;
+    let committed = journal.commit_tid(tid);
     // A transaction that was aborted is not to be waited for, nor is it in the log.
     if let Some(e) = journal.errno() {
+        fs.journal_died();
         return Err(e);
     }
+    committed?;
     // Read-only (since a forced remount, maybe) it is the same: what was overwritten before then
     // may be in the cache of the device.
     match flush {

@@ -7,8 +7,20 @@ use crate::{
         features,
         superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
     },
-    fs::{access::AccessState, alloc, options::Options, orphan, primary::Primary, Rext4},
-    vfs::{fs_context::MountLog, jbd2::JournalSlot, super_block::NewSuper},
+    fs::{
+        access::AccessState,
+        alloc,
+        marks::Marks,
+        options::Options,
+        orphan,
+        primary::Primary,
+        Rext4, //
+    },
+    vfs::{
+        fs_context::MountLog,
+        jbd2::JournalSlot,
+        super_block::{Later, NewSuper},
+    },
 };
 use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
 
@@ -68,6 +80,9 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
         geo,
         primary <- new_mutex!(primary, "rext4_super"),
         journal: JournalSlot::new(),
+        marks <- Marks::new(geo.block_size),
+        journal_dead: Atomic::new(false),
+        later <- Later::new(),
         access <- AccessState::new(),
         groups <- groups,
         orphans <- orphan::Orphans::new(),

@@ -10,7 +10,6 @@ use crate::vfs::{
     bindings,
     fs_context::{self, MountLog},
     inode::InodeCache,
-    jbd2::JournalSlot,
     namei::Namei, //
 };
 use core::{
@@ -46,26 +45,28 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         let new = NewSuper(sb, log, PhantomData);
         let fs = F::load(&new, opts)?;
         let data = KBox::try_pin_init(
-            try_pin_init!(Mounted { fs <- fs, slot: NonNull::dangling() }? Error),
+            try_pin_init!(Mounted {
+                fs <- fs,
+                slot: NonNull::dangling(),
+                later: NonNull::dangling(),
+            }? Error),
             GFP_KERNEL,
         )?;
-        let slot = data.fs.journal_slot();
-        // One that lies elsewhere may be anybody's and live longer.
-        let offset = (&raw const *slot as usize).wrapping_sub(&raw const data.fs as usize);
-        if offset.saturating_add(size_of::<JournalSlot>()) > size_of::<F>() {
-            return Err(EINVAL);
-        }
-        let slot = NonNull::from(slot);
+        let slot = part_of(&data.fs, data.fs.journal_slot())?;
+        let later = part_of(&data.fs, data.fs.later())?;
         // INVARIANT: Pinned until `kill_sb_callback` takes it back. Nobody has a mutable
         // reference to `fs`, so the slot stays where it is.
         // SAFETY: Nothing is moved out of the box.
         unsafe {
             let data = KBox::into_raw(Pin::into_inner_unchecked(data));
             (*data).slot = slot;
+            (*data).later = later;
             (*sb).s_fs_info = data.cast();
         }
         // SAFETY: The data is attached now.
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
+        // SAFETY: A part of the pinned data, and `shut_down` disarms it: below, or in `put_super`.
+        unsafe { later.as_ref().arm(this) };
         let root = F::start(this, new.log()).and_then(|root| match ptr::eq(root.sb(), this) {
             true => Ok(root),
             false => Err(EXDEV),
@@ -90,6 +91,15 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         unsafe { (*sb).s_root = dentry };
         Ok(0)
     })
+}
+
+/// A pointer to `part`, which must lie in `whole`: elsewhere it may be anybody's and live longer.
+fn part_of<F, P>(whole: &F, part: &P) -> Result<NonNull<P>> {
+    let offset = (&raw const *part as usize).wrapping_sub(&raw const *whole as usize);
+    match offset.saturating_add(size_of::<P>()) > size_of::<F>() {
+        true => Err(EINVAL),
+        false => Ok(NonNull::from(part)),
+    }
 }
 
 /// Ends a super block: `kill_block_super()`, and no page of the device is left in the cache.

@@ -98,7 +98,7 @@ fn dead_journal(t: &mut T) -> Res {
     let d = crash::start(t)?;
     put(&t.p("kept"), 1, 10_000)?.fsync()?;
     t.umount()?;
-    let at = journal_start(t)?;
+    let at = journal_block(t, 1)?;
     t.mount("errors=continue")?;
     let f = put(&t.p("new"), 2, 10_000)?;
     f.fsync()?;
@@ -126,9 +126,9 @@ fn dead_journal(t: &mut T) -> Res {
     Ok(())
 }
 
-/// The byte where the journal begins.
-pub fn journal_start(t: &T) -> Res<u64> {
-    let text = t.debugfs(&["bmap <8> 1"])?;
+/// The byte where a block of the journal begins; the first is its super block.
+pub fn journal_block(t: &T, n: u32) -> Res<u64> {
+    let text = t.debugfs(&[&format!("bmap <8> {n}")])?;
     match text.lines().find_map(|l| l.trim().parse::<u64>().ok()) {
         Some(at) => Ok(at * t.bs()),
         None => fail!("{text}"),
@@ -155,6 +155,17 @@ fn work(dir: &str, k: u64, stop: &AtomicBool) -> Vec<(String, u64)> {
     synced
 }
 
+/// Allocates and frees in a file that is open: nothing but the file system stops that.
+fn keep_busy(path: &str, stop: &AtomicBool) {
+    let Ok(f) = sys::create(path) else {
+        return;
+    };
+    while !stop.load(Ordering::Relaxed) {
+        let _ = f.fallocate(0, 0, 400_000);
+        let _ = f.punch(0, 400_000);
+    }
+}
+
 /// An emergency remount with work under way, then a power cut: the image is clean without its log,
 /// as its super block says, and has what was synced.
 fn sysrq_u(t: &mut T) -> Res {
@@ -170,6 +181,9 @@ fn sysrq_u(t: &mut T) -> Res {
         let threads: Vec<_> = (0..3)
             .map(|k| s.spawn(move || work(dir, k, stop)))
             .collect();
+        for k in 0..2 {
+            s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
+        }
         std::thread::sleep(Duration::from_millis(400));
         let triggered = sys::write_file(TRIGGER, "u");
         for _ in 0..100 {
@@ -193,7 +207,7 @@ fn sysrq_u(t: &mut T) -> Res {
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;
     same!(crate::mounts::recover(t)?, false, "needs recovery");
-    let at = journal_start(t)?;
+    let at = journal_block(t, 0)?;
     same!(t.peek(at + 28, 4)?, [0; 4], "start of the log");
     t.fsck()?;
     t.mount("")?;

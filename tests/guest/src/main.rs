@@ -25,6 +25,7 @@ mod fsx;
 mod gate;
 mod gate_source;
 mod large;
+mod marks;
 mod mmap;
 mod mmap_under;
 mod mounts;
@@ -79,6 +80,7 @@ pub static SETS: &[&[harness::Case]] = &[
     bad_dir::CASES,
     baddev::CASES,
     errors::CASES,
+    marks::CASES,
     refusals::CASES,
     large::CASES,
     diff::CASES,

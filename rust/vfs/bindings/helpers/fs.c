@@ -8,6 +8,8 @@
 #include <linux/iversion.h>
 #include <linux/fserror.h>
 #include <linux/random.h>
+#include <linux/kernel.h>
+#include <linux/workqueue.h>
 
 void *rext4_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c) { return alloc_inode_sb(sb, c, GFP_NOFS); }
 struct kmem_cache *rext4_helper_inode_cache(const char *name, unsigned int size, unsigned int align, void (*ctor)(void *)) { return kmem_cache_create(name, size, align, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, ctor); }
@@ -61,3 +63,6 @@ void rext4_helper_set_free_link(struct delayed_call *done, void *text) { set_del
 bool rext4_helper_within_module(const void *p, const struct module *mod) { return within_module((unsigned long)p, mod); }
 bool rext4_helper_fatal_signal_pending(void) { return fatal_signal_pending(current); }
 void rext4_helper_logfc(struct fs_context *fc, char level, const void *args) { if (fc->log.log) logfc(fc->log.log, fc->log.prefix, level, "%pA", args); }
+void rext4_helper_init_work(struct work_struct *work, work_func_t fn) { INIT_WORK(work, fn); }
+bool rext4_helper_schedule_work(struct work_struct *work) { return schedule_work(work); }
+bool rext4_helper_system_going_down(void) { return system_state == SYSTEM_HALT || system_state == SYSTEM_POWER_OFF || system_state == SYSTEM_RESTART; }

@@ -178,6 +178,31 @@ fn largest_files() {
 }
 
 #[test]
+fn advice_to_check() {
+    let mut raw = Image::make(&["-b", "4096"], "16M", |_| {}).raw_super();
+    raw.max_mnt_count.set(0xffff);
+    raw.checkinterval.set(0);
+    assert_eq!(raw.check_advice(u64::MAX), None);
+    let has = |raw: &superblock::RawSuper, sec, what: &str| {
+        let advice = raw.check_advice(sec);
+        assert!(advice.is_some_and(|a| a.contains(what)), "{advice:?}");
+    };
+    raw.checkinterval.set(100);
+    raw.lastcheck.set(1000);
+    assert_eq!(raw.check_advice(1099), None);
+    has(&raw, 1100, "too long ago");
+    raw.max_mnt_count.set(20);
+    raw.mnt_count.set(19);
+    assert_eq!(raw.check_advice(1099), None);
+    raw.mnt_count.set(20);
+    has(&raw, 1099, "mount count");
+    raw.update_state(superblock::STATE_ERROR, 0);
+    has(&raw, 0, "errors");
+    raw.update_state(0, superblock::STATE_VALID);
+    has(&raw, 0, "cleanly");
+}
+
+#[test]
 fn changes_show_in_dumpe2fs() {
     let mut image = Image::make(&["-b", "4096"], "16M", |_| {});
     let mut raw = image.raw_super();
@@ -194,8 +219,25 @@ fn changes_show_in_dumpe2fs() {
     raw.mnt_count.set(0);
     raw.set_mounted(86_400);
     let code = superblock::error_code::EFSCORRUPTED;
-    raw.record_error(1000, 14, 1500, "first_function", 7, code);
-    raw.record_error(2000, 15, 1600, &"long_".repeat(20), 8, code);
+    let older = raw.error_mark();
+    let error = |sec, ino, func| superblock::FoundError {
+        sec,
+        ino,
+        func,
+        line: 7,
+        code,
+    };
+    let (first, last) = (error(1000, 14, "first_function"), error(1500, 14, "second"));
+    raw.record_errors(&first, &last, 2);
+    let newer = raw.error_mark();
+    let long = "long_".repeat(20);
+    raw.record_errors(&error(2000, 15, &long), &error(2000, 15, &long), 1);
+    let newest = raw.error_mark();
+    assert!(!raw.keep_error_mark(&older) && raw.error_mark() == newest);
+    raw.error_count.set(0);
+    raw.update_state(0, superblock::STATE_ERROR);
+    assert!(raw.keep_error_mark(&newest) && raw.error_mark() == newest);
+    assert!(newest.is_set() && newest.count() == 3 && newer.count() == 2 && older.count() == 0);
     raw.update_checksum();
     assert!(raw.checksum_matches());
     image.data[1024..2048].copy_from_slice(raw.as_bytes());
@@ -213,11 +255,10 @@ fn changes_show_in_dumpe2fs() {
         "Last write time:          Thu Jan  1 23:59:59 1970".into(),
         "Last mount time:          Fri Jan  2 00:00:00 1970".into(),
         "Mount count:              1".into(),
-        "FS Error count:           2".into(),
+        "FS Error count:           3".into(),
         "First error time:         Thu Jan  1 00:16:40 1970".into(),
         "First error function:     first_function".into(),
         "First error inode #:      14".into(),
-        "First error block #:      1500".into(),
         "First error line #:       7".into(),
         "Last error time:          Thu Jan  1 00:33:20 1970".into(),
         "Last error inode #:       15".into(),

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mark of a filesystem in which errors were found: a bit of `s_state`, and the first and the
+//! last error with their number (`Documentation/filesystems/ext4/super.rst`). e2fsck removes it.
+
+use super::super_raw::{RawSuper, STATE_ERROR};
+use zerocopy::little_endian::{U32, U64};
+
+/// One error that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundError<'a> {
+    /// When, in seconds since 1970.
+    pub sec: u64,
+    /// In which inode, or 0.
+    pub ino: u32,
+    /// By which part of the code: the last 31 bytes are kept.
+    pub func: &'a str,
+    /// The line in it.
+    pub line: u32,
+    /// One of [`error_code`].
+    pub code: u8,
+}
+
+/// The fields of one error, as they lie in the superblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    time: U32,
+    time_hi: u8,
+    ino: U32,
+    block: U64,
+    func: [u8; 32],
+    line: U32,
+    code: u8,
+}
+
+/// The whole mark, to be kept while something writes an older superblock over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorMark {
+    marked: bool,
+    count: u32,
+    first: Slot,
+    last: Slot,
+}
+
+impl ErrorMark {
+    /// Whether the filesystem is marked.
+    pub fn is_set(&self) -> bool {
+        self.marked || self.count > 0
+    }
+
+    /// The number of errors found since e2fsck removed the mark.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+impl FoundError<'_> {
+    fn slot(&self) -> Slot {
+        let mut func = [0u8; 32];
+        // One byte stays zero, old tools print it as a C string.
+        let bytes = self.func.as_bytes();
+        let tail = bytes.iter().skip(bytes.len().saturating_sub(31));
+        for (to, from) in func.iter_mut().zip(tail) {
+            *to = *from;
+        }
+        Slot {
+            time: U32::new(self.sec as u32),
+            time_hi: (self.sec >> 32) as u8,
+            ino: U32::new(self.ino),
+            block: U64::new(0),
+            func,
+            line: U32::new(self.line),
+            code: self.code,
+        }
+    }
+}
+
+impl RawSuper {
+    /// Marks the filesystem and records `count` errors, of which these are the first and the last:
+    /// the first one ever stays, the last one is replaced.
+    pub fn record_errors(&mut self, first: &FoundError<'_>, last: &FoundError<'_>, count: u32) {
+        let mut mark = self.error_mark();
+        mark.marked = true;
+        mark.last = last.slot();
+        if mark.first.time.get() == 0 && mark.first.time_hi == 0 {
+            mark.first = first.slot();
+        }
+        mark.count = mark.count.saturating_add(count);
+        self.set_error_mark(&mark);
+    }
+
+    /// The mark as it is.
+    pub fn error_mark(&self) -> ErrorMark {
+        ErrorMark {
+            marked: self.has_state(STATE_ERROR),
+            count: self.error_count.get(),
+            first: Slot {
+                time: self.first_error_time,
+                time_hi: self.first_error_time_hi,
+                ino: self.first_error_ino,
+                block: self.first_error_block,
+                func: self.first_error_func,
+                line: self.first_error_line,
+                code: self.first_error_errcode,
+            },
+            last: Slot {
+                time: self.last_error_time,
+                time_hi: self.last_error_time_hi,
+                ino: self.last_error_ino,
+                block: self.last_error_block,
+                func: self.last_error_func,
+                line: self.last_error_line,
+                code: self.last_error_errcode,
+            },
+        }
+    }
+
+    /// Puts `mark` back where an older superblock has come over it: errors are not forgotten, and
+    /// the longer record stays. Returns whether anything was missing.
+    pub fn keep_error_mark(&mut self, mark: &ErrorMark) -> bool {
+        let now = self.error_mark();
+        let mut kept = match mark.count > now.count {
+            true => *mark,
+            false => now,
+        };
+        kept.marked = mark.marked || now.marked;
+        self.set_error_mark(&kept);
+        kept != now
+    }
+
+    fn set_error_mark(&mut self, mark: &ErrorMark) {
+        if mark.marked {
+            self.update_state(STATE_ERROR, 0);
+        }
+        self.error_count.set(mark.count);
+        let Slot { time, time_hi, .. } = mark.first;
+        (self.first_error_time, self.first_error_time_hi) = (time, time_hi);
+        (self.first_error_ino, self.first_error_block) = (mark.first.ino, mark.first.block);
+        (self.first_error_func, self.first_error_line) = (mark.first.func, mark.first.line);
+        self.first_error_errcode = mark.first.code;
+        let Slot { time, time_hi, .. } = mark.last;
+        (self.last_error_time, self.last_error_time_hi) = (time, time_hi);
+        (self.last_error_ino, self.last_error_block) = (mark.last.ino, mark.last.block);
+        (self.last_error_func, self.last_error_line) = (mark.last.func, mark.last.line);
+        self.last_error_errcode = mark.last.code;
+    }
+}
+
+/// Error codes of `s_last_error_errcode` (`EXT4_ERR_*`).
+#[allow(missing_docs, reason = "named after the errno they stand for")]
+pub mod error_code {
+    pub const UNKNOWN: u8 = 1;
+    pub const EIO: u8 = 2;
+    pub const ENOMEM: u8 = 3;
+    pub const EFSBADCRC: u8 = 4;
+    pub const EFSCORRUPTED: u8 = 5;
+    pub const ENOSPC: u8 = 6;
+    pub const ENOKEY: u8 = 7;
+    pub const EROFS: u8 = 8;
+    pub const EFBIG: u8 = 9;
+    pub const EEXIST: u8 = 10;
+    pub const ERANGE: u8 = 11;
+    pub const EOVERFLOW: u8 = 12;
+    pub const EBUSY: u8 = 13;
+    pub const ENOTDIR: u8 = 14;
+    pub const ENOTEMPTY: u8 = 15;
+    pub const ESHUTDOWN: u8 = 16;
+    pub const EFAULT: u8 = 17;
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mark on disk that errors were found: what makes e2fsck look.
+//!
+//! It is written when the first error is found, not at unmount, which a crash or a panic would
+//! forestall. Three ways lead there:
+//!
+//! - While the journal works, a transaction ([`through_journal`]), from a work item: whoever finds
+//!   an error may hold the super block's lock, or a handle without credits.
+//! - When the journal is dead, or about to be with the machine, past the journal and past the buffer
+//!   ([`past_journal`]): the buffer may hold changes of transactions that will never commit. What is
+//!   read from the disk gets the mark and goes back.
+//! - Where the super block is written anyway while no transaction holds it (mount, freeze, unmount).
+//!
+//! A replay writes older super blocks over it, so `mount` puts back what was there before. And jbd2
+//! keeps the error of an abort in the journal's own super block, until the mark is written.
+
+use super::{
+    primary::{self, journal_super, SUPER_CREDITS},
+    Inode,
+    Sb, //
+};
+use crate::disk::superblock::{error_code, ErrorMark, FoundError, RawSuper, MAGIC, SUPER_SIZE};
+use core::panic::Location;
+use kernel::{error::code::*, new_mutex, prelude::*, sync::Mutex};
+use zerocopy::FromBytes;
+
+/// Errors found and not yet recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Errors {
+    first: FoundError<'static>,
+    last: FoundError<'static>,
+    count: u32,
+}
+
+#[derive(Default)]
+struct Found {
+    pending: Option<Errors>,
+    /// The mark that was written past the journal: older copies may come over it.
+    on_disk: Option<ErrorMark>,
+}
+
+/// What this mount has to say on disk about errors.
+#[pin_data]
+pub(crate) struct Marks {
+    #[pin]
+    found: Mutex<Found>,
+    /// Memory for one block, since an error may be found when there is none.
+    #[pin]
+    block: Mutex<KVec<u8>>,
+}
+
+impl Marks {
+    /// No errors, on a file system of this block size.
+    pub(crate) fn new(block_size: u32) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let block = KVec::from_elem(0, block_size as usize, GFP_KERNEL)?;
+            Ok(try_pin_init!(Self {
+                found <- new_mutex!(Found::default(), "rext4_marks"),
+                block <- new_mutex!(block, "rext4_marks_block"),
+            }? Error))
+        })
+    }
+
+    /// Notes an error, to be recorded with the next write of the super block. Any context that may
+    /// sleep.
+    pub(crate) fn note(&self, inode: Option<&Inode>, err: Error, at: &'static Location<'static>) {
+        let error = FoundError {
+            sec: crate::vfs::inode::now().sec as u64,
+            ino: inode.map_or(0, |inode| inode.ino()),
+            // From the folder of the sources on.
+            func: at.file().rsplit_once("rust/").map_or(at.file(), |(_, f)| f),
+            line: at.line(),
+            code: match err {
+                e if e == EUCLEAN => error_code::EFSCORRUPTED,
+                e if e == EIO => error_code::EIO,
+                e if e == ENOMEM => error_code::ENOMEM,
+                _ => error_code::UNKNOWN,
+            },
+        };
+        self.give_back(Some(Errors {
+            first: error,
+            last: error,
+            count: 1,
+        }));
+    }
+
+    /// Records in `raw` what is pending. To be given back if that is not written.
+    #[must_use]
+    pub(crate) fn apply(&self, raw: &mut RawSuper) -> Option<Errors> {
+        let errors = self.found.lock().pending.take();
+        if let Some(e) = &errors {
+            raw.record_errors(&e.first, &e.last, e.count);
+        }
+        errors
+    }
+
+    /// Has them recorded the next time.
+    pub(crate) fn give_back(&self, errors: Option<Errors>) {
+        let Some(mut all) = errors else {
+            return;
+        };
+        let mut found = self.found.lock();
+        if let Some(more) = found.pending {
+            // Those given back are the older ones, a new one comes alone.
+            match all.first.sec <= more.first.sec && all.count > 1 {
+                true => all.last = more.last,
+                false => all.first = more.first,
+            }
+            all.count = all.count.saturating_add(more.count);
+        }
+        found.pending = Some(all);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.found.lock().pending.is_some()
+    }
+}
+
+/// Records what is pending in a transaction. Called with no lock and no handle. Frozen, it stays
+/// for the thaw.
+pub(super) fn through_journal(sb: &Sb) {
+    let fs = sb.data();
+    if !fs.marks.is_pending() {
+        return;
+    }
+    let mut taken = None;
+    let result = fs.start(SUPER_CREDITS).and_then(|handle| {
+        journal_super(&handle, fs, |raw| {
+            // The first one is worth a commit of its own.
+            if !raw.error_mark().is_set() {
+                handle.set_sync();
+            }
+            taken = fs.marks.apply(raw);
+        })?;
+        handle.stop()
+    });
+    if result.is_err() {
+        fs.marks.give_back(taken);
+    }
+}
+
+/// Records what is pending in the super block as it is on disk. For when the journal is dead; else
+/// a checkpoint may be writing it. Any context that may sleep.
+pub(super) fn past_journal(sb: &Sb) {
+    let mut taken = None;
+    if let Err(e) = change_on_disk(sb, &mut taken) {
+        sb.data().marks.give_back(taken);
+        pr_err!(
+            "{}: not marked as a file system with errors: error {}\n",
+            sb.id(),
+            e.to_errno()
+        );
+    }
+}
+
+fn change_on_disk(sb: &Sb, taken: &mut Option<Errors>) -> Result {
+    let (fs, device) = (sb.data(), sb.device());
+    if device.is_read_only() {
+        return Err(EROFS);
+    }
+    let (block, off) = primary::position(&fs.geo);
+    let at = block << fs.geo.block_bits;
+    let mut bytes = fs.marks.block.lock();
+    device.read_past_cache(at, &mut bytes)?;
+    let raw = raw_at(&mut bytes, off)?;
+    if let Some(mark) = &fs.marks.found.lock().on_disk {
+        raw.keep_error_mark(mark);
+    }
+    *taken = fs.marks.apply(raw);
+    let mark = raw.error_mark();
+    raw.update_checksum();
+    device.write_past_cache(at, &mut bytes)?;
+    fs.marks.found.lock().on_disk = Some(mark);
+    Ok(())
+}
+
+/// The super block in its block, if it still is one.
+fn raw_at(block: &mut [u8], off: usize) -> Result<&mut RawSuper> {
+    let bytes = block.get_mut(off..off + SUPER_SIZE).ok_or(EINVAL)?;
+    let raw = RawSuper::mut_from_bytes(bytes).map_err(|_| EINVAL)?;
+    match raw.magic.get() == MAGIC && raw.checksum_matches() {
+        true => Ok(raw),
+        false => Err(EUCLEAN),
+    }
+}

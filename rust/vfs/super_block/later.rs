@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work of a super block that cannot be done where it comes up.
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use super::{FileSystem, SuperBlock};
+use crate::vfs::bindings;
+use core::{cell::UnsafeCell, marker::PhantomPinned, mem::MaybeUninit, ptr};
+use kernel::{
+    prelude::*,
+    sync::atomic::{ordering, Atomic}, //
+};
+
+const UNARMED: u32 = 0;
+const ARMED: u32 = 1;
+
+/// Has [`FileSystem::run_later`] called in a task of its own, which holds no lock and no handle. Part
+/// of the file system's data; works from the second half of mount on until the end of it, or of a
+/// failed one.
+///
+/// # Invariants
+///
+/// If `state` is [`ARMED`], `work` is initialised and `sb` a super block that lives until the work
+/// has been disabled.
+#[pin_data]
+pub(crate) struct Later {
+    state: Atomic<u32>,
+    work: UnsafeCell<MaybeUninit<bindings::work_struct>>,
+    sb: UnsafeCell<*mut bindings::super_block>,
+    // The work is linked into a queue.
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// SAFETY: The C functions lock as they need; the other fields change only in `arm`.
+unsafe impl Send for Later {}
+// SAFETY: As above.
+unsafe impl Sync for Later {}
+
+impl Later {
+    /// One that does nothing yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state: Atomic::new(UNARMED),
+            work: UnsafeCell::new(MaybeUninit::zeroed()),
+            sb: UnsafeCell::new(ptr::null_mut()),
+            _pin: PhantomPinned,
+        })
+    }
+
+    fn work(&self) -> *mut bindings::work_struct {
+        self.work.get().cast()
+    }
+
+    /// Asks for a call soon. More than one before it comes are one. Any context.
+    pub(crate) fn schedule(&self) {
+        if self.state.load(ordering::Acquire) == ARMED {
+            // SAFETY: By the type invariant. A work that is disabled is not queued.
+            unsafe { bindings::rext4_helper_schedule_work(self.work()) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `self` is pinned in the data of `sb`, this is the first call, and [`Later::disarm`] will be
+    /// called before the data goes.
+    pub(super) unsafe fn arm<F: FileSystem>(&self, sb: &SuperBlock<F>) {
+        // SAFETY: By the caller nobody looks at the fields yet.
+        unsafe {
+            *self.sb.get() = sb.as_ptr();
+            bindings::rext4_helper_init_work(self.work(), Some(run::<F>));
+        }
+        // INVARIANT: As it says.
+        self.state.store(ARMED, ordering::Release);
+    }
+
+    /// Waits for a call that runs; there are none after the return.
+    pub(super) fn disarm(&self) {
+        if self.state.load(ordering::Acquire) == ARMED {
+            // SAFETY: By the type invariant. Disabled for good: it cannot be queued again.
+            unsafe { bindings::disable_work_sync(self.work()) };
+        }
+    }
+}
+
+unsafe extern "C" fn run<F: FileSystem>(work: *mut bindings::work_struct) {
+    // SAFETY: The work is that of a `Later` that is armed; the super block outlives the call.
+    let sb = unsafe {
+        let cell: *mut UnsafeCell<MaybeUninit<bindings::work_struct>> = work.cast();
+        let this = kernel::container_of!(cell, Later, work);
+        SuperBlock::<F>::from_raw(*(*this).sb.get())
+    };
+    F::run_later(sb);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Super blocks that are being filled.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::FileSystem;
+use crate::vfs::{
+    bh::BufferHead,
+    bindings,
+    blkdev::BlockDevice,
+    fs_context::MountLog, //
+};
+use core::marker::PhantomData;
+use kernel::{prelude::*, str::CStr};
+
+/// A super block during the first half of mount: no data, no inodes.
+pub(crate) struct NewSuper<'a, F>(
+    pub(super) *mut bindings::super_block,
+    pub(super) MountLog<'a>,
+    pub(super) PhantomData<&'a F>,
+);
+
+impl<F: FileSystem> NewSuper<'_, F> {
+    /// Where to say why the mount is refused.
+    pub(crate) fn log(&self) -> &MountLog<'_> {
+        &self.1
+    }
+
+    /// Sets the block size in bytes (a power of two). `EINVAL` if the device cannot do it.
+    pub(crate) fn set_blocksize(&self, size: u32) -> Result {
+        // SAFETY: The super block is valid and owned by the mounting thread.
+        if unsafe { bindings::sb_set_blocksize(self.0, size as c_int) } == 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Like [`SuperBlock::bread`], into memory that is not movable: what is read here is kept as
+    /// long as the mount lasts.
+    pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
+        // SAFETY: The super block is valid and has a block device.
+        unsafe { BufferHead::getblk_unmovable(self.0, block) }?.read_in()
+    }
+
+    /// Like [`SuperBlock::breadahead`].
+    pub(crate) fn breadahead(&self, block: u64) {
+        // SAFETY: As in `bread`.
+        unsafe { BufferHead::breadahead(self.0, block) }
+    }
+
+    /// Size of the device in bytes.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.size()
+    }
+
+    /// Whether the mount asked for read-only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: The super block is valid.
+        unsafe { bindings::rext4_helper_sb_rdonly(self.0) }
+    }
+
+    /// Whether the device itself refuses writes.
+    pub(crate) fn device_is_read_only(&self) -> bool {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.is_read_only()
+    }
+
+    /// Name of the device, as in log messages.
+    pub(crate) fn id(&self) -> &CStr {
+        // SAFETY: `s_id` is a NUL-terminated array that does not change after setup.
+        unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
+    }
+
+    /// The static facts of the format: magic, largest file in bytes, time range in seconds and
+    /// the granularity in nanoseconds.
+    pub(crate) fn set_params(&self, magic: u64, max_bytes: i64, time: (i64, i64, u32), links: u32) {
+        // SAFETY: The super block is owned by the mounting thread.
+        unsafe {
+            (*self.0).s_magic = magic as usize;
+            (*self.0).s_maxbytes = max_bytes;
+            (*self.0).s_time_min = time.0;
+            (*self.0).s_time_max = time.1;
+            (*self.0).s_time_gran = time.2;
+            (*self.0).s_max_links = links;
+        }
+    }
+
+    /// Sets the UUID that is reported to user space.
+    pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
+        // SAFETY: The super block is owned by the mounting thread; 16 bytes are read.
+        unsafe { bindings::rext4_helper_set_uuid(self.0, uuid.as_ptr()) }
+    }
+}
