@@ -41,6 +41,12 @@ impl BlockDevice {
             .unsigned_abs()
     }
 
+    /// Bytes of a logical block, a power of two from 512 on.
+    pub(crate) fn sector_size(&self) -> u32 {
+        // SAFETY: The device is open.
+        unsafe { bindings::rext4_helper_bdev_sector_size(self.as_ptr()) }
+    }
+
     /// Whether the device refuses writes.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The device is open.

@@ -39,11 +39,27 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
         let why = fmt!("the device is too small for a super block");
         return Err(fail(why, EINVAL));
     }
-    sb.set_blocksize(1024)
-        .map_err(|e| fail(fmt!("the device's blocks are larger than 1 KiB"), e))?;
-    let raw: KBox<RawSuper> = sb.bread(SUPER_OFFSET / 1024)?.read_boxed(0)?;
+    // Its place does not depend on the block size, which is in it: read by the device's own.
+    let sector = sb.sector_size();
+    let unit = sector.max(1024);
+    sb.set_blocksize(unit).map_err(|e| {
+        let why = fmt!("the device's sectors of {} bytes are not supported", sector);
+        fail(why, e)
+    })?;
+    let raw: KBox<RawSuper> = sb
+        .bread(SUPER_OFFSET / u64::from(unit))?
+        .read_boxed(SUPER_OFFSET as usize & (unit as usize - 1))?;
     let geo = Geometry::parse(&raw, bytes)
         .map_err(|why| fail(fmt!("{}", why), EINVAL.or_corrupt(&why)))?;
+    if geo.block_size < sector {
+        let (blocks, sectors) = (geo.block_size, sector);
+        let why = fmt!(
+            "blocks of {} bytes, but the device has sectors of {}",
+            blocks,
+            sectors
+        );
+        return Err(fail(why, EINVAL));
+    }
     if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
         let why = fmt!("no extents feature: this is ext2 or ext3");
         return Err(fail(why, EINVAL));

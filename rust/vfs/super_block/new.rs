@@ -37,14 +37,20 @@ impl<F: FileSystem> NewSuper<'_, F> {
         Ok(())
     }
 
-    /// Like [`SuperBlock::bread`], into memory that is not movable: what is read here is kept as
-    /// long as the mount lasts.
+    /// Bytes of a sector of the device, a power of two: no block can be smaller.
+    pub(crate) fn sector_size(&self) -> u32 {
+        // SAFETY: The super block has a block device.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.sector_size()
+    }
+
+    /// Like [`SuperBlock::bread`](super::SuperBlock::bread), into memory that is not movable: what
+    /// is read here is kept as long as the mount lasts.
     pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
         // SAFETY: The super block is valid and has a block device.
         unsafe { BufferHead::getblk_unmovable(self.0, block) }?.read_in()
     }
 
-    /// Like [`SuperBlock::breadahead`].
+    /// Like [`SuperBlock::breadahead`](super::SuperBlock::breadahead).
     pub(crate) fn breadahead(&self, block: u64) {
         // SAFETY: As in `bread`.
         unsafe { BufferHead::breadahead(self.0, block) }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const CASES: &[Case] = &[
     Case::new("baddev/truncated", ALL, truncated).quick(),
     Case::new("baddev/zero_length", ONE, zero_length).quick(),
+    Case::new("baddev/sectors_4k", ALL, sectors_4k).quick(),
     Case::new("baddev/dies_under_load", ALL, dies).quick(),
     Case::new("baddev/reads_fail", ALL, reads_fail),
     Case::new("baddev/writes_fail", ALL, writes_fail),
@@ -65,6 +66,10 @@ pub struct Loop {
 
 impl Loop {
     pub fn new(file: &Fd) -> Res<Loop> {
+        Loop::with_sectors(file, 512)
+    }
+
+    pub fn with_sectors(file: &Fd, size: usize) -> Res<Loop> {
         let Ok(c) = sys::open("/dev/loop-control", libc::O_RDWR, 0) else {
             skip!("no loop devices")
         };
@@ -74,6 +79,10 @@ impl Loop {
         let fd = sys::open(&path, libc::O_RDWR, 0)?;
         // SAFETY: LOOP_SET_FD takes a descriptor as its value.
         unsafe { fd.ioctl(0x4C00, file.raw as usize as *mut u8)? };
+        if size != 512 {
+            // SAFETY: LOOP_SET_BLOCK_SIZE takes a number as its value.
+            unsafe { fd.ioctl(0x4C09, size as *mut u8)? };
+        }
         // A device open for writing cannot be mounted (CONFIG_BLK_DEV_WRITE_MOUNTED off).
         let fd = sys::rdonly(&path)?;
         Ok(Loop { path, fd })
@@ -105,6 +114,57 @@ fn zero_length(t: &mut T) -> Res {
     }
     drop(f);
     sys::unlink("/mnt/empty")?;
+    Ok(())
+}
+
+/// A device with sectors of 4 KiB: blocks of that size work, smaller ones are refused.
+fn sectors_4k(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    let disk = t.raw()?;
+    let l = Loop::with_sectors(&disk, 4096)?;
+    drop(disk);
+    t.dev = l.path.clone();
+    if t.bs() < 4096 {
+        for flags in [0, libc::MS_RDONLY] {
+            errno!(t.try_mount(flags, ""), EINVAL);
+        }
+        ensure!(
+            t.logged(&[&["sectors of 4096"], &["block size"], &["blocksize"]]),
+            "the log does not say why: {:?}",
+            t.seen
+        );
+    } else {
+        for round in 0..2 {
+            t.mount("errors=remount-ro")?;
+            let f = put(&t.p("f"), round, 100_000)?;
+            f.fsync()?;
+            let d = sys::direct(&t.p("d"))?;
+            d.pwrite(&sys::Aligned::of(&pattern(2, 0, 40_960)), 4096)?;
+            errno!(
+                d.pwrite_once(&sys::Aligned::of(&pattern(2, 0, 512)), 0),
+                EINVAL
+            );
+            drop((f, d));
+            sys::mkdir(&t.p(&format!("dir{round}")), 0o755)?;
+            t.umount()?;
+            t.fsck()?;
+            t.try_mount(libc::MS_RDONLY, "")?;
+            holds(
+                &sys::rdonly(&t.p("f"))?,
+                0,
+                &pattern(round, 0, 100_000),
+                "f",
+            )?;
+            t.umount()?;
+        }
+        // The mark of an error is written past the journal, in whole sectors.
+        crate::errors::with_bad_file(t)?;
+        t.mount("errors=remount-ro")?;
+        crate::errors::meet(t)?;
+        t.umount()?;
+        same!(t.peek(1024 + 0x3a, 1)?[0] & 2, 2, "marked as with errors");
+    }
+    t.dev = t.disks[0].clone();
     Ok(())
 }
 
