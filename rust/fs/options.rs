@@ -2,6 +2,9 @@
 
 //! Mount options.
 
+mod foreign;
+
+use self::foreign::Foreign;
 use crate::{disk::superblock::ErrorPolicy, vfs::fs_context::MountLog};
 use kernel::{error::code::*, prelude::*, str::CStr};
 
@@ -65,7 +68,7 @@ impl Options {
             (b"nobarrier" | b"noload" | b"norecovery" | b"dio_gate" | b"nodio_gate", _) => {
                 return Err(bad("this option takes no value"));
             }
-            _ => return Err(unknown()),
+            _ => return foreign(key, value, log),
         }
         Ok(())
     }
@@ -95,12 +98,36 @@ impl Options {
     }
 }
 
-/// A decimal number up to 3600.
+/// One of ext4's options, or one for the VFS.
+fn foreign(key: &[u8], value: Option<&[u8]>, log: &MountLog<'_>) -> Result {
+    let name = core::str::from_utf8(key).map_err(|_| EINVAL)?;
+    match foreign::find(key, value).ok_or_else(unknown)? {
+        Foreign::Same => (),
+        Foreign::Instead(what) => {
+            pr_info!("option {}: {}\n", name, what);
+            log.warning(fmt!("option {}: {}", name, what));
+        }
+        Foreign::Refused(why) => {
+            pr_err!("cannot mount: option {}: {}\n", name, why);
+            log.error(fmt!("option {}: {}", name, why));
+            return Err(EINVAL);
+        }
+    }
+    Ok(())
+}
+
+/// A number of seconds up to an hour.
 fn number(text: &[u8]) -> Option<u32> {
+    decimal(text, 3600)
+}
+
+/// A decimal number up to `max`.
+fn decimal(text: &[u8], max: u32) -> Option<u32> {
     let mut n: u32 = 0;
     for digit in text {
-        n = n * 10 + u32::from(digit.checked_sub(b'0').filter(|d| *d < 10)?);
-        if n > 3600 {
+        let digit = u32::from(digit.checked_sub(b'0').filter(|d| *d < 10)?);
+        n = n.checked_mul(10)?.checked_add(digit)?;
+        if n > max {
             return None;
         }
     }

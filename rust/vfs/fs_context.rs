@@ -44,6 +44,11 @@ impl MountLog<'_> {
         self.put(b'e', why);
     }
 
+    /// What will be otherwise than asked for. Sleeps.
+    pub(crate) fn warning(&self, what: fmt::Arguments<'_>) {
+        self.put(b'w', what);
+    }
+
     /// Whether [`MountLog::error`] was called.
     pub(crate) fn has_error(&self) -> bool {
         self.refused.get()

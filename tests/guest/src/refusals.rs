@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the log of a mount's context says when it is refused: that is what mount(8) prints.
 
-use crate::fixture::{run_cmd, MNT, T};
+use crate::fixture::{put, run_cmd, MNT, T};
 use crate::harness::{Case, Res, ONE};
 use crate::sys::{self, Fd, Sys, SysErr};
-use crate::{ensure, fail, skip};
+use crate::{ensure, errno, fail, skip};
 use std::ffi::CString;
 
 pub const CASES: &[Case] = &[
     Case::new("refusals/mount", ONE, mount).quick(),
     Case::new("refusals/remount", ONE, remount).quick(),
+    Case::new("refusals/options_of_ext4", ONE, of_ext4).quick(),
 ];
 
 const SET_FLAG: u32 = 0;
@@ -110,6 +111,51 @@ fn refused(t: &T, options: &[&str], want: &str) -> Res {
     ensure!(tried.is_err(), "{options:?}: mounted, want '{want}'");
     let told = log.lines().any(|l| l.starts_with("e ") && l.contains(want));
     ensure!(told, "{options:?}: the log says '{log}', want '{want}'");
+    Ok(())
+}
+
+/// What stands in lines of fstab for ext4: taken, or refused where a promise could not be kept.
+fn of_ext4(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    for line in [
+        "errors=remount-ro",
+        "commit=30,lazytime",
+        "data=ordered",
+        "data=writeback",
+        "user_xattr,acl",
+        "discard",
+        "delalloc,journal_checksum",
+        "stripe=256,inode_readahead_blks=32",
+        "nobarrier,init_itable=10,block_validity",
+        "journal_ioprio=3,min_batch_time=0,max_batch_time=15000,data_err=ignore",
+        "nodiscard,dioread_nolock,mb_optimize_scan=1,nombcache,bsddf,nogrpid",
+    ] {
+        t.forget_log();
+        t.mount(line)?;
+        put(&t.p("f"), 1, 1000)?;
+        t.remount(libc::MS_RDONLY, line)?;
+        t.umount()?;
+    }
+    if t.ours() {
+        let c = Context::new(&t.fs)?;
+        c.option("acl")?;
+        let log = c.log();
+        ensure!(
+            log.starts_with("w ") && log.contains("not enforced"),
+            "'{log}'"
+        );
+        for (option, want) in [
+            ("data=journal", "cannot be journaled"),
+            ("nodelalloc", "written back"),
+            ("usrquota", "quotas"),
+            ("grpid", "group"),
+            ("dax=always", "DAX"),
+        ] {
+            refused(t, &[option], want)?;
+            errno!(t.try_mount(0, option), EINVAL);
+        }
+        errno!(t.try_mount(0, "stripe=many"), EINVAL);
+    }
     Ok(())
 }
 
