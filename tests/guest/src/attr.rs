@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("attr/statx", ALL, statx),
     Case::new("attr/statfs", FEATS, statfs),
     Case::new("attr/inode_128", ONE, small_inode),
+    Case::new("attr/inode_sizes", ONE, inode_sizes),
 ];
 
 fn mode_owner(t: &mut T) -> Res {
@@ -361,5 +362,40 @@ fn small_inode(t: &mut T) -> Res {
         "times"
     );
     holds(&sys::rdonly(&t.p("f"))?, 0, &pattern(1, 0, 5000), "content")?;
+    Ok(())
+}
+
+/// Inodes of each size up to a block: what lies behind the fields that are known stays, counts in
+/// the checksum, and is gone when the inode is used again.
+fn inode_sizes(t: &mut T) -> Res {
+    for size in ["256", "512", "1024", "2048", "4096"] {
+        t.mkfs(64, &["-I", size, "-N", "1024"])?;
+        t.mount("")?;
+        put(&t.p("f"), 1, 5000)?;
+        let ino = sys::lstat(&t.p("f"))?.st_ino;
+        t.umount()?;
+        t.debugfs(&["ea_set f user.kept some-value"])?;
+        t.mount("")?;
+        sys::utimens(&t.p("f"), (1 << 32, 5), (88, 6))?;
+        for i in 0..20 {
+            put(&t.p(&format!("n{i}")), i, 100)?;
+        }
+        t.cycle()?;
+        same!(sys::lstat(&t.p("f"))?.st_atime, 1 << 32, "time, {size}");
+        holds(&sys::rdonly(&t.p("f"))?, 0, &pattern(1, 0, 5000), "content")?;
+        t.umount()?;
+        let text = t.debugfs(&["ea_get f user.kept"])?;
+        ensure!(text.contains("some-value"), "{size}: {text}");
+        t.fsck()?;
+        t.mount("")?;
+        sys::unlink(&t.p("f"))?;
+        sys::sync();
+        put(&t.p("g"), 2, 10)?;
+        same!(sys::lstat(&t.p("g"))?.st_ino, ino, "the number again");
+        t.umount()?;
+        let text = t.debugfs(&["ea_list g"])?;
+        ensure!(!text.contains("kept"), "{size}: {text}");
+        t.fsck()?;
+    }
     Ok(())
 }
