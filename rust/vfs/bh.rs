@@ -87,6 +87,17 @@ impl BufferHead {
         unsafe { Self::getblk(sb, block) }?.read_in()
     }
 
+    /// The buffer of `block` if it is in memory and up to date. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BufferHead::getblk`].
+    pub(super) unsafe fn find(sb: *mut bindings::super_block, block: u64) -> Option<Self> {
+        // SAFETY: Per the contract of this function; returns an owned count or null.
+        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_find_get_block(sb, block)) };
+        bh.ok().filter(Self::is_uptodate)
+    }
+
     /// Starts to read `block`, if it is not in memory. Does not wait, not for memory either; errors
     /// show up in `bread`. The page is unmovable, whoever keeps the buffer.
     ///

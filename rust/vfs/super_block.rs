@@ -213,6 +213,12 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { BufferHead::getblk(self.as_ptr(), block) }
     }
 
+    /// The buffer of `block` if it is in memory and up to date. Does not sleep.
+    pub(crate) fn find_block(&self, block: u64) -> Option<BufferHead> {
+        // SAFETY: As in `bread`.
+        unsafe { BufferHead::find(self.as_ptr(), block) }
+    }
+
     /// Starts to read `block`, does not wait.
     pub(crate) fn breadahead(&self, block: u64) {
         // SAFETY: As in `bread`.

@@ -25,7 +25,7 @@ mod promise;
 pub(crate) mod tree;
 
 pub(crate) use promise::{
-    delalloc_reserve, delalloc_reserve_holes, expect, expect_direct, forget, land,
+    delalloc_reserve, delalloc_reserve_holes, expect, expect_direct, forget, land, unexpect,
 };
 
 use super::{
@@ -152,11 +152,6 @@ impl ExtentMap {
         &self.root
     }
 
-    /// Levels of nodes below the root.
-    pub(crate) fn depth(&self) -> u32 {
-        disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
-    }
-
     /// Whether no block is mapped.
     pub(crate) fn is_empty(&self) -> bool {
         disk::extent::Header::read(&self.root).is_ok_and(|h| h.entries == 0)
@@ -214,10 +209,19 @@ fn sub_blocks(inode: &Inode, n: u32) {
 }
 
 fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
+    find_in(&TreeNodes::reader(inode), inode, map, lblk)
+}
+
+fn find_in(
+    nodes: &TreeNodes<'_, '_>,
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+) -> Result<Found> {
     if let Some(found) = map.last.filter(|found| found.covers(lblk)) {
         return Ok(found);
     }
-    let found = tree::lookup(&TreeNodes::reader(inode), &map.root, lblk)?;
+    let found = tree::lookup(nodes, &map.root, lblk)?;
     // Checked of every answer, so also of the root, and of a node that was verified when it was
     // read for another inode that claims it.
     if let Found::Extent(e) = found {
@@ -270,6 +274,18 @@ pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) ->
         pblk: 0,
         state,
     })
+}
+
+/// As [`lookup`], from what is in memory: `EAGAIN` if the disk would have to be read.
+pub(crate) fn lookup_cached(
+    inode: &Inode,
+    map: &mut ExtentMap,
+    lblk: u32,
+    max: u32,
+) -> Result<Extent> {
+    find_in(&TreeNodes::cached(inode), inode, map, lblk)?;
+    // Answers from what was found last.
+    lookup(inode, map, lblk, max)
 }
 
 /// Allocates blocks for `[lblk, lblk + len)`, which is a hole or reserved throughout, and maps

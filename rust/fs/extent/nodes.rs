@@ -34,6 +34,8 @@ pub(super) struct TreeNodes<'a, 'h> {
     /// Data is outstanding: freed nodes are promised again.
     pub(super) expecting: bool,
     writer: Option<(&'a Handle<'h>, Kind)>,
+    /// Only nodes that are in memory: `EAGAIN` for others.
+    cached: bool,
 }
 
 impl<'a, 'h> TreeNodes<'a, 'h> {
@@ -46,6 +48,15 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
             drawn: 0,
             expecting: false,
             writer: None,
+            cached: false,
+        }
+    }
+
+    /// To look only, and not to sleep for it.
+    pub(super) fn cached(inode: &'a Inode) -> Self {
+        Self {
+            cached: true,
+            ..Self::reader(inode)
         }
     }
 
@@ -64,6 +75,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
             drawn: 0,
             expecting: false,
             writer: Some((handle, kind)),
+            cached: false,
         }
     }
 
@@ -129,8 +141,15 @@ impl Nodes for TreeNodes<'_, '_> {
         if alloc::is_system_block(sb, place.pblk, 1, self.inode.ino()) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
-        let bh = sb.bread(place.pblk)?;
+        let bh = match self.cached {
+            true => sb.find_block(place.pblk).ok_or(EAGAIN)?,
+            false => sb.bread(place.pblk)?,
+        };
         if !bh.is_verified() {
+            if self.cached {
+                // Takes memory, and is done by whoever comes next.
+                return Err(EAGAIN);
+            }
             self.verify(&bh, place)?;
         }
         // A block that two parents claim has been verified for one of them only.

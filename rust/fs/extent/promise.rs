@@ -189,7 +189,7 @@ pub(crate) fn expect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) ->
 }
 
 /// Takes back what [`expect`] said: nothing will be written there.
-fn unexpect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
+pub(crate) fn unexpect(inode: &Inode, map: &mut ExtentMap, lblk: u32, len: u32) {
     map.end_expected(lblk, len);
     map.settle(inode);
 }

@@ -86,18 +86,19 @@ impl MapOps<Rext4> for WriteOps {
         if unwritten {
             // Pages that a fault dirtied before may be clean and on their way to the disk.
             inode.wait_writeback(start, end);
+            iomap::release_delalloc::<Rext4, Unexpect>(inode, start, end, flags, map, &lock);
+        } else {
+            iomap::release_delalloc::<Rext4, Unreserve>(inode, start, end, flags, map, &lock);
         }
-        iomap::release_delalloc::<Rext4, Forget>(inode, start, end, flags, map, &lock);
         Ok(())
     }
 }
 
 fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
     let (lblk, count) = map::blocks(inode, pos, len)?;
-    let mut extents = inode.node().extents.lock();
-    map::check_nowait(&extents, flags)?;
+    let mut extents = map::lock(inode, flags)?;
     let promise = !(flags.fault() && lab::off(Switch::ReserveAtFault));
-    let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
+    let mut found = map::lookup(inode, &mut extents, (lblk, count), flags)?;
     if flags.fault() && promise {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
         // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
@@ -142,19 +143,34 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     Ok(())
 }
 
-/// Gives back what is reserved and promised below pages that a short write left clean.
-struct Forget;
+/// Gives back reservations below pages that a short write left clean.
+struct Unreserve;
 
-impl iomap::Release<Rext4> for Forget {
+impl iomap::Release<Rext4> for Unreserve {
     fn release(inode: &Inode, start: u64, end: u64) {
-        let bits = inode.fs().geo.block_bits;
-        let first = start.div_ceil(1 << bits);
-        let last = end.div_ceil(1 << bits);
-        if let (Ok(lblk), Some(len)) = (u32::try_from(first), last.checked_sub(first)) {
-            let mut extents = inode.node().extents.lock();
-            extent::forget(inode, &mut extents, lblk, len as u32);
+        if let Some((lblk, len)) = inside(inode, start, end) {
+            extent::forget(inode, &mut inode.node().extents.lock(), lblk, len);
         }
     }
+}
+
+/// The same for what is promised to unwritten blocks. The map does not change by it.
+struct Unexpect;
+
+impl iomap::Release<Rext4> for Unexpect {
+    fn release(inode: &Inode, start: u64, end: u64) {
+        if let Some((lblk, len)) = inside(inode, start, end) {
+            extent::unexpect(inode, &mut inode.node().extents.lock(), lblk, len);
+        }
+    }
+}
+
+/// The logical blocks that begin in the bytes `[start, end)`: first and number.
+fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
+    let bits = inode.fs().geo.block_bits;
+    let first = start.div_ceil(1 << bits);
+    let last = end.div_ceil(1 << bits);
+    Some((u32::try_from(first).ok()?, last.checked_sub(first)? as u32))
 }
 
 impl iomap::WriteOps<Rext4> for WriteOps {

@@ -35,13 +35,12 @@ pub(super) struct ReadOps;
 
 impl MapOps<Rext4> for ReadOps {
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::blocks(inode, pos, len)?;
+        let want = map::blocks(inode, pos, len)?;
         let mut flushed = None;
         loop {
             let seq = {
-                let mut extents = inode.node().extents.lock();
-                map::check_nowait(&extents, flags)?;
-                let found = extent::lookup(inode, &mut extents, lblk, count)?;
+                let mut extents = map::lock(inode, flags)?;
+                let found = map::lookup(inode, &mut extents, want, flags)?;
                 if found.state != State::Delalloc {
                     map::fill(inode, &extents, &found, flags, map);
                     return Ok(());
@@ -97,9 +96,8 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
         flags,
     };
     {
-        let mut extents = inode.node().extents.lock();
-        map::check_nowait(&extents, flags)?;
-        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        let mut extents = map::lock(inode, flags)?;
+        let found = map::lookup(inode, &mut extents, (lblk, count), flags)?;
         // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
         // caller's memory, a mapping must not ask to start again.
         let end = request.end.div_ceil(1 << inode.fs().geo.block_bits);

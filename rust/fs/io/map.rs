@@ -26,6 +26,7 @@ use crate::{
     },
     vfs::{
         iomap::{Map, MapFlags, MapOps, MapType},
+        nofs::NoFsMutexGuard,
         trace, //
     },
 };
@@ -90,12 +91,26 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
     false
 }
 
-/// Takes the extent lock. A tree with blocks of its own may have to be read: `EAGAIN` if the
-/// caller must not sleep.
-pub(super) fn check_nowait(map: &ExtentMap, flags: MapFlags) -> Result {
-    match flags.nowait() && map.depth() > 0 {
-        true => Err(EAGAIN),
-        false => Ok(()),
+/// Takes the extent lock. Who has it may be reading nodes of the tree, so a caller that must not
+/// sleep gets it at once or `EAGAIN`.
+pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<NoFsMutexGuard<'_, ExtentMap>> {
+    let extents = &inode.node().extents;
+    match flags.nowait() {
+        true => extents.try_lock().ok_or(EAGAIN),
+        false => Ok(extents.lock()),
+    }
+}
+
+/// [`extent::lookup`], or `EAGAIN` if it would have to read nodes and the caller must not sleep.
+pub(super) fn lookup(
+    inode: &Inode,
+    extents: &mut ExtentMap,
+    (lblk, count): (u32, u32),
+    flags: MapFlags,
+) -> Result<Extent> {
+    match flags.nowait() {
+        true => extent::lookup_cached(inode, extents, lblk, count),
+        false => extent::lookup(inode, extents, lblk, count),
     }
 }
 
@@ -104,10 +119,9 @@ pub(crate) struct ReadOps;
 
 impl MapOps<Rext4> for ReadOps {
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = blocks(inode, pos, len)?;
-        let mut extents = inode.node().extents.lock();
-        check_nowait(&extents, flags)?;
-        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        let want = blocks(inode, pos, len)?;
+        let mut extents = lock(inode, flags)?;
+        let found = lookup(inode, &mut extents, want, flags)?;
         fill(inode, &extents, &found, flags, map);
         Ok(())
     }

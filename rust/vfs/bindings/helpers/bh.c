@@ -8,6 +8,7 @@
 /* Ours of the bits that jbd2 leaves to file systems; the first is taken by ext4 (BH_BITMAP_UPTODATE). */
 #define REXT4_BH_VERIFIED (BH_JBDPrivateStart + 1)
 
+__rust_helper struct buffer_head *rext4_helper_sb_find_get_block(struct super_block *sb, sector_t block) { return sb_find_get_block(sb, block); }
 __rust_helper struct buffer_head *rext4_helper_sb_getblk(struct super_block *sb, sector_t block) { return sb_getblk(sb, block); }
 __rust_helper struct buffer_head *rext4_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block) { return sb_getblk_gfp(sb, block, mapping_gfp_constraint(sb->s_bdev->bd_mapping, ~__GFP_FS) | __GFP_NOFAIL); }
 __rust_helper struct buffer_head *rext4_helper_sb_getblk_nowait(struct super_block *sb, sector_t block) { return sb_getblk_gfp(sb, block, GFP_NOWAIT); }
