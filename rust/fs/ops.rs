@@ -304,6 +304,7 @@ impl Namei for Rext4 {
         if inode.is_file() {
             let reserved = u64::from(node.reserved_blocks());
             stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
+            stat.set_direct_io(inode.sb());
         }
     }
 

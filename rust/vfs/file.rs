@@ -337,6 +337,8 @@ impl<F: Namei> FileTable<F> {
         llseek: Some(Self::llseek),
         read_iter: Some(Self::read_iter),
         write_iter: Some(Self::write_iter),
+        // Who polls for a request of iomap finds its bio in `kiocb::private`, or nothing.
+        iopoll: Some(bindings::iocb_bio_iopoll),
         mmap_prepare: Some(mmap::mmap_prepare_callback::<F>),
         open: Some(Self::open),
         release: Some(Self::release),

@@ -9,7 +9,7 @@ use super::{
     file::{DirEmitter, FileOps, FileTable},
     inode::{INode, IdMap, Inode, InodeLock, InodeRef, NewInode, Time},
     pagemap::AddressSpaceTable,
-    super_block::FileSystem,
+    super_block::{FileSystem, SuperBlock},
     Dentry, //
 };
 use core::{marker::PhantomData, mem, ops::Deref, ptr};
@@ -149,6 +149,16 @@ impl Stat<'_> {
     pub(crate) fn add_blocks(&mut self, sectors: u64) {
         // SAFETY: As above.
         unsafe { (*self.0).blocks += sectors }
+    }
+
+    /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's can.
+    pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
+        // SAFETY: As above; the device is valid while it is mounted.
+        unsafe {
+            (*self.0).result_mask |= bindings::STATX_DIOALIGN;
+            (*self.0).dio_mem_align = bindings::rext4_helper_dma_alignment(sb.bdev()) + 1;
+            (*self.0).dio_offset_align = bindings::rext4_helper_bdev_sector_size(sb.bdev());
+        }
     }
 
     /// Reports the attributes of chattr(1).

@@ -16,6 +16,10 @@ pub const CASES: &[Case] = &[
     Case::new("dio/end_io_uring", ONE, end_uring),
     Case::new("dio/end_after_punch", ONE, end_after_punch).quick(),
     Case::new("dio/lost_page", ONE, lost_page).quick(),
+    Case::new("dio/nowait_deep", ALL, nowait_deep).quick(),
+    Case::new("dio/statx", ONE, statx).quick(),
+    Case::new("dio/dontcache", ONE, dontcache).quick(),
+    Case::new("dio/iopoll", ONE, iopoll),
 ];
 
 /// A file of one block, written up to its middle, of which the appended rest could not be written:
@@ -116,6 +120,42 @@ fn end_after_punch(t: &mut T) -> Res {
     Ok(())
 }
 
+/// RWF_NOWAIT in a file of many extents: what is known in memory is answered.
+fn nowait_deep(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.bs();
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..200 {
+        f.pwrite(&pattern(1, 2 * i * bs, bs as usize), 2 * i * bs)?;
+    }
+    f.fsync()?;
+    f.dontneed()?;
+    let direct = sys::direct(&t.p("f"))?;
+    let mut b = Aligned::new(bs as usize);
+    // The nodes of the tree are read.
+    for i in 0..200 {
+        direct.pread_once(&mut b, 2 * i * bs)?;
+    }
+    let mut r = fastrand::Rng::with_seed(1);
+    for _ in 0..200 {
+        let at = 2 * r.u64(..200) * bs;
+        b.fill(0);
+        let iov = libc::iovec {
+            iov_base: b.as_mut_ptr().cast(),
+            iov_len: b.len(),
+        };
+        // SAFETY: a valid iovec.
+        let n = unsafe { libc::preadv2(direct.raw, &iov, 1, at as i64, libc::RWF_NOWAIT) };
+        ensure!(
+            n == bs as isize,
+            "{n} at {at}: {}",
+            sys::errname(sys::errno())
+        );
+        ensure!(b[..] == pattern(1, at, bs as usize), "bytes at {at}");
+    }
+    Ok(())
+}
+
 /// A page that has space reserved and no blocks yet is taken away by a memory error: a direct read
 /// of it ends, and the space is free again.
 fn lost_page(t: &mut T) -> Res {
@@ -150,5 +190,89 @@ fn lost_page(t: &mut T) -> Res {
         Err(_) => return Err(Stop::Fail("the direct read does not end".into())),
     }
     same!(free()?, before, "free blocks");
+    Ok(())
+}
+
+/// statx tells in what units direct I/O is possible.
+fn statx(t: &mut T) -> Res {
+    t.fresh()?;
+    put(&t.p("f"), 1, 8192)?.fsync()?;
+    let st = sys::statx(&t.p("f"))?;
+    let unit = st.stx_dio_offset_align as usize;
+    ensure!(st.stx_mask & 0x2000 != 0, "STATX_DIOALIGN is not reported");
+    ensure!(st.stx_dio_mem_align > 0 && unit >= 512, "units {unit}");
+    let direct = sys::direct(&t.p("f"))?;
+    same!(
+        direct.pread_once(&mut Aligned::new(unit), unit as u64)?,
+        unit,
+        "a unit"
+    );
+    Ok(())
+}
+
+/// RWF_DONTCACHE, both ways.
+fn dontcache(t: &mut T) -> Res {
+    const RWF_DONTCACHE: i32 = 0x80;
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    let want = pattern(1, 0, 300_000);
+    let mut got = vec![0; want.len()];
+    let iov = |p: *const u8| libc::iovec {
+        iov_base: p as *mut _,
+        iov_len: 300_000,
+    };
+    // SAFETY: valid iovecs.
+    let n = unsafe { libc::pwritev2(f.raw, &iov(want.as_ptr()), 1, 0, RWF_DONTCACHE) };
+    ensure!(n == 300_000, "write: {n} {}", sys::errname(sys::errno()));
+    f.fsync()?;
+    // SAFETY: as above.
+    let n = unsafe { libc::preadv2(f.raw, &iov(got.as_mut_ptr()), 1, 0, RWF_DONTCACHE) };
+    ensure!(n == 300_000, "read: {n} {}", sys::errname(sys::errno()));
+    ensure!(got == want, "bytes");
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")
+}
+
+/// An io_uring that polls for its requests.
+fn iopoll(t: &mut T) -> Res {
+    use io_uring::{opcode, types, IoUring};
+    t.fresh()?;
+    put(&t.p("f"), 1, 65_536)?.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    let mut ring: IoUring = match IoUring::builder().setup_iopoll().build(4) {
+        Ok(r) => r,
+        Err(e) => skip!("io_uring: {e}"),
+    };
+    let mut b = Aligned::of(&pattern(2, 0, 4096));
+    for write in [true, false] {
+        let (fd, p) = (types::Fd(direct.raw), b.as_mut_ptr());
+        let e = match write {
+            true => opcode::Write::new(fd, p, 4096).offset(8192).build(),
+            false => opcode::Read::new(fd, p, 4096).offset(8192).build(),
+        };
+        // SAFETY: awaited below.
+        ensure!(
+            unsafe { ring.submission().push(&e) }.is_ok(),
+            "submission queue full"
+        );
+        let mut end = None;
+        // The kernel polls for as long as nobody else wants the CPU.
+        for _ in 0..10_000 {
+            ring.submit_and_wait(1)?;
+            end = ring.completion().next().map(|c| c.result());
+            if end.is_some() {
+                break;
+            }
+        }
+        if end == Some(-libc::EOPNOTSUPP) {
+            skip!("the device cannot be polled");
+        }
+        same!(end, Some(4096), "result, write {write}");
+        ensure!(b[..] == pattern(2, 0, 4096), "bytes");
+        if write {
+            b.fill(0);
+        }
+    }
     Ok(())
 }
