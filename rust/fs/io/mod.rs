@@ -20,6 +20,32 @@
 //! - Locks: i_rwsem > invalidate_lock > folio lock > PG_writeback > handle > extent lock.
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
+//!
+//! Who calls what, and what is allowed there ("handle": it may start one, and wait for the
+//! journal). Where it may not sleep it takes no lock and looks at atomic fields only.
+//!
+//! | callback                      | when                       | holds on entry             | sleeps | handle |
+//! |-------------------------------|----------------------------|----------------------------|--------|--------|
+//! | `map::ReadOps::begin`         | a folio is read, readahead | folios, invalidate_lock shared | yes | no |
+//! |                               | FIEMAP, seek; bmap         | i_rwsem shared; nothing    | yes    | no     |
+//! | `gate::may_fill`              | a folio was added          | its lock                   | no     | no     |
+//! | `gate::wait`                  | it may not be filled       | no folio; else as the filler | yes  | no     |
+//! | `buffered::WriteOps::begin`   | write(2), zeroing          | i_rwsem; zeroing: invalidate_lock | yes | no |
+//! |                               | write fault                | mmap_lock or the VMA's, invalidate_lock shared, the folio | yes | no |
+//! | `buffered::WriteOps::valid`   | before a folio is changed  | the folio                  | no     | no     |
+//! | `buffered::WriteOps::end`     | a mapping is used up       | as `begin`                 | yes    | no     |
+//! | `writeback::map_blocks`       | flusher, fsync             | the folio, PG_writeback    | yes    | yes    |
+//! | `writeback::discard`          | its error; a memory error  | the folio                  | yes    | no     |
+//! | `writeback::needs_completion` | before a bio is sent       | PG_writeback               | no     | no     |
+//! | `end_bio` in `vfs/writeback.rs` | the bio is done          | interrupt                  | no     | no     |
+//! | `writeback::complete`         | a worker, soon after       | PG_writeback; reclaim stays out | yes | yes  |
+//! | `direct_map::ReadOps::begin`  | direct read                | i_rwsem shared             | yes    | no     |
+//! | `direct_map::WriteOps::begin` | direct write               | i_rwsem; with `dio_gate` the gate | yes | yes |
+//! | `direct_map::WriteOps::is_done` | a direct write ends      | anything; interrupt        | no     | no     |
+//! | `direct_map::WriteOps::end_io` | it has more to do         | nothing, in a worker; or what the waiting writer holds | yes | yes |
+//! | drop of `gate::Closed`        | the request is completed   | anything; interrupt        | no     | no     |
+//!
+//! With `IOMAP_NOWAIT` a `begin` does not sleep for a lock or for the disk, but says `EAGAIN`.
 
 use super::{access::Access, Inode};
 use kernel::{error::code::*, prelude::*};
