@@ -9,33 +9,38 @@
 /// Sorts in ascending order; what compares equal ends in any order. At most `2 n log2 n + 3 n`
 /// comparisons, a fixed number of bytes of stack.
 pub fn sort<T: Ord>(items: &mut [T]) {
+    sort_by(items, |a, b| a < b);
+}
+
+/// As [`sort`], in the order that `less` says.
+pub fn sort_by<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
     // Often there is nothing to do: names of a fresh leaf, metadata of an image without flex_bg.
-    if items.is_sorted() {
+    if items.is_sorted_by(|a, b| !less(b, a)) {
         return;
     }
     for root in (0..items.len() / 2).rev() {
-        sift_down(items, root);
+        sift_down(items, root, &less);
     }
     for end in (1..items.len()).rev() {
         // The largest of the heap goes behind it.
         items.swap(0, end);
         if let Some(heap) = items.get_mut(..end) {
-            sift_down(heap, 0);
+            sift_down(heap, 0, &less);
         }
     }
 }
 
 /// Makes a heap of the part below `root`, whose children's parts are heaps.
-fn sift_down<T: Ord>(heap: &mut [T], mut root: usize) {
+fn sift_down<T>(heap: &mut [T], mut root: usize, less: &impl Fn(&T, &T) -> bool) {
     loop {
         let mut child = 2 * root + 1;
         if let (Some(left), Some(right)) = (heap.get(child), heap.get(child + 1)) {
-            if left < right {
+            if less(left, right) {
                 child += 1;
             }
         }
         match (heap.get(root), heap.get(child)) {
-            (Some(parent), Some(larger)) if parent < larger => heap.swap(root, child),
+            (Some(parent), Some(larger)) if less(parent, larger) => heap.swap(root, child),
             _ => return,
         }
         root = child;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     disk::inode::flags,
     vfs::{
+        dir::DirOps,
         file::{FallocMode, FileOps},
         fs_context::{MountLog, Remount},
         inode::{IdMap, InodeLock, NewInode},
@@ -216,6 +217,22 @@ impl FileOps for Rext4 {
     fn release(_inode: &Inode, _writer: bool) {}
 }
 
+impl DirOps for Rext4 {
+    type DirFile = namei::DirFile;
+
+    fn open_dir() -> impl PinInit<namei::DirFile, Error> {
+        namei::DirFile::new()
+    }
+
+    fn dir_seeked(file: &namei::DirFile) {
+        file.forget();
+    }
+
+    fn readdir(dir: &Inode, file: &namei::DirFile, emit: &mut DirEmitter<'_>) -> Result {
+        namei::readdir(dir, file, emit)
+    }
+}
+
 impl Namei for Rext4 {
     fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
         namei::lookup(dir, name)
@@ -265,10 +282,6 @@ impl Namei for Rext4 {
 
     fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode, mode: u16) -> Result<NewInode<'a, Self>> {
         namei::tmpfile(idmap, dir, mode)
-    }
-
-    fn readdir(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
-        namei::readdir(dir, emit)
     }
 
     fn setattr(

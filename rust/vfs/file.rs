@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Open files: kiocb, directory emission and the file operation tables.
+//! Open files: kiocb and the file operation table. Directories: [`super::dir`].
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -68,7 +68,7 @@ impl<F: FileSystem> File<F> {
     /// # Safety
     ///
     /// `ptr` is an open file of file system `F`, valid for `'a`.
-    unsafe fn from_raw<'a>(ptr: *mut bindings::file) -> &'a Self {
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::file) -> &'a Self {
         // SAFETY: The type is transparent and the caller guarantees validity.
         unsafe { &*ptr.cast() }
     }
@@ -296,42 +296,11 @@ fn answer<F>(io: Io<'_, F>) -> isize {
     error.to_errno() as isize
 }
 
-/// Where `readdir` puts entries.
-pub(crate) struct DirEmitter<'a>(&'a mut bindings::dir_context);
-
-impl DirEmitter<'_> {
-    /// The position to go on from: what the last [`DirEmitter::set_pos`] said, or a seek.
-    pub(crate) fn pos(&self) -> u64 {
-        self.0.pos as u64
-    }
-
-    /// Sets the position of the entry that comes next.
-    pub(crate) fn set_pos(&mut self, pos: u64) {
-        self.0.pos = pos as i64;
-    }
-
-    /// Emits an entry; `dtype` is a `DT_*`. False when the buffer is full: stop, and leave the
-    /// position at this entry.
-    #[must_use]
-    pub(crate) fn emit(&mut self, name: &[u8], ino: u32, dtype: u8) -> bool {
-        // SAFETY: The context is valid; the name is `len` bytes.
-        unsafe {
-            bindings::rext4_helper_dir_emit(
-                self.0,
-                name.as_ptr(),
-                name.len() as c_int,
-                ino.into(),
-                dtype.into(),
-            )
-        }
-    }
-}
-
 pub(super) struct FileTable<F>(PhantomData<F>);
 
 impl<F: Namei> FileTable<F> {
     // SAFETY: All members are nullable pointers and flags.
-    const NONE: bindings::file_operations = unsafe { mem::zeroed() };
+    pub(super) const NONE: bindings::file_operations = unsafe { mem::zeroed() };
 
     pub(super) const FILE: bindings::file_operations = bindings::file_operations {
         llseek: Some(Self::llseek),
@@ -348,15 +317,6 @@ impl<F: Namei> FileTable<F> {
         fallocate: Some(Self::fallocate),
         setlease: Some(bindings::generic_setlease),
         fop_flags: bindings::REXT4_FOP_FLAGS,
-        ..Self::NONE
-    };
-
-    pub(super) const DIR: bindings::file_operations = bindings::file_operations {
-        llseek: Some(Self::dir_llseek),
-        read: Some(bindings::generic_read_dir),
-        iterate_shared: Some(Self::iterate),
-        fsync: Some(Self::fsync),
-        setlease: Some(bindings::generic_setlease),
         ..Self::NONE
     };
 
@@ -383,11 +343,6 @@ impl<F: Namei> FileTable<F> {
             // SAFETY: The file is valid.
             Ok(unsafe { bindings::vfs_setpos(file, pos as i64, max) })
         })
-    }
-
-    unsafe extern "C" fn dir_llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
-        // SAFETY: The file is valid; hash cookies use all of the positive range.
-        unsafe { bindings::generic_file_llseek_size(file, offset, whence, i64::MAX, i64::MAX) }
     }
 
     unsafe extern "C" fn read_iter(
@@ -425,7 +380,7 @@ impl<F: Namei> FileTable<F> {
         0
     }
 
-    unsafe extern "C" fn fsync(
+    pub(super) unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         start: i64,
         end: i64,
@@ -457,17 +412,6 @@ impl<F: Namei> FileTable<F> {
             let file = unsafe { File::<F>::from_raw(file) };
             let mode = FallocMode { op, keep_size };
             F::fallocate(file, mode, offset as u64, len as u64).map(|()| 0)
-        })
-    }
-
-    unsafe extern "C" fn iterate(
-        file: *mut bindings::file,
-        ctx: *mut bindings::dir_context,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS passes an open directory of ours and a context of its own.
-            let (file, ctx) = unsafe { (File::<F>::from_raw(file), &mut *ctx) };
-            F::readdir(file.inode(), &mut DirEmitter(ctx)).map(|()| 0)
         })
     }
 }

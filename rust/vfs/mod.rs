@@ -26,6 +26,7 @@ pub(crate) mod crc;
 pub(crate) mod cred;
 pub(crate) mod dentry;
 pub(crate) mod dio;
+pub(crate) mod dir;
 pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
@@ -48,7 +49,8 @@ pub(crate) mod work;
 pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
-pub(crate) use file::{DirEmitter, File, Io, Kiocb, RequestId};
+pub(crate) use dir::DirEmitter;
+pub(crate) use file::{File, Io, Kiocb, RequestId};
 pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use super_block::SuperBlock;
 pub(crate) use uio::IovIter;

@@ -6,7 +6,8 @@
 
 use super::{
     bindings,
-    file::{DirEmitter, FileOps, FileTable},
+    dir::{DirOps, DirTable},
+    file::FileTable,
     inode::{INode, IdMap, Inode, InodeLock, InodeRef, NewInode, Time},
     pagemap::AddressSpaceTable,
     super_block::{FileSystem, SuperBlock},
@@ -36,7 +37,7 @@ impl RenameFlags {
 /// Names and attributes. Every method runs with the locks that Documentation/filesystems/
 /// locking.rst lists for the C operation of the same name: i_rwsem exclusive on each directory
 /// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`.
-pub(crate) trait Namei: FileOps {
+pub(crate) trait Namei: DirOps {
     /// The inode named `name` in `dir`, `None` if there is none.
     fn lookup<'a>(dir: &'a Inode<Self>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>>;
     /// Makes a regular file.
@@ -73,8 +74,6 @@ pub(crate) trait Namei: FileOps {
     /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
     fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode<Self>, mode: u16)
         -> Result<NewInode<'a, Self>>;
-    /// Emits entries from `emit.pos()` on (i_rwsem held shared).
-    fn readdir(dir: &Inode<Self>, emit: &mut DirEmitter<'_>) -> Result;
     /// Changes attributes (i_rwsem exclusive).
     fn setattr(
         idmap: IdMap<'_>,
@@ -227,7 +226,7 @@ impl<F: Namei> Tables<F> {
         ..Self::NO_INODE_OPS
     };
     pub(super) const FILE: bindings::file_operations = FileTable::<F>::FILE;
-    pub(super) const DIR: bindings::file_operations = FileTable::<F>::DIR;
+    pub(super) const DIR: bindings::file_operations = DirTable::<F>::TABLE;
     pub(super) const ADDRESS_SPACE: bindings::address_space_operations =
         AddressSpaceTable::<F>::TABLE;
 

@@ -25,7 +25,7 @@ mod symlink;
 
 pub(crate) use create::{create, link, mkdir, mknod, tmpfile};
 pub(crate) use lookup::lookup;
-pub(crate) use readdir::readdir;
+pub(crate) use readdir::{readdir, DirFile};
 pub(crate) use remove::{rmdir, unlink};
 pub(crate) use rename::rename;
 pub(crate) use symlink::{read_target, symlink};

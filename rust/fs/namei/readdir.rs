@@ -5,8 +5,25 @@
 //! Positions must stay good while names come and go between two calls. In a directory of several
 //! blocks without an index names do not move, and a position is a byte offset. Where there is an
 //! index, or may be one soon, splits move names, and the names are listed in the order of their
-//! hashes: a position is made of the hash (see [`cookie`]), so whatever happens to other names, one
-//! that stays is listed exactly once.
+//! hashes. A position is made of the hash and of nothing else (see [`Positions`]), so whatever
+//! happens to other names, one that stays is listed exactly once.
+//!
+//! Names of one hash have one position. Two of the legacy hash's 31 bits come together among some
+//! ten thousands of names, as do two of any hash for a reader with positions of 31 bits. Such names
+//! are listed in the order of their bytes, and an open directory remembers which was the last
+//! ([`DirFile`]). A count would not do:
+//!
+//! ```text
+//!   reader                          remover
+//!   ------                          -------
+//!   lists a, the first of its hash
+//!   its buffer is full
+//!                                   removes a
+//!   goes on at the second name:     (b is the first one now)
+//!   b is never listed
+//! ```
+//!
+//! Who seeks to such a position gets all its names again, rather than not all.
 
 use super::{
     bad,
@@ -20,20 +37,23 @@ use super::{
 };
 use crate::{
     disk::{
-        dirent::{self, ftype, HEADER_SIZE},
+        dirent::{self, ftype, HEADER_SIZE, NAME_MAX},
         features::COMPAT_DIR_INDEX,
         hash::{Hash, Hasher},
-        sort::sort, //
+        sort::sort_by, //
     },
     vfs::DirEmitter,
 };
-use kernel::prelude::*;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
 
-/// The position behind the last name, the largest there is.
-const END: u64 = i64::MAX as u64;
-/// Positions of `.` and `..` in hash order; all names are behind them.
+/// Positions of `.` and `..` in hash order; all names are behind them, from [`FIRST`] on.
 const DOT: u64 = 0;
 const DOT_DOT: u64 = 1;
+const FIRST: u64 = 2;
 /// The most leaves whose names all have one hash. Names can be chosen so, but not this many by
 /// accident; they have to be sorted in memory.
 const MAX_CHAIN: usize = 64;
@@ -56,12 +76,12 @@ fn dtype(ft: u8) -> u8 {
 }
 
 /// Emits the entries from `emit.pos()` on. i_rwsem is held, shared.
-pub(crate) fn readdir(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
+pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) -> Result {
     let count = blocks(dir)?;
     // A directory of one block gets an index when it grows: positions stay good then.
     let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);
     match is_indexed(dir) || soon {
-        true => by_hash(dir, emit),
+        true => by_hash(dir, &mut file.last.lock(), emit),
         false => by_offset(dir, count, emit),
     }
 }
@@ -91,15 +111,111 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
     Ok(())
 }
 
-/// A position in hash order: 31 bits of the hash that sorts the index (its lowest bit is always
-/// 0), then the 32 bits that tell names of the same hash apart.
-fn cookie(hash: Hash) -> u64 {
-    (u64::from(hash.major >> 1) << 32) | u64::from(hash.minor)
+/// How positions in hash order are made, and read.
+#[derive(Clone, Copy)]
+struct Positions {
+    narrow: bool,
 }
 
-fn by_hash(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
+impl Positions {
+    /// 31 bits of the hash that sorts the index (its lowest bit is always 0); then, but for who takes
+    /// no more, the 32 bits that tell names of the same hash apart. In the order of hashes.
+    fn of(self, hash: Hash) -> u64 {
+        let major = u64::from(hash.major >> 1);
+        let pos = match self.narrow {
+            true => major,
+            false => (major << 32) | u64::from(hash.minor),
+        };
+        pos.max(FIRST)
+    }
+
+    /// The lowest hash that a name at this position may have.
+    fn major(self, pos: u64) -> u32 {
+        match pos <= FIRST {
+            true => 0,
+            false if self.narrow => (pos << 1) as u32,
+            false => ((pos >> 32) << 1) as u32,
+        }
+    }
+
+    /// The position behind all names, the largest there is.
+    fn end(self) -> u64 {
+        match self.narrow {
+            true => i32::MAX as u64,
+            false => i64::MAX as u64,
+        }
+    }
+}
+
+/// What an open directory remembers.
+#[pin_data]
+pub(crate) struct DirFile {
+    /// Of the readers of one open directory one at a time is in hash order. Below i_rwsem, and above
+    /// mmap_lock, like it: names go to memory of the reader.
+    #[pin]
+    last: Mutex<Last>,
+}
+
+impl DirFile {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            last <- new_mutex!(Last::default(), "rext4_dir"),
+        })
+    }
+
+    /// A seek: what is at the new position is listed from the first name on.
+    pub(crate) fn forget(&self) {
+        self.last.lock().forget();
+    }
+}
+
+/// The last name listed, if others of the same position follow.
+struct Last {
+    pos: u64,
+    hash: Hash,
+    len: usize,
+    name: [u8; NAME_MAX],
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self {
+            pos: 0,
+            hash: Hash::default(),
+            len: 0,
+            name: [0; NAME_MAX],
+        }
+    }
+}
+
+impl Last {
+    fn forget(&mut self) {
+        self.len = 0;
+    }
+
+    fn remember(&mut self, pos: u64, hash: Hash, name: &[u8]) {
+        if let Some(to) = self.name.get_mut(..name.len()) {
+            to.copy_from_slice(name);
+            (self.pos, self.hash, self.len) = (pos, hash, name.len());
+        }
+    }
+
+    /// Whether a name of this position was listed before the reader's buffer was full.
+    fn covers(&self, pos: u64, hash: Hash, name: &[u8]) -> bool {
+        let listed = self.name.get(..self.len).unwrap_or(&[]);
+        self.len > 0 && pos == self.pos && (hash, name) <= (self.hash, listed)
+    }
+}
+
+fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
+    let positions = Positions {
+        narrow: emit.narrow(),
+    };
     let pos = emit.pos();
-    if pos >= END {
+    if pos != last.pos {
+        last.forget();
+    }
+    if pos >= positions.end() {
         return Ok(());
     }
     let (first, dots) = read_dots(dir)?;
@@ -113,31 +229,30 @@ fn by_hash(dir: &Inode, emit: &mut DirEmitter<'_>) -> Result {
         if !emit.emit(b"..", dots.parent, DT_DIR) {
             return Ok(());
         }
-        emit.set_pos(DOT_DOT + 1);
+        emit.set_pos(FIRST);
     }
 
     let mut list = List {
+        positions,
+        last,
         leaves: KVec::new(),
         items: KVec::new(),
-        floor: emit.pos(),
-        last: DOT_DOT,
     };
     let done = if is_indexed(dir) {
         list.emit_indexed(dir, emit)?
     } else {
         let hasher = Hasher::new_default(&dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
-        list.push(dir, first, |name| hasher.hash(name))?;
-        list.emit(dir, emit)?
+        list.push(dir, first, emit.pos(), |name| hasher.hash(name))?;
+        list.emit(emit)
     };
     if done {
-        emit.set_pos(END);
+        emit.set_pos(positions.end());
     }
     Ok(())
 }
 
-/// One name of a [`List`]. Names of the same hash are ordered by their inodes, which splits do not
-/// change.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One name of a [`List`].
+#[derive(Clone, Copy)]
 struct Item {
     hash: Hash,
     ino: u32,
@@ -147,27 +262,47 @@ struct Item {
     ftype: u8,
 }
 
-/// The names of a leaf, or of several that all hold names of one hash, to be listed in order.
-struct List {
-    leaves: KVec<DirBlock>,
-    items: KVec<Item>,
-    /// The lowest position not listed yet.
-    floor: u64,
-    /// The position of the last item, listed or not.
-    last: u64,
+impl Item {
+    /// The name; it was found there.
+    fn name<'a>(&self, leaves: &'a [DirBlock]) -> &'a [u8] {
+        let start = usize::from(self.offset) + HEADER_SIZE;
+        leaves
+            .get(usize::from(self.leaf))
+            .and_then(|leaf| leaf.data.get(start..start + usize::from(self.len)))
+            .unwrap_or(&[])
+    }
 }
 
-impl List {
-    /// Adds the names of a leaf.
-    fn push(&mut self, dir: &Inode, leaf: DirBlock, hash: impl Fn(&[u8]) -> Hash) -> Result {
+/// The names of a leaf, or of several that go on with names of one position, to be listed in order.
+struct List<'a> {
+    positions: Positions,
+    last: &'a mut Last,
+    leaves: KVec<DirBlock>,
+    items: KVec<Item>,
+}
+
+impl List<'_> {
+    /// Adds the names of a leaf that are not listed yet: those from `from` on, behind the last one.
+    fn push(
+        &mut self,
+        dir: &Inode,
+        leaf: DirBlock,
+        from: u64,
+        hash: impl Fn(&[u8]) -> Hash,
+    ) -> Result {
         let nr = self.leaves.len() as u16;
         for entry in dirent::entries(&leaf.data, &dir.fs().geo) {
             let entry = entry.map_err(|e| bad(dir, leaf.lblk, e))?;
             if entry.ino == 0 || entry.is_dot() {
                 continue;
             }
+            let hash = hash(entry.name);
+            let pos = self.positions.of(hash);
+            if pos < from || self.last.covers(pos, hash, entry.name) {
+                continue;
+            }
             let item = Item {
-                hash: hash(entry.name),
+                hash,
                 ino: entry.ino,
                 leaf: nr,
                 offset: entry.offset as u16,
@@ -180,53 +315,55 @@ impl List {
     }
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
-    fn emit(&mut self, dir: &Inode, emit: &mut DirEmitter<'_>) -> Result<bool> {
-        sort(&mut self.items);
-        for item in &self.items {
-            // Positions of names whose whole hash is the same are made different, always in the
-            // same way, or the reader could not get past them.
-            self.last = cookie(item.hash).max(self.last + 1);
-            if self.last < self.floor {
-                continue;
-            }
-            if self.last >= END {
-                break;
-            }
-            let Some(leaf) = self.leaves.get(usize::from(item.leaf)) else {
-                continue;
-            };
-            let start = usize::from(item.offset) + HEADER_SIZE;
-            let name = leaf
-                .data
-                .get(start..start + usize::from(item.len))
-                .ok_or_else(|| bad(dir, leaf.lblk, crate::disk::Corrupt::DirentOverrun))?;
-            emit.set_pos(self.last);
+    fn emit(&mut self, emit: &mut DirEmitter<'_>) -> bool {
+        let leaves = &self.leaves;
+        sort_by(&mut self.items, |a, b| {
+            (a.hash, a.name(leaves)) < (b.hash, b.name(leaves)) //
+        });
+        let mut items = self.items.iter().peekable();
+        while let Some(item) = items.next() {
+            let name = item.name(leaves);
+            let pos = self.positions.of(item.hash);
+            emit.set_pos(pos);
             if !emit.emit(name, item.ino, dtype(item.ftype)) {
-                return Ok(false);
+                return false;
             }
-            // Also the position, or a reader would get this name again and again when what comes
-            // next cannot be read.
-            self.floor = self.last + 1;
-            emit.set_pos(self.floor);
+            // Now, or a reader would get this name again and again when what comes next cannot be
+            // read.
+            match items.peek() {
+                Some(next) if self.positions.of(next.hash) == pos => {
+                    self.last.remember(pos, item.hash, name);
+                }
+                _ => {
+                    self.last.forget();
+                    emit.set_pos(pos + 1);
+                }
+            }
         }
         self.leaves.clear();
         self.items.clear();
-        Ok(true)
+        true
     }
 
-    /// Lists an indexed directory from [`List::floor`] on. True at the end of the directory.
+    /// Lists an indexed directory from `emit.pos()` on. True at the end of the directory.
     fn emit_indexed(&mut self, dir: &Inode, emit: &mut DirEmitter<'_>) -> Result<bool> {
+        let positions = self.positions;
         let mut path = Path::open(dir)?;
-        path.seek(dir, ((self.floor >> 32) << 1) as u32)?;
+        path.seek(dir, positions.major(emit.pos()))?;
         // An index has no more leaves than the directory has blocks, unless it names some twice:
         // a node full of the same one would be sorted some 100,000 times for each call.
         for _ in 0..blocks(dir)? {
             dir.go_on()?;
             let leaf = path.leaf(dir)?;
-            self.push(dir, leaf, |name| path.hash(name))?;
+            self.push(dir, leaf, emit.pos(), |name| path.hash(name))?;
             let next = path.advance(dir)?;
-            // The lowest bit: more names of the last hash follow, to be sorted with these.
-            if next.is_some_and(|hash| hash & 1 != 0) {
+            // The lowest bit: more names of the last hash follow, to be sorted with these. So are
+            // the lowest hashes, which share one position with each other.
+            let joined = |major| {
+                let hash = Hash { major, minor: 0 };
+                major & 1 != 0 || positions.of(hash) == FIRST
+            };
+            if next.is_some_and(joined) {
                 if self.leaves.len() < MAX_CHAIN {
                     continue;
                 }
@@ -236,7 +373,7 @@ impl List {
                     fmt!("directory index: {MAX_CHAIN} blocks of the same hash"),
                 ));
             }
-            if !self.emit(dir, emit)? {
+            if !self.emit(emit) {
                 return Ok(false);
             }
             if next.is_none() {

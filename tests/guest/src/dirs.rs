@@ -36,10 +36,15 @@ pub fn getdents(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
             errno: sys::errno(),
         });
     }
+    Ok(parse(&b[..n as usize]))
+}
+
+/// What getdents64 has filled.
+pub fn parse(b: &[u8]) -> Vec<Entry> {
     let mut out = Vec::new();
     let mut at = 0;
-    while at < n as usize {
-        let r = &b[at..n as usize];
+    while at < b.len() {
+        let r = &b[at..];
         let num = |i: usize| u64::from_le_bytes(r[i..i + 8].try_into().unwrap_or_default());
         let len = u16::from_le_bytes([r[16], r[17]]) as usize;
         let end = r[19..len].iter().position(|c| *c == 0).unwrap_or(len - 19);
@@ -51,10 +56,10 @@ pub fn getdents(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
         });
         at += len;
     }
-    Ok(out)
+    out
 }
 
-fn read_all(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
+pub fn read_all(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
     let mut v = Vec::new();
     loop {
         let e = getdents(d, size)?;
@@ -65,7 +70,7 @@ fn read_all(d: &Fd, size: usize) -> Sys<Vec<Entry>> {
     }
 }
 
-fn dir(path: &str) -> Sys<Fd> {
+pub fn dir(path: &str) -> Sys<Fd> {
     sys::open(path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
 }
 

@@ -15,6 +15,7 @@ mod dio;
 mod dio_async;
 mod dio_end;
 mod dirs;
+mod dirs_hash;
 mod enospc;
 mod enospc_tree;
 mod errors;
@@ -52,6 +53,7 @@ pub static SETS: &[&[harness::Case]] = &[
     names::CASES,
     rename::CASES,
     dirs::CASES,
+    dirs_hash::CASES,
     attr::CASES,
     mounts::CASES,
     data::CASES,

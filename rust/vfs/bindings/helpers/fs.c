@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/fs.h, include/linux/fs/super.h, include/linux/slab.h */
+#include <linux/compat.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/fs_context.h>
@@ -44,6 +45,7 @@ void rext4_helper_sb_start_pagefault(struct super_block *sb) { sb_start_pagefaul
 void rext4_helper_sb_end_pagefault(struct super_block *sb) { sb_end_pagefault(sb); }
 bool rext4_helper_sb_rdonly(struct super_block *sb) { return sb_rdonly(sb); }
 bool rext4_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, unsigned int type) { return dir_emit(ctx, name, len, ino, type); }
+bool rext4_helper_dir_positions_32bit(struct file *file) { return (file->f_mode & FMODE_32BITHASH) || (!(file->f_mode & FMODE_64BITHASH) && (BITS_PER_LONG == 32 || in_compat_syscall())); }
 void rext4_helper_file_accessed(struct file *file) { file_accessed(file); }
 ssize_t rext4_helper_generic_write_sync(struct kiocb *iocb, ssize_t n) { return generic_write_sync(iocb, n); }
 bool rext4_helper_is_sync(struct inode *inode) { return IS_SYNC(inode); }

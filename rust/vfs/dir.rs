@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open directories: what one remembers, emission of entries, and the file operation table.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    file::{File, FileOps, FileTable},
+    inode::Inode,
+    namei::Namei, //
+};
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*, types::ForeignOwnable};
+
+/// Operations on open directories.
+pub(crate) trait DirOps: FileOps {
+    /// What an open directory remembers from one call to the next. A descriptor may be shared, so
+    /// several threads use it at once.
+    type DirFile: Send + Sync + 'static;
+
+    /// A directory is opened. `ENOMEM`.
+    fn open_dir() -> impl PinInit<Self::DirFile, Error>;
+    /// The position was set: [`DirEmitter::pos`] is what a reader asked for, not where it was. No
+    /// lock is held but that of the position.
+    fn dir_seeked(file: &Self::DirFile);
+    /// Emits entries from `emit.pos()` on. i_rwsem of `dir` is held, shared.
+    fn readdir(dir: &Inode<Self>, file: &Self::DirFile, emit: &mut DirEmitter<'_>) -> Result;
+}
+
+/// Where `readdir` puts entries.
+pub(crate) struct DirEmitter<'a> {
+    ctx: &'a mut bindings::dir_context,
+    narrow: bool,
+}
+
+impl DirEmitter<'_> {
+    /// The position to go on from: what the last [`DirEmitter::set_pos`] said, or a seek.
+    pub(crate) fn pos(&self) -> u64 {
+        self.ctx.pos as u64
+    }
+
+    /// Sets the position of the entry that comes next.
+    pub(crate) fn set_pos(&mut self, pos: u64) {
+        self.ctx.pos = pos as i64;
+    }
+
+    /// Whether the reader takes positions of 31 bits only: a 32-bit program, or an NFS client that
+    /// is served with such. Else they have 63.
+    pub(crate) fn narrow(&self) -> bool {
+        self.narrow
+    }
+
+    /// Emits an entry; `dtype` is a `DT_*`. False when the buffer is full: stop, and leave the
+    /// position at this entry.
+    #[must_use]
+    pub(crate) fn emit(&mut self, name: &[u8], ino: u32, dtype: u8) -> bool {
+        // SAFETY: The context is valid; the name is `len` bytes.
+        unsafe {
+            bindings::rext4_helper_dir_emit(
+                self.ctx,
+                name.as_ptr(),
+                name.len() as c_int,
+                ino.into(),
+                dtype.into(),
+            )
+        }
+    }
+}
+
+pub(super) struct DirTable<F>(PhantomData<F>);
+
+/// What `private_data` of an open directory owns.
+type Private<F> = Pin<KBox<<F as DirOps>::DirFile>>;
+
+impl<F: Namei> DirTable<F> {
+    pub(super) const TABLE: bindings::file_operations = bindings::file_operations {
+        open: Some(Self::open),
+        release: Some(Self::release),
+        llseek: Some(Self::llseek),
+        read: Some(bindings::generic_read_dir),
+        iterate_shared: Some(Self::iterate),
+        fsync: Some(FileTable::<F>::fsync),
+        setlease: Some(bindings::generic_setlease),
+        ..FileTable::<F>::NONE
+    };
+
+    /// # Safety
+    ///
+    /// `file` is a directory that [`Self::open`] has opened, valid for `'a`.
+    unsafe fn remembered<'a>(file: *mut bindings::file) -> Pin<&'a F::DirFile> {
+        // SAFETY: `open` stored what it owns; nobody takes it back before `release`.
+        unsafe { Private::<F>::borrow((*file).private_data) }
+    }
+
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            let private: Private<F> = KBox::try_pin_init(F::open_dir(), GFP_KERNEL)?;
+            // SAFETY: The file is being opened and ours to set up.
+            unsafe { (*file).private_data = private.into_foreign() };
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The last reference to a file that `open` has opened goes; no call is in it.
+        drop(unsafe { Private::<F>::from_foreign((*file).private_data) });
+        0
+    }
+
+    unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
+        // SAFETY: The VFS passes an open directory of ours.
+        let (narrow, remembered) = unsafe {
+            (
+                bindings::rext4_helper_dir_positions_32bit(file),
+                Self::remembered(file),
+            )
+        };
+        // Asking where one is changes nothing.
+        if whence as u32 != bindings::SEEK_CUR || offset != 0 {
+            F::dir_seeked(&remembered);
+        }
+        let max = if narrow { i32::MAX.into() } else { i64::MAX };
+        // SAFETY: The file is valid; positions made of hashes use all of the positive range.
+        unsafe { bindings::generic_file_llseek_size(file, offset, whence, max, max) }
+    }
+
+    unsafe extern "C" fn iterate(
+        file: *mut bindings::file,
+        ctx: *mut bindings::dir_context,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS passes an open directory of ours and a context of its own.
+            let (narrow, remembered, ctx) = unsafe {
+                (
+                    bindings::rext4_helper_dir_positions_32bit(file),
+                    Self::remembered(file),
+                    &mut *ctx,
+                )
+            };
+            // SAFETY: As above.
+            let file = unsafe { File::<F>::from_raw(file) };
+            let mut emit = DirEmitter { ctx, narrow };
+            F::readdir(file.inode(), &remembered, &mut emit).map(|()| 0)
+        })
+    }
+}
