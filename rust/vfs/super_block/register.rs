@@ -237,7 +237,11 @@ impl<F: Namei> Registration<F> {
                     (*slot).name = name.as_char_ptr();
                     (*slot).init_fs_context = fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
-                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as c_int;
+                    // Times are set by `inode_set_ctime_current` and read by `generic_fillattr`, as
+                    // multigrain times ask for.
+                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV
+                        | bindings::FS_ALLOW_IDMAP
+                        | bindings::FS_MGTIME) as c_int;
                     if wanted == Wanted::No {
                         return Ok(());
                     }

@@ -3,13 +3,14 @@
 
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS, ONE};
-use crate::sys;
+use crate::sys::{self, Aligned};
 use crate::{ensure, same};
 
 pub const CASES: &[Case] = &[
     Case::new("attr/mode_owner", ALL, mode_owner).quick(),
     Case::new("attr/times_set", FEATS, times_set).quick(),
     Case::new("attr/times_moved", ALL, times_moved),
+    Case::new("attr/times_never_twice", ONE, times_never_twice),
     Case::new("attr/statx", ALL, statx),
     Case::new("attr/statfs", FEATS, statfs),
     Case::new("attr/inode_128", ONE, small_inode),
@@ -258,6 +259,65 @@ fn times_moved(t: &mut T) -> Res {
         stamp(&pf)?.1 > 2000,
         "read does not move atime under relatime"
     );
+    Ok(())
+}
+
+/// Who has seen a time sees another one after the next change, however soon that comes.
+fn times_never_twice(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 4096)?;
+    let d = sys::direct(&t.p("f"))?;
+    let block = Aligned::of(&pattern(2, 0, 4096));
+    let map = crate::map::Map::shared(&f, 4096)?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    let (pf, pd) = (t.p("f"), t.p("d"));
+    let times = |p: &str| -> Res<[(i64, i64); 2]> {
+        let s = sys::lstat(p)?;
+        Ok([(s.st_mtime, s.st_mtime_nsec), (s.st_ctime, s.st_ctime_nsec)])
+    };
+    type Op<'a> = (&'a str, &'a str, bool, &'a dyn Fn(u64) -> Res);
+    let ops: [Op<'_>; 9] = [
+        ("write", &pf, true, &|i| Ok(f.pwrite(b"x", i)?)),
+        ("direct write", &pf, true, &|_| Ok(d.pwrite(&block, 0)?)),
+        ("truncate", &pf, true, &|i| Ok(f.truncate(5000 + i)?)),
+        ("punch", &pf, true, &|_| Ok(f.punch(0, 100)?)),
+        ("mapped write", &pf, true, &|_| {
+            map.set(1, 7);
+            // The next store faults again.
+            Ok(map.msync()?)
+        }),
+        ("chmod", &pf, false, &|i| {
+            Ok(sys::chmod(&pf, 0o600 + (i as u32 & 7))?)
+        }),
+        ("create", &pd, true, &|i| {
+            Ok(sys::create(&format!("{pd}/{i}")).map(drop)?)
+        }),
+        ("rename", &pd, true, &|i| {
+            Ok(sys::rename(&format!("{pd}/{i}"), &format!("{pd}/r{i}"))?)
+        }),
+        ("unlink", &pd, true, &|i| {
+            Ok(sys::unlink(&format!("{pd}/r{i}"))?)
+        }),
+    ];
+    for (what, path, both, op) in ops {
+        let mut last = times(path)?;
+        for i in 0..100 {
+            op(i)?;
+            let now = times(path)?;
+            ensure!(now[1] > last[1], "{what} {i} leaves ctime {:?}", now[1]);
+            ensure!(
+                !both || now[0] > last[0],
+                "{what} {i} leaves mtime {:?}",
+                now[0]
+            );
+            last = now;
+        }
+    }
+    let before = times(&pf)?;
+    drop(map);
+    drop((f, d));
+    t.cycle()?;
+    same!(times(&t.p("f"))?, before, "times, remounted");
     Ok(())
 }
 
