@@ -28,9 +28,10 @@ use crate::{
         mmap::{Fault, VmFault},
         namei::{Attr, Namei, RenameFlags, Stat},
         pagemap::AddressSpaceOps,
-        super_block::{DirtyFlags, FileSystem, Later, NewSuper, StatFs},
+        super_block::{FileSystem, Later, NewSuper, StatFs},
         trace::Traced,
         Dentry,
+        Dest,
         DirEmitter,
         File,
         Io,
@@ -117,10 +118,7 @@ impl FileSystem for Rext4 {
         }
     }
 
-    fn dirty_inode(inode: &Inode, flags: DirtyFlags) {
-        if flags.only_time() {
-            return;
-        }
+    fn dirty_inode(inode: &Inode) {
         if let Err(e) = inode::journal_alone(inode) {
             let (id, ino) = (inode.sb().id(), inode.ino());
             pr_debug!(
@@ -176,7 +174,7 @@ impl AddressSpaceOps for Rext4 {
 }
 
 impl FileOps for Rext4 {
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
         match iocb.direct() {
             true => direct::read(iocb, to),
             false => buffered::read(iocb, to),

@@ -13,9 +13,10 @@ use super::inode::Inode;
 use super::{
     bindings,
     file::{Io, Kiocb},
+    fixed,
     iomap::{self, MapOps},
     super_block::FileSystem,
-    uio::{result_len, IovIter}, //
+    uio::{result_len, Dest, IovIter}, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -182,7 +183,7 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
 /// Reads directly. Returns the bytes read, unless the request completes later.
 pub(crate) fn read<'a, F: FileSystem, T: MapOps<F>>(
     iocb: Kiocb<'a, F>,
-    to: &mut IovIter<'_>,
+    to: &mut IovIter<'_, Dest>,
 ) -> Io<'a, F> {
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
     let ret = unsafe {
@@ -245,7 +246,7 @@ unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
             iocb,
             from.as_ptr(),
             iomap::table::<F, T>(),
-            &DioTable::<F, D>::TABLE,
+            fixed(&DioTable::<F, D>::TABLE),
             bits,
             // For `MapFlags::request`.
             iocb.cast(),

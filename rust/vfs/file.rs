@@ -11,7 +11,7 @@ use super::{
     namei::Namei,
     pagemap::AddressSpaceOps,
     super_block::FileSystem,
-    uio::{result_len, IovIter}, //
+    uio::{result_len, Dest, IovIter}, //
 };
 use core::{marker::PhantomData, mem, ptr::NonNull};
 use kernel::{
@@ -25,7 +25,7 @@ use kernel::{
 /// Lock context: none held on entry unless said.
 pub(crate) trait FileOps: AddressSpaceOps {
     /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_>) -> Io<'a, Self>;
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self>;
     /// `write_iter`, as `read_iter`.
     fn write_iter<'a>(iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self>;
     /// Makes the file durable in the byte range, metadata included unless `datasync`.
@@ -38,7 +38,8 @@ pub(crate) trait FileOps: AddressSpaceOps {
     fn max_bytes(inode: &Inode<Self>) -> u64;
     /// A write fault in a shared mapping; see [`super::mmap`].
     fn page_mkwrite(fault: &mmap::Fault<'_, Self>) -> mmap::VmFault;
-    /// The last writer closed the file.
+    /// An open file is closed, once for each, when its last user has gone; `writer`: it was open for
+    /// writing. Others of the inode may be open.
     fn release(inode: &Inode<Self>, writer: bool);
 }
 
@@ -276,7 +277,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// Reads through the page cache. For io_uring this queues the request, too, where a page is
     /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
-    pub(crate) fn filemap_read(self, to: &mut IovIter<'_>) -> Io<'a, F> {
+    pub(crate) fn filemap_read(self, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
         // SAFETY: Both are valid.
         let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) };
         // SAFETY: It is this request's.
@@ -372,11 +373,14 @@ impl<F: Namei> FileTable<F> {
     }
 
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The last reference to a file of ours goes.
-        unsafe {
-            let writer = bindings::rext4_helper_file_is_writer(file);
-            F::release(Inode::from_raw(inode), writer);
-        }
+        // SAFETY: The last reference to a file of ours goes, which kept the inode so far.
+        let (inode, writer) = unsafe {
+            (
+                Inode::from_raw(inode),
+                bindings::rext4_helper_file_is_writer(file),
+            )
+        };
+        F::release(inode, writer);
         0
     }
 

@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    fixed,
     namei::Namei,
     super_block::{fill_super_callback, FileSystem, SuperBlock}, //
 };
@@ -200,7 +201,7 @@ impl<F: Namei> ContextTable<F> {
             // SAFETY: The context is new and ours to fill.
             unsafe {
                 (*fc).fs_private = KBox::into_raw(opts).cast();
-                (*fc).ops = &Self::TABLE;
+                (*fc).ops = fixed(&Self::TABLE);
             }
             Ok(0)
         })

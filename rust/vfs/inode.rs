@@ -323,7 +323,8 @@ impl<F: FileSystem> Inode<F> {
     }
 
     /// Waits for all direct I/O in flight. The caller holds i_rwsem exclusive, so none starts.
-    pub(crate) fn dio_wait(&self, _lock: &InodeLock<'_, F>) {
+    pub(crate) fn dio_wait(&self, lock: &InodeLock<'_, F>) {
+        kernel::warn_on!(lock.check(self).is_err());
         // SAFETY: The inode is valid.
         unsafe { bindings::inode_dio_wait(self.as_ptr()) }
     }

@@ -10,6 +10,7 @@
 use super::{
     bindings,
     file::{Kiocb, RequestId},
+    fixed,
     inode::Inode,
     pagemap::{folio_place, AddressSpaceOps, InvalidateLock},
     super_block::FileSystem,
@@ -230,7 +231,7 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
 
 /// The C table of `T`.
 pub(super) fn table<F: FileSystem, T: MapOps<F>>() -> *const bindings::iomap_ops {
-    &Table::<F, T>::TABLE
+    fixed(&Table::<F, T>::TABLE)
 }
 
 /// Checks of a buffered write, under the folio lock.
@@ -308,7 +309,7 @@ pub(crate) fn buffered_write<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
             iocb.as_ptr(),
             from.as_ptr(),
             table::<F, T>(),
-            &WriteTable::<F, W>::TABLE,
+            fixed(&WriteTable::<F, W>::TABLE),
             ptr::null_mut(),
         )
     })
@@ -330,7 +331,7 @@ pub(crate) fn zero_range<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
             len as i64,
             &mut did_zero,
             table::<F, T>(),
-            &WriteTable::<F, W>::TABLE,
+            fixed(&WriteTable::<F, W>::TABLE),
             ptr::null_mut(),
         )
     })?;
@@ -351,7 +352,7 @@ pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
     end: u64,
     flags: MapFlags,
     map: &mut Map,
-    _lock: &InvalidateLock<'_, F>,
+    lock: &InvalidateLock<'_, F>,
 ) {
     unsafe extern "C" fn punch<F: FileSystem, R: Release<F>>(
         inode: *mut bindings::inode,
@@ -366,7 +367,10 @@ pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
             (offset + length) as u64,
         );
     }
-    // SAFETY: All pointers are valid during the call; the lock is held exclusive.
+    if kernel::warn_on!(!lock.is_of(inode)) {
+        return;
+    }
+    // SAFETY: All pointers are valid during the call; the inode's lock is held exclusive.
     unsafe {
         bindings::iomap_write_delalloc_release(
             inode.as_ptr(),

@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    fixed,
     inode::Inode,
     iomap::{self, MapOps},
     namei::Namei,
@@ -61,7 +62,10 @@ impl<'a, F: FileSystem> Fault<'a, F> {
 
     /// Maps every block of the folio for writing and dirties it. The lock keeps the blocks in
     /// place meanwhile.
-    pub(crate) fn page_mkwrite<T: MapOps<F>>(&self, _l: &InvalidateLockShared<'_, F>) -> VmFault {
+    pub(crate) fn page_mkwrite<T: MapOps<F>>(&self, lock: &InvalidateLockShared<'_, F>) -> VmFault {
+        if kernel::warn_on!(!lock.is_of(self.inode())) {
+            return EIO.into();
+        }
         // SAFETY: The fault is valid.
         VmFault(unsafe {
             bindings::iomap_page_mkwrite(self.0, iomap::table::<F, T>(), ptr::null_mut())
@@ -91,7 +95,7 @@ pub(super) unsafe extern "C" fn mmap_prepare_callback<F: Namei>(
     // SAFETY: The VFS passes a description of a mapping of a file of ours, to be filled.
     unsafe {
         bindings::rext4_helper_file_accessed((*desc).file);
-        (*desc).vm_ops = &VmTable::<F>::TABLE;
+        (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);
     }
     0
 }

@@ -53,4 +53,10 @@ pub(crate) use dir::DirEmitter;
 pub(crate) use file::{File, Io, Kiocb, RequestId};
 pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use super_block::SuperBlock;
-pub(crate) use uio::IovIter;
+pub(crate) use uio::{Dest, IovIter};
+
+/// A table that C keeps a pointer to. Compiles only if it lives for ever: a plain `&CONST`, made into
+/// a raw pointer, would dangle silently if it did not.
+const fn fixed<T>(table: &'static T) -> &'static T {
+    table
+}

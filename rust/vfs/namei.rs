@@ -230,13 +230,26 @@ impl<F: Namei> Tables<F> {
     pub(super) const ADDRESS_SPACE: bindings::address_space_operations =
         AddressSpaceTable::<F>::TABLE;
 
+    /// A directory and a name in it.
+    ///
+    /// # Safety
+    ///
+    /// Both are of file system `F` and valid for `'a`, and i_rwsem of the directory is held for it.
+    unsafe fn name_in<'a>(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+    ) -> (&'a Inode<F>, &'a Dentry<F>) {
+        // SAFETY: By the caller.
+        unsafe { (Inode::from_raw(dir), Dentry::from_raw(dentry)) }
+    }
+
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         _flags: c_uint,
     ) -> *mut bindings::dentry {
-        // SAFETY: The VFS passes a directory and a new dentry below it, both ours.
-        let (dir, name) = unsafe { (Inode::<F>::from_raw(dir), Dentry::<F>::from_raw(dentry)) };
+        // SAFETY: As the VFS passes them; the dentry is new, and locked by that.
+        let (dir, name) = unsafe { Self::name_in(dir, dentry) };
         let inode = match F::lookup(dir, name.name()) {
             // C would move the name into the other tree.
             Ok(Some(inode)) if !ptr::eq(inode.sb(), dir.sb()) => return EXDEV.to_ptr(),
@@ -277,16 +290,9 @@ impl<F: Namei> Tables<F> {
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> c_int {
-        // SAFETY: The VFS passes valid objects of this file system, locked as documented.
-        from_result(|| unsafe {
-            F::create(
-                IdMap(idmap, PhantomData),
-                Inode::from_raw(dir),
-                Dentry::from_raw(dentry),
-                mode,
-            )
-            .map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        from_result(|| F::create(IdMap(idmap, PhantomData), dir, dentry, mode).map(|()| 0))
     }
 
     unsafe extern "C" fn mknod(
@@ -296,17 +302,9 @@ impl<F: Namei> Tables<F> {
         mode: bindings::umode_t,
         rdev: bindings::dev_t,
     ) -> c_int {
-        // SAFETY: As in `create`.
-        from_result(|| unsafe {
-            F::mknod(
-                IdMap(idmap, PhantomData),
-                Inode::from_raw(dir),
-                Dentry::from_raw(dentry),
-                mode,
-                rdev,
-            )
-            .map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        from_result(|| F::mknod(IdMap(idmap, PhantomData), dir, dentry, mode, rdev).map(|()| 0))
     }
 
     unsafe extern "C" fn mkdir(
@@ -315,16 +313,9 @@ impl<F: Namei> Tables<F> {
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> *mut bindings::dentry {
-        // SAFETY: As in `create`.
-        let r = unsafe {
-            F::mkdir(
-                IdMap(idmap, PhantomData),
-                Inode::from_raw(dir),
-                Dentry::from_raw(dentry),
-                mode,
-            )
-        };
-        match r {
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        match F::mkdir(IdMap(idmap, PhantomData), dir, dentry, mode) {
             // Null: the dentry passed in is the one now in use.
             Ok(()) => ptr::null_mut(),
             Err(e) => e.to_ptr(),
@@ -337,16 +328,11 @@ impl<F: Namei> Tables<F> {
         dentry: *mut bindings::dentry,
         target: *const c_char,
     ) -> c_int {
-        // SAFETY: As in `create`; `target` is NUL-terminated.
-        from_result(|| unsafe {
-            F::symlink(
-                IdMap(idmap, PhantomData),
-                Inode::from_raw(dir),
-                Dentry::from_raw(dentry),
-                CStr::from_char_ptr(target).to_bytes(),
-            )
-            .map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        // SAFETY: NUL-terminated, and it stays during the call.
+        let target = unsafe { CStr::from_char_ptr(target) }.to_bytes();
+        from_result(|| F::symlink(IdMap(idmap, PhantomData), dir, dentry, target).map(|()| 0))
     }
 
     unsafe extern "C" fn link(
@@ -358,23 +344,22 @@ impl<F: Namei> Tables<F> {
             // SAFETY: `old` is positive, `vfs_link` holds it and has locked its inode. It is not
             // made a `Dentry`: its parent is not locked.
             let inode = unsafe { &*(*old).d_inode.cast::<INode<F>>() };
-            // SAFETY: As in `create`.
-            unsafe { F::link(inode, Inode::from_raw(dir), Dentry::from_raw(dentry)) }.map(|()| 0)
+            // SAFETY: As the VFS passes them.
+            let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+            F::link(inode, dir, dentry).map(|()| 0)
         })
     }
 
     unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
-        // SAFETY: As in `create`.
-        from_result(|| unsafe {
-            F::unlink(Inode::from_raw(dir), Dentry::from_raw(dentry)).map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        from_result(|| F::unlink(dir, dentry).map(|()| 0))
     }
 
     unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
-        // SAFETY: As in `create`.
-        from_result(|| unsafe {
-            F::rmdir(Inode::from_raw(dir), Dentry::from_raw(dentry)).map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them.
+        let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
+        from_result(|| F::rmdir(dir, dentry).map(|()| 0))
     }
 
     unsafe extern "C" fn rename(
@@ -385,17 +370,11 @@ impl<F: Namei> Tables<F> {
         to: *mut bindings::dentry,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: As in `create`, both directories and the victims locked.
-        from_result(|| unsafe {
-            F::rename(
-                Inode::from_raw(from_dir),
-                Dentry::from_raw(from),
-                Inode::from_raw(to_dir),
-                Dentry::from_raw(to),
-                RenameFlags(flags),
-            )
-            .map(|()| 0)
-        })
+        // SAFETY: As the VFS passes them, both directories and the victims locked.
+        let (from_dir, from) = unsafe { Self::name_in(from_dir, from) };
+        // SAFETY: As above.
+        let (to_dir, to) = unsafe { Self::name_in(to_dir, to) };
+        from_result(|| F::rename(from_dir, from, to_dir, to, RenameFlags(flags)).map(|()| 0))
     }
 
     unsafe extern "C" fn tmpfile(
@@ -449,11 +428,12 @@ impl<F: Namei> Tables<F> {
         _flags: c_uint,
     ) -> c_int {
         // SAFETY: The path names a positive dentry of this file system.
-        unsafe {
-            let inode = (*(*path).dentry).d_inode;
-            bindings::generic_fillattr(idmap, mask, inode, stat);
-            F::getattr(Inode::from_raw(inode), &mut Stat(stat, PhantomData));
-        }
+        let raw = unsafe { (*(*path).dentry).d_inode };
+        // SAFETY: The path keeps the inode; the VFS passes a `kstat` to fill.
+        unsafe { bindings::generic_fillattr(idmap, mask, raw, stat) };
+        // SAFETY: As above.
+        let inode = unsafe { Inode::from_raw(raw) };
+        F::getattr(inode, &mut Stat(stat, PhantomData));
         0
     }
 
@@ -464,9 +444,12 @@ impl<F: Namei> Tables<F> {
         len: u64,
     ) -> c_int {
         // SAFETY: The VFS passes valid objects for the duration of the call.
-        from_result(|| unsafe {
-            let info = super::iomap::FiemapInfo::from_raw(info);
-            F::fiemap(Inode::from_raw(inode), info, start, len).map(|()| 0)
-        })
+        let (inode, info) = unsafe {
+            (
+                Inode::from_raw(inode),
+                super::iomap::FiemapInfo::from_raw(info),
+            )
+        };
+        from_result(|| F::fiemap(inode, info, start, len).map(|()| 0))
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{
     bindings,
-    inode::{Inode, InodeLock},
+    inode::{Inode, InodeLock, LocksInode},
     iomap::{self, MapOps},
     super_block::FileSystem,
     writeback::{self, Writeback}, //
@@ -155,6 +155,20 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 #[must_use]
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
+impl<F: FileSystem> InvalidateLock<'_, F> {
+    /// Whether it is the lock of `inode`.
+    pub(super) fn is_of(&self, inode: &Inode<F>) -> bool {
+        core::ptr::eq(self.0, inode)
+    }
+}
+
+impl<F: FileSystem> InvalidateLockShared<'_, F> {
+    /// Whether it is the lock of `inode`.
+    pub(super) fn is_of(&self, inode: &Inode<F>) -> bool {
+        core::ptr::eq(self.0, inode)
+    }
+}
+
 impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
@@ -220,12 +234,12 @@ impl<F: FileSystem> Inode<F> {
 
     /// Drops the page cache of the bytes `[start, end)`, dirty or not; parts of pages at the
     /// edges are zeroed in memory. Mappings of the pages go first.
-    pub(crate) fn drop_pagecache(&self, start: u64, end: u64, _l: &InvalidateLock<'_, F>) {
-        if start >= end {
+    pub(crate) fn drop_pagecache(&self, start: u64, end: u64, lock: &InvalidateLock<'_, F>) {
+        if start >= end || kernel::warn_on!(!lock.is_of(self)) {
             return;
         }
         let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The inode is valid; the guard proves that no page comes back meanwhile.
+        // SAFETY: The inode is valid; its lock is held, so that no page comes back meanwhile.
         unsafe { bindings::truncate_pagecache_range(self.as_ptr(), start as i64, last) }
     }
 
@@ -233,10 +247,13 @@ impl<F: FileSystem> Inode<F> {
     pub(crate) fn truncate_setsize(
         &self,
         size: u64,
-        _r: &InodeLock<'_, F>,
-        _i: &InvalidateLock<'_, F>,
+        inode: &InodeLock<'_, F>,
+        pages: &InvalidateLock<'_, F>,
     ) {
-        // SAFETY: The inode is valid and both locks are held, as the C function asks.
+        if kernel::warn_on!(inode.check(self).is_err() || !pages.is_of(self)) {
+            return;
+        }
+        // SAFETY: The inode is valid and both of its locks are held, as the C function asks.
         unsafe { bindings::truncate_setsize(self.as_ptr(), size as i64) }
     }
 

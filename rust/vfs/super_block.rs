@@ -111,8 +111,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Writes the options as shown in /proc/mounts, each with a leading comma.
     fn show_options(&self, emit: &mut dyn FnMut(&CStr));
 
-    /// The inode's fields changed (times, mode, size): journal them. May sleep.
-    fn dirty_inode(inode: &Inode<Self>, flags: DirtyFlags);
+    /// The inode's fields changed (times, mode, size): journal them. May sleep. Not called for times
+    /// that may stay in memory (lazytime; `__mark_inode_dirty`).
+    fn dirty_inode(inode: &Inode<Self>);
 
     /// `write_inode`: with `wait`, the inode's changes must be durable on return.
     fn write_inode(inode: &Inode<Self>, wait: bool) -> Result;
@@ -131,17 +132,6 @@ struct Mounted<F> {
     slot: NonNull<JournalSlot>,
     /// [`FileSystem::later`], the same way.
     later: NonNull<Later>,
-}
-
-/// The flags of `dirty_inode`.
-#[derive(Clone, Copy)]
-pub(crate) struct DirtyFlags(pub(super) c_int);
-
-impl DirtyFlags {
-    /// Only a lazytime update: nothing to journal now.
-    pub(crate) fn only_time(self) -> bool {
-        self.0 == bindings::inode_state_flags_enum_I_DIRTY_TIME as c_int
-    }
 }
 
 /// A mounted super block with the data of file system `F` attached.
@@ -359,9 +349,9 @@ impl<F: super::namei::Namei> SuperTable<F> {
         ..unsafe { mem::zeroed() }
     };
 
-    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, flags: c_int) {
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
         // SAFETY: The VFS passes an inode of this file system.
-        F::dirty_inode(unsafe { Inode::from_raw(inode) }, DirtyFlags(flags));
+        F::dirty_inode(unsafe { Inode::from_raw(inode) });
     }
 
     unsafe extern "C" fn write_inode(

@@ -9,12 +9,24 @@ use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
 /// The memory that a request reads from or writes to.
-pub(crate) struct IovIter<'a>(NonNull<bindings::iov_iter>, PhantomData<&'a mut ()>);
+///
+/// `D` is the direction, which C only warns about: a read must not store to what a write may only
+/// take from (a pipe's pages, a constant buffer).
+pub(crate) struct IovIter<'a, D = Source>(
+    NonNull<bindings::iov_iter>,
+    PhantomData<(&'a mut (), D)>,
+);
 
-impl IovIter<'_> {
+/// The memory is read: by a write.
+pub(crate) struct Source;
+
+/// The memory is written: by a read.
+pub(crate) struct Dest;
+
+impl<D> IovIter<'_, D> {
     /// # Safety
     ///
-    /// `ptr` is an initialised iterator that nobody else uses for the lifetime.
+    /// `ptr` is an initialised iterator of direction `D` that nobody else uses for the lifetime.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
         // SAFETY: A valid pointer is not null.
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)

@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    fixed,
     inode::{self, Inode},
     iomap::Map,
     nofs::NoFs,
@@ -151,7 +152,7 @@ pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     // SAFETY: The VFS passes a mapping of ours.
     wpc.inode = unsafe { (*mapping).host };
     wpc.wbc = wbc;
-    wpc.ops = &WritebackTable::<F>::TABLE;
+    wpc.ops = fixed(&WritebackTable::<F>::TABLE);
     // SAFETY: As above. An inode that is being written has its super block.
     let sb = unsafe { SuperBlock::<F>::from_raw((*wpc.inode).i_sb) };
     let Some(_running) = sb.try_start_intwrite() else {
@@ -195,7 +196,8 @@ impl Completions {
 /// A bio is done. Interrupt context: hand the ioend to the worker.
 unsafe extern "C" fn end_bio<F: Writeback>(bio: *mut bindings::bio) {
     // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
-    // `iomap_finish_ioends` ends the writeback of its folios.
+    // `iomap_finish_ioends` ends the writeback of its folios. Lists and work are as
+    // `Completions::init` made them; the function takes their lock.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
         let queue = &raw mut (*inode::with_node::<F>((*ioend).io_inode)).completions;
@@ -211,38 +213,60 @@ unsafe extern "C" fn end_bio<F: Writeback>(bio: *mut bindings::bio) {
 
 unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struct) {
     let _nofs = NoFs::enter();
+    let mut list = bindings::list_head {
+        next: ptr::null_mut(),
+        prev: ptr::null_mut(),
+    };
     // SAFETY: The work is embedded in a `Completions`, whose inode lives while an ioend in its
-    // list is unfinished. After the list is taken, `queue` is not touched again: finishing the
-    // last ioend may let the inode go.
+    // list is unfinished. After the list is taken it is not touched again: finishing the last
+    // ioend may let the inode go.
     unsafe {
         let queue = kernel::container_of!(work, Completions, work);
-        let mut list = bindings::list_head {
-            next: ptr::null_mut(),
-            prev: ptr::null_mut(),
-        };
         bindings::rext4_helper_ioend_queue_take(
             &raw mut (*queue).lock,
             &raw mut (*queue).list,
             &mut list,
         );
-        bindings::iomap_sort_ioends(&mut list);
-        loop {
-            let ioend = bindings::rext4_helper_ioend_pop(&mut list);
-            if ioend.is_null() {
-                break;
-            }
-            bindings::iomap_ioend_try_merge(ioend, &mut list);
-            let mut error = bindings::rext4_helper_ioend_error(ioend);
-            if error == 0 {
-                let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-                let inode = Inode::<F>::from_raw((*ioend).io_inode);
-                let (pos, len) = ((*ioend).io_offset as u64, (*ioend).io_size as u64);
-                if let Err(e) = F::complete(inode, pos, len, unwritten) {
-                    error = e.to_errno();
-                }
-            }
-            bindings::iomap_finish_ioends(ioend, error);
-            bindings::rext4_helper_cond_resched();
-        }
     }
+    // SAFETY: The list is ours now, and initialised.
+    unsafe { bindings::iomap_sort_ioends(&mut list) };
+    loop {
+        // SAFETY: As above. What comes off it is ours to finish, or null.
+        let ioend = unsafe { bindings::rext4_helper_ioend_pop(&mut list) };
+        if ioend.is_null() {
+            break;
+        }
+        // SAFETY: Both are ours. Those that are merged hang on `ioend` and end with it.
+        unsafe { bindings::iomap_ioend_try_merge(ioend, &mut list) };
+        // SAFETY: The ioend is ours until it is finished.
+        let error = unsafe { complete::<F>(ioend) };
+        // SAFETY: Finished once, here.
+        unsafe { bindings::iomap_finish_ioends(ioend, error) };
+        // SAFETY: A worker may sleep; it holds no lock.
+        unsafe { bindings::rext4_helper_cond_resched() };
+    }
+}
+
+/// The file system's part of the end of an ioend. Returns the error to finish it with, or 0.
+///
+/// # Safety
+///
+/// `ioend` is of an inode of `F` and not finished, which keeps the inode.
+unsafe fn complete<F: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
+    // SAFETY: By the caller.
+    let error = unsafe { bindings::rext4_helper_ioend_error(ioend) };
+    if error != 0 {
+        return error;
+    }
+    // SAFETY: By the caller; nobody changes these fields any more.
+    let (inode, flags, pos, len) = unsafe {
+        (
+            Inode::<F>::from_raw((*ioend).io_inode),
+            u32::from((*ioend).io_flags),
+            (*ioend).io_offset as u64,
+            (*ioend).io_size as u64,
+        )
+    };
+    let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+    F::complete(inode, pos, len, unwritten).map_or_else(|e| e.to_errno(), |()| 0)
 }

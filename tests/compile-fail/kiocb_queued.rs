@@ -2,16 +2,16 @@
 //! Once a request is queued it belongs to its completion, which may have freed it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{dio, file::Queued, iomap::MapOps, namei::Namei, Io, IovIter, Kiocb};
+use crate::vfs::{dio, file::Queued, iomap::MapOps, namei::Namei, Dest, Io, IovIter, Kiocb};
 
-fn read<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+fn read<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     let (iocb, result) = dio::read::<F, T>(iocb, to)?;
     let _pos = iocb.pos();
     iocb.done(result)
 }
 
 #[cfg(misuse = "use_after")]
-fn use_after<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+fn use_after<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     let io = dio::read::<F, T>(iocb, to);
     let _pos = iocb.pos(); //~ E0382
     io
@@ -30,7 +30,7 @@ where
 }
 
 #[cfg(misuse = "buffered")]
-fn buffered<'a, F: Namei>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_>) -> Io<'a, F> {
+fn buffered<'a, F: Namei>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     let io = iocb.filemap_read(to);
     let _pos = iocb.pos(); //~ E0382
     io
@@ -45,7 +45,7 @@ fn queued_by_nobody<'a, F: Namei>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
 #[cfg(misuse = "over_and_queued")]
 fn over_and_queued<'a, F: Namei, T: MapOps<F>>(
     iocb: Kiocb<'a, F>,
-    to: &mut IovIter<'_>,
+    to: &mut IovIter<'_, Dest>,
 ) -> Io<'a, F> {
     match dio::read::<F, T>(iocb, to) {
         Ok(over) => Ok(over),

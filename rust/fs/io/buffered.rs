@@ -28,6 +28,7 @@ use crate::{
         inode::InodeLock,
         iomap::{self, Map, MapFlags, MapOps, MapType},
         trace,
+        Dest,
         Io,
         IovIter,
         Kiocb, //
@@ -185,7 +186,7 @@ impl iomap::WriteOps<Rext4> for WriteOps {
 }
 
 /// `read_iter` without O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_>) -> Io<'a, Rext4> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io<'a, Rext4> {
     trace::buffered_read(iocb.inode(), iocb.pos(), to.count() as u64);
     iocb.filemap_read(to)
 }

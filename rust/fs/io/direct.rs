@@ -39,6 +39,7 @@ use crate::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
         trace,
+        Dest,
         Io,
         IovIter,
         Kiocb, //
@@ -73,7 +74,7 @@ pub(crate) fn max_folio_order(pmd: u32) -> u32 {
 const CHUNK: usize = 4 << 20;
 
 /// `read_iter` with O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_>) -> Io<'a, Rext4> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io<'a, Rext4> {
     if to.count() == 0 {
         return iocb.done(Ok(0));
     }

@@ -7,6 +7,7 @@
 use super::{IdMap, Inode, InodeFlags, InodeRef, Time};
 use crate::vfs::{
     bindings,
+    fixed,
     namei::{Namei, Tables},
     super_block::SuperBlock,
     Dentry, //
@@ -220,28 +221,28 @@ impl<'sb, F: Namei> NewInode<'sb, F, Hashed> {
         unsafe {
             match mode & bindings::S_IFMT {
                 bindings::S_IFREG => {
-                    (*p).i_op = &Tables::<F>::FILE_INODE;
-                    (*p).__bindgen_anon_3.i_fop = &Tables::<F>::FILE;
-                    (*(*p).i_mapping).a_ops = &Tables::<F>::ADDRESS_SPACE;
+                    (*p).i_op = fixed(&Tables::<F>::FILE_INODE);
+                    (*p).__bindgen_anon_3.i_fop = fixed(&Tables::<F>::FILE);
+                    (*(*p).i_mapping).a_ops = fixed(&Tables::<F>::ADDRESS_SPACE);
                     bindings::rext4_helper_mapping_set_max_folio_order(
                         (*p).i_mapping,
                         F::max_folio_order(bindings::REXT4_PMD_ORDER),
                     );
                 }
                 bindings::S_IFDIR => {
-                    (*p).i_op = &Tables::<F>::DIR_INODE;
-                    (*p).__bindgen_anon_3.i_fop = &Tables::<F>::DIR;
+                    (*p).i_op = fixed(&Tables::<F>::DIR_INODE);
+                    (*p).__bindgen_anon_3.i_fop = fixed(&Tables::<F>::DIR);
                 }
                 bindings::S_IFLNK => match fast_link {
                     Some(target) => {
                         let text = CString::from_bytes(target)?;
                         (*p).__bindgen_anon_5.i_link = text.into_raw();
-                        (*p).i_op = &Tables::<F>::FAST_SYMLINK;
+                        (*p).i_op = fixed(&Tables::<F>::FAST_SYMLINK);
                     }
-                    None => (*p).i_op = &Tables::<F>::SYMLINK,
+                    None => (*p).i_op = fixed(&Tables::<F>::SYMLINK),
                 },
                 _ => {
-                    (*p).i_op = &Tables::<F>::SPECIAL;
+                    (*p).i_op = fixed(&Tables::<F>::SPECIAL);
                     bindings::init_special_inode(p, mode as u16, rdev);
                 }
             }

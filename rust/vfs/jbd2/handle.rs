@@ -37,13 +37,18 @@ pub(crate) struct Handle<'j> {
 
 impl<'j> Handle<'j> {
     pub(super) fn start(journal: &'j Journal, credits: u32, revokes: u32) -> Result<Self> {
-        // More than the journal can ever give would make the function WARN. The second test
-        // is for what it adds for revoke records, at least one of them to a block.
-        let total = credits.checked_add(revokes).ok_or(ENOSPC)?;
-        if credits > journal.max_credits() || i32::try_from(total).is_err() {
+        if i32::try_from(revokes).is_err() {
             return Err(ENOSPC);
         }
-        // CAST: Both fit, as their sum does.
+        // More than the journal can ever give would make the function WARN: the blocks, and those
+        // that it adds for the revoke records.
+        // SAFETY: The journal is live; the number of records in a block is constant.
+        let more = unsafe { bindings::rext4_helper_jbd2_revoke_blocks(journal.as_ptr(), revokes) };
+        let total = credits.checked_add(more).ok_or(ENOSPC)?;
+        if total > journal.max_credits() {
+            return Err(ENOSPC);
+        }
+        // CAST: Both fit: `max_credits` fits into `i32`.
         let (blocks, records) = (credits as i32, revokes as i32);
         // SAFETY: The journal is live.
         let raw = from_err_ptr(unsafe {

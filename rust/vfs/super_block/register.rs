@@ -8,6 +8,7 @@
 use super::{FileSystem, Mounted, NewSuper, SuperBlock, SuperTable};
 use crate::vfs::{
     bindings,
+    fixed,
     fs_context::{self, MountLog},
     inode::InodeCache,
     namei::Namei, //
@@ -37,7 +38,7 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         let opts = unsafe { &*(*fc).fs_private.cast::<F::Options>() };
         // SAFETY: The super block is new and owned by this thread until it is made active.
         unsafe {
-            (*sb).s_op = &SuperTable::<F>::TABLE;
+            (*sb).s_op = fixed(&SuperTable::<F>::TABLE);
             (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
         }
         // SAFETY: The context is this thread's during the call.

@@ -16,6 +16,7 @@ __rust_helper void rext4_helper_jbd2_unlock_state(struct journal_s *j) { write_u
 __rust_helper void rext4_helper_jbd2_set_barrier(struct journal_s *j, bool on) { j->j_flags = on ? j->j_flags | JBD2_BARRIER : j->j_flags & ~JBD2_BARRIER; }
 __rust_helper void rext4_helper_jbd2_set_commit_seconds(struct journal_s *j, unsigned int seconds) { j->j_commit_interval = (unsigned long)seconds * HZ; }
 __rust_helper int rext4_helper_jbd2_max_credits(struct journal_s *j) { return j->j_max_transaction_buffers - j->j_transaction_overhead_buffers; }
+__rust_helper unsigned int rext4_helper_jbd2_revoke_blocks(struct journal_s *j, unsigned int n) { return DIV_ROUND_UP(n, j->j_revoke_records_per_block); }
 __rust_helper u32 rext4_helper_jbd2_latest_tid(struct journal_s *j) { return jbd2_get_latest_transaction(j); }
 
 __rust_helper u32 rext4_helper_jbd2_handle_tid(struct jbd2_journal_handle *h) { return h->h_transaction->t_tid; }
