@@ -63,12 +63,19 @@ impl PercpuCounter {
         self.sum().max(0).unsigned_abs()
     }
 
-    /// The value without the parts that CPUs hold back (each less than the batch), or 0 if that is
-    /// negative. Cheap.
+    /// The value without the parts that CPUs hold back (together at most [`PercpuCounter::slack`]), or
+    /// 0 if that is negative. Cheap.
     pub(crate) fn read_positive(&self) -> u64 {
         // SAFETY: Initialised by `new`.
         unsafe { bindings::rext4_helper_percpu_counter_read_positive(self.inner.get()) }
             .unsigned_abs()
+    }
+
+    /// How far [`PercpuCounter::read_positive`] of any counter may be off: the batch, which grows
+    /// with the number of CPUs online, on each of them.
+    pub(crate) fn slack() -> u64 {
+        // SAFETY: Reads two variables of the kernel.
+        unsafe { bindings::rext4_helper_percpu_counter_slack() }
     }
 }
 

@@ -106,8 +106,9 @@ pub(crate) struct Counts {
     pub(crate) files_free: u64,
 }
 
-/// Above this many blocks to spare the cheap reading of the counters is good enough: each of them
-/// is off by less than 32 (or twice the number of CPUs) per CPU.
+/// With more blocks to spare than this a promise takes no lock: no single request is as large.
+/// Where the two counters together may be off by more than a part of it, four times
+/// [`PercpuCounter::slack`] instead.
 const WATERMARK: u64 = 65536;
 
 /// All block groups of a mounted filesystem.
@@ -274,24 +275,21 @@ impl Groups {
         Ok(slot.inode_table..slot.inode_table + blocks)
     }
 
-    /// What may still be promised of the free blocks, with `reserve` kept back. Exact enough if
-    /// there is plenty; otherwise the sum over all CPUs.
-    fn spare(&self, reserve: u64, wanted: u64) -> (u64, bool) {
-        let spare = |free: u64, dirty: u64| free.saturating_sub(dirty.saturating_add(reserve));
-        let cheap = spare(
-            self.free_blocks.read_positive(),
-            self.dirty_blocks.read_positive(),
-        );
-        if cheap > wanted.saturating_add(WATERMARK) {
-            return (cheap, true);
-        }
-        (
-            spare(
-                self.free_blocks.sum_positive(),
-                self.dirty_blocks.sum_positive(),
-            ),
-            false,
-        )
+    /// Whether there is so much to spare that the cheap reading of the counters says enough.
+    fn is_plenty(&self, reserve: u64, wanted: u64) -> bool {
+        // In this order: what is allocated meanwhile leaves the free ones first.
+        let dirty = self.dirty_blocks.read_positive();
+        let free = self.free_blocks.read_positive();
+        let watermark = WATERMARK.max(4 * PercpuCounter::slack());
+        free.saturating_sub(dirty.saturating_add(reserve)) > wanted.saturating_add(watermark)
+    }
+
+    /// What may still be promised of the free blocks, with `reserve` kept back: the sum over all
+    /// CPUs.
+    fn spare(&self, reserve: u64) -> u64 {
+        let dirty = self.dirty_blocks.sum_positive();
+        let free = self.free_blocks.sum_positive();
+        free.saturating_sub(dirty.saturating_add(reserve))
     }
 
     /// What the caller must leave alone.
@@ -310,12 +308,17 @@ impl Groups {
     /// Promises up to `want` blocks, at least `min`. Returns how many.
     fn promise(&self, want: u32, min: u32, kind: Kind) -> Result<u32> {
         let reserve = self.kept_back(kind);
-        if let (_, true) = self.spare(reserve, want.into()) {
+        if self.is_plenty(reserve, want.into()) {
+            // Then looked at again: any number of tasks may be between the look and the promise,
+            // but the last of them sees what all have promised.
             self.dirty_blocks.add(want.into());
-            return Ok(want);
+            if self.is_plenty(reserve, 0) {
+                return Ok(want);
+            }
+            self.dirty_blocks.sub(want.into());
         }
         let _one = self.promise.lock();
-        let (spare, _) = self.spare(reserve, want.into());
+        let spare = self.spare(reserve);
         let got = u32::try_from(spare).unwrap_or(u32::MAX).min(want);
         if got < min {
             return Err(ENOSPC);
@@ -402,7 +405,7 @@ pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
         }
     }
     // The commit may have come between the failure and now.
-    groups.spare(groups.kept_back(Kind::Data), 1).0 >= 1
+    groups.spare(groups.kept_back(Kind::Data)) >= 1
 }
 
 /// As [`should_retry`], and writes all data that is dirty first: what was promised for the worst

@@ -8,3 +8,4 @@ __rust_helper void rext4_helper_percpu_counter_set(struct percpu_counter *c, s64
 __rust_helper void rext4_helper_percpu_counter_add(struct percpu_counter *c, s64 amount) { percpu_counter_add(c, amount); }
 __rust_helper s64 rext4_helper_percpu_counter_sum(struct percpu_counter *c) { return percpu_counter_sum(c); }
 __rust_helper s64 rext4_helper_percpu_counter_read_positive(struct percpu_counter *c) { return percpu_counter_read_positive(c); }
+__rust_helper u64 rext4_helper_percpu_counter_slack(void) { return (u64)READ_ONCE(percpu_counter_batch) * nr_cpu_ids; }
