@@ -86,7 +86,7 @@ struct Search {
 /// Returns its first block and its length.
 ///
 /// Costs [`ALLOC_CREDITS`](super::ALLOC_CREDITS). `ENOSPC` if there is no such run, or it may not
-/// be used by this caller; see [`should_retry`](super::should_retry). `EUCLEAN` if a structure was
+/// be used by this caller; see [`Retry`](super::Retry). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
 pub(crate) fn blocks(
     handle: &Handle<'_>,
@@ -410,7 +410,6 @@ fn free_locked(handle: &Handle<'_>, sb: &Sb, number: u32, bit: u32, len: u32) ->
     match freed {
         Ok(()) => {
             fs.groups.free_blocks.add(len.into());
-            fs.groups.note_freed(handle.tid());
         }
         Err(Fault::Corrupt(_)) => locked.set_blocks_bad(),
         Err(Fault::Other(_)) => (),
@@ -440,6 +439,7 @@ fn give_back(
     let (mut desc, off) = locked.desc_access(handle)?;
     let mut buf = handle.write(&bh)?;
     locked.expire(handle);
+    locked.groups.freed.note(handle.tid());
     locked.group.pending.add(handle.tid(), bit, len, bh.size());
     locked.note_pending();
     buf.clear_bits(start..end)?;

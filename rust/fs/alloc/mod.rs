@@ -17,13 +17,16 @@ mod balloc;
 mod group;
 mod ialloc;
 mod pending;
+mod retry;
 mod zones;
 
 pub(crate) use balloc::{blocks, free};
 pub(crate) use ialloc::{free_inode, inode, inode_in_use};
+pub(crate) use retry::Retry;
 
 use self::{
     group::{Fault, Locked, Slot, MAX_DESC_SIZE},
+    retry::Freed,
     zones::Zones,
 };
 use super::{Rext4, Sb};
@@ -136,9 +139,7 @@ pub(crate) struct Groups {
     root_blocks: u64,
     pool: u64,
     owner: (u32, u32),
-    /// The last transaction that freed blocks, if any did.
-    freed_tid: Atomic<u32>,
-    freed_any: Atomic<bool>,
+    freed: Freed,
 }
 
 fn decode(
@@ -211,8 +212,7 @@ impl Groups {
             root_blocks,
             pool,
             owner,
-            freed_tid: Atomic::new(0),
-            freed_any: Atomic::new(false),
+            freed: Freed::new(),
         }? Error))
     }
 
@@ -326,11 +326,6 @@ impl Groups {
         self.dirty_blocks.add(got.into());
         Ok(got)
     }
-
-    fn note_freed(&self, tid: u32) {
-        self.freed_tid.store(tid, Relaxed);
-        self.freed_any.store(true, Relaxed);
-    }
 }
 
 struct Totals {
@@ -355,8 +350,7 @@ impl Totals {
     }
 }
 
-/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then
-/// [`should_retry`] may help. Any context that may sleep, with or without a handle.
+/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`Retry`] may help. Any context that may sleep, with or without a handle.
 pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
     if n > 0 {
         sb.data().groups.promise(n, n, Kind::Data)?;
@@ -381,40 +375,6 @@ pub(crate) fn keep(sb: &Sb, n: u32) {
 /// Takes back a promise of [`reserve`], [`reserve_nodes`] or [`keep`] that was not used.
 pub(crate) fn unreserve(sb: &Sb, n: u32) {
     sb.data().groups.dirty_blocks.sub(n.into());
-}
-
-/// Whether an allocation or reservation that failed with ENOSPC is worth another try.
-///
-/// Freed blocks count as free at once but cannot be used before the transaction that freed them
-/// commits; this commits it. Called with no handle and no lock that a handle holder may take (the
-/// folio lock is fine). `attempts` starts at 0.
-pub(crate) fn should_retry(sb: &Sb, attempts: &mut u32) -> bool {
-    *attempts += 1;
-    if *attempts > 3 {
-        return false;
-    }
-    let fs = sb.data();
-    let groups = &fs.groups;
-    let Some(journal) = fs.journal() else {
-        return false;
-    };
-    if groups.freed_any.load(Relaxed) {
-        let tid = groups.freed_tid.load(Relaxed);
-        if !journal.is_committed(tid) {
-            return journal.commit_tid(tid).is_ok();
-        }
-    }
-    // The commit may have come between the failure and now.
-    groups.spare(groups.kept_back(Kind::Data)) >= 1
-}
-
-/// As [`should_retry`], and writes all data that is dirty first: what was promised for the worst
-/// case, in this file or another, is given back when the data is on disk. Takes folio locks, too.
-pub(crate) fn make_room(sb: &Sb, attempts: &mut u32) -> bool {
-    if *attempts == 0 {
-        sb.sync_inodes();
-    }
-    should_retry(sb, attempts)
 }
 
 /// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode `owner`

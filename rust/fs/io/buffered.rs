@@ -46,14 +46,14 @@ impl MapOps<Rext4> for WriteOps {
     const HAS_END: bool = true;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let mut attempts = 0;
+        let mut retry = alloc::Retry::new(inode.sb());
         loop {
             match reserve(inode, pos, len, flags, map) {
                 Err(e) if e == ENOSPC && !flags.nowait() => {
                     let again = match flags.fault() {
                         // The folio is locked.
-                        true => alloc::should_retry(inode.sb(), &mut attempts),
-                        false => alloc::make_room(inode.sb(), &mut attempts),
+                        true => retry.after_commit(inode.sb()),
+                        false => retry.make_room(inode.sb()),
                     };
                     if !again {
                         return Err(e);

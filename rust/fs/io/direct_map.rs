@@ -123,10 +123,10 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             return Err(EAGAIN);
         }
     }
-    let mut attempts = 0;
+    let mut retry = alloc::Retry::new(inode.sb());
     loop {
         match allocate(inode, request, map) {
-            Err(e) if e == ENOSPC && alloc::make_room(inode.sb(), &mut attempts) => (),
+            Err(e) if e == ENOSPC && retry.make_room(inode.sb()) => (),
             other => return other,
         }
     }

@@ -114,14 +114,14 @@ fn remove<'a>(
 fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
     let bits = inode.fs().geo.block_bits;
     let (mut at, end) = (start >> bits, end.div_ceil(1 << bits));
-    let mut attempts = 0;
+    let mut retry = alloc::Retry::new(inode.sb());
     while at < end {
         match allocate_some(inode, at, end) {
             Ok(next) => {
                 at = next;
-                attempts = 0;
+                retry = alloc::Retry::new(inode.sb());
             }
-            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            Err(e) if e == ENOSPC && retry.after_commit(inode.sb()) => (),
             Err(e) => return Err(e),
         }
         if inode.interrupted() {

@@ -26,7 +26,7 @@ use crate::{
         alloc,
         extent::{self, State},
         inode::{self, INODE_CREDITS},
-        lab::{self, Switch},
+        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
@@ -77,10 +77,15 @@ impl Writeback for Rext4 {
                 return Ok(());
             }
         }
-        let mut attempts = 0;
+        let mut retry = alloc::Retry::accepted(inode.sb());
         loop {
             match allocate(inode, lblk, map) {
-                Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+                Err(e) if e == ENOSPC => {
+                    lab::point(Point::NoSpace, inode, pos, len);
+                    if !retry.after_commit(inode.sb()) {
+                        return Err(e);
+                    }
+                }
                 other => return other,
             }
         }
@@ -88,7 +93,7 @@ impl Writeback for Rext4 {
 
     #[cfg(REXT4_LAB)]
     fn added(inode: &Inode, pos: u64, len: u64) {
-        lab::point(lab::Point::WritebackAdded, inode, pos, len);
+        lab::point(Point::WritebackAdded, inode, pos, len);
     }
 
     fn discard(inode: &Inode, start: u64, end: u64) {
@@ -145,13 +150,14 @@ fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
 /// `size`, in the same handles, so that neither is ever seen without the other.
 pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
     let end = pos + len;
-    let (mut at, mut attempts) = (pos, 0);
+    let mut at = pos;
+    let mut retry = alloc::Retry::accepted(inode.sb());
     loop {
         match finish_some(inode, at, end, unwritten, size) {
             Ok(next) if next >= end => return Ok(()),
             Ok(next) => at = next,
             // Blocks for tree nodes may wait for a commit.
-            Err(e) if e == ENOSPC && alloc::should_retry(inode.sb(), &mut attempts) => (),
+            Err(e) if e == ENOSPC && retry.after_commit(inode.sb()) => (),
             Err(e) => return Err(e),
         }
     }

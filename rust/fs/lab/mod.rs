@@ -66,6 +66,8 @@ named! {
         WriteGetFolio = c"write-get-folio",
         /// Writeback has put a range of a folio in its bio and keeps the mapping for the next.
         WritebackAdded = c"writeback-added",
+        /// Writeback has found no block for its data; nobody has looked yet what may be waited for.
+        NoSpace = c"no-space",
         /// Punch, zero range and truncate: the page cache is dropped, the blocks are still there.
         PunchInvalidated = c"punch-invalidated",
         /// A hole was found, space for it is not reserved yet.
@@ -106,6 +108,8 @@ named! {
         FillUnreserved = c"fill-unreserved",
         /// A direct write whose range cannot be invalidated goes through the page cache (rule 7).
         Fallback = c"fallback",
+        /// What is pending is noted before blocks are searched, not after (rule 4).
+        PendingBefore = c"pending-before",
         /// Folios let go of their state when asked; off: they refuse, like a folio in use.
         Release = c"release",
         /// Bytes beyond the end of the file are zeroed before they can become part of it (rule 11).

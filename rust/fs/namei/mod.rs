@@ -97,10 +97,10 @@ fn start<'a>(dir: &'a Inode, credits: u32) -> Result<Handle<'a>> {
 /// Runs an operation, again if it found no space but a commit may make some: what was freed since
 /// the last one cannot be used yet. The operation leaves no handle open.
 fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
-    let mut attempts = 0;
+    let mut retry = alloc::Retry::new(dir.sb());
     loop {
         match operation() {
-            Err(e) if e == ENOSPC && alloc::should_retry(dir.sb(), &mut attempts) => {}
+            Err(e) if e == ENOSPC && retry.after_commit(dir.sb()) => {}
             result => return result,
         }
     }

@@ -125,10 +125,16 @@ impl Lab {
 
     /// Creates a file that holds these bytes, written out, and still in the page cache.
     pub fn file(&self, name: &str, data: &[u8]) -> Res<Arc<Fd>> {
-        let f = sys::create(&self.t.p(name))?;
-        f.pwrite(data, 0)?;
+        let f = self.file_not_synced(name, data)?;
         f.fsync()?;
-        Ok(Arc::new(f))
+        Ok(f)
+    }
+
+    /// Creates a file that holds these bytes, in the page cache only.
+    pub fn file_not_synced(&self, name: &str, data: &[u8]) -> Res<Arc<Fd>> {
+        let f = self.empty(name)?;
+        f.pwrite(data, 0)?;
+        Ok(f)
     }
 
     /// An open file's second descriptor, for direct I/O.

@@ -31,6 +31,7 @@ pub static ALL: &[&Race] = &[
     &reserve::DIRTY_OVER_HOLE,
     &reserve::ENOSPC_IN_FAULT,
     &reserve::FAULT_ON_FULL_DISK,
+    &reserve::COMMIT_VS_SEARCH,
     &direct::INVALIDATION_FAILS,
     &eof::EOF_GARBAGE,
     &eof::TAIL_AFTER_TRUNCATE,

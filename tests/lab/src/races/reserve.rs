@@ -208,3 +208,59 @@ fn store_when_full(lab: &mut Lab, free: u64) -> Res {
         "the store was accepted, fsync succeeded, and it is lost",
     )
 }
+
+pub static COMMIT_VS_SEARCH: Race = Race {
+    row: "13b",
+    name: "commit-vs-search",
+    title: "A commit comes between a search for blocks and its answer",
+    story: "All that is free has just been freed, and is promised to f. Writeback finds none of it usable \
+            before the commit. Then the commit comes, and who looks only now sees nothing to wait for.",
+    off: &["pending-before"],
+    catch: &["rext4_extent_insert"],
+    mount: "commit=300",
+    run: commit_vs_search,
+    ..RACE
+};
+
+fn commit_vs_search(lab: &mut Lab) -> Res {
+    let old = lab.file("old", &[b'O'; 1000 * PAGE])?;
+    let g = lab.file("g", b"g")?;
+    lab.fill(0)?;
+    drop(old);
+    // What is kept for metadata: data that was promised something may use it all the same.
+    let pool = sys::statfs(&lab.t.p(""))?.f_bfree;
+    sys::unlink(&lab.t.p("old"))?;
+    // The inode is noted in the same transaction.
+    g.futimens((1, 0), (1, 0))?;
+    let other = lab.file_not_synced("other", &vec![b'o'; pool as usize * PAGE])?;
+    other.sync_range(0, pool * PAGE as u64)?;
+    let data = [b'F'; 8 * PAGE];
+    let f = lab.file_not_synced("f", &data)?;
+    lab.given(
+        "f: 8 dirty blocks, promised; all free blocks of the disk have been freed just now",
+        &[&f],
+    )?;
+
+    lab.arm("no-space", &f)?;
+    let writer = lab.thread("writeback", "fsync f: looks for blocks", {
+        let f = f.clone();
+        move || f.fsync()
+    })?;
+    lab.wait("no-space")?;
+    let committer = lab.thread("journal", "fsync g: commits", move || g.fsync())?;
+    committer.join()??;
+    lab.release("no-space")?;
+    if let Err(e) = writer.join()? {
+        harm!(
+            "f was accepted, its blocks are free, and fsync says {}",
+            symbol(e.errno)
+        );
+    }
+    lab.evict(&f)?;
+    lab.reads(
+        &f,
+        0,
+        &data,
+        "f was accepted, fsync succeeded, and it is lost",
+    )
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What to do about `ENOSPC`: wait for blocks, or believe it.
+//!
+//! Freed blocks count as free at once, so they can be promised, but they cannot be used before the
+//! transaction that freed them commits ([`super::pending`]). So a search may fail though the promise
+//! was good, and a commit ends it. When the search has failed nobody can tell any more whether it
+//! met such blocks, for the commit may have come meanwhile:
+//!
+//! ```text
+//!   writeback                                   journal
+//!   ---------                                   -------
+//!   searches all groups: what is free
+//!     is pending
+//!                                               commits: nothing is pending
+//!   ENOSPC. Is there something to wait for?
+//!     Nothing is pending. Is there a block that nobody was promised? No: the rest is ours
+//!   gives up, and drops the data                <- while its blocks are there
+//! ```
+//!
+//! So a [`Retry`] is made before the search, and knows what was pending then. Data that was accepted
+//! is tried again as often as that helps; what can still be refused, three times.
+
+use super::{Kind, Sb};
+use crate::{
+    fs::lab::{self, Switch},
+    vfs::jbd2::Journal, //
+};
+use kernel::sync::atomic::{Atomic, Relaxed};
+
+/// Tries for what can be refused.
+const TRIES: u32 = 3;
+
+/// The last transaction that freed blocks: 0, or its number and a bit to tell the two apart.
+pub(super) struct Freed(Atomic<u64>);
+
+impl Freed {
+    pub(super) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Says that `tid` frees blocks. Before their bits are cleared, and under the group's lock, so
+    /// that who finds them pending finds this, too.
+    pub(super) fn note(&self, tid: u32) {
+        self.0.store(1 << 32 | u64::from(tid), Relaxed);
+    }
+
+    fn load(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// What [`Freed::load`] says, if nothing is pending.
+    fn settled(&self, journal: Option<&Journal>) -> Option<u64> {
+        let freed = self.load();
+        // CAST: The low half is the number.
+        let committed = |journal: &Journal| freed == 0 || journal.is_committed(freed as u32);
+        journal.is_none_or(committed).then_some(freed)
+    }
+}
+
+/// An operation that allocates or reserves blocks, and may have to be tried again after `ENOSPC`.
+/// Made before the first try.
+pub(crate) struct Retry {
+    /// Nothing was pending when this try began, and [`Freed`] said this.
+    settled: Option<u64>,
+    /// Tries left; none is counted for data that was accepted.
+    left: Option<u32>,
+    synced: bool,
+}
+
+impl Retry {
+    /// For what can be refused.
+    pub(crate) fn new(sb: &Sb) -> Self {
+        Self {
+            settled: Self::look(sb),
+            left: Some(TRIES),
+            synced: false,
+        }
+    }
+
+    /// For data that was accepted, so that giving up would lose it.
+    pub(crate) fn accepted(sb: &Sb) -> Self {
+        Self {
+            left: None,
+            ..Self::new(sb)
+        }
+    }
+
+    fn look(sb: &Sb) -> Option<u64> {
+        let fs = sb.data();
+        fs.groups.freed.settled(fs.journal())
+    }
+
+    /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for the commit of
+    /// what was pending. Called with no handle and no lock that a handle holder may take (the folio
+    /// lock is fine).
+    pub(crate) fn after_commit(&mut self, sb: &Sb) -> bool {
+        if self.left == Some(0) {
+            return false;
+        }
+        self.left = self.left.map(|left| left - 1);
+        let groups = &sb.data().groups;
+        // A promise may have been given back meanwhile. Not if this has one: nobody else's helps.
+        self.commit(sb) || self.left.is_some() && groups.spare(groups.kept_back(Kind::Data)) > 0
+    }
+
+    /// Waits for what was pending. False if nothing was: the search has seen all there is.
+    fn commit(&mut self, sb: &Sb) -> bool {
+        let fs = sb.data();
+        let freed = fs.groups.freed.load();
+        let settled = match lab::off(Switch::PendingBefore) {
+            true => Self::look(sb),
+            false => self.settled,
+        };
+        if settled == Some(freed) {
+            return false;
+        }
+        // CAST: As in `Freed::settled`.
+        let committed = fs.journal().map(|journal| journal.commit_tid(freed as u32));
+        self.settled = Self::look(sb);
+        committed.is_some_and(|result| result.is_ok())
+    }
+
+    /// As [`Retry::after_commit`], and writes all data that is dirty first: what was promised for the
+    /// worst case, in this file or another, is given back when the data is on disk. Takes folio
+    /// locks, too.
+    pub(crate) fn make_room(&mut self, sb: &Sb) -> bool {
+        if !self.synced {
+            self.synced = true;
+            sb.sync_inodes();
+        }
+        self.after_commit(sb)
+    }
+}
