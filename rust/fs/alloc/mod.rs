@@ -140,6 +140,10 @@ pub(crate) struct Groups {
     pool: u64,
     owner: (u32, u32),
     freed: Freed,
+    /// Held while promises are turned into blocks, and how often that has begun.
+    #[pin]
+    settling: Mutex<()>,
+    rounds: Atomic<u32>,
 }
 
 fn decode(
@@ -213,6 +217,8 @@ impl Groups {
             pool,
             owner,
             freed: Freed::new(),
+            settling <- new_mutex!((), "rext4_settling"),
+            rounds: Atomic::new(0),
         }? Error))
     }
 

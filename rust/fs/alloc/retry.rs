@@ -127,8 +127,24 @@ impl Retry {
     pub(crate) fn make_room(&mut self, sb: &Sb) -> bool {
         if !self.synced {
             self.synced = true;
-            sb.sync_inodes();
+            settle_promises(sb);
         }
         self.after_commit(sb)
+    }
+}
+
+/// Has promises turned into blocks, or given back. Those who come while somebody does it wait for one
+/// round together: else each write that a full disk refuses would be a `sync` of its own.
+fn settle_promises(sb: &Sb) {
+    let groups = &sb.data().groups;
+    if groups.dirty_blocks.sum_positive() == 0 {
+        return;
+    }
+    let seen = groups.rounds.load(Relaxed);
+    let _one = groups.settling.lock();
+    // A round that began after we came has done what ours would.
+    if groups.rounds.load(Relaxed) == seen {
+        groups.rounds.store(seen.wrapping_add(1), Relaxed);
+        sb.sync_inodes();
     }
 }
