@@ -30,6 +30,7 @@ use crate::{
         pagemap::AddressSpaceOps,
         super_block::{FileSystem, Later, NewSuper, StatFs},
         trace::Traced,
+        writeback::WritebackControl,
         Dentry,
         Dest,
         DirEmitter,
@@ -130,8 +131,10 @@ impl FileSystem for Rext4 {
         }
     }
 
-    fn write_inode(inode: &Inode, wait: bool) -> Result {
-        match wait {
+    fn write_inode(inode: &Inode, control: &WritebackControl<'_>) -> Result {
+        // `sync` makes one commit and one flush of the device for all inodes. One for each would
+        // make an unmount with `lazytime` take hours.
+        match control.must_wait() && !control.is_for_sync() {
             true => fsync::commit(inode, false),
             false => Ok(()),
         }

@@ -20,7 +20,8 @@ use super::{
     blkdev::BlockDevice,
     fs_context::{MountLog, Remount},
     inode::{self, Inode, InodeRef},
-    jbd2::JournalSlot, //
+    jbd2::JournalSlot,
+    writeback::WritebackControl, //
 };
 use core::{
     marker::PhantomData,
@@ -115,8 +116,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// that may stay in memory (lazytime; `__mark_inode_dirty`).
     fn dirty_inode(inode: &Inode<Self>);
 
-    /// `write_inode`: with `wait`, the inode's changes must be durable on return.
-    fn write_inode(inode: &Inode<Self>, wait: bool) -> Result;
+    /// `write_inode`: writes the inode as `control` asks. Sleeps; no lock of the inode is held but
+    /// its `I_SYNC`. The error goes to who waits for the inode.
+    fn write_inode(inode: &Inode<Self>, control: &WritebackControl<'_>) -> Result;
 
     /// The last reference is gone and the page cache is empty. Frees the inode on disk when it
     /// has no link left. Must not fail; reports.
@@ -276,6 +278,7 @@ impl<F: FileSystem> SuperBlock<F> {
     }
 
     /// Writes the dirty pages of all files and waits for it, unless the mount is changing just now.
+    /// Nothing is durable by that: [`FileSystem::write_inode`] is told so.
     /// Waits for folio locks, handles and commits: the caller holds none of them, and nothing that
     /// writeback or the eviction of an inode takes. i_rwsem is fine.
     pub(crate) fn sync_inodes(&self) {
@@ -358,11 +361,11 @@ impl<F: super::namei::Namei> SuperTable<F> {
         inode: *mut bindings::inode,
         wbc: *mut bindings::writeback_control,
     ) -> c_int {
-        // SAFETY: The VFS passes a valid control.
-        let wait = unsafe { (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL };
+        // SAFETY: The VFS passes a valid control, which only this thread uses.
+        let control = WritebackControl(unsafe { &*wbc });
         from_result(|| {
             // SAFETY: The VFS passes an inode of this file system.
-            F::write_inode(unsafe { Inode::from_raw(inode) }, wait).map(|()| 0)
+            F::write_inode(unsafe { Inode::from_raw(inode) }, &control).map(|()| 0)
         })
     }
 

@@ -2,7 +2,8 @@
 
 //! Writeback by iomap: from dirty folios to bios, and the completion in process context.
 //!
-//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h),
+//! [`include/linux/writeback.h`](srctree/include/linux/writeback.h)
 
 use super::{
     bindings,
@@ -40,6 +41,22 @@ impl DirtyBytes<'_> {
             at += n;
         }
         true
+    }
+}
+
+/// What is asked of `write_inode` (`struct writeback_control`).
+pub(crate) struct WritebackControl<'a>(pub(super) &'a bindings::writeback_control);
+
+impl WritebackControl<'_> {
+    /// Whether the inode's changes must be durable on return (`WB_SYNC_ALL`).
+    pub(crate) fn must_wait(&self) -> bool {
+        self.0.sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL
+    }
+
+    /// Whether all inodes of the super block are being written, and what calls this makes them
+    /// durable together: [`FileSystem::sync`] follows, or nobody needs it (`for_sync`).
+    pub(crate) fn is_for_sync(&self) -> bool {
+        self.0.for_sync() != 0
     }
 }
 
