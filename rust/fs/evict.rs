@@ -14,7 +14,10 @@ use super::{
     orphan,
     Inode, //
 };
-use crate::{disk, vfs::jbd2::Handle};
+use crate::{
+    disk,
+    vfs::{gfp::GFP_NOFAIL, jbd2::Handle},
+};
 use kernel::prelude::*;
 
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
@@ -52,7 +55,7 @@ fn free(inode: &Inode) -> Result {
     }
     let credits =
         INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
-    let handle = fs.start(credits)?;
+    let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;
     inode.touch_ctime();
@@ -70,7 +73,7 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     }
     let geo = &sb.data().geo;
     let bh = sb.bread(acl)?;
-    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_KERNEL)?;
+    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
     bh.copy_out(0, &mut data)?;
     let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));
     let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;

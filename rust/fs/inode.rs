@@ -544,7 +544,7 @@ fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
 
 /// Journals the inode in a handle of its own.
 pub(crate) fn journal_alone(inode: &Inode) -> Result {
-    let handle = inode.fs().start(INODE_CREDITS)?;
+    let handle = inode.fs().start_nofail(INODE_CREDITS)?;
     journal(&handle, inode)?;
     handle.stop()
 }

@@ -42,6 +42,7 @@ use crate::{
     disk::superblock::Geometry,
     vfs::{
         self,
+        gfp,
         jbd2::{Handle, Journal, JournalSlot},
         super_block::Later, //
     },
@@ -102,18 +103,25 @@ pub(crate) struct Rext4 {
     later: Later,
 }
 
+/// Revoke records of a handle: any change of an extent tree may free nodes.
+const TREE_REVOKES: u32 = 2 * crate::disk::extent::MAX_DEPTH as u32;
+
 impl Rext4 {
     /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` while nothing
     /// may be written ([`access`]), or when the journal was aborted.
-    ///
-    /// Any change of an extent tree may free nodes, so there are revoke records for some.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
-        self.start_handle(credits, 2 * u32::from(crate::disk::extent::MAX_DEPTH))
+        self.start_handle(credits, TREE_REVOKES)
     }
 
-    /// Like [`Rext4::start`], for handles that free as many metadata blocks as they change.
+    /// Like [`Rext4::start`], for what must not fail for want of memory: data that was accepted, and
+    /// what nobody can be told of.
+    pub(crate) fn start_nofail(&self, credits: u32) -> Result<Handle<'_>> {
+        gfp::retry(|| self.start_handle(credits, TREE_REVOKES))
+    }
+
+    /// Like [`Rext4::start_nofail`], for handles that free as many metadata blocks as they change.
     pub(crate) fn start_with_revoke(&self, credits: u32) -> Result<Handle<'_>> {
-        self.start_handle(credits, credits)
+        gfp::retry(|| self.start_handle(credits, credits))
     }
 
     fn start_handle(&self, credits: u32, revokes: u32) -> Result<Handle<'_>> {

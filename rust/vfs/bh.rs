@@ -229,7 +229,7 @@ impl BufferHead {
     /// [`BufferHead::read`] for structures of any size, into memory of their own. Sleeps; `ENOMEM`.
     pub(crate) fn read_boxed<T: FromBytes>(&self, off: usize) -> Result<KBox<T>> {
         let src = self.span(off, size_of::<T>())?;
-        let mut value = KBox::<T>::new_uninit(GFP_KERNEL)?;
+        let mut value = KBox::<T>::new_uninit(super::gfp::GFP_NOFAIL)?;
         // SAFETY: `span` checked the source; the destination is ours and as long.
         unsafe {
             bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())

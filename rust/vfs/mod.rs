@@ -29,6 +29,7 @@ pub(crate) mod dio;
 pub(crate) mod dir;
 pub(crate) mod file;
 pub(crate) mod fs_context;
+pub(crate) mod gfp;
 pub(crate) mod inode;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;

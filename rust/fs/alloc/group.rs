@@ -16,6 +16,7 @@ use crate::{
     fs::{error, Sb},
     vfs::{
         bh::BufferHead,
+        gfp::GFP_NOFAIL,
         jbd2::{Handle, JournaledBuffer},
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
@@ -219,7 +220,7 @@ impl<'a> Locked<'a> {
         let geo = self.geo();
         let first = geo.group_first_block(self.number);
         let end = first + u64::from(geo.group_blocks(self.number));
-        let mut map = KVec::zeroed(geo.block_size as usize, GFP_KERNEL)?;
+        let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
         let zones = self.groups.zones.within(first, end);
         let free = group::initial_block_bitmap(geo, self.number, &mut map, zones)?;
         if free != self.group.desc.free_blocks {
@@ -270,7 +271,7 @@ impl<'a> Locked<'a> {
     /// Checks a bitmap that has just been read; returns the number of clear bits.
     fn verify(&self, bh: &BufferHead, which: Bitmap, bits: u32) -> Result<u32, Fault> {
         let geo = self.geo();
-        let mut map = KVec::zeroed(bh.size(), GFP_KERNEL)?;
+        let mut map = KVec::zeroed(bh.size(), GFP_NOFAIL)?;
         bh.copy_out(0, &mut map)?;
         self.group
             .desc
@@ -324,7 +325,7 @@ impl<'a> Locked<'a> {
                 "wrong number of free inodes in an unused group",
             ));
         }
-        let mut map = KVec::zeroed(geo.block_size as usize, GFP_KERNEL)?;
+        let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
         group::initial_inode_bitmap(geo, &mut map);
         let bh = self.sb.getblk(self.group.desc.inode_bitmap)?;
         let mut buf = handle.create(&bh)?;

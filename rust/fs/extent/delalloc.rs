@@ -5,19 +5,21 @@
 //! One holds the blocks that are reserved and not yet allocated. It is exact. A block is in it from
 //! the write that reserves it until writeback allocates it or somebody drops its page. Another
 //! holds the unwritten blocks that data is on its way to ([`super::promise`]).
+//!
+//! No change fails for want of memory: blocks also leave the sets when data that was accepted is
+//! allocated, converted or given up, and one that stayed would count for ever.
 
+use crate::vfs::gfp::GFP_NOFAIL;
 use kernel::{
     error::code::*,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation}, //
+    rbtree::{RBTree, RBTreeNode}, //
 };
 
 /// The set. The key of an interval is the block behind its last, so that one search for a block
 /// finds the interval that holds it or the next one; the value is its first block.
 pub(super) struct Reservations {
     ranges: RBTree<u32, u32>,
-    /// A node for the one change that adds an interval by taking blocks out of the middle.
-    spare: Option<RBTreeNodeReservation<u32, u32>>,
     count: u32,
     intervals: u32,
 }
@@ -26,7 +28,6 @@ impl Reservations {
     pub(super) fn new() -> Self {
         Self {
             ranges: RBTree::new(),
-            spare: None,
             count: 0,
             intervals: 0,
         }
@@ -46,10 +47,14 @@ impl Reservations {
         self.count == 0
     }
 
+    /// First block and length of each interval.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.ranges.iter().map(|(end, start)| (*start, end - start))
+    }
+
     /// Empties the set; returns how many blocks were in it.
     pub(super) fn clear(&mut self) -> u32 {
         self.ranges = RBTree::new();
-        self.spare = None;
         self.intervals = 0;
         core::mem::take(&mut self.count)
     }
@@ -72,26 +77,20 @@ impl Reservations {
         }
     }
 
-    /// Gets the memory that one [`Reservations::remove`] or [`Reservations::insert`] may need, while it is still possible to fail.
-    pub(super) fn prepare(&mut self) -> Result {
-        if self.spare.is_none() {
-            self.spare = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
-        }
+    /// Adds the interval `[start, end)`, which touches no other.
+    fn add(&mut self, start: u32, end: u32) -> Result {
+        self.ranges.insert(RBTreeNode::new(end, start, GFP_NOFAIL)?);
+        self.intervals += 1;
         Ok(())
     }
 
-    /// Adds `[lblk, lblk + len)`, none of which is in the set. `ENOMEM` leaves the set as it was.
+    /// Adds `[lblk, lblk + len)`, none of which is in the set. `EFBIG` if there are no such blocks.
     pub(super) fn insert(&mut self, lblk: u32, len: u32) -> Result {
         let end = lblk.checked_add(len).ok_or(EFBIG)?;
         let left = self.ranges.get(&lblk).copied();
         let right = self.at_or_after(end).filter(|(start, _)| *start == end);
         match (left, right) {
-            (None, None) => {
-                self.prepare()?;
-                let node = self.spare.take().ok_or(ENOMEM)?;
-                self.ranges.insert(node.into_node(end, lblk));
-                self.intervals += 1;
-            }
+            (None, None) => self.add(lblk, end)?,
             (Some(start), None) => self.set_end(lblk, end, start),
             (left, Some((_, right_end))) => {
                 if left.is_some() {
@@ -105,9 +104,7 @@ impl Reservations {
         Ok(())
     }
 
-    /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set. Without
-    /// memory, and not [prepared](Reservations::prepare), blocks in the middle of an interval stay
-    /// in: they are given back with the rest of it.
+    /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set.
     pub(super) fn remove(&mut self, lblk: u32, len: u32) -> u32 {
         let stop = lblk.saturating_add(len);
         let mut removed = 0;
@@ -128,15 +125,10 @@ impl Reservations {
                     break;
                 }
                 (true, true) => {
-                    if self.prepare().is_err() {
-                        break;
-                    }
-                    if let Some(node) = self.spare.take() {
-                        self.ranges.insert(node.into_node(lblk, start));
-                        self.intervals += 1;
-                        self.set_start(end, stop);
-                        removed += stop - lblk;
-                    }
+                    self.set_start(end, stop);
+                    removed += stop - lblk;
+                    // Never fails, and there is no other way to say so.
+                    let _ = self.add(start, lblk);
                     break;
                 }
             }

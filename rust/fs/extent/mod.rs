@@ -321,10 +321,6 @@ pub(crate) fn allocate(
         true => (Kind::Completion, true),
         false => (Kind::Metadata, map.secure_other(inode)),
     };
-    if reserved {
-        map.reserved.prepare()?;
-        map.converting.prepare()?;
-    }
     let data = if inode.is_file() {
         Kind::Data
     } else {
@@ -346,7 +342,7 @@ pub(crate) fn allocate(
         let n = map.reserved.remove(lblk, len);
         let total = map.show_reserved(inode);
         trace::reserve_use(inode, lblk, len, n, total);
-        // The memory was there before; without it the conversion has the pool.
+        // Cannot fail: the blocks are there.
         let _ = map.add_expected(lblk, len);
     }
     let new = disk::extent::Extent {

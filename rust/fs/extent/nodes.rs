@@ -12,6 +12,7 @@ use crate::{
     },
     vfs::{
         bh::BufferHead,
+        gfp::GFP_NOFAIL,
         jbd2::{Handle, JournaledBuffer}, //
     },
 };
@@ -93,7 +94,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
     fn verify(&self, bh: &BufferHead, place: &Place) -> Result {
         let inode = self.inode;
         let (sb, geo) = (inode.sb(), &inode.fs().geo);
-        let mut node = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
+        let mut node = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
         bh.copy_out(0, &mut node)?;
         let seed = inode.node().csum_seed();
         let bad = |what| self.bad(place.pblk, what);
@@ -194,9 +195,9 @@ impl<'a> Store for TreeNodes<'a, '_> {
     type Memory<T> = KVec<T>;
 
     fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<KVec<T>> {
-        let mut values = KVec::with_capacity(len, GFP_KERNEL)?;
+        let mut values = KVec::with_capacity(len, GFP_NOFAIL)?;
         for _ in 0..len {
-            values.push(make(), GFP_KERNEL)?;
+            values.push(make(), GFP_NOFAIL)?;
         }
         Ok(values)
     }
@@ -213,7 +214,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
 
     fn blank(&self) -> Result<NodeBuf> {
         let size = self.inode.fs().geo.block_size as usize;
-        Ok(NodeBuf(KVec::from_elem(0u8, size, GFP_KERNEL)?))
+        Ok(NodeBuf(KVec::from_elem(0u8, size, GFP_NOFAIL)?))
     }
 
     fn alloc(&mut self, goal: u64) -> Result<u64> {

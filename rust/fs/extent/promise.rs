@@ -25,6 +25,7 @@
 //! worst case has taken to be half empty. It therefore secures its own entries like a write.
 
 use super::{
+    delalloc::Reservations,
     lookup,
     nodes::TreeNodes,
     tree::{self, ROOT_BYTES},
@@ -278,50 +279,33 @@ pub(crate) fn delalloc_reserve_holes(
 ) -> Result {
     let end = lblk.checked_add(len).ok_or(EFBIG)?;
     expect_range(inode, map, lblk, len)?;
-    let (mut holes, mut places) = (0, 0);
-    each_hole(inode, map, lblk, end, |_, _, n| {
-        holes += n;
-        places += 1;
-        Ok(())
-    })?;
-    if holes == 0 {
+    // What can fail comes first, so that nothing is reserved of which no page is dirty.
+    let holes = holes(inode, map, lblk, end)?;
+    if holes.is_empty() {
         return Ok(());
     }
-    reserve(inode, map, holes, places)?;
+    reserve(inode, map, holes.count(), holes.intervals())?;
     map.bump(&inode.node().seq);
-    let mut left = holes;
-    let result = each_hole(inode, map, lblk, end, |map, at, n| {
+    for (at, n) in holes.iter() {
         map.reserved.insert(at, n)?;
-        left -= n;
         let total = map.show_reserved(inode);
         trace::reserve_take(inode, at, n, n, total);
-        Ok(())
-    });
-    // Without memory for the set: what went in is given back with the inode.
-    if left > 0 {
-        alloc::unreserve(inode.sb(), left);
-        map.settle(inode);
     }
-    result
+    Ok(())
 }
 
-/// Calls `each` with the map, first block and length of every hole in `[lblk, end)`.
-fn each_hole(
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    end: u32,
-    mut each: impl FnMut(&mut ExtentMap, u32, u32) -> Result,
-) -> Result {
+/// The holes in `[lblk, end)`.
+fn holes(inode: &Inode, map: &mut ExtentMap, lblk: u32, end: u32) -> Result<Reservations> {
+    let mut holes = Reservations::new();
     let mut at = lblk;
     while at < end {
         let found = lookup(inode, map, at, end - at)?;
         if found.state == State::Hole {
-            each(map, at, found.len)?;
+            holes.insert(at, found.len)?;
         }
         at = at.saturating_add(found.len);
     }
-    Ok(())
+    Ok(holes)
 }
 
 /// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is

@@ -123,7 +123,7 @@ impl Writeback for Rext4 {
 /// reported.
 fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
     let fs = inode.fs();
-    let handle = fs.start(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
+    let handle = fs.start_nofail(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
     {
         let mut extents = inode.node().extents.lock();
         // Looked up again: fallocate or direct I/O may have filled it while nobody held the lock.
@@ -166,7 +166,9 @@ pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u
 /// One handle's share of [`finish`]: the extent at `at`. Returns where to go on.
 fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
     let bits = inode.fs().geo.block_bits;
-    let handle = inode.fs().start(extent::CONVERT_CREDITS + INODE_CREDITS)?;
+    let handle = inode
+        .fs()
+        .start_nofail(extent::CONVERT_CREDITS + INODE_CREDITS)?;
     let mut done = end;
     {
         let mut extents = inode.node().extents.lock();

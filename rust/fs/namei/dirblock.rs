@@ -10,7 +10,7 @@ use crate::{
         Corrupt,
     },
     fs::extent::{self, State},
-    vfs::{bh::BufferHead, jbd2::Handle},
+    vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
 
@@ -37,7 +37,7 @@ pub(super) struct DirBlock {
 
 /// A zeroed buffer as long as a block.
 pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
-    Ok(KVec::zeroed(dir.fs().geo.block_size as usize, GFP_KERNEL)?)
+    Ok(KVec::zeroed(dir.fs().geo.block_size as usize, GFP_NOFAIL)?)
 }
 
 /// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.

@@ -20,7 +20,7 @@ use crate::{
         inode::flags,
         Corrupt,
     },
-    vfs::jbd2::Handle,
+    vfs::{gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
 
@@ -185,7 +185,7 @@ impl Path {
         let lblk = leaf.lblk;
         let major = self.hash(entry.name).major;
         let mut data = buffer(dir)?;
-        let mut scratch = KVec::from_elem(Hashed::default(), htree::MAX_LEAF_ENTRIES, GFP_KERNEL)?;
+        let mut scratch = KVec::from_elem(Hashed::default(), htree::MAX_LEAF_ENTRIES, GFP_NOFAIL)?;
         // All on copies: nothing has changed if there is no space for the new leaf.
         let split =
             htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)

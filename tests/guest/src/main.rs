@@ -16,6 +16,7 @@ mod dio_async;
 mod dio_end;
 mod dirs;
 mod dirs_hash;
+mod enomem;
 mod enospc;
 mod enospc_tree;
 mod errors;
@@ -67,6 +68,7 @@ pub static SETS: &[&[harness::Case]] = &[
     dio_end::CASES,
     gate::CASES,
     gate_source::CASES,
+    enomem::CASES,
     enospc::CASES,
     enospc_tree::CASES,
     promise::CASES,

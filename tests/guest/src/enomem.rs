@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+//! No memory (the kernel's failslab and fail_page_alloc): a call may fail, but what was accepted is
+//! not lost, nothing leaks and the file system goes on.
+
+use crate::fixture::{holds, names, pattern, T};
+use crate::harness::{Case, Res, ALL, ONE};
+use crate::sys::{self, Fd};
+use crate::{ensure, same, skip};
+
+pub const CASES: &[Case] = &[
+    Case::new("enomem/writeback", ALL, |t| written(t, Who::Caller)).quick(),
+    Case::new("enomem/completion", ALL, |t| written(t, Who::Workers)),
+    Case::new("enomem/fault", ALL, fault),
+    Case::new("enomem/remove", ALL, remove),
+    Case::new("enomem/names", ONE, change_names).quick(),
+];
+
+const FAULTS: &str = "/sys/kernel/debug";
+
+/// Whose allocations fail.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Caller,
+    /// The threads of work queues that are bound to no CPU.
+    Workers,
+}
+
+/// While this lives every second allocation of these threads fails, if it may.
+struct Starved(Vec<String>);
+
+impl Starved {
+    fn new(who: Who) -> Res<Self> {
+        if !sys::exists(&format!("{FAULTS}/failslab")) {
+            let _ = sys::mount("none", FAULTS, "debugfs", 0, "");
+        }
+        for kind in ["failslab", "fail_page_alloc"] {
+            let set = |key: &str, value: &str| {
+                sys::write_file(&format!("{FAULTS}/{kind}/{key}"), value).is_ok()
+            };
+            let all = [
+                ("task-filter", "Y"),
+                ("ignore-gfp-wait", "N"),
+                ("interval", "1"),
+                ("verbose", "0"),
+                ("times", "-1"),
+                ("probability", "50"),
+            ];
+            if !all.iter().all(|(key, value)| set(key, value)) {
+                skip!("the kernel has no {kind}");
+            }
+            // Of the second kind only: else nothing below an order of 1 fails.
+            set("min-order", "0");
+        }
+        let threads = match who {
+            Who::Caller => vec!["/proc/thread-self/make-it-fail".to_string()],
+            Who::Workers => workers()?,
+        };
+        for file in &threads {
+            // A worker may have ended.
+            let done = sys::write_file(file, "1");
+            ensure!(who == Who::Workers || done.is_ok(), "{file}: {done:?}");
+        }
+        Ok(Starved(threads))
+    }
+}
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        // Needs memory itself.
+        let insist = |file: &str, text: &str| {
+            while sys::write_file(file, text).is_err_and(|e| e.errno == libc::ENOMEM) {}
+        };
+        for kind in ["failslab", "fail_page_alloc"] {
+            insist(&format!("{FAULTS}/{kind}/probability"), "0");
+        }
+        for file in &self.0 {
+            insist(file, "0");
+        }
+    }
+}
+
+fn workers() -> Res<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names("/proc")? {
+        let comm = std::fs::read_to_string(format!("/proc/{name}/comm")).unwrap_or_default();
+        if comm.starts_with("kworker/u") {
+            found.push(format!("/proc/{name}/make-it-fail"));
+        }
+    }
+    Ok(found)
+}
+
+/// Pieces of one block with holes between them, so many that the tree has nodes.
+const PIECES: u64 = 120;
+
+fn piece(t: &T, i: u64) -> (u64, Vec<u8>) {
+    let at = i * 2 * t.bs();
+    (at, pattern(7, at, t.bs() as usize))
+}
+
+fn write_pieces(t: &T, f: &Fd) -> Res {
+    for i in 0..PIECES {
+        let (at, data) = piece(t, i);
+        f.pwrite(&data, at)?;
+    }
+    Ok(())
+}
+
+fn check_pieces(t: &T, f: &Fd) -> Res {
+    for i in 0..PIECES {
+        let (at, data) = piece(t, i);
+        holds(f, at, &data, &format!("piece {i}"))?;
+    }
+    Ok(())
+}
+
+/// Files gone and all written: the counters say what they said before.
+fn all_free(t: &mut T, free: u64) -> Res {
+    for name in names(&t.p(""))? {
+        if name.starts_with('f') {
+            sys::unlink(&t.p(&name))?;
+        }
+    }
+    sys::sync();
+    same!(
+        sys::statfs(&t.p(""))?.f_bfree,
+        free,
+        "free blocks at the end"
+    );
+    t.cycle()?;
+    same!(
+        sys::statfs(&t.p(""))?.f_bfree,
+        free,
+        "free blocks, remounted"
+    );
+    Ok(())
+}
+
+/// Accepted data is written, at the latest when there is memory again.
+fn written(t: &mut T, who: Who) -> Res {
+    t.fresh()?;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    for round in 0..2 {
+        let f = sys::create(&t.p(&format!("f{round}")))?;
+        write_pieces(t, &f)?;
+        {
+            let _starved = Starved::new(who)?;
+            let _ = f.fsync();
+        }
+        // The error has been told.
+        f.fsync()?;
+        t.drop_caches()?;
+        check_pieces(t, &f)?;
+    }
+    all_free(t, free)
+}
+
+/// A write fault that finds no memory is refused, and reserves nothing.
+fn fault(t: &mut T) -> Res {
+    t.fresh()?;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    let f = sys::create(&t.p("f"))?;
+    let len = (PIECES * 2 * t.bs()) as usize;
+    f.truncate(len as u64)?;
+    let m = crate::map::Map::shared(&f, len)?;
+    {
+        let _starved = Starved::new(Who::Caller)?;
+        for i in 0..PIECES {
+            let (at, data) = piece(t, i);
+            m.write(at as usize, &data);
+        }
+    }
+    // What was refused is stored now.
+    for i in 0..PIECES {
+        let (at, data) = piece(t, i);
+        m.write(at as usize, &data);
+    }
+    crate::map::sigbus_taken();
+    drop(m);
+    f.fsync()?;
+    t.drop_caches()?;
+    check_pieces(t, &f)?;
+    drop(f);
+    all_free(t, free)
+}
+
+/// Punch and truncate happen or do not, and an unlinked file is gone.
+fn remove(t: &mut T) -> Res {
+    t.fresh()?;
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    for round in 0..2u64 {
+        let f = sys::create(&t.p(&format!("f{round}")))?;
+        write_pieces(t, &f)?;
+        if round != 1 {
+            f.fsync()?;
+        }
+        let mut gone = Vec::new();
+        {
+            let _starved = Starved::new(Who::Caller)?;
+            for i in (0..PIECES).step_by(7) {
+                if f.punch(i * 2 * t.bs(), t.bs()).is_ok() {
+                    gone.push(i);
+                }
+            }
+        }
+        ensure!(!gone.is_empty(), "no punch got through");
+        f.fsync()?;
+        t.drop_caches()?;
+        for i in 0..PIECES {
+            let (at, data) = piece(t, i);
+            let zeros = vec![0; data.len()];
+            // One that failed may have been done in part, which for one block is all or nothing.
+            if gone.contains(&i) {
+                holds(&f, at, &zeros, &format!("punched piece {i}"))?;
+            } else if i % 7 != 0 {
+                holds(&f, at, &data, &format!("piece {i}"))?;
+            }
+        }
+        let _starved = Starved::new(Who::Caller)?;
+        let _ = f.truncate(10 * t.bs());
+        let _ = sys::unlink(&t.p(&format!("f{round}")));
+        drop(f);
+    }
+    all_free(t, free)
+}
+
+/// Changes of names succeed or fail, whole.
+fn change_names(t: &mut T) -> Res {
+    t.fresh()?;
+    let dir = t.p("d");
+    sys::mkdir(&dir, 0o755)?;
+    let path = |i: u64| format!("{dir}/{}{i}", "name".repeat(20));
+    for i in 0..200 {
+        sys::create(&path(i))?;
+    }
+    let mut failed = 0;
+    {
+        let _starved = Starved::new(Who::Caller)?;
+        let mut note =
+            |r: sys::Sys<()>| failed += u32::from(r.is_err_and(|e| e.errno == libc::ENOMEM));
+        for i in 0..200 {
+            note(sys::create(&path(1000 + i)).map(drop));
+            note(sys::link(&path(i), &path(2000 + i)));
+            note(sys::rename(&path(i), &path(3000 + i)));
+            note(sys::unlink(&path(3000 + i)));
+            note(sys::unlink(&path(1000 + i)));
+            note(sys::symlink("x", &path(4000 + i)));
+            note(sys::mkdir(&path(5000 + i), 0o755));
+            note(sys::rmdir(&path(5000 + i)));
+        }
+    }
+    ensure!(failed > 0, "nothing was short of memory");
+    sys::create(&t.p("after"))?.fsync()?;
+    t.cycle()?;
+    for name in names(&dir)? {
+        sys::lstat(&format!("{dir}/{name}"))?;
+    }
+    Ok(())
+}
