@@ -21,6 +21,7 @@ use super::{
     fs_context::{MountLog, Remount},
     inode::{self, Inode, InodeRef},
     jbd2::JournalSlot,
+    work::Workqueue,
     writeback::WritebackControl, //
 };
 use core::{
@@ -128,6 +129,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 /// What `s_fs_info` points at, pinned.
 #[pin_data]
 struct Mounted<F> {
+    /// Where writeback of its inodes completes. Goes first: an item may still be on its last lines.
+    queue: Workqueue,
     #[pin]
     fs: F,
     /// [`FileSystem::journal_slot`] as it was at mount: a part of `fs`.
@@ -177,6 +180,11 @@ impl<F: FileSystem> SuperBlock<F> {
     pub(super) fn journal_slot(&self) -> &JournalSlot {
         // SAFETY: By the type's invariant the pointer is to a part of the pinned data.
         unsafe { self.mounted().slot.as_ref() }
+    }
+
+    /// Where writeback of an inode completes. Lives longer than all inodes.
+    pub(super) fn queue(&self) -> *mut bindings::workqueue_struct {
+        self.mounted().queue.as_ptr()
     }
 
     /// Closes the journal and lets the file system end its work.

@@ -7,8 +7,7 @@
 use crate::vfs::{
     bindings,
     namei::Namei,
-    super_block::{cache_of, FileSystem},
-    work::Workqueue,
+    super_block::{cache_of, FileSystem, SuperBlock},
     writeback::Completions, //
 };
 use core::{
@@ -29,10 +28,9 @@ pub(in crate::vfs) struct WithNode<F: FileSystem> {
     inode: bindings::inode,
 }
 
-/// The slab cache of the inodes of `F`, and the queue where their writeback completes.
+/// The slab cache of the inodes of `F`.
 pub(crate) struct InodeCache<F: FileSystem> {
     slab: NonNull<bindings::kmem_cache>,
-    queue: Workqueue,
     _fs: PhantomData<F>,
 }
 
@@ -48,7 +46,6 @@ impl<F: FileSystem> InodeCache<F> {
             // SAFETY: The slab allocator passes the memory of a new object.
             unsafe { bindings::inode_init_once(&raw mut (*obj.cast::<WithNode<F>>()).inode) }
         }
-        let queue = Workqueue::new(name)?;
         // SAFETY: The name is static; the constructor has the right type.
         let slab = unsafe {
             bindings::rext4_helper_inode_cache(
@@ -62,7 +59,6 @@ impl<F: FileSystem> InodeCache<F> {
         Ok(Arc::new(
             Self {
                 slab,
-                queue,
                 _fs: PhantomData,
             },
             GFP_KERNEL,
@@ -84,8 +80,9 @@ impl<F: FileSystem> Drop for InodeCache<F> {
 pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
     sb: *mut bindings::super_block,
 ) -> *mut bindings::inode {
-    // SAFETY: The super block is one of `F`.
-    let cache = unsafe { cache_of::<F>(sb) };
+    // SAFETY: The super block is one of `F`. Inodes are asked for through a `SuperBlock` only, that
+    // is, while its data is attached.
+    let (cache, sb_ref) = unsafe { (cache_of::<F>(sb), SuperBlock::<F>::from_raw(sb)) };
     let slab = cache.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
     let obj = unsafe { bindings::rext4_helper_alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
@@ -93,10 +90,11 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
         return ptr::null_mut();
     }
     // SAFETY: The object is ours and uninitialised but for `inode`, which the slab constructor
-    // set up; it does not move until it is freed.
+    // set up; it does not move until it is freed. The queue goes with the super block's data, when
+    // all inodes have been evicted.
     unsafe {
         (&raw mut (*obj).slab).write(slab);
-        Completions::init::<F>(&raw mut (*obj).completions, cache.queue.as_ptr());
+        Completions::init::<F>(&raw mut (*obj).completions, sb_ref.queue());
         let node = (&raw mut (*obj).node).cast::<F::Node>();
         if pin_init::raw_try_init(node, F::new_node()).is_err() {
             bindings::kmem_cache_free(slab, obj.cast());

@@ -11,7 +11,8 @@ use crate::vfs::{
     fixed,
     fs_context::{self, MountLog},
     inode::InodeCache,
-    namei::Namei, //
+    namei::Namei,
+    work::Workqueue, //
 };
 use core::{
     marker::PhantomData,
@@ -44,9 +45,16 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         // SAFETY: The context is this thread's during the call.
         let log = unsafe { MountLog::from_raw(fc) };
         let new = NewSuper(sb, log, PhantomData);
+        // SAFETY: Both are NUL-terminated and do not change; the type's is static.
+        let (kind, id) = unsafe {
+            let kind = CStr::from_char_ptr((*(*sb).s_type).name);
+            (kind, CStr::from_char_ptr((*sb).s_id.as_ptr()))
+        };
+        let queue = Workqueue::new(kind, id)?;
         let fs = F::load(&new, opts)?;
         let data = KBox::try_pin_init(
             try_pin_init!(Mounted {
+                queue,
                 fs <- fs,
                 slot: NonNull::dangling(),
                 later: NonNull::dangling(),
