@@ -40,6 +40,7 @@ mod refusals;
 mod rename;
 mod replay;
 mod runner;
+mod sync;
 mod trace;
 mod tree;
 mod trunc;
@@ -88,6 +89,7 @@ pub static SETS: &[&[harness::Case]] = &[
     refusals::CASES,
     large::CASES,
     diff::CASES,
+    sync::CASES,
     trace::CASES,
 ];
 
