@@ -100,7 +100,7 @@ pub(crate) struct Request {
 
 /// Space and inode counts for `statfs(2)`, in blocks and inodes.
 pub(crate) struct Counts {
-    /// Blocks taken by fixed metadata (not the journal).
+    /// Blocks taken by fixed metadata and the journal, if it was looked at.
     pub(crate) overhead: u64,
     /// Free and not promised.
     pub(crate) blocks_free: u64,
@@ -409,7 +409,9 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
         .sum_positive()
         .saturating_sub(groups.dirty_blocks.sum_positive());
     Counts {
-        overhead: groups.zones.blocks() + u64::from(fs.geo.first_data_block),
+        overhead: groups.zones.blocks()
+            + u64::from(fs.geo.first_data_block)
+            + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
         blocks_available: free.saturating_sub(groups.root_blocks + groups.pool),
         files_free: groups.free_inodes.sum_positive(),

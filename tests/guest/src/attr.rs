@@ -4,7 +4,7 @@
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS, ONE};
 use crate::sys::{self, Aligned};
-use crate::{ensure, same};
+use crate::{ensure, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("attr/mode_owner", ALL, mode_owner).quick(),
@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("attr/times_never_twice", ONE, times_never_twice),
     Case::new("attr/statx", ALL, statx),
     Case::new("attr/statfs", FEATS, statfs),
+    Case::new("attr/statfs_as_ext4", ALL, statfs_as_ext4).quick(),
     Case::new("attr/inode_128", ONE, small_inode),
     Case::new("attr/inode_sizes", ONE, inode_sizes),
 ];
@@ -348,6 +349,37 @@ fn statx(t: &mut T) -> Res {
         birth,
         "birth time, remounted"
     );
+    Ok(())
+}
+
+/// The numbers of statfs are those of the kernel's ext4, on an image as mke2fs makes it.
+fn statfs_as_ext4(t: &mut T) -> Res {
+    if !crate::fixture::knows_fs("ext4") {
+        skip!("no ext4 to compare with");
+    }
+    for (mb, more) in [
+        (64, vec![]),
+        (300, vec!["-J", "size=8"]),
+        (700, vec!["-O", "^flex_bg"]),
+        (200, vec!["-O", "^resize_inode,sparse_super2"]),
+        (128, vec!["-N", "2000", "-m", "0"]),
+    ] {
+        t.mkfs(mb, &more)?;
+        let (dev, ours) = (t.dev.clone(), t.fs.clone());
+        let mut seen = Vec::new();
+        for fs in ["ext4", ours.as_str()] {
+            t.mount_as(&dev, crate::fixture::MNT, fs, 0, "")?;
+            let s = sys::statfs(&t.p(""))?;
+            seen.push((
+                (s.f_type as u64, s.f_bsize as u64, s.f_namelen as u64),
+                (s.f_blocks, s.f_bfree, s.f_bavail),
+                (s.f_files, s.f_ffree),
+                format!("{:?}", s.f_fsid),
+            ));
+            t.umount()?;
+        }
+        same!(seen[1], seen[0], "statfs of {mb} MiB {more:?}");
+    }
     Ok(())
 }
 
