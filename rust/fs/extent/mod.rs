@@ -31,6 +31,7 @@ pub(crate) use promise::{
 use super::{
     alloc::{self, Kind, Request},
     error::corrupted,
+    inode::INODE_CREDITS,
     Inode,
     Sb, //
 };
@@ -72,8 +73,9 @@ const STEP_CREDITS: u32 = INSERT_CREDITS
     + alloc::free_credits(STEP_GROUPS)
     + alloc::free_credits(2 * disk::extent::MAX_DEPTH as u32);
 
-/// Credits, and revoke records, for [`remove`], which takes as many steps as they allow.
-pub(crate) const REMOVE_CREDITS: u32 = 3 * STEP_CREDITS;
+/// Credits for one step of [`remove`] that takes all of a tree which is a root only, from the end:
+/// no node is changed.
+const ROOT_STEP_CREDITS: u32 = alloc::free_credits(STEP_GROUPS);
 
 /// What lies below logical blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +152,32 @@ impl ExtentMap {
     /// The root as it goes to disk.
     pub(crate) fn root(&self) -> &[u8; ROOT_BYTES] {
         &self.root
+    }
+
+    /// Levels of nodes below the root.
+    fn depth(&self) -> u32 {
+        disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
+    }
+
+    /// Credits for one step of a removal.
+    fn step_credits(&self, inode: &Inode, start: u32, end: u64) -> u32 {
+        let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
+        let few = inode.is_file() || blocks <= STEP_REVOKES.into();
+        match start == 0 && end >= MAX_FILE_BLOCKS && self.depth() == 0 && few {
+            true => ROOT_STEP_CREDITS,
+            false => STEP_CREDITS,
+        }
+    }
+
+    /// Credits, and revoke records, for [`remove`] of a range, which takes as many steps as they
+    /// allow: most files have a few extents in the root, and a transaction has room for many that go
+    /// at the same time.
+    pub(crate) fn remove_credits(&self, inode: &Inode, start: u32, end: u64) -> u32 {
+        let steps = match self.step_credits(inode, start, end) {
+            ROOT_STEP_CREDITS => disk::extent::ROOT_ENTRIES.into(),
+            _ => 3,
+        };
+        steps * self.step_credits(inode, start, end)
     }
 
     /// Whether no block is mapped.
@@ -423,7 +451,7 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
 }
 
 /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
-/// handle's credits go ([`REMOVE_CREDITS`], with revokes). The page cache of the range is gone.
+/// handle's credits go ([`ExtentMap::remove_credits`] and those of the inode, with revokes). The page cache of the range is gone.
 /// The caller journals the inode also after an error.
 pub(crate) fn remove(
     handle: &Handle<'_>,
@@ -458,8 +486,14 @@ fn remove_some(
     }
     map.end_expected(start, len as u32);
     let metadata = !inode.is_file();
+    // The inode is journaled after. The first step, too, may be more than the handle was made for.
+    let step = map.step_credits(inode, start, end) + INODE_CREDITS;
+    let records = handle.credits();
     let (mut end, mut revoked) = (end, 0);
     loop {
+        if handle.credits() < step || records.saturating_sub(revoked) < step {
+            return Ok(Progress::Continue(end));
+        }
         let promised = map.secure_other(inode);
         let (cut, freed) =
             map.change(inode, handle, Kind::Completion, promised, |nodes, root| {
@@ -485,9 +519,5 @@ fn remove_some(
         end = gone.lblk.into();
         // Bitmaps that the handle has already cost nothing more, but revoke records add up.
         revoked += freed + if metadata { gone.len } else { 0 };
-        let left = REMOVE_CREDITS.saturating_sub(revoked);
-        if handle.credits() < STEP_CREDITS || left < STEP_CREDITS {
-            return Ok(Progress::Continue(end));
-        }
     }
 }

@@ -273,9 +273,12 @@ pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     forget(inode, first, end);
     let mut end = end;
     loop {
-        let handle = inode
-            .fs()
-            .start_with_revoke(extent::REMOVE_CREDITS + INODE_CREDITS)?;
+        // What is read without the handle may be wrong by then: then it is more of them.
+        let credits = {
+            let extents = inode.node().extents.lock();
+            extents.remove_credits(inode, first as u32, end)
+        };
+        let handle = inode.fs().start_with_revoke(credits + INODE_CREDITS)?;
         let progress = {
             let mut extents = inode.node().extents.lock();
             extent::remove(&handle, inode, &mut extents, first as u32, end)

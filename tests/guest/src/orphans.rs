@@ -15,9 +15,7 @@ pub const CASES: &[Case] = &[
         .quick()
         .secs(120),
     Case::new("orphan/with_links", TWO, with_links),
-    Case::new("orphan/bad_list", TWO, bad_list)
-        .quick()
-        .secs(120),
+    Case::new("orphan/bad_list", TWO, bad_list).secs(120),
     Case::new("orphan/bad_tree", TWO, bad_tree),
     Case::new("orphan/bad_one_readonly", TWO, bad_one_readonly),
     Case::new("orphan/marked_before", TWO, marked_before),

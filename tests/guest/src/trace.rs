@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("trace/order", ALL, order).quick(),
     Case::new("trace/sizes", ONE, sizes),
     Case::new("trace/off", ONE, off),
+    Case::new("trace/deletion_handles", ALL, deletion_handles),
     Case::new("trace/stale_write", ONE, stale_write),
     Case::new("trace/stale_writeback", ONE, stale_writeback),
 ];
@@ -372,4 +373,38 @@ fn stale_writeback(t: &mut T) -> Res {
     in_order(&tracer.events(f.stat()?.st_ino)?, &want.map(String::from))?;
     t.drop_caches()?;
     holds(&f, 0, &pattern(2, 0, 8192), "what was written")
+}
+
+/// What deleting a file asks of the journal: handles, and blocks that it may change.
+fn deletion_handles(t: &mut T) -> Res {
+    let tracer = Tracer::new(t)?;
+    tracer.on(false)?;
+    tracer.set("events/jbd2/jbd2_handle_stats/enable", "1")?;
+    t.fresh()?;
+    put(&t.p("empty"), 1, 0)?;
+    put(&t.p("small"), 1, 5000)?.fsync()?;
+    sys::symlink(&"s".repeat(70), &t.p("slow"))?;
+    sys::mkdir(&t.p("dir"), 0o755)?;
+    sys::sync();
+    for (name, handles) in [("empty", 2), ("small", 3), ("slow", 3), ("dir", 3)] {
+        tracer.set("trace", "")?;
+        let path = t.p(name);
+        sys::unlink(&path).or_else(|_| sys::rmdir(&path))?;
+        let text = std::fs::read_to_string(format!("{}/trace", tracer.0))?;
+        let asked: Vec<u32> = text
+            .lines()
+            .filter_map(|l| {
+                l.split_once("requested_blocks ")?
+                    .1
+                    .split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        same!(asked.len(), handles, "handles for {name}: {asked:?}");
+        let most = asked.iter().max().copied().unwrap_or(0);
+        ensure!(most < 60, "{name}: {asked:?} blocks");
+    }
+    tracer.set("events/jbd2/jbd2_handle_stats/enable", "0")
 }
