@@ -21,6 +21,7 @@ pub struct Process {
     pid: i32,
     result: UnixStream,
     reaped: bool,
+    for_good: bool,
 }
 
 /// Starts a process, which does `part`: a system call, and what it returned. Its name is its column
@@ -39,6 +40,7 @@ pub fn spawn(name: &str, words: &str, part: impl FnOnce() -> Sys<usize>) -> Res<
             pid,
             result,
             reaped: false,
+            for_good: false,
         });
     }
     // SAFETY: plain call.
@@ -56,6 +58,12 @@ pub fn spawn(name: &str, words: &str, part: impl FnOnce() -> Sys<usize>) -> Res<
 }
 
 impl Process {
+    /// Not even SIGKILL may end it, and that is harm too. It stays until the machine is reset.
+    pub fn for_good(mut self) -> Process {
+        self.for_good = true;
+        self
+    }
+
     /// What the system call came back with. A process that sleeps for good is a hang: that is harm,
     /// and it is killed.
     pub fn join(mut self) -> Res<Sys<usize>> {
@@ -77,11 +85,12 @@ impl Process {
                 let words = format!("hang: asleep for {} s", HANG.as_secs());
                 mark(&format!("harm {}: {words}", self.name));
                 mark(&format!("step {}: is killed", self.name));
-                self.kill()?;
-                Err(Stop::Harm(format!(
-                    "{}: {words}, ended by SIGKILL",
-                    self.name
-                )))
+                let end = match self.kill() {
+                    Ok(()) => "ended by SIGKILL",
+                    Err(_) if self.for_good => "and SIGKILL does not end it",
+                    Err(e) => return Err(e),
+                };
+                Err(Stop::Harm(format!("{}: {words}, {end}", self.name)))
             }
         }
     }
@@ -93,6 +102,8 @@ impl Process {
         let begun = Instant::now();
         while !self.finished() {
             if begun.elapsed() > DYING {
+                // Nothing more can be done about it.
+                self.reaped = true;
                 return Err(Stop::Broken(format!("{} cannot be killed", self.name)));
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -159,5 +170,10 @@ mod tests {
         let p = spawn("p", "", || Ok(reader.read(&mut [0]).unwrap_or(0))).unwrap();
         assert_eq!(p.done_or_blocked().unwrap(), Found::Blocked);
         assert!(matches!(p.join(), Err(Stop::Harm(s)) if s.contains("p: hang")));
+        let (mut reader, _writer) = UnixStream::pair().unwrap();
+        let p = spawn("p", "", || Ok(reader.read(&mut [0]).unwrap_or(0))).unwrap();
+        // That it may stay for good does not mean that it does.
+        let end = p.for_good().join();
+        assert!(matches!(end, Err(Stop::Harm(s)) if s.ends_with("ended by SIGKILL")));
     }
 }

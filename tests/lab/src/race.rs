@@ -69,6 +69,9 @@ pub struct Race {
 
     /// Whether this kernel has what the race is made of; else what is missing.
     pub needs: fn() -> Result<(), String>,
+    /// The harm is a hang that only a reboot ends: the run without the protection comes after all
+    /// others, and once.
+    pub for_good: bool,
     /// Mount options.
     pub mount: &'static str,
     /// `Ok` when the scenario came to its end and nothing was wrong.
@@ -87,6 +90,7 @@ pub const RACE: Race = Race {
     catch: &[],
     kernel: &[],
     needs: || Ok(()),
+    for_good: false,
     mount: "",
     run: |_| Ok(()),
 };

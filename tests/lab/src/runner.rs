@@ -69,6 +69,13 @@ struct Row {
     seconds: f64,
 }
 
+impl Row {
+    /// Is its run without the protection put off to the end?
+    fn waits(&self) -> bool {
+        self.race.for_good && !matches!(self.on, End::Skipped(_))
+    }
+}
+
 /// Kills a process; false if the kernel holds it.
 fn put_down(child: &mut Child) -> bool {
     let _ = child.kill();
@@ -165,6 +172,35 @@ fn say(row: &Row) {
     let _ = std::io::stdout().flush();
 }
 
+/// What all runs have in common.
+struct Place<'a> {
+    fs: &'a str,
+    disks: &'a [String],
+    out: &'a Path,
+}
+
+impl Place<'_> {
+    /// One race in one mode, so often; the worst of them. Nothing is run any more once `stuck`.
+    fn runs(&self, race: &Race, mode: Mode, runs: usize, stuck: &mut bool) -> std::io::Result<End> {
+        let mut worst = End::Broken("not run: a process hangs in the kernel".into());
+        for _ in 0..runs {
+            if *stuck {
+                break;
+            }
+            let end = run_one(race, mode, self.fs, self.disks, self.out)?;
+            worst = end.unwrap_or_else(|e| {
+                *stuck = true;
+                e
+            });
+            // Harm must be seen each time, or not once.
+            if !worst.right(mode) {
+                break;
+            }
+        }
+        Ok(worst)
+    }
+}
+
 /// All races, `runs` times each; their results go to `out`. Returns whether all went as they must.
 pub fn run(
     races: &[&'static Race],
@@ -175,49 +211,38 @@ pub fn run(
 ) -> std::io::Result<bool> {
     std::fs::create_dir_all(out)?;
     guest::fixture::private_mounts().map_err(|e| std::io::Error::other(e.to_string()))?;
+    let place = Place { fs, disks, out };
     let mut rows = Vec::new();
     let mut stuck = false;
-    for race in races {
+    for &race in races {
         let since = Instant::now();
-        if let Err(why) = (race.needs)() {
-            let (off, on) = (End::Skipped(why.clone()), End::Skipped(why));
-            rows.push(Row {
-                race,
-                off,
-                on,
-                seconds: 0.0,
-            });
-            rows.last().map(say);
-            continue;
-        }
-        let mut ends = Vec::new();
-        for mode in [Mode::Off, Mode::On] {
-            let mut worst = End::Broken("not run: a process hangs in the kernel".into());
-            for _ in 0..runs {
-                if stuck {
-                    break;
-                }
-                worst = run_one(race, mode, fs, disks, out)?.unwrap_or_else(|e| {
-                    stuck = true;
-                    e
-                });
-                // Harm must be seen each time, or not once.
-                if !worst.right(mode) {
-                    break;
-                }
+        let (off, on) = match (race.needs)() {
+            Err(why) => (End::Skipped(why.clone()), End::Skipped(why)),
+            Ok(()) if race.for_good => {
+                // Its turn comes at the end.
+                let on = place.runs(race, Mode::On, runs, &mut stuck)?;
+                (End::Clean, on)
             }
-            ends.push(worst);
-        }
-        let on = ends.pop().unwrap_or(End::Clean);
-        let off = ends.pop().unwrap_or(End::Clean);
+            Ok(()) => {
+                let off = place.runs(race, Mode::Off, runs, &mut stuck)?;
+                (off, place.runs(race, Mode::On, runs, &mut stuck)?)
+            }
+        };
         let row = Row {
             race,
             off,
             on,
             seconds: since.elapsed().as_secs_f64() / runs as f64,
         };
-        say(&row);
+        if !row.waits() {
+            say(&row);
+        }
         rows.push(row);
+    }
+    for row in rows.iter_mut().filter(|r| r.waits()) {
+        row.off = place.runs(row.race, Mode::Off, 1, &mut stuck)?;
+        stuck = true;
+        say(row);
     }
     save(&rows, runs, out)?;
     Ok(ktap(&rows))

@@ -5,7 +5,7 @@ use super::{gate, PAGE};
 use crate::broken;
 use crate::lab::Lab;
 use crate::race::{Race, Res, RACE};
-use crate::thread::Thread;
+use crate::thread::{Task, Thread};
 use crate::tracing::step;
 use guest::harness::K1;
 use guest::map::Map;
@@ -26,9 +26,14 @@ fn huge_folios() -> Result<(), String> {
 /// Reads the file into the page cache, a small folio for each page. The thread has no column in the
 /// picture: it would have 512 of everything.
 fn read_pages(f: &Fd) -> Sys<()> {
+    read_up_to(f, HUGE)
+}
+
+/// As [`read_pages`], and no more than `len` bytes.
+fn read_up_to(f: &Fd, len: usize) -> Sys<()> {
     let pages = || -> Sys<()> {
         f.advise(libc::POSIX_FADV_RANDOM)?;
-        for at in (0..HUGE).step_by(PAGE) {
+        for at in (0..len).step_by(PAGE) {
             f.pread(&mut [0; PAGE], at as u64)?;
         }
         Ok(())
@@ -36,37 +41,50 @@ fn read_pages(f: &Fd) -> Sys<()> {
     std::thread::scope(|s| s.spawn(pages).join()).expect("no panic")
 }
 
-/// Begins to make one folio of the file's pages. It parks with page 0 locked and looked at, and the
-/// next one in its hands. `None`: the file may have no such folio.
-fn collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<Option<Thread<Sys<()>>>> {
-    // Folios of more than one block have a state to let go of.
-    lab.arm_at("folio-release", f, PAGE as u64)?;
-    let words = "madvise(MADV_COLLAPSE): one folio of 2 MiB for 512 small ones";
-    let m = m.clone();
-    let collapser = lab.thread("collapser", words, move || {
-        // A page may be on its way through some list of the kernel.
-        let mut tries = 0..TRIES;
-        loop {
-            match m.collapse() {
-                Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => (),
-                end => {
-                    if end.is_ok() {
-                        step("the page cache has one folio for all pages: 'A'");
-                    }
-                    return end;
+const WORDS: &str = "madvise(MADV_COLLAPSE): one folio of 2 MiB for 512 small ones";
+
+/// Makes one folio of the file's pages, or finds that it may have no such folio.
+fn collapse(m: &Map) -> Sys<()> {
+    // A page may be on its way through some list of the kernel.
+    let mut tries = 0..TRIES;
+    loop {
+        match m.collapse() {
+            Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => (),
+            end => {
+                if end.is_ok() {
+                    step("the page cache has one folio for all pages: 'A'");
                 }
+                return end;
             }
         }
-    })?;
+    }
+}
+
+/// Did the collapser park, with page 0 locked and looked at, and the next one in its hands? If not,
+/// `end` tells how it went.
+fn has_parked<T: Task>(
+    lab: &Lab,
+    collapser: T,
+    end: impl FnOnce(T) -> Res<Sys<()>>,
+) -> Res<Option<T>> {
     if lab.parked(&collapser, "folio-release")? {
         return Ok(Some(collapser));
     }
-    match collapser.join()? {
+    match end(collapser)? {
         Err(e) if e.errno == libc::EINVAL => (),
         other => broken!("nobody came to folio-release: {other:?}"),
     }
     lab.caught("collapser", "EINVAL: files have no folios of that size");
     Ok(None)
+}
+
+/// Begins to make one folio of the file's pages. `None`: the file may have no such folio.
+fn begin_collapse(lab: &Lab, f: &Fd, m: &Arc<Map>) -> Res<Option<Thread<Sys<()>>>> {
+    // Folios of more than one block have a state to let go of.
+    lab.arm_at("folio-release", f, PAGE as u64)?;
+    let m = m.clone();
+    let collapser = lab.thread("collapser", WORDS, move || collapse(&m))?;
+    has_parked(lab, collapser, |t| t.join())
 }
 
 /// A direct write of 'D' to page 0.
@@ -103,7 +121,7 @@ fn dio_vs_collapse(lab: &mut Lab) -> Res {
     lab.play("reader");
     step("reads all of the file: 'A', in 512 folios");
     read_pages(&f)?;
-    let collapser = collapse(lab, &f, &m)?;
+    let collapser = begin_collapse(lab, &f, &m)?;
     lab.release("dio-mapped")?;
     if let Some(collapser) = collapser {
         lab.until_blocked(&writer, "invalidates: waits for page 0")?;
@@ -140,7 +158,7 @@ fn gate_vs_collapse(lab: &mut Lab) -> Res {
     let m = Arc::new(Map::huge(&f, HUGE)?);
     lab.given("f: 2 MiB of 'A', mapped, in 512 folios", &[&f])?;
 
-    let collapser = collapse(lab, &f, &m)?;
+    let collapser = begin_collapse(lab, &f, &m)?;
     lab.arm("dio-mapped", &f)?;
     let writer = write(lab, &f)?;
     if let Some(collapser) = collapser {
@@ -154,4 +172,49 @@ fn gate_vs_collapse(lab: &mut Lab) -> Res {
     writer.join()??;
     storer.join()?;
     gate::store_came_second(lab, &f, &m, &[&b"S"[..], &[b'D'; PAGE - 1]].concat())
+}
+
+pub static COLLAPSE_VS_PUNCH: Race = Race {
+    row: "23",
+    name: "collapse-vs-punch",
+    title: "Folio locks before invalidate_lock, and after it",
+    story: "khugepaged has locked the pages it has found and reads in one that is missing, which takes \
+            invalidate_lock. A punch holds that and waits for one of the pages. Neither can be killed.",
+    off: &["folio-order"],
+    var: K1,
+    needs: huge_folios,
+    for_good: true,
+    run: collapse_vs_punch,
+    ..RACE
+};
+
+fn collapse_vs_punch(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &[b'A'; HUGE])?;
+    lab.evict(&f)?;
+    read_up_to(&f, HUGE - PAGE)?;
+    let m = Map::huge(&f, HUGE)?;
+    lab.given(
+        "f: 2 MiB of 'A', mapped; all pages but the last one are in the page cache",
+        &[&f],
+    )?;
+
+    lab.arm_at("folio-release", &f, PAGE as u64)?;
+    let collapser = lab.process("collapser", WORDS, || collapse(&m).map(|()| 0))?;
+    let collapser = has_parked(lab, collapser.for_good(), |p| Ok(p.join()?.map(|_| ())))?;
+    let words = "fallocate: punches page 0";
+    let puncher = lab.process("puncher", words, || f.punch(0, PAGE as u64).map(|()| 0))?;
+    let puncher = puncher.for_good();
+    let Some(collapser) = collapser else {
+        puncher.join()??;
+        lab.play("puncher");
+        return lab.reads(&f, 0, &[0; PAGE], "the hole is not empty");
+    };
+    lab.until_blocked(&puncher, "has invalidate_lock, waits for page 0")?;
+    lab.release("folio-release")?;
+    lab.until_blocked(&collapser, "has page 0, waits for invalidate_lock")?;
+    // Whoever is looked at first: they wait for each other.
+    let (first, second) = (puncher.join(), collapser.join());
+    first??;
+    second??;
+    Ok(())
 }

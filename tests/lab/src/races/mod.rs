@@ -39,6 +39,7 @@ pub static ALL: &[&Race] = &[
     &append::TAIL_VS_AIO,
     &append::ZERO_VS_APPEND,
     &append::APPEND_VS_READ,
+    &collapse::COLLAPSE_VS_PUNCH,
 ];
 
 /// The size of a page, and of a block where blocks are not smaller.
