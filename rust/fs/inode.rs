@@ -65,6 +65,7 @@ pub(crate) struct Node {
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
+    emptied: Atomic<bool>,
     sync_tid: Atomic<u32>,
     datasync_tid: Atomic<u32>,
 }
@@ -85,6 +86,7 @@ impl Node {
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
+            emptied: Atomic::new(false),
             sync_tid: Atomic::new(0),
             datasync_tid: Atomic::new(0),
         })
@@ -126,6 +128,16 @@ impl Node {
     /// Says what [`Node::stale_tail`] answers.
     pub(crate) fn set_stale_tail(&self, stale: bool) {
         self.stale_tail.store(stale, ordering::Relaxed);
+    }
+
+    /// The file had content and was truncated to nothing: who writes it anew replaces what was there.
+    pub(crate) fn set_emptied(&self) {
+        self.emptied.store(true, ordering::Relaxed);
+    }
+
+    /// Whether it was, since this was asked last.
+    pub(crate) fn take_emptied(&self) -> bool {
+        self.emptied.load(ordering::Relaxed) && self.emptied.xchg(false, ordering::Relaxed)
     }
 
     /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.

@@ -158,6 +158,11 @@ impl Rext4 {
         self.barrier.load(ordering::Relaxed)
     }
 
+    /// Whether what replaces something is written without being asked: `auto_da_alloc`.
+    pub(crate) fn writes_replacements(&self) -> bool {
+        self.options.lock().auto_da_alloc
+    }
+
     /// Whether corruption was found since mount.
     pub(crate) fn has_errors(&self) -> bool {
         self.errored.load(ordering::Relaxed) != 0

@@ -215,7 +215,11 @@ impl FileOps for Rext4 {
         fault::page_mkwrite(fault)
     }
 
-    fn release(_inode: &Inode, _writer: bool) {}
+    fn release(inode: &Inode, writer: bool) {
+        if writer {
+            fsync::after_close(inode);
+        }
+    }
 }
 
 impl DirOps for Rext4 {

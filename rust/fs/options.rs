@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
     /// while they are in flight.
     pub(crate) dio_gate: bool,
+    /// `auto_da_alloc`, `noauto_da_alloc`: whether a file that replaces another one, or its own old
+    /// content, is written without being asked.
+    pub(crate) auto_da_alloc: bool,
 }
 
 impl Default for Options {
@@ -38,6 +41,7 @@ impl Default for Options {
             barrier: true,
             noload: false,
             dio_gate: false,
+            auto_da_alloc: true,
         }
     }
 }
@@ -64,8 +68,14 @@ impl Options {
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
+            (b"auto_da_alloc", None | Some(b"1")) => self.auto_da_alloc = true,
+            (b"noauto_da_alloc", None) | (b"auto_da_alloc", Some(b"0")) => {
+                self.auto_da_alloc = false;
+            }
             (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
-            (b"nobarrier" | b"noload" | b"norecovery" | b"dio_gate" | b"nodio_gate", _) => {
+            (b"auto_da_alloc", _) => return Err(bad("auto_da_alloc= is 0 or 1")),
+            (b"nobarrier" | b"noload" | b"norecovery", _)
+            | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _) => {
                 return Err(bad("this option takes no value"));
             }
             _ => return foreign(key, value, log),
@@ -94,6 +104,9 @@ impl Options {
         }
         if self.dio_gate {
             emit(c",dio_gate");
+        }
+        if !self.auto_da_alloc {
+            emit(c",noauto_da_alloc");
         }
     }
 }

@@ -220,6 +220,13 @@ impl<F: FileSystem> Inode<F> {
         })
     }
 
+    /// Begins to write what is dirty in the page cache, and waits for nothing. Errors are in the
+    /// mapping, for fsync.
+    pub(crate) fn start_writeback(&self) {
+        // SAFETY: The mapping is valid.
+        let _ = unsafe { bindings::filemap_flush(self.mapping()) };
+    }
+
     /// Waits for writeback of the bytes `[start, end)`. Errors stay for who asks next.
     pub(crate) fn wait_writeback(&self, start: u64, end: u64) {
         if start >= end {

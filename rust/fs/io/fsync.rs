@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be durable when fsync returns.
+//! What must be durable when fsync returns, and what is written although nobody asked.
+//!
+//! Programs replace a file by writing a new one and renaming it, or by truncating it and writing it
+//! anew, and many of them do not call fsync. The names and the size 0 are in the journal and commit
+//! within seconds. Data waits for the flusher, half a minute, and there is no ordered mode:
+//!
+//! ```text
+//!   program                                     journal
+//!   writes 5000 bytes to "new", closes it
+//!   renames "new" over "old"
+//!                                               commits: "old" names the new file, of size 0
+//!   (power cut)
+//!                                               the old content is gone, the new one was not written
+//! ```
+//!
+//! [`before_replace`] and [`after_close`] write such data early, unless mounted with `noauto_da_alloc`.
+//! What users may rely on is in Documentation/crash-promises.md.
 
 use crate::{
     fs::{Inode, Rext4},
@@ -15,6 +31,26 @@ pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) ->
     // into a transaction and noted its tid.
     file.write_and_wait_range(start, end)?;
     commit(file.inode(), datasync)
+}
+
+/// The name of a file is about to be given to `inode`. When this returns its data is written and its
+/// size is in a transaction at least as old as the one that will hold the name. To begin writing would
+/// not do: any fsync commits, and the commit would overtake the data. `EIO` and the like: what was to
+/// replace the file is not whole.
+pub(crate) fn before_replace(inode: &Inode) -> Result {
+    match inode.is_file() && inode.fs().writes_replacements() {
+        true => inode.write_and_wait(0, u64::MAX),
+        false => Ok(()),
+    }
+}
+
+/// A writer has closed the file. If it was truncated to nothing before, what is there now is on its way
+/// to the disk from here on. The commit of the truncate may have come first, so nothing is gained by
+/// waiting.
+pub(crate) fn after_close(inode: &Inode) {
+    if inode.node().take_emptied() && inode.fs().writes_replacements() {
+        inode.start_writeback();
+    }
 }
 
 /// Waits until the inode's last change is in the log and the log in the device.

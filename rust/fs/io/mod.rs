@@ -12,7 +12,7 @@
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
-//!   fsync.rs      what must be durable
+//!   fsync.rs      what must be durable, and what is written unasked
 //! ```
 //!
 //! The rules are in Documentation/data-path.md. Three orders hold everywhere:

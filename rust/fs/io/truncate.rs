@@ -146,6 +146,9 @@ pub(crate) fn set_size(inode: &Inode, new: u64, lock: &InodeLock<'_, Rext4>) -> 
     if zero_partial(inode, new, lock, &invalidate)? {
         inode.node().set_stale_tail(true);
     }
+    if new == 0 && inode.size() > 0 {
+        inode.node().set_emptied();
+    }
     trace::isize_set(inode, new);
     inode.truncate_setsize(new, lock, &invalidate);
     event.step(Step::CacheDropped);

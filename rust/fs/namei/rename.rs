@@ -30,7 +30,7 @@ use crate::{
         dirent::{self, ftype_for_mode},
         htree,
     },
-    fs::{namei::bad, INode},
+    fs::{io::fsync, namei::bad, INode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
 use kernel::prelude::*;
@@ -50,6 +50,9 @@ pub(crate) fn rename(
         return Err(EINVAL);
     }
     let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
+    if to.dentry.inode().is_some() {
+        fsync::before_replace(from.inode()?)?;
+    }
     match flags.exchange() {
         true => exchange(&from, &to),
         false => with_retry(to_dir, || replace(&from, &to)),

@@ -38,6 +38,7 @@ mod powercut;
 mod promise;
 mod refusals;
 mod rename;
+mod replace;
 mod replay;
 mod runner;
 mod sync;
@@ -76,6 +77,7 @@ pub static SETS: &[&[harness::Case]] = &[
     fsx::CASES,
     crash::CASES,
     powercut::CASES,
+    replace::CASES,
     replay::CASES,
     orphans::CASES,
     nomem::CASES,
