@@ -6,7 +6,7 @@ use super::{
     error,
     evict,
     inode::{self, Node},
-    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, truncate},
+    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, seek, truncate},
     mount,
     namei,
     options::Options,
@@ -203,8 +203,7 @@ impl FileOps for Rext4 {
     }
 
     fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
-        let _lock = inode.lock_shared();
-        iomap::seek::<Self, map::ReadOps>(inode, offset, hole)
+        seek::seek(inode, offset, hole)
     }
 
     fn max_bytes(inode: &Inode) -> u64 {

@@ -12,6 +12,7 @@
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
+//!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked
 //! ```
 //!
@@ -58,6 +59,7 @@ pub(crate) mod fsync;
 pub(crate) mod gate;
 pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod seek;
 pub(crate) mod truncate;
 pub(crate) mod writeback;
 

@@ -80,6 +80,8 @@ named! {
         DioEnd = c"dio-end",
         /// A direct write holds back for somebody who waits at the gate, or has just done so.
         GateYield = c"gate-yield",
+        /// SEEK_HOLE or SEEK_DATA has a mapping and has not looked at the page cache yet.
+        SeekMapped = c"seek-mapped",
         /// A folio is asked to let go of its state, and locked: it will be dropped, or replaced.
         FolioRelease = c"folio-release",
     }
@@ -118,6 +120,8 @@ named! {
         CacheFirst = c"cache-first",
         /// Punch and zero range write all that is dirty in the range before they drop it (rule 5).
         PunchFlush = c"punch-flush",
+        /// SEEK_HOLE and SEEK_DATA search again if the extent map has changed meanwhile (rule 3).
+        SeekValidity = c"seek-validity",
         /// A direct write closes the gate, if the mount has the option `dio_gate` (rule 9).
         Gate = c"gate",
         /// A direct write pins its user memory before it closes the gate (rule 8).

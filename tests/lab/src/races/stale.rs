@@ -2,7 +2,8 @@
 //! Mappings that were true when they were made.
 
 use super::PAGE;
-use crate::lab::{evict, Lab};
+use crate::harm;
+use crate::lab::{evict, symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use guest::harness::K1;
@@ -117,4 +118,53 @@ fn writeback_vs_punch(lab: &mut Lab) -> Res {
     f.fsync()?;
     lab.evict(&f)?;
     lab.reads(&f, 5 * 1024, &[b'N'; 1024], "f lost its data")
+}
+
+pub static SEEK_VS_WRITEBACK: Race = Race {
+    row: "20",
+    name: "seek-vs-writeback",
+    title: "SEEK_DATA holds \"unwritten\"; writeback converts and the page is evicted",
+    story: "The search was told \"unwritten\", so the page cache must say whether there is data. Before it \
+            looks, the page is written back and evicted. It finds no page, and calls data a hole.",
+    off: &["seek-validity"],
+    kernel: &["rext4_extent_convert"],
+    run: seek_vs_writeback,
+    ..RACE
+};
+
+fn seek_vs_writeback(lab: &mut Lab) -> Res {
+    let f = lab.empty("f")?;
+    f.fallocate(0, 0, PAGE as u64)?;
+    f.fsync()?;
+    f.pwrite(&[b'S'; PAGE], 0)?;
+    lab.given(
+        "f: one block, allocated and unwritten, below a dirty page",
+        &[&f],
+    )?;
+
+    lab.arm("seek-mapped", &f)?;
+    let seeker = lab.thread("seeker", "lseek(SEEK_DATA) from 0", {
+        let f = f.clone();
+        move || f.seek(0, libc::SEEK_DATA)
+    })?;
+    lab.wait("seek-mapped")?;
+
+    let writer = lab.thread("writer", "fsync: the page is written back", {
+        let f = f.clone();
+        move || -> Res {
+            f.fsync()?;
+            step("the clean page is evicted");
+            evict(&f)
+        }
+    })?;
+    writer.join()??;
+    lab.release("seek-mapped")?;
+    let found = seeker.join()?;
+
+    lab.play("seeker");
+    match found {
+        Ok(0) => Ok(()),
+        Ok(at) => harm!("data found at {at}, not at 0"),
+        Err(e) => harm!("no data in a file that has some: {}", symbol(e.errno)),
+    }
 }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SEEK_HOLE and SEEK_DATA.
+//!
+//! iomap asks for a mapping; where it is told "unwritten" there may be data in the page cache, and it
+//! looks there. Between the two the answer grows old, as in rule 3, but nobody asks whether it is still
+//! true: there is no folio whose lock one would hold.
+//!
+//! ```text
+//!   lseek(SEEK_DATA)                        writeback, reclaim
+//!   begin: block 7 is unwritten
+//!                                           writes page 7, converts block 7 to written
+//!                                           reclaims page 7
+//!   looks for page 7: none, so no data      <- a sparse copy leaves the data out
+//! ```
+//!
+//! So the count of changes ([`map`]) is compared when the search is through, and if it has moved all of
+//! it is done again. A page goes after PG_writeback, that after the conversion, and that after the
+//! count: who has missed the page sees the new count.
+
+use super::map::{self, ReadOps};
+use crate::{
+    fs::{
+        extent::{self, State},
+        lab::{self, Point, Switch},
+        Inode, Rext4,
+    },
+    vfs::iomap::{self, Map, MapFlags, MapOps},
+};
+use kernel::{
+    error::code::*,
+    prelude::*,
+    sync::{
+        atomic::ordering,
+        barrier::{smp_mb, Read}, //
+    },
+};
+
+/// Searches with the page cache, before one without it.
+const ATTEMPTS: u32 = 4;
+
+/// Finds the next hole or data from byte `offset`; `ENXIO` beyond the end.
+pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
+    let _lock = inode.lock_shared();
+    let seq = || inode.node().seq.load(ordering::Acquire);
+    for _ in 0..ATTEMPTS {
+        let before = seq();
+        let found = iomap::seek::<Rext4, Cached>(inode, offset, hole);
+        // The page cache was looked at before the count is.
+        smp_mb(Read);
+        if seq() == before || lab::off(Switch::SeekValidity) {
+            return found;
+        }
+        if inode.interrupted() {
+            return Err(EINTR);
+        }
+    }
+    // Somebody writes all the time. To call data what may be zeros is always right.
+    iomap::seek::<Rext4, Allocated>(inode, offset, hole)
+}
+
+/// Mappings as they are. For what is unwritten the page cache decides.
+struct Cached;
+
+impl MapOps<Rext4> for Cached {
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        ReadOps::begin(inode, pos, len, flags, map)?;
+        lab::point(Point::SeekMapped, inode, pos, len);
+        Ok(())
+    }
+}
+
+/// Whatever has blocks is data: each answer is complete when it is made.
+struct Allocated;
+
+impl MapOps<Rext4> for Allocated {
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let (lblk, count) = map::blocks(inode, pos, len)?;
+        let mut extents = inode.node().extents.lock();
+        let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
+        if found.state == State::Unwritten {
+            found.state = State::Written;
+        }
+        map::fill(inode, &extents, &found, flags, map);
+        Ok(())
+    }
+}
