@@ -137,6 +137,23 @@ impl Lab {
         Ok(f)
     }
 
+    /// Unmounts and mounts again, so that every inode is read from the disk. Nobody has a file open.
+    pub fn remount(&mut self) -> Res {
+        tracing::step("unmounts, mounts again");
+        Ok(self.t.cycle()?)
+    }
+
+    /// What stat says of the size must be this.
+    pub fn has_size(&self, name: &str, want: u64, what: &str) -> Res {
+        tracing::step("asks stat");
+        let size = sys::rdonly(&self.t.p(name))?.size()?;
+        if size != want {
+            return Err(harm(format!("{what}: {size} bytes instead of {want}")));
+        }
+        good("the right size");
+        Ok(())
+    }
+
     /// An open file's second descriptor, for direct I/O.
     pub fn direct(&self, f: &Fd) -> Res<Arc<Fd>> {
         Ok(Arc::new(sys::direct(&f.name)?))

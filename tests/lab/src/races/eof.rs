@@ -129,3 +129,33 @@ fn extents_before_cache(lab: &mut Lab) -> Res {
     lab.play("victim");
     lab.on_disk(&victim, 0, &[b'V'; PAGE], "victim has f's data")
 }
+
+pub static PUNCH_VS_SIZE: Race = Race {
+    row: "19",
+    name: "punch-vs-size",
+    title: "A punch drops the dirty page that would have moved the size on disk",
+    story:
+        "The size on disk follows what has been written. A punch that drops the last page unwritten \
+            leaves it behind, and the file is shorter when its inode is read again.",
+    off: &["punch-flush"],
+    run: punch_vs_size,
+    ..RACE
+};
+
+fn punch_vs_size(lab: &mut Lab) -> Res {
+    let f = lab.file_not_synced("f", &[b'A'; 2 * PAGE])?;
+    lab.given(
+        "f: two blocks of 'A' in the page cache, nothing on disk",
+        &[&f],
+    )?;
+
+    let puncher = lab.thread("puncher", "punches block 1, then fsync", move || {
+        f.punch(PAGE as u64, PAGE as u64)?;
+        f.fsync()
+    })?;
+    puncher.join()??;
+
+    lab.play("puncher");
+    lab.remount()?;
+    lab.has_size("f", 2 * PAGE as u64, "the file has lost its end")
+}

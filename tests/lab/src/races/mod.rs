@@ -36,6 +36,7 @@ pub static ALL: &[&Race] = &[
     &eof::EOF_GARBAGE,
     &eof::TAIL_AFTER_TRUNCATE,
     &eof::EXTENTS_BEFORE_CACHE,
+    &eof::PUNCH_VS_SIZE,
     &stale::SEEK_VS_WRITEBACK,
     &append::TAIL_VS_AIO,
     &append::ZERO_VS_APPEND,
