@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a new inode begins: its number, its owner, and what it has from its directory.
+
+use super::{to_disk, write, Inode, Rext4};
+use crate::{
+    disk::{
+        self,
+        inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFMT, S_IFREG},
+    },
+    fs::{alloc, error::corrupted},
+    vfs::{
+        inode::{Fresh, IdMap, InodeFlags, NewInode},
+        jbd2::Handle, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering, //
+};
+
+/// What kind of inode [`init_new`] makes.
+#[derive(Clone, Copy)]
+pub(crate) enum NewKind<'a> {
+    /// A regular file or a directory.
+    Plain,
+    /// A device node, pipe or socket, with the device number in the kernel's encoding.
+    Device(u32),
+    /// A symbolic link; a short target lives in the inode.
+    Symlink(&'a [u8]),
+}
+
+/// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
+/// error nothing is allocated.
+pub(crate) fn init_new<'a>(
+    handle: &Handle<'_>,
+    mut new: NewInode<'a, Rext4, Fresh>,
+    dir: &Inode,
+    idmap: IdMap<'_>,
+    mode: u16,
+    kind: NewKind<'_>,
+) -> Result<NewInode<'a, Rext4>> {
+    new.init_owner(idmap, dir, mode);
+    let sb = dir.sb();
+    let geo = &sb.data().geo;
+    let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
+    let mut new = new.insert(ino, generation).map_err(|e| {
+        // The bitmap said free, but the inode is in use.
+        corrupted(
+            sb,
+            None,
+            fmt!("inode {} is allocated twice: {}", ino, e.to_errno()),
+        )
+    })?;
+    let mode = new.mode();
+    let is_dir = mode & S_IFMT == S_IFDIR;
+    let mut fields = disk::inode::Inode {
+        mode,
+        generation,
+        extra_isize: geo.want_extra_isize,
+        ..disk::inode::Inode::default()
+    };
+    let inherited = dir.node().flags() & flags::INHERITED;
+    fields.flags = inherited
+        & match mode & S_IFMT {
+            S_IFDIR => u32::MAX,
+            S_IFREG => flags::REG_MASK,
+            _ => flags::OTHER_MASK,
+        };
+    new.touch_mtime();
+    let now = new.mtime();
+    new.set_times(now, now, now);
+    fields.crtime = to_disk(now);
+    new.set_nlink(if is_dir { 2 } else { 1 });
+    new.set_size(0);
+    new.set_generation(generation, 1);
+
+    let (mut link, mut rdev) = (None, 0);
+    let mut mapped = true;
+    match kind {
+        NewKind::Plain => (),
+        NewKind::Device(dev) => {
+            mapped = false;
+            rdev = dev;
+            fields.set_device(dev >> 20, dev & 0xf_ffff);
+        }
+        NewKind::Symlink(target) => {
+            if fields.set_fast_symlink(target) {
+                mapped = false;
+                link = Some(target);
+                new.set_size(target.len() as u64);
+            }
+        }
+    }
+    if mapped {
+        fields.flags |= flags::EXTENTS;
+    }
+    let has = |bit: u32| fields.flags & bit != 0;
+    new.set_flags(InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: false,
+        append: false,
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    });
+    let node = new.node();
+    node.csum_seed
+        .store(fields.csum_seed(geo, ino), ordering::Relaxed);
+    node.flags.store(fields.flags, ordering::Relaxed);
+    if mapped {
+        node.extents.lock().init_root();
+    }
+    if geo.inode_size > GOOD_OLD_SIZE as u16 {
+        node.set_btime(fields.crtime);
+    }
+    *node.fields.lock() = fields;
+    let result = new
+        .set_operations(link, rdev)
+        .and_then(|new| write(handle, &new, true).map(|()| new));
+    if result.is_err() {
+        // Failing here means no memory or no journal; the number is given back in the same
+        // transaction, so it was never taken.
+        let _ = alloc::free_inode(handle, sb, ino, is_dir);
+    }
+    result
+}
