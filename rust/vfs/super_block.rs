@@ -33,6 +33,8 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     str::CStr,
+    sync::atomic::{ordering, Atomic},
+    time::{delay::fsleep, Delta},
     types::{NotThreadSafe, Opaque}, //
 };
 
@@ -131,6 +133,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 struct Mounted<F> {
     /// Where writeback of its inodes completes. Goes first: an item may still be on its last lines.
     queue: Workqueue,
+    /// See [`SuperBlock::in_flight`].
+    in_flight: Atomic<u64>,
     #[pin]
     fs: F,
     /// [`FileSystem::journal_slot`] as it was at mount: a part of `fs`.
@@ -278,11 +282,20 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
-    /// Waits for the writeback of all files that is under way, and for its completion. For
-    /// [`FileSystem::freeze`], when no more begins.
+    /// Waits for the completion of all writeback that is under way. For [`FileSystem::freeze`], when
+    /// no more begins ([`writeback::writepages_callback`](super::writeback)).
+    ///
+    /// Not by `sync_inodes_sb`, which may have the last reference to an inode that nobody names: its
+    /// eviction would wait for the thaw.
     pub(crate) fn wait_for_writeback(&self) {
-        // SAFETY: The super block is valid, and freeze_super() holds s_umount.
-        unsafe { bindings::sync_inodes_sb(self.as_ptr()) }
+        while self.in_flight().load(ordering::Acquire) != 0 {
+            fsleep(Delta::from_millis(1));
+        }
+    }
+
+    /// How many I/Os of writeback are under way that have a completion.
+    pub(super) fn in_flight(&self) -> &Atomic<u64> {
+        &self.mounted().in_flight
     }
 
     /// Writes the dirty pages of all files and waits for it, unless the mount is changing just now.

@@ -14,7 +14,10 @@ use super::{
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, mem, ptr};
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering, //
+};
 
 /// The dirty bytes that writeback has in hand. Their folio is locked and under writeback, and no
 /// mapping of it is writable.
@@ -149,6 +152,7 @@ impl<F: Writeback> WritebackTable<F> {
             let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
             if F::needs_completion(inode, unwritten, end) {
                 (*ioend).io_bio.bi_end_io = Some(end_bio::<F>);
+                inode.sb().in_flight().add(1, ordering::Relaxed);
                 // Our worker is task context already.
                 bindings::rext4_helper_bio_clear_in_task(&raw mut (*ioend).io_bio);
             }
@@ -255,10 +259,17 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
         }
         // SAFETY: Both are ours. Those that are merged hang on `ioend` and end with it.
         unsafe { bindings::iomap_ioend_try_merge(ioend, &mut list) };
+        // SAFETY: The ioend is ours until it is finished, and keeps its inode and super block. The
+        // counter lies beside the queue that runs us, which is destroyed first.
+        let (in_flight, ended) = unsafe {
+            let sb = SuperBlock::<F>::from_raw((*(*ioend).io_inode).i_sb);
+            (sb.in_flight(), bindings::rext4_helper_ioend_count(ioend))
+        };
         // SAFETY: The ioend is ours until it is finished.
         let error = unsafe { complete::<F>(ioend) };
         // SAFETY: Finished once, here.
         unsafe { bindings::iomap_finish_ioends(ioend, error) };
+        in_flight.fetch_sub(ended as u64, ordering::Release);
         // SAFETY: A worker may sleep; it holds no lock.
         unsafe { bindings::rext4_helper_cond_resched() };
     }

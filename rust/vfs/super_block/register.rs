@@ -23,6 +23,7 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     str::CStr,
+    sync::atomic::Atomic,
     sync::Arc,
     types::Opaque,
     InPlaceModule,
@@ -55,6 +56,7 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         let data = KBox::try_pin_init(
             try_pin_init!(Mounted {
                 queue,
+                in_flight: Atomic::new(0),
                 fs <- fs,
                 slot: NonNull::dangling(),
                 later: NonNull::dangling(),

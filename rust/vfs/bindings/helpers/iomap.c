@@ -20,6 +20,7 @@ void rext4_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list, str
 void rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list, struct list_head *item, struct workqueue_struct *wq, struct work_struct *work) { guard(spinlock_irqsave)(lock); if (list_empty(list)) queue_work(wq, work); list_add_tail(item, list); }
 void rext4_helper_ioend_queue_take(spinlock_t *lock, struct list_head *list, struct list_head *to) { guard(spinlock_irqsave)(lock); list_replace_init(list, to); }
 struct iomap_ioend *rext4_helper_ioend_pop(struct list_head *list) { struct iomap_ioend *i = list_first_entry_or_null(list, struct iomap_ioend, io_list); if (i) list_del_init(&i->io_list); return i; }
+size_t rext4_helper_ioend_count(struct iomap_ioend *i) { return 1 + list_count_nodes(&i->io_list); }
 int rext4_helper_ioend_error(struct iomap_ioend *i) { return blk_status_to_errno(i->io_bio.bi_status); }
 void rext4_helper_kiocb_clone(struct kiocb *to, struct kiocb *from) { kiocb_clone(to, from, from->ki_filp); to->ki_write_stream = from->ki_write_stream; to->ki_flags &= ~IOCB_HIPRI; }
 bool rext4_helper_is_sync_kiocb(struct kiocb *iocb) { return is_sync_kiocb(iocb); }
