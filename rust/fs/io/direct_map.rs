@@ -60,6 +60,9 @@ impl MapOps<Rext4> for ReadOps {
                 return Err(EINTR);
             }
             flushed = Some(seq);
+            // A write fault may have reserved and not dirtied its page yet. It does so before it lets
+            // go of this lock.
+            drop(inode.invalidate_lock());
             inode.write_and_wait(pos, pos + len)?;
         }
     }
