@@ -132,6 +132,8 @@ fn run_one(
     loop {
         match rx.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => match line.strip_prefix(VERDICT) {
+                // It has no end: its processes stay, and have the pipe.
+                Some(v) if race.for_good && mode == Mode::Off => return Ok(Ok(End::of(v))),
                 // Its last word, but not its end.
                 Some(v) => end = Some(End::of(v)),
                 None => println!("# {}: {line}", race.stem(mode)),
