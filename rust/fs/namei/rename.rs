@@ -50,8 +50,11 @@ pub(crate) fn rename(
         return Err(EINVAL);
     }
     let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
-    if to.dentry.inode().is_some() {
+    if let Some(old) = to.dentry.inode() {
         fsync::before_replace(from.inode()?)?;
+        if flags.exchange() {
+            fsync::before_replace(old)?;
+        }
     }
     match flags.exchange() {
         true => exchange(&from, &to),
