@@ -247,7 +247,7 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     }
     let ino = u64::from(locked.number) * u64::from(per_group) + u64::from(index) + 1;
     let ino = u32::try_from(ino).map_err(|_| Fault::Corrupt("inode number out of range"))?;
-    if !geo.inode_valid(ino) {
+    if !geo.inode_valid(ino) || ino == ROOT_INO {
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
     if let Some(map) = blocks {
