@@ -8,8 +8,10 @@ use rext4_unit::disk;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[allow(dead_code)]
-#[path = "../../../../rust/fs/extent/tree/mod.rs"]
-mod tree;
+#[path = "../../../../rust/fs/extent"]
+mod extent {
+    pub mod tree;
+}
 mod worst;
 
 use disk::extent::{
@@ -17,6 +19,7 @@ use disk::extent::{
     ROOT_ENTRIES,
 };
 use disk::{superblock::MAX_FILE_BLOCKS, Corrupt};
+use extent::tree;
 use tree::{Found, Nodes, Place, Store, ROOT_BYTES, WINDOW};
 
 const CAPACITY: u16 = 8;
