@@ -19,6 +19,7 @@ use super::{
 use crate::{
     disk::inode::flags,
     vfs::{
+        address_space::AddressSpaceOps,
         dir::DirOps,
         file::{FallocMode, FileOps},
         fs_context::{MountLog, Remount},
@@ -27,7 +28,6 @@ use crate::{
         jbd2::JournalSlot,
         mmap::{Fault, VmFault},
         namei::{Attr, Namei, RenameFlags, Stat},
-        pagemap::AddressSpaceOps,
         super_block::{FileSystem, Later, NewSuper, StatFs},
         trace::Traced,
         writeback::WritebackControl,

@@ -12,9 +12,9 @@ pub(crate) use guarded::{write_guarded, Guard, Pinned};
 use super::inode::Inode;
 use super::{
     bindings,
-    file::{Io, Kiocb},
     fixed,
     iomap::{self, MapOps},
+    kiocb::{Io, Kiocb},
     super_block::FileSystem,
     uio::{result_len, Dest, IovIter}, //
 };

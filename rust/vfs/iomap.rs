@@ -8,11 +8,12 @@
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
 use super::{
+    address_space::AddressSpaceOps,
     bindings,
-    file::{Kiocb, RequestId},
     fixed,
     inode::Inode,
-    pagemap::{folio_place, AddressSpaceOps, InvalidateLock},
+    kiocb::{Kiocb, RequestId},
+    pagemap::{folio_place, InvalidateLock},
     super_block::FileSystem,
     uio::{result_len, IovIter}, //
 };

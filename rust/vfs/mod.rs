@@ -19,6 +19,7 @@
 
 mod bindings;
 
+pub(crate) mod address_space;
 pub(crate) mod bh;
 pub(crate) mod blkdev;
 pub(crate) mod counter;
@@ -33,6 +34,7 @@ pub(crate) mod gfp;
 pub(crate) mod inode;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
+pub(crate) mod kiocb;
 #[cfg(REXT4_LAB)]
 pub(crate) mod lab;
 pub(crate) mod mmap;
@@ -51,8 +53,9 @@ pub(crate) mod writeback;
 
 pub(crate) use dentry::Dentry;
 pub(crate) use dir::DirEmitter;
-pub(crate) use file::{File, Io, Kiocb, RequestId};
+pub(crate) use file::File;
 pub(crate) use inode::{INode, Inode, InodeRef};
+pub(crate) use kiocb::{Io, Kiocb, RequestId};
 pub(crate) use super_block::SuperBlock;
 pub(crate) use uio::{Dest, IovIter};
 

@@ -5,11 +5,11 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
+    address_space::AddressSpaceTable,
     bindings,
     dir::{DirOps, DirTable},
     file::FileTable,
     inode::{INode, IdMap, Inode, InodeLock, InodeRef, NewInode, Time},
-    pagemap::AddressSpaceTable,
     super_block::{FileSystem, SuperBlock},
     Dentry, //
 };

@@ -8,6 +8,7 @@
 mod later;
 mod new;
 mod register;
+mod table;
 
 pub(crate) use later::Later;
 pub(crate) use new::NewSuper;
@@ -19,18 +20,17 @@ use super::{
     bindings,
     blkdev::BlockDevice,
     fs_context::{MountLog, Remount},
-    inode::{self, Inode, InodeRef},
+    inode::{Inode, InodeRef},
     jbd2::JournalSlot,
     work::Workqueue,
     writeback::WritebackControl, //
 };
 use core::{
     marker::PhantomData,
-    mem,
     ptr::{self, NonNull}, //
 };
 use kernel::{
-    error::{from_result, to_result},
+    error::to_result,
     prelude::*,
     str::CStr,
     sync::atomic::{ordering, Atomic},
@@ -350,113 +350,5 @@ impl<F: FileSystem> Drop for FreezeGuard<'_, F> {
         // SAFETY: Pairs the start call of the same level; freeze counts are per CPU, and the
         // guard is not `Send`, as lockdep expects.
         unsafe { (self.1)(self.0.as_ptr()) }
-    }
-}
-
-pub(super) struct SuperTable<F>(PhantomData<F>);
-
-impl<F: super::namei::Namei> SuperTable<F> {
-    pub(super) const TABLE: bindings::super_operations = bindings::super_operations {
-        alloc_inode: Some(inode::alloc_inode_callback::<F>),
-        destroy_inode: Some(inode::destroy_inode_callback::<F>),
-        free_inode: Some(inode::free_inode_callback::<F>),
-        dirty_inode: Some(Self::dirty_inode),
-        write_inode: Some(Self::write_inode),
-        evict_inode: Some(Self::evict_inode),
-        put_super: Some(Self::put_super),
-        sync_fs: Some(Self::sync_fs),
-        freeze_fs: Some(Self::freeze_fs),
-        unfreeze_fs: Some(Self::unfreeze_fs),
-        statfs: Some(Self::statfs),
-        show_options: Some(Self::show_options),
-        // SAFETY: All other members are nullable pointers.
-        ..unsafe { mem::zeroed() }
-    };
-
-    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
-        // SAFETY: The VFS passes an inode of this file system.
-        F::dirty_inode(unsafe { Inode::from_raw(inode) });
-    }
-
-    unsafe extern "C" fn write_inode(
-        inode: *mut bindings::inode,
-        wbc: *mut bindings::writeback_control,
-    ) -> c_int {
-        // SAFETY: The VFS passes a valid control, which only this thread uses.
-        let control = WritebackControl(unsafe { &*wbc });
-        from_result(|| {
-            // SAFETY: The VFS passes an inode of this file system.
-            F::write_inode(unsafe { Inode::from_raw(inode) }, &control).map(|()| 0)
-        })
-    }
-
-    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
-        // SAFETY: The inode is being freed; nobody else maps its pages any more. This also
-        // waits for writeback, thus for every completion that still names the inode.
-        unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
-        // SAFETY: The inode is valid, only its reference count is zero. A bad inode (a failed
-        // iget) has nothing on disk that belongs to it.
-        if !unsafe { bindings::is_bad_inode(inode) } {
-            // SAFETY: As above.
-            F::evict(unsafe { Inode::from_raw(inode) });
-        }
-        // SAFETY: Page cache and private data are gone, as `clear_inode` asks.
-        unsafe { bindings::clear_inode(inode) };
-    }
-
-    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The data is attached until `kill_sb`. All inodes but the journal's are gone, so no
-        // operation runs, and s_umount is held exclusive (`generic_shutdown_super`).
-        unsafe { SuperBlock::<F>::from_raw(sb).shut_down() }
-    }
-
-    unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
-        // SAFETY: As in `put_super`.
-        from_result(|| F::sync(unsafe { SuperBlock::from_raw(sb) }, wait != 0).map(|()| 0))
-    }
-
-    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
-        // SAFETY: As in `put_super`.
-        from_result(|| F::freeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
-    }
-
-    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
-        // SAFETY: As in `put_super`.
-        from_result(|| F::unfreeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
-    }
-
-    unsafe extern "C" fn statfs(
-        dentry: *mut bindings::dentry,
-        buf: *mut kernel::bindings::kstatfs,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The dentry belongs to a mounted super block of this file system.
-            let stat = F::statfs(unsafe { SuperBlock::from_raw((*dentry).d_sb) })?;
-            // SAFETY: The VFS passes a zeroed buffer for us to fill.
-            let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
-            buf.f_type = stat.magic as isize;
-            buf.f_bsize = stat.block_size as isize;
-            buf.f_blocks = stat.blocks;
-            buf.f_bfree = stat.blocks_free;
-            buf.f_bavail = stat.blocks_available;
-            buf.f_files = stat.files;
-            buf.f_ffree = stat.files_free;
-            buf.f_namelen = stat.name_len as isize;
-            buf.f_fsid.val = [stat.fsid as i32, (stat.fsid >> 32) as i32];
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn show_options(
-        seq: *mut bindings::seq_file,
-        dentry: *mut bindings::dentry,
-    ) -> c_int {
-        // SAFETY: The dentry belongs to a mounted super block of this file system.
-        let sb = unsafe { SuperBlock::<F>::from_raw((*dentry).d_sb) };
-        sb.data().show_options(&mut |text| {
-            // SAFETY: `seq` is valid during the call, `text` is NUL-terminated.
-            unsafe { bindings::rext4_helper_seq_puts(seq, text.as_char_ptr()) }
-        });
-        0
     }
 }

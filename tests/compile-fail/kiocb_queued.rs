@@ -2,7 +2,7 @@
 //! Once a request is queued it belongs to its completion, which may have freed it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{dio, file::Queued, iomap::MapOps, namei::Namei, Dest, Io, IovIter, Kiocb};
+use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, namei::Namei, Dest, Io, IovIter, Kiocb};
 
 fn read<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     let (iocb, result) = dio::read::<F, T>(iocb, to)?;

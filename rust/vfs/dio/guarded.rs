@@ -11,9 +11,9 @@
 
 use super::{bindings, write_raw, DioFlags, DioOps};
 use crate::vfs::{
-    file::{Io, Kiocb},
     inode::Inode,
     iomap::MapOps,
+    kiocb::{Io, Kiocb},
     super_block::FileSystem,
     uio::{result_len, IovIter}, //
 };

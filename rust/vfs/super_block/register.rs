@@ -5,7 +5,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
-use super::{FileSystem, Mounted, NewSuper, SuperBlock, SuperTable};
+use super::{table::SuperTable, FileSystem, Mounted, NewSuper, SuperBlock};
 use crate::vfs::{
     bindings,
     fixed,

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Address space operations: how C fills, writes and drops the page cache of an inode.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+
+use super::{
+    bindings,
+    inode::Inode,
+    iomap::{self, MapOps},
+    pagemap::folio_place,
+    super_block::FileSystem,
+    writeback::{self, Writeback}, //
+};
+use core::{marker::PhantomData, mem, ops::Range};
+use kernel::prelude::*;
+
+/// How the page cache of regular files (and of long symbolic links) is filled and written.
+pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
+    /// Mappings for reading, also used by `bmap`.
+    type ReadOps: MapOps<Self>;
+
+    /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
+    /// that khugepaged makes of smaller ones, where it may.
+    fn max_folio_order(pmd: u32) -> u32;
+
+    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled.
+    fn may_fill(inode: &Inode<Self>, range: Range<u64>) -> bool;
+    /// Waits until the bytes may be filled; `EINTR` when killed. No folio is locked.
+    fn wait_to_fill(inode: &Inode<Self>, range: Range<u64>) -> Result;
+
+    /// Whether the folio of these bytes, which is locked, may let go of its state. May sleep.
+    #[cfg(REXT4_LAB)]
+    fn may_release(inode: &Inode<Self>, range: Range<u64>) -> bool;
+}
+
+pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
+
+impl<F: AddressSpaceOps> AddressSpaceTable<F> {
+    pub(super) const TABLE: bindings::address_space_operations =
+        bindings::address_space_operations {
+            read_folio: Some(Self::read_folio),
+            readahead: Some(Self::readahead),
+            writepages: Some(writeback::writepages_callback::<F>),
+            dirty_folio: Some(bindings::iomap_dirty_folio),
+            bmap: Some(Self::bmap),
+            invalidate_folio: Some(bindings::iomap_invalidate_folio),
+            #[cfg(not(REXT4_LAB))]
+            release_folio: Some(bindings::iomap_release_folio),
+            #[cfg(REXT4_LAB)]
+            release_folio: Some(Self::release_folio),
+            migrate_folio: Some(bindings::filemap_migrate_folio),
+            is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
+            error_remove_folio: Some(Self::error_remove_folio),
+            // SAFETY: All other members are nullable pointers.
+            ..unsafe { mem::zeroed() }
+        };
+
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: The VFS passes a locked folio of a mapping of ours.
+        let (inode, range) = unsafe { folio_place::<F>(folio) };
+        if F::may_fill(inode, range.clone()) {
+            // SAFETY: As above; iomap unlocks it.
+            unsafe {
+                bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
+            };
+            return 0;
+        }
+        // SAFETY: We own its lock. The caller keeps the folio, and by its file or the mapping's
+        // lock the inode.
+        unsafe { bindings::folio_unlock(folio) };
+        match F::wait_to_fill(inode, range) {
+            // The caller looks the folio up again.
+            Ok(()) => bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    #[cfg(REXT4_LAB)]
+    unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
+        // SAFETY: The VFS passes a locked folio of a mapping of ours, which keeps the inode.
+        unsafe {
+            let (inode, range) = folio_place::<F>(folio);
+            F::may_release(inode, range) && bindings::iomap_release_folio(folio, gfp)
+        }
+    }
+
+    /// The memory of a folio has failed: it goes, dirty or not, and with it what is reserved for its
+    /// data. Before, while the folio is locked and in its place: who wants to dirty it has to wait,
+    /// and finds that his mapping is stale.
+    unsafe extern "C" fn error_remove_folio(
+        mapping: *mut bindings::address_space,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: memory_failure() passes a locked folio and the mapping it is in, which keeps the
+        // inode.
+        unsafe {
+            if !mapping.is_null() && (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping == mapping {
+                let (inode, range) = folio_place::<F>(folio);
+                F::discard(inode, range.start, range.end);
+            }
+            bindings::generic_error_remove_folio(mapping, folio)
+        }
+    }
+
+    unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
+        // SAFETY: The VFS passes a valid control over a mapping of ours.
+        let (inode, start, len) = unsafe {
+            (
+                Inode::<F>::from_raw(bindings::rext4_helper_readahead_inode(rac)),
+                bindings::rext4_helper_readahead_pos(rac) as u64,
+                bindings::rext4_helper_readahead_length(rac) as u64,
+            )
+        };
+        if !F::may_fill(inode, start..start + len) {
+            // The VFS takes out what we did not take.
+            return;
+        }
+        // SAFETY: As above.
+        unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F, F::ReadOps>()) }
+    }
+
+    unsafe extern "C" fn bmap(
+        mapping: *mut bindings::address_space,
+        block: bindings::sector_t,
+    ) -> bindings::sector_t {
+        // SAFETY: The VFS passes a mapping of ours.
+        unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F, F::ReadOps>()) }
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I/O requests on open files.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    file::File,
+    inode::{Inode, InodeLock, InodeLockShared, LocksInode},
+    super_block::FileSystem,
+    uio::{result_len, Dest, IovIter}, //
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::{error::to_result, prelude::*};
+
+/// Which I/O request: tells those in flight from each other, and is no reference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId(pub(super) usize);
+
+/// One I/O request, ours to work on.
+///
+/// Once it is queued it is no longer: its completion may run before the function that queued it
+/// returns, and who made it may free it then, or use it for the next (drivers/nvme/target does). So
+/// what may queue a request takes it by value, and gives it back only if it did not ([`Io`]).
+pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, PhantomData<&'a F>);
+
+/// How a request went. `Ok`: it is over, with these bytes or this error, and goes back to who made
+/// it. `Err`: it is queued.
+pub(crate) type Io<'a, F> = core::result::Result<(Kiocb<'a, F>, Result<usize>), Queued>;
+
+/// The request completes, or begins again, later (`EIOCBQUEUED`). Only what has queued one can say
+/// so.
+pub(crate) struct Queued(());
+
+impl<'a, F: FileSystem> Kiocb<'a, F> {
+    /// # Safety
+    ///
+    /// `ptr` is a request on a file of file system `F`. It is valid for as long as this exists, and
+    /// its file for `'a`.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
+        // SAFETY: A valid pointer is not null.
+        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::kiocb {
+        self.0.as_ptr()
+    }
+
+    fn filp(&self) -> *mut bindings::file {
+        // SAFETY: The request is valid and holds its file.
+        unsafe { (*self.as_ptr()).ki_filp }
+    }
+
+    fn flag(&self, flag: u32) -> bool {
+        // SAFETY: The request is valid.
+        unsafe { (*self.as_ptr()).ki_flags as u32 & flag != 0 }
+    }
+
+    /// It is over, with this result.
+    pub(crate) fn done(self, result: Result<usize>) -> Io<'a, F> {
+        Ok((self, result))
+    }
+
+    /// Sorts out what a C function says that may have queued the request.
+    ///
+    /// # Safety
+    ///
+    /// The function was called with this request, and this is what it has returned.
+    pub(super) unsafe fn returned(self, ret: Result<usize>) -> Io<'a, F> {
+        match ret {
+            Err(e) if e == EIOCBQUEUED => Err(Queued(())),
+            other => self.done(other),
+        }
+    }
+
+    /// The file. Who calls `read_iter` or `write_iter` keeps it until that returns, also if the
+    /// request is over before: all file systems unlock the inode after they have queued one.
+    pub(crate) fn file(&self) -> &'a File<F> {
+        // SAFETY: By the contract of `from_raw`.
+        unsafe { File::from_raw(self.filp()) }
+    }
+
+    /// The inode. It lives as long as the file.
+    pub(crate) fn inode(&self) -> &'a Inode<F> {
+        self.file().inode()
+    }
+
+    /// Which one it is; another one may have the same id when this one is completed.
+    pub(crate) fn id(&self) -> RequestId {
+        RequestId(self.as_ptr() as usize)
+    }
+
+    /// File position in bytes.
+    pub(crate) fn pos(&self) -> u64 {
+        // SAFETY: The request is valid.
+        unsafe { (*self.as_ptr()).ki_pos as u64 }
+    }
+
+    /// Fail with `EAGAIN` rather than sleep.
+    pub(crate) fn nowait(&self) -> bool {
+        self.flag(bindings::REXT4_IOCB_NOWAIT)
+    }
+
+    /// Whoever asked waits for the result; otherwise it may complete later.
+    pub(crate) fn is_sync(&self) -> bool {
+        // SAFETY: The request is valid.
+        unsafe { bindings::rext4_helper_is_sync_kiocb(self.as_ptr()) }
+    }
+
+    /// Direct I/O.
+    pub(crate) fn direct(&self) -> bool {
+        self.flag(bindings::REXT4_IOCB_DIRECT)
+    }
+
+    /// Turns a direct request into a buffered one (the fallback).
+    pub(crate) fn clear_direct(&mut self) {
+        // SAFETY: The request is ours during the callback.
+        unsafe { (*self.as_ptr()).ki_flags &= !(bindings::REXT4_IOCB_DIRECT as c_int) }
+    }
+
+    /// Checks limits and rlimits, applies O_APPEND; may shorten `from`. Returns the bytes left.
+    /// `EINVAL` for the lock of another file.
+    pub(crate) fn write_checks(
+        &mut self,
+        from: &mut IovIter<'_>,
+        lock: &impl LocksInode<F>,
+    ) -> Result<usize> {
+        lock.check(self.inode())?;
+        // SAFETY: Both are valid; i_rwsem is held, so that the size stays for O_APPEND.
+        result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) })
+    }
+
+    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of another
+    /// file.
+    pub(crate) fn modified(&mut self, lock: &InodeLock<'_, F>) -> Result {
+        lock.check(self.inode())?;
+        // SAFETY: The request is valid; i_rwsem is held exclusive, as `notify_change` asks.
+        to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })
+    }
+
+    /// As [`Kiocb::modified`], if there is nothing to strip. Else false, and nothing is done: that
+    /// changes the mode, which i_rwsem must be held exclusive for. The answer of an earlier look,
+    /// without the lock, does not count:
+    ///
+    /// ```text
+    ///   direct write                                chmod
+    ///   nothing to strip: shared will do
+    ///                                               exclusive: sets S_ISUID, unlocks
+    ///   locks shared
+    ///   strips, beside others that do the same
+    /// ```
+    pub(crate) fn modified_shared(&mut self, lock: &InodeLockShared<'_, F>) -> Result<bool> {
+        lock.check(self.inode())?;
+        if self.needs_remove_privs() {
+            return Ok(false);
+        }
+        // SAFETY: The request is valid. S_NOSEC is cleared under i_rwsem exclusive only, so with
+        // the lock held shared the function updates times and nothing else.
+        to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })?;
+        Ok(true)
+    }
+
+    /// Whether writing needs privileges stripped, which asks for i_rwsem exclusive. Without the
+    /// lock only a guess.
+    pub(crate) fn needs_remove_privs(&self) -> bool {
+        // SAFETY: The inode is valid.
+        !unsafe { bindings::rext4_helper_is_nosec(self.inode().as_ptr()) }
+    }
+
+    /// Marks the file as read now.
+    pub(crate) fn accessed(&self) {
+        // SAFETY: The file is valid.
+        unsafe { bindings::rext4_helper_file_accessed(self.filp()) }
+    }
+
+    /// O_SYNC: makes the `len` bytes before the current position durable.
+    pub(crate) fn write_sync(&mut self, len: usize) -> Result<usize> {
+        // SAFETY: The request is valid.
+        result_len(unsafe {
+            bindings::rext4_helper_generic_write_sync(self.as_ptr(), len as isize)
+        })
+    }
+
+    /// Reads through the page cache. For io_uring this queues the request, too, where a page is
+    /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
+    pub(crate) fn filemap_read(self, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
+        // SAFETY: Both are valid.
+        let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) };
+        // SAFETY: It is this request's.
+        unsafe { self.returned(result_len(ret)) }
+    }
+}
+
+/// What the VFS is told of a request.
+pub(super) fn answer<F>(io: Io<'_, F>) -> isize {
+    let error = match io {
+        Ok((_, Ok(len))) => return len as isize,
+        // Not true: then whoever made it would wait for ever.
+        Ok((_, Err(e))) if e == EIOCBQUEUED => EIO,
+        Ok((_, Err(e))) => e,
+        Err(Queued(())) => EIOCBQUEUED,
+    };
+    error.to_errno() as isize
+}
