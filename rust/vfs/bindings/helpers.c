@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* One-line shims for what the kernel's headers define inline, one file per header. */
+/* Shims for what the kernel's headers define inline, one file per header. */
 #define __rust_helper
 
 #include "helpers/fs.c"

@@ -4,4 +4,11 @@
 #include <linux/cred.h>
 #include <linux/uidgid.h>
 
-__rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid) { return uid_eq(make_kuid(&init_user_ns, uid), current_fsuid()) || (gid && in_group_p(make_kgid(&init_user_ns, gid))) || capable(CAP_SYS_RESOURCE); }
+__rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid)
+{
+	if (uid_eq(make_kuid(&init_user_ns, uid), current_fsuid()))
+		return true;
+	if (gid && in_group_p(make_kgid(&init_user_ns, gid)))
+		return true;
+	return capable(CAP_SYS_RESOURCE);
+}

@@ -9,23 +9,130 @@
 #include <linux/blkdev.h>
 #include <linux/uio.h>
 
-void rext4_helper_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops) { iomap_bio_read_folio(folio, ops); }
-void rext4_helper_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops) { iomap_bio_readahead(rac, ops); }
-loff_t rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written) { return iomap_last_written_block(inode, pos, written); }
-void rext4_helper_bio_clear_in_task(struct bio *bio) { bio_clear_flag(bio, BIO_COMPLETE_IN_TASK); }
-vm_fault_t rext4_helper_vmf_fs_error(int err) { return vmf_fs_error(err); }
-bool rext4_helper_may_sleep(void) { return in_task() && !irqs_disabled() && !(IS_ENABLED(CONFIG_PREEMPT_COUNT) && in_atomic()); }
-void rext4_helper_cond_resched(void) { cond_resched(); }
-void rext4_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list, struct work_struct *work, work_func_t fn) { spin_lock_init(lock); INIT_LIST_HEAD(list); INIT_WORK(work, fn); }
-void rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list, struct list_head *item, struct workqueue_struct *wq, struct work_struct *work) { guard(spinlock_irqsave)(lock); if (list_empty(list)) queue_work(wq, work); list_add_tail(item, list); }
-void rext4_helper_ioend_queue_take(spinlock_t *lock, struct list_head *list, struct list_head *to) { guard(spinlock_irqsave)(lock); list_replace_init(list, to); }
-struct iomap_ioend *rext4_helper_ioend_pop(struct list_head *list) { struct iomap_ioend *i = list_first_entry_or_null(list, struct iomap_ioend, io_list); if (i) list_del_init(&i->io_list); return i; }
-size_t rext4_helper_ioend_count(struct iomap_ioend *i) { return 1 + list_count_nodes(&i->io_list); }
-int rext4_helper_ioend_error(struct iomap_ioend *i) { return blk_status_to_errno(i->io_bio.bi_status); }
-void rext4_helper_kiocb_clone(struct kiocb *to, struct kiocb *from) { kiocb_clone(to, from, from->ki_filp); to->ki_write_stream = from->ki_write_stream; to->ki_flags &= ~IOCB_HIPRI; }
-bool rext4_helper_is_sync_kiocb(struct kiocb *iocb) { return is_sync_kiocb(iocb); }
-bool rext4_helper_user_backed_iter(const struct iov_iter *i) { return user_backed_iter(i); }
-unsigned long rext4_helper_iov_iter_segs(const struct iov_iter *i) { return iter_is_iovec(i) ? i->nr_segs : 1; }
-void rext4_helper_iov_iter_source(struct iov_iter *i, const struct bio_vec *bv, unsigned long n, size_t count) { iov_iter_bvec(i, ITER_SOURCE, bv, n, count); }
-unsigned int rext4_helper_dma_alignment(struct block_device *bdev) { return bdev_dma_alignment(bdev); }
-void rext4_helper_bvec_unpin(const struct bio_vec *bv) { unpin_user_folio(bvec_folio(bv), (bv->bv_offset + bv->bv_len - 1) / PAGE_SIZE - bv->bv_offset / PAGE_SIZE + 1); }
+__rust_helper void
+rext4_helper_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops)
+{
+	iomap_bio_read_folio(folio, ops);
+}
+
+__rust_helper void
+rext4_helper_iomap_bio_readahead(struct readahead_control *rac,
+				 const struct iomap_ops *ops)
+{
+	iomap_bio_readahead(rac, ops);
+}
+
+__rust_helper loff_t
+rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written)
+{
+	return iomap_last_written_block(inode, pos, written);
+}
+
+__rust_helper void rext4_helper_bio_clear_in_task(struct bio *bio)
+{
+	bio_clear_flag(bio, BIO_COMPLETE_IN_TASK);
+}
+
+__rust_helper vm_fault_t rext4_helper_vmf_fs_error(int err)
+{
+	return vmf_fs_error(err);
+}
+
+__rust_helper bool rext4_helper_may_sleep(void)
+{
+	return in_task() && !irqs_disabled() && !(IS_ENABLED(CONFIG_PREEMPT_COUNT) && in_atomic());
+}
+
+__rust_helper void rext4_helper_cond_resched(void)
+{
+	cond_resched();
+}
+
+__rust_helper void
+rext4_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list,
+			      struct work_struct *work, work_func_t fn)
+{
+	spin_lock_init(lock);
+	INIT_LIST_HEAD(list);
+	INIT_WORK(work, fn);
+}
+
+__rust_helper void
+rext4_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list,
+			     struct list_head *item, struct workqueue_struct *wq,
+			     struct work_struct *work)
+{
+	guard(spinlock_irqsave)(lock);
+	if (list_empty(list))
+		queue_work(wq, work);
+	list_add_tail(item, list);
+}
+
+__rust_helper void
+rext4_helper_ioend_queue_take(spinlock_t *lock, struct list_head *list,
+			      struct list_head *to)
+{
+	guard(spinlock_irqsave)(lock);
+	list_replace_init(list, to);
+}
+
+__rust_helper struct iomap_ioend *rext4_helper_ioend_pop(struct list_head *list)
+{
+	struct iomap_ioend *i = list_first_entry_or_null(list, struct iomap_ioend, io_list);
+
+	if (i)
+		list_del_init(&i->io_list);
+	return i;
+}
+
+__rust_helper size_t rext4_helper_ioend_count(struct iomap_ioend *i)
+{
+	return 1 + list_count_nodes(&i->io_list);
+}
+
+__rust_helper int rext4_helper_ioend_error(struct iomap_ioend *i)
+{
+	return blk_status_to_errno(i->io_bio.bi_status);
+}
+
+__rust_helper void rext4_helper_kiocb_clone(struct kiocb *to, struct kiocb *from)
+{
+	kiocb_clone(to, from, from->ki_filp);
+	to->ki_write_stream = from->ki_write_stream;
+	to->ki_flags &= ~IOCB_HIPRI;
+}
+
+__rust_helper bool rext4_helper_is_sync_kiocb(struct kiocb *iocb)
+{
+	return is_sync_kiocb(iocb);
+}
+
+__rust_helper bool rext4_helper_user_backed_iter(const struct iov_iter *i)
+{
+	return user_backed_iter(i);
+}
+
+__rust_helper unsigned long rext4_helper_iov_iter_segs(const struct iov_iter *i)
+{
+	return iter_is_iovec(i) ? i->nr_segs : 1;
+}
+
+__rust_helper void
+rext4_helper_iov_iter_source(struct iov_iter *i, const struct bio_vec *bv,
+			     unsigned long n, size_t count)
+{
+	iov_iter_bvec(i, ITER_SOURCE, bv, n, count);
+}
+
+__rust_helper unsigned int rext4_helper_dma_alignment(struct block_device *bdev)
+{
+	return bdev_dma_alignment(bdev);
+}
+
+__rust_helper void rext4_helper_bvec_unpin(const struct bio_vec *bv)
+{
+	size_t first = bv->bv_offset / PAGE_SIZE;
+	size_t last = (bv->bv_offset + bv->bv_len - 1) / PAGE_SIZE;
+
+	unpin_user_folio(bvec_folio(bv), last - first + 1);
+}
