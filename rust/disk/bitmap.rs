@@ -4,38 +4,6 @@
 //! (`Documentation/filesystems/ext4/bitmaps.rst`). Positions outside the buffer read as in use, so
 //! that a wrong length can lose space but never hand out a block twice.
 
-/// Whether bit `n` is set; beyond the buffer everything is.
-pub fn test(map: &[u8], n: usize) -> bool {
-    match map.get(n / 8) {
-        Some(byte) => byte & (1 << (n % 8)) != 0,
-        None => true,
-    }
-}
-
-/// Sets bit `n` and returns what it was.
-pub fn set(map: &mut [u8], n: usize) -> bool {
-    match map.get_mut(n / 8) {
-        Some(byte) => {
-            let old = *byte & (1 << (n % 8)) != 0;
-            *byte |= 1 << (n % 8);
-            old
-        }
-        None => true,
-    }
-}
-
-/// Clears bit `n` and returns what it was.
-pub fn clear(map: &mut [u8], n: usize) -> bool {
-    match map.get_mut(n / 8) {
-        Some(byte) => {
-            let old = *byte & (1 << (n % 8)) != 0;
-            *byte &= !(1 << (n % 8));
-            old
-        }
-        None => true,
-    }
-}
-
 fn for_range(map: &mut [u8], start: usize, len: usize, mut f: impl FnMut(&mut u8, u8)) {
     let end = start.saturating_add(len).min(map.len().saturating_mul(8));
     let mut n = start;
@@ -58,17 +26,6 @@ pub fn set_range(map: &mut [u8], start: usize, len: usize) -> usize {
     for_range(map, start, len, |byte, mask| {
         already += (*byte & mask).count_ones() as usize;
         *byte |= mask;
-    });
-    already
-}
-
-/// Clears `len` bits from `start`; the part beyond the buffer is ignored. Returns how many of them
-/// were clear already.
-pub fn clear_range(map: &mut [u8], start: usize, len: usize) -> usize {
-    let mut already = 0;
-    for_range(map, start, len, |byte, mask| {
-        already += (!*byte & mask).count_ones() as usize;
-        *byte &= !mask;
     });
     already
 }
@@ -104,20 +61,6 @@ pub fn next_zero(map: &[u8], start: usize, end: usize) -> Option<usize> {
 /// The first set bit in `start .. end`.
 pub fn next_set(map: &[u8], start: usize, end: usize) -> Option<usize> {
     find(map, start, end, 0)
-}
-
-/// The first run of clear bits in `start .. end`, as (first bit, length), cut off at `max_len`.
-pub fn next_zero_run(
-    map: &[u8],
-    start: usize,
-    end: usize,
-    max_len: usize,
-) -> Option<(usize, usize)> {
-    let first = next_zero(map, start, end)?;
-    let limit = first.saturating_add(max_len).min(end);
-    let limit = limit.min(map.len().saturating_mul(8));
-    let stop = next_set(map, first, limit).unwrap_or(limit);
-    Some((first, stop - first))
 }
 
 /// How many of the bits `0 .. nbits` are clear.

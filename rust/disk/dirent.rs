@@ -291,11 +291,6 @@ fn find_space<'a>(block: &'a [u8], geo: &Geometry, name_len: usize) -> Result<Op
     Ok(None)
 }
 
-/// Whether [`insert`] would find room for a name of this length.
-pub fn has_space(block: &[u8], geo: &Geometry, name_len: usize) -> Result<bool> {
-    Ok(find_space(block, geo, name_len)?.is_some())
-}
-
 /// Adds an entry where there is room; returns its offset, or `None` when the block is full. That
 /// the name is not there yet is for the caller to know.
 pub fn insert(

@@ -47,11 +47,6 @@ impl ErrorMark {
     pub fn is_set(&self) -> bool {
         self.marked || self.count > 0
     }
-
-    /// The number of errors found since e2fsck removed the mark.
-    pub fn count(&self) -> u32 {
-        self.count
-    }
 }
 
 impl FoundError<'_> {
@@ -146,24 +141,11 @@ impl RawSuper {
     }
 }
 
-/// Error codes of `s_last_error_errcode` (`EXT4_ERR_*`).
+/// The error codes of `s_last_error_errcode` that are recorded here (`EXT4_ERR_*`).
 #[allow(missing_docs, reason = "named after the errno they stand for")]
 pub mod error_code {
     pub const UNKNOWN: u8 = 1;
     pub const EIO: u8 = 2;
     pub const ENOMEM: u8 = 3;
-    pub const EFSBADCRC: u8 = 4;
     pub const EFSCORRUPTED: u8 = 5;
-    pub const ENOSPC: u8 = 6;
-    pub const ENOKEY: u8 = 7;
-    pub const EROFS: u8 = 8;
-    pub const EFBIG: u8 = 9;
-    pub const EEXIST: u8 = 10;
-    pub const ERANGE: u8 = 11;
-    pub const EOVERFLOW: u8 = 12;
-    pub const EBUSY: u8 = 13;
-    pub const ENOTDIR: u8 = 14;
-    pub const ENOTEMPTY: u8 = 15;
-    pub const ESHUTDOWN: u8 = 16;
-    pub const EFAULT: u8 = 17;
 }

@@ -15,8 +15,6 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const INODE_UNINIT: u16 = 0x0001;
 /// `bg_flags`: the block bitmap is not initialized.
 pub const BLOCK_UNINIT: u16 = 0x0002;
-/// `bg_flags`: the inode table has been zeroed.
-pub const INODE_ZEROED: u16 = 0x0004;
 
 const CHECKSUM_OFFSET: usize = 0x1e;
 const HI_OFFSET: usize = 0x20;
@@ -72,7 +70,7 @@ pub struct GroupDesc {
     pub free_inodes: u32,
     /// Inodes in use as directories.
     pub used_dirs: u32,
-    /// [`INODE_UNINIT`], [`BLOCK_UNINIT`], [`INODE_ZEROED`].
+    /// `bg_flags`: [`INODE_UNINIT`], [`BLOCK_UNINIT`], and others.
     pub flags: u16,
     /// Inodes at the end of the table never used: they need not be read.
     pub itable_unused: u32,

@@ -188,13 +188,6 @@ impl Node {
         Ok(lo - 1)
     }
 
-    /// Whether names of `hash` may go on in the block of entry `i`: it is marked so. For a lookup
-    /// that did not find its name in the entry before.
-    pub fn continues(&self, block: &[u8], i: u16, hash: u32) -> Result<bool> {
-        let (h, _) = self.entry(block, i)?;
-        Ok(h & 1 != 0 && h & !1 == hash & !1)
-    }
-
     /// Whether there is no place left.
     pub fn is_full(&self) -> bool {
         self.count >= self.limit

@@ -8,7 +8,7 @@ use super::dirent;
 use super::hash::{HashVersion, Hasher};
 use super::htree::*;
 use super::superblock::Geometry;
-use super::{bytes, bytes_mut, get, put, Corrupt, Result};
+use super::{bytes, bytes_mut, put, Corrupt, Result};
 use zerocopy::little_endian::{U16, U32};
 
 /// Inserts (hash, logical block) behind entry `after`. False when the node is full.
@@ -297,10 +297,4 @@ impl Packer {
         let at = self.last.unwrap_or(0);
         put(block, at + 4, &U16::new((self.limit - at) as u16))
     }
-}
-
-/// Reads the hash version of a directory's root, for callers that only need that.
-pub fn root_version(block: &[u8]) -> Result<HashVersion> {
-    let info: RawRootInfo = get(block, ROOT_INFO_OFFSET)?;
-    HashVersion::from_disk(info.hash_version)
 }

@@ -14,10 +14,8 @@
 //! either end (the kernel's `crc32c()`).
 
 #![allow(
-    dead_code,
-    unused_imports,
     unreachable_pub,
-    reason = "the format is described in full, for the module and for the host tests alike"
+    reason = "private to the module, public to the host tests"
 )]
 
 pub mod bitmap;
@@ -36,15 +34,15 @@ pub mod inode_flags;
 mod inode_raw;
 pub mod orphan;
 pub mod sort;
+mod super_check;
 mod super_raw;
 pub mod superblock;
 pub mod time;
 pub mod xattr;
 
-pub use features::Features;
 pub use group::GroupDesc;
 pub use inode::Inode;
-pub use superblock::{Geometry, RawSuper, SbError};
+pub use superblock::{Geometry, RawSuper};
 pub use time::Time;
 
 use core::fmt;

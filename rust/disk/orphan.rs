@@ -71,11 +71,6 @@ pub fn set_entry(block: &mut [u8], geo: &Geometry, slot: usize, ino: u32) -> Res
     put(block, slot * 4, &U32::new(ino))
 }
 
-/// The first free place from `start` on.
-pub fn find_free(block: &[u8], geo: &Geometry, start: usize) -> Option<usize> {
-    (start..entries_per_block(geo)).find(|&slot| entry(block, geo, slot) == Ok(0))
-}
-
 /// Brings the checksum up to date.
 pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<()> {
     if !geo.has_metadata_csum {

@@ -19,8 +19,6 @@ pub const MAGIC: u16 = 0xef53;
 pub const STATE_VALID: u16 = 0x0001;
 /// `s_state`: errors were found.
 pub const STATE_ERROR: u16 = 0x0002;
-/// `s_state`: orphans are being recovered.
-pub const STATE_ORPHANS: u16 = 0x0004;
 
 /// `s_flags`: directory hashes take names as signed characters.
 pub const FLAG_SIGNED_HASH: u32 = 0x0001;
@@ -162,11 +160,6 @@ impl RawSuper {
     /// Blocks in the filesystem.
     pub fn blocks_count(&self) -> u64 {
         self.widen(self.blocks_count_lo, self.blocks_count_hi)
-    }
-
-    /// Free blocks (a hint: the group descriptors are the truth).
-    pub fn free_blocks_count(&self) -> u64 {
-        self.widen(self.free_blocks_count_lo, self.free_blocks_count_hi)
     }
 
     /// Blocks reserved for the superuser.

@@ -9,6 +9,7 @@
 use super::{access::Access, marks, Inode, Sb};
 use crate::{
     disk::{
+        features::FeatureName,
         superblock::{ErrorPolicy, SbError},
         Corrupt, //
     },
@@ -55,6 +56,12 @@ impl fmt::Display for Corrupt {
 }
 
 impl fmt::Display for SbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for FeatureName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         core::fmt::Display::fmt(self, f)
     }

@@ -229,7 +229,11 @@ impl Dir {
         loop {
             let (at, node, i) = frames.last_mut().unwrap();
             *i += 1;
-            if *i >= node.count || !node.continues(&self.blocks[*at], *i, hash).unwrap() {
+            if *i >= node.count {
+                return None;
+            }
+            let from = node.entry(&self.blocks[*at], *i).unwrap().0;
+            if from & 1 == 0 || from & !1 != hash & !1 {
                 return None;
             }
             let next = node.entry(&self.blocks[*at], *i).unwrap().1 as usize;

@@ -73,19 +73,20 @@ fn bad_bitmaps_are_refused() {
         let crc = group::bitmap_csum(&geo, Bitmap::Block, map).unwrap();
         desc.set_bitmap_csum(&geo, Bitmap::Block, crc);
     };
+    let clear = |map: &mut [u8], n: usize| map[n / 8] &= !(1 << (n % 8));
     let check = |desc: &GroupDesc, map: &[u8]| desc.check_bitmap(&geo, g, Bitmap::Block, map);
     seal(&mut desc, &map);
     check(&desc, &map).unwrap();
-    bitmap::set(&mut map, 999);
+    bitmap::set_range(&mut map, 999, 1);
     assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapChecksum));
     seal(&mut desc, &map);
     check(&desc, &map).unwrap();
-    bitmap::clear(&mut map, 1000);
+    clear(&mut map, 1000);
     seal(&mut desc, &map);
     assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapTail));
-    bitmap::set(&mut map, 1000);
+    bitmap::set_range(&mut map, 1000, 1);
     let table = (desc.inode_table - geo.group_first_block(g)) as usize;
-    bitmap::clear(&mut map, table + 5);
+    clear(&mut map, table + 5);
     seal(&mut desc, &map);
     assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapMetadata));
 
@@ -95,7 +96,7 @@ fn bad_bitmaps_are_refused() {
     let crc = group::bitmap_csum(&geo, Bitmap::Inode, &map).unwrap();
     desc.set_bitmap_csum(&geo, Bitmap::Inode, crc);
     desc.check_bitmap(&geo, g, Bitmap::Inode, &map).unwrap();
-    bitmap::clear(&mut map, 2048);
+    clear(&mut map, 2048);
     assert_eq!(
         desc.check_bitmap(&geo, g, Bitmap::Inode, &map),
         Err(Corrupt::InodeBitmapTail)
