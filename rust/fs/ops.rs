@@ -326,6 +326,6 @@ impl Namei for Rext4 {
     }
 
     fn fiemap(inode: &Inode, info: FiemapInfo<'_>, start: u64, len: u64) -> Result {
-        iomap::fiemap::<Self, map::ReadOps>(inode, info, start, len)
+        iomap::fiemap::<map::ReadOps>(inode, info, start, len)
     }
 }

@@ -19,7 +19,7 @@ use kernel::prelude::*;
 /// How the page cache of regular files (and of long symbolic links) is filled and written.
 pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     /// Mappings for reading, also used by `bmap`.
-    type ReadOps: MapOps<Self>;
+    type ReadOps: MapOps<Fs = Self>;
 
     /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
     /// that khugepaged makes of smaller ones, where it may.
@@ -66,7 +66,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         if F::may_fill(inode, range.clone()) {
             // SAFETY: As above; iomap unlocks it.
             unsafe {
-                bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F, F::ReadOps>())
+                bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>())
             };
             return 0;
         }
@@ -121,7 +121,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             return;
         }
         // SAFETY: As above.
-        unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F, F::ReadOps>()) }
+        unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
     }
 
     unsafe extern "C" fn bmap(
@@ -129,6 +129,6 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         block: bindings::sector_t,
     ) -> bindings::sector_t {
         // SAFETY: The VFS passes a mapping of ours.
-        unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F, F::ReadOps>()) }
+        unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F::ReadOps>()) }
     }
 }

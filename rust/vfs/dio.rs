@@ -8,16 +8,15 @@ mod guarded;
 
 pub(crate) use guarded::{write_guarded, Guard, Pinned};
 
-#[cfg(REXT4_LAB)]
-use super::inode::Inode;
 use super::{
     bindings,
     fixed,
     iomap::{self, MapOps},
     kiocb::{Io, Kiocb},
-    super_block::FileSystem,
     uio::{result_len, Dest, IovIter}, //
 };
+#[cfg(REXT4_LAB)]
+use super::{inode::Inode, super_block::FileSystem};
 use core::{marker::PhantomData, ptr};
 use kernel::{
     error::{code::*, from_result, to_result},
@@ -104,30 +103,30 @@ impl MaySleep {
 /// an end beyond i_size; a page in the page cache. What else a file system may want to do then,
 /// iomap does not know: a write that needs [`DioOps::end_io`] for another reason has to be told to
 /// wait ([`DioFlags::force_wait`]), and completes in the task that submitted it.
-pub(crate) trait DioOps<F: FileSystem>: 'static {
+pub(crate) trait DioOps: MapOps {
     /// Whether nothing is left to do. **Any context**: it may look at atomic fields, and neither
     /// sleeps nor takes a lock.
-    fn is_done(iocb: &Kiocb<'_, F>, ended: &Ended) -> bool;
+    fn is_done(iocb: &Kiocb<'_, Self::Fs>, ended: &Ended) -> bool;
 
     /// What is left to do, before iomap invalidates the page cache a second time. Process context,
     /// of which `context` is the proof; of a write that waits, under the locks of who submitted it.
     ///
     /// Where sleeping is forbidden it is not called: the write fails with `EIO`, although its data
     /// is on disk, and the log says so. That is a bug of the file system.
-    fn end_io(iocb: &Kiocb<'_, F>, ended: &Ended, context: &MaySleep) -> Result;
+    fn end_io(iocb: &Kiocb<'_, Self::Fs>, ended: &Ended, context: &MaySleep) -> Result;
 
     /// Submits a bio for the file's bytes from `pos` on.
     #[cfg(REXT4_LAB)]
-    fn submit(bio: DioBio<F>, pos: u64);
+    fn submit(bio: DioBio<Self::Fs>, pos: u64);
 
     /// All is done but the second invalidation of the page cache. Process context.
     #[cfg(REXT4_LAB)]
-    fn before_invalidate(iocb: &Kiocb<'_, F>);
+    fn before_invalidate(iocb: &Kiocb<'_, Self::Fs>);
 }
 
-struct DioTable<F, D>(PhantomData<(F, D)>);
+struct DioTable<D>(PhantomData<D>);
 
-impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
+impl<D: DioOps> DioTable<D> {
     const TABLE: bindings::iomap_dio_ops = bindings::iomap_dio_ops {
         end_io: Some(Self::end_io),
         #[cfg(not(REXT4_LAB))]
@@ -156,7 +155,7 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
         flags: c_uint,
     ) -> c_int {
         // SAFETY: iomap passes the request it was given, not yet completed.
-        let iocb = unsafe { Kiocb::<F>::from_raw(iocb) };
+        let iocb = unsafe { Kiocb::<D::Fs>::from_raw(iocb) };
         let ended = Ended {
             size: u64::try_from(size).unwrap_or(0),
             error: to_result(error),
@@ -181,16 +180,16 @@ impl<F: FileSystem, D: DioOps<F>> DioTable<F, D> {
 }
 
 /// Reads directly. Returns the bytes read, unless the request completes later.
-pub(crate) fn read<'a, F: FileSystem, T: MapOps<F>>(
-    iocb: Kiocb<'a, F>,
+pub(crate) fn read<'a, T: MapOps>(
+    iocb: Kiocb<'a, T::Fs>,
     to: &mut IovIter<'_, Dest>,
-) -> Io<'a, F> {
+) -> Io<'a, T::Fs> {
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
     let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb.as_ptr(),
             to.as_ptr(),
-            iomap::table::<F, T>(),
+            iomap::table::<T>(),
             ptr::null(),
             0,
             ptr::null_mut(),
@@ -202,22 +201,22 @@ pub(crate) fn read<'a, F: FileSystem, T: MapOps<F>>(
 }
 
 /// Writes directly. `ENOTBLK`: the page cache could not be invalidated, write buffered instead.
-pub(crate) fn write<'a, F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
-    iocb: Kiocb<'a, F>,
+pub(crate) fn write<'a, D: DioOps>(
+    iocb: Kiocb<'a, D::Fs>,
     from: &mut IovIter<'_>,
     flags: DioFlags,
-) -> Io<'a, F> {
+) -> Io<'a, D::Fs> {
     // SAFETY: The request is valid; iomap keeps it if it is queued. The result is this request's.
     unsafe {
-        let ret = write_raw::<F, T, D>(iocb.as_ptr(), from, flags);
+        let ret = write_raw::<D>(iocb.as_ptr(), from, flags);
         iocb.returned(ret)
     }
 }
 
 /// # Safety
 ///
-/// `iocb` is a request on a file of file system `F`, valid until it is completed.
-unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
+/// `iocb` is a request on a file of file system `D::Fs`, valid until it is completed.
+unsafe fn write_raw<D: DioOps>(
     iocb: *mut bindings::kiocb,
     from: &mut IovIter<'_>,
     flags: DioFlags,
@@ -245,8 +244,8 @@ unsafe fn write_raw<F: FileSystem, T: MapOps<F>, D: DioOps<F>>(
         bindings::iomap_dio_rw(
             iocb,
             from.as_ptr(),
-            iomap::table::<F, T>(),
-            fixed(&DioTable::<F, D>::TABLE),
+            iomap::table::<D>(),
+            fixed(&DioTable::<D>::TABLE),
             bits,
             // For `MapFlags::request`.
             iocb.cast(),

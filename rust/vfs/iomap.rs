@@ -157,16 +157,20 @@ impl Map {
 
 /// Makes mappings for one path. Called without folio lock except for faults; never inside a
 /// handle, and never leaves one open.
-pub(crate) trait MapOps<F: FileSystem>: 'static {
+pub(crate) trait MapOps: 'static {
+    /// Whose inodes are mapped.
+    type Fs: FileSystem;
+
     /// Whether [`MapOps::end`] does anything.
     const HAS_END: bool = false;
 
     /// Maps at least the byte at `pos`, at most `len` bytes are of interest.
-    fn begin(inode: &Inode<F>, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result;
+    fn begin(inode: &Inode<Self::Fs>, pos: u64, len: u64, flags: MapFlags, map: &mut Map)
+        -> Result;
 
     /// The mapping was used for `written` of the `len` bytes from `pos`.
     fn end(
-        _inode: &Inode<F>,
+        _inode: &Inode<Self::Fs>,
         _pos: u64,
         _len: u64,
         _written: u64,
@@ -177,9 +181,9 @@ pub(crate) trait MapOps<F: FileSystem>: 'static {
     }
 }
 
-struct Table<F, T>(PhantomData<(F, T)>);
+struct Table<T>(PhantomData<T>);
 
-impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
+impl<T: MapOps> Table<T> {
     const TABLE: bindings::iomap_ops = bindings::iomap_ops {
         iomap_begin: Some(Self::begin),
         iomap_end: if T::HAS_END { Some(Self::end) } else { None },
@@ -199,7 +203,11 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
         let (inode, map, request) = unsafe {
             let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
             let request = (*iter).private as usize;
-            (Inode::<F>::from_raw(inode), Map::from_raw(iomap), request)
+            (
+                Inode::<T::Fs>::from_raw(inode),
+                Map::from_raw(iomap),
+                request,
+            )
         };
         let flags = MapFlags(flags, request);
         from_result(|| T::begin(inode, pos as u64, length as u64, flags, map).map(|()| 0))
@@ -214,7 +222,7 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
         iomap: *mut bindings::iomap,
     ) -> c_int {
         // SAFETY: As in `begin`.
-        let (inode, map) = unsafe { (Inode::<F>::from_raw(inode), Map::from_raw(iomap)) };
+        let (inode, map) = unsafe { (Inode::<T::Fs>::from_raw(inode), Map::from_raw(iomap)) };
         let written = u64::try_from(written).unwrap_or(0);
         from_result(|| {
             T::end(
@@ -231,23 +239,23 @@ impl<F: FileSystem, T: MapOps<F>> Table<F, T> {
 }
 
 /// The C table of `T`.
-pub(super) fn table<F: FileSystem, T: MapOps<F>>() -> *const bindings::iomap_ops {
-    fixed(&Table::<F, T>::TABLE)
+pub(super) fn table<T: MapOps>() -> *const bindings::iomap_ops {
+    fixed(&Table::<T>::TABLE)
 }
 
-/// Checks of a buffered write, under the folio lock.
-pub(crate) trait WriteOps<F: FileSystem>: 'static {
+/// Mappings for buffered writes, and their check under the folio lock.
+pub(crate) trait WriteOps: MapOps<Fs: AddressSpaceOps> {
     /// Whether `map` still says the truth. False makes iomap map again.
-    fn valid(inode: &Inode<F>, map: &Map) -> bool;
+    fn valid(inode: &Inode<Self::Fs>, map: &Map) -> bool;
 
     /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes.
     #[cfg(REXT4_LAB)]
-    fn before_folio(inode: &Inode<F>, pos: u64, len: u64);
+    fn before_folio(inode: &Inode<Self::Fs>, pos: u64, len: u64);
 }
 
-struct WriteTable<F, W>(PhantomData<(F, W)>);
+struct WriteTable<W>(PhantomData<W>);
 
-impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
+impl<W: WriteOps> WriteTable<W> {
     const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
         get_folio: Some(Self::get_folio),
         put_folio: None,
@@ -264,7 +272,7 @@ impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
         // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
         let (inode, flags) = unsafe {
             (
-                Inode::<F>::from_raw((*iter).inode),
+                Inode::<W::Fs>::from_raw((*iter).inode),
                 MapFlags((*iter).flags, 0),
             )
         };
@@ -277,15 +285,15 @@ impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
                 return folio;
             }
             // SAFETY: A folio of this inode, locked, and ours to put.
-            let (_, range) = unsafe { folio_place::<F>(folio) };
-            if F::may_fill(inode, range.clone()) {
+            let (_, range) = unsafe { folio_place::<W::Fs>(folio) };
+            if W::Fs::may_fill(inode, range.clone()) {
                 return folio;
             }
             // SAFETY: As above.
             unsafe { bindings::rext4_helper_folio_unlock_put(folio) };
             let waited = match flags.nowait() {
                 true => Err(EAGAIN),
-                false => F::wait_to_fill(inode, range),
+                false => W::Fs::wait_to_fill(inode, range),
             };
             if let Err(e) = waited {
                 return e.to_ptr();
@@ -295,13 +303,13 @@ impl<F: AddressSpaceOps, W: WriteOps<F>> WriteTable<F, W> {
 
     unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
         // SAFETY: iomap passes an inode of ours and a valid mapping.
-        unsafe { W::valid(Inode::<F>::from_raw(inode), &*map.cast::<Map>()) }
+        unsafe { W::valid(Inode::<W::Fs>::from_raw(inode), &*map.cast::<Map>()) }
     }
 }
 
 /// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
-pub(crate) fn buffered_write<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
-    iocb: &mut Kiocb<'_, F>,
+pub(crate) fn buffered_write<W: WriteOps>(
+    iocb: &mut Kiocb<'_, W::Fs>,
     from: &mut IovIter<'_>,
 ) -> Result<usize> {
     // SAFETY: All pointers are valid during the call.
@@ -309,8 +317,8 @@ pub(crate) fn buffered_write<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
         bindings::iomap_file_buffered_write(
             iocb.as_ptr(),
             from.as_ptr(),
-            table::<F, T>(),
-            fixed(&WriteTable::<F, W>::TABLE),
+            table::<W>(),
+            fixed(&WriteTable::<W>::TABLE),
             ptr::null_mut(),
         )
     })
@@ -318,11 +326,7 @@ pub(crate) fn buffered_write<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
 
 /// Zeroes `[pos, pos + len)` in the page cache where there is data; holes stay. i_rwsem and, if
 /// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
-pub(crate) fn zero_range<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
-    inode: &Inode<F>,
-    pos: u64,
-    len: u64,
-) -> Result<bool> {
+pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, pos: u64, len: u64) -> Result<bool> {
     let mut did_zero = false;
     // SAFETY: All pointers are valid during the call.
     to_result(unsafe {
@@ -331,8 +335,8 @@ pub(crate) fn zero_range<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
             pos as i64,
             len as i64,
             &mut did_zero,
-            table::<F, T>(),
-            fixed(&WriteTable::<F, W>::TABLE),
+            table::<W>(),
+            fixed(&WriteTable::<W>::TABLE),
             ptr::null_mut(),
         )
     })?;
@@ -340,22 +344,25 @@ pub(crate) fn zero_range<F: AddressSpaceOps, T: MapOps<F>, W: WriteOps<F>>(
 }
 
 /// Called for each delalloc range that a short write leaves without dirty pages.
-pub(crate) trait Release<F: FileSystem>: 'static {
+pub(crate) trait Release: 'static {
+    /// Whose reservations they are.
+    type Fs: FileSystem;
+
     /// Gives the reservation of the bytes `[start, end)` back.
-    fn release(inode: &Inode<F>, start: u64, end: u64);
+    fn release(inode: &Inode<Self::Fs>, start: u64, end: u64);
 }
 
 /// Gives back what a short write reserved in the bytes `[start, end)`, except below pages that
 /// others have dirtied meanwhile. The lock keeps faults from dirtying more.
-pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
-    inode: &Inode<F>,
+pub(crate) fn release_delalloc<R: Release>(
+    inode: &Inode<R::Fs>,
     start: u64,
     end: u64,
     flags: MapFlags,
     map: &mut Map,
-    lock: &InvalidateLock<'_, F>,
+    lock: &InvalidateLock<'_, R::Fs>,
 ) {
-    unsafe extern "C" fn punch<F: FileSystem, R: Release<F>>(
+    unsafe extern "C" fn punch<R: Release>(
         inode: *mut bindings::inode,
         offset: i64,
         length: i64,
@@ -379,7 +386,7 @@ pub(crate) fn release_delalloc<F: FileSystem, R: Release<F>>(
             end as i64,
             flags.0,
             &mut map.0,
-            Some(punch::<F, R>),
+            Some(punch::<R>),
         )
     }
 }
@@ -397,17 +404,13 @@ pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, writ
 }
 
 /// Finds the next data (or hole) from byte `pos`; `ENXIO` beyond the end.
-pub(crate) fn seek<F: FileSystem, T: MapOps<F>>(
-    inode: &Inode<F>,
-    pos: u64,
-    hole: bool,
-) -> Result<u64> {
+pub(crate) fn seek<T: MapOps>(inode: &Inode<T::Fs>, pos: u64, hole: bool) -> Result<u64> {
     let pos = pos as i64;
     // SAFETY: All pointers are valid during the call.
     let ret = unsafe {
         match hole {
-            true => bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<F, T>()),
-            false => bindings::iomap_seek_data(inode.as_ptr(), pos, table::<F, T>()),
+            true => bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<T>()),
+            false => bindings::iomap_seek_data(inode.as_ptr(), pos, table::<T>()),
         }
     };
     u64::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
@@ -426,14 +429,14 @@ impl FiemapInfo<'_> {
 }
 
 /// Reports the extents of the bytes `[start, start + len)`.
-pub(crate) fn fiemap<F: FileSystem, T: MapOps<F>>(
-    inode: &Inode<F>,
+pub(crate) fn fiemap<T: MapOps>(
+    inode: &Inode<T::Fs>,
     info: FiemapInfo<'_>,
     start: u64,
     len: u64,
 ) -> Result {
     // SAFETY: All pointers are valid during the call.
     to_result(unsafe {
-        bindings::iomap_fiemap(inode.as_ptr(), info.0.cast(), start, len, table::<F, T>())
+        bindings::iomap_fiemap(inode.as_ptr(), info.0.cast(), start, len, table::<T>())
     })
 }

@@ -62,13 +62,16 @@ impl<'a, F: FileSystem> Fault<'a, F> {
 
     /// Maps every block of the folio for writing and dirties it. The lock keeps the blocks in
     /// place meanwhile.
-    pub(crate) fn page_mkwrite<T: MapOps<F>>(&self, lock: &InvalidateLockShared<'_, F>) -> VmFault {
+    pub(crate) fn page_mkwrite<T: MapOps<Fs = F>>(
+        &self,
+        lock: &InvalidateLockShared<'_, F>,
+    ) -> VmFault {
         if kernel::warn_on!(!lock.is_of(self.inode())) {
             return EIO.into();
         }
         // SAFETY: The fault is valid.
         VmFault(unsafe {
-            bindings::iomap_page_mkwrite(self.0, iomap::table::<F, T>(), ptr::null_mut())
+            bindings::iomap_page_mkwrite(self.0, iomap::table::<T>(), ptr::null_mut())
         })
     }
 }

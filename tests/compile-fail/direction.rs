@@ -15,11 +15,9 @@ fn read_to_source<'a, F: Namei>(iocb: Kiocb<'a, F>, from: &mut IovIter<'_, Sourc
 }
 
 #[cfg(misuse = "write_from_dest")]
-fn write_from_dest<F, T, W>(iocb: &mut Kiocb<'_, F>, to: &mut IovIter<'_, Dest>) -> Result<usize>
-where
-    F: Namei,
-    T: iomap::MapOps<F>,
-    W: iomap::WriteOps<F>,
-{
-    iomap::buffered_write::<F, T, W>(iocb, to) //~ E0308
+fn write_from_dest<W: iomap::WriteOps>(
+    iocb: &mut Kiocb<'_, W::Fs>,
+    to: &mut IovIter<'_, Dest>,
+) -> Result<usize> {
+    iomap::buffered_write::<W>(iocb, to) //~ E0308
 }

@@ -4,28 +4,28 @@
 
 use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, namei::Namei, Dest, Io, IovIter, Kiocb};
 
-fn read<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
-    let (iocb, result) = dio::read::<F, T>(iocb, to)?;
+fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIter<'_, Dest>) -> Io<'a, T::Fs> {
+    let (iocb, result) = dio::read::<T>(iocb, to)?;
     let _pos = iocb.pos();
     iocb.done(result)
 }
 
 #[cfg(misuse = "use_after")]
-fn use_after<'a, F: Namei, T: MapOps<F>>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
-    let io = dio::read::<F, T>(iocb, to);
+fn use_after<'a, T: MapOps>(
+    iocb: Kiocb<'a, T::Fs>,
+    to: &mut IovIter<'_, Dest>,
+) -> Io<'a, T::Fs> {
+    let io = dio::read::<T>(iocb, to);
     let _pos = iocb.pos(); //~ E0382
     io
 }
 
 #[cfg(misuse = "use_after_guarded")]
-fn use_after_guarded<'a, F, T, D, G>(iocb: Kiocb<'a, F>, from: &mut IovIter<'_>) -> Io<'a, F>
-where
-    F: Namei,
-    T: MapOps<F>,
-    D: dio::DioOps<F>,
-    G: dio::Guard<F>,
-{
-    let io = dio::write_guarded::<F, T, D, G>(iocb, from, None, dio::DioFlags::default());
+fn use_after_guarded<'a, D: dio::DioOps, G: dio::Guard<Fs = D::Fs>>(
+    iocb: Kiocb<'a, D::Fs>,
+    from: &mut IovIter<'_>,
+) -> Io<'a, D::Fs> {
+    let io = dio::write_guarded::<D, G>(iocb, from, None, dio::DioFlags::default());
     iocb.done(Ok(0)) //~ E0382
 }
 
@@ -43,11 +43,11 @@ fn queued_by_nobody<'a, F: Namei>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
 
 /// Over and queued at once would complete it twice.
 #[cfg(misuse = "over_and_queued")]
-fn over_and_queued<'a, F: Namei, T: MapOps<F>>(
-    iocb: Kiocb<'a, F>,
+fn over_and_queued<'a, T: MapOps>(
+    iocb: Kiocb<'a, T::Fs>,
     to: &mut IovIter<'_, Dest>,
-) -> Io<'a, F> {
-    match dio::read::<F, T>(iocb, to) {
+) -> Io<'a, T::Fs> {
+    match dio::read::<T>(iocb, to) {
         Ok(over) => Ok(over),
         Err(Queued { .. }) => Ok(0), //~ E0308
     }

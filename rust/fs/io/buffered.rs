@@ -42,7 +42,9 @@ const MAX_RESERVE: u32 = 2048;
 /// Mappings for writing to the page cache and for zeroing in it.
 pub(crate) struct WriteOps;
 
-impl MapOps<Rext4> for WriteOps {
+impl MapOps for WriteOps {
+    type Fs = Rext4;
+
     const HAS_END: bool = true;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
@@ -87,9 +89,9 @@ impl MapOps<Rext4> for WriteOps {
         if unwritten {
             // Pages that a fault dirtied before may be clean and on their way to the disk.
             inode.wait_writeback(start, end);
-            iomap::release_delalloc::<Rext4, Unexpect>(inode, start, end, flags, map, &lock);
+            iomap::release_delalloc::<Unexpect>(inode, start, end, flags, map, &lock);
         } else {
-            iomap::release_delalloc::<Rext4, Unreserve>(inode, start, end, flags, map, &lock);
+            iomap::release_delalloc::<Unreserve>(inode, start, end, flags, map, &lock);
         }
         Ok(())
     }
@@ -147,7 +149,8 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
 /// Gives back reservations below pages that a short write left clean.
 struct Unreserve;
 
-impl iomap::Release<Rext4> for Unreserve {
+impl iomap::Release for Unreserve {
+    type Fs = Rext4;
     fn release(inode: &Inode, start: u64, end: u64) {
         if let Some((lblk, len)) = inside(inode, start, end) {
             extent::forget(inode, &mut inode.node().extents.lock(), lblk, len);
@@ -158,7 +161,8 @@ impl iomap::Release<Rext4> for Unreserve {
 /// The same for what is promised to unwritten blocks. The map does not change by it.
 struct Unexpect;
 
-impl iomap::Release<Rext4> for Unexpect {
+impl iomap::Release for Unexpect {
+    type Fs = Rext4;
     fn release(inode: &Inode, start: u64, end: u64) {
         if let Some((lblk, len)) = inside(inode, start, end) {
             extent::unexpect(inode, &mut inode.node().extents.lock(), lblk, len);
@@ -174,7 +178,7 @@ fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
     Some((u32::try_from(first).ok()?, last.checked_sub(first)? as u32))
 }
 
-impl iomap::WriteOps<Rext4> for WriteOps {
+impl iomap::WriteOps for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
         lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
     }
@@ -219,7 +223,7 @@ pub(super) fn write_locked(
     let end = iocb.pos() + from.count() as u64;
     truncate::before_write(inode, iocb.pos(), end, lock)?;
     iocb.modified(lock)?;
-    let written = iomap::buffered_write::<Rext4, WriteOps, WriteOps>(iocb, from);
+    let written = iomap::buffered_write::<WriteOps>(iocb, from);
     trace::isize_was(inode, old);
     written
 }

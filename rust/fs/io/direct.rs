@@ -86,7 +86,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io
     };
     trace::dio_read(inode, iocb.pos(), to.count() as u64);
     lab::detach_cache(file);
-    let io = dio::read::<Rext4, ReadOps>(iocb, to);
+    let io = dio::read::<ReadOps>(iocb, to);
     lab::attach_cache(file);
     io
 }
@@ -219,7 +219,7 @@ fn transfer<'a>(
     lab::detach_cache(file);
     let io = match gate::is_used(iocb.inode()) {
         true => write_gated(iocb, from, flags, done),
-        false => dio::write::<Rext4, WriteOps, WriteOps>(iocb, from, flags),
+        false => dio::write::<WriteOps>(iocb, from, flags),
     };
     lab::attach_cache(file);
     io
@@ -256,8 +256,7 @@ fn write_gated<'a>(
         }
         flags.force_wait |= !whole;
         let result;
-        (iocb, result) =
-            dio::write_guarded::<Rext4, WriteOps, WriteOps, Gate>(iocb, from, source, flags)?;
+        (iocb, result) = dio::write_guarded::<WriteOps, Gate>(iocb, from, source, flags)?;
         match result {
             Ok(0) => return iocb.done(Ok(*done)),
             Ok(written) => *done += written,

@@ -33,7 +33,9 @@ const MAX_ALLOCATE: u32 = 8192;
 /// Mappings for direct reads.
 pub(super) struct ReadOps;
 
-impl MapOps<Rext4> for ReadOps {
+impl MapOps for ReadOps {
+    type Fs = Rext4;
+
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let want = map::blocks(inode, pos, len)?;
         let mut flushed = None;
@@ -71,7 +73,9 @@ impl MapOps<Rext4> for ReadOps {
 /// Mappings for direct writes.
 pub(super) struct WriteOps;
 
-impl MapOps<Rext4> for WriteOps {
+impl MapOps for WriteOps {
+    type Fs = Rext4;
+
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         map_write(inode, pos, len, flags, map)?;
         lab::point(Point::DioMapped, inode, pos, len);
@@ -179,7 +183,7 @@ fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
     handle.stop()
 }
 
-impl dio::DioOps<Rext4> for WriteOps {
+impl dio::DioOps for WriteOps {
     /// Whether the write changed data only. Of what iomap does not send to a worker or make wait
     /// this is true: [`super::direct`] makes a write wait that ends beyond either size, and neither
     /// of them gets smaller while a direct write is in flight.

@@ -318,7 +318,8 @@ impl Drop for Closed<'_> {
     }
 }
 
-impl dio::Guard<Rext4> for Gate {
+impl dio::Guard for Gate {
+    type Fs = Rext4;
     type Held<'a> = Option<Closed<'a>>;
 
     fn close(inode: &Inode, range: Range<u64>) -> Result<Option<Closed<'_>>> {

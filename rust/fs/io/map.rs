@@ -117,7 +117,9 @@ pub(super) fn lookup(
 /// Mappings as they are: buffered reads, reports (FIEMAP, SEEK_HOLE and SEEK_DATA), bmap.
 pub(crate) struct ReadOps;
 
-impl MapOps<Rext4> for ReadOps {
+impl MapOps for ReadOps {
+    type Fs = Rext4;
+
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let want = blocks(inode, pos, len)?;
         let mut extents = lock(inode, flags)?;

@@ -45,7 +45,7 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
     let seq = || inode.node().seq.load(ordering::Acquire);
     for _ in 0..ATTEMPTS {
         let before = seq();
-        let found = iomap::seek::<Rext4, Cached>(inode, offset, hole);
+        let found = iomap::seek::<Cached>(inode, offset, hole);
         // The page cache was looked at before the count is.
         smp_mb(Read);
         if seq() == before || lab::off(Switch::SeekValidity) {
@@ -56,13 +56,15 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
         }
     }
     // Somebody writes all the time. To call data what may be zeros is always right.
-    iomap::seek::<Rext4, Allocated>(inode, offset, hole)
+    iomap::seek::<Allocated>(inode, offset, hole)
 }
 
 /// Mappings as they are. For what is unwritten the page cache decides.
 struct Cached;
 
-impl MapOps<Rext4> for Cached {
+impl MapOps for Cached {
+    type Fs = Rext4;
+
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         ReadOps::begin(inode, pos, len, flags, map)?;
         lab::point(Point::SeekMapped, inode, pos, len);
@@ -73,7 +75,9 @@ impl MapOps<Rext4> for Cached {
 /// Whatever has blocks is data: each answer is complete when it is made.
 struct Allocated;
 
-impl MapOps<Rext4> for Allocated {
+impl MapOps for Allocated {
+    type Fs = Rext4;
+
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let (lblk, count) = map::blocks(inode, pos, len)?;
         let mut extents = inode.node().extents.lock();

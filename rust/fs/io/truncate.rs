@@ -66,7 +66,7 @@ fn zero_edge(
         return Ok(false);
     }
     trace::zero_tail(inode, from, to - from);
-    iomap::zero_range::<Rext4, WriteOps, WriteOps>(inode, from, to - from)
+    iomap::zero_range::<WriteOps>(inode, from, to - from)
 }
 
 /// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes

@@ -12,7 +12,6 @@
 use super::{bindings, write_raw, DioFlags, DioOps};
 use crate::vfs::{
     inode::Inode,
-    iomap::MapOps,
     kiocb::{Io, Kiocb},
     super_block::FileSystem,
     uio::{result_len, IovIter}, //
@@ -162,12 +161,14 @@ impl Drop for Pinned {
 }
 
 /// What is held from before the page cache is invalidated the first time until after the last.
-pub(crate) trait Guard<F: FileSystem>: 'static {
+pub(crate) trait Guard: 'static {
+    /// Whose files are written.
+    type Fs: FileSystem;
     /// Let go of by dropping it, in whatever context the request completes.
     type Held<'a>: Send;
 
     /// Begins to hold, for a write of the bytes of `range`.
-    fn close(inode: &Inode<F>, range: Range<u64>) -> Result<Self::Held<'_>>;
+    fn close(inode: &Inode<Self::Fs>, range: Range<u64>) -> Result<Self::Held<'_>>;
 }
 
 /// The clone of an asynchronous request. iomap sees this one.
@@ -212,16 +213,16 @@ impl<H> Request<H> {
 /// Writes directly as [`super::write`] does, holding `G` meanwhile. The source is `pinned`, which
 /// was taken from `from`, or else what is left in `from`, which must not fault: kernel memory.
 /// `from` stands behind the bytes written (or queued) afterwards.
-pub(crate) fn write_guarded<'a, F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: Kiocb<'a, F>,
+pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
+    iocb: Kiocb<'a, D::Fs>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
-) -> Io<'a, F> {
+) -> Io<'a, D::Fs> {
     let taken = pinned.as_ref().map_or(0, Pinned::len);
     let ret = match flags.force_wait || iocb.is_sync() {
-        true => wait::<F, T, D, G>(&iocb, from, pinned, flags),
-        false => queue::<F, T, D, G>(&iocb, from, pinned, flags),
+        true => wait::<D, G>(&iocb, from, pinned, flags),
+        false => queue::<D, G>(&iocb, from, pinned, flags),
     };
     // SAFETY: Both have made this request, or a clone that completes it.
     let (iocb, result) = unsafe { iocb.returned(ret) }?;
@@ -238,8 +239,8 @@ fn range_of<F: FileSystem>(
     iocb.pos()..iocb.pos() + len
 }
 
-fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: &Kiocb<'_, F>,
+fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
+    iocb: &Kiocb<'_, D::Fs>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
@@ -248,7 +249,7 @@ fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     let held = G::close(iocb.inode(), range)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
-    let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<F, T, D>(request, iter, flags) };
+    let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<D>(request, iter, flags) };
     let result = match &pinned {
         // SAFETY: `pinned` goes after the request, which is waited for.
         Some(memory) => unsafe { memory.pieces().with_iter(write) },
@@ -259,8 +260,8 @@ fn wait<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
 }
 
 /// `EIOCBQUEUED`: then `iocb` may be gone already.
-fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
-    iocb: &Kiocb<'_, F>,
+fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
+    iocb: &Kiocb<'_, D::Fs>,
     from: &mut IovIter<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
@@ -269,7 +270,7 @@ fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     let memory = KBox::<Request<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.
-    let inode = unsafe { Inode::<F>::from_raw(iocb.inode().as_ptr()) };
+    let inode = unsafe { Inode::<D::Fs>::from_raw(iocb.inode().as_ptr()) };
     let held = G::close(inode, range)?;
     let mut clone = MaybeUninit::<bindings::kiocb>::uninit();
     // SAFETY: The request is valid; the C function fills all of the clone. Nobody polls for the
@@ -293,9 +294,8 @@ fn queue<F: FileSystem, T: MapOps<F>, D: DioOps<F>, G: Guard<F>>(
     // SAFETY: Not queued yet, so it is ours.
     let pieces = unsafe { (*request).pinned.as_ref().map(Pinned::pieces) };
     // SAFETY: The request is ours and valid until it is queued.
-    let write = |iter: &mut IovIter<'_>| unsafe {
-        write_raw::<F, T, D>(&raw mut (*request).iocb, iter, flags)
-    };
+    let write =
+        |iter: &mut IovIter<'_>| unsafe { write_raw::<D>(&raw mut (*request).iocb, iter, flags) };
     let result = match pieces {
         // SAFETY: The request has the memory, and lets go of it when it is complete.
         Some(pieces) => unsafe { pieces.with_iter(write) },
