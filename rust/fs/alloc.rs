@@ -22,10 +22,12 @@ mod zones;
 
 pub(crate) use balloc::{blocks, free};
 pub(crate) use ialloc::{free_inode, inode, inode_in_use};
+pub(in crate::fs) use pending::committed;
 pub(crate) use retry::Retry;
 
 use self::{
     group::{Fault, Locked, Slot, MAX_DESC_SIZE},
+    pending::Touched,
     retry::Freed,
     zones::Zones,
 };
@@ -140,6 +142,7 @@ pub(crate) struct Groups {
     pool: u64,
     owner: (u32, u32),
     freed: Freed,
+    touched: Touched,
     /// Held while promises are turned into blocks, and how often that has begun.
     #[pin]
     settling: Mutex<()>,
@@ -202,6 +205,7 @@ impl Groups {
         let root_blocks = raw.reserved_blocks_count().min(geo.blocks_count);
         let pool = (geo.blocks_count / 50).min(4096);
         let owner = raw.reserved_owner();
+        let touched = Touched::new(geo.groups_count)?;
 
         Ok(try_pin_init!(Self {
             slots,
@@ -217,6 +221,7 @@ impl Groups {
             pool,
             owner,
             freed: Freed::new(),
+            touched,
             settling <- new_mutex!((), "rext4_settling"),
             rounds: Atomic::new(0),
         }? Error))

@@ -3,6 +3,7 @@
 //! What the VFS calls, forwarded to where it is done.
 
 use super::{
+    alloc,
     error,
     evict,
     inode::{self, Node},
@@ -25,7 +26,7 @@ use crate::{
         fs_context::{MountLog, Remount},
         inode::{IdMap, InodeLock, NewInode},
         iomap::{self, FiemapInfo},
-        jbd2::JournalSlot,
+        jbd2::{Committed, JournalSlot},
         mmap::{Fault, VmFault},
         namei::{Attr, Namei, RenameFlags, Stat},
         super_block::{FileSystem, Later, NewSuper, StatFs},
@@ -74,6 +75,10 @@ impl FileSystem for Rext4 {
 
     fn journal_slot(&self) -> &JournalSlot {
         &self.journal
+    }
+
+    fn committed(sb: &Sb, done: Committed) {
+        alloc::committed(sb, done);
     }
 
     fn later(&self) -> &Later {

@@ -41,6 +41,18 @@ pub(crate) struct Features {
     pub(crate) checksums: bool,
 }
 
+/// How far the journal has committed.
+#[derive(Clone, Copy)]
+pub(crate) struct Committed(u32);
+
+impl Committed {
+    /// Whether transaction `tid` has committed.
+    pub(crate) fn includes(self, tid: u32) -> bool {
+        // CAST: As `tid_geq()`: the sign tells which of two numbers on a circle is ahead.
+        self.0.wrapping_sub(tid) as i32 >= 0
+    }
+}
+
 /// A journal whose super block has been read and checked, but whose log has been neither replayed
 /// nor emptied. Nothing can be journaled yet.
 ///
@@ -53,6 +65,10 @@ pub(crate) struct UnloadedJournal(NonNull<bindings::journal_s>);
 unsafe impl Send for UnloadedJournal {}
 
 impl UnloadedJournal {
+    fn as_ptr(&self) -> *mut bindings::journal_s {
+        self.0.as_ptr()
+    }
+
     /// Opens the journal that lies in `inode`. Sleeps; reads the device.
     ///
     /// On success one reference to the inode goes to the journal and is dropped with it, after
@@ -83,7 +99,7 @@ impl UnloadedJournal {
     /// Whether the log holds transactions to replay.
     pub(crate) fn needs_recovery(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_needs_recovery(self.0.as_ptr()) }
+        unsafe { bindings::rext4_helper_jbd2_needs_recovery(self.as_ptr()) }
     }
 
     /// Whether the journal has an area of fast commits. If it also needs recovery there may be
@@ -91,21 +107,21 @@ impl UnloadedJournal {
     /// system's own.
     pub(crate) fn has_fast_commits(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_has_fast_commit(self.0.as_ptr()) }
+        unsafe { bindings::rext4_helper_jbd2_has_fast_commit(self.as_ptr()) }
     }
 
     /// The error that an earlier mount left in the journal, if any.
     pub(crate) fn errno(&self) -> Option<Error> {
         // `jbd2_journal_errno()` says EROFS of any journal that is not loaded.
         // SAFETY: By the type invariant.
-        let errno = unsafe { bindings::rext4_helper_jbd2_stored_errno(self.0.as_ptr()) };
+        let errno = unsafe { bindings::rext4_helper_jbd2_stored_errno(self.as_ptr()) };
         (errno < 0).then(|| Error::from_errno(errno))
     }
 
     /// Replays the log into the file system and starts the journal.
     fn load(self) -> Result<Journal> {
         // SAFETY: By the type invariant, and not loaded yet. If this fails, `self` destroys it.
-        to_result(unsafe { bindings::jbd2_journal_load(self.0.as_ptr()) })?;
+        to_result(unsafe { bindings::jbd2_journal_load(self.as_ptr()) })?;
         let raw = ManuallyDrop::new(self).0;
         Ok(Journal {
             raw,
@@ -122,7 +138,7 @@ impl Drop for UnloadedJournal {
     fn drop(&mut self) {
         // It says EIO of any journal that is not loaded.
         // SAFETY: By the type invariant.
-        let _ = unsafe { bindings::jbd2_journal_destroy(self.0.as_ptr()) };
+        let _ = unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) };
     }
 }
 
@@ -321,10 +337,15 @@ impl Journal {
 
     /// Commits and checkpoints everything, marks the log empty and ends. `EIO` if that could not
     /// be done, or the journal was aborted. Drops the journal's inode.
-    fn destroy(self) -> Result {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: By the type invariant it is ours; `self` is not dropped.
-        to_result(unsafe { bindings::jbd2_journal_destroy(this.as_ptr()) })
+    ///
+    /// # Safety
+    ///
+    /// Nobody but a callback of this journal uses it meanwhile, and nobody after this: it is not
+    /// dropped either.
+    unsafe fn destroy(&self) -> Result {
+        // SAFETY: By the type invariant it is ours, and by the caller nobody else's. A callback that
+        // runs in the journal's thread is waited for, before anything of the journal goes.
+        to_result(unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) })
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     blkdev::BlockDevice,
     fs_context::{MountLog, Remount},
     inode::{Inode, InodeRef},
-    jbd2::JournalSlot,
+    jbd2::{Committed, JournalSlot},
     work::Workqueue,
     writeback::WritebackControl, //
 };
@@ -81,6 +81,12 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// The slot for the journal, a field of `self`.
     fn journal_slot(&self) -> &JournalSlot;
+
+    /// One more transaction has committed. Sleeps and allocates memory (`GFP_NOFS`); no lock is held.
+    /// The next commit, and who waits for this one, wait for the return: so it starts no handle,
+    /// waits for no commit, and takes no lock under which somebody does. May come until the
+    /// journal is closed, so at unmount, too.
+    fn committed(sb: &SuperBlock<Self>, done: Committed);
 
     /// The work of this super block, a field of `self`.
     fn later(&self) -> &Later;
@@ -195,12 +201,13 @@ impl<F: FileSystem> SuperBlock<F> {
     ///
     /// # Safety
     ///
-    /// No operation runs on the super block and none starts: it is being taken down, or its mount
-    /// failed.
+    /// No operation runs on the super block and none starts, but for [`FileSystem::committed`]: it is
+    /// being taken down, or its mount failed.
     unsafe fn shut_down(&self) {
         // SAFETY: By the type's invariant the pointer is to a part of the pinned data.
         unsafe { self.mounted().later.as_ref() }.disarm();
-        // SAFETY: References to the journal are borrowed by callbacks, and by the caller none runs.
+        // SAFETY: References to the journal are borrowed by callbacks, and by the caller none runs but
+        // the journal's own.
         let journal = unsafe { self.journal_slot().close() };
         F::stop(self, journal);
     }

@@ -240,7 +240,7 @@ fn search_locked(
 ) -> Result<Option<(u64, u32)>, Fault> {
     let geo = &sb.data().geo;
     let mut locked = Locked::new(sb, number)?;
-    locked.expire(handle);
+    locked.expire(|tid| handle.journal().is_committed(tid));
     if locked.group.blocks_bad || locked.group.desc.free_blocks < wanted.target {
         return Ok(None);
     }
@@ -438,7 +438,7 @@ fn give_back(
     }
     let (mut desc, off) = locked.desc_access(handle)?;
     let mut buf = handle.write(&bh)?;
-    locked.expire(handle);
+    locked.expire(|tid| handle.journal().is_committed(tid));
     locked.groups.freed.note(handle.tid());
     locked.group.pending.add(handle.tid(), bit, len, bh.size());
     locked.note_pending();

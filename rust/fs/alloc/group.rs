@@ -62,10 +62,15 @@ impl Slot {
         })
     }
 
+    /// Whether there is something to forget after a commit.
+    pub(super) fn has_pending(&self) -> bool {
+        self.pending.load(Relaxed)
+    }
+
     /// An upper bound of the runs that can be allocated here.
     pub(super) fn bound(&self) -> u32 {
         let free = self.free_blocks.load(Relaxed);
-        if self.pending.load(Relaxed) {
+        if self.has_pending() {
             return free;
         }
         free.min(self.longest.load(Relaxed))
@@ -193,18 +198,21 @@ impl<'a> Locked<'a> {
     }
 
     /// Makes what has committed usable again.
-    pub(super) fn expire(&mut self, handle: &Handle<'_>) {
-        if self.group.pending.expire(handle.journal()) {
+    pub(super) fn expire(&mut self, is_committed: impl Fn(u32) -> bool) {
+        if self.group.pending.expire(is_committed) {
             self.forget_longest();
             self.group.first_free = 0;
             self.note_pending();
         }
     }
 
+    /// To be called when what is pending has changed.
     pub(super) fn note_pending(&self) {
-        self.slot
-            .pending
-            .store(!self.group.pending.is_empty(), Relaxed);
+        let some = !self.group.pending.is_empty();
+        self.slot.pending.store(some, Relaxed);
+        if some {
+            self.groups.touched.set(self.number);
+        }
     }
 
     pub(super) fn set_longest(&self, longest: u32) {

@@ -9,12 +9,74 @@
 //! jbd2 can keep the committed copy of a bitmap for this (undo access), but that is the state
 //! before the transaction that *commits*: a block which that one allocated and the running one
 //! frees is clear in the copy and in the bitmap, and would be given out.
+//!
+//! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
+//! ([`committed`]). Else the removal of a large disk's files would hold a GiB until somebody looks for
+//! blocks in each of the groups. [`Touched`] says where they are.
 
+use super::{group::Locked, Groups, Sb};
 use crate::{
     disk::bitmap,
-    vfs::jbd2::Journal, //
+    vfs::jbd2::Committed, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::{ordering, Atomic}, //
+};
+
+/// Groups with one flag in [`Touched`]: a commit looks at all flags, and at the groups of those set.
+const SHARE: u32 = 64;
+
+/// Which groups have something pending. Made with the groups: where blocks are freed, nothing can
+/// fail any more.
+pub(super) struct Touched(KVVec<Atomic<bool>>);
+
+impl Touched {
+    pub(super) fn new(groups: u32) -> Result<Self> {
+        let shares = groups.div_ceil(SHARE) as usize;
+        let mut flags = KVVec::with_capacity(shares, GFP_KERNEL)?;
+        for _ in 0..shares {
+            flags.push(Atomic::new(false), GFP_KERNEL)?;
+        }
+        Ok(Self(flags))
+    }
+
+    /// Something is pending in `group`, and its slot says so. Under the group's lock.
+    pub(super) fn set(&self, group: u32) {
+        if let Some(flag) = self.0.get((group / SHARE) as usize) {
+            flag.store(true, ordering::Release);
+        }
+    }
+
+    /// Takes the flags that are set; returns the groups that they stand for.
+    ///
+    /// Who frees blocks after this sets the flag again, and its transaction has a commit of its own to
+    /// come.
+    fn take(&self) -> impl Iterator<Item = u32> + '_ {
+        let set = |flag: &Atomic<bool>| {
+            flag.load(ordering::Relaxed) && flag.xchg(false, ordering::Acquire) //
+        };
+        (0u32..)
+            .zip(self.0.iter())
+            .filter(move |(_, flag)| set(flag))
+            .flat_map(|(share, _)| share * SHARE..(share * SHARE).saturating_add(SHARE))
+    }
+}
+
+/// Forgets what is pending no more.
+///
+/// Group locks may be taken here: under one nobody waits for a commit, but for the end of the I/O of
+/// a block that is being committed, and what has committed has none.
+pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
+    let groups: &Groups = &sb.data().groups;
+    let pending = |&group: &u32| groups.slot(group).is_some_and(|slot| slot.has_pending());
+    for group in groups.touched.take().filter(pending) {
+        if let Ok(mut locked) = Locked::new(sb, group) {
+            locked.expire(|tid| done.includes(tid));
+            locked.note_pending();
+        }
+    }
+}
 
 struct Mask {
     tid: u32,
@@ -45,17 +107,14 @@ impl Pending {
     }
 
     /// Drops what has committed. Returns whether there was something.
-    pub(super) fn expire(&mut self, journal: &Journal) -> bool {
+    pub(super) fn expire(&mut self, is_committed: impl Fn(u32) -> bool) -> bool {
         if self.is_empty() {
             return false;
         }
         let before = self.masks.len();
-        self.masks.retain(|mask| !journal.is_committed(mask.tid));
+        self.masks.retain(|mask| !is_committed(mask.tid));
         let mut changed = self.masks.len() != before;
-        if self
-            .barred_until
-            .is_some_and(|tid| journal.is_committed(tid))
-        {
+        if self.barred_until.is_some_and(is_committed) {
             self.barred_until = None;
             changed = true;
         }

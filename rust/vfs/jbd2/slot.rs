@@ -3,8 +3,9 @@
 //! Where a mounted file system keeps its journal: opened into it at mount, taken down by this
 //! layer at unmount.
 
-use super::{Features, Journal, UnloadedJournal};
+use super::{Committed, Features, Journal, UnloadedJournal};
 use crate::vfs::{
+    bindings,
     inode::InodeRef,
     super_block::{FileSystem, SuperBlock}, //
 };
@@ -69,12 +70,18 @@ impl JournalSlot {
     ///
     /// # Safety
     ///
-    /// There is no reference from [`JournalSlot::get`], and nobody uses the slot meanwhile.
+    /// There is no reference from [`JournalSlot::get`], and nobody uses the slot meanwhile, but for
+    /// [`FileSystem::committed`].
     pub(in crate::vfs) unsafe fn close(&self) -> Result {
+        // What the last commits call finds no journal here, or one that stays until it returns.
         self.state.store(CLOSED, ordering::Relaxed);
-        // SAFETY: By the caller this thread is the only one here.
-        let journal = unsafe { (*self.cell.get()).take() };
-        journal.map_or(Ok(()), Journal::destroy)
+        // SAFETY: The cell is written below, and by nobody else.
+        let journal = unsafe { &*self.cell.get() };
+        // SAFETY: By the caller only callbacks of the journal can have it, and not after this.
+        let result = journal.as_ref().map(|journal| unsafe { journal.destroy() });
+        // SAFETY: No thread of the journal is left, so this one is the only one here.
+        core::mem::forget(unsafe { (*self.cell.get()).take() });
+        result.unwrap_or(Ok(()))
     }
 }
 
@@ -97,6 +104,9 @@ impl<F: FileSystem> SuperBlock<F> {
         // Our count becomes the journal's.
         let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
         core::mem::forget(inode);
+        // SAFETY: As said, the journal is closed before the super block goes, so its data is attached
+        // whenever something commits.
+        unsafe { journal.call_at_commit::<F>(self) };
         Ok(OpeningJournal {
             journal,
             slot: self.journal_slot(),
@@ -151,4 +161,37 @@ impl LoadedJournal<'_> {
     pub(crate) fn set_commit_interval(&self, seconds: u32) {
         self.0.set_commit_interval(seconds);
     }
+}
+
+impl UnloadedJournal {
+    /// Has [`FileSystem::committed`] called whenever a transaction has committed.
+    ///
+    /// # Safety
+    ///
+    /// The data of `sb` is attached until the journal is destroyed.
+    unsafe fn call_at_commit<F: FileSystem>(&self, sb: &SuperBlock<F>) {
+        let journal = self.as_ptr();
+        // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2 itself
+        // does not use `j_private`.
+        unsafe {
+            bindings::rext4_helper_jbd2_set_private(journal, sb.as_ptr().cast());
+            bindings::rext4_helper_jbd2_set_commit_callback(journal, Some(committed_callback::<F>));
+        }
+    }
+}
+
+/// `j_commit_callback`: in the journal's thread, or in the one that destroys the journal, with no lock
+/// held. `j_commit_sequence` is set, and who waits for it is woken when this returns.
+unsafe extern "C" fn committed_callback<F: FileSystem>(
+    journal: *mut bindings::journal_s,
+    transaction: *mut bindings::transaction_s,
+) {
+    // SAFETY: `call_at_commit` has stored the super block, whose data is attached by its contract. The
+    // transaction lives until the callback has returned.
+    let (sb, tid) = unsafe {
+        let sb = bindings::rext4_helper_jbd2_private(journal).cast();
+        let tid = bindings::rext4_helper_jbd2_transaction_tid(transaction);
+        (SuperBlock::<F>::from_raw(sb), tid)
+    };
+    F::committed(sb, Committed(tid));
 }

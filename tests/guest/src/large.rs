@@ -5,12 +5,13 @@ use crate::baddev::Loop;
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, K1, K4, ONE};
 use crate::sys;
-use crate::{ensure, same, skip};
+use crate::{ensure, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("large/128g", &[K4, K1], |t| large(t, 128)).quick(),
     Case::new("large/1t", ONE, |t| large(t, 1 << 10)),
     Case::new("large/16t", ONE, |t| large(t, 16 << 10)).secs(180),
+    Case::new("large/freed", ONE, freed).quick(),
     Case::new("large/stack", ONE, stack).quick(),
     Case::new("large/hard_order", ONE, hard_order).quick(),
 ];
@@ -197,6 +198,58 @@ fn hard_order(t: &mut T) -> Res {
     same!(listed("hard")?, by_hash, "the order of the hashes");
     if let Some(tracer) = &tracer {
         tracer.check("readdir of a hard order")?;
+    }
+    Ok(())
+}
+
+/// KiB of the kernel's own memory that cannot be reclaimed.
+fn slabs() -> Res<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|l| l.strip_prefix("SUnreclaim:"));
+    match line.and_then(|l| l.split_whitespace().next()?.parse().ok()) {
+        Some(kib) => Ok(kib),
+        None => fail!("no SUnreclaim in /proc/meminfo"),
+    }
+}
+
+/// What is remembered of freed blocks, up to a bitmap for each group, goes with the commit, and not
+/// when somebody happens to look for blocks there.
+fn freed(t: &mut T) -> Res {
+    // As many groups as 175 GiB have.
+    t.mkfs(
+        1400,
+        &[
+            "-g",
+            "256",
+            "-O",
+            "^resize_inode",
+            "-J",
+            "size=64",
+            "-m",
+            "0",
+        ],
+    )?;
+    t.mount("commit=600")?;
+    let free = sys::statfs(&t.p(""))?.f_bavail;
+    for round in 0..3 {
+        let file = sys::create(&t.p("f"))?;
+        file.fallocate(0, 0, (free - free / 20) * t.bs())?;
+        drop(file);
+        t.drop_caches()?;
+        let before = slabs()?;
+        sys::unlink(&t.p("f"))?;
+        let pending = slabs()?;
+        sys::sync();
+        let after = slabs()?;
+        eprintln!("# slabs: {before} KiB, freed: {pending}, committed: {after}");
+        ensure!(
+            !t.ours() || pending > before + 4000,
+            "nothing is remembered: {before} KiB before, {pending} after"
+        );
+        ensure!(
+            after < before + 1500,
+            "round {round}: {before} KiB of slabs, {after} when all is free and committed"
+        );
     }
     Ok(())
 }

@@ -75,6 +75,30 @@ rext4_helper_jbd2_revoke_blocks(struct journal_s *j, unsigned int n)
 	return DIV_ROUND_UP(n, j->j_revoke_records_per_block);
 }
 
+__rust_helper void
+rext4_helper_jbd2_set_private(struct journal_s *j, void *private)
+{
+	j->j_private = private;
+}
+
+__rust_helper void *rext4_helper_jbd2_private(struct journal_s *j)
+{
+	return j->j_private;
+}
+
+__rust_helper void
+rext4_helper_jbd2_set_commit_callback(struct journal_s *j,
+				      void (*callback)(struct journal_s *,
+						       struct transaction_s *))
+{
+	j->j_commit_callback = callback;
+}
+
+__rust_helper u32 rext4_helper_jbd2_transaction_tid(struct transaction_s *t)
+{
+	return t->t_tid;
+}
+
 __rust_helper u32 rext4_helper_jbd2_latest_tid(struct journal_s *j)
 {
 	return jbd2_get_latest_transaction(j);
