@@ -24,6 +24,9 @@
 //! ```
 //!
 //! Who seeks to such a position gets all its names again, rather than not all.
+//!
+//! Whoever chooses names can give as many as he likes one hash, in as many blocks. They are listed in
+//! passes over these blocks, each of which lists as many of the lowest names as a [`List`] holds.
 
 use super::{
     bad,
@@ -37,13 +40,14 @@ use super::{
 };
 use crate::{
     disk::{
-        dirent::{self, ftype, HEADER_SIZE, NAME_MAX},
+        dirent::{self, ftype, NAME_MAX},
         features::COMPAT_DIR_INDEX,
         hash::{Hash, Hasher},
         sort::sort_by, //
     },
     vfs::DirEmitter,
 };
+use core::ops::Range;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -54,9 +58,8 @@ use kernel::{
 const DOT: u64 = 0;
 const DOT_DOT: u64 = 1;
 const FIRST: u64 = 2;
-/// The most leaves whose names all have one hash. Names can be chosen so, but not this many by
-/// accident; they have to be sorted in memory.
-const MAX_CHAIN: usize = 64;
+/// The most bytes that a [`List`] takes: more than any single leaf has to list.
+const MAX_LIST: usize = 128 << 10;
 
 /// `DT_*` of a directory.
 const DT_DIR: u8 = 4;
@@ -235,14 +238,15 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
     let mut list = List {
         positions,
         last,
-        leaves: KVec::new(),
-        items: KVec::new(),
+        names: KVVec::new(),
+        items: KVVec::new(),
+        bound: None,
     };
     let done = if is_indexed(dir) {
         list.emit_indexed(dir, emit)?
     } else {
         let hasher = Hasher::new_default(&dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
-        list.push(dir, first, emit.pos(), |name| hasher.hash(name))?;
+        list.push(dir, &first, emit.pos(), |name| hasher.hash(name))?;
         list.emit(emit)
     };
     if done {
@@ -256,20 +260,26 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
 struct Item {
     hash: Hash,
     ino: u32,
-    leaf: u16,
-    offset: u16,
+    /// Where the list has the name.
+    start: u32,
     len: u8,
     ftype: u8,
 }
 
 impl Item {
-    /// The name; it was found there.
-    fn name<'a>(&self, leaves: &'a [DirBlock]) -> &'a [u8] {
-        let start = usize::from(self.offset) + HEADER_SIZE;
-        leaves
-            .get(usize::from(self.leaf))
-            .and_then(|leaf| leaf.data.get(start..start + usize::from(self.len)))
-            .unwrap_or(&[])
+    fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + usize::from(self.len)
+    }
+
+    /// What orders names.
+    fn key<'a>(&self, names: &'a [u8]) -> (Hash, &'a [u8]) {
+        (self.hash, names.get(self.range()).unwrap_or(&[]))
+    }
+
+    /// Bytes of a list.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + usize::from(self.len)
     }
 }
 
@@ -277,8 +287,17 @@ impl Item {
 struct List<'a> {
     positions: Positions,
     last: &'a mut Last,
-    leaves: KVec<DirBlock>,
-    items: KVec<Item>,
+    names: KVVec<u8>,
+    items: KVVec<Item>,
+    /// Names were left out. This was the first of them: those from here on stay out, or one between
+    /// two that are listed would be missing.
+    bound: Option<Bound>,
+}
+
+/// The name that a [`List`] ends before.
+struct Bound {
+    hash: Hash,
+    name: KVec<u8>,
 }
 
 impl List<'_> {
@@ -286,11 +305,10 @@ impl List<'_> {
     fn push(
         &mut self,
         dir: &Inode,
-        leaf: DirBlock,
+        leaf: &DirBlock,
         from: u64,
         hash: impl Fn(&[u8]) -> Hash,
     ) -> Result {
-        let nr = self.leaves.len() as u16;
         for entry in dirent::entries(&leaf.data, &dir.fs().geo) {
             let entry = entry.map_err(|e| bad(dir, leaf.lblk, e))?;
             if entry.ino == 0 || entry.is_dot() {
@@ -301,61 +319,99 @@ impl List<'_> {
             if pos < from || self.last.covers(pos, hash, entry.name) {
                 continue;
             }
+            let is_out = |bound: &Bound| (hash, entry.name) >= (bound.hash, &*bound.name);
+            if self.bound.as_ref().is_some_and(is_out) {
+                continue;
+            }
             let item = Item {
                 hash,
                 ino: entry.ino,
-                leaf: nr,
-                offset: entry.offset as u16,
+                start: self.names.len() as u32,
                 len: entry.name.len() as u8,
                 ftype: entry.ftype,
             };
             self.items.push(item, GFP_KERNEL)?;
+            self.names.extend_from_slice(entry.name, GFP_KERNEL)?;
         }
-        Ok(self.leaves.push(leaf, GFP_KERNEL)?)
+        let size = self.names.len() + size_of::<Item>() * self.items.len();
+        match size > MAX_LIST {
+            true => self.cut(),
+            false => Ok(()),
+        }
+    }
+
+    fn sort(&mut self) {
+        let names = &self.names;
+        sort_by(&mut self.items, |a, b| a.key(names) < b.key(names));
+    }
+
+    /// Drops the upper half.
+    fn cut(&mut self) -> Result {
+        self.sort();
+        let mut left = MAX_LIST / 2;
+        let fits = |item: &&Item| {
+            left = left.saturating_sub(item.cost());
+            left > 0
+        };
+        let kept = self.items.iter().take_while(fits).count();
+        let Some(first_out) = self.items.get(kept) else {
+            return Ok(());
+        };
+        let (hash, name) = first_out.key(&self.names);
+        let mut copy = KVec::new();
+        copy.extend_from_slice(name, GFP_KERNEL)?;
+        self.bound = Some(Bound { hash, name: copy });
+        self.items.truncate(kept);
+
+        let mut names = KVVec::with_capacity(MAX_LIST, GFP_KERNEL)?;
+        for item in self.items.iter_mut() {
+            let start = names.len() as u32;
+            names.extend_from_slice(item.key(&self.names).1, GFP_KERNEL)?;
+            item.start = start;
+        }
+        self.names = names;
+        Ok(())
     }
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
     fn emit(&mut self, emit: &mut DirEmitter<'_>) -> bool {
-        let leaves = &self.leaves;
-        sort_by(&mut self.items, |a, b| {
-            (a.hash, a.name(leaves)) < (b.hash, b.name(leaves)) //
-        });
+        self.sort();
+        let bound = self.bound.take().map(|bound| bound.hash);
         let mut items = self.items.iter().peekable();
         while let Some(item) = items.next() {
-            let name = item.name(leaves);
-            let pos = self.positions.of(item.hash);
+            let (hash, name) = item.key(&self.names);
+            let pos = self.positions.of(hash);
             emit.set_pos(pos);
             if !emit.emit(name, item.ino, dtype(item.ftype)) {
                 return false;
             }
             // Now, or a reader would get this name again and again when what comes next cannot be
             // read.
-            match items.peek() {
-                Some(next) if self.positions.of(next.hash) == pos => {
-                    self.last.remember(pos, item.hash, name);
-                }
-                _ => {
+            let next = items.peek().map(|item| item.hash).or(bound);
+            match next.is_some_and(|next| self.positions.of(next) == pos) {
+                true => self.last.remember(pos, hash, name),
+                false => {
                     self.last.forget();
                     emit.set_pos(pos + 1);
                 }
             }
         }
-        self.leaves.clear();
+        self.names.clear();
         self.items.clear();
         true
     }
 
     /// Lists an indexed directory from `emit.pos()` on. True at the end of the directory.
     fn emit_indexed(&mut self, dir: &Inode, emit: &mut DirEmitter<'_>) -> Result<bool> {
-        let positions = self.positions;
         let mut path = Path::open(dir)?;
-        path.seek(dir, positions.major(emit.pos()))?;
+        path.seek(dir, self.positions.major(emit.pos()))?;
+        let positions = self.positions;
         // An index has no more leaves than the directory has blocks, unless it names some twice:
         // a node full of the same one would be sorted some 100,000 times for each call.
         for _ in 0..blocks(dir)? {
             dir.go_on()?;
             let leaf = path.leaf(dir)?;
-            self.push(dir, leaf, emit.pos(), |name| path.hash(name))?;
+            self.push(dir, &leaf, emit.pos(), |name| path.hash(name))?;
             let next = path.advance(dir)?;
             // The lowest bit: more names of the last hash follow, to be sorted with these. So are
             // the lowest hashes, which share one position with each other.
@@ -364,16 +420,12 @@ impl List<'_> {
                 major & 1 != 0 || positions.of(hash) == FIRST
             };
             if next.is_some_and(joined) {
-                if self.leaves.len() < MAX_CHAIN {
-                    continue;
-                }
-                return Err(corrupted(
-                    dir.sb(),
-                    Some(dir),
-                    fmt!("directory index: {MAX_CHAIN} blocks of the same hash"),
-                ));
+                continue;
             }
-            if !self.emit(emit) {
+            // Some hundred names of many are listed, and the reader will come for more: as long as one
+            // pass takes nobody can change the directory.
+            let cut = self.bound.is_some();
+            if !self.emit(emit) || cut {
                 return Ok(false);
             }
             if next.is_none() {

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("dirs_hash/seeks", &[K1, K4], seeks),
     Case::new("dirs_hash/two_readers", ONE, two_readers),
     Case::new("dirs_hash/positions_32bit", &[K1, K4], narrow),
+    Case::new("dirs_hash/chosen", &[K1], chosen),
 ];
 
 /// With 80 times `p` before them names of one legacy hash, 0x2ec16242: three or more leaves of 1 KiB.
@@ -273,5 +274,91 @@ fn narrow(t: &mut T) -> Res {
         same!(got, want, "names of {name}");
     }
     same!(names(&t.p("d"))?.len(), all.len() + 1, "names");
+    Ok(())
+}
+
+/// Behind 100 times `p` each row is two ways to one state of the legacy hash, whatever was taken of
+/// the rows before it.
+const TWO_WAYS: [[&str; 2]; 10] = [
+    ["A!!sNW", "A!!~Yb"],
+    ["=!!'2o", "=!!^i8"],
+    ["q#!Nsr", "q#!sNM"],
+    ["'$!(P5", "'$!>fK"],
+    [")!!+<C", ")!!GX'"],
+    ["$!!)UR", "$!!+WT"],
+    [")(!@K9", ")(!lwe"],
+    ["W%!1:)", "W%!]fU"],
+    ["|!!2fO", "|!!IOf"],
+    ["&!!.5.", "&!!JQJ"],
+];
+
+/// As many names of one hash as fill some hundred blocks.
+fn chosen_names() -> impl Iterator<Item = String> {
+    (0..1 << TWO_WAYS.len()).map(|nr| {
+        let middle: String = (TWO_WAYS.iter().enumerate())
+            .map(|(i, ways)| ways[nr >> i & 1])
+            .collect();
+        format!("{}{middle}{}", "p".repeat(100), "z".repeat(95))
+    })
+}
+
+/// Anybody can choose names of one hash: however many blocks they fill, they are listed, and go.
+fn chosen(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    let (code, text) = run_cmd("tune2fs", &["-E", "hash_alg=legacy", &t.dev])?;
+    ensure!(code == 0, "tune2fs: {text}");
+    t.mount("")?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    let mut all = BTreeSet::new();
+    let others = (0..50).map(|i| format!("other-{i}"));
+    for (i, name) in chosen_names().chain(others).enumerate() {
+        match i % 8 {
+            0 => drop(sys::create(&t.p(&format!("d/{name}")))?),
+            _ => sys::link(&t.p("d/first"), &t.p(&format!("d/{name}")))?,
+        }
+        if i == 0 {
+            sys::link(&t.p(&format!("d/{name}")), &t.p("d/first"))?;
+        }
+        all.insert(name);
+    }
+    all.insert("first".into());
+    let d = dir(&t.p("d"))?;
+    let mut whole = Vec::new();
+    for size in [1 << 20, 32 << 10, 700] {
+        d.seek(0, libc::SEEK_SET)?;
+        let e = read_all(&d, size)?;
+        let names: BTreeSet<_> = plain(&e).map(|e| e.name.clone()).collect();
+        same!(
+            plain(&e).count(),
+            names.len(),
+            "names twice, buffer of {size}"
+        );
+        ensure!(names == all, "{} of {} names", names.len(), all.len());
+        ensure!(whole.is_empty() || whole == e, "another order");
+        whole = e;
+    }
+    for i in (0..whole.len()).step_by(111) {
+        d.seek(whole[i].next, libc::SEEK_SET)?;
+        let rest: BTreeSet<_> = read_all(&d, 32 << 10)?
+            .into_iter()
+            .map(|e| e.name)
+            .collect();
+        for e in &whole[i + 1..] {
+            ensure!(rest.contains(&e.name), "{} missing behind {i}", e.name);
+        }
+    }
+    d.seek(0, libc::SEEK_SET)?;
+    loop {
+        let e = getdents(&d, 2000)?;
+        if e.is_empty() {
+            break;
+        }
+        for e in plain(&e) {
+            ensure!(all.remove(&e.name), "{} twice", e.name);
+            sys::unlink(&t.p(&format!("d/{}", e.name)))?;
+        }
+    }
+    ensure!(all.is_empty(), "{} names not listed", all.len());
+    sys::rmdir(&t.p("d"))?;
     Ok(())
 }
