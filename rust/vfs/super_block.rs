@@ -268,11 +268,8 @@ impl<F: FileSystem> SuperBlock<F> {
     pub(crate) fn try_start_intwrite(&self) -> Option<FreezeGuard<'_, F>> {
         // SAFETY: The super block is valid; the guard pairs the call.
         let got = unsafe { bindings::rext4_helper_sb_start_intwrite_trylock(self.as_ptr()) };
-        got.then_some(FreezeGuard(
-            self,
-            bindings::rext4_helper_sb_end_intwrite,
-            NotThreadSafe,
-        ))
+        // Made only then: a guard that is dropped ends what it stands for.
+        got.then(|| FreezeGuard(self, bindings::rext4_helper_sb_end_intwrite, NotThreadSafe))
     }
 
     /// Blocks the freezing of the file system at `SB_FREEZE_PAGEFAULT`.
