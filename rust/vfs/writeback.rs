@@ -163,7 +163,8 @@ impl<F: Writeback> WritebackTable<F> {
 
 /// Frozen, nothing is written back: it might need a transaction. What is dirty all the same (a
 /// device that had pinned a mapped page has written to it meanwhile) stays so until the thaw. Who
-/// wants to wait for it is told `EAGAIN`.
+/// wants it written (`fsync`, a direct read) waits for that, but not `sync`: it holds s_umount, which
+/// the thaw needs, and is told `EAGAIN`.
 pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,
@@ -176,10 +177,18 @@ pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     wpc.ops = fixed(&WritebackTable::<F>::TABLE);
     // SAFETY: As above. An inode that is being written has its super block.
     let sb = unsafe { SuperBlock::<F>::from_raw((*wpc.inode).i_sb) };
-    let Some(_running) = sb.try_start_intwrite() else {
-        // SAFETY: The VFS passes a valid control.
-        let waits = unsafe { (*wbc).sync_mode } == bindings::writeback_sync_modes_WB_SYNC_ALL;
-        return if waits { EAGAIN.to_errno() } else { 0 };
+    let _running = match sb.try_start_intwrite() {
+        Some(running) => running,
+        None => {
+            // SAFETY: The VFS passes a valid control.
+            let control = WritebackControl(unsafe { &*wbc });
+            match (control.must_wait(), control.is_for_sync()) {
+                (false, _) => return 0,
+                (true, true) => return EAGAIN.to_errno(),
+                // Holds i_rwsem at most.
+                (true, false) => sb.start_intwrite(),
+            }
+        }
     };
     // SAFETY: The context lives on this stack during the call; iomap keeps no pointer to it.
     unsafe { bindings::iomap_writepages(&mut wpc) }

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mounting: read-only, remount, options.
 
+use crate::aio::{Aio, Op};
+use crate::dm;
 use crate::fixture::{diff_at, holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::map::Map;
 use crate::sys::{self, Aligned};
-use crate::{ensure, errno, fail, same};
+use crate::{ensure, errno, fail, same, skip};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("attr/readonly", ALL, readonly).quick(),
     Case::new("attr/remount", ALL, remount).quick(),
     Case::new("attr/freeze", ALL, freeze).quick(),
+    Case::new("attr/frozen_dirty", ONE, frozen_dirty),
     Case::new("attr/write_after_error", ALL, after_error).quick(),
     Case::new("attr/mount_options", ONE, options),
     Case::new("attr/mount_twice", ONE, twice),
@@ -101,6 +107,65 @@ fn freeze(t: &mut T) -> Res {
     drop(root);
     t.umount()?;
     same!(recover(t)?, false, "needs recovery after unmount");
+    Ok(())
+}
+
+/// Memory of a mapping that a device had pinned becomes dirty under a freeze. Who wants it written
+/// waits for the thaw, and does not hear of it.
+fn frozen_dirty(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 warns of a transaction under a freeze");
+    }
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    let slow = dm::start("slow", &[dm::linear(&t.disks[1], 0, 1)])?;
+    let source = sys::open(&slow.path, libc::O_RDWR | libc::O_DIRECT, 0)?;
+    source.pwrite(&Aligned::of(&pattern(2, 0, 65_536)), 0)?;
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 131_072)?;
+    f.fsync()?;
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let m = Map::shared(&f, 131_072)?;
+    let mut aio = Aio::new(1)?;
+    slow.suspend()?;
+    aio.submit(&source, Op::Read, m.as_mut_slice(0, 65_536), 0, 0)?;
+    root.freeze(true)?;
+    slow.resume()?;
+    same!(aio.wait(1)?[0].1, 65_536, "read into the mapping");
+    // The pages are marked by a worker.
+    std::thread::sleep(Duration::from_millis(300));
+    let direct = sys::open(&t.p("f"), libc::O_RDONLY | libc::O_DIRECT, 0)?;
+    let mut b = Aligned::new(65_536);
+    let iov = libc::iovec {
+        iov_base: b.as_mut_ptr().cast(),
+        iov_len: b.len(),
+    };
+    // SAFETY: one buffer, which is ours.
+    let n = unsafe { libc::preadv2(direct.raw, &iov, 1, 0, libc::RWF_NOWAIT) };
+    same!((n, sys::errno()), (-1, libc::EAGAIN), "RWF_NOWAIT");
+    // Nothing waits for sync(2), which would keep the thaw from coming.
+    sys::sync();
+    let ended = AtomicU32::new(0);
+    let end = |r| {
+        ended.fetch_add(1, Ordering::Relaxed);
+        r
+    };
+    std::thread::scope(|s| -> Res {
+        let reader = s.spawn(|| end(direct.pread(&mut b, 0).map(|_| ())));
+        let syncer = s.spawn(|| end(f.fsync()));
+        std::thread::sleep(Duration::from_millis(300));
+        let early = ended.load(Ordering::Relaxed);
+        root.freeze(false)?;
+        let gone = |_| Stop::Fail("thread panic".into());
+        reader.join().map_err(gone)??;
+        syncer.join().map_err(gone)??;
+        same!(early, 0, "did not wait for the thaw");
+        Ok(())
+    })?;
+    ensure!(b[..] == pattern(2, 0, 65_536)[..], "an old direct read");
+    drop((m, f, direct, root, source));
+    slow.remove()?;
     Ok(())
 }
 
