@@ -71,6 +71,7 @@ pub(crate) struct Node {
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
     emptied: Atomic<bool>,
+    lost_data: Atomic<bool>,
     sync_tid: Atomic<u32>,
     datasync_tid: Atomic<u32>,
 }
@@ -92,6 +93,7 @@ impl Node {
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
             emptied: Atomic::new(false),
+            lost_data: Atomic::new(false),
             sync_tid: Atomic::new(0),
             datasync_tid: Atomic::new(0),
         })
@@ -133,6 +135,17 @@ impl Node {
     /// Says what [`Node::stale_tail`] answers.
     pub(crate) fn set_stale_tail(&self, stale: bool) {
         self.stale_tail.store(stale, ordering::Relaxed);
+    }
+
+    /// Data could not be written to blocks that were promised for it, and are not any more. Under the
+    /// extent lock.
+    pub(crate) fn set_lost_data(&self) {
+        self.lost_data.store(true, ordering::Relaxed);
+    }
+
+    /// Whether that has happened since the inode was read.
+    pub(crate) fn has_lost_data(&self) -> bool {
+        self.lost_data.load(ordering::Relaxed)
     }
 
     /// The file had content and was truncated to nothing: who writes it anew replaces what was there.

@@ -40,6 +40,7 @@
 //! | `writeback::needs_completion` | before a bio is sent       | PG_writeback               | no     | no     |
 //! | `end_bio` in `vfs/writeback.rs` | the bio is done          | interrupt                  | no     | no     |
 //! | `writeback::complete`         | a worker, soon after       | PG_writeback; reclaim stays out | yes | yes  |
+//! | `writeback::failed`           | the same, after an error   | PG_writeback; reclaim stays out | yes | no   |
 //! | `direct_map::ReadOps::begin`  | direct read                | i_rwsem shared             | yes    | no     |
 //! | `direct_map::WriteOps::begin` | direct write               | i_rwsem; with `dio_gate` the gate | yes | yes |
 //! | `direct_map::WriteOps::is_done` | a direct write ends      | anything; interrupt        | no     | no     |

@@ -15,6 +15,7 @@ use super::{
 };
 use core::{marker::PhantomData, mem, ptr};
 use kernel::{
+    error::to_result,
     prelude::*,
     sync::atomic::ordering, //
 };
@@ -91,6 +92,11 @@ pub(crate) trait Writeback: FileSystem {
     /// `len` bytes at `pos` are on disk: convert them if they were unwritten, move the size on
     /// disk. Runs in a worker, before PG_writeback ends; reclaim may not enter file systems.
     fn complete(inode: &Inode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;
+
+    /// `len` bytes at `pos` are not on disk, or [`Writeback::complete`] has failed: gives back what is
+    /// promised to them. The pages are clean, but for those that became dirty again meanwhile. In
+    /// the same context; only of an I/O that needs a completion.
+    fn failed(inode: &Inode<Self>, pos: u64, len: u64);
 }
 
 struct WritebackTable<F>(PhantomData<F>);
@@ -290,14 +296,10 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
 ///
 /// `ioend` is of an inode of `F` and not finished, which keeps the inode.
 unsafe fn complete<F: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
-    // SAFETY: By the caller.
-    let error = unsafe { bindings::rext4_helper_ioend_error(ioend) };
-    if error != 0 {
-        return error;
-    }
     // SAFETY: By the caller; nobody changes these fields any more.
-    let (inode, flags, pos, len) = unsafe {
+    let (error, inode, flags, pos, len) = unsafe {
         (
+            bindings::rext4_helper_ioend_error(ioend),
             Inode::<F>::from_raw((*ioend).io_inode),
             u32::from((*ioend).io_flags),
             (*ioend).io_offset as u64,
@@ -305,5 +307,12 @@ unsafe fn complete<F: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
         )
     };
     let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-    F::complete(inode, pos, len, unwritten).map_or_else(|e| e.to_errno(), |()| 0)
+    let result = to_result(error).and_then(|()| F::complete(inode, pos, len, unwritten));
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            F::failed(inode, pos, len);
+            e.to_errno()
+        }
+    }
 }

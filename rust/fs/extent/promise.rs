@@ -16,7 +16,7 @@
 //! one extent when it is mapped and one when it is converted.
 //!
 //! An unwritten block is in the second set while a page above it is dirty or under writeback, or is
-//! about to be. Direct writes have no page, and two may be on their way to one block: theirs is a list
+//! about to be; it leaves it with the conversion, the page, or the error of the I/O. Direct writes have no page, and two may be on their way to one block: theirs is a list
 //! ([`Flight`]), from the mapping to `end_io`, whatever becomes of the write. All three are empty when
 //! nothing is dirty or in flight. What could stay would be space that nobody can use:
 //! `alloc::check_promises` looks at the end of each mount.

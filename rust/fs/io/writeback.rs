@@ -52,7 +52,11 @@ impl Writeback for Rext4 {
         trace::writeback_range(inode, pos, len);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
-        let usable = matches!(map.map_type(), MapType::Mapped | MapType::Unwritten);
+        // After an error nobody may have asked for what an unwritten block needs.
+        let usable = match map.map_type() {
+            MapType::Unwritten => !inode.node().has_lost_data(),
+            kind => kind == MapType::Mapped,
+        };
         let valid = || {
             lab::off(Switch::WritebackValidity) || map::is_valid(inode, map, trace::writeback_stale)
         };
@@ -71,6 +75,12 @@ impl Writeback for Rext4 {
                 && (bytes.start_is_zero(block_size) || lab::off(Switch::FillUnreserved));
             if nothing {
                 found.len = 1;
+            }
+            if found.state == State::Unwritten && inode.node().has_lost_data() {
+                let end = (pos + len).div_ceil(block_size);
+                found.len = found.len.min((end - u64::from(lblk)) as u32).max(1);
+                // Most often it is promised already. Without it the pool has to do.
+                let _ = extent::expect(inode, &mut extents, lblk, found.len);
             }
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
@@ -112,6 +122,27 @@ impl Writeback for Rext4 {
     fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
         trace::writeback_end_io(inode, pos, len);
         finish(inode, pos, len, unwritten, inode.size())
+    }
+
+    /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither its
+    /// lock may be taken here nor can its flag be trusted without:
+    ///
+    /// ```text
+    ///   completion, of an error                    write fault
+    ///                                              block 3 is unwritten, and expects data: nothing
+    ///                                                is to be promised
+    ///   takes the promise back
+    ///                                              dirties the page
+    /// ```
+    ///
+    /// So from now on writeback asks again for each unwritten block of this inode.
+    fn failed(inode: &Inode, pos: u64, len: u64) {
+        let Ok((lblk, count)) = map::blocks(inode, pos, len) else {
+            return;
+        };
+        let mut extents = inode.node().extents.lock();
+        inode.node().set_lost_data();
+        extent::unexpect(inode, &mut extents, lblk, count);
     }
 }
 

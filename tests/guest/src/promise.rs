@@ -7,12 +7,14 @@ use crate::crash::{on_dm, MB};
 use crate::dm;
 use crate::fixture::{pattern, T};
 use crate::harness::{Case, Res, ALL};
+use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, errno, same};
 
 pub const CASES: &[Case] = &[
     Case::new("promise/fault", ALL, fault).quick(),
     Case::new("promise/eio", ALL, eio),
+    Case::new("promise/eio_buffered", ALL, eio_buffered),
 ];
 
 const LEN: u64 = 32 << 20;
@@ -98,5 +100,36 @@ fn eio(t: &mut T) -> Res {
     same!(free(t)?, before, "free after EIO, asynchronous");
     d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
     drop((f, direct));
+    Ok(())
+}
+
+/// Data that writeback could not write is given up, and what it was promised with it; what is written
+/// there again has a promise of its own.
+fn eio_buffered(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh_mb(128)?;
+    let (f, direct, before) = prepared(t)?;
+    let at = data_at(t, "f")?;
+    let data = pattern(1, 0, 1 << 20);
+    let m = Map::shared(&f, 1 << 20)?;
+    for round in 0..2 {
+        d.swap(&with_hole(t, at, LEN))?;
+        match round {
+            0 => f.pwrite(&data, 0)?,
+            _ => m.write(0, &data),
+        }
+        let taken = free(t)?;
+        ensure!(!t.ours() || taken < before, "nothing is promised");
+        errno!(f.fsync(), EIO);
+        same!(free(t)?, before, "free after EIO, round {round}");
+    }
+    // The pages are clean, and may be gone. New data reaches the disk.
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    m.write(0, &data);
+    f.pwrite(&data, 1 << 20)?;
+    f.fsync()?;
+    let now = free(t)?;
+    ensure!(before - now <= 4, "{now} free blocks of {before}");
+    drop((m, f, direct));
     Ok(())
 }
