@@ -29,6 +29,7 @@
 //! |-------------------------------|----------------------------|----------------------------|--------|--------|
 //! | `map::ReadOps::begin`         | a folio is read, readahead | folios, invalidate_lock shared | yes | no |
 //! |                               | FIEMAP, seek; bmap         | i_rwsem shared; nothing    | yes    | no     |
+//! | `map::SwapOps::begin`         | swapon                     | i_rwsem                    | yes    | no     |
 //! | `gate::may_fill`              | a folio was added          | its lock                   | no     | no     |
 //! | `gate::wait`                  | it may not be filled       | no folio; else as the filler | yes  | no     |
 //! | `buffered::WriteOps::begin`   | write(2), zeroing          | i_rwsem; zeroing: invalidate_lock | yes | no |

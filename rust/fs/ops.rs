@@ -162,6 +162,7 @@ impl Traced for Rext4 {
 
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
+    type SwapOps = map::SwapOps;
 
     fn max_folio_order(pmd: u32) -> u32 {
         direct::max_folio_order(pmd)

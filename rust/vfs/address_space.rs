@@ -21,6 +21,10 @@ pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Fs = Self>;
 
+    /// Mappings of a file that becomes swap, not beyond what is asked for. i_rwsem is held, and what was
+    /// dirty is written.
+    type SwapOps: MapOps<Fs = Self>;
+
     /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
     /// that khugepaged makes of smaller ones, where it may.
     fn max_folio_order(pmd: u32) -> u32;
@@ -53,6 +57,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             migrate_folio: Some(bindings::filemap_migrate_folio),
             is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
             error_remove_folio: Some(Self::error_remove_folio),
+            swap_activate: Some(Self::swap_activate),
             // SAFETY: All other members are nullable pointers.
             ..unsafe { mem::zeroed() }
         };
@@ -122,6 +127,36 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         }
         // SAFETY: As above.
         unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
+    }
+
+    /// swapon: tells the kernel the blocks of a file, which it reads and writes from then on without
+    /// asking. `EINVAL` if some are missing. Unwritten ones do, and stay so.
+    ///
+    /// The VFS holds i_rwsem, exclusive, until the inode has `S_SWAPFILE`. Whoever would move or free
+    /// blocks therefore looks at that ([`Inode::is_swapfile`]) with the lock held; what the VFS looks
+    /// at before it calls may be old:
+    ///
+    /// ```text
+    ///   fallocate(PUNCH_HOLE)                   swapon
+    ///   vfs_fallocate: no swap file
+    ///                                           locks, asks for the blocks, S_SWAPFILE
+    ///   locks, frees blocks                     <- pages go out to blocks that are another file's
+    /// ```
+    unsafe extern "C" fn swap_activate(
+        sis: *mut bindings::swap_info_struct,
+        file: *mut bindings::file,
+        span: *mut bindings::sector_t,
+    ) -> c_int {
+        // SAFETY: The VFS passes an open file of ours, its swap area and where to put the span of it.
+        // The C function first writes and commits the file (fsync).
+        unsafe {
+            bindings::rext4_helper_iomap_swapfile_activate(
+                sis,
+                file,
+                span,
+                iomap::table::<F::SwapOps>(),
+            )
+        }
     }
 
     unsafe extern "C" fn bmap(

@@ -128,3 +128,20 @@ impl MapOps for ReadOps {
         Ok(())
     }
 }
+
+/// Mappings of a file that becomes swap: none reaches beyond the bytes that were asked for. Where the
+/// blocks go on behind the end of the file they are not the kernel's to use.
+pub(crate) struct SwapOps;
+
+impl MapOps for SwapOps {
+    type Fs = Rext4;
+
+    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+        let want = blocks(inode, pos, len)?;
+        let mut extents = inode.node().extents.lock();
+        let mut found = extent::lookup(inode, &mut extents, want.0, want.1)?;
+        found.len = found.len.min(want.1);
+        fill(inode, &extents, &found, flags, map);
+        Ok(())
+    }
+}

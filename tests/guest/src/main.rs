@@ -41,6 +41,7 @@ mod rename;
 mod replace;
 mod replay;
 mod runner;
+mod swap;
 mod sync;
 mod trace;
 mod tree;
@@ -91,6 +92,7 @@ pub static SETS: &[&[harness::Case]] = &[
     refusals::CASES,
     large::CASES,
     diff::CASES,
+    swap::CASES,
     sync::CASES,
     trace::CASES,
 ];

@@ -81,6 +81,13 @@ impl Map {
         )
     }
 
+    /// Memory of no file.
+    pub fn anonymous(len: usize) -> Sys<Map> {
+        let zeros = crate::sys::rdwr("/dev/zero")?;
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        Map::new(&zeros, 0, len, prot, libc::MAP_PRIVATE)
+    }
+
     /// As `shared`, at a multiple of `len`, a power of two: where a huge page may be.
     pub fn huge(f: &Fd, len: usize) -> Sys<Map> {
         let (none, anon) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -156,6 +163,18 @@ impl Map {
         if unsafe { libc::madvise(self.ptr.cast(), self.len, MADV_COLLAPSE) } < 0 {
             return Err(SysErr {
                 what: "madvise(MADV_COLLAPSE)".into(),
+                errno: errno(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reclaims what is mapped, now: anonymous pages go to swap.
+    pub fn page_out(&self) -> Sys<()> {
+        // SAFETY: our own mapping.
+        if unsafe { libc::madvise(self.ptr.cast(), self.len, libc::MADV_PAGEOUT) } < 0 {
+            return Err(SysErr {
+                what: "madvise(MADV_PAGEOUT)".into(),
                 errno: errno(),
             });
         }

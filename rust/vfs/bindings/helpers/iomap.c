@@ -22,6 +22,13 @@ rext4_helper_iomap_bio_readahead(struct readahead_control *rac,
 	iomap_bio_readahead(rac, ops);
 }
 
+__rust_helper int
+rext4_helper_iomap_swapfile_activate(struct swap_info_struct *sis, struct file *file,
+				     sector_t *span, const struct iomap_ops *ops)
+{
+	return iomap_swapfile_activate(sis, file, span, ops);
+}
+
 __rust_helper loff_t
 rext4_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written)
 {
