@@ -143,6 +143,15 @@ fn join(lo: U32, hi: U32) -> u64 {
     u64::from(lo.get()) | (u64::from(hi.get()) << 32)
 }
 
+/// The first bytes of `text`, then zeros.
+fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut field = [0; N];
+    for (to, from) in field.iter_mut().zip(text) {
+        *to = *from;
+    }
+    field
+}
+
 impl RawSuper {
     /// The features, unchecked.
     pub fn features(&self) -> Features {
@@ -246,6 +255,16 @@ impl RawSuper {
         self.mtime.set(sec as u32);
         self.mtime_hi = (sec >> 32) as u8;
         self.mnt_count.set(self.mnt_count.get().saturating_add(1));
+    }
+
+    /// Records where it is mounted: a path of at most 64 bytes, padded with zeros.
+    pub fn set_last_mounted(&mut self, path: &[u8]) {
+        self.last_mounted = pad(path);
+    }
+
+    /// Records how much has ever been written, in KiB.
+    pub fn set_kbytes_written(&mut self, kbytes: u64) {
+        self.kbytes_written.set(kbytes);
     }
 
     /// Why a filesystem that is about to be mounted at `sec` (seconds since 1970) should be checked

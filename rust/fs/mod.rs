@@ -9,6 +9,7 @@
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
+//!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
 //!   orphan.rs   inodes to finish after a crash
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
@@ -21,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod about;
 pub(crate) mod access;
 pub(crate) mod alloc;
 pub(crate) mod error;
@@ -91,6 +93,8 @@ pub(crate) struct Rext4 {
     /// Whether we may write just now.
     #[pin]
     pub(crate) access: access::AccessState,
+    /// What the super block says for people to read.
+    about: about::About,
     /// Errors since mount.
     errored: Atomic<u32>,
     /// What the super block on disk is to say of them.

@@ -206,9 +206,11 @@ fn begin_writing(sb: &Sb) -> Result {
 
 /// Everything is written, and nothing more will be: says in the super block that no recovery is
 /// needed.
-fn end_writing(fs: &Rext4) -> Result {
+fn end_writing(sb: &Sb) -> Result {
+    let fs = sb.data();
     write_super(fs, |raw| {
         alloc::update_super_counts(fs, raw);
+        raw.set_kbytes_written(fs.about.kbytes_written(sb.device()));
         raw.set_incompat(features::INCOMPAT_RECOVER, false);
         raw.set_wtime(now());
     })
@@ -216,10 +218,10 @@ fn end_writing(fs: &Rext4) -> Result {
 
 /// Empties the log into the file system and says so in the super block, and only then lets handles
 /// start again: [`Access::Writing`] has been left, so those that waited are refused.
-fn settle(fs: &Rext4, journal: &Journal) -> Result {
+fn settle(sb: &Sb, journal: &Journal) -> Result {
     let locked = journal.lock_updates()?;
     locked.flush()?;
-    end_writing(fs)
+    end_writing(sb)
 }
 
 /// The end of the mount, or of a failed start. `journal` is how the journal's closing went: an
@@ -244,7 +246,7 @@ pub(super) fn stop(sb: &Sb, journal: Result) {
         );
         return;
     }
-    if let Err(e) = end_writing(fs) {
+    if let Err(e) = end_writing(sb) {
         pr_err!(
             "{}: super block not written: error {}\n",
             sb.id(),
@@ -296,7 +298,7 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
     if !fs.access.leave(Access::ReadOnly) {
         return Ok(());
     }
-    if let Err(e) = settle(fs, journal) {
+    if let Err(e) = settle(sb, journal) {
         pr_warn!(
             "{}: remounted read-only after errors ({}); the journal needs recovery\n",
             sb.id(),
@@ -320,7 +322,7 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
     advise(sb)?;
     begin_writing(sb).inspect_err(|_| {
         if let Some(journal) = fs.journal().filter(|_| fs.access.leave(Access::ReadOnly)) {
-            let _ = settle(fs, journal);
+            let _ = settle(sb, journal);
         }
     })
 }
@@ -368,7 +370,7 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     if !fs.access.leave(Access::Frozen) {
         return Err(EROFS);
     }
-    settle(fs, journal).inspect_err(|_| {
+    settle(sb, journal).inspect_err(|_| {
         fs.access.open();
     })
 }

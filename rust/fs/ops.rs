@@ -3,6 +3,7 @@
 //! What the VFS calls, forwarded to where it is done.
 
 use super::{
+    about,
     alloc,
     error,
     evict,
@@ -218,6 +219,10 @@ impl FileOps for Rext4 {
 
     fn page_mkwrite(fault: &Fault<'_, Self>) -> VmFault {
         fault::page_mkwrite(fault)
+    }
+
+    fn opened(file: &File<Self>) {
+        about::opened(file);
     }
 
     fn release(inode: &Inode, writer: bool) {

@@ -53,6 +53,12 @@ impl BlockDevice {
         unsafe { bindings::rext4_helper_bdev_read_only(self.as_ptr()) }
     }
 
+    /// Units of 512 bytes written since the device was there.
+    pub(crate) fn sectors_written(&self) -> u64 {
+        // SAFETY: The device is open.
+        unsafe { bindings::rext4_helper_bdev_sectors_written(self.as_ptr()) }
+    }
+
     /// Reads from byte `at`, past the page cache. Sleeps. `EIO` also if the device's sectors do not
     /// divide `at` and the length of `to`.
     pub(crate) fn read_past_cache(&self, at: u64, to: &mut KVec<u8>) -> Result {

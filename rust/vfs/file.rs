@@ -17,8 +17,9 @@ use super::{
 };
 use core::{marker::PhantomData, mem};
 use kernel::{
-    error::{from_result, to_result},
+    error::{from_err_ptr, from_result, to_result},
     prelude::*,
+    str::CStr,
     types::Opaque, //
 };
 
@@ -40,6 +41,8 @@ pub(crate) trait FileOps: AddressSpaceOps {
     fn max_bytes(inode: &Inode<Self>) -> u64;
     /// A write fault in a shared mapping; see [`super::mmap`].
     fn page_mkwrite(fault: &mmap::Fault<'_, Self>) -> mmap::VmFault;
+    /// A file was opened. A directory may be locked (O_TMPFILE).
+    fn opened(file: &File<Self>);
     /// An open file is closed, once for each, when its last user has gone; `writer`: it was open for
     /// writing. Others of the inode may be open.
     fn release(inode: &Inode<Self>, writer: bool);
@@ -100,6 +103,18 @@ impl<F: FileSystem> File<F> {
         lock.check(self.inode())?;
         // SAFETY: The file is valid and its inode locked exclusive.
         to_result(unsafe { bindings::file_modified(self.as_ptr()) })
+    }
+
+    /// Where what it was opened through is mounted, as the current task sees it: put into `buf`, at its
+    /// end. `ENAMETOOLONG` if it does not fit there with a zero byte behind it. Sleeps not.
+    pub(crate) fn mount_point<'b>(&self, buf: &'b mut [u8]) -> Result<&'b CStr> {
+        let (start, len) = (buf.as_mut_ptr(), buf.len().min(c_int::MAX as usize));
+        // SAFETY: The file is valid and keeps its mount; `len` bytes are ours to write.
+        let path = from_err_ptr(unsafe {
+            bindings::rext4_helper_mount_point(self.as_ptr(), start.cast(), len as c_int)
+        })?;
+        // SAFETY: The function returns a string within `buf`, which ends there.
+        Ok(unsafe { CStr::from_char_ptr(path) })
     }
 
     /// Whether it was opened with O_SYNC or O_DSYNC.
@@ -178,10 +193,16 @@ impl<F: Namei> FileTable<F> {
 
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The file is being opened and ours to set up.
-        unsafe {
+        let opened = to_result(unsafe {
             (*file).f_mode |= bindings::rext4_helper_fmode_io();
             bindings::generic_file_open(inode, file)
-        }
+        });
+        from_result(|| {
+            opened?;
+            // SAFETY: It has its inode and its path.
+            F::opened(unsafe { File::from_raw(file) });
+            Ok(0)
+        })
     }
 
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {

@@ -8,6 +8,7 @@ use crate::{
         superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
     },
     fs::{
+        about::About,
         access::AccessState,
         alloc,
         marks::Marks,
@@ -91,6 +92,7 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
     );
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
+    let about = About::new(&raw, sb.device());
     let groups = alloc::Groups::load(sb, &geo, &raw)?;
     Ok(try_pin_init!(Rext4 {
         geo,
@@ -105,6 +107,7 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
         dio_gate: Atomic::new(options.dio_gate),
         barrier: Atomic::new(options.barrier),
         options <- new_mutex!(options, "rext4_options"),
+        about,
         errored: Atomic::new(0),
     }? Error))
 }

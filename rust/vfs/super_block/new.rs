@@ -37,10 +37,15 @@ impl<F: FileSystem> NewSuper<'_, F> {
         Ok(())
     }
 
+    /// The block device.
+    pub(crate) fn device(&self) -> &BlockDevice {
+        // SAFETY: The super block has a block device, open as long as it lives.
+        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }
+    }
+
     /// Bytes of a sector of the device, a power of two: no block can be smaller.
     pub(crate) fn sector_size(&self) -> u32 {
-        // SAFETY: The super block has a block device.
-        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.sector_size()
+        self.device().sector_size()
     }
 
     /// Like [`SuperBlock::bread`](super::SuperBlock::bread), into memory that is not movable: what
@@ -58,8 +63,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
 
     /// Size of the device in bytes.
     pub(crate) fn device_bytes(&self) -> u64 {
-        // SAFETY: The super block has a block device.
-        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.size()
+        self.device().size()
     }
 
     /// Whether the mount asked for read-only.
@@ -70,8 +74,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
 
     /// Whether the device itself refuses writes.
     pub(crate) fn device_is_read_only(&self) -> bool {
-        // SAFETY: The super block has a block device.
-        unsafe { BlockDevice::from_raw((*self.0).s_bdev) }.is_read_only()
+        self.device().is_read_only()
     }
 
     /// Name of the device, as in log messages.

@@ -2,6 +2,7 @@
 //! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
 //! overwritten.
 
+mod about;
 mod attr;
 mod bad;
 mod bad_dir;
@@ -60,6 +61,7 @@ pub static SETS: &[&[harness::Case]] = &[
     dirs_hash::CASES,
     attr::CASES,
     mounts::CASES,
+    about::CASES,
     data::CASES,
     trunc::CASES,
     falloc::CASES,

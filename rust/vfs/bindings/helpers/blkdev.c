@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/blkdev.h */
 #include <linux/blkdev.h>
+#include <linux/part_stat.h>
 
 __rust_helper loff_t rext4_helper_bdev_nr_bytes(struct block_device *bdev)
 {
@@ -30,4 +31,9 @@ rext4_helper_bdev_write_virt(struct block_device *bdev, sector_t sector, void *d
 {
 	return bdev_rw_virt(bdev, sector, data, len,
 			    (__force enum req_op)(REQ_OP_WRITE | REQ_SYNC | REQ_FUA));
+}
+
+__rust_helper u64 rext4_helper_bdev_sectors_written(struct block_device *bdev)
+{
+	return part_stat_read(bdev, sectors[STAT_WRITE]);
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/fs.h, include/linux/fs/super.h, include/linux/slab.h */
 #include <linux/compat.h>
+#include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/path.h>
 #include <linux/fs_context.h>
 #include <linux/slab.h>
 #include <linux/seq_file.h>
@@ -226,6 +229,13 @@ __rust_helper bool rext4_helper_is_nosec(struct inode *inode)
 __rust_helper bool rext4_helper_is_swapfile(struct inode *inode)
 {
 	return IS_SWAPFILE(inode);
+}
+
+__rust_helper char *rext4_helper_mount_point(struct file *f, char *buf, int len)
+{
+	struct path path = { .mnt = f->f_path.mnt, .dentry = f->f_path.mnt->mnt_root };
+
+	return d_path(&path, buf, len);
 }
 
 __rust_helper struct inode *rext4_helper_file_inode(struct file *f)

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the super block says for people to read: where it is mounted, how much was ever written.
+//!
+//! Nothing depends on it, so nothing fails for its sake.
+
+use super::{
+    access::Access,
+    primary::{journal_super, SUPER_CREDITS},
+    Rext4, //
+};
+use crate::{
+    disk::RawSuper,
+    vfs::{blkdev::BlockDevice, File}, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::{ordering, Atomic}, //
+};
+
+/// What is known since the mount began.
+pub(crate) struct About {
+    /// The path is in the super block, or does not fit there.
+    told_path: Atomic<bool>,
+    /// KiB written in all mounts before.
+    kbytes_before: u64,
+    /// What the device had counted by then.
+    sectors_before: u64,
+}
+
+impl About {
+    /// At the mount of `raw`, as it is on `device`.
+    pub(crate) fn new(raw: &RawSuper, device: &BlockDevice) -> Self {
+        Self {
+            told_path: Atomic::new(false),
+            kbytes_before: raw.kbytes_written.get(),
+            sectors_before: device.sectors_written(),
+        }
+    }
+
+    /// KiB written to the file system in its life.
+    pub(crate) fn kbytes_written(&self, device: &BlockDevice) -> u64 {
+        let sectors = device.sectors_written().saturating_sub(self.sectors_before);
+        self.kbytes_before.saturating_add(sectors / 2)
+    }
+}
+
+/// A file is opened: with the first one the path of the mount goes into the super block. Not before,
+/// since a mount has none until it is over.
+pub(crate) fn opened(file: &File<Rext4>) {
+    let fs = file.inode().fs();
+    let told = &fs.about.told_path;
+    // A freeze or a read-only mount may end.
+    if told.load(ordering::Relaxed) || fs.access.get() != Access::Writing {
+        return;
+    }
+    if told.xchg(true, ordering::Relaxed) {
+        return;
+    }
+    if let Err(e) = tell_path(fs, file) {
+        told.store(e == ENAMETOOLONG, ordering::Relaxed);
+    }
+}
+
+fn tell_path(fs: &Rext4, file: &File<Rext4>) -> Result {
+    let mut buf = [0; 64];
+    let path = file.mount_point(&mut buf)?;
+    let handle = fs.start(SUPER_CREDITS)?;
+    journal_super(&handle, fs, |raw| raw.set_last_mounted(path.to_bytes()))?;
+    handle.stop()
+}
