@@ -252,11 +252,12 @@ pub fn run(
 
 fn save(rows: &[Row], runs: usize, out: &Path) -> std::io::Result<()> {
     let mut f = std::fs::File::create(out.join("results.tsv"))?;
-    writeln!(f, "row\trace\toff\ton\truns\tguest seconds")?;
+    writeln!(f, "row\trace\toff\ton\truns off\truns on\tguest seconds")?;
     for r in rows {
+        let off = if r.race.for_good { 1 } else { runs };
         writeln!(
             f,
-            "{}\t{}\t{}\t{}\t{runs}\t{:.1}",
+            "{}\t{}\t{}\t{}\t{off}\t{runs}\t{:.1}",
             r.race.row,
             r.race.name,
             r.off.word(Mode::Off),
