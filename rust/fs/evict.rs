@@ -38,7 +38,7 @@ pub(crate) fn evict(inode: &Inode) {
         }
     }
     // Reservations that no write will use, e.g. after an error.
-    inode.node().extents.lock().clear(inode);
+    inode.extents().clear();
     orphan::forget(inode);
 }
 
@@ -50,7 +50,7 @@ fn free(inode: &Inode) -> Result {
     // is plainly on its way out.
     inode.set_size(0);
     node.set_disk_size(0);
-    if has_extents(inode.mode(), node.flags()) && !node.extents.lock().is_empty() {
+    if has_extents(inode.mode(), node.flags()) && !inode.extents().is_empty() {
         io::truncate::free_blocks(inode, 0)?;
     }
     let credits =

@@ -13,42 +13,38 @@
 //! `Node::seq` counts the changes of the map. It is bumped *before* each change, so a copy of a
 //! mapping whose count still agrees was true when the count was read (rule 3 of the data path).
 //!
-//! Functions take the inode and its map, which proves that the lock is held; those that change the
-//! disk take the handle too, which is started first (lock order). Tree nodes that writeback and
-//! completion need are promised when the data is accepted ([`promise`]).
+//! All there is to do with a map is a method of [`Extents`], which is the inode with its lock held: the
+//! map of another inode cannot be meant, and nobody is without the lock. What changes the disk takes the
+//! handle too, which is started first (lock order). A search says what may be done with what it found
+//! ([`Entry`]): only a hole can be filled, once, and nothing comes between the look and the filling.
+//! Tree nodes that writeback and completion need are promised when the data is accepted ([`promise`]).
 //!
 //! Format: `Documentation/filesystems/ext4/ifork.rst`.
 
 mod delalloc;
+mod entry;
 mod nodes;
 mod promise;
 mod remove;
 pub(crate) mod tree;
 
-pub(crate) use promise::{
-    delalloc_reserve, delalloc_reserve_holes, expect, expect_direct, forget, land, unexpect,
-};
-pub(crate) use remove::remove;
+pub(crate) use entry::{Entry, Hole};
 
 use super::{
-    alloc::{self, Kind, Request},
+    alloc::{self, Kind},
     error::corrupted,
     Inode,
     Sb, //
 };
 use crate::{
-    disk::{
-        self,
-        extent::{MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
-        superblock::MAX_FILE_BLOCKS, //
-    },
-    vfs::{jbd2::Handle, trace},
+    disk,
+    vfs::{jbd2::Handle, nofs::NoFsMutexGuard, trace},
 };
 use delalloc::Reservations;
 use kernel::{
     error::code::*,
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 use nodes::TreeNodes;
 use promise::Flight;
@@ -150,66 +146,9 @@ impl ExtentMap {
         }
     }
 
-    /// The root as it goes to disk.
-    pub(crate) fn root(&self) -> &[u8; ROOT_BYTES] {
-        &self.root
-    }
-
     /// Levels of nodes below the root.
     fn depth(&self) -> u32 {
         disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
-    }
-
-    /// Credits for one step of a removal.
-    fn step_credits(&self, inode: &Inode, start: u32, end: u64) -> u32 {
-        let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
-        let few = inode.is_file() || blocks <= STEP_REVOKES.into();
-        match start == 0 && end >= MAX_FILE_BLOCKS && self.depth() == 0 && few {
-            true => ROOT_STEP_CREDITS,
-            false => STEP_CREDITS,
-        }
-    }
-
-    /// Credits, and revoke records, for [`remove`] of a range, which takes as many steps as they
-    /// allow: most files have a few extents in the root, and a transaction has room for many that go
-    /// at the same time.
-    pub(crate) fn remove_credits(&self, inode: &Inode, start: u32, end: u64) -> u32 {
-        let steps = match self.step_credits(inode, start, end) {
-            ROOT_STEP_CREDITS => disk::extent::ROOT_ENTRIES.into(),
-            _ => 3,
-        };
-        steps * self.step_credits(inode, start, end)
-    }
-
-    /// Whether no block is mapped.
-    pub(crate) fn is_empty(&self) -> bool {
-        disk::extent::Header::read(&self.root).is_ok_and(|h| h.entries == 0)
-    }
-
-    /// Shows `stat` how many blocks are reserved, after each change of that. Returns it.
-    fn show_reserved(&self, inode: &Inode) -> u32 {
-        let count = self.reserved.count();
-        inode.node().set_reserved_blocks(count);
-        count
-    }
-
-    /// Gives all reservations back; the inode goes away.
-    pub(crate) fn clear(&mut self, inode: &Inode) {
-        let n = self.reserved.clear();
-        if n > 0 {
-            alloc::unreserve(inode.sb(), n);
-            let total = self.show_reserved(inode);
-            trace::reserve_release(inode, 0, u32::MAX, n, total);
-        }
-        self.converting.clear();
-        self.flights.clear();
-        self.settle(inode);
-    }
-
-    /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
-    fn bump(&mut self, seq: &Atomic<u32>) {
-        self.last = None;
-        seq.fetch_add(1, ordering::Full);
     }
 }
 
@@ -237,202 +176,197 @@ fn sub_blocks(inode: &Inode, n: u32) {
     inode.set_blocks(inode.blocks().saturating_sub(sectors));
 }
 
-fn find(inode: &Inode, map: &mut ExtentMap, lblk: u32) -> Result<Found> {
-    find_in(&TreeNodes::reader(inode), inode, map, lblk)
+/// The extent map of an inode, and its lock.
+pub(crate) struct Extents<'a> {
+    inode: &'a Inode,
+    map: NoFsMutexGuard<'a, ExtentMap>,
+    /// Answers come from what is in memory: `EAGAIN` where the disk would have to be read.
+    cached: bool,
 }
 
-fn find_in(
-    nodes: &TreeNodes<'_, '_>,
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-) -> Result<Found> {
-    if let Some(found) = map.last.filter(|found| found.covers(lblk)) {
-        return Ok(found);
+impl Inode {
+    /// Takes the extent lock. Inside a handle, or before one is started and not across that.
+    pub(crate) fn extents(&self) -> Extents<'_> {
+        Extents {
+            inode: self,
+            map: self.node().extents.lock(),
+            cached: false,
+        }
     }
-    let found = tree::lookup(nodes, &map.root, lblk)?;
-    // Checked of every answer, so also of the root, and of a node that was verified when it was
-    // read for another inode that claims it.
-    if let Found::Extent(e) = found {
-        let sb = inode.sb();
-        let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
-        if !fits || alloc::is_system_block(sb, e.pblk, e.len, inode.ino()) {
-            return Err(corrupted(
-                sb,
-                Some(inode),
-                fmt!(
+
+    /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has the
+    /// lock may be reading nodes of the tree.
+    pub(crate) fn extents_nowait(&self) -> Result<Extents<'_>> {
+        Ok(Extents {
+            inode: self,
+            map: self.node().extents.try_lock().ok_or(EAGAIN)?,
+            cached: true,
+        })
+    }
+}
+
+impl<'a> Extents<'a> {
+    /// Whose they are.
+    pub(crate) fn inode(&self) -> &'a Inode {
+        self.inode
+    }
+
+    /// Number of changes of the map: says of a copy, later, whether it is still true.
+    pub(crate) fn seq(&self) -> u32 {
+        self.inode.node().seq.load(ordering::Acquire)
+    }
+
+    /// The root as it goes to disk.
+    pub(crate) fn root(&self) -> &[u8; ROOT_BYTES] {
+        &self.map.root
+    }
+
+    /// Whether no block is mapped.
+    pub(crate) fn is_empty(&self) -> bool {
+        disk::extent::Header::read(&self.map.root).is_ok_and(|h| h.entries == 0)
+    }
+
+    /// Sets the size on disk, which is the lock's too; [`super::inode::journal`] writes it.
+    pub(crate) fn set_disk_size(&mut self, size: u64) {
+        trace::disize_set(self.inode, size);
+        self.inode.node().set_disk_size(size);
+    }
+
+    /// The size on disk is `size` at least.
+    pub(crate) fn raise_disk_size(&mut self, size: u64) {
+        if size > self.inode.node().disk_size() {
+            self.set_disk_size(size);
+        }
+    }
+
+    /// Shows `stat` how many blocks are reserved, after each change of that. Returns it.
+    fn show_reserved(&self) -> u32 {
+        let count = self.map.reserved.count();
+        self.inode.node().set_reserved_blocks(count);
+        count
+    }
+
+    /// Gives all reservations back; the inode goes away.
+    pub(crate) fn clear(&mut self) {
+        let n = self.map.reserved.clear();
+        if n > 0 {
+            alloc::unreserve(self.inode.sb(), n);
+            let total = self.show_reserved();
+            trace::reserve_release(self.inode, 0, u32::MAX, n, total);
+        }
+        self.map.converting.clear();
+        self.map.flights.clear();
+        self.settle();
+    }
+
+    /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
+    fn bump(&mut self) {
+        self.map.last = None;
+        self.inode.node().seq.fetch_add(1, ordering::Full);
+    }
+
+    fn corrupted(&self, what: kernel::fmt::Arguments<'_>) -> Error {
+        corrupted(self.inode.sb(), Some(self.inode), what)
+    }
+
+    fn find(&mut self, lblk: u32) -> Result<Found> {
+        if let Some(found) = self.map.last.filter(|found| found.covers(lblk)) {
+            return Ok(found);
+        }
+        let nodes = match self.cached {
+            true => TreeNodes::cached(self.inode),
+            false => TreeNodes::reader(self.inode),
+        };
+        let found = tree::lookup(&nodes, &self.map.root, lblk)?;
+        // Checked of every answer, so also of the root, and of a node that was verified when it was
+        // read for another inode that claims it.
+        if let Found::Extent(e) = found {
+            let inode = self.inode;
+            let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
+            if !fits || alloc::is_system_block(inode.sb(), e.pblk, e.len, inode.ino()) {
+                return Err(self.corrupted(fmt!(
                     "extent of block {} lies at {}, len {}",
                     e.lblk,
                     e.pblk,
                     e.len
-                ),
-            ));
+                )));
+            }
         }
+        self.map.last = Some(found);
+        Ok(found)
     }
-    map.last = Some(found);
-    Ok(found)
-}
 
-/// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
-pub(crate) fn lookup(inode: &Inode, map: &mut ExtentMap, lblk: u32, max: u32) -> Result<Extent> {
-    let end = match find(inode, map, lblk)? {
-        Found::Extent(e) => {
-            let skip = lblk.saturating_sub(e.lblk);
-            return Ok(Extent {
-                lblk,
-                len: (e.len.saturating_sub(skip)).min(max).max(1),
-                pblk: e.pblk + u64::from(skip),
-                state: if e.unwritten {
-                    State::Unwritten
-                } else {
-                    State::Written
-                },
-            });
+    /// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
+    pub(crate) fn lookup(&mut self, lblk: u32, max: u32) -> Result<Extent> {
+        Ok(self.look(lblk, max)?.0)
+    }
+
+    /// As [`Extents::lookup`], with what may be done there.
+    pub(crate) fn entry(&mut self, lblk: u32, max: u32) -> Result<Entry<'_, 'a>> {
+        let (found, prev) = self.look(lblk, max)?;
+        Ok(match found.state {
+            State::Written | State::Unwritten => Entry::Mapped(found),
+            State::Hole | State::Delalloc => Entry::Hole(Hole::new(self, found, prev)),
+        })
+    }
+
+    /// What is at `lblk`; if it has no blocks, the extent before it.
+    fn look(&mut self, lblk: u32, max: u32) -> Result<(Extent, Option<disk::extent::Extent>)> {
+        let (prev, end) = match self.find(lblk)? {
+            Found::Extent(e) => {
+                let skip = lblk.saturating_sub(e.lblk);
+                let found = Extent {
+                    lblk,
+                    len: (e.len.saturating_sub(skip)).min(max).max(1),
+                    pblk: e.pblk + u64::from(skip),
+                    state: if e.unwritten {
+                        State::Unwritten
+                    } else {
+                        State::Written
+                    },
+                };
+                return Ok((found, None));
+            }
+            Found::Hole { prev, end } => (prev, end),
+        };
+        let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
+        let (state, stop) = match self.map.reserved.find(lblk) {
+            (true, stop) => (State::Delalloc, stop),
+            (false, stop) => (State::Hole, stop),
+        };
+        let len = end.min(stop.into()).saturating_sub(lblk.into());
+        let found = Extent {
+            lblk,
+            len: (len as u32).max(1),
+            pblk: 0,
+            state,
+        };
+        Ok((found, prev))
+    }
+
+    /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into written
+    /// ones. The caller journals the inode. Costs [`CONVERT_CREDITS`].
+    pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: u32, len: u32) -> Result {
+        let inode = self.inode;
+        self.bump();
+        trace::extent_convert(inode, lblk, len, State::Written.into());
+        // In a tree with leaves of its own the inode does not change, neither its root nor the number
+        // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
+        inode.node().set_datasync_tid(handle.tid());
+        let promised = self.is_expected(lblk, len) || self.secure_other();
+        let end = u64::from(lblk) + u64::from(len);
+        let mut at = lblk;
+        while u64::from(at) < end {
+            let next = self.change(handle, Kind::Completion, promised, |nodes, root| {
+                tree::convert(nodes, root, at, end, false)
+            })?;
+            if next <= at.into() {
+                return Err(self.corrupted(fmt!("extents at {} do not end", at)));
+            }
+            at = u32::try_from(next).unwrap_or(u32::MAX);
         }
-        Found::Hole { end, .. } => end,
-    };
-    let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
-    let (state, stop) = match map.reserved.find(lblk) {
-        (true, stop) => (State::Delalloc, stop),
-        (false, stop) => (State::Hole, stop),
-    };
-    let len = end.min(stop.into()).saturating_sub(lblk.into());
-    Ok(Extent {
-        lblk,
-        len: (len as u32).max(1),
-        pblk: 0,
-        state,
-    })
-}
-
-/// As [`lookup`], from what is in memory: `EAGAIN` if the disk would have to be read.
-pub(crate) fn lookup_cached(
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    max: u32,
-) -> Result<Extent> {
-    find_in(&TreeNodes::cached(inode), inode, map, lblk)?;
-    // Answers from what was found last.
-    lookup(inode, map, lblk, max)
-}
-
-/// Allocates blocks for `[lblk, lblk + len)`, which is a hole or reserved throughout, and maps
-/// them in `state`. Returns what was mapped: it starts at `lblk` and may be shorter. The caller
-/// journals the inode in the same handle, after it has dropped the lock. Costs [`INSERT_CREDITS`]
-/// and [`alloc::ALLOC_CREDITS`].
-pub(crate) fn allocate(
-    handle: &Handle<'_>,
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    len: u32,
-    state: State,
-) -> Result<Extent> {
-    let longest = match state {
-        State::Unwritten => MAX_UNWRITTEN_LEN,
-        _ => MAX_WRITTEN_LEN,
-    };
-    let place = lookup(inode, map, lblk, len.min(longest))?;
-    let reserved = match place.state {
-        State::Hole => false,
-        State::Delalloc => true,
-        // The caller looked under the lock.
-        _ => return Err(EINVAL),
-    };
-    // A gap in the file keeps its width on disk: what fills it later has its place.
-    let goal = match find(inode, map, lblk)? {
-        Found::Hole { prev: Some(e), .. } => e.pblk + u64::from(lblk.saturating_sub(e.lblk)),
-        _ => 0,
-    };
-    // Data of somebody else that was accepted comes before what can still be refused.
-    let (kind, promised) = match reserved {
-        true => (Kind::Completion, true),
-        false => (Kind::Metadata, map.secure_other(inode)),
-    };
-    let data = if inode.is_file() {
-        Kind::Data
-    } else {
-        Kind::Metadata
-    };
-    let request = Request {
-        goal,
-        want: place.len,
-        min: 1,
-        kind: data,
-        reserved,
-    };
-    let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
-
-    map.bump(&inode.node().seq);
-    trace::extent_insert(inode, lblk, len, pblk, state.into());
-    // The reservation has become blocks, whatever happens to them below.
-    if reserved {
-        let n = map.reserved.remove(lblk, len);
-        let total = map.show_reserved(inode);
-        trace::reserve_use(inode, lblk, len, n, total);
-        // Cannot fail: the blocks are there.
-        let _ = map.add_expected(lblk, len);
+        self.end_expected(lblk, len);
+        self.settle();
+        Ok(())
     }
-    let new = disk::extent::Extent {
-        lblk,
-        len,
-        pblk,
-        unwritten: state == State::Unwritten,
-    };
-    let result = map.change(inode, handle, kind, promised, |nodes, root| {
-        tree::insert(nodes, root, &new)
-    });
-    if let Err(e) = result {
-        map.end_expected(lblk, if reserved { len } else { 0 });
-        map.settle(inode);
-        // Never journaled, so there is nothing to revoke.
-        let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, false);
-        return Err(e);
-    }
-    map.settle(inode);
-    add_blocks(inode, len);
-    Ok(Extent {
-        lblk,
-        len,
-        pblk,
-        state,
-    })
-}
-
-/// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent, into `state`. The caller
-/// journals the inode. Costs [`CONVERT_CREDITS`].
-pub(crate) fn convert(
-    handle: &Handle<'_>,
-    inode: &Inode,
-    map: &mut ExtentMap,
-    lblk: u32,
-    len: u32,
-    state: State,
-) -> Result {
-    map.bump(&inode.node().seq);
-    trace::extent_convert(inode, lblk, len, state.into());
-    // In a tree with leaves of its own the inode does not change, neither its root nor the number
-    // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
-    inode.node().set_datasync_tid(handle.tid());
-    let promised = map.is_expected(lblk, len) || map.secure_other(inode);
-    let end = u64::from(lblk) + u64::from(len);
-    let mut at = lblk;
-    while u64::from(at) < end {
-        let unwritten = state == State::Unwritten;
-        let next = map.change(inode, handle, Kind::Completion, promised, |nodes, root| {
-            tree::convert(nodes, root, at, end, unwritten)
-        })?;
-        if next <= at.into() {
-            return Err(corrupted(
-                inode.sb(),
-                Some(inode),
-                fmt!("extents at {} do not end", at),
-            ));
-        }
-        at = u32::try_from(next).unwrap_or(u32::MAX);
-    }
-    map.end_expected(lblk, len);
-    map.settle(inode);
-    Ok(())
 }

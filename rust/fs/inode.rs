@@ -452,8 +452,8 @@ fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
     fields.version = inode.version();
     fields.generation = inode.generation();
     if has_extents(fields.mode, fields.flags) {
-        let map = node.extents.lock();
-        fields.block = *map.root();
+        let extents = inode.extents();
+        fields.block = *extents.root();
         fields.blocks = inode.blocks();
         fields.size = if inode.is_file() {
             node.disk_size()

@@ -23,7 +23,9 @@ mod protect;
 pub(crate) use {
     control::Lab,
     park::{hold, point},
-    protect::{attach_cache, detach_cache, detach_cache_again, may_release, off, pause},
+    protect::{
+        attach_cache, detach_cache, detach_cache_again, may_release, off, pause, pause_reservation,
+    },
 };
 
 #[cfg(not(REXT4_LAB))]

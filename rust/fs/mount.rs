@@ -106,8 +106,7 @@ fn protect_journal(sb: &Sb, file: &Inode) -> Result {
     let mut all = KVVec::new();
     let (mut at, end) = (0u32, u32::try_from(file.size() >> bits).unwrap_or(u32::MAX));
     while at < end {
-        let mut map = file.node().extents.lock();
-        let found = extent::lookup(file, &mut map, at, end - at)?;
+        let found = file.extents().lookup(at, end - at)?;
         if found.state == extent::State::Written {
             all.push((found.pblk, found.len), GFP_KERNEL)?;
         }

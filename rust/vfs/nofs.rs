@@ -75,6 +75,19 @@ pub(crate) fn new_mutex<T>(
     NoFsMutex::new(value, name, key)
 }
 
+/// Runs `f` without the lock of `guard`, which is taken again after it.
+#[cfg(REXT4_LAB)]
+pub(crate) fn unlocked<T>(guard: &mut NoFsMutexGuard<'_, T>, f: impl FnOnce()) {
+    let lock = guard.lock_ref();
+    // SAFETY: The place of the guard is empty until `write`. Nobody can look there meanwhile: it is
+    // borrowed, and nothing unwinds in the kernel.
+    unsafe {
+        drop(core::ptr::read(guard));
+        f();
+        core::ptr::write(guard, lock.lock());
+    }
+}
+
 // SAFETY: Mutual exclusion is that of `struct mutex`, which `lock` and `relock` both take.
 unsafe impl Backend for NoFsMutexBackend {
     type State = bindings::mutex;

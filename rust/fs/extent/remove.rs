@@ -5,8 +5,10 @@
 use super::{
     sub_blocks,
     tree,
-    ExtentMap,
+    Extents,
     Progress,
+    ROOT_STEP_CREDITS,
+    STEP_CREDITS,
     STEP_GROUPS,
     STEP_REVOKES, //
 };
@@ -35,74 +37,80 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
     }
 }
 
-/// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
-/// handle's credits go ([`ExtentMap::remove_credits`] and those of the inode, with revokes). The page cache of the range is gone.
-/// The caller journals the inode also after an error.
-pub(crate) fn remove(
-    handle: &Handle<'_>,
-    inode: &Inode,
-    map: &mut ExtentMap,
-    start: u32,
-    end: u64,
-) -> Result<Progress> {
-    let result = remove_some(handle, inode, map, start, end);
-    map.settle(inode);
-    result
-}
-
-fn remove_some(
-    handle: &Handle<'_>,
-    inode: &Inode,
-    map: &mut ExtentMap,
-    start: u32,
-    end: u64,
-) -> Result<Progress> {
-    let end = end.min(MAX_FILE_BLOCKS);
-    let Some(len) = end.checked_sub(start.into()).filter(|n| *n > 0) else {
-        return Ok(Progress::Done);
-    };
-    map.bump(&inode.node().seq);
-    trace::extent_remove(inode, start, len);
-    if !map.reserved.is_empty() {
-        let n = map.reserved.remove(start, len as u32);
-        alloc::unreserve(inode.sb(), n);
-        let total = map.show_reserved(inode);
-        trace::reserve_release(inode, start, len as u32, n, total);
-    }
-    map.end_expected(start, len as u32);
-    let metadata = !inode.is_file();
-    // The inode is journaled after. The first step, too, may be more than the handle was made for.
-    let step = map.step_credits(inode, start, end) + INODE_CREDITS;
-    let records = handle.credits();
-    let (mut end, mut revoked) = (end, 0);
-    loop {
-        if handle.credits() < step || records.saturating_sub(revoked) < step {
-            return Ok(Progress::Continue(end));
+impl Extents<'_> {
+    /// Credits for one step of a removal.
+    fn step_credits(&self, start: u32, end: u64) -> u32 {
+        let inode = self.inode;
+        let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
+        let few = inode.is_file() || blocks <= STEP_REVOKES.into();
+        match start == 0 && end >= MAX_FILE_BLOCKS && self.map.depth() == 0 && few {
+            true => ROOT_STEP_CREDITS,
+            false => STEP_CREDITS,
         }
-        let promised = map.secure_other(inode);
-        let (cut, freed) =
-            map.change(inode, handle, Kind::Completion, promised, |nodes, root| {
+    }
+
+    /// Credits, and revoke records, for [`Extents::remove`] of a range, which takes as many steps as they
+    /// allow: most files have a few extents in the root, and a transaction has room for many that go
+    /// at the same time.
+    pub(crate) fn remove_credits(&self, start: u32, end: u64) -> u32 {
+        let steps = match self.step_credits(start, end) {
+            ROOT_STEP_CREDITS => disk::extent::ROOT_ENTRIES.into(),
+            _ => 3,
+        };
+        steps * self.step_credits(start, end)
+    }
+
+    /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
+    /// handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes). The page
+    /// cache of the range is gone. The caller journals the inode also after an error.
+    pub(crate) fn remove(&mut self, handle: &Handle<'_>, start: u32, end: u64) -> Result<Progress> {
+        let result = self.remove_some(handle, start, end);
+        self.settle();
+        result
+    }
+
+    fn remove_some(&mut self, handle: &Handle<'_>, start: u32, end: u64) -> Result<Progress> {
+        let end = end.min(MAX_FILE_BLOCKS);
+        let Some(len) = end.checked_sub(start.into()).filter(|n| *n > 0) else {
+            return Ok(Progress::Done);
+        };
+        let inode = self.inode;
+        self.bump();
+        trace::extent_remove(inode, start, len);
+        if !self.map.reserved.is_empty() {
+            let n = self.map.reserved.remove(start, len as u32);
+            alloc::unreserve(inode.sb(), n);
+            let total = self.show_reserved();
+            trace::reserve_release(inode, start, len as u32, n, total);
+        }
+        self.end_expected(start, len as u32);
+        let metadata = !inode.is_file();
+        // The inode is journaled after. The first step, too, may be more than the handle was made for.
+        let step = self.step_credits(start, end) + INODE_CREDITS;
+        let records = handle.credits();
+        let (mut end, mut revoked) = (end, 0);
+        loop {
+            if handle.credits() < step || records.saturating_sub(revoked) < step {
+                return Ok(Progress::Continue(end));
+            }
+            let promised = self.secure_other();
+            let (cut, freed) = self.change(handle, Kind::Completion, promised, |nodes, root| {
                 let cut = tree::cut(nodes, root, start, end, |e| match metadata {
                     true => STEP_REVOKES,
                     false => step_blocks(inode, e),
                 })?;
                 Ok((cut, nodes.freed))
             })?;
-        let Some(gone) = cut else {
-            return Ok(Progress::Done);
-        };
-        trace::extent_free(inode, gone.lblk, gone.len, gone.pblk);
-        sub_blocks(inode, gone.len);
-        alloc::free(
-            handle,
-            inode.sb(),
-            Some(inode),
-            gone.pblk,
-            gone.len,
-            metadata,
-        )?;
-        end = gone.lblk.into();
-        // Bitmaps that the handle has already cost nothing more, but revoke records add up.
-        revoked += freed + if metadata { gone.len } else { 0 };
+            let Some(gone) = cut else {
+                return Ok(Progress::Done);
+            };
+            trace::extent_free(inode, gone.lblk, gone.len, gone.pblk);
+            sub_blocks(inode, gone.len);
+            let (sb, owner) = (inode.sb(), Some(inode));
+            alloc::free(handle, sb, owner, gone.pblk, gone.len, metadata)?;
+            end = gone.lblk.into();
+            // Bitmaps that the handle has already cost nothing more, but revoke records add up.
+            revoked += freed + if metadata { gone.len } else { 0 };
+        }
     }
 }

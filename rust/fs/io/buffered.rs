@@ -20,8 +20,8 @@ use super::{map, truncate};
 use crate::{
     fs::{
         alloc,
-        extent::{self, State},
-        lab::{self, Point, Switch},
+        extent::{Entry, State},
+        lab::{self, Switch},
         Inode, Rext4,
     },
     vfs::{
@@ -100,46 +100,33 @@ impl MapOps for WriteOps {
 fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let mut extents = map::lock(inode, flags)?;
-    let promise = !(flags.fault() && lab::off(Switch::ReserveAtFault));
-    let mut found = map::lookup(inode, &mut extents, (lblk, count), flags)?;
-    if flags.fault() && promise {
+    let announced = flags.fault() && !lab::off(Switch::ReserveAtFault);
+    if announced {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
         // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
         // may fail after it.
-        extent::delalloc_reserve_holes(inode, &mut extents, lblk, count)?;
-        if found.state == State::Hole {
-            found.state = State::Delalloc;
-        }
+        extents.reserve_holes(lblk, count)?;
     }
-    let fresh = found.state == State::Hole && flags.write() && promise;
-    if fresh {
-        if lab::off(Switch::OneLookup) {
-            drop(extents);
-            lab::point(Point::ReserveLookedUp, inode, pos, len);
-            extents = inode.node().extents.lock();
+    let mut fresh = false;
+    let mut found = match extents.entry(lblk, count)? {
+        Entry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
+            fresh = true;
+            hole.reserve(count.min(MAX_RESERVE))?
         }
-        found.lblk = lblk;
-        found.len = found.len.min(count).min(MAX_RESERVE);
-        if let Err(e) = extent::delalloc_reserve(inode, &mut extents, lblk, found.len) {
-            if e != ENOSPC || found.len == 1 {
-                return Err(e);
-            }
-            // Nearly full: one block at a time gets the most out of it.
-            found.len = 1;
-            extent::delalloc_reserve(inode, &mut extents, lblk, 1)?;
-        }
-        found.state = State::Delalloc;
-    } else if found.state == State::Unwritten && flags.write() {
+        Entry::Hole(hole) => hole.place(),
+        Entry::Mapped(found) => found,
+    };
+    if found.state == State::Unwritten && flags.write() {
         found.len = found.len.min(MAX_RESERVE);
-        if let Err(e) = extent::expect(inode, &mut extents, lblk, found.len) {
+        if let Err(e) = extents.expect(lblk, found.len) {
             if e != ENOSPC || found.len == 1 {
                 return Err(e);
             }
             found.len = 1;
-            extent::expect(inode, &mut extents, lblk, 1)?;
+            extents.expect(lblk, 1)?;
         }
     }
-    map::fill(inode, &extents, &found, flags, map);
+    map::fill(&extents, &found, flags, map);
     if fresh {
         map.set_new();
     }
@@ -153,7 +140,7 @@ impl iomap::Release for Unreserve {
     type Fs = Rext4;
     fn release(inode: &Inode, start: u64, end: u64) {
         if let Some((lblk, len)) = inside(inode, start, end) {
-            extent::forget(inode, &mut inode.node().extents.lock(), lblk, len);
+            inode.extents().forget(lblk, len);
         }
     }
 }
@@ -165,7 +152,7 @@ impl iomap::Release for Unexpect {
     type Fs = Rext4;
     fn release(inode: &Inode, start: u64, end: u64) {
         if let Some((lblk, len)) = inside(inode, start, end) {
-            extent::unexpect(inode, &mut inode.node().extents.lock(), lblk, len);
+            inode.extents().unexpect(lblk, len);
         }
     }
 }
@@ -185,7 +172,7 @@ impl iomap::WriteOps for WriteOps {
 
     #[cfg(REXT4_LAB)]
     fn before_folio(inode: &Inode, pos: u64, len: u64) {
-        lab::point(Point::WriteGetFolio, inode, pos, len);
+        lab::point(lab::Point::WriteGetFolio, inode, pos, len);
     }
 }
 

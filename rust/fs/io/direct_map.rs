@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fs::{
         alloc,
-        extent::{self, Extent, ExtentMap, State},
+        extent::{self, Entry, Extent, Extents, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         Inode,
@@ -25,7 +25,7 @@ use crate::{
         Kiocb, //
     },
 };
-use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+use kernel::{error::code::*, prelude::*};
 
 /// Blocks allocated by one mapping at most.
 const MAX_ALLOCATE: u32 = 8192;
@@ -37,17 +37,17 @@ impl MapOps for ReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let want = map::blocks(inode, pos, len)?;
+        let (lblk, count) = map::blocks(inode, pos, len)?;
         let mut flushed = None;
         loop {
             let seq = {
                 let mut extents = map::lock(inode, flags)?;
-                let found = map::lookup(inode, &mut extents, want, flags)?;
+                let found = extents.lookup(lblk, count)?;
                 if found.state != State::Delalloc {
-                    map::fill(inode, &extents, &found, flags, map);
+                    map::fill(&extents, &found, flags, map);
                     return Ok(());
                 }
-                inode.node().seq.load(ordering::Relaxed)
+                extents.seq()
             };
             // A mapping was dirtied after iomap wrote the range out. Its data is newer than what
             // the disk has, and there is no block yet.
@@ -104,7 +104,7 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
     };
     {
         let mut extents = map::lock(inode, flags)?;
-        let found = map::lookup(inode, &mut extents, (lblk, count), flags)?;
+        let found = extents.lookup(lblk, count)?;
         // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
         // caller's memory, a mapping must not ask to start again.
         let end = request.end.div_ceil(1 << inode.fs().geo.block_bits);
@@ -117,13 +117,11 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             _ => false,
         };
         let expected = match found.state {
-            State::Unwritten if usable => {
-                extent::expect_direct(inode, &mut extents, flags.request(), lblk, found.len)
-            }
+            State::Unwritten if usable => extents.expect_direct(flags.request(), lblk, found.len),
             _ => Ok(()),
         };
         if usable && expected.is_ok() {
-            fill(inode, &extents, &found, request, map);
+            fill(&extents, &found, request, map);
             return Ok(());
         }
         if flags.overwrite_only() || flags.nowait() {
@@ -140,8 +138,9 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
 }
 
 /// Fills the mapping with blocks that are there.
-fn fill(inode: &Inode, extents: &ExtentMap, found: &Extent, request: Request, map: &mut Map) {
-    map::fill(inode, extents, found, request.flags, map);
+fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) {
+    let inode = extents.inode();
+    map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
     // where the completion moves the size. Without the flag iomap makes do with a FUA write.
     let tid = inode.node().tid(true);
@@ -158,24 +157,26 @@ fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     {
-        let mut extents = inode.node().extents.lock();
-        let found = extent::lookup(inode, &mut extents, lblk, count)?;
-        if matches!(found.state, State::Written | State::Unwritten) {
-            if found.state == State::Unwritten {
-                extent::expect_direct(inode, &mut extents, writer, lblk, found.len)?;
+        let mut extents = inode.extents();
+        let mut hole = match extents.entry(lblk, count)? {
+            Entry::Hole(hole) => hole,
+            Entry::Mapped(found) => {
+                if found.state == State::Unwritten {
+                    extents.expect_direct(writer, lblk, found.len)?;
+                }
+                fill(&extents, &found, request, map);
+                return Ok(());
             }
-            fill(inode, &extents, &found, request, map);
-            return Ok(());
-        }
-        let want = found.len.min(count).min(MAX_ALLOCATE);
-        extent::expect_direct(inode, &mut extents, writer, lblk, want)?;
-        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten);
+        };
+        let want = hole.place().len.min(MAX_ALLOCATE);
+        hole.expect_direct(writer, want)?;
+        let new = hole.fill(&handle, want, State::Unwritten);
         let got = new.as_ref().map_or(0, |new| new.len);
         if got < want {
-            extent::land(inode, &mut extents, writer, lblk + got);
+            extents.land(writer, lblk + got);
         }
         let new = new?;
-        map::fill(inode, &extents, &new, request.flags, map);
+        map::fill(&extents, &new, request.flags, map);
         map.set_new();
         map.set_dirty();
     }
@@ -200,8 +201,7 @@ impl dio::DioOps for WriteOps {
             other => other,
         };
         // Whatever has become of it: a write that failed keeps no space.
-        let mut extents = iocb.inode().node().extents.lock();
-        extent::land(iocb.inode(), &mut extents, iocb.id(), 0);
+        iocb.inode().extents().land(iocb.id(), 0);
         result
     }
 

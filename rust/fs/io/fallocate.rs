@@ -6,7 +6,7 @@ use super::{fsync, map, truncate};
 use crate::{
     fs::{
         alloc,
-        extent::{self, State},
+        extent::{self, Entry, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         Inode,
@@ -136,8 +136,7 @@ fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
     let (lblk, _) = map::blocks(inode, at << inode.fs().geo.block_bits, 1)?;
     let count = (end - at).min(MAX_ALLOCATE.into()) as u32;
     {
-        let mut extents = inode.node().extents.lock();
-        let found = extent::lookup(inode, &mut extents, lblk, count)?;
+        let found = inode.extents().lookup(lblk, count)?;
         if found.state != State::Hole {
             return Ok(at + u64::from(found.len.min(count).max(1)));
         }
@@ -145,18 +144,15 @@ fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
     let handle = inode.fs().start(credits)?;
     let next = {
-        let mut extents = inode.node().extents.lock();
         // Looked up again: writeback does not ask for our locks.
-        let found = extent::lookup(inode, &mut extents, lblk, count)?;
-        let len = found.len.min(count);
-        match found.state {
-            State::Hole => {
-                let new =
-                    extent::allocate(&handle, inode, &mut extents, lblk, len, State::Unwritten)?;
-                at + u64::from(new.len)
+        let found = match inode.extents().entry(lblk, count)? {
+            Entry::Hole(hole) if !hole.is_reserved() => {
+                hole.fill(&handle, count, State::Unwritten)?
             }
-            _ => at + u64::from(len),
-        }
+            Entry::Hole(hole) => hole.place(),
+            Entry::Mapped(found) => found,
+        };
+        at + u64::from(found.len.min(count))
     };
     inode::journal(&handle, inode)?;
     handle.stop()?;

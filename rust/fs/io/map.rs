@@ -21,12 +21,11 @@
 
 use crate::{
     fs::{
-        extent::{self, Extent, ExtentMap, State},
+        extent::{Extent, Extents, State},
         Inode, Rext4,
     },
     vfs::{
         iomap::{Map, MapFlags, MapOps, MapType},
-        nofs::NoFsMutexGuard,
         trace, //
     },
 };
@@ -56,27 +55,21 @@ impl From<State> for MapType {
     }
 }
 
-/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The guard behind
-/// `_map` proves that the count belongs to the extent.
-pub(super) fn fill(
-    inode: &Inode,
-    _map: &ExtentMap,
-    extent: &Extent,
-    flags: MapFlags,
-    map: &mut Map,
-) {
+/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that was held when
+/// it was found still is, so the count belongs to it.
+pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map: &mut Map) {
+    let inode = extents.inode();
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Delalloc => None,
         State::Unwritten | State::Written => Some(extent.pblk << bits),
     };
-    let cookie = inode.node().seq.load(ordering::Acquire);
     let (offset, length) = (
         u64::from(extent.lblk) << bits,
         u64::from(extent.len) << bits,
     );
     let ty = extent.state.into();
-    map.set(inode, ty, offset, length, addr, cookie.into());
+    map.set(inode, ty, offset, length, addr, extents.seq().into());
     trace::map(inode, flags, map);
 }
 
@@ -91,26 +84,11 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
     false
 }
 
-/// Takes the extent lock. Who has it may be reading nodes of the tree, so a caller that must not
-/// sleep gets it at once or `EAGAIN`.
-pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<NoFsMutexGuard<'_, ExtentMap>> {
-    let extents = &inode.node().extents;
+/// The extent lock. A caller that must not sleep gets it, and answers under it, at once or `EAGAIN`.
+pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<Extents<'_>> {
     match flags.nowait() {
-        true => extents.try_lock().ok_or(EAGAIN),
-        false => Ok(extents.lock()),
-    }
-}
-
-/// [`extent::lookup`], or `EAGAIN` if it would have to read nodes and the caller must not sleep.
-pub(super) fn lookup(
-    inode: &Inode,
-    extents: &mut ExtentMap,
-    (lblk, count): (u32, u32),
-    flags: MapFlags,
-) -> Result<Extent> {
-    match flags.nowait() {
-        true => extent::lookup_cached(inode, extents, lblk, count),
-        false => extent::lookup(inode, extents, lblk, count),
+        true => inode.extents_nowait(),
+        false => Ok(inode.extents()),
     }
 }
 
@@ -121,10 +99,10 @@ impl MapOps for ReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let want = blocks(inode, pos, len)?;
+        let (lblk, count) = blocks(inode, pos, len)?;
         let mut extents = lock(inode, flags)?;
-        let found = lookup(inode, &mut extents, want, flags)?;
-        fill(inode, &extents, &found, flags, map);
+        let found = extents.lookup(lblk, count)?;
+        fill(&extents, &found, flags, map);
         Ok(())
     }
 }
@@ -137,11 +115,11 @@ impl MapOps for SwapOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let want = blocks(inode, pos, len)?;
-        let mut extents = inode.node().extents.lock();
-        let mut found = extent::lookup(inode, &mut extents, want.0, want.1)?;
-        found.len = found.len.min(want.1);
-        fill(inode, &extents, &found, flags, map);
+        let (lblk, count) = blocks(inode, pos, len)?;
+        let mut extents = inode.extents();
+        let mut found = extents.lookup(lblk, count)?;
+        found.len = found.len.min(count);
+        fill(&extents, &found, flags, map);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@
 use super::map::{self, ReadOps};
 use crate::{
     fs::{
-        extent::{self, State},
+        extent::State,
         lab::{self, Point, Switch},
         Inode, Rext4,
     },
@@ -80,12 +80,12 @@ impl MapOps for Allocated {
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let (lblk, count) = map::blocks(inode, pos, len)?;
-        let mut extents = inode.node().extents.lock();
-        let mut found = extent::lookup(inode, &mut extents, lblk, count)?;
+        let mut extents = inode.extents();
+        let mut found = extents.lookup(lblk, count)?;
         if found.state == State::Unwritten {
             found.state = State::Written;
         }
-        map::fill(inode, &extents, &found, flags, map);
+        map::fill(&extents, &found, flags, map);
         Ok(())
     }
 }

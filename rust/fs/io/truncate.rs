@@ -19,7 +19,7 @@
 use super::{buffered::WriteOps, map};
 use crate::{
     fs::{
-        extent::{self, Progress, State},
+        extent::{Progress, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         orphan as orphans,
@@ -102,9 +102,7 @@ pub(super) fn before_write(
 /// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
 fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
     let (lblk, _) = map::blocks(inode, size, 1)?;
-    let mut extents = inode.node().extents.lock();
-    let found = extent::lookup(inode, &mut extents, lblk, 1)?;
-    Ok(found.state == State::Written)
+    Ok(inode.extents().lookup(lblk, 1)?.state == State::Written)
 }
 
 /// Zeroes the part of block that `pos` cuts, from `pos` on.
@@ -174,11 +172,7 @@ fn shrink(inode: &Inode, (new, disk_size): (u64, u64), room: orphans::Room) -> R
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
-    {
-        let _extents = inode.node().extents.lock();
-        trace::disize_set(inode, disk_size);
-        inode.node().set_disk_size(disk_size);
-    }
+    inode.extents().set_disk_size(disk_size);
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
@@ -230,11 +224,7 @@ pub(super) fn grow(
     flush_for(inode, new, zeroed)?;
     inode.node().set_stale_tail(false);
     let handle = inode.fs().start(INODE_CREDITS)?;
-    {
-        let _extents = inode.node().extents.lock();
-        trace::disize_set(inode, new);
-        inode.node().set_disk_size(new);
-    }
+    inode.extents().set_disk_size(new);
     inode::journal(&handle, inode)?;
     handle.stop()
 }
@@ -262,8 +252,7 @@ pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
 fn forget(inode: &Inode, first: u64, end: u64) {
     if let Ok(lblk) = u32::try_from(first) {
         let len = end.saturating_sub(first).min(u32::MAX.into());
-        let mut extents = inode.node().extents.lock();
-        extent::forget(inode, &mut extents, lblk, len as u32);
+        inode.extents().forget(lblk, len as u32);
     }
 }
 
@@ -277,15 +266,9 @@ pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     let mut end = end;
     loop {
         // What is read without the handle may be wrong by then: then it is more of them.
-        let credits = {
-            let extents = inode.node().extents.lock();
-            extents.remove_credits(inode, first as u32, end)
-        };
+        let credits = inode.extents().remove_credits(first as u32, end);
         let handle = inode.fs().start_with_revoke(credits + INODE_CREDITS)?;
-        let progress = {
-            let mut extents = inode.node().extents.lock();
-            extent::remove(&handle, inode, &mut extents, first as u32, end)
-        };
+        let progress = inode.extents().remove(&handle, first as u32, end);
         // Also after an error: what was removed before it is in this handle.
         inode::journal(&handle, inode)?;
         handle.stop()?;
@@ -300,10 +283,8 @@ pub(super) fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
 /// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move it.
 /// The caller journals the inode.
 pub(super) fn keep_size(inode: &Inode, end: u64) {
-    let _extents = inode.node().extents.lock();
-    if end > inode.node().disk_size() && !lab::off(Switch::PunchFlush) {
-        trace::disize_set(inode, end);
-        inode.node().set_disk_size(end);
+    if !lab::off(Switch::PunchFlush) {
+        inode.extents().raise_disk_size(end);
     }
 }
 

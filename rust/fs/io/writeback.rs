@@ -24,7 +24,7 @@ use super::map;
 use crate::{
     fs::{
         alloc,
-        extent::{self, State},
+        extent::{self, Entry, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         Inode,
@@ -65,8 +65,8 @@ impl Writeback for Rext4 {
         }
         let (lblk, _) = map::blocks(inode, pos, len)?;
         {
-            let mut extents = inode.node().extents.lock();
-            let mut found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
+            let mut extents = inode.extents();
+            let mut found = extents.lookup(lblk, MAX_ALLOCATE)?;
             // Folios become dirty as a whole, also where nothing was stored and nobody reserved.
             // Zeros are what a hole reads as. Who stores without a fault (a device that pinned the
             // page) makes the folio dirty again when that is done.
@@ -80,10 +80,10 @@ impl Writeback for Rext4 {
                 let end = (pos + len).div_ceil(block_size);
                 found.len = found.len.min((end - u64::from(lblk)) as u32).max(1);
                 // Most often it is promised already. Without it the pool has to do.
-                let _ = extent::expect(inode, &mut extents, lblk, found.len);
+                let _ = extents.expect(lblk, found.len);
             }
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
-                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
+                map::fill(&extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
         }
@@ -110,8 +110,7 @@ impl Writeback for Rext4 {
         let bits = inode.fs().geo.block_bits;
         let (first, last) = (start >> bits, end.div_ceil(1 << bits));
         if let Ok(lblk) = u32::try_from(first) {
-            let mut extents = inode.node().extents.lock();
-            extent::forget(inode, &mut extents, lblk, (last - first) as u32);
+            inode.extents().forget(lblk, (last - first) as u32);
         }
     }
 
@@ -140,9 +139,9 @@ impl Writeback for Rext4 {
         let Ok((lblk, count)) = map::blocks(inode, pos, len) else {
             return;
         };
-        let mut extents = inode.node().extents.lock();
+        let mut extents = inode.extents();
         inode.node().set_lost_data();
-        extent::unexpect(inode, &mut extents, lblk, count);
+        extents.unexpect(lblk, count);
     }
 }
 
@@ -156,22 +155,22 @@ fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
     let fs = inode.fs();
     let handle = fs.start_nofail(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
     {
-        let mut extents = inode.node().extents.lock();
+        let mut extents = inode.extents();
         // Looked up again: fallocate or direct I/O may have filled it while nobody held the lock.
-        let found = extent::lookup(inode, &mut extents, lblk, MAX_ALLOCATE)?;
-        let want = match found.state {
-            State::Written | State::Unwritten => {
-                map::fill(inode, &extents, &found, MapFlags::WRITEBACK, map);
+        let new = match extents.entry(lblk, MAX_ALLOCATE)? {
+            Entry::Mapped(found) => {
+                map::fill(&extents, &found, MapFlags::WRITEBACK, map);
                 return Ok(());
             }
-            State::Delalloc => found.len,
-            // The next one may be zeros.
-            State::Hole => 1,
+            Entry::Hole(hole) => {
+                // Where nobody reserved the next one may be zeros.
+                let want = if hole.is_reserved() { MAX_ALLOCATE } else { 1 };
+                hole.fill(&handle, want, State::Unwritten)?
+            }
         };
-        let new = extent::allocate(&handle, inode, &mut extents, lblk, want, State::Unwritten)?;
         // Reserved ones are promised this already. Without it the pool has to do.
-        let _ = extent::expect(inode, &mut extents, new.lblk, new.len);
-        map::fill(inode, &extents, &new, MapFlags::WRITEBACK, map);
+        let _ = extents.expect(new.lblk, new.len);
+        map::fill(&extents, &new, MapFlags::WRITEBACK, map);
     }
     inode::journal(&handle, inode)?;
     handle.stop()
@@ -202,22 +201,17 @@ fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> 
         .start_nofail(extent::CONVERT_CREDITS + INODE_CREDITS)?;
     let mut done = end;
     {
-        let mut extents = inode.node().extents.lock();
+        let mut extents = inode.extents();
         if unwritten && at < end {
             let (lblk, count) = map::blocks(inode, at, end - at)?;
-            let found = extent::lookup(inode, &mut extents, lblk, count)?;
+            let found = extents.lookup(lblk, count)?;
             let next = lblk.saturating_add(found.len.min(count));
             if found.state == State::Unwritten {
-                let n = next - lblk;
-                extent::convert(&handle, inode, &mut extents, lblk, n, State::Written)?;
+                extents.convert(&handle, lblk, next - lblk)?;
             }
             done = end.min(u64::from(next) << bits);
         }
-        let new_size = done.min(size);
-        if new_size > inode.node().disk_size() {
-            trace::disize_set(inode, new_size);
-            inode.node().set_disk_size(new_size);
-        }
+        extents.raise_disk_size(done.min(size));
     }
     inode::journal(&handle, inode)?;
     handle.stop()?;

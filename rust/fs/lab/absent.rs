@@ -5,7 +5,7 @@
 use super::{Point, Switch};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{pagemap::InvalidateLock, File},
+    vfs::{nofs::NoFsMutexGuard, pagemap::InvalidateLock, File},
 };
 
 /// See `park.rs`.
@@ -27,6 +27,15 @@ pub(crate) fn pause<'a>(
     pages: InvalidateLock<'a, Rext4>,
 ) -> InvalidateLock<'a, Rext4> {
     pages
+}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn pause_reservation<T>(
+    _: &Inode,
+    _range: core::ops::Range<u64>,
+    _: &mut NoFsMutexGuard<'_, T>,
+) {
 }
 
 /// See `protect.rs`.

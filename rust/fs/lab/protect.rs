@@ -5,7 +5,11 @@
 use super::{control::LAB, park, Point, Switch};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{pagemap::InvalidateLock, File, Kiocb},
+    vfs::{
+        nofs::{self, NoFsMutexGuard},
+        pagemap::InvalidateLock,
+        File, Kiocb,
+    },
 };
 use core::ops::Range;
 use kernel::{
@@ -53,6 +57,21 @@ pub(crate) fn pause<'a>(
     drop(pages);
     park::point(point, inode, range.start, len);
     inode.invalidate_lock()
+}
+
+/// A hole was found under the extent lock, and is about to be reserved. Without [`Switch::OneLookup`] the
+/// lock is let go of in between, and what was found is believed all the same.
+pub(crate) fn pause_reservation<T>(
+    inode: &Inode,
+    range: Range<u64>,
+    extents: &mut NoFsMutexGuard<'_, T>,
+) {
+    if off(Switch::OneLookup) {
+        let len = range.end - range.start;
+        nofs::unlocked(extents, || {
+            park::point(Point::ReserveLookedUp, inode, range.start, len)
+        });
+    }
 }
 
 /// Before direct I/O. iomap writes back and invalidates through the file's `f_mapping`; where that

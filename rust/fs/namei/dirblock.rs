@@ -9,7 +9,7 @@ use crate::{
         htree::{self, Node},
         Corrupt,
     },
-    fs::extent::{self, State},
+    fs::extent::{Entry, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -42,7 +42,7 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
 
 /// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.
 fn map(dir: &Inode, lblk: u32) -> Result<u64> {
-    let found = extent::lookup(dir, &mut dir.node().extents.lock(), lblk, 1)?;
+    let found = dir.extents().lookup(lblk, 1)?;
     match found.state {
         State::Written => Ok(found.pblk),
         _ => Err(corrupted(
@@ -55,10 +55,18 @@ fn map(dir: &Inode, lblk: u32) -> Result<u64> {
 
 /// Begins to read a block that is going to be wanted. Errors show up when it is read.
 pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
-    if let Ok(found) = extent::lookup(dir, &mut dir.node().extents.lock(), lblk, 1) {
+    if let Ok(found) = dir.extents().lookup(lblk, 1) {
         if found.state == State::Written {
             dir.sb().breadahead(found.pblk);
         }
+    }
+}
+
+/// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it is.
+pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Result<u64> {
+    match inode.extents().entry(lblk, 1)? {
+        Entry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
+        Entry::Mapped(_) => Err(EINVAL),
     }
 }
 
@@ -156,11 +164,7 @@ impl DirBlock {
             return Err(ENOSPC);
         }
         let lblk = (dir.size() >> geo.block_bits) as u32;
-        let new = {
-            let mut map = dir.node().extents.lock();
-            extent::allocate(handle, dir, &mut map, lblk, 1, State::Written)?
-        };
-        let bh = dir.sb().getblk(new.pblk)?;
+        let bh = dir.sb().getblk(append_block(handle, dir, lblk)?)?;
         let mut this = Self { bh, lblk, data };
         this.seal(dir, node)?;
         let mut block = handle.create(&this.bh)?;

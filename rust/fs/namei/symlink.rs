@@ -8,7 +8,7 @@
 use super::{
     corrupted,
     create::make,
-    dirblock::buffer,
+    dirblock::{append_block, buffer},
     journal,
     Inode,
     Rext4,
@@ -17,8 +17,8 @@ use super::{
 use crate::{
     disk::inode::{BLOCK_BYTES, S_IFLNK},
     fs::{
-        extent::{self, State},
-        inode::NewKind,
+        extent::State,
+        inode::NewKind, //
     },
     vfs::{inode::IdMap, jbd2::Handle, Dentry},
 };
@@ -55,11 +55,8 @@ pub(crate) fn symlink(
 }
 
 fn write_target(handle: &Handle<'_>, inode: &Inode, target: &[u8]) -> Result {
-    let new = {
-        let mut map = inode.node().extents.lock();
-        extent::allocate(handle, inode, &mut map, 0, 1, State::Written)?
-    };
-    let bh = inode.sb().getblk(new.pblk)?;
+    let new = append_block(handle, inode, 0)?;
+    let bh = inode.sb().getblk(new)?;
     // Zeroed, which ends the text.
     let mut block = handle.create(&bh)?;
     block.copy_in(0, target)?;
@@ -75,7 +72,7 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     if len == 0 || len >= inode.fs().geo.block_size as usize {
         return Err(bad("of impossible length"));
     }
-    let found = extent::lookup(inode, &mut inode.node().extents.lock(), 0, 1)?;
+    let found = inode.extents().lookup(0, 1)?;
     if found.state != State::Written {
         return Err(bad("without its block"));
     }

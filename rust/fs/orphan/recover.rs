@@ -260,7 +260,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
     let seed = file.node().csum_seed();
-    let extent = extent::lookup(file, &mut file.node().extents.lock(), lblk, 1)?;
+    let extent = file.extents().lookup(lblk, 1)?;
     if extent.state != extent::State::Written {
         return Err(corrupted(
             sb,

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a search of the map found, as what may be done there: blocks can be used, a hole can be filled.
+
+use super::{add_blocks, tree, Extent, Extents, State};
+use crate::{
+    disk::extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
+    fs::{
+        alloc::{self, Kind, Request},
+        lab,
+    },
+    vfs::{jbd2::Handle, trace, RequestId},
+};
+use kernel::prelude::*;
+
+/// What is at a logical block, under the extent lock.
+pub(crate) enum Entry<'e, 'a> {
+    /// Blocks, unwritten or written.
+    Mapped(Extent),
+    /// None, whether space is reserved or not.
+    Hole(Hole<'e, 'a>),
+}
+
+/// Logical blocks without blocks. It borrows the map, so it is one for as long as it lives: nobody can
+/// fill it or reserve it between the look and what follows, and who has used it has it no more.
+#[must_use = "the lookup was for nothing"]
+pub(crate) struct Hole<'e, 'a> {
+    extents: &'e mut Extents<'a>,
+    place: Extent,
+    /// The extent before it in the file.
+    prev: Option<format::Extent>,
+}
+
+impl<'e, 'a> Hole<'e, 'a> {
+    pub(super) fn new(
+        extents: &'e mut Extents<'a>,
+        place: Extent,
+        prev: Option<format::Extent>,
+    ) -> Self {
+        Self {
+            extents,
+            place,
+            prev,
+        }
+    }
+
+    /// Where it is, and how long; all of it is in one state.
+    pub(crate) fn place(&self) -> Extent {
+        self.place
+    }
+
+    /// Whether space is reserved for it.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.place.state == State::Delalloc
+    }
+
+    /// The first block on disk to try. A gap in the file keeps its width on disk: what fills it later
+    /// has its place. 0: near the inode.
+    fn goal(&self) -> u64 {
+        let gap = |e: format::Extent| e.pblk + u64::from(self.place.lblk.saturating_sub(e.lblk));
+        self.prev.map_or(0, gap)
+    }
+
+    /// [`Extents::expect_direct`] for the first `len` blocks, before they are filled.
+    pub(crate) fn expect_direct(&mut self, request: RequestId, len: u32) -> Result {
+        self.extents.expect_direct(request, self.place.lblk, len)
+    }
+
+    /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns what was:
+    /// one block at least, `ENOSPC` if there is none.
+    pub(crate) fn reserve(self, most: u32) -> Result<Extent> {
+        let mut place = self.place;
+        place.len = place.len.min(most);
+        let inode = self.extents.inode;
+        let bits = inode.fs().geo.block_bits;
+        let (pos, len) = (u64::from(place.lblk) << bits, u64::from(place.len) << bits);
+        lab::pause_reservation(inode, pos..pos + len, &mut self.extents.map);
+        if let Err(e) = self.extents.reserve(place.lblk, place.len) {
+            if e != ENOSPC || place.len == 1 {
+                return Err(e);
+            }
+            // Nearly full: one block at a time gets the most out of it.
+            place.len = 1;
+            self.extents.reserve(place.lblk, 1)?;
+        }
+        place.state = State::Delalloc;
+        Ok(place)
+    }
+
+    /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what was
+    /// mapped, which may be shorter. The caller journals the inode in the same handle, after it has
+    /// dropped the lock. Costs [`super::INSERT_CREDITS`] and [`alloc::ALLOC_CREDITS`].
+    pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Extent> {
+        let (inode, lblk) = (self.extents.inode, self.place.lblk);
+        let reserved = self.is_reserved();
+        let longest = match state {
+            State::Unwritten => MAX_UNWRITTEN_LEN,
+            _ => MAX_WRITTEN_LEN,
+        };
+        let goal = self.goal();
+        let extents = self.extents;
+        // Data of somebody else that was accepted comes before what can still be refused.
+        let (kind, promised) = match reserved {
+            true => (Kind::Completion, true),
+            false => (Kind::Metadata, extents.secure_other()),
+        };
+        let data = if inode.is_file() {
+            Kind::Data
+        } else {
+            Kind::Metadata
+        };
+        let request = Request {
+            goal,
+            want: self.place.len.min(want).min(longest),
+            min: 1,
+            kind: data,
+            reserved,
+        };
+        let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
+
+        extents.bump();
+        trace::extent_insert(inode, lblk, len, pblk, state.into());
+        // The reservation has become blocks, whatever happens to them below.
+        if reserved {
+            extents.use_reserved(lblk, len);
+        }
+        let new = format::Extent {
+            lblk,
+            len,
+            pblk,
+            unwritten: state == State::Unwritten,
+        };
+        let result = extents.change(handle, kind, promised, |nodes, root| {
+            tree::insert(nodes, root, &new)
+        });
+        if let Err(e) = result {
+            extents.end_expected(lblk, if reserved { len } else { 0 });
+            extents.settle();
+            // Never journaled, so there is nothing to revoke.
+            let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, false);
+            return Err(e);
+        }
+        extents.settle();
+        add_blocks(inode, len);
+        Ok(Extent {
+            lblk,
+            len,
+            pblk,
+            state,
+        })
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A hole is what a search under the extent lock found: filled once, before anything else happens to the
+//! map, and not after the lock has gone.
+#![forbid(unsafe_code)]
+
+use crate::fs::{
+    extent::{Entry, State},
+    Inode,
+};
+use crate::vfs::jbd2::Handle;
+use kernel::prelude::*;
+
+fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let mut extents = inode.extents();
+    if let Entry::Hole(hole) = extents.entry(0, 1)? {
+        let new = hole.fill(handle, 1, State::Unwritten)?;
+        extents.expect(new.lblk, new.len)?;
+    }
+    Ok(())
+}
+
+#[cfg(misuse = "twice")]
+fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let mut extents = inode.extents();
+    if let Entry::Hole(hole) = extents.entry(0, 2)? {
+        hole.fill(handle, 1, State::Unwritten)?;
+        hole.fill(handle, 1, State::Unwritten)?; //~ E0382
+    }
+    Ok(())
+}
+
+#[cfg(misuse = "reserved_and_filled")]
+fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let mut extents = inode.extents();
+    if let Entry::Hole(hole) = extents.entry(0, 1)? {
+        hole.reserve(1)?;
+        hole.fill(handle, 1, State::Unwritten)?; //~ E0382
+    }
+    Ok(())
+}
+
+#[cfg(misuse = "meanwhile")]
+fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
+    let mut extents = inode.extents();
+    if let Entry::Hole(hole) = extents.entry(0, 1)? {
+        extents.forget(0, 1); //~ E0499
+        hole.fill(handle, 1, State::Unwritten)?;
+    }
+    Ok(())
+}
+
+#[cfg(misuse = "unlocked")]
+fn unlocked(inode: &Inode) -> Result<Entry<'_, '_>> {
+    inode.extents().entry(0, 1) //~ E0515
+}
+
+#[cfg(misuse = "mapped")]
+fn mapped(handle: &Handle<'_>, inode: &Inode) -> Result {
+    if let Entry::Mapped(found) = inode.extents().entry(0, 1)? {
+        found.fill(handle, 1, State::Unwritten)?; //~ E0599
+    }
+    Ok(())
+}
