@@ -51,7 +51,7 @@ fn free(inode: &Inode) -> Result {
     inode.set_size(0);
     node.set_disk_size(0);
     if has_extents(inode.mode(), node.flags()) && !inode.extents().is_empty() {
-        io::truncate::free_blocks(inode, 0)?;
+        io::remove::free_blocks(inode, 0)?;
     }
     let credits =
         INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;

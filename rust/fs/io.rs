@@ -4,14 +4,18 @@
 //!
 //! ```text
 //!   map.rs        an iomap and its validity cookie: rule 3
-//!   buffered.rs   reads and writes through the page cache, delalloc: rule 4
+//!   buffered.rs   reads and writes through the page cache
+//!   delalloc.rs   what they reserve: rule 4
 //!   writeback.rs  dirty folios to blocks, completion: rules 2, 10
 //!   mmap.rs       write faults: rule 6
 //!   direct.rs     direct I/O and its locks: rules 7, 8
 //!   direct_map.rs its mappings and completion: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
-//!   truncate.rs   file size, both ways: rules 5, 11
-//!   fallocate.rs  allocate, punch, zero: rule 5
+//!   steps.rs      blocks go in four steps, the first two: rule 5
+//!   remove.rs     the last two: rule 5
+//!   eof.rs        zeros behind the end: rule 11
+//!   truncate.rs   file size, both ways
+//!   fallocate.rs  allocate, punch, zero
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked
 //! ```
@@ -32,10 +36,10 @@
 //! | `map::SwapOps::begin`         | swapon                     | i_rwsem                    | yes    | no     |
 //! | `gate::may_fill`              | a folio was added          | its lock                   | no     | no     |
 //! | `gate::wait`                  | it may not be filled       | no folio; else as the filler | yes  | no     |
-//! | `buffered::WriteOps::begin`   | write(2), zeroing          | i_rwsem; zeroing: invalidate_lock | yes | no |
+//! | `delalloc::WriteOps::begin`   | write(2), zeroing          | i_rwsem; zeroing: invalidate_lock | yes | no |
 //! |                               | write fault                | mmap_lock or the VMA's, invalidate_lock shared, the folio | yes | no |
-//! | `buffered::WriteOps::valid`   | before a folio is changed  | the folio                  | no     | no     |
-//! | `buffered::WriteOps::end`     | a mapping is used up       | as `begin`                 | yes    | no     |
+//! | `delalloc::WriteOps::valid`   | before a folio is changed  | the folio                  | no     | no     |
+//! | `delalloc::WriteOps::end`     | a mapping is used up       | as `begin`                 | yes    | no     |
 //! | `writeback::map_blocks`       | flusher, fsync             | the folio, PG_writeback    | yes    | yes    |
 //! | `writeback::discard`          | its error; a memory error  | the folio                  | yes    | no     |
 //! | `writeback::needs_completion` | before a bio is sent       | PG_writeback               | no     | no     |
@@ -54,14 +58,18 @@ use super::{access::Access, Inode};
 use kernel::{error::code::*, prelude::*};
 
 pub(crate) mod buffered;
+mod delalloc;
 pub(crate) mod direct;
 mod direct_map;
+mod eof;
 pub(crate) mod fallocate;
 pub(crate) mod fsync;
 pub(crate) mod gate;
 pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod remove;
 pub(crate) mod seek;
+pub(crate) mod steps;
 pub(crate) mod truncate;
 pub(crate) mod writeback;
 

@@ -25,6 +25,7 @@ pub(crate) use {
     park::{hold, point},
     protect::{
         attach_cache, detach_cache, detach_cache_again, may_release, off, pause, pause_reservation,
+        too_early,
     },
 };
 

@@ -313,7 +313,7 @@ impl Namei for Rext4 {
             if size != inode.size() || attr.sets_mtime() {
                 inode.touch_mtime();
             }
-            truncate::set_size(inode, size, lock)?;
+            truncate::set_size(lock, size)?;
         }
         attr.copy_to(idmap, lock);
         inode::journal_alone(inode)

@@ -114,7 +114,9 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::rext4_helper_i_size_read(self.as_ptr()) as u64 }
     }
 
-    /// Sets the file size in bytes. The caller holds i_rwsem exclusive (or the inode is new).
+    /// Sets the file size in bytes, where the lock is not at hand: of an inode that is new or on its way
+    /// out, of a directory in a callback of its own, in the completion of a direct write that waits. The
+    /// caller holds i_rwsem exclusive all the same; who has it uses [`InodeLock::set_size`].
     pub(crate) fn set_size(&self, size: u64) {
         // SAFETY: The inode is valid.
         unsafe { bindings::rext4_helper_i_size_write(self.as_ptr(), size as i64) }
@@ -322,13 +324,6 @@ impl<F: FileSystem> Inode<F> {
         }
     }
 
-    /// Waits for all direct I/O in flight. The caller holds i_rwsem exclusive, so none starts.
-    pub(crate) fn dio_wait(&self, lock: &InodeLock<'_, F>) {
-        kernel::warn_on!(lock.check(self).is_err());
-        // SAFETY: The inode is valid.
-        unsafe { bindings::inode_dio_wait(self.as_ptr()) }
-    }
-
     /// Checks a new file size against limits; sends SIGXFSZ.
     pub(crate) fn newsize_ok(&self, size: u64) -> Result {
         // SAFETY: The inode is valid.
@@ -363,6 +358,22 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
         // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
         unsafe { bindings::rext4_helper_assert_inode_locked(inode.as_ptr()) };
         ManuallyDrop::new(Self(inode, NotThreadSafe))
+    }
+
+    /// The inode that is locked.
+    pub(crate) fn inode(&self) -> &'a Inode<F> {
+        self.0
+    }
+
+    /// Waits for all direct I/O in flight. None starts meanwhile.
+    pub(crate) fn dio_wait(&self) {
+        // SAFETY: The inode is valid, and locked, as the C function asks.
+        unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
+    }
+
+    /// Sets the file size in bytes, in memory.
+    pub(crate) fn set_size(&self, size: u64) {
+        self.0.set_size(size);
     }
 }
 

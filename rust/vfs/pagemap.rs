@@ -8,7 +8,7 @@
 
 use super::{
     bindings,
-    inode::{Inode, InodeLock, LocksInode},
+    inode::{Inode, InodeLock},
     super_block::FileSystem, //
 };
 use core::ops::Range;
@@ -37,6 +37,17 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
 impl<F: FileSystem> InvalidateLock<'_, F> {
+    /// Drops the page cache of the range, dirty or not; parts of pages at the edges are zeroed in
+    /// memory. Mappings of the pages go first. None comes back meanwhile.
+    pub(crate) fn drop_pagecache(&self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let last = (range.end - 1).min(i64::MAX as u64) as i64;
+        // SAFETY: The inode is valid, and its lock held, as the C function asks.
+        unsafe { bindings::truncate_pagecache_range(self.0.as_ptr(), range.start as i64, last) }
+    }
+
     /// Whether it is the lock of `inode`.
     pub(super) fn is_of(&self, inode: &Inode<F>) -> bool {
         core::ptr::eq(self.0, inode)
@@ -65,6 +76,17 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
         unsafe { bindings::rext4_helper_invalidate_unlock_shared(self.0.mapping()) }
+    }
+}
+
+impl<F: FileSystem> InodeLock<'_, F> {
+    /// Sets i_size and drops the page cache beyond it.
+    pub(crate) fn truncate_setsize(&self, size: u64, pages: &InvalidateLock<'_, F>) {
+        if kernel::warn_on!(!pages.is_of(self.inode())) {
+            return;
+        }
+        // SAFETY: The inode is valid and both of its locks are held, as the C function asks.
+        unsafe { bindings::truncate_setsize(self.inode().as_ptr(), size as i64) }
     }
 }
 
@@ -118,31 +140,6 @@ impl<F: FileSystem> Inode<F> {
         let _ = unsafe {
             bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start as i64, last)
         };
-    }
-
-    /// Drops the page cache of the bytes `[start, end)`, dirty or not; parts of pages at the
-    /// edges are zeroed in memory. Mappings of the pages go first.
-    pub(crate) fn drop_pagecache(&self, start: u64, end: u64, lock: &InvalidateLock<'_, F>) {
-        if start >= end || kernel::warn_on!(!lock.is_of(self)) {
-            return;
-        }
-        let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The inode is valid; its lock is held, so that no page comes back meanwhile.
-        unsafe { bindings::truncate_pagecache_range(self.as_ptr(), start as i64, last) }
-    }
-
-    /// Sets i_size and drops the page cache beyond it.
-    pub(crate) fn truncate_setsize(
-        &self,
-        size: u64,
-        inode: &InodeLock<'_, F>,
-        pages: &InvalidateLock<'_, F>,
-    ) {
-        if kernel::warn_on!(inode.check(self).is_err() || !pages.is_of(self)) {
-            return;
-        }
-        // SAFETY: The inode is valid and both of its locks are held, as the C function asks.
-        unsafe { bindings::truncate_setsize(self.as_ptr(), size as i64) }
     }
 
     /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,

@@ -1,32 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads and writes through the page cache.
-//!
-//! A write into a hole reserves space and no blocks (delalloc): writeback allocates, when it
-//! knows how much there is. The lookup that finds the hole and the reservation are one critical
-//! section of the extent lock. They must be, for two writers may race to the same hole without
-//! sharing any other lock:
-//!
-//! ```text
-//!   page_mkwrite (invalidate_lock shared)       fallocate, before it took invalidate_lock;
-//!                                               or page_mkwrite of the neighbour page
-//!   looks up block 3: hole
-//!                                               looks up block 3: hole
-//!                                               reserves or allocates block 3
-//!   reserves block 3                            <- counted twice, and once forever
-//! ```
+//! Reads and writes through the page cache: the system calls. The mappings that they are made of, and what
+//! is reserved below them, are in `delalloc.rs` (rule 4); what a growing write owes to the old end is in
+//! `eof.rs` (rule 11).
 
-use super::{map, truncate};
+use super::{delalloc::WriteOps, eof};
 use crate::{
-    fs::{
-        alloc,
-        extent::{Entry, State},
-        lab::{self, Switch},
-        Inode, Rext4,
-    },
+    fs::Rext4,
     vfs::{
         inode::InodeLock,
-        iomap::{self, Map, MapFlags, MapOps, MapType},
+        iomap,
         trace,
         Dest,
         Io,
@@ -35,146 +18,6 @@ use crate::{
     },
 };
 use kernel::{error::code::*, prelude::*};
-
-/// Blocks reserved by one mapping at most.
-const MAX_RESERVE: u32 = 2048;
-
-/// Mappings for writing to the page cache and for zeroing in it.
-pub(crate) struct WriteOps;
-
-impl MapOps for WriteOps {
-    type Fs = Rext4;
-
-    const HAS_END: bool = true;
-
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let mut retry = alloc::Retry::new(inode.sb());
-        loop {
-            match reserve(inode, pos, len, flags, map) {
-                Err(e) if e == ENOSPC && !flags.nowait() => {
-                    let again = match flags.fault() {
-                        // The folio is locked.
-                        true => retry.after_commit(inode.sb()),
-                        false => retry.make_room(inode.sb()),
-                    };
-                    if !again {
-                        return Err(e);
-                    }
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn end(
-        inode: &Inode,
-        pos: u64,
-        len: u64,
-        written: u64,
-        flags: MapFlags,
-        map: &mut Map,
-    ) -> Result {
-        // Only what this call reserved, or expects, and only what it did not use. A fault has used
-        // it all.
-        let unwritten = map.map_type() == MapType::Unwritten;
-        let ours = unwritten || map.is_new() && map.map_type() == MapType::Delalloc;
-        let start = iomap::last_written_block(inode, pos, written);
-        let end = pos + len;
-        if !ours || !flags.write() || flags.fault() || written >= len || start >= end {
-            return Ok(());
-        }
-        // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock keeps
-        // more of them from coming.
-        let lock = inode.invalidate_lock();
-        if unwritten {
-            // Pages that a fault dirtied before may be clean and on their way to the disk.
-            inode.wait_writeback(start, end);
-            iomap::release_delalloc::<Unexpect>(inode, start, end, flags, map, &lock);
-        } else {
-            iomap::release_delalloc::<Unreserve>(inode, start, end, flags, map, &lock);
-        }
-        Ok(())
-    }
-}
-
-fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-    let (lblk, count) = map::blocks(inode, pos, len)?;
-    let mut extents = map::lock(inode, flags)?;
-    let announced = flags.fault() && !lab::off(Switch::ReserveAtFault);
-    if announced {
-        // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
-        // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
-        // may fail after it.
-        extents.reserve_holes(lblk, count)?;
-    }
-    let mut fresh = false;
-    let mut found = match extents.entry(lblk, count)? {
-        Entry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
-            fresh = true;
-            hole.reserve(count.min(MAX_RESERVE))?
-        }
-        Entry::Hole(hole) => hole.place(),
-        Entry::Mapped(found) => found,
-    };
-    if found.state == State::Unwritten && flags.write() {
-        found.len = found.len.min(MAX_RESERVE);
-        if let Err(e) = extents.expect(lblk, found.len) {
-            if e != ENOSPC || found.len == 1 {
-                return Err(e);
-            }
-            found.len = 1;
-            extents.expect(lblk, 1)?;
-        }
-    }
-    map::fill(&extents, &found, flags, map);
-    if fresh {
-        map.set_new();
-    }
-    Ok(())
-}
-
-/// Gives back reservations below pages that a short write left clean.
-struct Unreserve;
-
-impl iomap::Release for Unreserve {
-    type Fs = Rext4;
-    fn release(inode: &Inode, start: u64, end: u64) {
-        if let Some((lblk, len)) = inside(inode, start, end) {
-            inode.extents().forget(lblk, len);
-        }
-    }
-}
-
-/// The same for what is promised to unwritten blocks. The map does not change by it.
-struct Unexpect;
-
-impl iomap::Release for Unexpect {
-    type Fs = Rext4;
-    fn release(inode: &Inode, start: u64, end: u64) {
-        if let Some((lblk, len)) = inside(inode, start, end) {
-            inode.extents().unexpect(lblk, len);
-        }
-    }
-}
-
-/// The logical blocks that begin in the bytes `[start, end)`: first and number.
-fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
-    let bits = inode.fs().geo.block_bits;
-    let first = start.div_ceil(1 << bits);
-    let last = end.div_ceil(1 << bits);
-    Some((u32::try_from(first).ok()?, last.checked_sub(first)? as u32))
-}
-
-impl iomap::WriteOps for WriteOps {
-    fn valid(inode: &Inode, map: &Map) -> bool {
-        lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
-    }
-
-    #[cfg(REXT4_LAB)]
-    fn before_folio(inode: &Inode, pos: u64, len: u64) {
-        lab::point(lab::Point::WriteGetFolio, inode, pos, len);
-    }
-}
 
 /// `read_iter` without O_DIRECT.
 pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io<'a, Rext4> {
@@ -208,7 +51,7 @@ pub(super) fn write_locked(
     trace::buffered_write(inode, iocb.pos(), from.count() as u64);
     let old = inode.size();
     let end = iocb.pos() + from.count() as u64;
-    truncate::before_write(inode, iocb.pos(), end, lock)?;
+    eof::before_write(lock, iocb.pos(), end)?;
     iocb.modified(lock)?;
     let written = iomap::buffered_write::<WriteOps>(iocb, from);
     trace::isize_was(inode, old);

@@ -26,8 +26,8 @@
 use super::{
     buffered,
     direct_map::{is_beyond, ReadOps, WriteOps},
-    gate::{self, Gate},
-    truncate, //
+    eof,
+    gate::{self, Gate}, //
 };
 use crate::{
     fs::{
@@ -287,12 +287,11 @@ fn write_alone<'a>(
     wait: bool,
     done: &mut usize,
 ) -> Io<'a, Rext4> {
-    let inode = iocb.inode();
     if wait {
-        inode.dio_wait(lock);
+        lock.dio_wait();
     }
     let end = iocb.pos() + from.count() as u64;
-    let ready = truncate::before_write(inode, iocb.pos(), end, lock);
+    let ready = eof::before_write(lock, iocb.pos(), end);
     if let Err(e) = ready.and_then(|()| iocb.modified(lock)) {
         return iocb.done(Err(e));
     }

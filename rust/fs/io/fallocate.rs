@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `fallocate(2)`: allocate, punch a hole, zero a range. The four steps of `truncate.rs` hold.
+//! `fallocate(2)`: allocate, punch a hole, zero a range. Rule 5: blocks go in its four steps (`steps.rs`).
 
-use super::{fsync, map, truncate};
+use super::{
+    fsync,
+    map,
+    steps::{Alone, Shut}, //
+};
 use crate::{
     fs::{
         alloc,
         extent::{self, Entry, State},
         inode::{self, INODE_CREDITS},
-        lab::{self, Point, Switch},
         Inode,
         Rext4, //
     },
     vfs::{
         file::{FallocMode, FallocOp},
-        inode::InodeLock,
-        pagemap::InvalidateLock,
         trace::{Operation, Step},
         File, //
     },
@@ -41,7 +42,6 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
         return Err(EOPNOTSUPP);
     }
     let event = Operation::begin(inode, mode.op.into(), offset, len);
-    // 1: nobody writes, nobody faults.
     let lock = inode.lock();
     let grows = !mode.keep_size && end > inode.size();
     if grows {
@@ -50,26 +50,25 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if inode.is_swapfile() {
         return Err(ETXTBSY);
     }
-    let mut invalidate = inode.invalidate_lock();
+    // Rule 5, step 1.
+    let shut = Shut::new(&lock);
     event.step(Step::Locked);
-    // 2: asynchronous I/O holds neither lock, and may change the size when it completes.
-    if !lab::off(Switch::DioWait) {
-        inode.dio_wait(&lock);
-    }
+    // Step 2: asynchronous I/O holds neither lock, and may change the size when it completes.
+    let mut alone = shut.drain();
     event.step(Step::Drained);
     file.modified(&lock)?;
 
     if mode.op != FallocOp::Allocate {
-        invalidate = remove(inode, offset..end, (&lock, invalidate), &event)?;
+        alone = remove(alone, offset..end, &event)?;
     }
     if mode.op != FallocOp::PunchHole {
         allocate(inode, offset, end)?;
     }
     if grows {
-        truncate::grow(inode, end, &lock, &invalidate)?;
+        alone.grow(end)?;
     }
     inode::journal_alone(inode)?;
-    drop(invalidate);
+    drop(alone);
     drop(lock);
     match file.is_dsync() || inode.is_sync() {
         true => fsync::commit(inode, false),
@@ -78,35 +77,16 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
 }
 
 /// Steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
-fn remove<'a>(
-    inode: &'a Inode,
+fn remove<'l>(
+    alone: Alone<'l>,
     range: Range<u64>,
-    (lock, mut invalidate): (&InodeLock<'_, Rext4>, InvalidateLock<'a, Rext4>),
     event: &Operation<'_, Rext4>,
-) -> Result<InvalidateLock<'a, Rext4>> {
-    let Range { start, end } = range;
-    let size = inode.size();
-    // Beyond the end there is nothing to keep: blocks that the range cuts there go whole.
-    let block_size = u64::from(inode.fs().geo.block_size);
-    let punch_end = match end >= size {
-        true => end.max(size).next_multiple_of(block_size),
-        false => end,
-    };
-    let data_end = end.min(size);
-    // 3: edges zeroed, all of it written, then the page cache dropped.
-    if start < data_end {
-        truncate::drop_range(inode, start, data_end, lock, &invalidate)?;
-    }
+) -> Result<Alone<'l>> {
+    let gone = alone.drop_cache(range)?;
     event.step(Step::CacheDropped);
-    invalidate = lab::pause(Point::PunchInvalidated, inode, start..end, invalidate);
-    // 4: the blocks.
-    let (first, last) = truncate::whole_blocks(inode, start, punch_end);
-    truncate::remove_range(inode, first, last)?;
-    if start < data_end {
-        truncate::keep_size(inode, data_end);
-    }
+    let alone = gone.remove_blocks()?;
     event.step(Step::BlocksRemoved);
-    Ok(invalidate)
+    Ok(alone)
 }
 
 /// Fills the holes of the bytes `[start, end)` with unwritten blocks. Space that is reserved

@@ -13,7 +13,7 @@
 //!   dirties the page                            <- a dirty page over a hole: the store is lost
 //! ```
 
-use super::buffered::WriteOps;
+use super::delalloc::WriteOps;
 use crate::{
     fs::Rext4,
     vfs::{

@@ -7,6 +7,7 @@ use crate::{
     fs::{Inode, Rext4},
     vfs::{nofs::NoFsMutexGuard, pagemap::InvalidateLock, File},
 };
+use kernel::prelude::*;
 
 /// See `park.rs`.
 #[inline(always)]
@@ -27,6 +28,12 @@ pub(crate) fn pause<'a>(
     pages: InvalidateLock<'a, Rext4>,
 ) -> InvalidateLock<'a, Rext4> {
     pages
+}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn too_early(_: Switch, _: &Inode, _pos: u64, _step: impl FnOnce() -> Result) -> Result {
+    Ok(())
 }
 
 /// See `protect.rs`.

@@ -59,6 +59,20 @@ pub(crate) fn pause<'a>(
     inode.invalidate_lock()
 }
 
+/// A step whose place is after the next ones, from byte `pos` on. Without `switch` it is taken here, too.
+pub(crate) fn too_early(
+    switch: Switch,
+    inode: &Inode,
+    pos: u64,
+    step: impl FnOnce() -> Result,
+) -> Result {
+    if off(switch) {
+        step()?;
+        park::point(Point::PunchInvalidated, inode, pos, u64::MAX);
+    }
+    Ok(())
+}
+
 /// A hole was found under the extent lock, and is about to be reserved. Without [`Switch::OneLookup`] the
 /// lock is let go of in between, and what was found is believed all the same.
 pub(crate) fn pause_reservation<T>(

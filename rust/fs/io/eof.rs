@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rule 11: bytes beyond the end in the last block are zeros, on disk and in memory, whoever dirtied them
+//! by mmap. Writeback zeroes them, and here they are zeroed before the file grows over them.
+//!
+//! What the two sizes and the stale tail are, and who moves which when, is in
+//! Documentation/data-path.md, rule 11.
+
+use super::{delalloc::WriteOps, map, steps::Alone};
+use crate::{
+    fs::{
+        extent::State,
+        inode::{self, INODE_CREDITS},
+        lab::{self, Switch},
+        Inode,
+        Rext4, //
+    },
+    vfs::{inode::InodeLock, iomap, trace},
+};
+use kernel::prelude::*;
+
+impl Alone<'_> {
+    /// Zeroes the bytes `[from, to)` in the page cache, where there is anything: the part of a block
+    /// that goes while the rest of it stays. Returns whether something was dirtied.
+    pub(super) fn zero_edge(&self, from: u64, to: u64) -> Result<bool> {
+        if to <= from {
+            return Ok(false);
+        }
+        let inode = self.inode();
+        trace::zero_tail(inode, from, to - from);
+        iomap::zero_range::<WriteOps>(inode, from, to - from)
+    }
+
+    /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies between in
+    /// the page cache, where there is anything. Returns whether something was dirtied.
+    fn zero_tail(&self, from: u64, to: u64) -> Result<bool> {
+        match lab::off(Switch::TailZero) {
+            true => Ok(false),
+            false => self.zero_edge(from, to),
+        }
+    }
+
+    /// Zeroes the part of the block that `pos` cuts, from `pos` on.
+    pub(super) fn zero_partial(&self, pos: u64) -> Result<bool> {
+        let block_size = self.inode().fs().geo.block_size;
+        self.zero_tail(pos, pos.next_multiple_of(block_size.into()))
+    }
+
+    /// Makes the file larger, with a hole.
+    pub(super) fn grow(&self, new: u64) -> Result {
+        let inode = self.inode();
+        let old = inode.size();
+        let zeroed = self.zero_tail(old, new)? || inode.node().stale_tail();
+        trace::isize_set(inode, new);
+        self.lock().set_size(new);
+        inode.isize_extended(old, new);
+        flush_for(inode, new, zeroed)?;
+        inode.node().set_stale_tail(false);
+        let handle = inode.fs().start(INODE_CREDITS)?;
+        inode.extents().set_disk_size(new);
+        inode::journal(&handle, inode)?;
+        handle.stop()
+    }
+}
+
+/// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes
+/// behind the end come to light: neither now, in the page cache, nor after a crash. The size on disk
+/// moves when data behind the end is on disk, and nothing else makes the block of the old end reach
+/// the disk before that. So it is written here, if it is one that the disk knows and has to change.
+pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> Result {
+    let inode = lock.inode();
+    let size = inode.size();
+    let stale = inode.node().stale_tail();
+    if end <= size || (pos <= size && !stale) {
+        return Ok(());
+    }
+    // Not only locked: a direct write of parts of the block may be in flight, and read now, the block
+    // has its old bytes.
+    let alone = Alone::new(lock);
+    // Bytes beyond the end that a mapping has dirtied would become part of the file.
+    let zeroed = alone.zero_tail(size, pos)?;
+    if stale || (zeroed && tail_is_written(inode, size)?) {
+        let start = size - size % u64::from(inode.fs().geo.block_size);
+        inode.write_and_wait(start, size)?;
+        inode.node().set_stale_tail(false);
+    }
+    Ok(())
+}
+
+/// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
+fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
+    let (lblk, _) = map::blocks(inode, size, 1)?;
+    Ok(inode.extents().lookup(lblk, 1)?.state == State::Written)
+}
+
+/// Before the size on disk becomes `new`: what is dirty between it and the size that the disk
+/// knows, and a tail that was zeroed, must be on disk. There is no ordered mode to see to that.
+pub(super) fn flush_for(inode: &Inode, new: u64, zeroed: bool) -> Result {
+    let disk = inode.node().disk_size();
+    if !zeroed && new <= disk {
+        return Ok(());
+    }
+    let block_size = u64::from(inode.fs().geo.block_size);
+    let start = disk.min(new) / block_size * block_size;
+    inode.write_and_wait(start, new.max(disk))
+}

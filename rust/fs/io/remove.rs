@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rule 5, the last two steps: the page cache goes, then the blocks. The first two are in `steps.rs`.
+
+use super::steps::Alone;
+use crate::fs::{
+    extent::Progress,
+    inode::{self, INODE_CREDITS},
+    lab::{self, Point, Switch},
+    Inode, //
+};
+use core::ops::Range;
+use kernel::prelude::*;
+
+/// One past the last logical block of a file.
+pub(crate) const END: u64 = 1 << 32;
+
+/// Step 3 of rule 5 is done for a range of bytes: its page cache is gone and cannot come back. Holds all
+/// that was held for it.
+#[must_use]
+pub(crate) struct CacheGone<'l> {
+    alone: Alone<'l>,
+    range: Range<u64>,
+}
+
+impl<'l> Alone<'l> {
+    /// Step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops its page cache.
+    /// Beyond the end of the file there is nothing to keep: a block that the range cuts there goes whole.
+    ///
+    /// The whole range is written, also what is about to go, for two things hang on its dirty pages that
+    /// are not the range's own:
+    ///
+    /// ```text
+    ///   pwrite 0..8192: i_size 8192                 a folio of 64 KiB, all dirty
+    ///   punch 4096..8192, both page aligned         punch 0..4096
+    ///   page 1 is dropped, dirty                    the folio is split at 4096. If that does not go
+    ///   page 0 is written: size on disk 4096        (somebody reads it), truncate_inode_pages_range
+    ///   evicted, read again: the file has shrunk    drops the folio whole, dirty bytes behind 4096 too
+    /// ```
+    ///
+    /// - The size on disk moves when data is written, and nothing else moves it.
+    /// - A large folio at the edge may be dropped as a whole. Writeback writes folios as a whole.
+    ///
+    /// A clean range costs a look at the marks of the page cache, whatever its length. If something cannot
+    /// be written nothing has been dropped, and the caller's operation fails before it took anything: bytes
+    /// beside the range may have been in the same folio.
+    pub(crate) fn drop_cache(self, range: Range<u64>) -> Result<CacheGone<'l>> {
+        let inode = self.inode();
+        let size = inode.size();
+        let block_size = u64::from(inode.fs().geo.block_size);
+        let Range { start, end } = range;
+        let blocks_end = match end >= size {
+            true => end.max(size).next_multiple_of(block_size),
+            false => end,
+        };
+        let end = end.min(size);
+        if start < end {
+            let first_edge = start.next_multiple_of(block_size).min(end);
+            self.zero_edge(start, first_edge)?;
+            let last_edge = (end / block_size * block_size).max(first_edge);
+            self.zero_edge(last_edge, end)?;
+            write_range(inode, start..end)?;
+            self.pages().drop_pagecache(start..end);
+        }
+        let range = start..blocks_end;
+        Ok(CacheGone { alone: self, range })
+    }
+
+    /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page cache,
+    /// written or not.
+    pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
+        self.lock().truncate_setsize(new, self.pages());
+        let range = new..u64::MAX;
+        CacheGone { alone: self, range }
+    }
+}
+
+impl<'l> CacheGone<'l> {
+    /// The inode.
+    pub(super) fn inode(&self) -> &'l Inode {
+        self.alone.inode()
+    }
+
+    /// Step 4: the blocks of the range go. What lies before the end of the file reads as zeros.
+    pub(crate) fn remove_blocks(self) -> Result<Alone<'l>> {
+        let (inode, Range { start, end }) = (self.inode(), self.range);
+        let alone = self.alone.pause(Point::PunchInvalidated, start..end);
+        let (first, last) = whole_blocks(inode, start..end);
+        remove_range(inode, first, last)?;
+        let kept = end.min(inode.size());
+        if start < kept {
+            keep_size(inode, kept);
+        }
+        Ok(alone)
+    }
+}
+
+/// Writes what is dirty in the range, rounded out to pages.
+fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
+    let page = 1 << kernel::page::PAGE_SHIFT;
+    let pages = (start / page * page, end.next_multiple_of(page));
+    if lab::off(Switch::PunchFlush) {
+        inode.write_and_wait(pages.0, start.next_multiple_of(page))?;
+        inode.write_and_wait(end / page * page, pages.1)
+    } else {
+        inode.write_and_wait(pages.0, pages.1)
+    }
+}
+
+/// The whole blocks inside the bytes of the range.
+fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (u64, u64) {
+    let bits = inode.fs().geo.block_bits;
+    (start.div_ceil(1 << bits), (end >> bits).min(END))
+}
+
+/// What lies before `end` and has been removed reads as zeros, so the size on disk may be `end` at
+/// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move it.
+/// The caller journals the inode.
+fn keep_size(inode: &Inode, end: u64) {
+    if !lab::off(Switch::PunchFlush) {
+        inode.extents().raise_disk_size(end);
+    }
+}
+
+/// Frees all blocks from logical block `first` on, and the reservations. The page cache above
+/// is gone and cannot come back.
+pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
+    remove_range(inode, first, END)
+}
+
+/// Gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone. Needs no
+/// handle, so it comes before everything that can fail: a reservation without a page is used by nobody.
+pub(super) fn forget(inode: &Inode, first: u64, end: u64) {
+    if let Ok(lblk) = u32::try_from(first) {
+        let len = end.saturating_sub(first).min(u32::MAX.into());
+        inode.extents().forget(lblk, len as u32);
+    }
+}
+
+/// Frees the logical blocks `[first, end)`, in as many transactions as it takes: a handle waits
+/// for a commit when it wants more credits, and nobody may hold the extent lock then.
+fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
+    if first >= end {
+        return Ok(());
+    }
+    forget(inode, first, end);
+    let mut end = end;
+    loop {
+        // What is read without the handle may be wrong by then: then it is more of them.
+        let credits = inode.extents().remove_credits(first as u32, end);
+        let handle = inode.fs().start_with_revoke(credits + INODE_CREDITS)?;
+        let progress = inode.extents().remove(&handle, first as u32, end);
+        // Also after an error: what was removed before it is in this handle.
+        inode::journal(&handle, inode)?;
+        handle.stop()?;
+        match progress? {
+            Progress::Done => return Ok(()),
+            Progress::Continue(next) => end = next,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rule 5, the first two steps: nobody writes, nobody faults, no direct I/O is in flight.
+//!
+//! Taking blocks away has four steps, always in this order:
+//!
+//! 1. i_rwsem and invalidate_lock, both exclusive ([`Shut`]): no write, no fault, no new page.
+//! 2. Direct I/O in flight drains ([`Alone`]): it holds neither lock.
+//! 3. The page cache is dropped ([`super::remove::CacheGone`]), and before it goes whatever hangs on its
+//!    dirty pages is on disk. A truncate keeps nothing behind the new end, so there it is only the size.
+//! 4. Only now the extents go, in as many transactions as it takes.
+//!
+//! Were 4 before 3, writeback would write into blocks that are somebody else's by then; were 1
+//! dropped between 3 and 4, a fault would bring a page of a freed block back.
+//!
+//! Each step is a value that the one before gives, and what belongs to a step is a method of it. So the
+//! order is the compiler's, as is that both locks are those of one inode: the second is taken through the
+//! guard of the first.
+
+use crate::{
+    fs::{
+        lab::{self, Point, Switch},
+        Inode,
+        Rext4, //
+    },
+    vfs::{inode::InodeLock, pagemap::InvalidateLock},
+};
+use core::ops::Range;
+
+/// Step 1: i_rwsem and invalidate_lock of an inode are held exclusive.
+#[must_use]
+pub(crate) struct Shut<'l> {
+    lock: &'l InodeLock<'l, Rext4>,
+    pages: InvalidateLock<'l, Rext4>,
+}
+
+impl<'l> Shut<'l> {
+    /// Takes invalidate_lock of the inode that `lock` is of.
+    pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
+        let pages = lock.inode().invalidate_lock();
+        Self { lock, pages }
+    }
+
+    /// Step 2: waits for direct I/O in flight. None starts.
+    pub(crate) fn drain(self) -> Alone<'l> {
+        if !lab::off(Switch::DioWait) {
+            self.lock.dio_wait();
+        }
+        Alone(self)
+    }
+}
+
+/// Step 2: nobody else reads, writes or maps the file, whatever way.
+#[must_use]
+pub(crate) struct Alone<'l>(Shut<'l>);
+
+impl<'l> Alone<'l> {
+    /// Steps 1 and 2.
+    pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
+        Shut::new(lock).drain()
+    }
+
+    /// The inode that is locked.
+    pub(crate) fn inode(&self) -> &'l Inode {
+        self.0.lock.inode()
+    }
+
+    /// i_rwsem.
+    pub(super) fn lock(&self) -> &'l InodeLock<'l, Rext4> {
+        self.0.lock
+    }
+
+    /// invalidate_lock.
+    pub(super) fn pages(&self) -> &InvalidateLock<'l, Rext4> {
+        &self.0.pages
+    }
+
+    /// A place for the lab to wait: invalidate_lock is held, if the rules are kept.
+    pub(super) fn pause(self, point: Point, range: Range<u64>) -> Self {
+        let Shut { lock, pages } = self.0;
+        let pages = lab::pause(point, lock.inode(), range, pages);
+        Self(Shut { lock, pages })
+    }
+}
