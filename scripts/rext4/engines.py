@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How a VM is started: QEMU by way of virtme-ng, or User-Mode Linux."""
+
+import contextlib
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .common import SCRIPTS, VENV, Failed, free_mib
+from .process import Group
+
+if TYPE_CHECKING:
+    from .machine import Machine, Place
+
+GUEST = SCRIPTS / "vm-guest"
+INPUT, OUTPUT = 0, 1
+
+
+@contextlib.contextmanager
+def uml(machine: "Machine", place: "Place") -> Iterator[Group]:
+    """User-Mode Linux. The command's input and output are a serial line in the guest and our own
+    descriptors here; the kernel's console goes to a file of its own."""
+    # The process under the guard has others under 0, 1 and 2.
+    output, fds = os.dup(OUTPUT), [os.dup(INPUT)] if machine.shell else []
+    env = dict(os.environ)
+    # The guest's memory is a file, in /dev/shm unless told otherwise; a small /dev/shm (a
+    # container's) would end the VM with SIGBUS.
+    if free_mib(Path("/dev/shm")) < machine.mem:
+        env["TMPDIR"] = str(place.run)
+    command = [str(machine.image), f"mem={machine.mem}M", f"ncpus={machine.cpus}", "seccomp=on"]
+    command += ["rootfstype=hostfs", "root=/", "ro", f"init={GUEST}"]
+    command += ["console=tty0", "con=null", "con0=null,fd:1", "ssl=null"]
+    command += [f"ssl0={f'fd:{fds[0]}' if fds else 'null'},fd:{output}", "panic=-1"]
+    # d: the image is data, never a copy-on-write header; t: discard
+    command += [f"ubd{number}dt={disk.resolve()}" for number, disk in enumerate(machine.disks)]
+    command += [*machine.append.split(), f"REXT4_RUN={place.run}"]
+    try:
+        with place.console.open("ab") as console:
+            group = Group(
+                command,
+                stdout=console.fileno(),
+                stderr=console.fileno(),
+                pass_fds=[output, *fds],
+                env=env,
+            )
+        with group:
+            yield group
+    finally:
+        for fd in (output, *fds):
+            os.close(fd)
+
+
+def has_kvm() -> bool:
+    """/dev/kvm may open and still be unable to run a stock kernel; virtme-ng would take it. The
+    CPU's flags tell."""
+    flags = re.search(r"^flags.* (?:vmx|svm)(?: |$)", Path("/proc/cpuinfo").read_text(), re.M)
+    return flags is not None and os.access("/dev/kvm", os.W_OK)
+
+
+def qemu_command(machine: "Machine", place: "Place") -> list[str]:
+    """virtme-ng's command line, up to what it runs in the guest."""
+    kvm = not machine.icount and has_kvm()
+    cpu = "host" if kvm else "max,la57=off,smap=off,smep=off,pku=off"
+    more = ["-cpu", cpu]
+    if machine.icount:
+        more += ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off"]
+    elif not kvm:
+        more += ["-accel", "tcg,thread=multi"]
+    for disk in machine.disks:
+        more += ["-drive", f"file={disk.resolve()},if=virtio,format=raw,cache=unsafe,discard=unmap"]
+    command = [] if kvm else ["--disable-kvm"]
+    command += ["-r", str(machine.image), "--force-9p", "--disable-microvm", "--user", "root"]
+    command += ["--cpus", str(machine.cpus), "-m", f"{machine.mem}M"]
+    command += ["--rwdir", str(place.run), "--rwdir", str(place.share)]
+    command += [f"--qemu-opts={' '.join(more)}"]
+    if machine.hidden:
+        command += ["--rodir", machine.hidden]
+    return command
+
+
+def pump(source: int, sink: int) -> threading.Thread:
+    """Copies a pipe to a descriptor until the last writer is gone. A reader of ours who has gone
+    (head) does not end the VM: what it still says is dropped."""
+
+    def copy() -> None:
+        deaf = False
+        with os.fdopen(source, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(65536):
+                while chunk and not deaf:
+                    try:
+                        chunk = chunk[os.write(sink, chunk) :]
+                    except OSError:
+                        deaf = True
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    return thread
+
+
+@contextlib.contextmanager
+def qemu(machine: "Machine", place: "Place") -> Iterator[Group]:
+    """QEMU. The command's input and output go through virtio-serial ports, the console is the
+    serial line. Both are pipes on this side: QEMU opens what it is given again, by name, and
+    truncates files."""
+    vng = VENV / "bin/vng"
+    if not os.access(vng, os.X_OK):
+        raise Failed("virtme-ng is missing: run scripts/setup")
+    if shutil.which("qemu-system-x86_64") is None:
+        raise Failed("QEMU is missing: run scripts/setup")
+    # tsc=reliable: without it the clock falls back to jiffies under TCG.
+    append = f"mitigations=off tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 {machine.append}"
+    env = {**os.environ, "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
+    said, console_in = os.pipe()
+    heard, output_in = os.pipe()
+    with place.console.open("ab") as console:
+        readers = [pump(said, console.fileno()), pump(heard, OUTPUT)]
+        command = [str(vng), *qemu_command(machine, place)]
+        if machine.shell:
+            command += ["--disable-monitor", "--append", f"{append} REXT4_RUN={place.run}"]
+            command += ["--shell", str(GUEST)]
+            group = Group(command, stdin=INPUT, stdout=OUTPUT, stderr=console_in, env=env)
+        else:
+            command += ["-v", "--append", append, "--exec", f"env REXT4_RUN={place.run} {GUEST}"]
+            group = Group(command, stdout=output_in, stderr=console_in, env=env)
+        os.close(console_in)
+        os.close(output_in)
+        with group:
+            yield group
+        for reader in readers:
+            # Nobody of the group is left to write; who else has the pipe need not be waited for.
+            reader.join(10)

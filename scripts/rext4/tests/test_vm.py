@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The command line of scripts/vm, what the guest is told, and when it is over."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from rext4 import machine, vm
+from rext4.process import Group
+
+
+class CommandLine(unittest.TestCase):
+    def refused(self, *words: str) -> str:
+        """The one line that a wrong command line gets."""
+        said = io.StringIO()
+        with self.assertRaises(SystemExit) as end, contextlib.redirect_stderr(said):
+            vm.options(list(words))
+        self.assertEqual(end.exception.code, 2)
+        self.assertEqual(said.getvalue().count("\n"), 1)
+        return said.getvalue()
+
+    def test_defaults(self) -> None:
+        asked = vm.options(["true"])
+        self.assertEqual((asked.engine, asked.time, asked.mem, asked.cpus), ("qemu", 600, 2048, 2))
+        self.assertEqual(asked.command, ["true"])
+
+    def test_the_command_keeps_its_options(self) -> None:
+        want = ["guest", "test", "--fs", "ext4", "--", "--time", "3"]
+        self.assertEqual(vm.options(["--time", "5", "--", *want]).command, want)
+        self.assertEqual(vm.options(["--time", "5", *want]).command, want)
+        self.assertEqual(vm.options(["--", "--", "x"]).command, ["--", "x"])
+
+    def test_repeated(self) -> None:
+        asked = vm.options(["--disk", "a", "--disk", "b", "--allow", "x", "--allow", "y", "c"])
+        self.assertEqual(asked.disk, [Path("a"), Path("b")])
+        self.assertEqual(asked.allow, [re.compile("x"), re.compile("y")])
+
+    def test_shell_and_icount(self) -> None:
+        self.assertEqual(vm.options(["--shell"]).command, ["bash"])
+        self.assertEqual(vm.options(["--icount", "--cpus", "4", "x"]).cpus, 1)
+
+    def test_wrong(self) -> None:
+        self.assertIn("--bogus", self.refused("--bogus", "true"))
+        self.assertIn("xen", self.refused("--engine", "xen", "true"))
+        self.assertIn("not a number above zero", self.refused("--time", "soon", "true"))
+        self.assertIn("not a number above zero", self.refused("--cpus", "0", "true"))
+        self.assertIn("no regular expression", self.refused("--allow", "(", "true"))
+        self.assertIn("--disk", self.refused("--disk"))
+        self.assertIn("no command", self.refused())
+
+
+class InFolder(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.place = machine.Place(self.folder, self.folder / "share", self.folder / "console")
+        self.place.console.write_text("quiet\n")
+
+
+class Task(InFolder):
+    def test_words_reach_the_guest_as_they_are(self) -> None:
+        (self.folder / "linux").touch()
+        (self.folder / ".rext4-built").touch()
+        spec = machine.Machine("uml", self.folder, 1024, 1, [])
+        command = ["echo", "it's", "$HOME", 'a "b"', "two\nlines", ""]
+        steering = {"REXT4_OPTS": "a b", "REXT4_DISKS": "not mine", "OTHER": "x"}
+        with mock.patch.dict(os.environ, steering):
+            machine.write_task(self.place, spec, [], 60, command)
+        script = '. "$0/task"; printf "%s|" "${command[@]}" "$REXT4_OPTS" "$REXT4_DISKS" "$limit"'
+        env = {"PATH": os.environ["PATH"]}
+        said = subprocess.run(
+            ["bash", "-c", script, self.folder], env=env, capture_output=True, text=True
+        )
+        self.assertEqual(said.stdout.split("|")[:-1], [*command, "a b", "", "60"])
+
+    def test_disks(self) -> None:
+        disks = [Path("a"), Path("b"), Path("c")]
+        spec = machine.Machine("uml", self.folder, 1024, 1, disks)
+        self.assertEqual(spec.nodes(), ["/dev/ubda", "/dev/ubdb", "/dev/ubdc"])
+
+
+class Watching(InFolder):
+    def watch(self, command: str, limit: int) -> bool:
+        with Group(["sh", "-c", command, str(self.folder)]) as group:
+            return vm.watch(machine.Running(self.place, group), limit)
+
+    def verdict(self, timed_out: bool = False, *words: str) -> int:
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            return vm.verdict(self.place, vm.options([*words, "true"]), timed_out)
+
+    def test_it_ends(self) -> None:
+        self.assertFalse(self.watch('echo 7 >"$0/status"', 60))
+        self.assertEqual(self.verdict(), 7)
+
+    def test_it_hangs(self) -> None:
+        self.assertTrue(self.watch("sleep 1000", 1))
+        self.assertEqual(self.verdict(timed_out=True), 124)
+
+    def test_it_does_not_power_off(self) -> None:
+        # The command's status counts.
+        with mock.patch.object(vm, "POWER_OFF", 1):
+            self.assertFalse(self.watch('echo 0 >"$0/status"; sleep 1000', 600))
+        self.assertEqual(self.verdict(), 0)
+
+    def test_it_dies(self) -> None:
+        self.assertFalse(self.watch("exit 1", 60))
+        self.assertEqual(self.verdict(), 125)
+
+    def test_the_kernel_complains(self) -> None:
+        (self.folder / "status").write_text("0\n")
+        self.place.console.write_text("WARNING: at fs/x.c:1\n")
+        self.assertEqual(self.verdict(), 125)
+        self.assertEqual(self.verdict(True), 125)
+        self.assertEqual(self.verdict(False, "--allow", "fs/x.c"), 0)
