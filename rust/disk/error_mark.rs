@@ -114,10 +114,7 @@ impl RawSuper {
     /// the longer record stays. Returns whether anything was missing.
     pub fn keep_error_mark(&mut self, mark: &ErrorMark) -> bool {
         let now = self.error_mark();
-        let mut kept = match mark.count > now.count {
-            true => *mark,
-            false => now,
-        };
+        let mut kept = if mark.count > now.count { *mark } else { now };
         kept.marked = mark.marked || now.marked;
         self.set_error_mark(&kept);
         kept != now

@@ -199,9 +199,10 @@ fn check_blocks(
 }
 
 fn check_groups(sb: &RawSuper, units: &Units, blocks: u64) -> Result<Groups> {
-    let (inode_size, first_ino) = match is_old(sb) {
-        true => (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO),
-        false => (sb.inode_size.get(), sb.first_ino.get()),
+    let (inode_size, first_ino) = if is_old(sb) {
+        (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO)
+    } else {
+        (sb.inode_size.get(), sb.first_ino.get())
     };
     if inode_size < GOOD_OLD_INODE_SIZE
         || !inode_size.is_power_of_two()
@@ -242,9 +243,10 @@ fn check_descriptors(
     units: &Units,
     groups: u32,
 ) -> Result<Descriptors> {
-    let size = match features.has_incompat(INCOMPAT_64BIT) {
-        true => sb.desc_size.get(),
-        false => 32,
+    let size = if features.has_incompat(INCOMPAT_64BIT) {
+        sb.desc_size.get()
+    } else {
+        32
     };
     let known = size == 32 || (64..=1024).contains(&size) && size.is_power_of_two();
     if !known || features.has_incompat(INCOMPAT_64BIT) && size == 32 {
@@ -326,9 +328,10 @@ fn check_orphan_file(sb: &RawSuper, features: &Features) -> Result<u32> {
 }
 
 fn csum_seed(sb: &RawSuper, features: &Features) -> u32 {
-    match features.has_incompat(INCOMPAT_CSUM_SEED) {
-        true => sb.checksum_seed.get(),
-        false => fs_seed(&sb.uuid),
+    if features.has_incompat(INCOMPAT_CSUM_SEED) {
+        sb.checksum_seed.get()
+    } else {
+        fs_seed(&sb.uuid)
     }
 }
 

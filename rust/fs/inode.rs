@@ -160,9 +160,10 @@ impl Node {
 
     /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.
     pub(crate) fn tid(&self, datasync: bool) -> u32 {
-        match datasync {
-            true => self.datasync_tid.load(ordering::Acquire),
-            false => self.sync_tid.load(ordering::Acquire),
+        if datasync {
+            self.datasync_tid.load(ordering::Acquire)
+        } else {
+            self.sync_tid.load(ordering::Acquire)
         }
     }
 
@@ -418,9 +419,10 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     }
     let large = fields.size > LARGE_SIZE;
     drop(fields);
-    match large && !geo.features.has_ro_compat(RO_COMPAT_LARGE_FILE) {
-        true => note_large_file(handle, inode.fs()),
-        false => Ok(()),
+    if large && !geo.features.has_ro_compat(RO_COMPAT_LARGE_FILE) {
+        note_large_file(handle, inode.fs())
+    } else {
+        Ok(())
     }
 }
 

@@ -103,9 +103,10 @@ impl Marks {
         let mut found = self.found.lock();
         if let Some(more) = found.pending {
             // Those given back are the older ones, a new one comes alone.
-            match all.first.sec <= more.first.sec && all.count > 1 {
-                true => all.last = more.last,
-                false => all.first = more.first,
+            if all.first.sec <= more.first.sec && all.count > 1 {
+                all.last = more.last
+            } else {
+                all.first = more.first
             }
             all.count = all.count.saturating_add(more.count);
         }
@@ -179,8 +180,9 @@ fn change_on_disk(sb: &Sb, taken: &mut Option<Errors>) -> Result {
 fn raw_at(block: &mut [u8], off: usize) -> Result<&mut RawSuper> {
     let bytes = block.get_mut(off..off + SUPER_SIZE).ok_or(EINVAL)?;
     let raw = RawSuper::mut_from_bytes(bytes).map_err(|_| EINVAL)?;
-    match raw.magic.get() == MAGIC && raw.checksum_matches() {
-        true => Ok(raw),
-        false => Err(EUCLEAN),
+    if raw.magic.get() == MAGIC && raw.checksum_matches() {
+        Ok(raw)
+    } else {
+        Err(EUCLEAN)
     }
 }

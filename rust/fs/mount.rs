@@ -91,9 +91,10 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
 
 /// An inode that every file system has; without it nothing can be mounted.
 fn own_inode<'a>(sb: &'a Sb, ino: u32, what: &'static str) -> Result<InodeRef<'a>> {
-    inode::iget(sb, ino).map_err(|e| match e == ESTALE {
-        true => corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what)),
-        false => {
+    inode::iget(sb, ino).map_err(|e| {
+        if e == ESTALE {
+            corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what))
+        } else {
             pr_err!("{}: cannot read the {}, inode {}\n", sb.id(), what, ino);
             e
         }
@@ -344,9 +345,10 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     }
     let tid = journal.latest_tid();
     let barrier = wait && !journal.will_send_data_barrier(tid);
-    match wait {
-        true => journal.force_commit()?,
-        false => drop(journal.start_commit()),
+    if wait {
+        journal.force_commit()?
+    } else {
+        journal.start_commit();
     }
     if barrier && fs.uses_barriers() {
         sb.issue_flush()?;

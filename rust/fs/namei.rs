@@ -134,9 +134,10 @@ fn touch(handle: &Handle<'_>, dir: &Inode) -> Result {
 fn check_dir_links(dir: &Inode) -> Result {
     let fs = dir.fs();
     let unlimited = fs.geo.features.has_ro_compat(features::RO_COMPAT_DIR_NLINK) && is_indexed(dir);
-    match dir.nlink() >= u32::from(LINK_MAX) && !unlimited {
-        true => Err(EMLINK),
-        false => Ok(()),
+    if dir.nlink() >= u32::from(LINK_MAX) && !unlimited {
+        Err(EMLINK)
+    } else {
+        Ok(())
     }
 }
 
@@ -163,9 +164,10 @@ fn dec_dir_links(dir: &Inode) {
 /// an inode without links so that a crash before its eviction does not leak it.
 fn drop_links(handle: &Handle<'_>, inode: &Inode, room: orphan::Room) -> Result {
     inode.touch_ctime();
-    inode.set_nlink(match inode.is_dir() {
-        true => 0,
-        false => inode.nlink().saturating_sub(1),
+    inode.set_nlink(if inode.is_dir() {
+        0
+    } else {
+        inode.nlink().saturating_sub(1)
     });
     if inode.nlink() == 0 {
         orphan::add(handle, inode, room)?;

@@ -140,9 +140,10 @@ impl FileSystem for Rext4 {
     fn write_inode(inode: &Inode, control: &WritebackControl<'_>) -> Result {
         // `sync` makes one commit and one flush of the device for all inodes. One for each would
         // make an unmount with `lazytime` take hours.
-        match control.must_wait() && !control.is_for_sync() {
-            true => fsync::commit(inode, false),
-            false => Ok(()),
+        if control.must_wait() && !control.is_for_sync() {
+            fsync::commit(inode, false)
+        } else {
+            Ok(())
         }
     }
 
@@ -185,19 +186,19 @@ impl AddressSpaceOps for Rext4 {
 
 impl FileOps for Rext4 {
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
-        match iocb.direct() {
-            true => direct::read(iocb, to),
-            false => buffered::read(iocb, to),
+        if iocb.direct() {
+            direct::read(iocb, to)
+        } else {
+            buffered::read(iocb, to)
         }
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self> {
-        match iocb.direct() {
-            true => direct::write(iocb, from),
-            false => {
-                let result = buffered::write(&mut iocb, from);
-                iocb.done(result)
-            }
+        if iocb.direct() {
+            direct::write(iocb, from)
+        } else {
+            let result = buffered::write(&mut iocb, from);
+            iocb.done(result)
         }
     }
 

@@ -22,17 +22,14 @@ static OFF: [Atomic<u32>; Switch::ALL.len()] = [const { Atomic::new(0) }; Switch
 
 /// Counts one more, or one less, who wants `switch` off.
 pub(super) fn set(switch: Switch, off: bool) {
-    match off {
-        true => {
-            pr_warn!(
-                "lab: PROTECTION OFF: {} (data will be lost on purpose)\n",
-                switch.name()
-            );
-            OFF[switch as usize].fetch_add(1, Relaxed);
-        }
-        false => {
-            OFF[switch as usize].fetch_sub(1, Relaxed);
-        }
+    if off {
+        pr_warn!(
+            "lab: PROTECTION OFF: {} (data will be lost on purpose)\n",
+            switch.name()
+        );
+        OFF[switch as usize].fetch_add(1, Relaxed);
+    } else {
+        OFF[switch as usize].fetch_sub(1, Relaxed);
     }
 }
 

@@ -190,9 +190,10 @@ impl Path {
         let split =
             htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)
                 .map_err(|e| bad(dir, lblk, e))?;
-        let half = match split.is_in_new(major) {
-            true => &mut data,
-            false => &mut leaf.data,
+        let half = if split.is_in_new(major) {
+            &mut data
+        } else {
+            &mut leaf.data
         };
         if !entry.insert(half, dir, lblk)? {
             return Err(bad(dir, lblk, Corrupt::DxLeaf));

@@ -185,9 +185,10 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
 
 /// Block 0 of a directory and what `.` and `..` in it say.
 pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
-    let kind = match is_indexed(dir) {
-        true => Kind::Root,
-        false => Kind::Leaf,
+    let kind = if is_indexed(dir) {
+        Kind::Root
+    } else {
+        Kind::Leaf
     };
     let block = DirBlock::read(dir, 0, kind)?;
     let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, 0, e))?;

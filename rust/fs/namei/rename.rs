@@ -56,9 +56,10 @@ pub(crate) fn rename(
             fsync::before_replace(old)?;
         }
     }
-    match flags.exchange() {
-        true => exchange(&from, &to),
-        false => with_retry(to_dir, || replace(&from, &to)),
+    if flags.exchange() {
+        exchange(&from, &to)
+    } else {
+        with_retry(to_dir, || replace(&from, &to))
     }
 }
 
@@ -123,9 +124,10 @@ impl<'a> DotDot<'a> {
     fn set(&mut self, handle: &Handle<'_>, parent: u32) -> Result {
         let (dir, geo) = (self.dir, &self.dir.fs().geo);
         dirent::set_parent(&mut self.block.data, geo, parent).map_err(|e| bad(dir, 0, e))?;
-        let node = match is_indexed(dir) {
-            true => Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, 0, e))?),
-            false => None,
+        let node = if is_indexed(dir) {
+            Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, 0, e))?)
+        } else {
+            None
         };
         self.block
             .store(handle, dir, node.as_ref().map(|root| &root.node))
@@ -220,9 +222,10 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
             drop_links(handle, victim, room)?;
         }
         touch(handle, from.dir)?;
-        match same_dir {
-            true => Ok(()),
-            false => touch(handle, to.dir),
+        if same_dir {
+            Ok(())
+        } else {
+            touch(handle, to.dir)
         }
     })
 }
@@ -273,9 +276,10 @@ fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
         journal(handle, inode_a)?;
         journal(handle, inode_b)?;
         touch(handle, a.dir)?;
-        match same_dir {
-            true => Ok(()),
-            false => touch(handle, b.dir),
+        if same_dir {
+            Ok(())
+        } else {
+            touch(handle, b.dir)
         }
     })
 }

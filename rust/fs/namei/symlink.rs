@@ -80,8 +80,9 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     let mut target = buffer(inode)?;
     target.truncate(len);
     bh.copy_out(0, &mut target)?;
-    match target.contains(&0) {
-        true => Err(bad("with a NUL in its target")),
-        false => Ok(target),
+    if target.contains(&0) {
+        Err(bad("with a NUL in its target"))
+    } else {
+        Ok(target)
     }
 }

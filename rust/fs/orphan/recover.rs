@@ -97,13 +97,14 @@ fn open(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
 
 /// A number that nobody could have put there is corruption.
 fn check_number(sb: &Sb, ino: u32) -> Result {
-    match sb.data().geo.inode_valid(ino) && ino != ROOT_INO && alloc::inode_in_use(sb, ino)? {
-        true => Ok(()),
-        false => Err(corrupted(
+    if sb.data().geo.inode_valid(ino) && ino != ROOT_INO && alloc::inode_in_use(sb, ino)? {
+        Ok(())
+    } else {
+        Err(corrupted(
             sb,
             None,
             fmt!("orphan inode {} is not in use", ino),
-        )),
+        ))
     }
 }
 
