@@ -285,39 +285,49 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
     Ok(fill(sb, new, fields)?.publish())
 }
 
-/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the disk
-/// is read.
-#[inline(never)]
-fn fill<'a>(
-    sb: &Sb,
-    mut new: NewInode<'a, Rext4, Hashed>,
-    fields: disk::inode::Inode,
-) -> Result<NewInode<'a, Rext4>> {
-    let fs = sb.data();
-    let geo = &fs.geo;
-    let ino = new.ino();
-    let fast = fields.is_symlink() && fields.is_fast_symlink(geo);
-    // A symlink that is only there to be deleted, and no block is left to free. Its text may be
-    // gone, too, and where it had a block `i_block` may hold anything.
-    let spent = fast && fields.links == 0;
-    let mapped = matches!(fields.mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && !fast;
-    if mapped && fields.flags & flags::EXTENTS == 0 {
+/// What `i_block` of an inode holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// The root of the extent tree.
+    Root,
+    /// The target of a short symlink.
+    Target,
+    /// Anything: a symlink that is only there to be deleted, and no block is left to free. Its text
+    /// may be gone, too.
+    Spent,
+    /// A device number, or nothing.
+    Device,
+}
+
+/// Looks at what only the file system as a whole can judge.
+fn check_block(sb: &Sb, ino: u32, fields: &disk::inode::Inode) -> Result<Block> {
+    let bad = |why: &'static str| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
+    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
+        return Err(bad("attributes in fixed metadata"));
+    }
+    match fields.mode & S_IFMT {
+        S_IFLNK if fields.is_fast_symlink(&sb.data().geo) => {
+            return Ok(if fields.links == 0 {
+                Block::Spent
+            } else {
+                Block::Target
+            });
+        }
+        S_IFREG | S_IFDIR | S_IFLNK => (),
+        _ => return Ok(Block::Device),
+    }
+    if fields.flags & flags::EXTENTS == 0 {
         // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
         // inodes that nobody opens.
         kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
     }
-    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
-        return Err(corrupted(
-            sb,
-            None,
-            fmt!("inode {}: attributes in fixed metadata", ino),
-        ));
-    }
-    if mapped {
-        extent::check_root(sb, ino, &fields.block)
-            .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
-    }
+    extent::check_root(sb, ino, &fields.block).map_err(|why| bad(why.as_str()))?;
+    Ok(Block::Root)
+}
+
+/// What `stat` shows.
+fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::Inode) {
     new.set_mode(fields.mode);
     new.set_owner(fields.uid, fields.gid);
     new.set_nlink(fields.links.into());
@@ -337,9 +347,23 @@ fn fill<'a>(
         noatime: has(flags::NOATIME),
         dirsync: has(flags::DIRSYNC),
     });
+}
+
+/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the disk
+/// is read.
+#[inline(never)]
+fn fill<'a>(
+    sb: &Sb,
+    mut new: NewInode<'a, Rext4, Hashed>,
+    fields: disk::inode::Inode,
+) -> Result<NewInode<'a, Rext4>> {
+    let fs = sb.data();
+    let ino = new.ino();
+    let block = check_block(sb, ino, &fields)?;
+    set_attributes(&mut new, &fields);
 
     let node = new.node();
-    let seed = fields.csum_seed(geo, ino);
+    let seed = fields.csum_seed(&fs.geo, ino);
     node.csum_seed.store(seed, ordering::Relaxed);
     node.flags.store(fields.flags, ordering::Relaxed);
     node.set_disk_size(fields.size);
@@ -347,27 +371,25 @@ fn fill<'a>(
     let tid = fs.journal().map_or(0, |j| j.latest_tid());
     node.sync_tid.store(tid, ordering::Relaxed);
     node.datasync_tid.store(tid, ordering::Relaxed);
-    if mapped {
-        node.extents.lock().load_root(&fields.block);
-    } else if spent {
-        node.extents.lock().init_root();
+    match block {
+        Block::Root => node.extents.lock().load_root(&fields.block),
+        Block::Spent => node.extents.lock().init_root(),
+        Block::Target | Block::Device => (),
     }
     let (major, minor) = fields.device();
     let mut target = [0u8; disk::inode::BLOCK_BYTES];
-    let mut len = 0;
-    let named = fast && !spent;
-    if named {
+    let mut link = None;
+    if block == Block::Target {
         let text = fields
             .fast_symlink()
             .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
-        len = text.len();
-        if let Some(to) = target.get_mut(..len) {
+        if let Some(to) = target.get_mut(..text.len()) {
             to.copy_from_slice(text);
+            link = Some(&*to);
         }
     }
     node.set_btime(fields.crtime);
     *node.fields.lock() = fields;
-    let link = if named { target.get(..len) } else { None };
     new.set_operations(link, (major << 20) | minor)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     },
     fs::{alloc, error::corrupted},
     vfs::{
-        inode::{Fresh, IdMap, InodeFlags, NewInode},
+        inode::{Fresh, Hashed, IdMap, InodeFlags, NewInode},
         jbd2::Handle, //
     },
 };
@@ -30,6 +30,61 @@ pub(crate) enum NewKind<'a> {
     Symlink(&'a [u8]),
 }
 
+/// The flags that an inode of this mode takes over from its directory.
+fn inherited(dir: &Inode, mode: u16) -> u32 {
+    let of_type = match mode & S_IFMT {
+        S_IFDIR => u32::MAX,
+        S_IFREG => flags::REG_MASK,
+        _ => flags::OTHER_MASK,
+    };
+    dir.node().flags() & flags::INHERITED & of_type
+}
+
+/// What a new inode holds beside data, as `set_operations` asks for it.
+struct Content<'a> {
+    /// The target of a symlink that lives in the inode.
+    link: Option<&'a [u8]>,
+    /// A device's number, or 0.
+    rdev: u32,
+}
+
+/// Fills `i_block` and the flag that says what it holds.
+fn set_block<'a>(fields: &mut disk::inode::Inode, kind: NewKind<'a>) -> Content<'a> {
+    let mut content = Content {
+        link: None,
+        rdev: 0,
+    };
+    match kind {
+        NewKind::Device(dev) => {
+            content.rdev = dev;
+            fields.set_device(dev >> 20, dev & 0xf_ffff);
+        }
+        NewKind::Symlink(target) if fields.set_fast_symlink(target) => content.link = Some(target),
+        NewKind::Plain | NewKind::Symlink(_) => fields.flags |= flags::EXTENTS,
+    }
+    content
+}
+
+/// What `stat` shows of a new inode.
+fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::inode::Inode) {
+    new.touch_mtime();
+    let now = new.mtime();
+    new.set_times(now, now, now);
+    fields.crtime = to_disk(now);
+    let is_dir = fields.mode & S_IFMT == S_IFDIR;
+    new.set_nlink(if is_dir { 2 } else { 1 });
+    new.set_size(0);
+    new.set_generation(fields.generation, 1);
+    let has = |bit: u32| fields.flags & bit != 0;
+    new.set_flags(InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: false,
+        append: false,
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    });
+}
+
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
 /// error nothing is allocated.
 pub(crate) fn init_new<'a>(
@@ -46,68 +101,27 @@ pub(crate) fn init_new<'a>(
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
     let mut new = new.insert(ino, generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
-        corrupted(
-            sb,
-            None,
-            fmt!("inode {} is allocated twice: {}", ino, e.to_errno()),
-        )
+        let why = fmt!("inode {} is allocated twice: {}", ino, e.to_errno());
+        corrupted(sb, None, why)
     })?;
-    let mode = new.mode();
-    let is_dir = mode & S_IFMT == S_IFDIR;
     let mut fields = disk::inode::Inode {
-        mode,
+        mode: new.mode(),
         generation,
         extra_isize: geo.want_extra_isize,
+        flags: inherited(dir, new.mode()),
         ..disk::inode::Inode::default()
     };
-    let inherited = dir.node().flags() & flags::INHERITED;
-    fields.flags = inherited
-        & match mode & S_IFMT {
-            S_IFDIR => u32::MAX,
-            S_IFREG => flags::REG_MASK,
-            _ => flags::OTHER_MASK,
-        };
-    new.touch_mtime();
-    let now = new.mtime();
-    new.set_times(now, now, now);
-    fields.crtime = to_disk(now);
-    new.set_nlink(if is_dir { 2 } else { 1 });
-    new.set_size(0);
-    new.set_generation(generation, 1);
-
-    let (mut link, mut rdev) = (None, 0);
-    let mut mapped = true;
-    match kind {
-        NewKind::Plain => (),
-        NewKind::Device(dev) => {
-            mapped = false;
-            rdev = dev;
-            fields.set_device(dev >> 20, dev & 0xf_ffff);
-        }
-        NewKind::Symlink(target) => {
-            if fields.set_fast_symlink(target) {
-                mapped = false;
-                link = Some(target);
-                new.set_size(target.len() as u64);
-            }
-        }
+    let content = set_block(&mut fields, kind);
+    set_attributes(&mut new, &mut fields);
+    if let Some(target) = content.link {
+        new.set_size(target.len() as u64);
     }
-    if mapped {
-        fields.flags |= flags::EXTENTS;
-    }
-    let has = |bit: u32| fields.flags & bit != 0;
-    new.set_flags(InodeFlags {
-        sync: has(flags::SYNC),
-        immutable: false,
-        append: false,
-        noatime: has(flags::NOATIME),
-        dirsync: has(flags::DIRSYNC),
-    });
+    let is_dir = fields.mode & S_IFMT == S_IFDIR;
     let node = new.node();
     node.csum_seed
         .store(fields.csum_seed(geo, ino), ordering::Relaxed);
     node.flags.store(fields.flags, ordering::Relaxed);
-    if mapped {
+    if fields.flags & flags::EXTENTS != 0 {
         node.extents.lock().init_root();
     }
     if geo.inode_size > GOOD_OLD_SIZE as u16 {
@@ -115,7 +129,7 @@ pub(crate) fn init_new<'a>(
     }
     *node.fields.lock() = fields;
     let result = new
-        .set_operations(link, rdev)
+        .set_operations(content.link, content.rdev)
         .and_then(|new| write(handle, &new, true).map(|()| new));
     if result.is_err() {
         // Failing here means no memory or no journal; the number is given back in the same

@@ -33,31 +33,33 @@ pub(in crate::fs) fn load(
     read(sb, opts).inspect_err(|&e| unsaid(sb.log(), e))
 }
 
-fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
+/// Reads the super block, whose place does not depend on the block size, which is in it: by the
+/// device's own sectors.
+fn read_raw(sb: &NewSuper<'_, Rext4>) -> Result<KBox<RawSuper>> {
     let fail = |why: fmt::Arguments<'_>, err| refuse(sb.id(), sb.log(), why, err);
-    let bytes = sb.device_bytes();
-    if bytes < SUPER_OFFSET + 1024 {
+    if sb.device_bytes() < SUPER_OFFSET + 1024 {
         let why = fmt!("the device is too small for a super block");
         return Err(fail(why, EINVAL));
     }
-    // Its place does not depend on the block size, which is in it: read by the device's own.
     let sector = sb.sector_size();
     let unit = sector.max(1024);
     sb.set_blocksize(unit).map_err(|e| {
         let why = fmt!("the device's sectors of {} bytes are not supported", sector);
         fail(why, e)
     })?;
-    let raw: KBox<RawSuper> = sb
-        .bread(SUPER_OFFSET / u64::from(unit))?
-        .read_boxed(SUPER_OFFSET as usize & (unit as usize - 1))?;
-    let geo = Geometry::parse(&raw, bytes)
-        .map_err(|why| fail(fmt!("{}", why), EINVAL.or_corrupt(&why)))?;
+    sb.bread(SUPER_OFFSET / u64::from(unit))?
+        .read_boxed(SUPER_OFFSET as usize & (unit as usize - 1))
+}
+
+/// Whether this file system can be mounted on this device, as it is asked to.
+fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Result {
+    let fail = |why: fmt::Arguments<'_>, err| refuse(sb.id(), sb.log(), why, err);
+    let sector = sb.sector_size();
     if geo.block_size < sector {
-        let (blocks, sectors) = (geo.block_size, sector);
         let why = fmt!(
             "blocks of {} bytes, but the device has sectors of {}",
-            blocks,
-            sectors
+            geo.block_size,
+            sector
         );
         return Err(fail(why, EINVAL));
     }
@@ -65,31 +67,43 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
         let why = fmt!("no extents feature: this is ext2 or ext3");
         return Err(fail(why, EINVAL));
     }
-    if !sb.is_read_only() {
-        check_writable(sb.id(), sb.log(), &geo, sb.device_is_read_only())?;
-        if opts.noload {
-            return Err(fail(fmt!("norecovery needs a read-only mount"), EROFS));
-        }
+    if sb.is_read_only() {
+        return Ok(());
     }
-    sb.set_blocksize(geo.block_size)?;
-    let primary = Primary::new(sb, &geo)?;
-    let extra = geo.want_extra_isize >= 8;
-    let max_time = if extra {
-        (3i64 << 32) + i64::from(i32::MAX)
+    check_writable(sb.id(), sb.log(), geo, sb.device_is_read_only())?;
+    if opts.noload {
+        return Err(fail(fmt!("norecovery needs a read-only mount"), EROFS));
+    }
+    Ok(())
+}
+
+/// Tells the VFS the largest file, and which times an inode can hold: with more than 128 bytes 34
+/// bits of seconds, and nanoseconds.
+fn set_limits(sb: &NewSuper<'_, Rext4>, geo: &Geometry) {
+    let (max_time, granularity) = if geo.want_extra_isize >= 8 {
+        ((3i64 << 32) + i64::from(i32::MAX), 1)
     } else {
-        i32::MAX.into()
+        (i32::MAX.into(), 1_000_000_000)
     };
     sb.set_params(
         0xef53,
         geo.max_file_size as i64,
-        (
-            i32::MIN.into(),
-            max_time,
-            if extra { 1 } else { 1_000_000_000 },
-        ),
+        (i32::MIN.into(), max_time, granularity),
         // The limit is not the same for all directories (dir_nlink): namei keeps it.
         0,
     );
+}
+
+fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
+    let raw = read_raw(sb)?;
+    let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|why| {
+        let err = EINVAL.or_corrupt(&why);
+        refuse(sb.id(), sb.log(), fmt!("{}", why), err)
+    })?;
+    check_mount(sb, &geo, opts)?;
+    sb.set_blocksize(geo.block_size)?;
+    let primary = Primary::new(sb, &geo)?;
+    set_limits(sb, &geo);
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
     let about = About::new(&raw, sb.device());
