@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The laws of the house, so that whoever carries on need not know them by heart: layers, names that
+//! nobody uses, and paths in the documentation. What is looked for in the built module (frames,
+//! cycles of calls) is in `scripts/stack`.
+
+mod layers;
+mod names;
+mod paths;
+mod source;
+
+/// Fails with all that is wrong, a line each, not with the first of it.
+fn none(wrong: &[String]) {
+    assert!(
+        wrong.is_empty(),
+        "\n{}\n{} in all",
+        wrong.join("\n"),
+        wrong.len()
+    );
+}
