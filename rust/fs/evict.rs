@@ -9,7 +9,7 @@ use super::{
     access::Access,
     alloc,
     error::corrupted,
-    inode::{has_extents, journal, INODE_CREDITS},
+    inode::{has_extents, hold, journal, INODE_CREDITS},
     io,
     orphan,
     Inode, //
@@ -55,6 +55,7 @@ fn free(inode: &Inode) -> Result {
     }
     let credits =
         INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
+    let (_table, _before) = (hold(inode)?, orphan::hold(inode)?);
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;

@@ -393,8 +393,17 @@ fn fill<'a>(
     new.set_operations(link, (major << 20) | minor)
 }
 
+/// Keeps the inode's table block in memory, so that [`journal`] need not read it. That comes when the
+/// change is made, and an error then would leave half of it in the transaction: on the disk the tree
+/// of the inode would go on with blocks that are free, or a name with one that has it no more. Reading
+/// may fail here, before the handle.
+pub(in crate::fs) fn hold(inode: &Inode) -> Result<Place> {
+    Place::find(inode.sb(), inode.ino())
+}
+
 /// Brings the inode into its table block, inside `handle` (which needs [`INODE_CREDITS`]). The
-/// caller does not hold the extent lock.
+/// caller does not hold the extent lock, and has the table block ([`hold`]) unless nothing else has
+/// changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
     write(handle, inode, false)
 }

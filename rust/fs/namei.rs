@@ -34,7 +34,8 @@ use super::{
     alloc,
     error::corrupted,
     extent,
-    inode::{journal, INODE_CREDITS},
+    inode::{self, journal, INODE_CREDITS},
+    itable::Place,
     orphan,
     Inode,
     Rext4, //
@@ -43,6 +44,7 @@ use crate::{
     disk::{features, inode::flags, inode::LINK_MAX, Corrupt},
     vfs::{jbd2::Handle, Dentry},
 };
+use core::ops::Deref;
 use kernel::prelude::*;
 
 /// Blocks that adding a name may change, with the directory's inode: an index node and a leaf are
@@ -85,13 +87,39 @@ fn is_indexed(dir: &Inode) -> bool {
     dir.node().flags() & flags::INDEX != 0
 }
 
-/// Starts a handle for a change of `dir`, durable on return where the directory asks for that.
-fn start<'a>(dir: &'a Inode, credits: u32) -> Result<Handle<'a>> {
+/// The most inodes that an operation writes: two directories, and two that have names there.
+const MAX_WRITTEN: usize = 4;
+
+/// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does not
+/// read ([`inode::hold`]).
+struct Operation<'a> {
+    handle: Handle<'a>,
+    _tables: [Option<Place>; MAX_WRITTEN],
+}
+
+impl<'a> Deref for Operation<'a> {
+    type Target = Handle<'a>;
+
+    fn deref(&self) -> &Handle<'a> {
+        &self.handle
+    }
+}
+
+/// Starts a handle for a change of `dir`, durable on return where the directory asks for that, which
+/// writes the inodes `written`.
+fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<Operation<'a>> {
+    let mut tables = [const { None }; MAX_WRITTEN];
+    for (table, inode) in tables.iter_mut().zip(written) {
+        *table = Some(inode::hold(inode)?);
+    }
     let handle = dir.fs().start(credits)?;
     if dir.is_dirsync() {
         handle.set_sync();
     }
-    Ok(handle)
+    Ok(Operation {
+        handle,
+        _tables: tables,
+    })
 }
 
 /// Runs an operation, again if it found no space but a commit may make some: what was freed since
@@ -107,10 +135,12 @@ fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
 }
 
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.
-/// What can be foreseen to fail (space, reading directories, memory) was done before: `change` does
-/// not allocate. If something fails all the same the journal is aborted: half an operation must not
-/// commit.
-fn apply(handle: Handle<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
+/// What can be foreseen to fail (space, reading, memory) was done before: `change` does not allocate,
+/// and what it needs of the disk is in memory. If something fails all the same the journal is aborted:
+/// half an operation must not commit.
+fn apply(operation: Operation<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
+    // The tables stay to the end.
+    let Operation { handle, _tables } = operation;
     let result = change(&handle);
     if let Err(e) = result {
         if !handle.is_aborted() {

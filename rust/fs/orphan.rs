@@ -159,7 +159,8 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 }
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
-/// Its deletion time is 0 then. Costs [`ORPHAN_CREDITS`]. Needs no memory.
+/// Its deletion time is 0 then. Costs [`ORPHAN_CREDITS`]. Needs no memory, and after [`hold`] reads
+/// nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
 pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
@@ -203,6 +204,20 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
     }
     inode.node().set_dtime(0);
     inode::journal(handle, inode)
+}
+
+/// As [`inode::hold`], of what leads to the inode on the list, for [`remove`]. Another one that leads
+/// there by then has been written since, so it is in memory as well.
+pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
+    let orphans = &inode.fs().orphans;
+    if !orphans.may_contain(inode) {
+        return Ok(None);
+    }
+    let link = orphans.links.lock().get(&inode.ino()).copied();
+    match link {
+        Some(Link { prev, .. }) if prev != 0 => Place::find(inode.sb(), prev).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when

@@ -132,8 +132,8 @@ pub(crate) fn init_new<'a>(
         .set_operations(content.link, content.rdev)
         .and_then(|new| write(handle, &new, true).map(|()| new));
     if result.is_err() {
-        // Failing here means no memory or no journal; the number is given back in the same
-        // transaction, so it was never taken.
+        // No memory, no journal, or a table block that cannot be read; the number is given back in
+        // the same transaction, so it was never taken.
         let _ = alloc::free_inode(handle, sb, ino, is_dir);
     }
     result

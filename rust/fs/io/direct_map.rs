@@ -155,6 +155,7 @@ fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) 
 fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
     let (lblk, count, writer) = (request.lblk, request.count, request.flags.request());
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let _table = inode::hold(inode)?;
     let handle = inode.fs().start(credits)?;
     {
         let mut extents = inode.extents();

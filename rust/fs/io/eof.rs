@@ -56,6 +56,7 @@ impl Alone<'_> {
         inode.isize_extended(old, new);
         flush_for(inode, new, zeroed)?;
         inode.node().set_stale_tail(false);
+        let _table = inode::hold(inode)?;
         let handle = inode.fs().start(INODE_CREDITS)?;
         inode.extents().set_disk_size(new);
         inode::journal(&handle, inode)?;

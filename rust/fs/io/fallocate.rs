@@ -122,6 +122,7 @@ fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
         }
     }
     let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let _table = inode::hold(inode)?;
     let handle = inode.fs().start(credits)?;
     let next = {
         // Looked up again: writeback does not ask for our locks.

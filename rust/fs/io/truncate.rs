@@ -82,6 +82,7 @@ fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
     remove::forget(inode, first_beyond(inode, inode.size()), END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
+    let _table = inode::hold(inode)?;
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     inode.extents().set_disk_size(disk_size);
     orphans::add(&handle, inode, room)?;
@@ -98,6 +99,7 @@ fn cut(gone: &CacheGone<'_>) -> Result {
 }
 
 fn unorphan(inode: &Inode) -> Result {
+    let (_table, _before) = (inode::hold(inode)?, orphans::hold(inode)?);
     let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
     orphans::remove(&handle, inode)?;
     inode::journal(&handle, inode)?;

@@ -153,6 +153,7 @@ impl Writeback for Rext4 {
 /// reported.
 fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
     let fs = inode.fs();
+    let _table = inode::hold(inode)?;
     let handle = fs.start_nofail(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
     {
         let mut extents = inode.extents();
@@ -196,6 +197,7 @@ pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u
 /// One handle's share of [`finish`]: the extent at `at`. Returns where to go on.
 fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
     let bits = inode.fs().geo.block_bits;
+    let _table = inode::hold(inode)?;
     let handle = inode
         .fs()
         .start_nofail(extent::CONVERT_CREDITS + INODE_CREDITS)?;

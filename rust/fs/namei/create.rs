@@ -14,6 +14,7 @@ use super::{
     touch,
     with_retry,
     Inode,
+    Operation,
     Rext4,
     ADD_CREDITS,
     APPEND_CREDITS,
@@ -72,9 +73,9 @@ fn begin<'a>(
     mode: u16,
     kind: NewKind<'_>,
     credits: u32,
-) -> Result<(NewInode<'a, Rext4>, Handle<'a>)> {
+) -> Result<(NewInode<'a, Rext4>, Operation<'a>)> {
     let new = dir.sb().new_inode()?;
-    let handle = start(dir, credits)?;
+    let handle = start(dir, credits, &[dir])?;
     let new = init_new(&handle, new, dir, idmap, mode, kind)?;
     Ok((new, handle))
 }
@@ -84,7 +85,7 @@ fn finish(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
     new: NewInode<'_, Rext4>,
-    handle: Handle<'_>,
+    handle: Operation<'_>,
 ) -> Result {
     let result = apply(handle, |handle| {
         if new.is_dir() {
@@ -99,7 +100,7 @@ fn finish(
 
 /// Ends the handle that allocated an inode which is not wanted after all: it becomes an orphan in
 /// the same transaction, for which there is `room`, and its eviction frees it.
-fn give_up(handle: Handle<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
+fn give_up(handle: Operation<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
     new.set_nlink(0);
     // Fails with the journal only, which then holds no trace of the inode.
     let _ = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
@@ -167,7 +168,7 @@ pub(crate) fn tmpfile<'a>(
     let (new, handle) = begin(idmap, dir, mode, NewKind::Plain, CREATE_CREDITS)?;
     new.set_nlink(0);
     let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
-    if let Err(e) = result.and(handle.stop()) {
+    if let Err(e) = result.and(handle.handle.stop()) {
         new.discard();
         return Err(e);
     }
@@ -185,7 +186,9 @@ fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);
     }
-    let handle = start(dir, ADD_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS)?;
+    let _before = orphan::hold(inode)?;
+    let credits = ADD_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS;
+    let handle = start(dir, credits, &[dir, inode])?;
     add(&handle, dir, dentry.name(), inode.ino(), inode.mode())?;
     let result = apply(handle, |handle| {
         inode.set_nlink(links + 1);

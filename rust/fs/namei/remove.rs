@@ -41,7 +41,7 @@ fn remove(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     check_target(dir, dentry, found.ino)?;
 
     let room = orphan::Room::new()?;
-    apply(start(dir, REMOVE_CREDITS)?, |handle| {
+    apply(start(dir, REMOVE_CREDITS, &[dir, inode])?, |handle| {
         found.remove(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);

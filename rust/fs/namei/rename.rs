@@ -21,6 +21,7 @@ use super::{
     touch,
     with_retry,
     Inode,
+    Operation,
     Rext4,
     ADD_CREDITS,
     INODE_CREDITS, //
@@ -85,8 +86,10 @@ impl<'a> Side<'a> {
         Ok(found)
     }
 
-    fn start(&self, other: &Self) -> Result<Handle<'a>> {
-        let handle = start(self.dir, RENAME_CREDITS)?;
+    /// `inode`, and the one that it replaces or is exchanged with, are written as well.
+    fn start(&self, other: &Self, inode: &Inode, old: Option<&INode>) -> Result<Operation<'a>> {
+        let old = old.map_or(inode, |old| old);
+        let handle = start(self.dir, RENAME_CREDITS, &[self.dir, other.dir, inode, old])?;
         if other.dir.is_dirsync() {
             handle.set_sync();
         }
@@ -194,7 +197,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
     let room = orphan::Room::new()?;
 
-    let handle = from.start(to)?;
+    let handle = from.start(to, inode, victim)?;
     let added = match victim {
         // The one step for lack of space: nothing has changed when it fails.
         None => Some(add(&handle, to.dir, to.dentry.name(), ino, mode)?),
@@ -242,7 +245,7 @@ fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let mut dotdot_a = DotDot::new(inode_a, a.dir, b.dir)?;
     let mut dotdot_b = DotDot::new(inode_b, b.dir, a.dir)?;
 
-    apply(a.start(b)?, |handle| {
+    apply(a.start(b, inode_a, Some(inode_b))?, |handle| {
         let geo = &a.dir.fs().geo;
         let (type_a, type_b) = (
             ftype_for_mode(inode_a.mode(), geo),

@@ -290,6 +290,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
         disk::orphan::set_entry(&mut data, geo, slot, 0).map_err(bad)?;
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
         let room = Room::new()?;
+        let _table = inode::hold(&inode)?;
         let handle = fs.start(ORPHAN_CREDITS + 1)?;
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;

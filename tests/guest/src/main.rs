@@ -17,6 +17,7 @@ mod dio_async;
 mod dio_end;
 mod dirs;
 mod dirs_hash;
+mod eio;
 mod enomem;
 mod enospc;
 mod enospc_tree;
@@ -89,6 +90,7 @@ pub static SETS: &[&[harness::Case]] = &[
     bad_file::CASES,
     bad_dir::CASES,
     baddev::CASES,
+    eio::CASES,
     errors::CASES,
     marks::CASES,
     refusals::CASES,

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Metadata that cannot be read any more while an operation needs it: the operation fails, and nothing
+//! else does.
+
+use crate::baddev::with_hole;
+use crate::crash::{self, on_dm, MB};
+use crate::dm::{self, Dm};
+use crate::fixture::{names, pattern, run_cmd, T};
+use crate::harness::{Case, Res, ALL};
+use crate::sys::{self, Fd};
+use crate::{ensure, errno, fail, skip};
+
+pub const CASES: &[Case] = &[
+    Case::new("eio/table_names", ALL, table_names),
+    Case::new("eio/table_data", ALL, table_data),
+];
+
+/// The byte of the device at which the table block of an inode begins.
+fn table_block(t: &T, ino: u64) -> Res<u64> {
+    let (_, text) = run_cmd("debugfs", &["-R", &format!("imap <{ino}>"), &t.dev])?;
+    let after = text.split("located at block ").nth(1);
+    match after.and_then(|s| s.split(',').next()?.trim().parse::<u64>().ok()) {
+        Some(block) => Ok(block * t.bs()),
+        None => fail!("imap of {ino}: {text}"),
+    }
+}
+
+fn device(t: &mut T) -> Res<Dm> {
+    if !t.ours() {
+        skip!("the kernel's ext4 takes it for corruption");
+    }
+    on_dm(t)
+}
+
+/// What one case works with: `d` holds `a`, whose table block is not that of `d` or of others, and
+/// `b`; `e` is empty. All are open, so that they stay in memory.
+struct Bench {
+    dm: Dm,
+    root: Fd,
+    _open: Vec<Fd>,
+    tables: [(&'static str, u64); 3],
+}
+
+impl Bench {
+    fn new(t: &mut T, dm: &Dm) -> Res<Bench> {
+        t.fresh()?;
+        let dir = libc::O_RDONLY | libc::O_DIRECTORY;
+        let (mut open, mut tables) = (Vec::new(), Vec::new());
+        for name in ["d", "e", "d/a"] {
+            // As many inodes as a block of the table has, and more.
+            for i in 0..20 {
+                sys::create(&t.p(&format!("fill-{}-{i}", name.replace('/', "-"))))?;
+            }
+            if name == "d/a" {
+                sys::create(&t.p(name))?.pwrite(&pattern(1, 0, 100_000), 0)?;
+                open.push(sys::rdwr(&t.p(name))?);
+            } else {
+                sys::mkdir(&t.p(name), 0o755)?;
+                open.push(sys::open(&t.p(name), dir, 0)?);
+            }
+            let ino = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(t.p(name))?);
+            tables.push((name, ino));
+        }
+        for i in 0..20 {
+            sys::create(&t.p(&format!("fill-{i}")))?;
+        }
+        sys::create(&t.p("d/b"))?.pwrite(b"b", 0)?;
+        open.push(sys::rdonly(&t.p("d/b"))?);
+        let root = sys::open(&t.p(""), dir, 0)?;
+        sys::sync();
+        let at = |i: usize| -> Res<(&'static str, u64)> {
+            Ok((tables[i].0, table_block(t, tables[i].1)?))
+        };
+        let tables = [at(0)?, at(1)?, at(2)?];
+        Ok(Bench {
+            dm: dm.clone(),
+            root,
+            _open: open,
+            tables,
+        })
+    }
+
+    /// Runs `f` while the table block at `at` can neither be read nor is in memory.
+    fn without(&self, t: &T, at: u64, f: impl FnOnce() -> Res) -> Res {
+        // Empties the log, so that the journal keeps no block.
+        self.root.freeze(true)?;
+        self.root.freeze(false)?;
+        t.drop_caches()?;
+        self.dm.swap(&with_hole(t, at, t.bs()))?;
+        let result = f();
+        self.dm.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+        result
+    }
+}
+
+/// Names: each operation fails with EIO or works, and is not half done.
+fn table_names(t: &mut T) -> Res {
+    let dm = device(t)?;
+    let bench = Bench::new(t, &dm)?;
+    let p = |name: &str| t.p(name);
+    type Op<'a> = (&'a str, Box<dyn Fn() -> sys::Sys<()> + 'a>);
+    let ops: [Op<'_>; 8] = [
+        ("create", Box::new(|| sys::create(&p("d/new")).map(|_| ()))),
+        ("mkdir", Box::new(|| sys::mkdir(&p("d/sub"), 0o755))),
+        ("link", Box::new(|| sys::link(&p("d/a"), &p("d/c")))),
+        ("unlink", Box::new(|| sys::unlink(&p("d/a")))),
+        ("rename", Box::new(|| sys::rename(&p("d/a"), &p("e/a")))),
+        ("replace", Box::new(|| sys::rename(&p("d/b"), &p("d/a")))),
+        ("chmod", Box::new(|| sys::chmod(&p("d/a"), 0o600))),
+        (
+            "symlink",
+            Box::new(|| sys::symlink(&"x".repeat(200), &p("d/s"))),
+        ),
+    ];
+    for (of, at) in bench.tables {
+        for (what, op) in &ops {
+            let before = (names(&p("d"))?, names(&p("e"))?);
+            let mut failed = false;
+            bench.without(t, at, || {
+                let result = op();
+                failed = result.is_err();
+                if failed {
+                    errno!(result, EIO);
+                }
+                Ok(())
+            })?;
+            let after = (names(&p("d"))?, names(&p("e"))?);
+            ensure!(
+                !failed || before == after,
+                "{what} without the table block of {of} is half done"
+            );
+            let alive = sys::create(&p("alive"));
+            ensure!(alive.is_ok(), "{what}, table of {of}: {:?}", alive.err());
+            sys::unlink(&p("alive"))?;
+            // As before, for the next.
+            for name in ["d/new", "d/c", "d/s"] {
+                let _ = sys::unlink(&p(name));
+            }
+            let _ = sys::rmdir(&p("d/sub"));
+            let _ = sys::rename(&p("e/a"), &p("d/a"));
+            if !sys::exists(&p("d/a")) {
+                sys::link(&p("d/b"), &p("d/a"))?;
+            }
+            if !sys::exists(&p("d/b")) {
+                sys::link(&p("d/a"), &p("d/b"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Data of a file whose table block cannot be read: what commits then is whole, so that a power cut
+/// leaves no block that is free and named by the file as well.
+fn table_data(t: &mut T) -> Res {
+    let dm = device(t)?;
+    for round in 0..6 {
+        let bench = Bench::new(t, &dm)?;
+        let f = sys::rdwr(&t.p("d/a"))?;
+        let direct = sys::direct(&t.p("d/a"))?;
+        let bs = t.bs();
+        let mut failed = false;
+        bench.without(t, bench.tables[2].1, || {
+            let result = match round {
+                0 => f.truncate(10_000),
+                1 => f.fallocate(3, bs * 4, bs * 4),
+                2 => f.fallocate(0, 200_000, 100_000),
+                3 => f.pwrite(&[1; 5000], 400_000).and_then(|()| f.fsync()),
+                4 => direct.pwrite(&sys::Aligned::of(&[2; 8192]), 1 << 20),
+                _ => f.truncate(3 << 20),
+            };
+            failed = result.is_err();
+            if failed {
+                errno!(result, EIO);
+            }
+            // Commits what there is.
+            sys::sync();
+            Ok(())
+        })?;
+        ensure!(failed, "round {round} did not need the table block");
+        let alive = sys::create(&t.p("alive"));
+        ensure!(alive.is_ok(), "round {round}: {:?}", alive.err());
+        drop((alive, f, direct, bench));
+        crash::cut(t, &dm)?;
+        crash::lights_on(t, &dm)?;
+        t.mount("")?;
+        t.umount()?;
+        if let Err(why) = t.fsck() {
+            fail!("round {round}: {why:?}");
+        }
+    }
+    Ok(())
+}
