@@ -2,12 +2,12 @@
 //! The main job, told step by step: an image made by mke2fs from a real tree is read, written three
 //! ways, punched, checked, and handed to the kernel's ext4 and back.
 
+use crate::cases::namespace::tree::{self, Node, Tree};
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, private_mounts, MNT, T};
 use crate::harness::{Res, Stop};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
-use crate::tree::{self, Node, Tree};
 use crate::{ensure, same};
 use std::io::Write;
 use std::time::Instant;

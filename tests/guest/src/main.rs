@@ -2,104 +2,14 @@
 //! Tests of a mounted ext4-format filesystem. Run as root inside the VM, on devices that may be
 //! overwritten.
 
-mod about;
-mod attr;
-mod bad;
-mod bad_dir;
-mod bad_file;
-mod baddev;
-mod crash;
-mod data;
+mod cases;
 mod demo;
-mod diff;
-mod dio;
-mod dio_async;
-mod dio_end;
-mod dirs;
-mod dirs_hash;
-mod eio;
-mod enomem;
-mod enospc;
-mod enospc_tree;
-mod errors;
-mod extents;
-mod falloc;
-mod features;
-mod fsx;
-mod gate;
-mod gate_source;
-mod large;
-mod marks;
-mod mmap;
-mod mmap_under;
-mod mounts;
-mod names;
-mod nomem;
-mod orphans;
-mod powercut;
-mod promise;
-mod refusals;
-mod rename;
-mod replace;
-mod replay;
 mod runner;
-mod swap;
-mod sync;
-mod trace;
-mod tree;
-mod trunc;
 
 use clap::{Args, Parser, Subcommand};
 // The modules of cases name what they use by `crate::`, wherever it lies.
 use guest::{aio, dm, fiemap, fixture, harness, kmsg, map, sys};
 use guest::{ensure, errno, fail, same, skip};
-
-/// Every set of cases, in the order they run.
-pub static SETS: &[&[harness::Case]] = &[
-    names::CASES,
-    rename::CASES,
-    dirs::CASES,
-    dirs_hash::CASES,
-    attr::CASES,
-    mounts::CASES,
-    about::CASES,
-    data::CASES,
-    trunc::CASES,
-    falloc::CASES,
-    extents::CASES,
-    mmap::CASES,
-    mmap_under::CASES,
-    dio::CASES,
-    dio_async::CASES,
-    dio_end::CASES,
-    gate::CASES,
-    gate_source::CASES,
-    enomem::CASES,
-    enospc::CASES,
-    enospc_tree::CASES,
-    promise::CASES,
-    fsx::CASES,
-    crash::CASES,
-    powercut::CASES,
-    replace::CASES,
-    replay::CASES,
-    orphans::CASES,
-    nomem::CASES,
-    features::CASES,
-    bad::CASES,
-    bad_file::CASES,
-    bad_dir::CASES,
-    baddev::CASES,
-    eio::CASES,
-    errors::CASES,
-    marks::CASES,
-    refusals::CASES,
-    large::CASES,
-    diff::CASES,
-    swap::CASES,
-    sync::CASES,
-    trace::CASES,
-];
 
 #[derive(Args, Clone)]
 pub struct Opts {
@@ -214,7 +124,7 @@ fn main() {
             Err(e) => Err(e),
         },
         Cmd::List { quick } => {
-            for j in harness::jobs(SETS, &[], quick) {
+            for j in harness::jobs(cases::SETS, &[], quick) {
                 println!("{}", j.name());
             }
             Ok(0)
@@ -236,7 +146,7 @@ fn main() {
                 2048 => harness::K2,
                 _ => harness::K4,
             };
-            diff::tool(&o.fs, &o.dev, var, seed..seed + count, steps)
+            cases::content::diff::tool(&o.fs, &o.dev, var, seed..seed + count, steps)
                 .map(|()| 0)
                 .map_err(|e| e.to_string())
         }),

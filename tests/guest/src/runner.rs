@@ -4,10 +4,11 @@
 //! A case that hangs in the kernel cannot be cancelled, only abandoned: so the cases run in a child
 //! that the supervisor can kill, and the supervisor never touches the file system itself.
 
+use crate::cases::SETS;
 use crate::fixture::{private_mounts, slowness, T};
 use crate::harness::{jobs, Job, Res, Stop};
 use crate::kmsg::{self, Kmsg};
-use crate::{map, Opts, SETS};
+use crate::{map, Opts};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};

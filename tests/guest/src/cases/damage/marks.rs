@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The mark that errors were found: whatever happens next, e2fsck sees it.
 
-use crate::crash;
+use crate::cases::damage::errors::{meet, with_bad_file};
+use crate::cases::power::crash;
 use crate::dm::Dm;
-use crate::errors::{meet, with_bad_file};
 use crate::fixture::{put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::sys;
@@ -147,7 +147,11 @@ fn while_frozen(t: &mut T) -> Res {
     dir.freeze(true)?;
     let met = meet(t);
     settle();
-    same!(crate::mounts::recover(t)?, false, "needs recovery, frozen");
+    same!(
+        crate::cases::namespace::mounts::recover(t)?,
+        false,
+        "needs recovery, frozen"
+    );
     dir.freeze(false)?;
     met?;
     drop(dir);
@@ -161,11 +165,11 @@ fn while_frozen(t: &mut T) -> Res {
 fn journal_error(t: &mut T) -> Res {
     let d = crash::start(t)?;
     t.umount()?;
-    let at = crate::errors::journal_block(t, 1)?;
+    let at = crate::cases::damage::errors::journal_block(t, 1)?;
     t.mount("errors=continue")?;
     let f = put(&t.p("f"), 2, 10_000)?;
     f.fsync()?;
-    d.swap(&crate::baddev::with_hole(t, at, 1 << 20))?;
+    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 1 << 20))?;
     f.pwrite(&[1; 10_000], 5000)?;
     ensure!(f.fsync().is_err(), "fsync without a journal");
     drop(f);

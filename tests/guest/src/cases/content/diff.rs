@@ -2,10 +2,10 @@
 //! The same random operations on the file system under test and on the kernel's ext4: the same
 //! answers, the same tree, and each mounts what the other wrote.
 
+use crate::cases::namespace::tree::{self, Node};
 use crate::fixture::{knows_fs, names, pattern, private_mounts, slowness, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, K1, K4};
 use crate::sys::{self, Aligned, Fd, Sys};
-use crate::tree::{self, Node};
 use crate::{ensure, same, skip};
 
 pub const CASES: &[Case] = &[

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Power cuts with much in flight, and journals read by others.
 
-use crate::crash::{crash, cut, lights_on, on_dm, start};
+use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
 use crate::fixture::{holds, knows_fs, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS};
 use crate::sys::{self, Aligned};

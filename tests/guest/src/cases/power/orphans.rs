@@ -2,7 +2,7 @@
 //! Orphans as a crash leaves them, of every type and at every step of their deletion, and lists of
 //! them that are wrong. Made by debugfs: which step a real crash hits is chance (see `replay`).
 
-use crate::bad::{ino, inode_at};
+use crate::cases::damage::bad::{ino, inode_at};
 use crate::fixture::{put, run_cmd, T};
 use crate::harness::{Case, Res, Variant, FEATS, K1, K4};
 use crate::sys;
@@ -247,7 +247,7 @@ fn bad_tree(t: &mut T) -> Res {
         sys::write_file("/mnt/value", &"v".repeat(600))?;
         script(t, &["ea_set -f /mnt/value deep trusted.big".to_string()])?;
         let at = match what {
-            "tree" => crate::bad_file::tree_block(t)?,
+            "tree" => crate::cases::damage::bad_file::tree_block(t)?,
             _ => {
                 let text = t.debugfs(&["stat deep"])?;
                 let acl = text.split("File ACL:").nth(1);
@@ -321,7 +321,7 @@ fn marked_before(t: &mut T) -> Res {
 /// While the log is written nobody but those who want the superblock waits for it: a file becomes an
 /// orphan, another one is changed and looked at.
 fn log_is_slow(t: &mut T) -> Res {
-    let d = crate::crash::on_dm(t)?;
+    let d = crate::cases::power::crash::on_dm(t)?;
     t.fresh()?;
     for i in 0..60 {
         put(&t.p(&format!("f{i}")), i, 5000)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The trace events of rext4: which of them fire, with what numbers, in which order.
 
-use crate::crash;
+use crate::cases::power::crash;
 use crate::dm::Dm;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};

@@ -195,7 +195,7 @@ fn remount(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the sentences are not the kernel ext4's");
     }
-    crate::errors::with_bad_file(t)?;
+    crate::cases::damage::errors::with_bad_file(t)?;
     t.mount("errors=remount-ro")?;
     let c = Context::pick(MNT)?;
     c.option("norecovery")?;
@@ -205,7 +205,7 @@ fn remount(t: &mut T) -> Res {
         r.is_err() && log.contains("norecovery needs a read-only mount"),
         "the log says '{log}'"
     );
-    crate::errors::meet(t)?;
+    crate::cases::damage::errors::meet(t)?;
     t.remount(libc::MS_RDONLY, "")?;
     let c = Context::pick(MNT)?;
     c.option("rw")?;

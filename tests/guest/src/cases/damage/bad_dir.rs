@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Corrupt directories, bitmaps and journals; the errors= option; random damage.
 
-use crate::bad::{
+use crate::cases::damage::bad::{
     corrupt, dir_block, gdt, ino, inode_at, prepared, prepared_mb, BOTH, MOUNT_ERRS, PLAIN,
 };
-use crate::bad_file::tree_block;
+use crate::cases::damage::bad_file::tree_block;
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, FEATS};
 use crate::sys::{self};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Disks as large as people have: sparse files behind loop devices. And how deep the stack gets.
 
-use crate::baddev::Loop;
+use crate::cases::damage::baddev::Loop;
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, K1, K4, ONE};
 use crate::sys;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A long random sequence of data operations on one file against a model in memory.
 
-use crate::falloc::KEEP;
+use crate::cases::content::falloc::KEEP;
 use crate::fixture::{diff_at, pattern, T};
 use crate::harness::{Case, Res, Stop, ALL, NOCSUM1K};
 use crate::map::{sigbus_taken, Map};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Direct I/O: synchronous, libaio and io_uring.
 
-use crate::falloc::KEEP;
+use crate::cases::content::falloc::KEEP;
 use crate::fixture::{diff_at, holds, pattern, put, slowness, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Files that are replaced without fsync: after a power cut the old bytes or the new ones.
 
-use crate::crash::{crash, start};
+use crate::cases::power::crash::{crash, start};
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys;

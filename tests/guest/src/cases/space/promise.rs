@@ -2,8 +2,8 @@
 //! Space that is promised to data on its way is free again when the data does not come.
 
 use crate::aio::{Aio, Op};
-use crate::baddev::{data_at, with_hole};
-use crate::crash::{on_dm, MB};
+use crate::cases::damage::baddev::{data_at, with_hole};
+use crate::cases::power::crash::{on_dm, MB};
 use crate::dm;
 use crate::fixture::{pattern, T};
 use crate::harness::{Case, Res, ALL};

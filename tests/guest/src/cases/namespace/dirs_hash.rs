@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reading directories whose names have one hash: positions while names go, seeks, 32-bit readers.
 
-use crate::dirs::{dir, getdents, parse, read_all, Entry};
+use crate::cases::namespace::dirs::{dir, getdents, parse, read_all, Entry};
 use crate::fixture::{names, run_cmd, T};
 use crate::harness::{Case, Res, K1, K4, ONE, SMALL};
 use crate::sys::{self, Fd, Sys};

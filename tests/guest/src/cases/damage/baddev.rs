@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices that are too small, cannot be written, or begin to fail.
 
-use crate::crash::on_dm;
+use crate::cases::power::crash::on_dm;
 use crate::dm;
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
@@ -158,9 +158,9 @@ fn sectors_4k(t: &mut T) -> Res {
             t.umount()?;
         }
         // The mark of an error is written past the journal, in whole sectors.
-        crate::errors::with_bad_file(t)?;
+        crate::cases::damage::errors::with_bad_file(t)?;
         t.mount("errors=remount-ro")?;
-        crate::errors::meet(t)?;
+        crate::cases::damage::errors::meet(t)?;
         t.umount()?;
         same!(t.peek(1024 + 0x3a, 1)?[0] & 2, 2, "marked as with errors");
     }
@@ -330,7 +330,7 @@ fn reads_fail(t: &mut T) -> Res {
     drop((f, direct));
     t.umount()?;
     // The inode of a file.
-    let at = crate::bad::inode_at(t, "/d/x")? / t.bs() * t.bs();
+    let at = crate::cases::damage::bad::inode_at(t, "/d/x")? / t.bs() * t.bs();
     d.swap(&with_hole(t, at, t.bs()))?;
     match t.try_mount(0, "errors=continue") {
         Err(e) => same!(e.errno, libc::EIO, "mount with an unreadable inode table"),

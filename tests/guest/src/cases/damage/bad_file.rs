@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Corrupt inodes and extent trees.
 
-use crate::bad::{corrupt, ino, inode_at, prepared, refused, BOTH};
+use crate::cases::damage::bad::{corrupt, ino, inode_at, prepared, refused, BOTH};
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys::{self};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the superblock says of features, and what images without some of them hold.
 
+use crate::cases::power::orphans::script;
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, Variant, K1, K4, ONE};
-use crate::orphans::script;
 use crate::sys;
 use crate::{ensure, errno, fail, same};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an error leaves behind: an end of all writing that can be thawed, remounted and unmounted.
 
-use crate::crash;
+use crate::cases::power::crash;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::sys::{self, Fd};
@@ -102,7 +102,7 @@ fn dead_journal(t: &mut T) -> Res {
     t.mount("errors=continue")?;
     let f = put(&t.p("new"), 2, 10_000)?;
     f.fsync()?;
-    d.swap(&crate::baddev::with_hole(t, at, 1 << 20))?;
+    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 1 << 20))?;
     f.pwrite(&pattern(3, 0, 10_000), 5000)?;
     ensure!(f.fsync().is_err(), "fsync without a journal");
     ensure!(f.fsync().is_err(), "fsync without a journal, again");
@@ -206,7 +206,11 @@ fn sysrq_u(t: &mut T) -> Res {
     errno!(sys::mkdir(&t.p("d"), 0o755), EROFS);
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;
-    same!(crate::mounts::recover(t)?, false, "needs recovery");
+    same!(
+        crate::cases::namespace::mounts::recover(t)?,
+        false,
+        "needs recovery"
+    );
     let at = journal_block(t, 0)?;
     same!(t.peek(at + 28, 4)?, [0; 4], "start of the log");
     t.fsck()?;

@@ -22,7 +22,7 @@ const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
 
 fn fresh(t: &mut T, mb: u64) -> Res {
-    crate::gate::ours(t)?;
+    crate::cases::direct::gate::ours(t)?;
     t.mkfs(mb, &[])?;
     t.mount("dio_gate")
 }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The cases by topic. What they are made with is the kit: the library of this crate.
+
+pub mod content;
+pub mod damage;
+pub mod direct;
+pub mod events;
+pub mod format;
+pub mod namespace;
+pub mod power;
+pub mod space;
+
+use crate::harness::Case;
+
+/// Every set of cases, in the order they run.
+pub static SETS: &[&[Case]] = &[
+    namespace::names::CASES,
+    namespace::rename::CASES,
+    namespace::dirs::CASES,
+    namespace::dirs_hash::CASES,
+    namespace::attr::CASES,
+    namespace::mounts::CASES,
+    format::about::CASES,
+    content::data::CASES,
+    content::trunc::CASES,
+    content::falloc::CASES,
+    content::extents::CASES,
+    content::mmap::CASES,
+    content::mmap_under::CASES,
+    direct::dio::CASES,
+    direct::dio_async::CASES,
+    direct::dio_end::CASES,
+    direct::gate::CASES,
+    direct::gate_source::CASES,
+    space::enomem::CASES,
+    space::enospc::CASES,
+    space::enospc_tree::CASES,
+    space::promise::CASES,
+    content::fsx::CASES,
+    power::crash::CASES,
+    power::powercut::CASES,
+    power::replace::CASES,
+    power::replay::CASES,
+    power::orphans::CASES,
+    space::nomem::CASES,
+    format::features::CASES,
+    damage::bad::CASES,
+    damage::bad_file::CASES,
+    damage::bad_dir::CASES,
+    damage::baddev::CASES,
+    damage::eio::CASES,
+    damage::errors::CASES,
+    damage::marks::CASES,
+    format::refusals::CASES,
+    format::large::CASES,
+    content::diff::CASES,
+    content::swap::CASES,
+    content::sync::CASES,
+    events::trace::CASES,
+];

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What files hold: buffered and mapped, holes and preallocation, sizes.
+
+pub mod data;
+pub mod diff;
+pub mod extents;
+pub mod falloc;
+pub mod fsx;
+pub mod mmap;
+pub mod mmap_under;
+pub mod swap;
+pub mod sync;
+pub mod trunc;

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Images and devices that are not what they should be.
+
+pub mod bad;
+pub mod bad_dir;
+pub mod bad_file;
+pub mod baddev;
+pub mod eio;
+pub mod errors;
+pub mod marks;

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Features of the format, options, sizes of disks, and what is refused.
+
+pub mod about;
+pub mod features;
+pub mod large;
+pub mod refusals;

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Names, directories, attributes of inodes, mounts.
+
+pub mod attr;
+pub mod dirs;
+pub mod dirs_hash;
+pub mod mounts;
+pub mod names;
+pub mod rename;
+pub mod tree;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is left after the power went: fsync, replay, orphans.
+
+pub mod crash;
+pub mod orphans;
+pub mod powercut;
+pub mod replace;
+pub mod replay;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Full disks, no memory, and the space that is promised.
+
+pub mod enomem;
+pub mod enospc;
+pub mod enospc_tree;
+pub mod nomem;
+pub mod promise;

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kit: what cases are made with.
+
+pub mod aio;
+pub mod aligned;
+pub mod dm;
+pub mod fiemap;
+pub mod fixture;
+pub mod harness;
+pub mod kmsg;
+pub mod map;
+pub mod sys;
