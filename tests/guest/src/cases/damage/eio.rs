@@ -2,8 +2,8 @@
 //! Metadata that cannot be read any more while an operation needs it: the operation fails, and nothing
 //! else does.
 
-use crate::baddev::with_hole;
-use crate::crash::{self, on_dm, MB};
+use crate::cases::damage::baddev::with_hole;
+use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{names, pattern, run_cmd, T};
 use crate::harness::{Case, Res, ALL};
