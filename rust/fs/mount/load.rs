@@ -94,6 +94,8 @@ fn set_limits(sb: &NewSuper<'_, Rext4>, geo: &Geometry) {
     );
 }
 
+// Not part of the frame of its caller, which moves what this returns.
+#[inline(never)]
 fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
     let raw = read_raw(sb)?;
     let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|why| {
