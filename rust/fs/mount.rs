@@ -224,6 +224,17 @@ fn settle(sb: &Sb, journal: &Journal) -> Result {
     end_writing(sb)
 }
 
+/// The journal is dead, and what is in the log is the truth: recovery is to find it, and e2fsck the
+/// mark. `first`: nobody has noted this error so far.
+fn leave_to_recovery(sb: &Sb, first: bool) {
+    if first || !sb.data().has_errors() {
+        journal_error(sb);
+    }
+    // What is dirty of the super block is written now, and not over the mark.
+    let _ = sb.device().sync();
+    marks::past_journal(sb);
+}
+
 /// The end of the mount, or of a failed start. `journal` is how the journal's closing went: an
 /// error also if it was aborted.
 pub(super) fn stop(sb: &Sb, journal: Result) {
@@ -233,13 +244,8 @@ pub(super) fn stop(sb: &Sb, journal: Result) {
         return;
     }
     if journal.is_err() {
-        // What is in the log is the truth. Leave it to recovery, but tell e2fsck.
-        if fs.access.end() || !fs.has_errors() {
-            journal_error(sb);
-        }
-        // What is dirty of the super block is written now, and not over the mark.
-        let _ = sb.device().sync();
-        marks::past_journal(sb);
+        let first = fs.access.end();
+        leave_to_recovery(sb, first);
         pr_warn!(
             "{}: unmounted after errors; the journal needs recovery\n",
             sb.id()
@@ -299,6 +305,10 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
         return Ok(());
     }
     if let Err(e) = settle(sb, journal) {
+        // After this no handle starts, so nobody else would find it.
+        if journal.is_aborted() {
+            leave_to_recovery(sb, false);
+        }
         pr_warn!(
             "{}: remounted read-only after errors ({}); the journal needs recovery\n",
             sb.id(),
@@ -371,32 +381,39 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     if !fs.access.leave(Access::Frozen) {
         return Err(EROFS);
     }
-    settle(sb, journal).inspect_err(|_| {
-        fs.access.open();
-    })
+    settle(sb, journal).inspect_err(|_| reopen(sb, journal))
 }
 
 /// Ends [`freeze`]. Never fails: the VFS would stay frozen.
 pub(super) fn unfreeze(sb: &Sb) -> Result {
     let fs = sb.data();
-    if fs.access.get() != Access::Frozen {
-        return Ok(());
+    if let Some(journal) = fs.journal().filter(|_| fs.access.get() == Access::Frozen) {
+        reopen(sb, journal);
     }
-    let thawed = write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, true));
-    if let Err(e) = thawed {
+    Ok(())
+}
+
+/// Writing goes on after a freeze, or after one that has failed: the super block in memory may say by
+/// then that no recovery is needed.
+fn reopen(sb: &Sb, journal: &Journal) {
+    let fs = sb.data();
+    // An aborted journal leaves the disk as it is.
+    let written = if journal.is_aborted() {
+        Err(EROFS)
+    } else {
+        write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, true))
+    };
+    if let Err(e) = written {
         // Nobody would recover what is written from here on.
         pr_err!(
             "{}: super block not written at thaw: error {}; nothing is written any more\n",
             sb.id(),
             e.to_errno()
         );
-        if let Some(journal) = fs.journal() {
-            journal.abort(e);
-        }
+        journal.abort(e);
         fs.journal_died();
     }
     fs.access.open();
-    Ok(())
 }
 
 /// `statfs(2)`.

@@ -51,6 +51,7 @@ pub static SETS: &[&[Case]] = &[
     damage::eio::CASES,
     damage::errors::CASES,
     damage::marks::CASES,
+    damage::freeze::CASES,
     format::refusals::CASES,
     format::large::CASES,
     content::diff::CASES,

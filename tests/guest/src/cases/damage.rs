@@ -7,4 +7,5 @@ pub mod bad_file;
 pub mod baddev;
 pub mod eio;
 pub mod errors;
+pub mod freeze;
 pub mod marks;

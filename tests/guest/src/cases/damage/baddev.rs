@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("baddev/checkpoint_fails", ALL, checkpoint_fails),
 ];
 
-const MB: u64 = 256;
+pub const MB: u64 = 256;
 
 fn truncated(t: &mut T) -> Res {
     let d = on_dm(t)?;

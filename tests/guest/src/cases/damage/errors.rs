@@ -166,13 +166,25 @@ fn keep_busy(path: &str, stop: &AtomicBool) {
     }
 }
 
-/// An emergency remount with work under way, then a power cut: the image is clean without its log,
-/// as its super block says, and has what was synced.
-fn sysrq_u(t: &mut T) -> Res {
+/// Makes everything read-only, by SysRq-U.
+pub fn emergency_remount(t: &mut T) -> Res {
     const TRIGGER: &str = "/proc/sysrq-trigger";
     if !sys::exists(TRIGGER) {
         skip!("no {TRIGGER}");
     }
+    sys::write_file(TRIGGER, "u")?;
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(50));
+        if t.logged(&[&["emergency remount complete"]]) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// An emergency remount with work under way, then a power cut: the image is clean without its log,
+/// as its super block says, and has what was synced.
+fn sysrq_u(t: &mut T) -> Res {
     let d = crash::start(t)?;
     let (stop, dir) = (AtomicBool::new(false), t.p(""));
     let mut synced = Vec::new();
@@ -185,13 +197,7 @@ fn sysrq_u(t: &mut T) -> Res {
             s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
         }
         std::thread::sleep(Duration::from_millis(400));
-        let triggered = sys::write_file(TRIGGER, "u");
-        for _ in 0..100 {
-            std::thread::sleep(Duration::from_millis(50));
-            if t.logged(&[&["emergency remount complete"]]) {
-                break;
-            }
-        }
+        let triggered = emergency_remount(t);
         // Whoever has waited for the remount has gone on by now, and a transaction would commit.
         std::thread::sleep(Duration::from_millis(6000));
         stop.store(true, Ordering::Relaxed);
@@ -201,7 +207,7 @@ fn sysrq_u(t: &mut T) -> Res {
                 Err(_) => return Err(Stop::Fail("thread panic".into())),
             }
         }
-        Ok(triggered?)
+        triggered
     })?;
     errno!(sys::mkdir(&t.p("d"), 0o755), EROFS);
     crash::cut(t, &d)?;

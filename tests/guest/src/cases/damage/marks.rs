@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("marks/older_super_block", ALL, older_super_block).quick(),
     Case::new("marks/while_frozen", ONE, while_frozen),
     Case::new("marks/journal_error", ONE, journal_error),
+    Case::new("marks/emergency_remount", ALL, emergency_remount).quick(),
     Case::new("marks/advice", ONE, advice),
 ];
 
@@ -183,6 +184,32 @@ fn journal_error(t: &mut T) -> Res {
     t.broken = true;
     shows(t, 1, "after the journal died")?;
     e2fsck_looks(t, "after the journal died")
+}
+
+/// The log cannot be emptied when everything is made read-only. That takes no error for an answer,
+/// and afterwards nobody writes who would meet the dead journal.
+fn emergency_remount(t: &mut T) -> Res {
+    let d = crash::start(t)?;
+    put(&t.p("f"), 2, 10_000)?.fsync()?;
+    // The inode table of the first group, by its descriptor.
+    let gdt = (1024 / t.bs() + 1) * t.bs();
+    let table = t.peek(gdt + 8, 4)?;
+    let at = u64::from(u32::from_le_bytes(table.try_into().unwrap_or([0; 4]))) * t.bs();
+    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 8 * t.bs()))?;
+    crate::cases::damage::errors::emergency_remount(t)?;
+    crash::cut(t, &d)?;
+    crash::lights_on(t, &d)?;
+    t.broken = true;
+    shows(t, 1, "after the emergency remount")?;
+    e2fsck_looks(t, "after the emergency remount")?;
+    t.mount("")?;
+    let f = sys::rdonly(&t.p("f"))?;
+    crate::fixture::holds(
+        &f,
+        0,
+        &crate::fixture::pattern(2, 0, 10_000),
+        "from the log",
+    )
 }
 
 /// A file system that should be checked says so when it is mounted.

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Freezes that fail: the file system goes on, and can be recovered.
+
+use crate::cases::damage::baddev::with_hole;
+use crate::cases::namespace::mounts::recover;
+use crate::cases::power::crash;
+use crate::dm::{self, Dm};
+use crate::fixture::{holds, pattern, put, T};
+use crate::harness::{Case, Res, ALL};
+use crate::sys::{self, Fd};
+use crate::{ensure, errno, same, skip};
+
+pub const CASES: &[Case] = &[Case::new("freeze/super_fails", ALL, super_fails).quick()];
+
+/// A mounted image whose super block is on the disk as it is in memory, and its root.
+fn start(t: &mut T) -> Res<(Dm, Fd)> {
+    if !t.ours() {
+        skip!("the kernel's ext4 goes on with a log that nobody would recover");
+    }
+    let d = crash::start(t)?;
+    put(&t.p("f"), 1, 10_000)?;
+    sys::sync();
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    Ok((d, root))
+}
+
+/// The byte where the block of the super block begins.
+fn super_at(t: &T) -> u64 {
+    1024 / t.bs() * t.bs()
+}
+
+/// As long as anything can be written, the disk says that the log must be recovered; and what is
+/// synced is there after a power cut.
+fn goes_on(t: &mut T, d: &Dm) -> Res {
+    let written = sys::create(&t.p("g")).and_then(|g| g.fsync());
+    if written.is_ok() {
+        // An orphan puts the super block into the log, and from there it goes to its place.
+        let h = put(&t.p("h"), 2, 10_000)?;
+        sys::unlink(&t.p("h"))?;
+        h.fsync()?;
+        sys::sync();
+        same!(recover(t)?, true, "needs recovery, after a failed freeze");
+        put(&t.p("k"), 3, 10_000)?.fsync()?;
+    }
+    crash::cut(t, d)?;
+    crash::lights_on(t, d)?;
+    if written.is_ok() {
+        same!(recover(t)?, true, "needs recovery, after the cut");
+        t.mount("")?;
+        holds(
+            &sys::rdonly(&t.p("k"))?,
+            0,
+            &pattern(3, 0, 10_000),
+            "synced",
+        )?;
+        return Ok(());
+    }
+    // The journal was aborted: e2fsck is told.
+    let (code, text) = crate::fixture::run_cmd("e2fsck", &["-y", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -y exit {code}: {text}");
+    t.mount("")?;
+    holds(
+        &sys::rdonly(&t.p("f"))?,
+        0,
+        &pattern(1, 0, 10_000),
+        "from before",
+    )
+}
+
+/// The super block cannot be written, neither that it needs no recovery nor that it does.
+fn super_fails(t: &mut T) -> Res {
+    let (d, root) = start(t)?;
+    d.swap(&with_hole(t, super_at(t), t.bs()))?;
+    errno!(root.freeze(true), EIO);
+    drop(root);
+    d.swap(&[dm::linear(&t.disks[0], 0, crate::cases::damage::baddev::MB)])?;
+    goes_on(t, &d)
+}
