@@ -298,6 +298,11 @@ impl RawSuper {
             || self.checksum.get() == self.computed_checksum()
     }
 
+    /// Whether these are the bytes of a superblock, as somebody has written them.
+    pub fn is_intact(&self) -> bool {
+        self.magic.get() == MAGIC && self.checksum_matches()
+    }
+
     /// Brings the checksum up to date; the last step of every change.
     pub fn update_checksum(&mut self) {
         if self.features().has_ro_compat(RO_COMPAT_METADATA_CSUM) {

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the super block says for people to read: where it is mounted, how much was ever written.
+//! What the super block says for people to read: its label, where it is mounted, how much was ever
+//! written.
 //!
-//! Nothing depends on it, so nothing fails for its sake.
+//! Nothing depends on the last two, so nothing fails for their sake.
 
 use super::{
     access::Access,
-    primary::{journal_super, SUPER_CREDITS},
-    Rext4, //
+    primary::{journal_backup, journal_super, read_super, SUPER_CREDITS},
+    Rext4,
+    Sb, //
 };
 use crate::{
     disk::RawSuper,
-    vfs::{blkdev::BlockDevice, File}, //
+    vfs::{blkdev::BlockDevice, ioctl::Label, File}, //
 };
 use kernel::{
     prelude::*,
@@ -68,4 +70,38 @@ fn tell_path(fs: &Rext4, file: &File<Rext4>) -> Result {
     let handle = fs.start(SUPER_CREDITS)?;
     journal_super(&handle, fs, |raw| raw.set_last_mounted(path.to_bytes()))?;
     handle.stop()
+}
+
+/// The label (`FS_IOC_GETFSLABEL`).
+pub(crate) fn label(sb: &Sb) -> Result<Label> {
+    read_super(sb.data(), |raw| raw.volume_name)
+}
+
+/// Changes the label (`FS_IOC_SETFSLABEL`), in the super block and then in its copies, each in a
+/// transaction of its own: who mounts by label looks at the first one, and a copy that a crash leaves
+/// with the old label is only seen by who asks for it. So do two who set labels at the same time.
+pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
+    let (inode, sb) = (file.inode(), file.inode().sb());
+    let fs = sb.data();
+    let handle = fs.start(SUPER_CREDITS)?;
+    journal_super(&handle, fs, |raw| raw.volume_name = *label)?;
+    handle.stop()?;
+    for group in (1..fs.geo.groups_count).filter(|&group| fs.geo.group_has_super(group)) {
+        let block = fs.geo.group_first_block(group);
+        let bh = sb.bread(block)?;
+        let handle = fs.start(SUPER_CREDITS)?;
+        if !journal_backup(&handle, fs, &bh, |raw| raw.volume_name = *label)? {
+            let id = sb.id();
+            pr_warn!(
+                "{}: block {}: no copy of the super block, not relabelled\n",
+                id,
+                block
+            );
+        }
+        handle.stop()?;
+        if inode.interrupted() {
+            return Err(EINTR);
+        }
+    }
+    Ok(())
 }

@@ -20,7 +20,7 @@ use super::{
     Inode,
     Sb, //
 };
-use crate::disk::superblock::{error_code, ErrorMark, FoundError, RawSuper, MAGIC, SUPER_SIZE};
+use crate::disk::superblock::{error_code, ErrorMark, FoundError, RawSuper, SUPER_SIZE};
 use core::panic::Location;
 use kernel::{error::code::*, new_mutex, prelude::*, sync::Mutex};
 use zerocopy::FromBytes;
@@ -180,7 +180,7 @@ fn change_on_disk(sb: &Sb, taken: &mut Option<Errors>) -> Result {
 fn raw_at(block: &mut [u8], off: usize) -> Result<&mut RawSuper> {
     let bytes = block.get_mut(off..off + SUPER_SIZE).ok_or(EINVAL)?;
     let raw = RawSuper::mut_from_bytes(bytes).map_err(|_| EINVAL)?;
-    if raw.magic.get() == MAGIC && raw.checksum_matches() {
+    if raw.is_intact() {
         Ok(raw)
     } else {
         Err(EUCLEAN)

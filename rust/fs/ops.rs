@@ -26,6 +26,7 @@ use crate::{
         file::{FallocMode, FileOps},
         fs_context::{MountLog, Remount},
         inode::{IdMap, InodeLock, NewInode},
+        ioctl::{IoctlOps, Label},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, JournalSlot},
         mmap::{Fault, VmFault},
@@ -230,6 +231,16 @@ impl FileOps for Rext4 {
         if writer {
             fsync::after_close(inode);
         }
+    }
+}
+
+impl IoctlOps for Rext4 {
+    fn label(sb: &Sb) -> Result<Label> {
+        about::label(sb)
+    }
+
+    fn set_label(file: &File<Self>, label: &Label) -> Result {
+        about::set_label(file, label)
     }
 }
 

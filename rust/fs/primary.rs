@@ -88,6 +88,29 @@ pub(crate) fn journal_super(
     block.finish()
 }
 
+/// Changes one of the copies of the super block in other groups, which lies at the beginning of `bh`,
+/// inside `handle`. False if there is none: then nothing changes. Needs no memory.
+pub(crate) fn journal_backup(
+    handle: &Handle<'_>,
+    fs: &Rext4,
+    bh: &BufferHead,
+    change: impl FnOnce(&mut RawSuper),
+) -> Result<bool> {
+    let mut block = handle.write(bh)?;
+    let mut primary = fs.primary.lock();
+    let copy = &mut *primary.copy;
+    bh.read_into(0, copy)?;
+    if !copy.is_intact() {
+        return Ok(false);
+    }
+    change(copy);
+    copy.update_checksum();
+    block.write(0, copy)?;
+    drop(primary);
+    block.finish()?;
+    Ok(true)
+}
+
 /// Looks at the super block as it stands.
 pub(crate) fn read_super<R>(fs: &Rext4, look: impl FnOnce(&RawSuper) -> R) -> Result<R> {
     let mut primary = fs.primary.lock();

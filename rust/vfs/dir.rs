@@ -8,6 +8,7 @@ use super::{
     bindings,
     file::{File, FileOps, FileTable},
     inode::Inode,
+    ioctl,
     namei::Namei, //
 };
 use core::marker::PhantomData;
@@ -78,6 +79,9 @@ impl<F: Namei> DirTable<F> {
         open: Some(Self::open),
         release: Some(Self::release),
         llseek: Some(Self::llseek),
+        unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
+        #[cfg(CONFIG_COMPAT)]
+        compat_ioctl: Some(bindings::compat_ptr_ioctl),
         read: Some(bindings::generic_read_dir),
         iterate_shared: Some(Self::iterate),
         fsync: Some(FileTable::<F>::fsync),

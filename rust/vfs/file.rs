@@ -9,6 +9,7 @@ use super::{
     address_space::AddressSpaceOps,
     bindings,
     inode::{Inode, InodeLock, LocksInode},
+    ioctl::{self, IoctlOps},
     kiocb::{answer, Io, Kiocb},
     mmap,
     namei::Namei,
@@ -26,7 +27,7 @@ use kernel::{
 /// Operations on open regular files, and `fsync` of both files and directories.
 ///
 /// Lock context: none held on entry unless said.
-pub(crate) trait FileOps: AddressSpaceOps {
+pub(crate) trait FileOps: AddressSpaceOps + IoctlOps {
     /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self>;
     /// `write_iter`, as `read_iter`.
@@ -132,6 +133,9 @@ impl<F: Namei> FileTable<F> {
 
     pub(super) const FILE: bindings::file_operations = bindings::file_operations {
         llseek: Some(Self::llseek),
+        unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
+        #[cfg(CONFIG_COMPAT)]
+        compat_ioctl: Some(bindings::compat_ptr_ioctl),
         read_iter: Some(Self::read_iter),
         write_iter: Some(Self::write_iter),
         // Who polls for a request of iomap finds its bio in `kiocb::private`, or nothing.

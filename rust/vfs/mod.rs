@@ -32,6 +32,7 @@ pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod gfp;
 pub(crate) mod inode;
+pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
 pub(crate) mod kiocb;

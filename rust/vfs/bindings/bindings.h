@@ -9,6 +9,7 @@
 #include <linux/fiemap.h>
 #include <linux/fserror.h>
 #include <linux/iomap.h>
+#include <linux/mount.h>
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
 #include <linux/pagemap.h>
@@ -39,6 +40,10 @@ const unsigned int REXT4_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int REXT4_TASK_KILLABLE = TASK_KILLABLE;
 const unsigned int REXT4_SB_RDONLY = SB_RDONLY;
 const unsigned int REXT4_SB_FORCE = SB_FORCE;
+const unsigned int REXT4_GETFSLABEL = FS_IOC_GETFSLABEL;
+const unsigned int REXT4_SETFSLABEL = FS_IOC_SETFSLABEL;
+const unsigned int REXT4_GETVERSION = FS_IOC_GETVERSION;
+const unsigned int REXT4_GETVERSION32 = FS_IOC32_GETVERSION;
 const unsigned int REXT4_GFP_NOFAIL = (__force unsigned int)(GFP_KERNEL | __GFP_NOFAIL);
 const unsigned int REXT4_PMD_ORDER = PMD_ORDER;
 const fop_flags_t REXT4_FOP_FLAGS = FOP_BUFFER_RASYNC | FOP_DIO_PARALLEL_WRITE | FOP_DONTCACHE;

@@ -12,3 +12,8 @@ __rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid)
 		return true;
 	return capable(CAP_SYS_RESOURCE);
 }
+
+__rust_helper bool rext4_helper_capable_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}

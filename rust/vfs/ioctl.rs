@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ioctl(2)` of open files and directories. What the VFS answers by itself does not come here
+//! (`do_vfs_ioctl()`: FIEMAP, freezing, the UUID).
+//!
+//! C headers: [`include/uapi/linux/fs.h`](srctree/include/uapi/linux/fs.h),
+//! [`include/linux/mount.h`](srctree/include/linux/mount.h)
+
+use super::{
+    bindings,
+    cred,
+    file::File,
+    super_block::{FileSystem, SuperBlock}, //
+};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+    uaccess::{UserPtr, UserSlice}, //
+};
+
+/// A label, padded with zeros. One of full length has no zero at its end.
+pub(crate) type Label = [u8; 16];
+
+/// What can be asked of a file system by way of any of its files. No lock is held.
+pub(crate) trait IoctlOps: FileSystem {
+    /// The label of the file system.
+    fn label(sb: &SuperBlock<Self>) -> Result<Label>;
+
+    /// Gives it another. The caller may do it, and the mount stays writable and is not frozen
+    /// meanwhile. `EINTR` if killed.
+    fn set_label(file: &File<Self>, label: &Label) -> Result;
+}
+
+/// The mount that a file was opened through stays writable, and no freeze begins.
+struct WantWrite<'a, F: FileSystem>(&'a File<F>);
+
+impl<'a, F: FileSystem> WantWrite<'a, F> {
+    /// Waits for a thaw. `EROFS` if read-only.
+    fn new(file: &'a File<F>) -> Result<Self> {
+        // SAFETY: The file is open; the guard pairs the call.
+        to_result(unsafe { bindings::mnt_want_write_file(file.as_ptr()) })?;
+        Ok(Self(file))
+    }
+}
+
+impl<F: FileSystem> Drop for WantWrite<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: Pairs the call in `new`.
+        unsafe { bindings::mnt_drop_write_file(self.0.as_ptr()) }
+    }
+}
+
+fn get_label<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
+    let label = F::label(file.inode().sb())?;
+    let mut writer = UserSlice::new(to, label.len() + 1).writer();
+    writer.write_slice(&label)?;
+    writer.write_slice(&[0])
+}
+
+fn set_label<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
+    if !cred::is_admin() {
+        return Err(EPERM);
+    }
+    // One byte more than there can be, to see where it ends.
+    let mut text = [0; size_of::<Label>() + 1];
+    UserSlice::new(from, text.len())
+        .reader()
+        .read_slice(&mut text)?;
+    let len = text.iter().position(|&byte| byte == 0).ok_or(EINVAL)?;
+    let mut label = Label::default();
+    for (to, from) in label.iter_mut().zip(text.iter().take(len)) {
+        *to = *from;
+    }
+    let _write = WantWrite::new(file)?;
+    F::set_label(file, &label)
+}
+
+fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
+    // SAFETY: The inode is valid; the field does not change once it is published.
+    let generation = unsafe { (*file.inode().as_ptr()).i_generation };
+    UserSlice::new(to, size_of::<u32>())
+        .writer()
+        .write_slice(&generation.to_ne_bytes())
+}
+
+/// `unlocked_ioctl`, and for 32-bit programs by `compat_ptr_ioctl`.
+///
+/// # Safety
+///
+/// `file` is an open file or directory of file system `F`.
+pub(super) unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
+    file: *mut bindings::file,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    from_result(|| {
+        // SAFETY: By the caller.
+        let file = unsafe { File::<F>::from_raw(file) };
+        let user = UserPtr::from_addr(arg as usize);
+        match cmd {
+            bindings::REXT4_GETFSLABEL => get_label(file, user)?,
+            bindings::REXT4_SETFSLABEL => set_label(file, user)?,
+            bindings::REXT4_GETVERSION | bindings::REXT4_GETVERSION32 => {
+                get_generation(file, user)?
+            }
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    })
+}
