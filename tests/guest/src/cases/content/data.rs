@@ -80,6 +80,7 @@ fn sizes(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Writes over parts of a file, of any length at any offset, replace those bytes and no others.
 fn overwrite(t: &mut T) -> Res {
     t.fresh()?;
     let len = 1 << 20;
@@ -158,6 +159,7 @@ fn holes(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Bytes far behind 4 GiB, up to a file's last block, hold, and the holes between take no space.
 fn sparse_far(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -185,6 +187,7 @@ fn sparse_far(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Two writers with O_APPEND never write over each other, and pwrite appends there too.
 fn append(t: &mut T) -> Res {
     t.fresh()?;
     let p = t.p("f");
@@ -213,6 +216,7 @@ fn append(t: &mut T) -> Res {
     Ok(())
 }
 
+/// O_TRUNC empties a file and its space is free again.
 fn open_trunc(t: &mut T) -> Res {
     t.fresh()?;
     let free = sys::statfs(&t.p(""))?.f_bfree;
@@ -236,6 +240,7 @@ fn open_trunc(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A gathered write is one write; a source that cannot be read is EFAULT and changes nothing.
 fn vectors(t: &mut T) -> Res {
     t.fresh()?;
     let f = sys::create(&t.p("f"))?;
@@ -273,6 +278,7 @@ fn vectors(t: &mut T) -> Res {
     Ok(())
 }
 
+/// sendfile and copy_file_range move a file's bytes unchanged.
 fn splice(t: &mut T) -> Res {
     t.fresh()?;
     let len = 700_001;
@@ -308,6 +314,7 @@ fn splice(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A thousand files of different sizes keep their contents over an unmount.
 fn many_files(t: &mut T) -> Res {
     t.fresh()?;
     for d in 0..10 {
@@ -439,6 +446,7 @@ fn parallel(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A file grows to the largest size the format has, and not a byte further.
 fn max_size(t: &mut T) -> Res {
     t.fresh()?;
     // Logical blocks have 32 bits and the last cannot be used.

@@ -175,7 +175,8 @@ fn without_time(n: &mut Node) {
     }
 }
 
-/// An emulated machine gets the beginning of the same sequence.
+/// The same calls give the same answers and the same files here and on a filesystem in memory; an
+/// emulated machine gets the beginning of the sequence.
 fn case(t: &mut T, seed: u64, steps: u64) -> Res {
     run(t, seed, if slowness() > 2 { steps / 3 } else { steps })
 }

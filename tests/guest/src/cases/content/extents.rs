@@ -112,6 +112,7 @@ fn deep(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A file written from its end to its start, block beside hole, reads as written.
 fn backwards(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.var.bs;

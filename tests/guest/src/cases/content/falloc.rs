@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
 
 pub const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
 
+/// Preallocated space reads as zeros, moves the size, and leaves data that is there alone.
 fn default(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -62,6 +63,7 @@ fn default(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Space kept beyond the end does not move the size, and the file grows into it.
 fn keep_size(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -209,6 +211,7 @@ fn size_kept(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Punched blocks are free at once, those not yet on disk too.
 fn punch_frees(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -382,6 +385,7 @@ fn fiemap_pattern(t: &mut T) -> Res {
     Ok(())
 }
 
+/// SEEK_DATA and SEEK_HOLE tell data from holes, dirty, synced or dropped.
 fn seek(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();

@@ -278,6 +278,7 @@ impl Fsx {
     }
 }
 
+/// Whatever is done to a file in whatever order, its bytes, size and space are as the model says.
 fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
     t.fresh()?;
     let free = sys::statfs(&t.p(""))?.f_bfree;

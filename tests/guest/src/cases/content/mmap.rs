@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
 
 const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
+/// A mapping shows the file's bytes, at any offset, cached or not.
 fn read(t: &mut T) -> Res {
     t.fresh()?;
     let len = 1_000_003;
@@ -46,6 +47,7 @@ fn read(t: &mut T) -> Res {
     Ok(())
 }
 
+/// What is stored through a mapping is read from the file, and is there after a remount.
 fn write(t: &mut T) -> Res {
     t.fresh()?;
     let len = 600_001;
@@ -186,6 +188,7 @@ fn coherence(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Stores into a private mapping stay there; the file does not change.
 fn private(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, 20_000)?;
@@ -237,6 +240,7 @@ fn sparse(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A mapping shows zeros to the end of the last page; behind it is SIGBUS, until the file grows.
 fn beyond_eof(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, 5000)?;

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("mmap/parallel_faults", ALL, parallel),
 ];
 
+/// A mapping over a cut shows the bytes before it, and zeros where the file grows again.
 fn truncate_under(t: &mut T) -> Res {
     t.fresh()?;
     let f = sys::create(&t.p("f"))?;
@@ -78,6 +79,7 @@ fn untouched_hole(t: &mut T) -> Res {
     holds(&f, 0, &want, "with a hole")
 }
 
+/// A mapping over a punch shows zeros there and everything else as it was.
 fn punch_under(t: &mut T) -> Res {
     t.fresh()?;
     let len = 300_000;

@@ -165,6 +165,7 @@ fn past_eof(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A file that grows, by truncate or by a write beyond its end, has zeros in between.
 fn extend(t: &mut T) -> Res {
     t.fresh()?;
     let f = sys::create(&t.p("f"))?;
@@ -209,6 +210,7 @@ fn delalloc(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A cut through preallocated space frees what is behind it, and the rest still reads as zeros.
 fn unwritten(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -287,6 +289,7 @@ fn against_writers(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Blocks behind a cut are free when it is synced, to the last one.
 fn frees(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();

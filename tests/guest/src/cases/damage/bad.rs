@@ -82,6 +82,7 @@ pub fn refused(t: &mut T, errs: &[i32], words: &[&[&str]], what: &str) -> Res {
 
 pub const MOUNT_ERRS: &[i32] = &[libc::EINVAL, libc::EUCLEAN, libc::EBADMSG, libc::EIO];
 
+/// An image without the magic number, or of zeros only, is refused.
 fn sb_magic(t: &mut T) -> Res {
     prepared(t)?;
     t.poke(SB + 0x38, &[0, 0])?;
@@ -101,6 +102,7 @@ fn sb_magic(t: &mut T) -> Res {
     )
 }
 
+/// A superblock that was changed without its checksum is refused.
 fn sb_checksum(t: &mut T) -> Res {
     prepared(t)?;
     t.poke(SB + 0x78, b"changed")?;
@@ -148,6 +150,7 @@ fn sb_fields(t: &mut T) -> Res {
     Ok(())
 }
 
+/// An incompatible feature nobody knows is refused, and the log names it.
 fn incompat(t: &mut T) -> Res {
     prepared(t)?;
     let old = t.peek(SB + 0x60, 4)?;
@@ -167,6 +170,7 @@ fn incompat(t: &mut T) -> Res {
     refused(t, MOUNT_ERRS, &[&["feature"], &["incompat"]], "compression")
 }
 
+/// With an unknown read-only feature the image mounts for reading only, and is not changed.
 fn ro_compat(t: &mut T) -> Res {
     prepared(t)?;
     let mut new = t.peek(SB + 0x64, 4)?;
@@ -228,6 +232,7 @@ fn mount_or_use_fails(t: &mut T, what: &str, words: &[&[&str]]) -> Res {
     Ok(())
 }
 
+/// A group descriptor whose checksum is wrong is not used.
 fn group_checksum(t: &mut T) -> Res {
     prepared(t)?;
     let at = gdt(t);
@@ -240,6 +245,7 @@ fn group_checksum(t: &mut T) -> Res {
     )
 }
 
+/// A group whose bitmaps or inode table lie where they cannot is not used.
 fn group_location(t: &mut T) -> Res {
     prepared(t)?;
     let at = gdt(t);

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
         .quick(),
 ];
 
+/// A directory record that cannot be is an error of its directory, named in the log.
 fn dirent(t: &mut T) -> Res {
     prepared(t)?;
     let at = dir_block(t, "/d")? * t.bs();
@@ -100,6 +101,7 @@ fn index_twice(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A changed directory block is neither read nor written; the log names the directory.
 fn dirent_checksum(t: &mut T) -> Res {
     prepared(t)?;
     let at = dir_block(t, "/d")? * t.bs();
@@ -190,6 +192,7 @@ fn block_bitmap(t: &mut T) -> Res {
     Ok(())
 }
 
+/// No inode is given out by a bitmap that is damaged.
 fn inode_bitmap(t: &mut T) -> Res {
     t.mkfs(one_group(t), &["-N", "64"])?;
     t.broken = true;
@@ -216,6 +219,7 @@ fn inode_bitmap(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A journal that cannot be one is refused at mount.
 fn journal(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "<8>")?;
@@ -276,6 +280,7 @@ fn journal(t: &mut T) -> Res {
     Ok(())
 }
 
+/// After damage is met, errors=continue goes on writing and errors=remount-ro does not.
 fn errors_option(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "/f")?;

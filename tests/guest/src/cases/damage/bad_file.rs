@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("bad/extent_block", ALL, extent_block),
 ];
 
+/// A changed inode can be neither looked at, opened nor removed; its neighbours can.
 fn inode_checksum(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "/f")?;
@@ -52,6 +53,7 @@ fn inode_checksum(t: &mut T) -> Res {
     Ok(())
 }
 
+/// An inode with a field that cannot be is refused, even under a good checksum.
 fn inode_fields(t: &mut T) -> Res {
     prepared(t)?;
     sys::lstat("/")?;
@@ -138,6 +140,7 @@ fn attribute_block(t: &mut T) -> Res {
     Ok(())
 }
 
+/// An image whose root is no directory is refused.
 fn root_inode(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "<2>")?;
@@ -208,6 +211,7 @@ fn file_is_corrupt(t: &mut T, path: &str, what: &str) -> Res {
     t.umount()
 }
 
+/// A file whose extent tree has a bad root is an error to read.
 fn extent_header(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "/f")?;
@@ -227,6 +231,7 @@ fn extent_header(t: &mut T) -> Res {
     Ok(())
 }
 
+/// An extent that lies outside the device, or over metadata, is an error and is never followed.
 fn extent_outside(t: &mut T) -> Res {
     prepared(t)?;
     let at = inode_at(t, "/f")?;
@@ -268,6 +273,7 @@ pub fn tree_block(t: &T) -> Res<u64> {
     }
 }
 
+/// A damaged block of an extent tree is an error, and stays on disk as it was found.
 fn extent_block(t: &mut T) -> Res {
     prepared(t)?;
     let at = tree_block(t)? * t.bs();

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
 
 pub const MB: u64 = 256;
 
+/// A device shorter than its filesystem is refused, and the log says what is wrong.
 fn truncated(t: &mut T) -> Res {
     let d = on_dm(t)?;
     t.fresh()?;
@@ -96,6 +97,7 @@ impl Drop for Loop {
     }
 }
 
+/// A device with next to nothing on it is refused.
 fn zero_length(t: &mut T) -> Res {
     let f = sys::create("/mnt/empty")?;
     for size in [0, 512, 1024, 2048, 4096] {
@@ -286,6 +288,7 @@ pub fn data_at(t: &T, path: &str) -> Res<u64> {
     }
 }
 
+/// A sector that cannot be read is EIO, or SIGBUS in a mapping, for what lies there alone.
 fn reads_fail(t: &mut T) -> Res {
     let d = on_dm(t)?;
     t.fresh()?;

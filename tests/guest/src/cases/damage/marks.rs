@@ -70,6 +70,7 @@ fn shows(t: &T, count: u32, what: &str) -> Res {
     Ok(())
 }
 
+/// The mark of a damaged filesystem is on disk after a crash though mounted errors=continue.
 fn goes_on(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the kernel's ext4 leaves it to the next commit, five seconds");
@@ -86,6 +87,7 @@ fn goes_on(t: &mut T) -> Res {
     e2fsck_looks(t, "after a crash and a replay")
 }
 
+/// The mark of a damaged filesystem is on disk after a crash with errors=remount-ro.
 fn remount_ro(t: &mut T) -> Res {
     let d = start(t, "errors=remount-ro")?;
     meet(t)?;

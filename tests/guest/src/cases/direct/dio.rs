@@ -28,6 +28,7 @@ fn dread(d: &Fd, off: u64, len: usize) -> Res<Vec<u8>> {
     Ok(b[..n].to_vec())
 }
 
+/// Aligned direct reads and writes and the page cache see the same bytes.
 fn aligned(t: &mut T) -> Res {
     t.fresh()?;
     let len = 1 << 20;
@@ -151,6 +152,7 @@ fn unaligned(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Direct writes at and beyond the end move the size, and a gap reads as zeros.
 fn append(t: &mut T) -> Res {
     t.fresh()?;
     let d = sys::direct(&t.p("f"))?;
@@ -196,6 +198,7 @@ fn append(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Direct I/O over holes reads zeros and fills them, beside dirty pages too.
 fn holes(t: &mut T) -> Res {
     t.fresh()?;
     let len = 600_000usize.next_multiple_of(4096);
@@ -240,6 +243,7 @@ fn holes(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Direct writes into preallocated space show, and what they did not write stays zeros.
 fn preallocated(t: &mut T) -> Res {
     t.fresh()?;
     let len = 1 << 20;
@@ -278,6 +282,7 @@ fn preallocated(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A direct read ends at the end of the file.
 fn eof(t: &mut T) -> Res {
     t.fresh()?;
     let len = 10_000;
@@ -306,6 +311,7 @@ fn eof(t: &mut T) -> Res {
     Ok(())
 }
 
+/// One direct request of 16 MiB, or of many scattered pages, is done as a whole.
 fn large(t: &mut T) -> Res {
     t.fresh_mb(128)?;
     let len = 16 << 20;

@@ -102,6 +102,7 @@ fn libaio_append(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Reads and writes by io_uring, many at a time, do what the plain calls do.
 fn uring(t: &mut T) -> Res {
     t.fresh()?;
     let mut ring = match io_uring::IoUring::new(32) {
@@ -273,6 +274,7 @@ fn nowait(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A truncate or a punch waits for the direct writes in flight.
 fn against_truncate(t: &mut T) -> Res {
     t.fresh()?;
     let d = sys::direct(&t.p("f"))?;

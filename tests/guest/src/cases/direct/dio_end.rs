@@ -79,6 +79,7 @@ fn uring_write(f: &Fd, buf: &mut Aligned, off: u64) -> Res<i32> {
     Ok(end.map_or(-1, |c| c.result()))
 }
 
+/// The same by io_uring.
 fn end_uring(t: &mut T) -> Res {
     let d = on_dm(t)?;
     t.fresh()?;

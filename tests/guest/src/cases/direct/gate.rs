@@ -40,6 +40,7 @@ fn shown(t: &T) -> Res<bool> {
     Ok(line.is_some_and(|l| l.contains("dio_gate")))
 }
 
+/// dio_gate is shown where it is on, and a remount switches it.
 fn option(t: &mut T) -> Res {
     ours(t)?;
     t.mkfs(64, &[])?;

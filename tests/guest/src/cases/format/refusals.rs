@@ -159,6 +159,7 @@ fn of_ext4(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A refused mount says why in a sentence.
 fn mount(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the sentences are not the kernel ext4's");
@@ -191,6 +192,7 @@ fn mount(t: &mut T) -> Res {
     refused(t, &[], "no ext4 magic")
 }
 
+/// A refused remount says why in a sentence.
 fn remount(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the sentences are not the kernel ext4's");

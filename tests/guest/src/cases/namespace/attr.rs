@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("attr/inode_sizes", ONE, inode_sizes),
 ];
 
+/// Modes and owners of every kind of file are kept, ids above 16 bits as well.
 fn mode_owner(t: &mut T) -> Res {
     t.fresh()?;
     put(&t.p("f"), 1, 10)?;
@@ -74,6 +75,7 @@ fn mode_owner(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Times from 1901 to 2446 are kept to the nanosecond.
 fn times_set(t: &mut T) -> Res {
     t.fresh()?;
     // 34 bits of seconds from 1901 to 2446, 30 bits of nanoseconds.
@@ -322,6 +324,7 @@ fn times_never_twice(t: &mut T) -> Res {
     Ok(())
 }
 
+/// statx tells size, block size and a birth time that never changes.
 fn statx(t: &mut T) -> Res {
     t.fresh()?;
     let now = std::time::SystemTime::now()
@@ -383,6 +386,7 @@ fn statfs_as_ext4(t: &mut T) -> Res {
     Ok(())
 }
 
+/// statfs tells sizes and free space, and what is kept for root.
 fn statfs(t: &mut T) -> Res {
     t.fresh()?;
     let s = sys::statfs(&t.p(""))?;

@@ -129,6 +129,7 @@ fn positions(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A directory of thousands of names finds each of them, and none that is not there.
 fn htree(t: &mut T) -> Res {
     t.fresh_mb(96)?;
     sys::mkdir(&t.p("d"), 0o755)?;
@@ -288,6 +289,7 @@ fn changing(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Directories two hundred deep can be made, moved and removed.
 fn deep(t: &mut T) -> Res {
     t.fresh()?;
     let mut p = t.p("a");

@@ -53,6 +53,7 @@ fn readonly(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Remounted read-only all data is on disk and nothing can be changed; read-write goes on again.
 fn remount(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, 100_000)?;
@@ -206,6 +207,7 @@ fn after_error(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Options that are unknown or make no sense are refused, and the known ones mount.
 fn options(t: &mut T) -> Res {
     t.mkfs(64, &[])?;
     errno!(t.try_mount(0, "no_such_option"), EINVAL);
@@ -262,6 +264,7 @@ fn twice(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Every call that syncs succeeds, on files, directories and the whole.
 fn sync_calls(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, 300_000)?;

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("names/churn", FEATS, churn).quick(),
 ];
 
+/// A new file is empty, with the mode asked for, and is made once.
 fn create(t: &mut T) -> Res {
     t.fresh()?;
     same!(names(&t.p(""))?, ["lost+found"], "a new image");
@@ -63,6 +64,7 @@ fn create(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Directories are made and removed, and the links of their parents follow.
 fn mkdir(t: &mut T) -> Res {
     t.fresh()?;
     let root = sys::lstat(&t.p(""))?;
@@ -132,6 +134,7 @@ fn mkdir(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A removed file lives until it is closed; then its space is free.
 fn unlink_open(t: &mut T) -> Res {
     t.fresh()?;
     let free = sys::statfs(&t.p(""))?;
@@ -178,6 +181,7 @@ fn unlink_open(t: &mut T) -> Res {
     Ok(())
 }
 
+/// All names of a file are equal, and the count of links is right.
 fn link(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("a"), 5, 3000)?;
@@ -217,6 +221,7 @@ fn link(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Symlinks of every length lead where they say.
 fn symlink(t: &mut T) -> Res {
     t.fresh()?;
     // 59 bytes is the longest that fits the inode; a block holds the rest.
@@ -270,6 +275,7 @@ fn symlink(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Devices, fifos and sockets keep their kind and number.
 fn mknod(t: &mut T) -> Res {
     t.fresh()?;
     let devs = [(8, 1), (255, 255), (300, 7), (4095, 0xfffff)];
@@ -343,6 +349,7 @@ fn mknod(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Wrong names get the errors that POSIX has for them.
 fn errors(t: &mut T) -> Res {
     t.fresh()?;
     put(&t.p("f"), 1, 1)?;
@@ -362,6 +369,7 @@ fn errors(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A file without a name is gone when closed, unless it was linked.
 fn tmpfile(t: &mut T) -> Res {
     t.fresh()?;
     let ffree = sys::statfs(&t.p(""))?.f_ffree;
@@ -390,6 +398,7 @@ fn tmpfile(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Names of every length up to 255, of any bytes, are kept.
 fn long(t: &mut T) -> Res {
     t.fresh()?;
     // Names of every length, so that records of every size are split and merged.

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("names/rename_errors", ALL, rename_errors),
 ];
 
+/// A rename moves a file or a directory and replaces what had the name.
 fn rename(t: &mut T) -> Res {
     t.fresh()?;
     let p = |n: &str| t.p(n);
@@ -111,6 +112,7 @@ fn rename(t: &mut T) -> Res {
     Ok(())
 }
 
+/// RENAME_NOREPLACE replaces nothing, and RENAME_EXCHANGE swaps any two names.
 fn rename_flags(t: &mut T) -> Res {
     t.fresh()?;
     let p = |n: &str| t.p(n);
@@ -174,6 +176,7 @@ fn rename_flags(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A rename that cannot be changes nothing.
 fn rename_errors(t: &mut T) -> Res {
     t.fresh()?;
     let p = |n: &str| t.p(n);

@@ -69,6 +69,7 @@ pub fn start(t: &mut T) -> Res<Dm> {
     Ok(d)
 }
 
+/// What was synced, in every way there is, is there after a crash.
 fn fsync(t: &mut T) -> Res {
     let d = start(t)?;
     let n = 300_001;
@@ -158,6 +159,7 @@ fn fdatasync_leaf(t: &mut T) -> Res {
     Ok(())
 }
 
+/// fdatasync and O_DSYNC keep data and size over a crash.
 fn fdatasync(t: &mut T) -> Res {
     let d = start(t)?;
     let f = put(&t.p("f"), 1, 100_000)?;
@@ -357,6 +359,7 @@ fn orphans(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A synced cut or punch holds over a crash, and no old byte comes back.
 fn truncate(t: &mut T) -> Res {
     let d = start(t)?;
     let bs = t.bs();

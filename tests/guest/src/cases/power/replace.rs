@@ -17,6 +17,7 @@ fn commit(t: &T) -> Res {
     Ok(put(&t.p("other"), 9, 10)?.fsync()?)
 }
 
+/// A file replaced by rename is after a crash the old or the new one, never an empty one.
 fn by_rename(t: &mut T) -> Res {
     let d = start(t)?;
     let sizes = [1, 5000, 65_536, 3 << 20];
@@ -40,6 +41,7 @@ fn by_rename(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A file truncated, written anew and closed has its new bytes after a crash.
 fn by_truncate(t: &mut T) -> Res {
     let d = start(t)?;
     put(&t.p("f"), 1, 3000)?.fsync()?;

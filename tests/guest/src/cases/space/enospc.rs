@@ -138,6 +138,7 @@ fn small_writes(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Every inode can be given out, then it is ENOSPC, and a freed one is given out again.
 fn inodes(t: &mut T) -> Res {
     t.mkfs(32, &["-N", "256"])?;
     t.mount("")?;
@@ -219,6 +220,7 @@ fn full_names(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Preallocated space is there even when the rest is full; one that does not fit takes nothing.
 fn fallocate(t: &mut T) -> Res {
     small(t)?;
     let bs = t.bs();
@@ -291,6 +293,7 @@ fn convert(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Writers that fill the disk together keep all that was accepted, and no block is lost.
 fn parallel(t: &mut T) -> Res {
     small(t)?;
     let free = sys::statfs(&t.p(""))?.f_bfree;
@@ -334,6 +337,7 @@ fn parallel(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Direct writes fill the disk, end in ENOSPC, and what was accepted is there.
 fn dio(t: &mut T) -> Res {
     small(t)?;
     let free = sys::statfs(&t.p(""))?.f_bfree;

@@ -86,6 +86,7 @@ fn there(path: &str, want: bool) -> Res {
     Ok(())
 }
 
+/// A change of names that fails for memory leaves no trace.
 fn each_name(t: &mut T) -> Res {
     prepare()?;
     t.fresh()?;
