@@ -253,19 +253,29 @@ pub(super) fn entry_here<'a>(
     it.next()
 }
 
+/// An entry to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The inode it names.
+    pub ino: u32,
+    /// Its type, as [`ftype_for_mode`] says.
+    pub ftype: u8,
+}
+
 pub(super) fn put_entry(
     block: &mut [u8],
     offset: usize,
     rec_len: usize,
-    ino: u32,
-    ft: u8,
-    name: &[u8],
+    entry: &NewEntry<'_>,
 ) -> Result<()> {
+    let name = entry.name;
     let raw = RawEntry {
-        inode: U32::new(ino),
+        inode: U32::new(entry.ino),
         rec_len: U16::new(rec_len as u16),
         name_len: name.len() as u8,
-        file_type: ft,
+        file_type: entry.ftype,
     };
     put(block, offset, &raw)?;
     bytes_mut(block, offset + HEADER_SIZE, name.len())?.copy_from_slice(name);
@@ -293,20 +303,14 @@ fn find_space<'a>(block: &'a [u8], geo: &Geometry, name_len: usize) -> Result<Op
 
 /// Adds an entry where there is room; returns its offset, or `None` when the block is full. That
 /// the name is not there yet is for the caller to know.
-pub fn insert(
-    block: &mut [u8],
-    geo: &Geometry,
-    name: &[u8],
-    ino: u32,
-    ft: u8,
-) -> Result<Option<usize>> {
-    if !name_valid(name) {
+pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<Option<usize>> {
+    if !name_valid(entry.name) {
         return Err(Corrupt::DirentName);
     }
-    if ino == 0 || ino > geo.inodes_count {
+    if entry.ino == 0 || entry.ino > geo.inodes_count {
         return Err(Corrupt::DirentInode);
     }
-    let Some(host) = find_space(block, geo, name.len())? else {
+    let Some(host) = find_space(block, geo, entry.name.len())? else {
         return Ok(None);
     };
     let (offset, rec_len) = (host.offset, host.rec_len);
@@ -314,7 +318,7 @@ pub fn insert(
     if used != 0 {
         put_rec_len(block, offset, used)?;
     }
-    put_entry(block, offset + used, rec_len - used, ino, ft, name)?;
+    put_entry(block, offset + used, rec_len - used, entry)?;
     Ok(Some(offset + used))
 }
 
@@ -379,10 +383,11 @@ pub fn init_block(block: &mut [u8], geo: &Geometry) -> Result<()> {
 /// Makes the first block of a new directory.
 pub fn make_dot_entries(block: &mut [u8], geo: &Geometry, ino: u32, parent: u32) -> Result<()> {
     init_block(block, geo)?;
-    let ft = ftype_for_mode(inode::S_IFDIR, geo);
+    let ftype = ftype_for_mode(inode::S_IFDIR, geo);
     let rest = geo.block_size as usize - geo.dir_tail() - MIN_REC_LEN;
-    put_entry(block, 0, MIN_REC_LEN, ino, ft, b".")?;
-    put_entry(block, MIN_REC_LEN, rest, parent, ft, b"..")
+    let entry = |name, ino| NewEntry { name, ino, ftype };
+    put_entry(block, 0, MIN_REC_LEN, &entry(b".", ino))?;
+    put_entry(block, MIN_REC_LEN, rest, &entry(b"..", parent))
 }
 
 /// What the first block of a directory says about it.

@@ -294,16 +294,24 @@ pub fn search(node: &[u8], entries: u16, lblk: u32) -> Result<u16> {
     Ok(lo)
 }
 
-/// Checks the entries of a node: in order, no overlap, each one valid by itself, all in
-/// `first .. end` (logical blocks) that the parent gives, the first one exactly at `first` unless
-/// this is the root (`first` is `None`).
-pub fn check_entries(
-    node: &[u8],
-    h: &Header,
-    geo: &Geometry,
-    first: Option<u32>,
-    end: u64,
-) -> Result<()> {
+/// What a node's parent says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Levels below it.
+    pub depth: u16,
+    /// The logical block it begins with.
+    pub first: u32,
+    /// The logical block behind all it may map.
+    pub end: u64,
+}
+
+/// Checks the entries of a node: in order, no overlap, each one valid by itself, all in what the
+/// parent says, the first one exactly at its beginning; the root has no parent.
+fn check_entries(node: &[u8], h: &Header, geo: &Geometry, parent: Option<Expected>) -> Result<()> {
+    let (first, end) = match parent {
+        Some(parent) => (Some(parent.first), parent.end),
+        None => (None, MAX_FILE_BLOCKS),
+    };
     let mut next = 0u64;
     for i in 0..h.entries {
         let lblk;
@@ -339,26 +347,19 @@ pub fn check_entries(
 pub fn check_root(i_block: &[u8], geo: &Geometry) -> Result<Header> {
     let h = Header::read(i_block)?;
     h.check(h.depth, ROOT_ENTRIES)?;
-    check_entries(i_block, &h, geo, None, MAX_FILE_BLOCKS)?;
+    check_entries(i_block, &h, geo, None)?;
     Ok(h)
 }
 
-/// Checks a node block read for the index entry that covers `first .. end`, its checksum included
-/// (`seed`: [`super::inode::Inode::csum_seed`]); returns its header.
-pub fn check_block(
-    node: &[u8],
-    geo: &Geometry,
-    seed: u32,
-    depth_expected: u16,
-    first: u32,
-    end: u64,
-) -> Result<Header> {
+/// Checks a node block that an index entry leads to, its checksum included (`seed`:
+/// [`super::inode::Inode::csum_seed`]); returns its header.
+pub fn check_block(node: &[u8], geo: &Geometry, seed: u32, expected: Expected) -> Result<Header> {
     let h = Header::read(node)?;
-    h.check(depth_expected, block_entries(geo))?;
+    h.check(expected.depth, block_entries(geo))?;
     if !block_csum_matches(node, geo, seed)? {
         return Err(Corrupt::ExtentChecksum);
     }
-    check_entries(node, &h, geo, Some(first), end)?;
+    check_entries(node, &h, geo, Some(expected))?;
     Ok(h)
 }
 

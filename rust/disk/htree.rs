@@ -53,6 +53,15 @@ struct RawDxEntry {
     block: U32,
 }
 
+/// An entry of an index node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DxEntry {
+    /// The least hash of the names below it.
+    pub hash: u32,
+    /// The logical block that it leads to.
+    pub lblk: u32,
+}
+
 /// Where the index of one block lies in it; root and inner nodes are alike from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -193,7 +202,8 @@ impl Node {
         self.count >= self.limit
     }
 
-    pub(super) fn put_entry(&self, block: &mut [u8], i: u16, hash: u32, lblk: u32) -> Result<()> {
+    pub(super) fn put_entry(&self, block: &mut [u8], i: u16, entry: DxEntry) -> Result<()> {
+        let DxEntry { hash, lblk } = entry;
         let at = self.entry_offset(i);
         if i > 0 {
             put(block, at, &U32::new(hash))?;

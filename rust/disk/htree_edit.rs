@@ -4,15 +4,15 @@
 //! order to write them is for the caller; nothing here touches a checksum, so each block that
 //! changed needs [`super::htree::update_csum`] or [`super::dirent::update_csum`] after.
 
-use super::dirent;
+use super::dirent::{self, NewEntry};
 use super::hash::{HashVersion, Hasher};
 use super::htree::*;
 use super::superblock::Geometry;
 use super::{bytes, bytes_mut, put, Corrupt, Result};
 use zerocopy::little_endian::{U16, U32};
 
-/// Inserts (hash, logical block) behind entry `after`. False when the node is full.
-pub fn insert(block: &mut [u8], node: &mut Node, after: u16, hash: u32, lblk: u32) -> Result<bool> {
+/// Inserts an entry behind entry `after`. False when the node is full.
+pub fn insert(block: &mut [u8], node: &mut Node, after: u16, entry: DxEntry) -> Result<bool> {
     if node.is_full() {
         return Ok(false);
     }
@@ -24,7 +24,7 @@ pub fn insert(block: &mut [u8], node: &mut Node, after: u16, hash: u32, lblk: u3
     let to = node.entry_offset(node.count);
     bytes(block, from, to - from + ENTRY_SIZE)?;
     block.copy_within(from..to, from + ENTRY_SIZE);
-    node.put_entry(block, at, hash, lblk)?;
+    node.put_entry(block, at, entry)?;
     node.count += 1;
     node.write_count(block)?;
     Ok(true)
@@ -99,7 +99,7 @@ pub fn grow_root(
     put(block, ROOT_INFO_OFFSET + 6, &root.indirect_levels)?;
     root.node.count = 1;
     root.node.write_count(block)?;
-    root.node.put_entry(block, 0, 0, lblk)?;
+    root.node.put_entry(block, 0, DxEntry { hash: 0, lblk })?;
     Ok(new)
 }
 
@@ -148,7 +148,11 @@ pub fn make_indexed(
         limit: limit_at(geo, ROOT_ENTRIES_OFFSET),
     };
     node.write_count(block)?;
-    node.put_entry(block, 0, 0, leaf_lblk)?;
+    let first = DxEntry {
+        hash: 0,
+        lblk: leaf_lblk,
+    };
+    node.put_entry(block, 0, first)?;
     Ok(Root {
         version,
         indirect_levels: 0,
@@ -207,7 +211,7 @@ pub fn split_leaf(
     let mut packer = Packer::new(geo);
     for moved in map.get(split..).unwrap_or(&[]) {
         let offset = usize::from(moved.offset);
-        packer.push_raw(new_leaf, leaf, offset, usize::from(moved.size))?;
+        packer.push_raw(new_leaf, bytes(leaf, offset, usize::from(moved.size))?)?;
         put(leaf, offset, &U32::new(0))?;
     }
     packer.finish(new_leaf)?;
@@ -258,12 +262,12 @@ impl Packer {
         Ok(())
     }
 
-    fn push_raw(&mut self, to: &mut [u8], from: &[u8], offset: usize, size: usize) -> Result<()> {
-        if self.end + size > self.limit {
+    fn push_raw(&mut self, to: &mut [u8], entry: &[u8]) -> Result<()> {
+        if self.end + entry.len() > self.limit {
             return Err(Corrupt::DirentOverrun);
         }
-        bytes_mut(to, self.end, size)?.copy_from_slice(bytes(from, offset, size)?);
-        self.advance(to, size)
+        bytes_mut(to, self.end, entry.len())?.copy_from_slice(entry);
+        self.advance(to, entry.len())
     }
 
     fn push(&mut self, to: &mut [u8], entry: &dirent::Entry<'_>) -> Result<()> {
@@ -271,7 +275,12 @@ impl Packer {
         if self.end + size > self.limit {
             return Err(Corrupt::DirentOverrun);
         }
-        dirent::put_entry(to, self.end, size, entry.ino, entry.ftype, entry.name)?;
+        let new = NewEntry {
+            name: entry.name,
+            ino: entry.ino,
+            ftype: entry.ftype,
+        };
+        dirent::put_entry(to, self.end, size, &new)?;
         self.last = Some(self.end);
         self.end += size;
         Ok(())

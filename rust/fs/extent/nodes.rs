@@ -98,8 +98,12 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         bh.copy_out(0, &mut node)?;
         let seed = inode.node().csum_seed();
         let bad = |what| self.bad(place.pblk, what);
-        let h = format::check_block(&node, geo, seed, place.depth, place.first, place.end)
-            .map_err(bad)?;
+        let expected = format::Expected {
+            depth: place.depth,
+            first: place.first,
+            end: place.end,
+        };
+        let h = format::check_block(&node, geo, seed, expected).map_err(bad)?;
         check_targets(sb, inode.ino(), &node, &h).map_err(bad)?;
         bh.set_verified();
         Ok(())

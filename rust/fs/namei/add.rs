@@ -5,14 +5,14 @@
 use super::{
     blocks,
     dirblock::{buffer, DirBlock, Kind},
-    htree::{self, NewEntry},
+    htree,
     is_indexed,
     lookup::Found,
     Inode, //
 };
 use crate::{
     disk::{
-        dirent::{self, ftype_for_mode},
+        dirent::{self, ftype_for_mode, NewEntry},
         features::COMPAT_DIR_INDEX,
     },
     fs::namei::bad,
@@ -50,44 +50,42 @@ impl Added {
     }
 }
 
-/// Adds a name for inode `ino` of type `mode`. i_rwsem of `dir` is held exclusive, the name is not
+/// What a directory says of `inode` under this name.
+pub(super) fn entry_for<'a>(name: &'a [u8], inode: &Inode) -> NewEntry<'a> {
+    NewEntry {
+        name,
+        ino: inode.ino(),
+        ftype: ftype_for_mode(inode.mode(), &inode.fs().geo),
+    }
+}
+
+/// Adds a name. i_rwsem of `dir` is held exclusive, the name is not
 /// there, and `handle` has [`super::ADD_CREDITS`]. Does not touch the directory's times.
 ///
 /// `ENOSPC` leaves the directory as it was, but perhaps with a roomier index.
-pub(super) fn add(
-    handle: &Handle<'_>,
-    dir: &Inode,
-    name: &[u8],
-    ino: u32,
-    mode: u16,
-) -> Result<Added> {
+pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
     let geo = &dir.fs().geo;
-    let entry = NewEntry {
-        name,
-        ino,
-        ftype: ftype_for_mode(mode, geo),
-    };
     if is_indexed(dir) {
-        return htree::add(handle, dir, &entry);
+        return htree::add(handle, dir, entry);
     }
 
     let count = blocks(dir)?;
     for lblk in 0..count {
         dir.go_on()?;
         let mut block = DirBlock::read(dir, lblk, Kind::Leaf)?;
-        if entry.insert(&mut block.data, dir, lblk)? {
+        if htree::insert(&mut block.data, dir, lblk, entry)? {
             block.store(handle, dir, None)?;
             return Ok(Added::one(block));
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
             htree::make_index(handle, dir, block)?;
-            return htree::add(handle, dir, &entry);
+            return htree::add(handle, dir, entry);
         }
     }
 
     let mut data = buffer(dir)?;
     dirent::init_block(&mut data, geo).map_err(|e| bad(dir, count, e))?;
-    if !entry.insert(&mut data, dir, count)? {
+    if !htree::insert(&mut data, dir, count, entry)? {
         return Err(ENAMETOOLONG);
     }
     DirBlock::append(handle, dir, data, None).map(Added::one)

@@ -3,7 +3,7 @@
 //! New inodes and new names.
 
 use super::{
-    add::add,
+    add::{add, entry_for},
     apply,
     check_dir_links,
     dirblock::{buffer, DirBlock},
@@ -39,23 +39,30 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// An inode to be made.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) idmap: IdMap<'a>,
+    pub(super) mode: u16,
+    pub(super) kind: NewKind<'a>,
+    /// What it needs beside itself and its name, in journal credits.
+    pub(super) credits: u32,
+}
+
 /// Makes an inode and its name in `dir`, in one handle. `fill` runs in between: it gives a
 /// directory or symbolic link its block.
 pub(super) fn make(
-    idmap: IdMap<'_>,
     dir: &Inode,
     dentry: &Dentry<Rext4>,
-    mode: u16,
-    kind: NewKind<'_>,
-    credits: u32,
+    mut wanted: Wanted<'_>,
     fill: impl Fn(&Handle<'_>, &Inode) -> Result,
 ) -> Result {
-    let credits = CREATE_CREDITS + ADD_CREDITS + credits;
+    wanted.credits += ADD_CREDITS;
     with_retry(dir, || {
         let room = orphan::Room::new()?;
-        let (new, handle) = begin(idmap, dir, mode, kind, credits)?;
+        let (new, handle) = begin(dir, &wanted)?;
         let result =
-            fill(&handle, &new).and_then(|()| add(&handle, dir, dentry.name(), new.ino(), mode));
+            fill(&handle, &new).and_then(|()| add(&handle, dir, &entry_for(dentry.name(), &new)));
         match result {
             Ok(_) => finish(dir, dentry, new, handle),
             Err(e) => {
@@ -67,16 +74,10 @@ pub(super) fn make(
 }
 
 /// Starts a handle and allocates an inode in it.
-fn begin<'a>(
-    idmap: IdMap<'_>,
-    dir: &'a Inode,
-    mode: u16,
-    kind: NewKind<'_>,
-    credits: u32,
-) -> Result<(NewInode<'a, Rext4>, Operation<'a>)> {
+fn begin<'a>(dir: &'a Inode, wanted: &Wanted<'_>) -> Result<(NewInode<'a, Rext4>, Operation<'a>)> {
     let new = dir.sb().new_inode()?;
-    let handle = start(dir, credits, &[dir])?;
-    let new = init_new(&handle, new, dir, idmap, mode, kind)?;
+    let handle = start(dir, CREATE_CREDITS + wanted.credits, &[dir])?;
+    let new = init_new(&handle, new, dir, wanted.idmap, wanted.mode, wanted.kind)?;
     Ok((new, handle))
 }
 
@@ -110,7 +111,13 @@ fn give_up(handle: Operation<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) 
 
 /// Makes a regular file.
 pub(crate) fn create(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode: u16) -> Result {
-    make(idmap, dir, dentry, mode, NewKind::Plain, 0, |_, _| Ok(()))
+    let wanted = Wanted {
+        idmap,
+        mode,
+        kind: NewKind::Plain,
+        credits: 0,
+    };
+    make(dir, dentry, wanted, |_, _| Ok(()))
 }
 
 /// Makes a device node, pipe or socket.
@@ -121,37 +128,31 @@ pub(crate) fn mknod(
     mode: u16,
     rdev: u32,
 ) -> Result {
-    make(
+    let wanted = Wanted {
         idmap,
-        dir,
-        dentry,
         mode,
-        NewKind::Device(rdev),
-        0,
-        |_, _| Ok(()),
-    )
+        kind: NewKind::Device(rdev),
+        credits: 0,
+    };
+    make(dir, dentry, wanted, |_, _| Ok(()))
 }
 
 /// Makes a directory.
 pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode: u16) -> Result {
     check_dir_links(dir)?;
-    let mode = S_IFDIR | (mode & !S_IFMT);
-    let credits = APPEND_CREDITS + 1;
-    make(
+    let wanted = Wanted {
         idmap,
-        dir,
-        dentry,
-        mode,
-        NewKind::Plain,
-        credits,
-        |handle, new| {
-            let mut data = buffer(dir)?;
-            dirent::make_dot_entries(&mut data, &dir.fs().geo, new.ino(), dir.ino())
-                .map_err(|e| bad(new, 0, e))?;
-            new.set_nlink(2);
-            DirBlock::append(handle, new, data, None).map(|_| ())
-        },
-    )
+        mode: S_IFDIR | (mode & !S_IFMT),
+        kind: NewKind::Plain,
+        credits: APPEND_CREDITS + 1,
+    };
+    make(dir, dentry, wanted, |handle, new| {
+        let mut data = buffer(dir)?;
+        dirent::make_dot_entries(&mut data, &dir.fs().geo, new.ino(), dir.ino())
+            .map_err(|e| bad(new, 0, e))?;
+        new.set_nlink(2);
+        DirBlock::append(handle, new, data, None).map(|_| ())
+    })
 }
 
 /// Makes a file without a name. It is on the orphan list until somebody links it.
@@ -164,8 +165,14 @@ pub(crate) fn tmpfile<'a>(
         0 => mode | S_IFREG,
         _ => mode,
     };
+    let wanted = Wanted {
+        idmap,
+        mode,
+        kind: NewKind::Plain,
+        credits: 0,
+    };
     let room = orphan::Room::new()?;
-    let (new, handle) = begin(idmap, dir, mode, NewKind::Plain, CREATE_CREDITS)?;
+    let (new, handle) = begin(dir, &wanted)?;
     new.set_nlink(0);
     let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
     if let Err(e) = result.and(handle.handle.stop()) {
@@ -189,7 +196,7 @@ fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let _before = orphan::hold(inode)?;
     let credits = ADD_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS;
     let handle = start(dir, credits, &[dir, inode])?;
-    add(&handle, dir, dentry.name(), inode.ino(), inode.mode())?;
+    add(&handle, dir, &entry_for(dentry.name(), inode))?;
     let result = apply(handle, |handle| {
         inode.set_nlink(links + 1);
         inode.touch_ctime();

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     disk::{
-        dirent,
+        dirent::{self, NewEntry},
         hash::{Hash, Hasher},
-        htree::{self, Hashed, Node, Root},
+        htree::{self, DxEntry, Hashed, Node, Root},
         htree_edit,
         inode::flags,
         Corrupt,
@@ -162,14 +162,10 @@ impl Path {
         let new = DirBlock::append(handle, dir, data, Some(&node))?;
         inner.store(handle, dir)?;
         let root = &mut self.root;
-        htree_edit::insert(
-            &mut root.block.data,
-            &mut root.node,
-            root.at,
-            hash,
-            new.lblk,
-        )
-        .map_err(|e| bad(dir, 0, e))?;
+        let lblk = new.lblk;
+        let entry = DxEntry { hash, lblk };
+        htree_edit::insert(&mut root.block.data, &mut root.node, root.at, entry)
+            .map_err(|e| bad(dir, 0, e))?;
         root.store(handle, dir)
     }
 
@@ -195,41 +191,34 @@ impl Path {
         } else {
             &mut leaf.data
         };
-        if !entry.insert(half, dir, lblk)? {
+        if !insert(half, dir, lblk, entry)? {
             return Err(bad(dir, lblk, Corrupt::DxLeaf));
         }
         let new = DirBlock::append(handle, dir, data, None)?;
         leaf.store(handle, dir, None)?;
         let step = self.bottom();
         let parent = &mut step.block;
-        htree_edit::insert(
-            &mut parent.data,
-            &mut step.node,
-            step.at,
-            split.hash,
-            new.lblk,
-        )
-        .map_err(|e| bad(dir, lblk, e))?;
+        let below = DxEntry {
+            hash: split.hash,
+            lblk: new.lblk,
+        };
+        htree_edit::insert(&mut parent.data, &mut step.node, step.at, below)
+            .map_err(|e| bad(dir, lblk, e))?;
         step.store(handle, dir)?;
         Ok(Added::split(leaf, new))
     }
 }
 
-/// An entry to be added.
-#[derive(Clone, Copy)]
-pub(super) struct NewEntry<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) ino: u32,
-    pub(super) ftype: u8,
-}
-
-impl NewEntry<'_> {
-    /// Adds it to the copy of a leaf. False if there is no room.
-    pub(super) fn insert(&self, leaf: &mut [u8], dir: &Inode, lblk: u32) -> Result<bool> {
-        dirent::insert(leaf, &dir.fs().geo, self.name, self.ino, self.ftype)
-            .map(|at| at.is_some())
-            .map_err(|e| bad(dir, lblk, e))
-    }
+/// Adds an entry to the copy of a leaf. False if there is no room.
+pub(super) fn insert(
+    leaf: &mut [u8],
+    dir: &Inode,
+    lblk: u32,
+    entry: &NewEntry<'_>,
+) -> Result<bool> {
+    dirent::insert(leaf, &dir.fs().geo, entry)
+        .map(|at| at.is_some())
+        .map_err(|e| bad(dir, lblk, e))
 }
 
 /// Adds an entry to an indexed directory.
@@ -240,7 +229,7 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
         let major = path.hash(entry.name).major;
         path.seek(dir, major)?;
         let mut leaf = path.leaf(dir)?;
-        if entry.insert(&mut leaf.data, dir, leaf.lblk)? {
+        if insert(&mut leaf.data, dir, leaf.lblk, entry)? {
             leaf.store(handle, dir, None)?;
             return Ok(Added::one(leaf));
         }

@@ -4,7 +4,7 @@
 //! by the VFS.
 
 use super::{
-    add::{add, Added},
+    add::{add, entry_for, Added},
     apply,
     check_dir_links,
     check_target,
@@ -200,7 +200,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let handle = from.start(to, inode, victim)?;
     let added = match victim {
         // The one step for lack of space: nothing has changed when it fails.
-        None => Some(add(&handle, to.dir, to.dentry.name(), ino, mode)?),
+        None => Some(add(&handle, to.dir, &entry_for(to.dentry.name(), inode))?),
         Some(_) => None,
     };
     let names = Names { old, target, added };

@@ -7,7 +7,7 @@
 
 use super::{
     corrupted,
-    create::make,
+    create::{make, Wanted},
     dirblock::{append_block, buffer},
     journal,
     Inode,
@@ -36,22 +36,22 @@ pub(crate) fn symlink(
     if target.len() >= dir.fs().geo.block_size as usize {
         return Err(ENAMETOOLONG);
     }
-    let kind = NewKind::Symlink(target);
+    let mut wanted = Wanted {
+        idmap,
+        mode,
+        kind: NewKind::Symlink(target),
+        credits: 0,
+    };
     if target.len() < BLOCK_BYTES {
-        return make(idmap, dir, dentry, mode, kind, 0, |_, new| {
+        return make(dir, dentry, wanted, |_, new| {
             new.set_size(target.len() as u64);
             Ok(())
         });
     }
-    make(
-        idmap,
-        dir,
-        dentry,
-        mode,
-        kind,
-        APPEND_CREDITS + 1,
-        |handle, new| write_target(handle, new, target),
-    )
+    wanted.credits = APPEND_CREDITS + 1;
+    make(dir, dentry, wanted, |handle, new| {
+        write_target(handle, new, target)
+    })
 }
 
 fn write_target(handle: &Handle<'_>, inode: &Inode, target: &[u8]) -> Result {

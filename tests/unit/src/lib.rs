@@ -6,6 +6,7 @@
 
 #[path = "../../../rust/disk/mod.rs"]
 pub mod disk;
+pub mod short;
 pub mod targets;
 
 const TABLE: [u32; 256] = {

@@ -10,6 +10,7 @@ use crate::disk::group::{self, Bitmap};
 use crate::disk::hash::{HashVersion, Hasher};
 use crate::disk::htree::{self, Hashed, MAX_LEAF_ENTRIES};
 use crate::disk::*;
+use crate::short::{dx, entry, expected};
 use crate::{decode_whole, encode_whole};
 use zerocopy::FromBytes;
 
@@ -198,7 +199,7 @@ pub fn extent_root(data: &[u8]) -> bool {
 pub fn extent_block(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 0);
     let seed = 7;
-    let _ = extent::check_block(short(data), &geo, seed, 0, 0, 100);
+    let _ = extent::check_block(short(data), &geo, seed, expected(0, 0, 100));
     let Ok(h) = extent::Header::read(&buf) else {
         return false;
     };
@@ -207,7 +208,7 @@ pub fn extent_block(data: &[u8]) -> bool {
     }
     let first = extent::index_at(&buf, 0).expect("size").lblk;
     let end = superblock::MAX_FILE_BLOCKS;
-    if extent::check_block(&buf, &geo, seed, h.depth, first, end).is_err() {
+    if extent::check_block(&buf, &geo, seed, expected(h.depth, first, end)).is_err() {
         return false;
     }
     use_node(&mut buf, &geo, h);
@@ -252,7 +253,7 @@ pub fn dir_block(data: &[u8]) -> bool {
     let _ = dirent::dots(&buf, &geo);
     let _ = dirent::is_empty(&buf, &geo);
     let mut copy = buf.clone();
-    let _ = dirent::insert(&mut copy, &geo, b"some name", 12, 1);
+    let _ = dirent::insert(&mut copy, &geo, &entry(b"some name", 12));
     let _ = dirent::remove(&mut copy, &geo, 12);
     let _ = dirent::init_tail(&mut buf, &geo);
     if dirent::update_csum(&mut buf, &geo, seed).is_err()
@@ -269,7 +270,7 @@ pub fn dir_block(data: &[u8]) -> bool {
     let before = names(&buf);
     let mut added = 0;
     while let Some(_at) =
-        dirent::insert(&mut buf, &geo, format!("+{added}").as_bytes(), 12, 1).expect("checked")
+        dirent::insert(&mut buf, &geo, &entry(format!("+{added}").as_bytes(), 12)).expect("checked")
     {
         added += 1;
     }
@@ -302,7 +303,7 @@ fn use_index(buf: &mut [u8], geo: &Geometry, node: &mut htree::Node) {
     let count = node.count;
     let (hash, _) = node.entry(buf, count - 1).expect("checked");
     let room = !node.is_full();
-    let done = htree_edit::insert(buf, node, count - 1, hash, 2).expect("checked");
+    let done = htree_edit::insert(buf, node, count - 1, dx(hash, 2)).expect("checked");
     assert_eq!(done, room);
     assert_eq!(node.count, count + u16::from(done));
     if node.count > 1 {

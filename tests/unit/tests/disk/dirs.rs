@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rext4_unit::disk::hash::{HashVersion, Hasher};
 use rext4_unit::disk::htree::{self, Hashed, Node, MAX_LEAF_ENTRIES};
 use rext4_unit::disk::*;
+use rext4_unit::short::dx;
 use std::collections::BTreeMap;
 
 /// What `Dir::add` did.
@@ -83,9 +84,10 @@ impl Dir {
         (frames, at)
     }
 
-    fn add(&mut self, name: &[u8], ino: u32, ft: u8) -> Added {
+    fn add(&mut self, name: &[u8], ino: u32, ftype: u8) -> Added {
+        let entry = dirent::NewEntry { name, ino, ftype };
         if !self.indexed {
-            if dirent::insert(&mut self.blocks[0], &self.geo, name, ino, ft)
+            if dirent::insert(&mut self.blocks[0], &self.geo, &entry)
                 .unwrap()
                 .is_some()
             {
@@ -114,7 +116,7 @@ impl Dir {
         let hash = self.hasher().hash(name).major;
         loop {
             let (mut frames, leaf) = self.probe(hash);
-            if dirent::insert(&mut self.blocks[leaf], &self.geo, name, ino, ft)
+            if dirent::insert(&mut self.blocks[leaf], &self.geo, &entry)
                 .unwrap()
                 .is_some()
             {
@@ -151,7 +153,7 @@ impl Dir {
             htree_edit::split_node(&mut old[at], &mut node, &mut rest[0], &self.geo).unwrap();
         let (up, mut parent, i) = frames.pop().unwrap();
         assert!(
-            htree_edit::insert(&mut old[up], &mut parent, i, hash, new as u32).unwrap(),
+            htree_edit::insert(&mut old[up], &mut parent, i, dx(hash, new as u32)).unwrap(),
             "the test does not make roots that full"
         );
         self.seal_node(at, &node);
@@ -175,7 +177,8 @@ impl Dir {
         )
         .unwrap();
         let (at, mut node, i) = frames.pop().unwrap();
-        let done = htree_edit::insert(&mut old[at], &mut node, i, split.hash, new as u32).unwrap();
+        let done =
+            htree_edit::insert(&mut old[at], &mut node, i, dx(split.hash, new as u32)).unwrap();
         assert!(done);
         self.seal_node(at, &node);
         self.seal_leaf(leaf);

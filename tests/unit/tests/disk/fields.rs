@@ -5,6 +5,7 @@
 use crate::image::{geometry, Image};
 use rext4_unit::disk::*;
 use rext4_unit::encode_whole;
+use rext4_unit::short::expected;
 use std::fs;
 
 /// Every field of an inode as debugfs shows it, before and after changes made through debugfs.
@@ -118,7 +119,12 @@ fn deep_extent_trees() {
     let seed = inode.csum_seed(&image.geo, ino);
     let check = |node: &[u8]| {
         let end = superblock::MAX_FILE_BLOCKS;
-        extent::check_block(node, &image.geo, seed, root.depth - 1, index.lblk, end)
+        extent::check_block(
+            node,
+            &image.geo,
+            seed,
+            expected(root.depth - 1, index.lblk, end),
+        )
     };
     check(&node).unwrap();
     for at in [0, 2, 4, 6, 12, 500, 1020] {

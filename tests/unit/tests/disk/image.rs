@@ -3,6 +3,7 @@
 //! Images made by mke2fs, read through the code under test.
 
 use rext4_unit::disk::*;
+use rext4_unit::short::expected;
 use rext4_unit::{decode_whole, encode_whole};
 use std::collections::BTreeMap;
 use std::fs;
@@ -262,8 +263,13 @@ impl Image {
                 end
             };
             let child = self.block(index.pblk);
-            let ch = extent::check_block(child, &self.geo, seed, h.depth - 1, index.lblk, stop)
-                .unwrap_or_else(|e| panic!("extent node {}: {e}", index.pblk));
+            let ch = extent::check_block(
+                child,
+                &self.geo,
+                seed,
+                expected(h.depth - 1, index.lblk, stop),
+            )
+            .unwrap_or_else(|e| panic!("extent node {}: {e}", index.pblk));
             self.collect(child, ch, stop, seed, out);
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::image::geometry;
 use rext4_unit::disk::*;
+use rext4_unit::short::entry;
 
 /// Positions handed out by readdir stay good when entries before them are merged.
 #[test]
@@ -13,7 +14,7 @@ fn iteration_starts_anywhere() {
     dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
     for i in 0..20 {
         let name = format!("file{i}");
-        dirent::insert(&mut block, &geo, name.as_bytes(), 12 + i, 1).unwrap();
+        dirent::insert(&mut block, &geo, &entry(name.as_bytes(), 12 + i)).unwrap();
     }
     let all: Vec<usize> = dirent::entries_from(&block, &geo, 0)
         .map(|e| e.unwrap().offset)
@@ -66,7 +67,7 @@ fn entries_carry_no_old_bytes() {
         let mut block = vec![0; 1024];
         dirent::init_block(&mut block, &geo).unwrap();
         block[8..].fill(0xee);
-        dirent::insert(&mut block, &geo, &b"nnnnnnnn"[..len], 12, 1).unwrap();
+        dirent::insert(&mut block, &geo, &entry(&b"nnnnnnnn"[..len], 12)).unwrap();
         assert_eq!(&block[8..8 + len], &b"nnnnnnnn"[..len]);
         assert!(block[8 + len..dirent::needed(len)].iter().all(|&b| b == 0));
     }
@@ -78,7 +79,7 @@ fn bad_entries_are_refused() {
     let geo = geometry(1024, false);
     let mut good = vec![0; 1024];
     dirent::make_dot_entries(&mut good, &geo, 100, 2).unwrap();
-    dirent::insert(&mut good, &geo, b"name", 12, 1).unwrap();
+    dirent::insert(&mut good, &geo, &entry(b"name", 12)).unwrap();
     dirent::check_block(&good, &geo, 0).unwrap();
     for (at, value, what) in [
         (28, 8, Corrupt::DirentRecLen),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rext4_unit::disk::extent::{Extent, Header, Index};
 use rext4_unit::disk::group;
 use rext4_unit::disk::*;
+use rext4_unit::short::expected;
 use rext4_unit::{encode_whole, inode_rest};
 
 fn raw_inode() -> impl Strategy<Value = Vec<u8>> {
@@ -300,21 +301,21 @@ proptest! {
         let end = u64::from(lblk);
         let seal = |node: &mut Vec<u8>| extent::update_block_csum(node, &geo, 9).unwrap();
         seal(&mut node);
-        prop_assert!(extent::check_block(&node, &geo, 9, 0, 0, end).is_ok());
-        prop_assert_eq!(extent::check_block(&node, &geo, 8, 0, 0, end), Err(Corrupt::ExtentChecksum));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, 1, 0, end), Err(Corrupt::ExtentDepth));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 1, end), Err(Corrupt::ExtentRange));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end - 1), Err(Corrupt::ExtentRange));
+        prop_assert!(extent::check_block(&node, &geo, 9, expected(0, 0, end)).is_ok());
+        prop_assert_eq!(extent::check_block(&node, &geo, 8, expected(0, 0, end)), Err(Corrupt::ExtentChecksum));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(1, 0, end)), Err(Corrupt::ExtentDepth));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 1, end)), Err(Corrupt::ExtentRange));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end - 1)), Err(Corrupt::ExtentRange));
         let i = 1 + pick % (all.len() - 1);
         let mut overlap = all[i];
         overlap.lblk = all[i - 1].lblk;
         extent::put_extent(&mut node, i as u16, &overlap).unwrap();
         seal(&mut node);
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end), Err(Corrupt::ExtentOrder));
+        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentOrder));
         for pblk in [0, 1, geo.blocks_count, geo.blocks_count - u64::from(all[i].len) + 1, (1 << 48) - 1] {
             extent::put_extent(&mut node, i as u16, &Extent { pblk, ..all[i] }).unwrap();
             seal(&mut node);
-            prop_assert_eq!(extent::check_block(&node, &geo, 9, 0, 0, end), Err(Corrupt::ExtentBlock));
+            prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentBlock));
         }
     }
 }

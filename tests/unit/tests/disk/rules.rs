@@ -5,6 +5,7 @@
 use crate::image::{geometry, geometry_with};
 use rext4_unit::disk::group::{self, Bitmap};
 use rext4_unit::disk::*;
+use rext4_unit::short::{dx, entry};
 use rext4_unit::{decode_whole, encode_whole};
 
 /// Each rule of a group descriptor, broken alone.
@@ -243,12 +244,12 @@ fn bad_indexes_are_refused() {
     let geo = geometry(1024, true);
     let mut block = vec![0; 1024];
     dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
-    dirent::insert(&mut block, &geo, b"x", 12, 1).unwrap();
+    dirent::insert(&mut block, &geo, &entry(b"x", 12)).unwrap();
     let mut leaf = vec![0; 1024];
     let version = HashVersion::HalfMd4;
     let mut root = htree_edit::make_indexed(&mut block, &mut leaf, &geo, version, 1).unwrap();
-    assert!(htree_edit::insert(&mut block, &mut root.node, 0, 0x1000, 2).unwrap());
-    assert!(htree_edit::insert(&mut block, &mut root.node, 1, 0x2000, 3).unwrap());
+    assert!(htree_edit::insert(&mut block, &mut root.node, 0, dx(0x1000, 2)).unwrap());
+    assert!(htree_edit::insert(&mut block, &mut root.node, 1, dx(0x2000, 3)).unwrap());
     htree::update_csum(&mut block, &geo, &root.node, 3).unwrap();
     let check = |block: &[u8]| {
         let root = htree::parse_root(block, &geo)?;
@@ -302,7 +303,7 @@ fn bad_indexes_are_refused() {
     ] {
         assert_eq!(root.node.search(&block, hash), Ok(want));
     }
-    while htree_edit::insert(&mut block, &mut root.node, 2, 0x3000, 5).unwrap() {}
+    while htree_edit::insert(&mut block, &mut root.node, 2, dx(0x3000, 5)).unwrap() {}
     assert_eq!((root.node.count, root.node.limit), (123, 123));
     let mut node_block = vec![0xff; 1024];
     let node = htree_edit::grow_root(&mut block, &mut root, &mut node_block, 9, &geo).unwrap();

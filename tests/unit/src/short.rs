@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short forms of structures that tests write often.
+
+use crate::disk::{dirent::NewEntry, extent::Expected, htree::DxEntry};
+
+/// A name of a regular file.
+pub fn entry(name: &[u8], ino: u32) -> NewEntry<'_> {
+    let ftype = 1;
+    NewEntry { name, ino, ftype }
+}
+
+/// An entry of an index node.
+pub fn dx(hash: u32, lblk: u32) -> DxEntry {
+    DxEntry { hash, lblk }
+}
+
+/// What a node's parent says of it.
+pub fn expected(depth: u16, first: u32, end: u64) -> Expected {
+    Expected { depth, first, end }
+}
