@@ -8,6 +8,7 @@
 
 mod new;
 
+use new::set_operations;
 pub(crate) use new::{init_new, NewKind};
 
 use super::{
@@ -390,7 +391,7 @@ fn fill<'a>(
     }
     node.set_btime(fields.crtime);
     *node.fields.lock() = fields;
-    new.set_operations(link, (major << 20) | minor)
+    set_operations(new, link, (major << 20) | minor)
 }
 
 /// Keeps the inode's table block in memory, so that [`journal`] need not read it. That comes when the

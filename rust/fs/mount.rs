@@ -125,7 +125,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
         return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }
     protect_journal(sb, &file)?;
-    let journal = sb.open_journal(file)?;
+    let journal = fs.journal.open(file)?;
     let needed = journal.needs_recovery();
     if needed && journal.has_fast_commits() {
         let why = fmt!("the journal holds fast commits; mount it with ext4 once");
@@ -235,10 +235,11 @@ fn leave_to_recovery(sb: &Sb, first: bool) {
     marks::past_journal(sb);
 }
 
-/// The end of the mount, or of a failed start. `journal` is how the journal's closing went: an
-/// error also if it was aborted.
-pub(super) fn stop(sb: &Sb, journal: Result) {
+/// The end of the mount, or of a failed start. The journal has been closed; its outcome is an error also
+/// if it was aborted.
+pub(super) fn stop(sb: &Sb) {
     let fs = sb.data();
+    let journal = fs.journal.outcome();
     alloc::check_promises(sb);
     if fs.access.get() == Access::ReadOnly {
         return;

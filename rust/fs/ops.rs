@@ -23,15 +23,15 @@ use crate::{
     vfs::{
         address_space::AddressSpaceOps,
         dir::DirOps,
-        file::{FallocMode, FileOps},
+        file::{FallocMode, FileFlags, FileOps},
         fs_context::{MountLog, Remount},
-        inode::{IdMap, InodeLock, NewInode},
+        inode::{Attr, IdMap, InodeLock, InodeOps, NewInode, Stat},
         ioctl::{IoctlOps, Label},
         iomap::{self, FiemapInfo},
-        jbd2::{Committed, JournalSlot},
+        jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
-        namei::{Attr, Namei, RenameFlags, Stat},
-        super_block::{FileSystem, Later, NewSuper, StatFs},
+        namei::{Namei, RenameFlags},
+        super_block::{FileSystem, Flags, NewSuper, Parts, StatFs},
         trace::Traced,
         writeback::WritebackControl,
         Dentry,
@@ -46,13 +46,22 @@ use crate::{
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    str::CStr,
+    seq_file::SeqFile,
+    seq_print,
     sync::atomic::ordering, //
 };
 
+#[vtable]
 impl FileSystem for Rext4 {
     type Node = Node;
     type Options = Options;
+    type Writeback = Self;
+
+    const FLAGS: Flags = Flags {
+        idmap: true,
+        multigrain_times: true,
+        cgroup_writeback: true,
+    };
 
     fn new_node() -> impl PinInit<Node, Error> {
         Node::new()
@@ -75,16 +84,8 @@ impl FileSystem for Rext4 {
         mount::load(sb, opts)
     }
 
-    fn journal_slot(&self) -> &JournalSlot {
-        &self.journal
-    }
-
-    fn committed(sb: &Sb, done: Committed) {
-        alloc::committed(sb, done);
-    }
-
-    fn later(&self) -> &Later {
-        &self.later
+    fn parts(&self) -> Parts<'_, Self> {
+        Parts::two(&self.later, &self.journal)
     }
 
     fn run_later(sb: &Sb) {
@@ -95,8 +96,8 @@ impl FileSystem for Rext4 {
         mount::start(sb, log)
     }
 
-    fn stop(sb: &Sb, journal: Result) {
-        mount::stop(sb, journal);
+    fn stop(sb: &Sb) {
+        mount::stop(sb);
     }
 
     fn reconfigure(remount: &Remount<'_, Self>, opts: Options) -> Result {
@@ -119,10 +120,10 @@ impl FileSystem for Rext4 {
         mount::statfs(sb)
     }
 
-    fn show_options(&self, emit: &mut dyn FnMut(&CStr)) {
-        mount::options(self).show(emit);
+    fn show_options(&self, out: &SeqFile) {
+        mount::options(self).show(out);
         if self.access.is_emergency() {
-            emit(c",emergency_ro");
+            seq_print!(out, ",emergency_ro");
         }
     }
 
@@ -153,6 +154,12 @@ impl FileSystem for Rext4 {
     }
 }
 
+impl Journaled for Rext4 {
+    fn committed(sb: &Sb, done: Committed) {
+        alloc::committed(sb, done);
+    }
+}
+
 impl Traced for Rext4 {
     fn seq(inode: &Inode) -> u32 {
         inode.node().seq.load(ordering::Relaxed)
@@ -163,6 +170,7 @@ impl Traced for Rext4 {
     }
 }
 
+#[vtable]
 impl AddressSpaceOps for Rext4 {
     type ReadOps = map::ReadOps;
     type SwapOps = map::SwapOps;
@@ -185,7 +193,16 @@ impl AddressSpaceOps for Rext4 {
     }
 }
 
+#[vtable]
 impl FileOps for Rext4 {
+    const FILE_FLAGS: FileFlags = FileFlags {
+        nowait: true,
+        direct: true,
+        async_read: true,
+        parallel_direct_write: true,
+        dont_cache: true,
+    };
+
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
         if iocb.direct() {
             direct::read(iocb, to)
@@ -234,6 +251,7 @@ impl FileOps for Rext4 {
     }
 }
 
+#[vtable]
 impl IoctlOps for Rext4 {
     fn label(sb: &Sb) -> Result<Label> {
         about::label(sb)
@@ -244,11 +262,16 @@ impl IoctlOps for Rext4 {
     }
 }
 
+#[vtable]
 impl DirOps for Rext4 {
     type DirFile = namei::DirFile;
 
     fn open_dir() -> impl PinInit<namei::DirFile, Error> {
         namei::DirFile::new()
+    }
+
+    fn fsync(dir: &File<Self>) -> Result {
+        fsync::fsync(dir, 0, i64::MAX as u64, false)
     }
 
     fn dir_seeked(file: &namei::DirFile) {
@@ -260,6 +283,7 @@ impl DirOps for Rext4 {
     }
 }
 
+#[vtable]
 impl Namei for Rext4 {
     fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
         namei::lookup(dir, name)
@@ -279,10 +303,6 @@ impl Namei for Rext4 {
 
     fn symlink(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, target: &[u8]) -> Result {
         namei::symlink(idmap, dir, dentry, target)
-    }
-
-    fn read_link(inode: &Inode) -> Result<KVec<u8>> {
-        namei::read_target(inode)
     }
 
     fn link(inode: &INode, dir: &Inode, dentry: &Dentry<Self>) -> Result {
@@ -309,6 +329,13 @@ impl Namei for Rext4 {
 
     fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode, mode: u16) -> Result<NewInode<'a, Self>> {
         namei::tmpfile(idmap, dir, mode)
+    }
+}
+
+#[vtable]
+impl InodeOps for Rext4 {
+    fn read_link(inode: &Inode) -> Result<KVec<u8>> {
+        namei::read_target(inode)
     }
 
     fn setattr(

@@ -6,7 +6,7 @@ mod foreign;
 
 use self::foreign::Foreign;
 use crate::{disk::superblock::ErrorPolicy, vfs::fs_context::MountLog};
-use kernel::{error::code::*, prelude::*, str::CStr};
+use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print};
 
 /// `ENOPARAM`: an option that is not ours, for the VFS to try.
 fn unknown() -> Error {
@@ -84,29 +84,27 @@ impl Options {
     }
 
     /// Shows the options that differ from the defaults.
-    pub(crate) fn show(&self, emit: &mut dyn FnMut(&CStr)) {
+    pub(crate) fn show(&self, out: &SeqFile) {
         match self.errors {
-            Some(ErrorPolicy::Continue) => emit(c",errors=continue"),
-            Some(ErrorPolicy::RemountRo) => emit(c",errors=remount-ro"),
-            Some(ErrorPolicy::Panic) => emit(c",errors=panic"),
+            Some(ErrorPolicy::Continue) => seq_print!(out, ",errors=continue"),
+            Some(ErrorPolicy::RemountRo) => seq_print!(out, ",errors=remount-ro"),
+            Some(ErrorPolicy::Panic) => seq_print!(out, ",errors=panic"),
             None => (),
         }
         if self.commit != 0 {
-            if let Ok(text) = kernel::str::CString::try_from_fmt(fmt!(",commit={}", self.commit)) {
-                emit(&text);
-            }
+            seq_print!(out, ",commit={}", self.commit);
         }
         if !self.barrier {
-            emit(c",nobarrier");
+            seq_print!(out, ",nobarrier");
         }
         if self.noload {
-            emit(c",norecovery");
+            seq_print!(out, ",norecovery");
         }
         if self.dio_gate {
-            emit(c",dio_gate");
+            seq_print!(out, ",dio_gate");
         }
         if !self.auto_da_alloc {
-            emit(c",noauto_da_alloc");
+            seq_print!(out, ",noauto_da_alloc");
         }
     }
 }

@@ -16,8 +16,9 @@ use super::{
 use core::{marker::PhantomData, mem, ops::Range};
 use kernel::prelude::*;
 
-/// How the page cache of regular files (and of long symbolic links) is filled and written.
-pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
+/// How the page cache of regular files is filled. How it is written: [`FileSystem::Writeback`].
+#[vtable]
+pub(crate) trait AddressSpaceOps: FileSystem {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Fs = Self>;
 
@@ -26,38 +27,66 @@ pub(crate) trait AddressSpaceOps: FileSystem + Writeback {
     type SwapOps: MapOps<Fs = Self>;
 
     /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
-    /// that khugepaged makes of smaller ones, where it may.
-    fn max_folio_order(pmd: u32) -> u32;
+    /// that khugepaged makes of smaller ones, where it may. Without this they have one page.
+    fn max_folio_order(_pmd: u32) -> u32 {
+        0
+    }
 
-    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled.
-    fn may_fill(inode: &Inode<Self>, range: Range<u64>) -> bool;
+    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled. For file
+    /// systems that hold the page cache off for a while.
+    fn may_fill(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
+        true
+    }
+
     /// Waits until the bytes may be filled; `EINTR` when killed. No folio is locked.
-    fn wait_to_fill(inode: &Inode<Self>, range: Range<u64>) -> Result;
+    fn wait_to_fill(_inode: &Inode<Self>, _range: Range<u64>) -> Result {
+        Ok(())
+    }
 
     /// Whether the folio of these bytes, which is locked, may let go of its state. May sleep.
-    #[cfg(REXT4_LAB)]
-    fn may_release(inode: &Inode<Self>, range: Range<u64>) -> bool;
+    fn may_release(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
+        true
+    }
 }
 
 pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
 
 impl<F: AddressSpaceOps> AddressSpaceTable<F> {
+    const WRITES: bool = F::Writeback::HAS_MAP_BLOCKS;
+
     pub(super) const TABLE: bindings::address_space_operations =
         bindings::address_space_operations {
             read_folio: Some(Self::read_folio),
             readahead: Some(Self::readahead),
-            writepages: Some(writeback::writepages_callback::<F>),
-            dirty_folio: Some(bindings::iomap_dirty_folio),
+            writepages: if Self::WRITES {
+                Some(writeback::writepages_callback::<F::Writeback>)
+            } else {
+                None
+            },
+            dirty_folio: if Self::WRITES {
+                Some(bindings::iomap_dirty_folio)
+            } else {
+                Some(bindings::noop_dirty_folio)
+            },
             bmap: Some(Self::bmap),
             invalidate_folio: Some(bindings::iomap_invalidate_folio),
-            #[cfg(not(REXT4_LAB))]
-            release_folio: Some(bindings::iomap_release_folio),
-            #[cfg(REXT4_LAB)]
-            release_folio: Some(Self::release_folio),
+            release_folio: if F::HAS_MAY_RELEASE {
+                Some(Self::release_folio)
+            } else {
+                Some(bindings::iomap_release_folio)
+            },
             migrate_folio: Some(bindings::filemap_migrate_folio),
             is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
-            error_remove_folio: Some(Self::error_remove_folio),
-            swap_activate: Some(Self::swap_activate),
+            error_remove_folio: if F::Writeback::HAS_DISCARD {
+                Some(Self::error_remove_folio)
+            } else {
+                Some(bindings::generic_error_remove_folio)
+            },
+            swap_activate: if Self::WRITES {
+                Some(Self::swap_activate)
+            } else {
+                None
+            },
             // SAFETY: All other members are nullable pointers.
             ..unsafe { mem::zeroed() }
         };
@@ -68,7 +97,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     ) -> c_int {
         // SAFETY: The VFS passes a locked folio of a mapping of ours.
         let (inode, range) = unsafe { folio_place::<F>(folio) };
-        if F::may_fill(inode, range.clone()) {
+        if !F::HAS_MAY_FILL || F::may_fill(inode, range.clone()) {
             // SAFETY: As above; iomap unlocks it.
             unsafe {
                 bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>())
@@ -85,7 +114,6 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         }
     }
 
-    #[cfg(REXT4_LAB)]
     unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
         // SAFETY: The VFS passes a locked folio of a mapping of ours, which keeps the inode.
         unsafe {
@@ -106,7 +134,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         unsafe {
             if !mapping.is_null() && (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping == mapping {
                 let (inode, range) = folio_place::<F>(folio);
-                F::discard(inode, range.start, range.end);
+                F::Writeback::discard(inode, range.start, range.end);
             }
             bindings::generic_error_remove_folio(mapping, folio)
         }
@@ -121,7 +149,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
                 bindings::rext4_helper_readahead_length(rac) as u64,
             )
         };
-        if !F::may_fill(inode, start..start + len) {
+        if F::HAS_MAY_FILL && !F::may_fill(inode, start..start + len) {
             // The VFS takes out what we did not take.
             return;
         }

@@ -11,12 +11,12 @@ pub(crate) use guarded::{write_guarded, Guard, Pinned};
 use super::{
     bindings,
     fixed,
+    inode::Inode,
     iomap::{self, MapOps},
     kiocb::{Io, Kiocb},
+    super_block::FileSystem,
     uio::{result_len, Dest, IovIter}, //
 };
-#[cfg(REXT4_LAB)]
-use super::{inode::Inode, super_block::FileSystem};
 use core::{marker::PhantomData, ptr};
 use kernel::{
     error::{code::*, from_result, to_result},
@@ -42,14 +42,12 @@ pub(crate) struct DioFlags {
 /// # Invariants
 ///
 /// The bio is iomap's for the inode, whose request waits for it; nobody has submitted it.
-#[cfg(REXT4_LAB)]
 pub(crate) struct DioBio<F: FileSystem>(*mut bindings::bio, *mut bindings::inode, PhantomData<F>);
 
 // SAFETY: iomap has handed the bio over; a bio may be submitted by any thread.
-#[cfg(REXT4_LAB)]
 unsafe impl<F: FileSystem> Send for DioBio<F> {}
 
-#[cfg(REXT4_LAB)]
+#[allow(dead_code, reason = "for who does not submit it at once")]
 impl<F: FileSystem> DioBio<F> {
     /// Bytes.
     pub(crate) fn len(&self) -> u64 {
@@ -65,7 +63,6 @@ impl<F: FileSystem> DioBio<F> {
     }
 }
 
-#[cfg(REXT4_LAB)]
 impl<F: FileSystem> Drop for DioBio<F> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant. As iomap does it for those who do not ask.
@@ -103,6 +100,7 @@ impl MaySleep {
 /// an end beyond i_size; a page in the page cache. What else a file system may want to do then,
 /// iomap does not know: a write that needs [`DioOps::end_io`] for another reason has to be told to
 /// wait ([`DioFlags::force_wait`]), and completes in the task that submitted it.
+#[vtable]
 pub(crate) trait DioOps: MapOps {
     /// Whether nothing is left to do. **Any context**: it may look at atomic fields, and neither
     /// sleeps nor takes a lock.
@@ -115,13 +113,12 @@ pub(crate) trait DioOps: MapOps {
     /// is on disk, and the log says so. That is a bug of the file system.
     fn end_io(iocb: &Kiocb<'_, Self::Fs>, ended: &Ended, context: &MaySleep) -> Result;
 
-    /// Submits a bio for the file's bytes from `pos` on.
-    #[cfg(REXT4_LAB)]
-    fn submit(bio: DioBio<Self::Fs>, pos: u64);
+    /// Submits a bio for the file's bytes from `pos` on, at once or later.
+    fn submit(_bio: DioBio<Self::Fs>, _pos: u64) {}
 
-    /// All is done but the second invalidation of the page cache. Process context.
-    #[cfg(REXT4_LAB)]
-    fn before_invalidate(iocb: &Kiocb<'_, Self::Fs>);
+    /// All is done but the second invalidation of the page cache. Process context. For tests that hold
+    /// it here.
+    fn before_invalidate(_iocb: &Kiocb<'_, Self::Fs>) {}
 }
 
 struct DioTable<D>(PhantomData<D>);
@@ -129,14 +126,14 @@ struct DioTable<D>(PhantomData<D>);
 impl<D: DioOps> DioTable<D> {
     const TABLE: bindings::iomap_dio_ops = bindings::iomap_dio_ops {
         end_io: Some(Self::end_io),
-        #[cfg(not(REXT4_LAB))]
-        submit_io: None,
-        #[cfg(REXT4_LAB)]
-        submit_io: Some(Self::submit_io),
+        submit_io: if D::HAS_SUBMIT {
+            Some(Self::submit_io)
+        } else {
+            None
+        },
         bio_set: ptr::null_mut(),
     };
 
-    #[cfg(REXT4_LAB)]
     unsafe extern "C" fn submit_io(
         iter: *const bindings::iomap_iter,
         bio: *mut bindings::bio,
@@ -171,8 +168,7 @@ impl<D: DioOps> DioTable<D> {
             };
             D::end_io(&iocb, &ended, &context).map(|()| 0)
         });
-        #[cfg(REXT4_LAB)]
-        if MaySleep::here().is_some() {
+        if D::HAS_BEFORE_INVALIDATE && MaySleep::here().is_some() {
             D::before_invalidate(&iocb);
         }
         result

@@ -6,16 +6,22 @@
 
 use super::{
     bindings,
-    file::{File, FileOps, FileTable},
+    file::File,
     inode::Inode,
-    ioctl,
-    namei::Namei, //
+    ioctl::{self, IoctlOps},
+    super_block::FileSystem, //
 };
-use core::marker::PhantomData;
-use kernel::{error::from_result, prelude::*, types::ForeignOwnable};
+use core::{marker::PhantomData, mem};
+use kernel::{
+    build_error,
+    error::{from_result, VTABLE_DEFAULT_ERROR},
+    prelude::*,
+    types::ForeignOwnable, //
+};
 
 /// Operations on open directories.
-pub(crate) trait DirOps: FileOps {
+#[vtable]
+pub(crate) trait DirOps: FileSystem {
     /// What an open directory remembers from one call to the next. A descriptor may be shared, so
     /// several threads use it at once.
     type DirFile: Send + Sync + 'static;
@@ -24,9 +30,13 @@ pub(crate) trait DirOps: FileOps {
     fn open_dir() -> impl PinInit<Self::DirFile, Error>;
     /// The position was set: [`DirEmitter::pos`] is what a reader asked for, not where it was. No
     /// lock is held but that of the position.
-    fn dir_seeked(file: &Self::DirFile);
+    fn dir_seeked(_file: &Self::DirFile) {}
     /// Emits entries from `emit.pos()` on. i_rwsem of `dir` is held, shared.
     fn readdir(dir: &Inode<Self>, file: &Self::DirFile, emit: &mut DirEmitter<'_>) -> Result;
+    /// Makes the directory durable.
+    fn fsync(_dir: &File<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// Where `readdir` puts entries.
@@ -74,7 +84,7 @@ pub(super) struct DirTable<F>(PhantomData<F>);
 /// What `private_data` of an open directory owns.
 type Private<F> = Pin<KBox<<F as DirOps>::DirFile>>;
 
-impl<F: Namei> DirTable<F> {
+impl<F: DirOps + IoctlOps> DirTable<F> {
     pub(super) const TABLE: bindings::file_operations = bindings::file_operations {
         open: Some(Self::open),
         release: Some(Self::release),
@@ -84,9 +94,14 @@ impl<F: Namei> DirTable<F> {
         compat_ioctl: Some(bindings::compat_ptr_ioctl),
         read: Some(bindings::generic_read_dir),
         iterate_shared: Some(Self::iterate),
-        fsync: Some(FileTable::<F>::fsync),
+        fsync: if F::HAS_FSYNC {
+            Some(Self::fsync)
+        } else {
+            None
+        },
         setlease: Some(bindings::generic_setlease),
-        ..FileTable::<F>::NONE
+        // SAFETY: All other members are nullable pointers and flags.
+        ..unsafe { mem::zeroed() }
     };
 
     /// # Safety
@@ -127,6 +142,16 @@ impl<F: Namei> DirTable<F> {
         let max = if narrow { i32::MAX.into() } else { i64::MAX };
         // SAFETY: The file is valid; positions made of hashes use all of the positive range.
         unsafe { bindings::generic_file_llseek_size(file, offset, whence, max, max) }
+    }
+
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        _start: i64,
+        _end: i64,
+        _datasync: c_int,
+    ) -> c_int {
+        // SAFETY: The VFS passes an open directory of ours.
+        from_result(|| F::fsync(unsafe { File::from_raw(file) }).map(|()| 0))
     }
 
     unsafe extern "C" fn iterate(

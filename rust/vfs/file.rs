@@ -6,47 +6,116 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
-    address_space::AddressSpaceOps,
     bindings,
     inode::{Inode, InodeLock, LocksInode},
     ioctl::{self, IoctlOps},
     kiocb::{answer, Io, Kiocb},
     mmap,
-    namei::Namei,
     super_block::FileSystem,
     uio::{Dest, IovIter}, //
 };
 use core::{marker::PhantomData, mem};
 use kernel::{
-    error::{from_err_ptr, from_result, to_result},
+    build_error,
+    error::{from_err_ptr, from_result, to_result, VTABLE_DEFAULT_ERROR},
     prelude::*,
     str::CStr,
     types::Opaque, //
 };
 
-/// Operations on open regular files, and `fsync` of both files and directories.
+/// What may be asked of open regular files, beyond what the operations say.
+#[derive(Clone, Copy)]
+pub(crate) struct FileFlags {
+    /// Reads and writes fail with `EAGAIN` rather than sleep if the request says so (`FMODE_NOWAIT`).
+    pub(crate) nowait: bool,
+    /// O_DIRECT, by iomap (`FMODE_CAN_ODIRECT`); requests can be polled for.
+    pub(crate) direct: bool,
+    /// A buffered read may be queued where its page is being read (`FOP_BUFFER_RASYNC`).
+    pub(crate) async_read: bool,
+    /// Direct writes of one file may run at once (`FOP_DIO_PARALLEL_WRITE`).
+    pub(crate) parallel_direct_write: bool,
+    /// Buffered I/O that leaves nothing in the page cache (`FOP_DONTCACHE`).
+    pub(crate) dont_cache: bool,
+}
+
+impl FileFlags {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        nowait: false,
+        direct: false,
+        async_read: false,
+        parallel_direct_write: false,
+        dont_cache: false,
+    };
+
+    const fn fop(self) -> bindings::fop_flags_t {
+        let mut bits = 0;
+        if self.async_read {
+            bits |= bindings::REXT4_FOP_BUFFER_RASYNC;
+        }
+        if self.parallel_direct_write {
+            bits |= bindings::REXT4_FOP_DIO_PARALLEL_WRITE;
+        }
+        if self.dont_cache {
+            bits |= bindings::REXT4_FOP_DONTCACHE;
+        }
+        bits
+    }
+
+    const fn mode(self) -> bindings::fmode_t {
+        let mut bits = 0;
+        if self.nowait {
+            bits |= bindings::REXT4_FMODE_NOWAIT;
+        }
+        if self.direct {
+            bits |= bindings::REXT4_FMODE_CAN_ODIRECT;
+        }
+        bits
+    }
+}
+
+/// Operations on open regular files. One that is not implemented is not in the table: the VFS answers
+/// as for a file system that does not have it.
 ///
 /// Lock context: none held on entry unless said.
-pub(crate) trait FileOps: AddressSpaceOps + IoctlOps {
+#[vtable]
+pub(crate) trait FileOps: FileSystem {
+    /// What may be asked of them.
+    const FILE_FLAGS: FileFlags = FileFlags::NONE;
+
     /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self>;
+    fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// `write_iter`, as `read_iter`.
-    fn write_iter<'a>(iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self>;
+    fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIter<'_>) -> Io<'a, Self> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes the file durable in the byte range, metadata included unless `datasync`.
-    fn fsync(file: &File<Self>, start: u64, end: u64, datasync: bool) -> Result;
+    fn fsync(_file: &File<Self>, _start: u64, _end: u64, _datasync: bool) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// `fallocate` (freeze protection held).
-    fn fallocate(file: &File<Self>, mode: FallocMode, offset: u64, len: u64) -> Result;
-    /// Finds the next hole or data from `offset`; `ENXIO` beyond the end.
-    fn seek(inode: &Inode<Self>, offset: u64, hole: bool) -> Result<u64>;
+    fn fallocate(_file: &File<Self>, _mode: FallocMode, _offset: u64, _len: u64) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// Finds the next hole or data from `offset`; `ENXIO` beyond the end. Without it all is data.
+    fn seek(_inode: &Inode<Self>, _offset: u64, _hole: bool) -> Result<u64> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// The largest offset that `llseek` accepts.
-    fn max_bytes(inode: &Inode<Self>) -> u64;
-    /// A write fault in a shared mapping; see [`super::mmap`].
-    fn page_mkwrite(fault: &mmap::Fault<'_, Self>) -> mmap::VmFault;
+    fn max_bytes(inode: &Inode<Self>) -> u64 {
+        inode.sb().max_bytes()
+    }
+    /// A write fault in a shared mapping; see [`super::mmap`]. Without it mappings cannot be stored to.
+    fn page_mkwrite(_fault: &mmap::Fault<'_, Self>) -> mmap::VmFault {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// A file was opened. A directory may be locked (O_TMPFILE).
-    fn opened(file: &File<Self>);
+    fn opened(_file: &File<Self>) {}
     /// An open file is closed, once for each, when its last user has gone; `writer`: it was open for
     /// writing. Others of the inode may be open.
-    fn release(inode: &Inode<Self>, writer: bool);
+    fn release(_inode: &Inode<Self>, _writer: bool) {}
 }
 
 /// What `fallocate` is asked to do.
@@ -127,29 +196,59 @@ impl<F: FileSystem> File<F> {
 
 pub(super) struct FileTable<F>(PhantomData<F>);
 
-impl<F: Namei> FileTable<F> {
-    // SAFETY: All members are nullable pointers and flags.
-    pub(super) const NONE: bindings::file_operations = unsafe { mem::zeroed() };
-
+impl<F: FileOps + IoctlOps> FileTable<F> {
     pub(super) const FILE: bindings::file_operations = bindings::file_operations {
         llseek: Some(Self::llseek),
         unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
         #[cfg(CONFIG_COMPAT)]
         compat_ioctl: Some(bindings::compat_ptr_ioctl),
-        read_iter: Some(Self::read_iter),
-        write_iter: Some(Self::write_iter),
+        read_iter: if F::HAS_READ_ITER {
+            Some(Self::read_iter)
+        } else {
+            None
+        },
+        write_iter: if F::HAS_WRITE_ITER {
+            Some(Self::write_iter)
+        } else {
+            None
+        },
         // Who polls for a request of iomap finds its bio in `kiocb::private`, or nothing.
-        iopoll: Some(bindings::iocb_bio_iopoll),
-        mmap_prepare: Some(mmap::mmap_prepare_callback::<F>),
+        iopoll: if F::FILE_FLAGS.direct {
+            Some(bindings::iocb_bio_iopoll)
+        } else {
+            None
+        },
+        mmap_prepare: if F::HAS_PAGE_MKWRITE {
+            Some(mmap::mmap_prepare_callback::<F>)
+        } else {
+            Some(bindings::generic_file_readonly_mmap_prepare)
+        },
         open: Some(Self::open),
-        release: Some(Self::release),
-        fsync: Some(Self::fsync),
+        release: if F::HAS_RELEASE {
+            Some(Self::release)
+        } else {
+            None
+        },
+        fsync: if F::HAS_FSYNC {
+            Some(Self::fsync)
+        } else {
+            None
+        },
         splice_read: Some(bindings::filemap_splice_read),
-        splice_write: Some(bindings::iter_file_splice_write),
-        fallocate: Some(Self::fallocate),
+        splice_write: if F::HAS_WRITE_ITER {
+            Some(bindings::iter_file_splice_write)
+        } else {
+            None
+        },
+        fallocate: if F::HAS_FALLOCATE {
+            Some(Self::fallocate)
+        } else {
+            None
+        },
         setlease: Some(bindings::generic_setlease),
-        fop_flags: bindings::REXT4_FOP_FLAGS,
-        ..Self::NONE
+        fop_flags: F::FILE_FLAGS.fop(),
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
     };
 
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
@@ -158,8 +257,8 @@ impl<F: Namei> FileTable<F> {
             let inode = unsafe { File::<F>::from_raw(file) }.inode();
             let max = F::max_bytes(inode) as i64;
             let hole = match whence as u32 {
-                bindings::SEEK_HOLE => true,
-                bindings::SEEK_DATA => false,
+                bindings::SEEK_HOLE if F::HAS_SEEK => true,
+                bindings::SEEK_DATA if F::HAS_SEEK => false,
                 // SAFETY: The file is valid.
                 _ => unsafe {
                     return Ok(bindings::generic_file_llseek_size(
@@ -198,7 +297,7 @@ impl<F: Namei> FileTable<F> {
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The file is being opened and ours to set up.
         let opened = to_result(unsafe {
-            (*file).f_mode |= bindings::rext4_helper_fmode_io();
+            (*file).f_mode |= F::FILE_FLAGS.mode();
             bindings::generic_file_open(inode, file)
         });
         from_result(|| {
@@ -221,7 +320,7 @@ impl<F: Namei> FileTable<F> {
         0
     }
 
-    pub(super) unsafe extern "C" fn fsync(
+    unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         start: i64,
         end: i64,

@@ -7,7 +7,6 @@
 use super::{
     bindings,
     fixed,
-    namei::Namei,
     super_block::{fill_super_callback, FileSystem, SuperBlock}, //
 };
 use core::{cell::Cell, ffi::c_void, marker::PhantomData, mem, ptr};
@@ -102,12 +101,20 @@ impl<F: FileSystem> Remount<'_, F> {
 
 struct ContextTable<F>(PhantomData<F>);
 
-impl<F: Namei> ContextTable<F> {
+impl<F: FileSystem> ContextTable<F> {
     const TABLE: bindings::fs_context_operations = bindings::fs_context_operations {
         free: Some(Self::free),
-        parse_param: Some(Self::parse_param),
+        parse_param: if F::HAS_PARSE_OPTION {
+            Some(Self::parse_param)
+        } else {
+            None
+        },
         get_tree: Some(Self::get_tree),
-        reconfigure: Some(Self::reconfigure),
+        reconfigure: if F::HAS_RECONFIGURE {
+            Some(Self::reconfigure)
+        } else {
+            None
+        },
         // SAFETY: All other members are nullable pointers.
         ..unsafe { mem::zeroed() }
     };
@@ -212,8 +219,8 @@ type InitFn = unsafe extern "C" fn(*mut kernel::bindings::fs_context) -> c_int;
 
 /// The `init_fs_context` of `F`. The kernel crate knows `fs_context` only as a name, so the
 /// pointer's type differs from ours.
-pub(super) fn init_callback_ptr<F: Namei>() -> Option<InitFn> {
-    unsafe extern "C" fn init<F: Namei>(fc: *mut kernel::bindings::fs_context) -> c_int {
+pub(super) fn init_callback_ptr<F: FileSystem>() -> Option<InitFn> {
+    unsafe extern "C" fn init<F: FileSystem>(fc: *mut kernel::bindings::fs_context) -> c_int {
         // SAFETY: The same C type.
         unsafe { ContextTable::<F>::init(fc.cast()) }
     }

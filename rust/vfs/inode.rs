@@ -6,6 +6,7 @@
 
 mod cache;
 mod new;
+mod ops;
 
 pub(crate) use cache::InodeCache;
 pub(super) use cache::{
@@ -15,6 +16,8 @@ pub(super) use cache::{
     with_node, //
 };
 pub(crate) use new::{Fresh, Hashed, Iget, NewInode};
+pub(super) use ops::InodeTable;
+pub(crate) use ops::{Attr, InodeOps, Stat};
 
 use super::{
     bindings,

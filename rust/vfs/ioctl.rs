@@ -13,7 +13,8 @@ use super::{
     super_block::{FileSystem, SuperBlock}, //
 };
 use kernel::{
-    error::{from_result, to_result},
+    build_error,
+    error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
     prelude::*,
     uaccess::{UserPtr, UserSlice}, //
 };
@@ -22,13 +23,18 @@ use kernel::{
 pub(crate) type Label = [u8; 16];
 
 /// What can be asked of a file system by way of any of its files. No lock is held.
+#[vtable]
 pub(crate) trait IoctlOps: FileSystem {
     /// The label of the file system.
-    fn label(sb: &SuperBlock<Self>) -> Result<Label>;
+    fn label(_sb: &SuperBlock<Self>) -> Result<Label> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Gives it another. The caller may do it, and the mount stays writable and is not frozen
     /// meanwhile. `EINTR` if killed.
-    fn set_label(file: &File<Self>, label: &Label) -> Result;
+    fn set_label(_file: &File<Self>, _label: &Label) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// The mount that a file was opened through stays writable, and no freeze begins.
@@ -98,8 +104,8 @@ pub(super) unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
         let file = unsafe { File::<F>::from_raw(file) };
         let user = UserPtr::from_addr(arg as usize);
         match cmd {
-            bindings::REXT4_GETFSLABEL => get_label(file, user)?,
-            bindings::REXT4_SETFSLABEL => set_label(file, user)?,
+            bindings::REXT4_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
+            bindings::REXT4_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
             bindings::REXT4_GETVERSION | bindings::REXT4_GETVERSION32 => {
                 get_generation(file, user)?
             }

@@ -157,12 +157,10 @@ impl Map {
 
 /// Makes mappings for one path. Called without folio lock except for faults; never inside a
 /// handle, and never leaves one open.
+#[vtable]
 pub(crate) trait MapOps: 'static {
     /// Whose inodes are mapped.
     type Fs: FileSystem;
-
-    /// Whether [`MapOps::end`] does anything.
-    const HAS_END: bool = false;
 
     /// Maps at least the byte at `pos`, at most `len` bytes are of interest.
     fn begin(inode: &Inode<Self::Fs>, pos: u64, len: u64, flags: MapFlags, map: &mut Map)
@@ -244,13 +242,14 @@ pub(super) fn table<T: MapOps>() -> *const bindings::iomap_ops {
 }
 
 /// Mappings for buffered writes, and their check under the folio lock.
+#[vtable]
 pub(crate) trait WriteOps: MapOps<Fs: AddressSpaceOps> {
     /// Whether `map` still says the truth. False makes iomap map again.
     fn valid(inode: &Inode<Self::Fs>, map: &Map) -> bool;
 
-    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes.
-    #[cfg(REXT4_LAB)]
-    fn before_folio(inode: &Inode<Self::Fs>, pos: u64, len: u64);
+    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes. For tests
+    /// that hold it here.
+    fn before_folio(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
 }
 
 struct WriteTable<W>(PhantomData<W>);
@@ -276,7 +275,6 @@ impl<W: WriteOps> WriteTable<W> {
                 MapFlags((*iter).flags, 0),
             )
         };
-        #[cfg(REXT4_LAB)]
         W::before_folio(inode, pos as u64, len.into());
         loop {
             // SAFETY: As above.
@@ -286,7 +284,7 @@ impl<W: WriteOps> WriteTable<W> {
             }
             // SAFETY: A folio of this inode, locked, and ours to put.
             let (_, range) = unsafe { folio_place::<W::Fs>(folio) };
-            if W::Fs::may_fill(inode, range.clone()) {
+            if !W::Fs::HAS_MAY_FILL || W::Fs::may_fill(inode, range.clone()) {
                 return folio;
             }
             // SAFETY: As above.

@@ -13,7 +13,7 @@ mod handle;
 mod slot;
 
 pub(crate) use handle::{Handle, JournaledBuffer};
-pub(crate) use slot::JournalSlot;
+pub(crate) use slot::{JournalSlot, Journaled};
 
 use super::bindings;
 use core::{

@@ -6,10 +6,10 @@
 
 use super::{
     bindings,
+    file::FileOps,
     fixed,
     inode::Inode,
     iomap::{self, MapOps},
-    namei::Namei,
     pagemap::InvalidateLockShared,
     super_block::FileSystem, //
 };
@@ -78,7 +78,7 @@ impl<'a, F: FileSystem> Fault<'a, F> {
 
 struct VmTable<F>(PhantomData<F>);
 
-impl<F: Namei> VmTable<F> {
+impl<F: FileOps> VmTable<F> {
     const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
         fault: Some(bindings::filemap_fault),
         map_pages: Some(bindings::filemap_map_pages),
@@ -92,7 +92,7 @@ impl<F: Namei> VmTable<F> {
     }
 }
 
-pub(super) unsafe extern "C" fn mmap_prepare_callback<F: Namei>(
+pub(super) unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(
     desc: *mut bindings::vm_area_desc,
 ) -> c_int {
     // SAFETY: The VFS passes a description of a mapping of a file of ours, to be filled.

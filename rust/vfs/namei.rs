@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inode operations: names, attributes, and the tables for every type of inode.
+//! Operations on names, and the table of inode operations of directories. What inodes of all types have:
+//! [`super::inode::InodeOps`].
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
-    address_space::AddressSpaceTable,
     bindings,
-    dir::{DirOps, DirTable},
-    file::FileTable,
-    inode::{INode, IdMap, Inode, InodeLock, InodeRef, NewInode, Time},
-    super_block::{FileSystem, SuperBlock},
+    inode::{INode, IdMap, Inode, InodeOps, InodeRef, InodeTable, NewInode},
+    super_block::FileSystem,
     Dentry, //
 };
-use core::{marker::PhantomData, mem, ops::Deref, ptr};
+use core::{marker::PhantomData, ptr};
 use kernel::{
-    error::{from_result, to_result},
+    build_error,
+    error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
     prelude::*, //
 };
 
@@ -34,201 +33,122 @@ impl RenameFlags {
     }
 }
 
-/// Names and attributes. Every method runs with the locks that Documentation/filesystems/
+/// Operations on names. Every method runs with the locks that Documentation/filesystems/
 /// locking.rst lists for the C operation of the same name: i_rwsem exclusive on each directory
-/// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`.
-pub(crate) trait Namei: DirOps {
+/// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`. One that is not implemented is
+/// not in the table.
+#[vtable]
+pub(crate) trait Namei: FileSystem {
     /// The inode named `name` in `dir`, `None` if there is none.
     fn lookup<'a>(dir: &'a Inode<Self>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>>;
     /// Makes a regular file.
-    fn create(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
+    fn create(_idmap: IdMap<'_>, _dir: &Inode<Self>, _dentry: &Dentry<Self>, _mode: u16) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes a device node, pipe or socket. `rdev` is in the kernel's encoding.
     fn mknod(
-        idmap: IdMap<'_>,
-        dir: &Inode<Self>,
-        dentry: &Dentry<Self>,
-        mode: u16,
-        rdev: u32,
-    ) -> Result;
+        _idmap: IdMap<'_>,
+        _dir: &Inode<Self>,
+        _dentry: &Dentry<Self>,
+        _mode: u16,
+        _rdev: u32,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes a directory.
-    fn mkdir(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, mode: u16) -> Result;
+    fn mkdir(_idmap: IdMap<'_>, _dir: &Inode<Self>, _dentry: &Dentry<Self>, _mode: u16) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes a symbolic link to `target` (not empty, no NUL).
-    fn symlink(idmap: IdMap<'_>, dir: &Inode<Self>, dentry: &Dentry<Self>, target: &[u8])
-        -> Result;
-    /// The target of a symbolic link that is not in memory, without a NUL at the end.
-    fn read_link(inode: &Inode<Self>) -> Result<KVec<u8>>;
+    fn symlink(
+        _idmap: IdMap<'_>,
+        _dir: &Inode<Self>,
+        _dentry: &Dentry<Self>,
+        _target: &[u8],
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Adds a name for `inode`.
-    fn link(inode: &INode<Self>, dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    fn link(_inode: &INode<Self>, _dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Removes the name of an inode that is no directory.
-    fn unlink(dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    fn unlink(_dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Removes an empty directory.
-    fn rmdir(dir: &Inode<Self>, dentry: &Dentry<Self>) -> Result;
+    fn rmdir(_dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Renames; `to` may name an inode that is replaced (or exchanged).
     fn rename(
-        from_dir: &Inode<Self>,
-        from: &Dentry<Self>,
-        to_dir: &Inode<Self>,
-        to: &Dentry<Self>,
-        flags: RenameFlags,
-    ) -> Result;
+        _from_dir: &Inode<Self>,
+        _from: &Dentry<Self>,
+        _to_dir: &Inode<Self>,
+        _to: &Dentry<Self>,
+        _flags: RenameFlags,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
-    fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode<Self>, mode: u16)
-        -> Result<NewInode<'a, Self>>;
-    /// Changes attributes (i_rwsem exclusive).
-    fn setattr(
-        idmap: IdMap<'_>,
-        inode: &Inode<Self>,
-        lock: &InodeLock<'_, Self>,
-        attr: &mut Attr<'_>,
-    ) -> Result;
-    /// Fills what `stat` shows beyond the VFS inode.
-    fn getattr(inode: &Inode<Self>, stat: &mut Stat<'_>);
-    /// Extent report for FIEMAP; see [`super::iomap::fiemap`].
-    fn fiemap(
-        inode: &Inode<Self>,
-        info: super::iomap::FiemapInfo<'_>,
-        start: u64,
-        len: u64,
-    ) -> Result;
-}
-
-/// New attributes, from `struct iattr`, and the dentry they are set through. That is no [`Dentry`]:
-/// its parent is not locked, so its name may change and be freed at any time.
-pub(crate) struct Attr<'a>(
-    *mut bindings::iattr,
-    *mut bindings::dentry,
-    PhantomData<&'a mut ()>,
-);
-
-impl Attr<'_> {
-    fn valid(&self) -> u32 {
-        // SAFETY: The VFS passes a valid `iattr`.
-        unsafe { (*self.0).ia_valid }
-    }
-
-    /// The new size in bytes, if it is to change.
-    pub(crate) fn size(&self) -> Option<u64> {
-        // SAFETY: As above.
-        (self.valid() & bindings::ATTR_SIZE != 0).then(|| unsafe { (*self.0).ia_size as u64 })
-    }
-
-    /// Whether mtime or ctime come with the call. Truncation sets them itself otherwise.
-    pub(crate) fn sets_mtime(&self) -> bool {
-        self.valid() & bindings::ATTR_MTIME != 0
-    }
-
-    /// Permission checks of the VFS, privilege bits to drop.
-    pub(crate) fn prepare(&mut self, idmap: IdMap<'_>) -> Result {
-        // SAFETY: `notify_change` passes all three; it holds the dentry and locks its inode.
-        to_result(unsafe { bindings::setattr_prepare(idmap.0, self.1, self.0) })
-    }
-
-    /// Copies mode, owner and times into the inode (not the size).
-    pub(crate) fn copy_to<F: FileSystem>(&self, idmap: IdMap<'_>, lock: &InodeLock<'_, F>) {
-        // SAFETY: All pointers are valid and i_rwsem is held exclusive.
-        unsafe { bindings::setattr_copy(idmap.0, lock.0.as_ptr(), self.0) }
+    fn tmpfile<'a>(
+        _idmap: IdMap<'_>,
+        _dir: &'a Inode<Self>,
+        _mode: u16,
+    ) -> Result<NewInode<'a, Self>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
 
-/// The answer to `stat`.
-pub(crate) struct Stat<'a>(*mut bindings::kstat, PhantomData<&'a mut ()>);
+/// The table of inode operations of directories.
+pub(super) struct DirInodeTable<F>(PhantomData<F>);
 
-impl Stat<'_> {
-    /// Sets the birth time.
-    pub(crate) fn set_btime(&mut self, time: Time) {
-        // SAFETY: The VFS passes a valid `kstat`.
-        unsafe {
-            (*self.0).result_mask |= bindings::STATX_BTIME;
-            (*self.0).btime.tv_sec = time.sec;
-            (*self.0).btime.tv_nsec = time.nsec as isize;
-        }
-    }
-
-    /// Adds blocks that are promised but not on disk, in 512-byte units.
-    pub(crate) fn add_blocks(&mut self, sectors: u64) {
-        // SAFETY: As above.
-        unsafe { (*self.0).blocks += sectors }
-    }
-
-    /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's can.
-    pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
-        // SAFETY: As above; the device is valid while it is mounted.
-        unsafe {
-            (*self.0).result_mask |= bindings::STATX_DIOALIGN;
-            (*self.0).dio_mem_align = bindings::rext4_helper_dma_alignment(sb.bdev()) + 1;
-            (*self.0).dio_offset_align = bindings::rext4_helper_bdev_sector_size(sb.bdev());
-        }
-    }
-
-    /// Reports the attributes of chattr(1).
-    pub(crate) fn set_attributes(&mut self, append: bool, immutable: bool) {
-        let bits = if append {
-            u64::from(bindings::STATX_ATTR_APPEND)
-        } else {
-            0
-        } | if immutable {
-            u64::from(bindings::STATX_ATTR_IMMUTABLE)
-        } else {
-            0
-        };
-        // SAFETY: As above.
-        unsafe {
-            (*self.0).attributes |= bits;
-            (*self.0).attributes_mask |=
-                u64::from(bindings::STATX_ATTR_APPEND | bindings::STATX_ATTR_IMMUTABLE);
-        }
-    }
-}
-
-/// The operation tables of `F`.
-pub(super) struct Tables<F>(PhantomData<F>);
-
-impl<F: Namei> Tables<F> {
-    // SAFETY: All members are nullable pointers.
-    const NO_INODE_OPS: bindings::inode_operations = unsafe { mem::zeroed() };
-
-    pub(super) const DIR_INODE: bindings::inode_operations = bindings::inode_operations {
+impl<F: Namei + InodeOps> DirInodeTable<F> {
+    pub(super) const TABLE: bindings::inode_operations = bindings::inode_operations {
         lookup: Some(Self::lookup),
-        create: Some(Self::create),
-        mknod: Some(Self::mknod),
-        mkdir: Some(Self::mkdir),
-        symlink: Some(Self::symlink),
-        link: Some(Self::link),
-        unlink: Some(Self::unlink),
-        rmdir: Some(Self::rmdir),
-        rename: Some(Self::rename),
-        tmpfile: Some(Self::tmpfile),
-        setattr: Some(Self::setattr),
-        getattr: Some(Self::getattr),
-        ..Self::NO_INODE_OPS
+        create: if F::HAS_CREATE {
+            Some(Self::create)
+        } else {
+            None
+        },
+        mknod: if F::HAS_MKNOD {
+            Some(Self::mknod)
+        } else {
+            None
+        },
+        mkdir: if F::HAS_MKDIR {
+            Some(Self::mkdir)
+        } else {
+            None
+        },
+        symlink: if F::HAS_SYMLINK {
+            Some(Self::symlink)
+        } else {
+            None
+        },
+        link: if F::HAS_LINK { Some(Self::link) } else { None },
+        unlink: if F::HAS_UNLINK {
+            Some(Self::unlink)
+        } else {
+            None
+        },
+        rmdir: if F::HAS_RMDIR {
+            Some(Self::rmdir)
+        } else {
+            None
+        },
+        rename: if F::HAS_RENAME {
+            Some(Self::rename)
+        } else {
+            None
+        },
+        tmpfile: if F::HAS_TMPFILE {
+            Some(Self::tmpfile)
+        } else {
+            None
+        },
+        ..InodeTable::<F>::SPECIAL
     };
-    pub(super) const FILE_INODE: bindings::inode_operations = bindings::inode_operations {
-        setattr: Some(Self::setattr),
-        getattr: Some(Self::getattr),
-        fiemap: Some(Self::fiemap),
-        ..Self::NO_INODE_OPS
-    };
-    pub(super) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
-        setattr: Some(Self::setattr),
-        getattr: Some(Self::getattr),
-        ..Self::NO_INODE_OPS
-    };
-    pub(super) const FAST_SYMLINK: bindings::inode_operations = bindings::inode_operations {
-        get_link: Some(bindings::simple_get_link),
-        setattr: Some(Self::setattr),
-        getattr: Some(Self::getattr),
-        ..Self::NO_INODE_OPS
-    };
-    pub(super) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
-        get_link: Some(Self::get_link),
-        setattr: Some(Self::setattr),
-        getattr: Some(Self::getattr),
-        ..Self::NO_INODE_OPS
-    };
-    pub(super) const FILE: bindings::file_operations = FileTable::<F>::FILE;
-    pub(super) const DIR: bindings::file_operations = DirTable::<F>::TABLE;
-    pub(super) const ADDRESS_SPACE: bindings::address_space_operations =
-        AddressSpaceTable::<F>::TABLE;
 
     /// A directory and a name in it.
     ///
@@ -260,28 +180,6 @@ impl<F: Namei> Tables<F> {
         // SAFETY: `d_splice_alias` takes over the count, also when it fails; null makes a negative
         // dentry. Both are of one super block.
         unsafe { bindings::d_splice_alias(inode, dentry) }
-    }
-
-    unsafe extern "C" fn get_link(
-        dentry: *mut bindings::dentry,
-        inode: *mut bindings::inode,
-        done: *mut bindings::delayed_call,
-    ) -> *const c_char {
-        let read = || -> Result<*mut c_char> {
-            // An RCU walk may not sleep, and reading may.
-            if dentry.is_null() {
-                return Err(ECHILD);
-            }
-            // SAFETY: The VFS passes an inode of ours.
-            let mut text = F::read_link(unsafe { Inode::from_raw(inode) })?;
-            text.push(0, GFP_KERNEL)?;
-            let text = mem::ManuallyDrop::new(text).as_mut_ptr();
-            // SAFETY: The VFS runs the call once, when it is done with the text, which was
-            // allocated by kmalloc.
-            unsafe { bindings::rext4_helper_set_free_link(done, text.cast()) };
-            Ok(text.cast())
-        };
-        read().unwrap_or_else(|e| e.to_ptr())
     }
 
     unsafe extern "C" fn create(
@@ -402,54 +300,5 @@ impl<F: Namei> Tables<F> {
             to_result(unsafe { bindings::rext4_helper_finish_open_simple(file) })?;
             Ok(0)
         })
-    }
-
-    unsafe extern "C" fn setattr(
-        idmap: *mut bindings::mnt_idmap,
-        dentry: *mut bindings::dentry,
-        attr: *mut bindings::iattr,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: `notify_change` passes a positive dentry of ours and a reference to it,
-            // so that it stays positive.
-            let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
-            // SAFETY: `notify_change` is called with i_rwsem held exclusive.
-            let lock = unsafe { InodeLock::assume(inode) };
-            let mut attr = Attr(attr, dentry, PhantomData);
-            F::setattr(IdMap(idmap, PhantomData), inode, lock.deref(), &mut attr).map(|()| 0)
-        })
-    }
-
-    unsafe extern "C" fn getattr(
-        idmap: *mut bindings::mnt_idmap,
-        path: *const bindings::path,
-        stat: *mut bindings::kstat,
-        mask: u32,
-        _flags: c_uint,
-    ) -> c_int {
-        // SAFETY: The path names a positive dentry of this file system.
-        let raw = unsafe { (*(*path).dentry).d_inode };
-        // SAFETY: The path keeps the inode; the VFS passes a `kstat` to fill.
-        unsafe { bindings::generic_fillattr(idmap, mask, raw, stat) };
-        // SAFETY: As above.
-        let inode = unsafe { Inode::from_raw(raw) };
-        F::getattr(inode, &mut Stat(stat, PhantomData));
-        0
-    }
-
-    unsafe extern "C" fn fiemap(
-        inode: *mut bindings::inode,
-        info: *mut bindings::fiemap_extent_info,
-        start: u64,
-        len: u64,
-    ) -> c_int {
-        // SAFETY: The VFS passes valid objects for the duration of the call.
-        let (inode, info) = unsafe {
-            (
-                Inode::from_raw(inode),
-                super::iomap::FiemapInfo::from_raw(info),
-            )
-        };
-        from_result(|| F::fiemap(inode, info, start, len).map(|()| 0))
     }
 }

@@ -7,11 +7,14 @@
 
 mod later;
 mod new;
+mod part;
 mod register;
 mod table;
 
 pub(crate) use later::Later;
 pub(crate) use new::NewSuper;
+pub(super) use part::Part;
+pub(crate) use part::Parts;
 pub(super) use register::{cache_of, fill_super_callback};
 pub(crate) use register::{Describe, FsModule};
 
@@ -21,17 +24,18 @@ use super::{
     blkdev::BlockDevice,
     fs_context::{MountLog, Remount},
     inode::{Inode, InodeRef},
-    jbd2::{Committed, JournalSlot},
     work::Workqueue,
-    writeback::WritebackControl, //
+    writeback::{Writeback, WritebackControl}, //
 };
 use core::{
     marker::PhantomData,
-    ptr::{self, NonNull}, //
+    ptr, //
 };
 use kernel::{
-    error::to_result,
+    build_error,
+    error::{to_result, VTABLE_DEFAULT_ERROR},
     prelude::*,
+    seq_file::SeqFile,
     str::CStr,
     sync::atomic::{ordering, Atomic},
     time::{delay::fsleep, Delta},
@@ -52,101 +56,148 @@ pub(crate) struct StatFs {
     pub(crate) fsid: u64,
 }
 
+/// What the VFS may do with a file system, beyond what its operations say.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags {
+    /// Mounts may map users (`FS_ALLOW_IDMAP`): all that is checked goes through the [`IdMap`].
+    ///
+    /// [`IdMap`]: super::inode::IdMap
+    pub(crate) idmap: bool,
+    /// Times are set by the functions of this layer only, so that they can have nanoseconds where
+    /// somebody has looked (`FS_MGTIME`).
+    pub(crate) multigrain_times: bool,
+    /// Writeback is charged to the cgroup that has dirtied the pages (`SB_I_CGROUPWB`).
+    pub(crate) cgroup_writeback: bool,
+}
+
+impl Flags {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        idmap: false,
+        multigrain_times: false,
+        cgroup_writeback: false,
+    };
+}
+
 /// A file system. The implementing type is the data of one mounted super block.
 ///
 /// Methods run in the context of the super operation of the same name
-/// (Documentation/filesystems/vfs.rst, locking.rst).
+/// (Documentation/filesystems/vfs.rst, locking.rst). One that is not implemented is not in the table, so
+/// that C does what it does without.
+///
+/// It lies on a block device of its own (`get_tree_bdev()`). What its inodes can do is said by
+/// [`InodeOps`](super::inode::InodeOps), and for each type of inode by
+/// [`FileOps`](super::file::FileOps), [`Namei`](super::namei::Namei) and their like: it implements
+/// those of the types it has, and a new inode is made one of them by
+/// [`NewInode::regular`](super::inode::NewInode::regular) and its like.
+#[vtable]
 pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Data of one inode, in the same allocation as the VFS inode.
     type Node: Send + Sync;
     /// Mount options.
     type Options: Default + Send + Sync;
+    /// How its files are written back; [`NoWriteback`](super::writeback::NoWriteback) if never.
+    type Writeback: Writeback<Fs = Self>;
+
+    /// What the VFS may do with it.
+    const FLAGS: Flags = Flags::NONE;
 
     /// A fresh, empty [`Self::Node`].
     fn new_node() -> impl PinInit<Self::Node, Error>;
 
     /// Parses one mount option into `opts`. `ENOPARAM` leaves it to the VFS (`source`, LSMs).
     fn parse_option(
-        opts: &mut Self::Options,
-        key: &[u8],
-        value: Option<&[u8]>,
-        log: &MountLog<'_>,
-    ) -> Result;
+        _opts: &mut Self::Options,
+        _key: &[u8],
+        _value: Option<&[u8]>,
+        _log: &MountLog<'_>,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The options that a remount starts from.
-    fn current_options(&self) -> Self::Options;
+    fn current_options(&self) -> Self::Options {
+        Self::Options::default()
+    }
 
     /// First half of mount: reads and checks the super block. No inode may exist yet.
     fn load(sb: &NewSuper<'_, Self>, opts: &Self::Options) -> Result<impl PinInit<Self, Error>>;
 
-    /// The slot for the journal, a field of `self`.
-    fn journal_slot(&self) -> &JournalSlot;
-
-    /// One more transaction has committed. Sleeps and allocates memory (`GFP_NOFS`); no lock is held.
-    /// The next commit, and who waits for this one, wait for the return: so it starts no handle,
-    /// waits for no commit, and takes no lock under which somebody does. May come until the
-    /// journal is closed, so at unmount, too.
-    fn committed(sb: &SuperBlock<Self>, done: Committed);
-
-    /// The work of this super block, a field of `self`.
-    fn later(&self) -> &Later;
+    /// The fields of `self` that are a [`Part`]. Asked once, when the data has its place.
+    fn parts(&self) -> Parts<'_, Self> {
+        Parts::none()
+    }
 
     /// What [`Later::schedule`] asked for. Sleeps; no lock and no handle is held.
-    fn run_later(sb: &SuperBlock<Self>);
+    fn run_later(_sb: &SuperBlock<Self>) {}
 
-    /// Second half of mount: the data is attached; journal, orphans, the root inode.
+    /// Second half of mount: the data is attached and its parts work. Returns the root inode.
     fn start<'a>(sb: &'a SuperBlock<Self>, log: &MountLog<'_>) -> Result<InodeRef<'a, Self>>;
 
-    /// The end, from `put_super` or after a failed start. No inode is left but the journal's,
-    /// which has gone with it just now: nobody else can own one so long ([`InodeRef`]). The journal
-    /// was closed with this result (`Ok` if there was none).
-    fn stop(sb: &SuperBlock<Self>, journal: Result);
+    /// The end, from `put_super` or after a failed start. The parts have been closed. No inode is left:
+    /// nobody else can own one so long ([`InodeRef`]).
+    fn stop(_sb: &SuperBlock<Self>) {}
 
     /// Remount. If it turns the super block read-only, nothing may be dirty on return. Where
     /// [`Remount::is_forced`] an error is not heeded.
-    fn reconfigure(remount: &Remount<'_, Self>, opts: Self::Options) -> Result;
+    fn reconfigure(_remount: &Remount<'_, Self>, _opts: Self::Options) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Writes out what is dirty; waits for it to be durable if `wait`.
-    fn sync(sb: &SuperBlock<Self>, wait: bool) -> Result;
+    fn sync(_sb: &SuperBlock<Self>, _wait: bool) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Brings the disk to a clean state and keeps it there; all writers are stopped.
-    fn freeze(sb: &SuperBlock<Self>) -> Result;
+    fn freeze(_sb: &SuperBlock<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Ends [`FileSystem::freeze`].
-    fn unfreeze(sb: &SuperBlock<Self>) -> Result;
+    fn unfreeze(_sb: &SuperBlock<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Space and inode counts.
-    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+    fn statfs(_sb: &SuperBlock<Self>) -> Result<StatFs> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Writes the options as shown in /proc/mounts, each with a leading comma.
-    fn show_options(&self, emit: &mut dyn FnMut(&CStr));
+    fn show_options(&self, _out: &SeqFile) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The inode's fields changed (times, mode, size): journal them. May sleep. Not called for times
     /// that may stay in memory (lazytime; `__mark_inode_dirty`).
-    fn dirty_inode(inode: &Inode<Self>);
+    fn dirty_inode(_inode: &Inode<Self>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// `write_inode`: writes the inode as `control` asks. Sleeps; no lock of the inode is held but
     /// its `I_SYNC`. The error goes to who waits for the inode.
-    fn write_inode(inode: &Inode<Self>, control: &WritebackControl<'_>) -> Result;
+    fn write_inode(_inode: &Inode<Self>, _control: &WritebackControl<'_>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// The last reference is gone and the page cache is empty. Frees the inode on disk when it
     /// has no link left. Must not fail; reports.
-    fn evict(inode: &Inode<Self>);
+    fn evict(_inode: &Inode<Self>) {}
 }
 
 /// What `s_fs_info` points at, pinned.
 #[pin_data]
 struct Mounted<F> {
-    /// Where writeback of its inodes completes. Goes first: an item may still be on its last lines.
-    queue: Workqueue,
+    /// Where writeback of its inodes completes, if it has any. Goes first: an item may still be on its
+    /// last lines.
+    queue: Option<Workqueue>,
     /// See [`SuperBlock::in_flight`].
     in_flight: Atomic<u64>,
     #[pin]
     fs: F,
-    /// [`FileSystem::journal_slot`] as it was at mount: a part of `fs`.
-    slot: NonNull<JournalSlot>,
-    /// [`FileSystem::later`], the same way.
-    later: NonNull<Later>,
+    /// [`FileSystem::parts`] as they were at mount.
+    parts: part::Attached<F>,
 }
 
 /// A mounted super block with the data of file system `F` attached.
@@ -186,30 +237,28 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { &*(*self.as_ptr()).s_fs_info.cast() }
     }
 
-    /// The one slot of this super block, which [`SuperBlock::shut_down`] closes.
-    pub(super) fn journal_slot(&self) -> &JournalSlot {
-        // SAFETY: By the type's invariant the pointer is to a part of the pinned data.
-        unsafe { self.mounted().slot.as_ref() }
-    }
-
-    /// Where writeback of an inode completes. Lives longer than all inodes.
+    /// Where writeback of an inode completes, null if it need not. Lives longer than all inodes.
     pub(super) fn queue(&self) -> *mut bindings::workqueue_struct {
-        self.mounted().queue.as_ptr()
+        let queue = self.mounted().queue.as_ref();
+        queue.map_or(ptr::null_mut(), Workqueue::as_ptr)
     }
 
-    /// Closes the journal and lets the file system end its work.
+    /// The largest size of a file, in bytes.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        // SAFETY: Set before the super block is in use, then constant.
+        unsafe { (*self.as_ptr()).s_maxbytes as u64 }
+    }
+
+    /// Closes the parts and lets the file system end its work.
     ///
     /// # Safety
     ///
-    /// No operation runs on the super block and none starts, but for [`FileSystem::committed`]: it is
+    /// No operation runs on the super block and none starts, but for what its parts call: it is
     /// being taken down, or its mount failed.
     unsafe fn shut_down(&self) {
-        // SAFETY: By the type's invariant the pointer is to a part of the pinned data.
-        unsafe { self.mounted().later.as_ref() }.disarm();
-        // SAFETY: References to the journal are borrowed by callbacks, and by the caller none runs but
-        // the journal's own.
-        let journal = unsafe { self.journal_slot().close() };
-        F::stop(self, journal);
+        // SAFETY: References to parts are borrowed by callbacks, and by the caller none runs but theirs.
+        unsafe { self.mounted().parts.close() };
+        F::stop(self);
     }
 
     /// Reads metadata block `block` through the buffer cache. `EIO` when the device fails.

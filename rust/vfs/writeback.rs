@@ -15,7 +15,8 @@ use super::{
 };
 use core::{marker::PhantomData, mem, ptr};
 use kernel::{
-    error::to_result,
+    build_error,
+    error::{to_result, VTABLE_DEFAULT_ERROR},
     prelude::*,
     sync::atomic::ordering, //
 };
@@ -65,43 +66,62 @@ impl WritebackControl<'_> {
 }
 
 /// Writeback of regular files.
-pub(crate) trait Writeback: FileSystem {
+#[vtable]
+pub(crate) trait Writeback: 'static {
+    /// Whose files they are.
+    type Fs: FileSystem;
+
     /// Makes `map` cover the dirty `bytes` at `pos` (up to `len`). A hole is not written: only below
     /// bytes that are zero. `map` is what the call before left, to be used again only if it is
     /// still valid. The folio is locked and under writeback: no folio lock, no wait for writeback,
     /// no user memory.
     fn map_blocks(
-        inode: &Inode<Self>,
-        pos: u64,
-        len: u64,
-        bytes: &DirtyBytes<'_>,
-        map: &mut Map,
-    ) -> Result;
+        _inode: &Inode<Self::Fs>,
+        _pos: u64,
+        _len: u64,
+        _bytes: &DirtyBytes<'_>,
+        _map: &mut Map,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
-    /// The bytes are in a bio. The mapping stays for the next range.
-    #[cfg(REXT4_LAB)]
-    fn added(inode: &Inode<Self>, pos: u64, len: u64);
+    /// The bytes are in a bio. The mapping stays for the next range. For tests that hold it here.
+    fn added(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
 
     /// The dirty bytes `[start, end)` will not be written, an error is reported: give back what
     /// is reserved for them. Their folio is locked.
-    fn discard(inode: &Inode<Self>, start: u64, end: u64);
+    fn discard(_inode: &Inode<Self::Fs>, _start: u64, _end: u64) {}
 
     /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].
-    fn needs_completion(inode: &Inode<Self>, unwritten: bool, end: u64) -> bool;
+    fn needs_completion(_inode: &Inode<Self::Fs>, _unwritten: bool, _end: u64) -> bool {
+        true
+    }
 
     /// `len` bytes at `pos` are on disk: convert them if they were unwritten, move the size on
     /// disk. Runs in a worker, before PG_writeback ends; reclaim may not enter file systems.
-    fn complete(inode: &Inode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;
+    fn complete(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64, _unwritten: bool) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// `len` bytes at `pos` are not on disk, or [`Writeback::complete`] has failed: gives back what is
     /// promised to them. The pages are clean, but for those that became dirty again meanwhile. In
     /// the same context; only of an I/O that needs a completion.
-    fn failed(inode: &Inode<Self>, pos: u64, len: u64);
+    fn failed(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
 }
 
-struct WritebackTable<F>(PhantomData<F>);
+/// Nothing is ever dirty: the files cannot be written.
+#[allow(dead_code, reason = "for file systems that are only read")]
+pub(crate) struct NoWriteback<F>(PhantomData<F>);
 
-impl<F: Writeback> WritebackTable<F> {
+#[vtable]
+impl<F: FileSystem> Writeback for NoWriteback<F> {
+    type Fs = F;
+    type OwnerModule = F::OwnerModule;
+}
+
+struct WritebackTable<W>(PhantomData<W>);
+
+impl<W: Writeback> WritebackTable<W> {
     const TABLE: bindings::iomap_writeback_ops = bindings::iomap_writeback_ops {
         writeback_range: Some(Self::writeback_range),
         writeback_submit: Some(Self::writeback_submit),
@@ -117,7 +137,7 @@ impl<F: Writeback> WritebackTable<F> {
         // SAFETY: iomap passes the context of `writepages_callback`, used by this thread only.
         let (inode, map) = unsafe {
             (
-                Inode::<F>::from_raw((*wpc).inode),
+                Inode::<W::Fs>::from_raw((*wpc).inode),
                 Map::from_raw(&raw mut (*wpc).iomap),
             )
         };
@@ -127,7 +147,7 @@ impl<F: Writeback> WritebackTable<F> {
             len: len.into(),
             _folio: PhantomData,
         };
-        let mapped = F::map_blocks(inode, pos, len.into(), &bytes, map);
+        let mapped = W::map_blocks(inode, pos, len.into(), &bytes, map);
         let ret = match mapped {
             // SAFETY: All pointers are iomap's own.
             Ok(()) => unsafe {
@@ -138,10 +158,9 @@ impl<F: Writeback> WritebackTable<F> {
         if ret < 0 {
             // iomap clears the dirty bits of the whole folio now: what was reserved for them
             // would never be used. The error is in the mapping, for fsync.
-            F::discard(inode, pos, end_pos);
+            W::discard(inode, pos, end_pos);
         }
-        #[cfg(REXT4_LAB)]
-        F::added(inode, pos, len.into());
+        W::added(inode, pos, len.into());
         ret
     }
 
@@ -153,11 +172,11 @@ impl<F: Writeback> WritebackTable<F> {
         // submitted; the bio's end_io runs once.
         unsafe {
             let ioend = (*wpc).wb_ctx.cast::<bindings::iomap_ioend>();
-            let inode = Inode::<F>::from_raw((*wpc).inode);
+            let inode = Inode::<W::Fs>::from_raw((*wpc).inode);
             let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
             let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
-            if F::needs_completion(inode, unwritten, end) {
-                (*ioend).io_bio.bi_end_io = Some(end_bio::<F>);
+            if W::HAS_COMPLETE && W::needs_completion(inode, unwritten, end) {
+                (*ioend).io_bio.bi_end_io = Some(end_bio::<W>);
                 inode.sb().in_flight().add(1, ordering::Relaxed);
                 // Our worker is task context already.
                 bindings::rext4_helper_bio_clear_in_task(&raw mut (*ioend).io_bio);
@@ -171,7 +190,7 @@ impl<F: Writeback> WritebackTable<F> {
 /// device that had pinned a mapped page has written to it meanwhile) stays so until the thaw. Who
 /// wants it written (`fsync`, a direct read) waits for that, but not `sync`: it holds s_umount, which
 /// the thaw needs, and is told `EAGAIN`.
-pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
+pub(super) unsafe extern "C" fn writepages_callback<W: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,
 ) -> c_int {
@@ -180,9 +199,9 @@ pub(super) unsafe extern "C" fn writepages_callback<F: Writeback>(
     // SAFETY: The VFS passes a mapping of ours.
     wpc.inode = unsafe { (*mapping).host };
     wpc.wbc = wbc;
-    wpc.ops = fixed(&WritebackTable::<F>::TABLE);
+    wpc.ops = fixed(&WritebackTable::<W>::TABLE);
     // SAFETY: As above. An inode that is being written has its super block.
-    let sb = unsafe { SuperBlock::<F>::from_raw((*wpc.inode).i_sb) };
+    let sb = unsafe { SuperBlock::<W::Fs>::from_raw((*wpc.inode).i_sb) };
     let _running = match sb.try_start_intwrite() {
         Some(running) => running,
         None => {
@@ -212,7 +231,7 @@ impl Completions {
     /// # Safety
     ///
     /// `this` is valid for writes and does not move; `queue` outlives it.
-    pub(super) unsafe fn init<F: Writeback>(
+    pub(super) unsafe fn init<W: Writeback>(
         this: *mut Self,
         queue: *mut bindings::workqueue_struct,
     ) {
@@ -222,7 +241,7 @@ impl Completions {
                 &raw mut (*this).lock,
                 &raw mut (*this).list,
                 &raw mut (*this).work,
-                Some(complete_work::<F>),
+                Some(complete_work::<W>),
             );
             (&raw mut (*this).queue).write(queue);
         }
@@ -230,13 +249,14 @@ impl Completions {
 }
 
 /// A bio is done. Interrupt context: hand the ioend to the worker.
-unsafe extern "C" fn end_bio<F: Writeback>(bio: *mut bindings::bio) {
+unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
     // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
     // `iomap_finish_ioends` ends the writeback of its folios. Lists and work are as
     // `Completions::init` made them; the function takes their lock.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-        let queue = &raw mut (*inode::with_node::<F>((*ioend).io_inode)).completions;
+        let queue = &raw mut (*inode::with_node::<W::Fs>((*ioend).io_inode)).completions;
+        let queue = queue.cast::<Completions>();
         bindings::rext4_helper_ioend_queue_add(
             &raw mut (*queue).lock,
             &raw mut (*queue).list,
@@ -247,7 +267,7 @@ unsafe extern "C" fn end_bio<F: Writeback>(bio: *mut bindings::bio) {
     }
 }
 
-unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struct) {
+unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struct) {
     let _nofs = NoFs::enter();
     let mut list = bindings::list_head {
         next: ptr::null_mut(),
@@ -277,11 +297,11 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
         // SAFETY: The ioend is ours until it is finished, and keeps its inode and super block. The
         // counter lies beside the queue that runs us, which is destroyed first.
         let (in_flight, ended) = unsafe {
-            let sb = SuperBlock::<F>::from_raw((*(*ioend).io_inode).i_sb);
+            let sb = SuperBlock::<W::Fs>::from_raw((*(*ioend).io_inode).i_sb);
             (sb.in_flight(), bindings::rext4_helper_ioend_count(ioend))
         };
         // SAFETY: The ioend is ours until it is finished.
-        let error = unsafe { complete::<F>(ioend) };
+        let error = unsafe { complete::<W>(ioend) };
         // SAFETY: Finished once, here.
         unsafe { bindings::iomap_finish_ioends(ioend, error) };
         in_flight.fetch_sub(ended as u64, ordering::Release);
@@ -294,24 +314,24 @@ unsafe extern "C" fn complete_work<F: Writeback>(work: *mut bindings::work_struc
 ///
 /// # Safety
 ///
-/// `ioend` is of an inode of `F` and not finished, which keeps the inode.
-unsafe fn complete<F: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
+/// `ioend` is of an inode of `W::Fs` and not finished, which keeps the inode.
+unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
     // SAFETY: By the caller; nobody changes these fields any more.
     let (error, inode, flags, pos, len) = unsafe {
         (
             bindings::rext4_helper_ioend_error(ioend),
-            Inode::<F>::from_raw((*ioend).io_inode),
+            Inode::<W::Fs>::from_raw((*ioend).io_inode),
             u32::from((*ioend).io_flags),
             (*ioend).io_offset as u64,
             (*ioend).io_size as u64,
         )
     };
     let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-    let result = to_result(error).and_then(|()| F::complete(inode, pos, len, unwritten));
+    let result = to_result(error).and_then(|()| W::complete(inode, pos, len, unwritten));
     match result {
         Ok(()) => 0,
         Err(e) => {
-            F::failed(inode, pos, len);
+            W::failed(inode, pos, len);
             e.to_errno()
         }
     }

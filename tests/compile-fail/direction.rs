@@ -2,15 +2,15 @@
 //! A read stores to its memory, a write takes from it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{iomap, namei::Namei, uio::Source, Dest, Io, IovIter, Kiocb};
+use crate::vfs::{iomap, super_block::FileSystem, uio::Source, Dest, Io, IovIter, Kiocb};
 use kernel::prelude::*;
 
-fn read<'a, F: Namei>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
+fn read<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     iocb.filemap_read(to)
 }
 
 #[cfg(misuse = "read_to_source")]
-fn read_to_source<'a, F: Namei>(iocb: Kiocb<'a, F>, from: &mut IovIter<'_, Source>) -> Io<'a, F> {
+fn read_to_source<'a, F: FileSystem>(iocb: Kiocb<'a, F>, from: &mut IovIter<'_, Source>) -> Io<'a, F> {
     iocb.filemap_read(from) //~ E0308
 }
 

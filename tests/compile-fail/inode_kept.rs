@@ -2,26 +2,26 @@
 //! An inode in use does not keep unmount waiting: it finds its super block poisoned afterwards.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{namei::Namei, INode, Inode, InodeRef, SuperBlock};
+use crate::vfs::{super_block::FileSystem, INode, Inode, InodeRef, SuperBlock};
 
 /// What work items, threads and a file system's own data are made of.
 fn lasts<T: 'static>(_: T) {}
 
-fn owned_for_a_while<F: Namei>(dir: &Inode<F>, inode: &INode<F>) {
+fn owned_for_a_while<F: FileSystem>(dir: &Inode<F>, inode: &INode<F>) {
     let _both = (InodeRef::from(inode), dir.sb().new_inode());
 }
 
 #[cfg(misuse = "owned_inode")]
-fn owned_inode<F: Namei>(inode: &INode<F>) {
+fn owned_inode<F: FileSystem>(inode: &INode<F>) {
     lasts(InodeRef::from(inode)); //~ E0521
 }
 
 #[cfg(misuse = "new_inode")]
-fn new_inode<F: Namei>(dir: &Inode<F>) {
+fn new_inode<F: FileSystem>(dir: &Inode<F>) {
     lasts(dir.sb().new_inode()); //~ E0521
 }
 
 #[cfg(misuse = "found_inode")]
-fn found_inode<F: Namei>(sb: &SuperBlock<F>) {
+fn found_inode<F: FileSystem>(sb: &SuperBlock<F>) {
     lasts(sb.iget(2)); //~ E0521
 }

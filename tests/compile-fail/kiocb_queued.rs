@@ -2,7 +2,7 @@
 //! Once a request is queued it belongs to its completion, which may have freed it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, namei::Namei, Dest, Io, IovIter, Kiocb};
+use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem, Dest, Io, IovIter, Kiocb};
 
 fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIter<'_, Dest>) -> Io<'a, T::Fs> {
     let (iocb, result) = dio::read::<T>(iocb, to)?;
@@ -30,14 +30,14 @@ fn use_after_guarded<'a, D: dio::DioOps, G: dio::Guard<Fs = D::Fs>>(
 }
 
 #[cfg(misuse = "buffered")]
-fn buffered<'a, F: Namei>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
+fn buffered<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
     let io = iocb.filemap_read(to);
     let _pos = iocb.pos(); //~ E0382
     io
 }
 
 #[cfg(misuse = "queued_by_nobody")]
-fn queued_by_nobody<'a, F: Namei>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
+fn queued_by_nobody<'a, F: FileSystem>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
     Err(Queued(())) //~ E0423
 }
 

@@ -9,7 +9,7 @@ fn of_the_module<M: Describe>(module: FsModule<M>) {
 }
 
 #[cfg(misuse = "boxed")]
-fn boxed<F: crate::vfs::namei::Namei>(
+fn boxed<F: crate::vfs::super_block::FileSystem>(
     _name: KBox<crate::vfs::super_block::register::Registration<F>>, //~ E0603
 ) {
 }

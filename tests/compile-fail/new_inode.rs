@@ -2,41 +2,51 @@
 //! An inode is published when it has its number and its operations, and keeps its type then.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{inode::NewInode, namei::Namei, Dentry, Inode, SuperBlock};
+use crate::vfs::{
+    inode::{Hashed, InodeOps, NewInode},
+    super_block::FileSystem,
+    Dentry, Inode, SuperBlock,
+};
 use kernel::prelude::*;
 
-fn make<'a, F: Namei>(dir: &'a Inode<F>, dentry: &Dentry<F>) -> Result {
+fn make<'a, F: InodeOps>(dir: &'a Inode<F>, dentry: &Dentry<F>) -> Result {
     let mut new = dir.sb().new_inode()?;
-    new.set_mode(0o100644);
-    new.insert(12, 1)?.set_operations(None, 0)?.instantiate(dentry);
+    new.set_mode(0o010644);
+    new.insert(12, 1)?.special(0)?.instantiate(dentry);
     Ok(())
 }
 
 #[cfg(misuse = "without_number")]
-fn without_number<F: Namei>(sb: &SuperBlock<F>) -> Result {
-    sb.new_inode()?.set_operations(None, 0)?; //~ E0599
+fn without_number<F: InodeOps>(sb: &SuperBlock<F>) -> Result {
+    sb.new_inode()?.special(0)?; //~ E0599
     Ok(())
 }
 
 #[cfg(misuse = "without_operations")]
-fn without_operations<F: Namei>(sb: &SuperBlock<F>) -> Result {
+fn without_operations<F: FileSystem>(sb: &SuperBlock<F>) -> Result {
     sb.new_inode()?.insert(12, 1)?.publish(); //~ E0599
     Ok(())
 }
 
 #[cfg(misuse = "discarded_unseen")]
-fn discarded_unseen<F: Namei>(sb: &SuperBlock<F>) -> Result {
+fn discarded_unseen<F: FileSystem>(sb: &SuperBlock<F>) -> Result {
     sb.new_inode()?.discard(); //~ E0599
     Ok(())
 }
 
 #[cfg(misuse = "inserted_twice")]
-fn inserted_twice<F: Namei>(sb: &SuperBlock<F>) -> Result {
+fn inserted_twice<F: FileSystem>(sb: &SuperBlock<F>) -> Result {
     sb.new_inode()?.insert(12, 1)?.insert(13, 1)?; //~ E0599
     Ok(())
 }
 
 #[cfg(misuse = "other_type")]
-fn other_type<F: Namei>(mut new: NewInode<'_, F>) {
+fn other_type<F: FileSystem>(mut new: NewInode<'_, F>) {
     new.set_mode(0o120777); //~ E0599
+}
+
+/// A file system that has no directories cannot make one.
+#[cfg(misuse = "type_it_has_not")]
+fn type_it_has_not<F: InodeOps>(new: NewInode<'_, F, Hashed>) {
+    let _ = new.directory(); //~ E0277
 }

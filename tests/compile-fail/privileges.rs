@@ -2,19 +2,19 @@
 //! Stripping privileges changes the mode, which wants i_rwsem exclusive.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{inode::InodeLock, inode::InodeLockShared, namei::Namei, Kiocb};
+use crate::vfs::{inode::InodeLock, inode::InodeLockShared, super_block::FileSystem, Kiocb};
 use kernel::prelude::*;
 
-fn modify<F: Namei>(iocb: &mut Kiocb<'_, F>, lock: &InodeLock<'_, F>) -> Result {
+fn modify<F: FileSystem>(iocb: &mut Kiocb<'_, F>, lock: &InodeLock<'_, F>) -> Result {
     iocb.modified(lock)
 }
 
 #[cfg(misuse = "shared")]
-fn shared<F: Namei>(iocb: &mut Kiocb<'_, F>, lock: &InodeLockShared<'_, F>) -> Result {
+fn shared<F: FileSystem>(iocb: &mut Kiocb<'_, F>, lock: &InodeLockShared<'_, F>) -> Result {
     iocb.modified(lock) //~ E0308
 }
 
 #[cfg(misuse = "no_lock")]
-fn no_lock<F: Namei>(iocb: &mut Kiocb<'_, F>) -> Result {
+fn no_lock<F: FileSystem>(iocb: &mut Kiocb<'_, F>) -> Result {
     iocb.modified() //~ E0061
 }

@@ -6,7 +6,7 @@ use super::{to_disk, write, Inode, Rext4};
 use crate::{
     disk::{
         self,
-        inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFMT, S_IFREG},
+        inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
     },
     fs::{alloc, error::corrupted},
     vfs::{
@@ -128,8 +128,7 @@ pub(crate) fn init_new<'a>(
         node.set_btime(fields.crtime);
     }
     *node.fields.lock() = fields;
-    let result = new
-        .set_operations(content.link, content.rdev)
+    let result = set_operations(new, content.link, content.rdev)
         .and_then(|new| write(handle, &new, true).map(|()| new));
     if result.is_err() {
         // No memory, no journal, or a table block that cannot be read; the number is given back in
@@ -137,4 +136,20 @@ pub(crate) fn init_new<'a>(
         let _ = alloc::free_inode(handle, sb, ino, is_dir);
     }
     result
+}
+
+/// Gives a new inode the operations of its type. `link`: the target of a short symbolic link. `rdev`: of a
+/// device node.
+pub(super) fn set_operations<'a>(
+    new: NewInode<'a, Rext4, Hashed>,
+    link: Option<&[u8]>,
+    rdev: u32,
+) -> Result<NewInode<'a, Rext4>> {
+    match (new.mode() & S_IFMT, link) {
+        (S_IFREG, _) => new.regular(),
+        (S_IFDIR, _) => new.directory(),
+        (S_IFLNK, Some(target)) => new.fast_symlink(target),
+        (S_IFLNK, None) => new.symlink(),
+        _ => new.special(rdev),
+    }
 }

@@ -37,10 +37,9 @@ const MAX_RESERVE: u32 = 2048;
 /// Mappings for writing to the page cache and for zeroing in it.
 pub(crate) struct WriteOps;
 
+#[vtable]
 impl MapOps for WriteOps {
     type Fs = Rext4;
-
-    const HAS_END: bool = true;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let mut retry = alloc::Retry::new(inode.sb());
@@ -162,6 +161,7 @@ fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
     Some((u32::try_from(first).ok()?, last.checked_sub(first)? as u32))
 }
 
+#[vtable]
 impl iomap::WriteOps for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
         lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)

@@ -33,6 +33,7 @@ const MAX_ALLOCATE: u32 = 8192;
 /// Mappings for direct reads.
 pub(super) struct ReadOps;
 
+#[vtable]
 impl MapOps for ReadOps {
     type Fs = Rext4;
 
@@ -73,6 +74,7 @@ impl MapOps for ReadOps {
 /// Mappings for direct writes.
 pub(super) struct WriteOps;
 
+#[vtable]
 impl MapOps for WriteOps {
     type Fs = Rext4;
 
@@ -185,6 +187,7 @@ fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
     handle.stop()
 }
 
+#[vtable]
 impl dio::DioOps for WriteOps {
     /// Whether the write changed data only. Of what iomap does not send to a worker or make wait
     /// this is true: [`super::direct`] makes a write wait that ends beyond either size, and neither

@@ -95,6 +95,7 @@ pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<Extents<'_>> {
 /// Mappings as they are: buffered reads, reports (FIEMAP, SEEK_HOLE and SEEK_DATA), bmap.
 pub(crate) struct ReadOps;
 
+#[vtable]
 impl MapOps for ReadOps {
     type Fs = Rext4;
 
@@ -111,6 +112,7 @@ impl MapOps for ReadOps {
 /// blocks go on behind the end of the file they are not the kernel's to use.
 pub(crate) struct SwapOps;
 
+#[vtable]
 impl MapOps for SwapOps {
     type Fs = Rext4;
 

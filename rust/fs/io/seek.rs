@@ -62,6 +62,7 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
 /// Mappings as they are. For what is unwritten the page cache decides.
 struct Cached;
 
+#[vtable]
 impl MapOps for Cached {
     type Fs = Rext4;
 
@@ -75,6 +76,7 @@ impl MapOps for Cached {
 /// Whatever has blocks is data: each answer is complete when it is made.
 struct Allocated;
 
+#[vtable]
 impl MapOps for Allocated {
     type Fs = Rext4;
 

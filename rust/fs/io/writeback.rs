@@ -41,7 +41,10 @@ use kernel::{error::code::*, prelude::*};
 /// Blocks allocated by one handle at most.
 const MAX_ALLOCATE: u32 = 8192;
 
+#[vtable]
 impl Writeback for Rext4 {
+    type Fs = Self;
+
     fn map_blocks(
         inode: &Inode,
         pos: u64,

@@ -6,8 +6,7 @@
 
 use crate::vfs::{
     bindings,
-    namei::Namei,
-    super_block::{cache_of, FileSystem, SuperBlock},
+    super_block::{cache_of, FileSystem},
     writeback::Completions, //
 };
 use core::{
@@ -24,7 +23,8 @@ pub(in crate::vfs) struct WithNode<F: FileSystem> {
     /// Where the object goes back to. Kept here because the RCU free may run after the super
     /// block is gone.
     slab: *mut bindings::kmem_cache,
-    pub(in crate::vfs) completions: Completions,
+    /// Initialised by [`NewInode::regular`](super::NewInode::regular), if writeback has completions.
+    pub(in crate::vfs) completions: MaybeUninit<Completions>,
     inode: bindings::inode,
 }
 
@@ -77,24 +77,20 @@ impl<F: FileSystem> Drop for InodeCache<F> {
     }
 }
 
-pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: Namei>(
+pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     sb: *mut bindings::super_block,
 ) -> *mut bindings::inode {
-    // SAFETY: The super block is one of `F`. Inodes are asked for through a `SuperBlock` only, that
-    // is, while its data is attached.
-    let (cache, sb_ref) = unsafe { (cache_of::<F>(sb), SuperBlock::<F>::from_raw(sb)) };
-    let slab = cache.slab.as_ptr();
+    // SAFETY: The super block is one of `F`.
+    let slab = unsafe { cache_of::<F>(sb) }.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
     let obj = unsafe { bindings::rext4_helper_alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
     if obj.is_null() {
         return ptr::null_mut();
     }
     // SAFETY: The object is ours and uninitialised but for `inode`, which the slab constructor
-    // set up; it does not move until it is freed. The queue goes with the super block's data, when
-    // all inodes have been evicted.
+    // set up; it does not move until it is freed.
     unsafe {
         (&raw mut (*obj).slab).write(slab);
-        Completions::init::<F>(&raw mut (*obj).completions, sb_ref.queue());
         let node = (&raw mut (*obj).node).cast::<F::Node>();
         if pin_init::raw_try_init(node, F::new_node()).is_err() {
             bindings::kmem_cache_free(slab, obj.cast());

@@ -4,19 +4,25 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{IdMap, Inode, InodeFlags, InodeRef, Time};
+use super::cache::with_node;
+use super::{IdMap, Inode, InodeFlags, InodeOps, InodeRef, InodeTable, Time};
 use crate::vfs::{
+    address_space::{AddressSpaceOps, AddressSpaceTable},
     bindings,
+    dir::{DirOps, DirTable},
+    file::{FileOps, FileTable},
     fixed,
-    namei::{Namei, Tables},
-    super_block::SuperBlock,
+    ioctl::IoctlOps,
+    namei::{DirInodeTable, Namei},
+    super_block::{FileSystem, SuperBlock},
+    writeback::{Completions, Writeback},
     Dentry, //
 };
 use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{error::to_result, prelude::*};
 
 /// What [`SuperBlock::iget`] finds.
-pub(crate) enum Iget<'sb, F: Namei> {
+pub(crate) enum Iget<'sb, F: FileSystem> {
     /// It was in memory.
     Ready(InodeRef<'sb, F>),
     /// It is new and locked; the caller reads it from disk.
@@ -57,12 +63,12 @@ impl Unfinished for Hashed {}
 /// # Invariants
 ///
 /// We own a count of the inode, which is in the state that `S` says. Nobody else changes it.
-pub(crate) struct NewInode<'sb, F: Namei, S: Stage = Ready> {
+pub(crate) struct NewInode<'sb, F: FileSystem, S: Stage = Ready> {
     inode: NonNull<Inode<F>>,
     _sb: PhantomData<(&'sb SuperBlock<F>, S)>,
 }
 
-impl<F: Namei, S: Stage> Deref for NewInode<'_, F, S> {
+impl<F: FileSystem, S: Stage> Deref for NewInode<'_, F, S> {
     type Target = Inode<F>;
     fn deref(&self) -> &Inode<F> {
         // SAFETY: By the type invariant; the super block is borrowed for longer than `self`.
@@ -70,7 +76,7 @@ impl<F: Namei, S: Stage> Deref for NewInode<'_, F, S> {
     }
 }
 
-impl<F: Namei> SuperBlock<F> {
+impl<F: FileSystem> SuperBlock<F> {
     /// Looks inode `ino` up in the inode cache or makes a new one to be read.
     pub(crate) fn iget(&self, ino: u32) -> Result<Iget<'_, F>> {
         // SAFETY: The super block is valid.
@@ -106,7 +112,7 @@ impl<F: Namei> SuperBlock<F> {
     }
 }
 
-impl<'sb, F: Namei> NewInode<'sb, F, Fresh> {
+impl<'sb, F: FileSystem> NewInode<'sb, F, Fresh> {
     /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
     /// memory, which for a free number means a corrupt bitmap.
     pub(crate) fn insert(self, ino: u32, generation: u32) -> Result<NewInode<'sb, F, Hashed>> {
@@ -121,7 +127,7 @@ impl<'sb, F: Namei> NewInode<'sb, F, Fresh> {
     }
 }
 
-impl<'sb, F: Namei, S: Stage> NewInode<'sb, F, S> {
+impl<'sb, F: FileSystem, S: Stage> NewInode<'sb, F, S> {
     fn into_stage<T: Stage>(self) -> NewInode<'sb, F, T> {
         NewInode {
             inode: ManuallyDrop::new(self).inode,
@@ -129,10 +135,10 @@ impl<'sb, F: Namei, S: Stage> NewInode<'sb, F, S> {
         }
     }
 
-    /// Frees the text of [`NewInode::set_operations`].
+    /// Frees the text of [`NewInode::fast_symlink`].
     fn drop_link(&mut self) {
         let p = self.as_ptr();
-        // SAFETY: The inode is ours. `i_link` is null until `set_operations` stores a text that
+        // SAFETY: The inode is ours. `i_link` is null until `fast_symlink` stores a text that
         // kmalloc gave; what shares its union is set by other types of inodes only once they
         // are visible.
         unsafe {
@@ -142,7 +148,7 @@ impl<'sb, F: Namei, S: Stage> NewInode<'sb, F, S> {
     }
 }
 
-impl<F: Namei, S: Unfinished> NewInode<'_, F, S> {
+impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     /// Owner, group and mode of an inode made in directory `dir` by the current task.
     pub(crate) fn init_owner(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
         // SAFETY: All pointers are valid; the inode is ours.
@@ -207,51 +213,106 @@ impl<F: Namei, S: Unfinished> NewInode<'_, F, S> {
     }
 }
 
-impl<'sb, F: Namei> NewInode<'sb, F, Hashed> {
-    /// Attaches the operations for the inode's type. `fast_link`: the target of a short symbolic
-    /// link, which then lives in memory with the inode. `rdev`: of a device node.
-    pub(crate) fn set_operations(
-        self,
-        fast_link: Option<&[u8]>,
-        rdev: u32,
-    ) -> Result<NewInode<'sb, F, Ready>> {
+impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
+    /// `EINVAL` if the mode does not say this type: to the VFS it would be one thing and to its
+    /// operations another.
+    fn must_be(&self, ty: u32) -> Result {
+        match u32::from(self.mode()) & bindings::S_IFMT == ty {
+            true => Ok(()),
+            false => Err(EINVAL),
+        }
+    }
+
+    /// Makes it a regular file.
+    pub(crate) fn regular(self) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: FileOps + AddressSpaceOps + InodeOps + IoctlOps,
+    {
+        self.must_be(bindings::S_IFREG)?;
         let p = self.as_ptr();
-        let mode = u32::from(self.mode());
-        // SAFETY: The inode is ours; the tables are static and made for `F`.
+        // SAFETY: The inode is ours and has no operations yet; the tables are static and made for `F`.
+        // The queue goes with the super block's data, when all inodes have been evicted.
         unsafe {
-            match mode & bindings::S_IFMT {
-                bindings::S_IFREG => {
-                    (*p).i_op = fixed(&Tables::<F>::FILE_INODE);
-                    (*p).__bindgen_anon_3.i_fop = fixed(&Tables::<F>::FILE);
-                    (*(*p).i_mapping).a_ops = fixed(&Tables::<F>::ADDRESS_SPACE);
-                    bindings::rext4_helper_mapping_set_max_folio_order(
-                        (*p).i_mapping,
-                        F::max_folio_order(bindings::REXT4_PMD_ORDER),
-                    );
-                }
-                bindings::S_IFDIR => {
-                    (*p).i_op = fixed(&Tables::<F>::DIR_INODE);
-                    (*p).__bindgen_anon_3.i_fop = fixed(&Tables::<F>::DIR);
-                }
-                bindings::S_IFLNK => match fast_link {
-                    Some(target) => {
-                        let text = CString::from_bytes(target)?;
-                        (*p).__bindgen_anon_5.i_link = text.into_raw();
-                        (*p).i_op = fixed(&Tables::<F>::FAST_SYMLINK);
-                    }
-                    None => (*p).i_op = fixed(&Tables::<F>::SYMLINK),
-                },
-                _ => {
-                    (*p).i_op = fixed(&Tables::<F>::SPECIAL);
-                    bindings::init_special_inode(p, mode as u16, rdev);
-                }
+            if F::Writeback::HAS_COMPLETE {
+                let completions = &raw mut (*with_node::<F>(p)).completions;
+                Completions::init::<F::Writeback>(completions.cast(), self.sb().queue());
             }
+            (*p).i_op = fixed(&InodeTable::<F>::REGULAR);
+            (*p).__bindgen_anon_3.i_fop = fixed(&FileTable::<F>::FILE);
+            (*(*p).i_mapping).a_ops = fixed(&AddressSpaceTable::<F>::TABLE);
+            if F::HAS_MAX_FOLIO_ORDER {
+                bindings::rext4_helper_mapping_set_max_folio_order(
+                    (*p).i_mapping,
+                    F::max_folio_order(bindings::REXT4_PMD_ORDER),
+                );
+            }
+        }
+        Ok(self.into_stage())
+    }
+
+    /// Makes it a directory.
+    pub(crate) fn directory(self) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: Namei + DirOps + InodeOps + IoctlOps,
+    {
+        self.must_be(bindings::S_IFDIR)?;
+        let p = self.as_ptr();
+        // SAFETY: As in `regular`.
+        unsafe {
+            (*p).i_op = fixed(&DirInodeTable::<F>::TABLE);
+            (*p).__bindgen_anon_3.i_fop = fixed(&DirTable::<F>::TABLE);
+        }
+        Ok(self.into_stage())
+    }
+
+    /// Makes it a symbolic link, whose target [`InodeOps::read_link`] reads.
+    pub(crate) fn symlink(self) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: InodeOps,
+    {
+        self.must_be(bindings::S_IFLNK)?;
+        // SAFETY: As in `regular`.
+        unsafe { (*self.as_ptr()).i_op = fixed(&InodeTable::<F>::SYMLINK) };
+        Ok(self.into_stage())
+    }
+
+    /// Makes it a symbolic link to `target`, which lives in memory with the inode. `ENOMEM`.
+    pub(crate) fn fast_symlink(self, target: &[u8]) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: InodeOps,
+    {
+        self.must_be(bindings::S_IFLNK)?;
+        let text = CString::from_bytes(target)?;
+        let p = self.as_ptr();
+        // SAFETY: As in `regular`.
+        unsafe {
+            (*p).__bindgen_anon_5.i_link = text.into_raw();
+            (*p).i_op = fixed(&InodeTable::<F>::FAST_SYMLINK);
+        }
+        Ok(self.into_stage())
+    }
+
+    /// Makes it a device node, pipe or socket. `rdev`: the device, in the kernel's encoding.
+    pub(crate) fn special(self, rdev: u32) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: InodeOps,
+    {
+        let mode = self.mode();
+        match u32::from(mode) & bindings::S_IFMT {
+            bindings::S_IFREG | bindings::S_IFDIR | bindings::S_IFLNK => return Err(EINVAL),
+            _ => (),
+        }
+        let p = self.as_ptr();
+        // SAFETY: As in `regular`.
+        unsafe {
+            (*p).i_op = fixed(&InodeTable::<F>::SPECIAL);
+            bindings::init_special_inode(p, mode, rdev);
         }
         Ok(self.into_stage())
     }
 }
 
-impl<'sb, F: Namei> NewInode<'sb, F, Ready> {
+impl<'sb, F: FileSystem> NewInode<'sb, F, Ready> {
     /// Makes the inode visible.
     pub(crate) fn publish(self) -> InodeRef<'sb, F> {
         let inode = ManuallyDrop::new(self).inode;
@@ -283,7 +344,7 @@ impl<'sb, F: Namei> NewInode<'sb, F, Ready> {
     }
 }
 
-impl<F: Namei, S: Stage> Drop for NewInode<'_, F, S> {
+impl<F: FileSystem, S: Stage> Drop for NewInode<'_, F, S> {
     fn drop(&mut self) {
         // A bad inode is a regular file, whose text nobody would free.
         self.drop_link();

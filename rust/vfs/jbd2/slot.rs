@@ -7,40 +7,61 @@ use super::{Committed, Features, Journal, UnloadedJournal};
 use crate::vfs::{
     bindings,
     inode::InodeRef,
-    super_block::{FileSystem, SuperBlock}, //
+    super_block::{FileSystem, Part, SuperBlock}, //
 };
-use core::{cell::UnsafeCell, ops::Deref};
+use core::{cell::UnsafeCell, ops::Deref, ptr};
 use kernel::{
+    error::to_result,
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
 };
 
-const EMPTY: u32 = 0;
-const BUSY: u32 = 1;
-const SET: u32 = 2;
-const CLOSED: u32 = 3;
+const DETACHED: u32 = 0;
+const EMPTY: u32 = 1;
+const BUSY: u32 = 2;
+const SET: u32 = 3;
+const CLOSED: u32 = 4;
+
+/// A file system with a journal.
+pub(crate) trait Journaled: FileSystem {
+    /// One more transaction has committed. Sleeps and allocates memory (`GFP_NOFS`); no lock is held.
+    /// The next commit, and who waits for this one, wait for the return: so it starts no handle,
+    /// waits for no commit, and takes no lock under which somebody does. May come until the
+    /// journal is closed, so at unmount, too.
+    fn committed(sb: &SuperBlock<Self>, done: Committed);
+}
 
 /// A journal that comes with mount (or a remount to read-write) and goes with unmount, just before
-/// [`FileSystem::stop`]. Part of the file system's data.
+/// [`FileSystem::stop`]. A [`Part`] of the file system's data.
 ///
 /// # Invariants
+///
+/// While `state` is [`DETACHED`] nothing is in the slot and nothing comes into it; after that `sb` is the
+/// super block that has it, and closes it before it goes.
 ///
 /// The cell holds a journal that may be shared if and only if `state` is [`SET`]; while it is
 /// [`BUSY`] exactly one thread owns the cell. A [`CLOSED`] slot stays so.
 pub(crate) struct JournalSlot {
     state: Atomic<u32>,
     cell: UnsafeCell<Option<Journal>>,
+    sb: UnsafeCell<*mut bindings::super_block>,
+    /// How the journal was closed: 0 or an errno.
+    outcome: Atomic<i32>,
 }
 
-// SAFETY: A `Journal` may be shared and sent; the state orders access to the cell.
+// SAFETY: A `Journal` may be shared and sent; the state orders access to the cells.
+unsafe impl Send for JournalSlot {}
+// SAFETY: As above.
 unsafe impl Sync for JournalSlot {}
 
 impl JournalSlot {
     /// An empty slot.
     pub(crate) const fn new() -> Self {
         Self {
-            state: Atomic::new(EMPTY),
+            state: Atomic::new(DETACHED),
             cell: UnsafeCell::new(None),
+            sb: UnsafeCell::new(ptr::null_mut()),
+            outcome: Atomic::new(0),
         }
     }
 
@@ -65,14 +86,47 @@ impl JournalSlot {
         Ok(())
     }
 
+    /// How the journal was closed, for [`FileSystem::stop`]. `Ok` also if there was none.
+    pub(crate) fn outcome(&self) -> Result {
+        to_result(self.outcome.load(ordering::Relaxed))
+    }
+
+    /// Opens the journal that lies in `inode`, to be loaded into this slot. Sleeps; reads the device.
+    /// `EINVAL` if there is no journal (of version 2) in the inode, or the inode is of another super
+    /// block than the one that the slot is a part of.
+    pub(crate) fn open<F: Journaled>(&self, inode: InodeRef<'_, F>) -> Result<OpeningJournal<'_>> {
+        // SAFETY: Written by `attach`, before anybody sees another state than `DETACHED`.
+        if self.state.load(ordering::Acquire) == DETACHED
+            || inode.sb().as_ptr() != unsafe { *self.sb.get() }
+        {
+            return Err(EINVAL);
+        }
+        // SAFETY: The inode is live; without blocks below it or `bmap` the function fails. The
+        // journal can only get into the slot, and the super block closes that before it goes.
+        // Our count becomes the journal's.
+        let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
+        // SAFETY: As said, the journal is closed before the super block goes, so its data is attached
+        // whenever something commits.
+        unsafe { journal.call_at_commit::<F>(inode.sb()) };
+        core::mem::forget(inode);
+        Ok(OpeningJournal {
+            journal,
+            slot: self,
+        })
+    }
+}
+
+impl<F: FileSystem> Part<F> for JournalSlot {
+    unsafe fn attach(&self, sb: &SuperBlock<F>) {
+        // SAFETY: By the caller nobody looks at the slot yet.
+        unsafe { *self.sb.get() = sb.as_ptr() };
+        // INVARIANT: As it says, by the caller.
+        self.state.store(EMPTY, ordering::Release);
+    }
+
     /// Commits all that is running, empties the log into the file system and closes the journal,
     /// if there is one. None can be opened after that.
-    ///
-    /// # Safety
-    ///
-    /// There is no reference from [`JournalSlot::get`], and nobody uses the slot meanwhile, but for
-    /// [`FileSystem::committed`].
-    pub(in crate::vfs) unsafe fn close(&self) -> Result {
+    unsafe fn close(&self) {
         // What the last commits call finds no journal here, or one that stays until it returns.
         self.state.store(CLOSED, ordering::Relaxed);
         // SAFETY: The cell is written below, and by nobody else.
@@ -81,7 +135,9 @@ impl JournalSlot {
         let result = journal.as_ref().map(|journal| unsafe { journal.destroy() });
         // SAFETY: No thread of the journal is left, so this one is the only one here.
         core::mem::forget(unsafe { (*self.cell.get()).take() });
-        result.unwrap_or(Ok(()))
+        if let Some(Err(e)) = result {
+            self.outcome.store(e.to_errno(), ordering::Relaxed);
+        }
     }
 }
 
@@ -90,28 +146,6 @@ impl JournalSlot {
 pub(crate) struct OpeningJournal<'a> {
     journal: UnloadedJournal,
     slot: &'a JournalSlot,
-}
-
-impl<F: FileSystem> SuperBlock<F> {
-    /// Opens the journal that lies in `inode`, to be loaded into [`FileSystem::journal_slot`].
-    /// Sleeps; reads the device. `EINVAL` if there is no journal (of version 2) in the inode.
-    pub(crate) fn open_journal(&self, inode: InodeRef<'_, F>) -> Result<OpeningJournal<'_>> {
-        if !core::ptr::eq(inode.sb(), self) {
-            return Err(EINVAL);
-        }
-        // SAFETY: The inode is live; without blocks below it or `bmap` the function fails. The
-        // journal can only get into the slot, and the super block closes that before it goes.
-        // Our count becomes the journal's.
-        let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
-        core::mem::forget(inode);
-        // SAFETY: As said, the journal is closed before the super block goes, so its data is attached
-        // whenever something commits.
-        unsafe { journal.call_at_commit::<F>(self) };
-        Ok(OpeningJournal {
-            journal,
-            slot: self.journal_slot(),
-        })
-    }
 }
 
 impl OpeningJournal<'_> {
@@ -164,12 +198,12 @@ impl LoadedJournal<'_> {
 }
 
 impl UnloadedJournal {
-    /// Has [`FileSystem::committed`] called whenever a transaction has committed.
+    /// Has [`Journaled::committed`] called whenever a transaction has committed.
     ///
     /// # Safety
     ///
     /// The data of `sb` is attached until the journal is destroyed.
-    unsafe fn call_at_commit<F: FileSystem>(&self, sb: &SuperBlock<F>) {
+    unsafe fn call_at_commit<F: Journaled>(&self, sb: &SuperBlock<F>) {
         let journal = self.as_ptr();
         // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2 itself
         // does not use `j_private`.
@@ -182,7 +216,7 @@ impl UnloadedJournal {
 
 /// `j_commit_callback`: in the journal's thread, or in the one that destroys the journal, with no lock
 /// held. `j_commit_sequence` is set, and who waits for it is woken when this returns.
-unsafe extern "C" fn committed_callback<F: FileSystem>(
+unsafe extern "C" fn committed_callback<F: Journaled>(
     journal: *mut bindings::journal_s,
     transaction: *mut bindings::transaction_s,
 ) {

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use super::{FileSystem, SuperBlock};
+use super::{FileSystem, Part, SuperBlock};
 use crate::vfs::bindings;
 use core::{cell::UnsafeCell, marker::PhantomPinned, mem::MaybeUninit, ptr};
 use kernel::{
@@ -33,7 +33,7 @@ pub(crate) struct Later {
     _pin: PhantomPinned,
 }
 
-// SAFETY: The C functions lock as they need; the other fields change only in `arm`.
+// SAFETY: The C functions lock as they need; the other fields change only in `attach`.
 unsafe impl Send for Later {}
 // SAFETY: As above.
 unsafe impl Sync for Later {}
@@ -60,12 +60,10 @@ impl Later {
             unsafe { bindings::rext4_helper_schedule_work(self.work()) };
         }
     }
+}
 
-    /// # Safety
-    ///
-    /// `self` is pinned in the data of `sb`, this is the first call, and [`Later::disarm`] will be
-    /// called before the data goes.
-    pub(super) unsafe fn arm<F: FileSystem>(&self, sb: &SuperBlock<F>) {
+impl<F: FileSystem> Part<F> for Later {
+    unsafe fn attach(&self, sb: &SuperBlock<F>) {
         // SAFETY: By the caller nobody looks at the fields yet.
         unsafe {
             *self.sb.get() = sb.as_ptr();
@@ -76,7 +74,7 @@ impl Later {
     }
 
     /// Waits for a call that runs; there are none after the return.
-    pub(super) fn disarm(&self) {
+    unsafe fn close(&self) {
         if self.state.load(ordering::Acquire) == ARMED {
             // SAFETY: By the type invariant. Disabled for good: it cannot be queued again.
             unsafe { bindings::disable_work_sync(self.work()) };

@@ -5,19 +5,19 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
-use super::{table::SuperTable, FileSystem, Mounted, NewSuper, SuperBlock};
+use super::{part::Attached, table::SuperTable, FileSystem, Mounted, NewSuper, SuperBlock};
 use crate::vfs::{
     bindings,
     fixed,
     fs_context::{self, MountLog},
     inode::InodeCache,
-    namei::Namei,
-    work::Workqueue, //
+    work::Workqueue,
+    writeback::Writeback, //
 };
 use core::{
     marker::PhantomData,
     mem,
-    ptr::{self, NonNull}, //
+    ptr, //
 };
 use kernel::{
     error::{from_result, to_result},
@@ -31,7 +31,7 @@ use kernel::{
 };
 
 /// Fills a super block: the callback of `get_tree_bdev`.
-pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
+pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
     sb: *mut bindings::super_block,
     fc: *mut bindings::fs_context,
 ) -> c_int {
@@ -41,7 +41,9 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
         // SAFETY: The super block is new and owned by this thread until it is made active.
         unsafe {
             (*sb).s_op = fixed(&SuperTable::<F>::TABLE);
-            (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
+            if F::FLAGS.cgroup_writeback {
+                (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
+            }
         }
         // SAFETY: The context is this thread's during the call.
         let log = unsafe { MountLog::from_raw(fc) };
@@ -51,33 +53,26 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
             let kind = CStr::from_char_ptr((*(*sb).s_type).name);
             (kind, CStr::from_char_ptr((*sb).s_id.as_ptr()))
         };
-        let queue = Workqueue::new(kind, id)?;
+        let queue = match F::Writeback::HAS_COMPLETE {
+            true => Some(Workqueue::new(kind, id)?),
+            false => None,
+        };
         let fs = F::load(&new, opts)?;
         let data = KBox::try_pin_init(
             try_pin_init!(Mounted {
                 queue,
                 in_flight: Atomic::new(0),
                 fs <- fs,
-                slot: NonNull::dangling(),
-                later: NonNull::dangling(),
+                parts: Attached::none(),
             }? Error),
             GFP_KERNEL,
         )?;
-        let slot = part_of(&data.fs, data.fs.journal_slot())?;
-        let later = part_of(&data.fs, data.fs.later())?;
-        // INVARIANT: Pinned until `kill_sb_callback` takes it back. Nobody has a mutable
-        // reference to `fs`, so the slot stays where it is.
-        // SAFETY: Nothing is moved out of the box.
-        unsafe {
-            let data = KBox::into_raw(Pin::into_inner_unchecked(data));
-            (*data).slot = slot;
-            (*data).later = later;
-            (*sb).s_fs_info = data.cast();
-        }
+        // SAFETY: The super block is new, and `kill_sb_callback` takes the data back.
+        unsafe { attach(sb, data) }?;
         // SAFETY: The data is attached now.
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
-        // SAFETY: A part of the pinned data, and `shut_down` disarms it: below, or in `put_super`.
-        unsafe { later.as_ref().arm(this) };
+        // SAFETY: They are closed by `shut_down`: below, or in `put_super`.
+        unsafe { this.mounted().parts.attach(this) };
         let root = F::start(this, new.log()).and_then(|root| match ptr::eq(root.sb(), this) {
             true => Ok(root),
             false => Err(EXDEV),
@@ -104,13 +99,25 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: Namei>(
     })
 }
 
-/// A pointer to `part`, which must lie in `whole`: elsewhere it may be anybody's and live longer.
-fn part_of<F, P>(whole: &F, part: &P) -> Result<NonNull<P>> {
-    let offset = (&raw const *part as usize).wrapping_sub(&raw const *whole as usize);
-    match offset.saturating_add(size_of::<P>()) > size_of::<F>() {
-        true => Err(EINVAL),
-        false => Ok(NonNull::from(part)),
+/// Attaches the data and notes its parts. On its own for the sake of the stack.
+///
+/// # Safety
+///
+/// `sb` is new and this thread's; its data is taken back when nobody uses it.
+#[inline(never)]
+unsafe fn attach<F: FileSystem>(
+    sb: *mut bindings::super_block,
+    data: Pin<KBox<Mounted<F>>>,
+) -> Result {
+    let parts = Attached::of(&data.fs, &data.fs.parts())?;
+    // SAFETY: Nothing is moved out of the box. Pinned until `kill_sb_callback` takes it back, and
+    // nobody has a mutable reference to `fs`, so the parts stay where they are.
+    unsafe {
+        let data = KBox::into_raw(Pin::into_inner_unchecked(data));
+        (*data).parts = parts;
+        (*sb).s_fs_info = data.cast();
     }
+    Ok(())
 }
 
 /// Ends a super block: `kill_block_super()`, and no page of the device is left in the cache.
@@ -147,7 +154,7 @@ unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_bl
 /// mounted, dropped when nobody can any more.
 pub(crate) trait Describe: Send + Sync + Sized + 'static {
     /// The file system.
-    type Fs: Namei;
+    type Fs: FileSystem;
     /// Its name.
     const NAME: &'static CStr;
     /// The name of the inodes in /proc/slabinfo.
@@ -211,18 +218,18 @@ enum Wanted {
 /// super block of the type is left then. (lockdep wants the lock classes of a file system type in
 /// static memory, too.)
 #[pin_data(PinnedDrop)]
-struct Registration<F: Namei> {
+struct Registration<F: FileSystem> {
     #[pin]
     fs_type: Opaque<bindings::file_system_type>,
     cache: Arc<InodeCache<F>>,
 }
 
 // SAFETY: The C side locks its list of file systems itself.
-unsafe impl<F: Namei> Send for Registration<F> {}
+unsafe impl<F: FileSystem> Send for Registration<F> {}
 // SAFETY: There is nothing to do through a shared reference.
-unsafe impl<F: Namei> Sync for Registration<F> {}
+unsafe impl<F: FileSystem> Sync for Registration<F> {}
 
-impl<F: Namei> Registration<F> {
+impl<F: FileSystem> Registration<F> {
     /// Registers `name`. `EBUSY` if another file system has it. `EINVAL` if this is not in the
     /// memory of `module`: a box of it could be dropped while something is mounted.
     fn new(
@@ -248,11 +255,7 @@ impl<F: Namei> Registration<F> {
                     (*slot).name = name.as_char_ptr();
                     (*slot).init_fs_context = fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
-                    // Times are set by `inode_set_ctime_current` and read by `generic_fillattr`, as
-                    // multigrain times ask for.
-                    (*slot).fs_flags = (bindings::FS_REQUIRES_DEV
-                        | bindings::FS_ALLOW_IDMAP
-                        | bindings::FS_MGTIME) as c_int;
+                    (*slot).fs_flags = type_flags::<F>() as c_int;
                     if wanted == Wanted::No {
                         return Ok(());
                     }
@@ -269,12 +272,24 @@ impl<F: Namei> Registration<F> {
     }
 }
 
+fn type_flags<F: FileSystem>() -> u32 {
+    let mut flags = bindings::FS_REQUIRES_DEV;
+    if F::FLAGS.idmap {
+        flags |= bindings::FS_ALLOW_IDMAP;
+    }
+    // `inode_set_ctime_current` sets them, `generic_fillattr` reads them.
+    if F::FLAGS.multigrain_times {
+        flags |= bindings::FS_MGTIME;
+    }
+    flags
+}
+
 /// The cache of the inodes of a super block.
 ///
 /// # Safety
 ///
 /// `sb` is a super block of file system `F`, valid for `'a`.
-pub(in crate::vfs) unsafe fn cache_of<'a, F: Namei>(
+pub(in crate::vfs) unsafe fn cache_of<'a, F: FileSystem>(
     sb: *mut bindings::super_block,
 ) -> &'a InodeCache<F> {
     // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`. That is in the module's memory by its
@@ -290,7 +305,7 @@ pub(in crate::vfs) unsafe fn cache_of<'a, F: Namei>(
 }
 
 #[pinned_drop]
-impl<F: Namei> PinnedDrop for Registration<F> {
+impl<F: FileSystem> PinnedDrop for Registration<F> {
     fn drop(self: Pin<&mut Self>) {
         // Says EINVAL of one that is not registered.
         // SAFETY: The type is valid. By the type invariant no super block is left, since each pins

@@ -4,32 +4,59 @@
 //!
 //! C header: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
-use super::SuperBlock;
+use super::{FileSystem, SuperBlock};
 use crate::vfs::{
     bindings,
     inode::{self, Inode},
-    namei::Namei,
     writeback::WritebackControl, //
 };
 use core::{marker::PhantomData, mem};
-use kernel::{error::from_result, prelude::*};
+use kernel::{error::from_result, prelude::*, seq_file::SeqFile};
 
 pub(super) struct SuperTable<F>(PhantomData<F>);
 
-impl<F: Namei> SuperTable<F> {
+impl<F: FileSystem> SuperTable<F> {
     pub(super) const TABLE: bindings::super_operations = bindings::super_operations {
         alloc_inode: Some(inode::alloc_inode_callback::<F>),
         destroy_inode: Some(inode::destroy_inode_callback::<F>),
         free_inode: Some(inode::free_inode_callback::<F>),
-        dirty_inode: Some(Self::dirty_inode),
-        write_inode: Some(Self::write_inode),
+        dirty_inode: if F::HAS_DIRTY_INODE {
+            Some(Self::dirty_inode)
+        } else {
+            None
+        },
+        write_inode: if F::HAS_WRITE_INODE {
+            Some(Self::write_inode)
+        } else {
+            None
+        },
         evict_inode: Some(Self::evict_inode),
         put_super: Some(Self::put_super),
-        sync_fs: Some(Self::sync_fs),
-        freeze_fs: Some(Self::freeze_fs),
-        unfreeze_fs: Some(Self::unfreeze_fs),
-        statfs: Some(Self::statfs),
-        show_options: Some(Self::show_options),
+        sync_fs: if F::HAS_SYNC {
+            Some(Self::sync_fs)
+        } else {
+            None
+        },
+        freeze_fs: if F::HAS_FREEZE {
+            Some(Self::freeze_fs)
+        } else {
+            None
+        },
+        unfreeze_fs: if F::HAS_UNFREEZE {
+            Some(Self::unfreeze_fs)
+        } else {
+            None
+        },
+        statfs: if F::HAS_STATFS {
+            Some(Self::statfs)
+        } else {
+            None
+        },
+        show_options: if F::HAS_SHOW_OPTIONS {
+            Some(Self::show_options)
+        } else {
+            None
+        },
         // SAFETY: All other members are nullable pointers.
         ..unsafe { mem::zeroed() }
     };
@@ -114,10 +141,8 @@ impl<F: Namei> SuperTable<F> {
     ) -> c_int {
         // SAFETY: The dentry belongs to a mounted super block of this file system.
         let sb = unsafe { SuperBlock::<F>::from_raw((*dentry).d_sb) };
-        sb.data().show_options(&mut |text| {
-            // SAFETY: `seq` is valid during the call, `text` is NUL-terminated.
-            unsafe { bindings::rext4_helper_seq_puts(seq, text.as_char_ptr()) }
-        });
+        // SAFETY: `seq` is valid during the call.
+        sb.data().show_options(unsafe { SeqFile::from_raw(seq) });
         0
     }
 }

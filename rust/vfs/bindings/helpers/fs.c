@@ -262,11 +262,6 @@ __rust_helper int rext4_helper_finish_open_simple(struct file *file)
 	return finish_open_simple(file, 0);
 }
 
-__rust_helper fmode_t rext4_helper_fmode_io(void)
-{
-	return FMODE_NOWAIT | FMODE_CAN_ODIRECT;
-}
-
 __rust_helper bool rext4_helper_file_is_writer(struct file *file)
 {
 	return file->f_mode & FMODE_WRITE;
@@ -275,11 +270,6 @@ __rust_helper bool rext4_helper_file_is_writer(struct file *file)
 __rust_helper void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid)
 {
 	super_set_uuid(sb, uuid, 16);
-}
-
-__rust_helper void rext4_helper_seq_puts(struct seq_file *m, const char *s)
-{
-	seq_puts(m, s);
 }
 
 __rust_helper void rext4_helper_panic(const char *id, const char *why)

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inode operations of all types but directories: attributes, links, and the tables.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/stat.h`](srctree/include/linux/stat.h)
+
+use super::{IdMap, Inode, InodeLock, Time};
+use crate::vfs::{
+    bindings,
+    iomap::FiemapInfo,
+    super_block::{FileSystem, SuperBlock}, //
+};
+use core::{marker::PhantomData, mem, ops::Deref};
+use kernel::{
+    build_error,
+    error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
+    prelude::*, //
+};
+
+/// Operations on inodes of every type. One that is not implemented is not in the table: the VFS sets
+/// and shows the fields of its own inode.
+#[vtable]
+pub(crate) trait InodeOps: FileSystem {
+    /// Changes attributes (i_rwsem exclusive).
+    fn setattr(
+        _idmap: IdMap<'_>,
+        _inode: &Inode<Self>,
+        _lock: &InodeLock<'_, Self>,
+        _attr: &mut Attr<'_>,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// Fills what `stat` shows beyond the VFS inode.
+    fn getattr(_inode: &Inode<Self>, _stat: &mut Stat<'_>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// Extent report of a regular file for FIEMAP; see [`fiemap`](crate::vfs::iomap::fiemap).
+    fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _start: u64, _len: u64) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// The target of a symbolic link that is not in memory, without a NUL at the end.
+    fn read_link(_inode: &Inode<Self>) -> Result<KVec<u8>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// New attributes, from `struct iattr`, and the dentry they are set through. That is no [`Dentry`]:
+/// its parent is not locked, so its name may change and be freed at any time.
+pub(crate) struct Attr<'a>(
+    *mut bindings::iattr,
+    *mut bindings::dentry,
+    PhantomData<&'a mut ()>,
+);
+
+impl Attr<'_> {
+    fn valid(&self) -> u32 {
+        // SAFETY: The VFS passes a valid `iattr`.
+        unsafe { (*self.0).ia_valid }
+    }
+
+    /// The new size in bytes, if it is to change.
+    pub(crate) fn size(&self) -> Option<u64> {
+        // SAFETY: As above.
+        (self.valid() & bindings::ATTR_SIZE != 0).then(|| unsafe { (*self.0).ia_size as u64 })
+    }
+
+    /// Whether mtime or ctime come with the call. Truncation sets them itself otherwise.
+    pub(crate) fn sets_mtime(&self) -> bool {
+        self.valid() & bindings::ATTR_MTIME != 0
+    }
+
+    /// Permission checks of the VFS, privilege bits to drop.
+    pub(crate) fn prepare(&mut self, idmap: IdMap<'_>) -> Result {
+        // SAFETY: `notify_change` passes all three; it holds the dentry and locks its inode.
+        to_result(unsafe { bindings::setattr_prepare(idmap.0, self.1, self.0) })
+    }
+
+    /// Copies mode, owner and times into the inode (not the size).
+    pub(crate) fn copy_to<F: FileSystem>(&self, idmap: IdMap<'_>, lock: &InodeLock<'_, F>) {
+        // SAFETY: All pointers are valid and i_rwsem is held exclusive.
+        unsafe { bindings::setattr_copy(idmap.0, lock.0.as_ptr(), self.0) }
+    }
+}
+
+/// The answer to `stat`.
+pub(crate) struct Stat<'a>(*mut bindings::kstat, PhantomData<&'a mut ()>);
+
+impl Stat<'_> {
+    /// Sets the birth time.
+    pub(crate) fn set_btime(&mut self, time: Time) {
+        // SAFETY: The VFS passes a valid `kstat`.
+        unsafe {
+            (*self.0).result_mask |= bindings::STATX_BTIME;
+            (*self.0).btime.tv_sec = time.sec;
+            (*self.0).btime.tv_nsec = time.nsec as isize;
+        }
+    }
+
+    /// Adds blocks that are promised but not on disk, in 512-byte units.
+    pub(crate) fn add_blocks(&mut self, sectors: u64) {
+        // SAFETY: As above.
+        unsafe { (*self.0).blocks += sectors }
+    }
+
+    /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's can.
+    pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
+        // SAFETY: As above; the device is valid while it is mounted.
+        unsafe {
+            (*self.0).result_mask |= bindings::STATX_DIOALIGN;
+            (*self.0).dio_mem_align = bindings::rext4_helper_dma_alignment(sb.bdev()) + 1;
+            (*self.0).dio_offset_align = bindings::rext4_helper_bdev_sector_size(sb.bdev());
+        }
+    }
+
+    /// Reports the attributes of chattr(1).
+    pub(crate) fn set_attributes(&mut self, append: bool, immutable: bool) {
+        let bits = if append {
+            u64::from(bindings::STATX_ATTR_APPEND)
+        } else {
+            0
+        } | if immutable {
+            u64::from(bindings::STATX_ATTR_IMMUTABLE)
+        } else {
+            0
+        };
+        // SAFETY: As above.
+        unsafe {
+            (*self.0).attributes |= bits;
+            (*self.0).attributes_mask |=
+                u64::from(bindings::STATX_ATTR_APPEND | bindings::STATX_ATTR_IMMUTABLE);
+        }
+    }
+}
+
+/// The tables of inode operations, one for each type of inode.
+pub(in crate::vfs) struct InodeTable<F>(PhantomData<F>);
+
+impl<F: InodeOps> InodeTable<F> {
+    /// Of devices, pipes and sockets; what all types have.
+    pub(in crate::vfs) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
+        setattr: if F::HAS_SETATTR {
+            Some(Self::setattr)
+        } else {
+            None
+        },
+        getattr: if F::HAS_GETATTR {
+            Some(Self::getattr)
+        } else {
+            None
+        },
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
+    };
+    pub(in crate::vfs) const REGULAR: bindings::inode_operations = bindings::inode_operations {
+        fiemap: if F::HAS_FIEMAP {
+            Some(Self::fiemap)
+        } else {
+            None
+        },
+        ..Self::SPECIAL
+    };
+    /// Of links whose target is in memory.
+    pub(in crate::vfs) const FAST_SYMLINK: bindings::inode_operations =
+        bindings::inode_operations {
+            get_link: Some(bindings::simple_get_link),
+            ..Self::SPECIAL
+        };
+    /// Of links whose target is read.
+    pub(in crate::vfs) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
+        get_link: if F::HAS_READ_LINK {
+            Some(Self::get_link)
+        } else {
+            None
+        },
+        ..Self::SPECIAL
+    };
+
+    unsafe extern "C" fn get_link(
+        dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        done: *mut bindings::delayed_call,
+    ) -> *const c_char {
+        let read = || -> Result<*mut c_char> {
+            // An RCU walk may not sleep, and reading may.
+            if dentry.is_null() {
+                return Err(ECHILD);
+            }
+            // SAFETY: The VFS passes an inode of ours.
+            let mut text = F::read_link(unsafe { Inode::from_raw(inode) })?;
+            text.push(0, GFP_KERNEL)?;
+            let text = mem::ManuallyDrop::new(text).as_mut_ptr();
+            // SAFETY: The VFS runs the call once, when it is done with the text, which was
+            // allocated by kmalloc.
+            unsafe { bindings::rext4_helper_set_free_link(done, text.cast()) };
+            Ok(text.cast())
+        };
+        read().unwrap_or_else(|e| e.to_ptr())
+    }
+
+    unsafe extern "C" fn setattr(
+        idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut bindings::iattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: `notify_change` passes a positive dentry of ours and a reference to it,
+            // so that it stays positive.
+            let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
+            // SAFETY: `notify_change` is called with i_rwsem held exclusive.
+            let lock = unsafe { InodeLock::assume(inode) };
+            let mut attr = Attr(attr, dentry, PhantomData);
+            F::setattr(IdMap(idmap, PhantomData), inode, lock.deref(), &mut attr).map(|()| 0)
+        })
+    }
+
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        mask: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        // SAFETY: The path names a positive dentry of this file system.
+        let raw = unsafe { (*(*path).dentry).d_inode };
+        // SAFETY: The path keeps the inode; the VFS passes a `kstat` to fill.
+        unsafe { bindings::generic_fillattr(idmap, mask, raw, stat) };
+        // SAFETY: As above.
+        let inode = unsafe { Inode::from_raw(raw) };
+        F::getattr(inode, &mut Stat(stat, PhantomData));
+        0
+    }
+
+    unsafe extern "C" fn fiemap(
+        inode: *mut bindings::inode,
+        info: *mut bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        // SAFETY: The VFS passes valid objects for the duration of the call.
+        let (inode, info) = unsafe { (Inode::from_raw(inode), FiemapInfo::from_raw(info)) };
+        from_result(|| F::fiemap(inode, info, start, len).map(|()| 0))
+    }
+}

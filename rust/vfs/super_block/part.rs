@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Parts of a file system's data that end before the data goes.
+
+use super::{FileSystem, SuperBlock};
+use core::{mem, ptr};
+use kernel::prelude::*;
+
+/// What owns something that runs by itself or uses the device: a journal, work. It begins when the data
+/// is attached to the super block and is closed while that still works, after the last operation and
+/// before [`FileSystem::stop`]. To drop it with the data would be too late.
+///
+/// Only this layer can implement it.
+pub(crate) trait Part<F: FileSystem>: Sync {
+    /// # Safety
+    ///
+    /// `self` is pinned in the data of `sb`, this is the first call, and [`Part::close`] will be called
+    /// before the data goes.
+    unsafe fn attach(&self, sb: &SuperBlock<F>);
+
+    /// Ends it for good. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// No operation runs on the super block and none starts: nobody uses the part meanwhile, but for
+    /// what it calls itself.
+    unsafe fn close(&self);
+}
+
+/// As many as a file system can have.
+const MAX_PARTS: usize = 4;
+
+/// The parts of a file system's data, in the order in which they are closed.
+pub(crate) struct Parts<'a, F>([Option<&'a (dyn Part<F> + 'static)>; MAX_PARTS]);
+
+impl<'a, F: FileSystem> Parts<'a, F> {
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self([None; MAX_PARTS])
+    }
+
+    /// These two, the first one first.
+    pub(crate) fn two(
+        first: &'a (dyn Part<F> + 'static),
+        second: &'a (dyn Part<F> + 'static),
+    ) -> Self {
+        Self([Some(first), Some(second), None, None])
+    }
+}
+
+/// The parts of attached data.
+///
+/// # Invariants
+///
+/// The pointers are to parts of the pinned data that this lies beside.
+pub(super) struct Attached<F>([Option<ptr::NonNull<dyn Part<F>>>; MAX_PARTS]);
+
+impl<F: FileSystem> Attached<F> {
+    /// Before there are any.
+    pub(super) const fn none() -> Self {
+        Self([None; MAX_PARTS])
+    }
+
+    /// `EINVAL` if one does not lie in `whole`, which must be pinned beside this from now on: elsewhere
+    /// it may be anybody's and live longer, or shorter.
+    pub(super) fn of(whole: &F, parts: &Parts<'_, F>) -> Result<Self> {
+        let mut this = Self::none();
+        let data = ptr::from_ref(whole).addr();
+        for (slot, part) in this.0.iter_mut().zip(parts.0) {
+            let Some(part) = part else { continue };
+            let offset = ptr::from_ref(part).addr().wrapping_sub(data);
+            if offset.saturating_add(mem::size_of_val(part)) > size_of::<F>() {
+                return Err(EINVAL);
+            }
+            // INVARIANT: As was just checked.
+            *slot = Some(ptr::NonNull::from(part));
+        }
+        Ok(this)
+    }
+
+    /// # Safety
+    ///
+    /// `self` is that of `sb`, and [`Attached::close`] will be called before its data goes.
+    pub(super) unsafe fn attach(&self, sb: &SuperBlock<F>) {
+        for part in self.0.iter().flatten() {
+            // SAFETY: By the type invariant and the caller.
+            unsafe { part.as_ref().attach(sb) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Part::close`].
+    pub(super) unsafe fn close(&self) {
+        for part in self.0.iter().flatten() {
+            // SAFETY: By the type invariant and the caller.
+            unsafe { part.as_ref().close() };
+        }
+    }
+}
