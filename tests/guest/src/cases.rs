@@ -48,6 +48,7 @@ pub static SETS: &[&[Case]] = &[
     damage::bad_file::CASES,
     damage::bad_dir::CASES,
     damage::baddev::CASES,
+    damage::failing::CASES,
     damage::eio::CASES,
     damage::errors::CASES,
     damage::marks::CASES,

@@ -7,5 +7,6 @@ pub mod bad_file;
 pub mod baddev;
 pub mod eio;
 pub mod errors;
+pub mod failing;
 pub mod freeze;
 pub mod marks;

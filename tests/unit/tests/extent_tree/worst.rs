@@ -2,7 +2,9 @@
 
 //! The nodes promised for data that is outstanding: the worst case is enough, whatever comes.
 
-use super::*;
+use crate::extent::tree::{self, Store};
+use crate::pair::Pair;
+use std::collections::BTreeSet;
 
 struct Random(u64);
 
@@ -31,15 +33,11 @@ fn piece(set: &BTreeSet<u32>, random: &mut Random, longest: u32) -> Option<(u32,
     Some((start, len as u32))
 }
 
-/// However data that is outstanding comes to be mapped and converted, the nodes promised for it in
-/// the worst case are enough; also if the promise shrinks on the way to what is then the worst.
-fn outstanding(seed: u64) {
-    let mut random = Random(seed);
+/// A tree of many extents and some holes, with nodes of this capacity.
+fn some_tree(random: &mut Random, space: u32, capacity: u16) -> Pair {
     let mut pair = Pair::new();
-    let capacity = [12, 20, 84][random.below(3) as usize];
     pair.memory.wide = Some(capacity);
     pair.memory.returns = true;
-    let space = 400 + random.below(20_000);
     for _ in 0..random.below(2000) {
         let (lblk, len) = (random.below(space), 1 + random.below(9));
         let unwritten = random.below(2) == 0;
@@ -52,49 +50,91 @@ fn outstanding(seed: u64) {
         pair.cut(start, start + random.below(space / 4), 1000)
             .unwrap();
     }
-    let (mut reserved, mut converting) = (BTreeSet::new(), BTreeSet::new());
-    let (longest, step) = (1 + random.below(12), 1 + random.below(40));
-    let mut at = random.below(space);
-    for _ in 0..random.below(1500) {
-        at = match random.below(3) {
-            0 => random.below(space),
-            _ => at + 1 + random.below(step),
-        };
-        for lblk in at..at + 1 + random.below(longest) {
-            match pair.model.get(&lblk) {
-                None => reserved.insert(lblk),
-                Some((_, true)) => converting.insert(lblk),
-                Some(_) => true,
+    pair
+}
+
+/// Blocks whose data is outstanding: without a place yet, and with one that is unwritten.
+#[derive(Default)]
+struct Due {
+    reserved: BTreeSet<u32>,
+    converting: BTreeSet<u32>,
+}
+
+impl Due {
+    /// Some of it here and there, and how long its pieces are at most.
+    fn some(pair: &Pair, random: &mut Random, space: u32) -> (Due, u32) {
+        let mut due = Due::default();
+        let (longest, step) = (1 + random.below(12), 1 + random.below(40));
+        let mut at = random.below(space);
+        for _ in 0..random.below(1500) {
+            at = match random.below(3) {
+                0 => random.below(space),
+                _ => at + 1 + random.below(step),
             };
+            for lblk in at..at + 1 + random.below(longest) {
+                match pair.model.get(&lblk) {
+                    None => due.reserved.insert(lblk),
+                    Some((_, true)) => due.converting.insert(lblk),
+                    Some(_) => true,
+                };
+            }
+        }
+        (due, longest)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.reserved.is_empty() && self.converting.is_empty()
+    }
+
+    /// The nodes promised for it.
+    fn worst(&self, pair: &Pair) -> u32 {
+        let blocks = (self.reserved.len() + self.converting.len()) as u64;
+        let places = runs(&self.reserved) + runs(&self.converting);
+        tree::worst_nodes(&pair.root, pair.memory.capacity(), 2 * blocks, places) as u32
+    }
+
+    /// Gives a piece of what is reserved its place.
+    fn map(&mut self, pair: &mut Pair, random: &mut Random, longest: u32) {
+        let (start, len) = piece(&self.reserved, random, longest).unwrap();
+        let near = random.below(2) == 0;
+        pair.insert(start, len, true, near)
+            .expect("nodes for what is reserved");
+        for lblk in start..start + len {
+            self.reserved.remove(&lblk);
+            self.converting.insert(lblk);
         }
     }
-    let worst = |pair: &Pair, reserved: &BTreeSet<u32>, converting: &BTreeSet<u32>| {
-        let blocks = (reserved.len() + converting.len()) as u64;
-        let places = runs(reserved) + runs(converting);
-        tree::worst_nodes(&pair.root, capacity, 2 * blocks, places) as u32
-    };
-    pair.memory.budget = Some(worst(&pair, &reserved, &converting));
+
+    /// Converts a piece of what has its place.
+    fn convert(&mut self, pair: &mut Pair, random: &mut Random, longest: u32) {
+        let (start, len) = piece(&self.converting, random, longest).unwrap();
+        pair.convert(start, len, false)
+            .expect("nodes for a conversion");
+        for lblk in start..start + len {
+            self.converting.remove(&lblk);
+        }
+    }
+}
+
+/// However data that is outstanding comes to be mapped and converted, the nodes promised for it in
+/// the worst case are enough; also if the promise shrinks on the way to what is then the worst.
+fn outstanding(seed: u64) {
+    let mut random = Random(seed);
+    let capacity = [12, 20, 84][random.below(3) as usize];
+    let space = 400 + random.below(20_000);
+    let mut pair = some_tree(&mut random, space, capacity);
+    let (mut due, longest) = Due::some(&pair, &mut random, space);
+    pair.memory.budget = Some(due.worst(&pair));
     let ahead = random.below(4);
-    while !reserved.is_empty() || !converting.is_empty() {
-        if !reserved.is_empty() && (converting.is_empty() || random.below(4) <= ahead) {
-            let (start, len) = piece(&reserved, &mut random, longest).unwrap();
-            let near = random.below(2) == 0;
-            pair.insert(start, len, true, near)
-                .expect("nodes for what is reserved");
-            for lblk in start..start + len {
-                reserved.remove(&lblk);
-                converting.insert(lblk);
-            }
+    while !due.is_empty() {
+        let has_reserved = !due.reserved.is_empty();
+        if has_reserved && (due.converting.is_empty() || random.below(4) <= ahead) {
+            due.map(&mut pair, &mut random, longest);
         } else {
-            let (start, len) = piece(&converting, &mut random, longest).unwrap();
-            pair.convert(start, len, false)
-                .expect("nodes for a conversion");
-            for lblk in start..start + len {
-                converting.remove(&lblk);
-            }
+            due.convert(&mut pair, &mut random, longest);
         }
         if random.below(8) == 0 {
-            let now = worst(&pair, &reserved, &converting);
+            let now = due.worst(&pair);
             pair.memory.budget = pair.memory.budget.map(|left| left.min(now));
         }
     }

@@ -2,7 +2,7 @@
 //! Metadata that cannot be read any more while an operation needs it: the operation fails, and nothing
 //! else does.
 
-use crate::cases::damage::baddev::with_hole;
+use crate::cases::damage::failing::with_hole;
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{names, pattern, run_cmd, T};

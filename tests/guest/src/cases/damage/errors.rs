@@ -102,7 +102,7 @@ fn dead_journal(t: &mut T) -> Res {
     t.mount("errors=continue")?;
     let f = put(&t.p("new"), 2, 10_000)?;
     f.fsync()?;
-    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 1 << 20))?;
+    d.swap(&crate::cases::damage::failing::with_hole(t, at, 1 << 20))?;
     f.pwrite(&pattern(3, 0, 10_000), 5000)?;
     ensure!(f.fsync().is_err(), "fsync without a journal");
     ensure!(f.fsync().is_err(), "fsync without a journal, again");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Freezes that fail: the file system goes on, and can be recovered.
 
-use crate::cases::damage::baddev::with_hole;
+use crate::cases::damage::failing::with_hole;
 use crate::cases::namespace::mounts::recover;
 use crate::cases::power::crash;
 use crate::dm::{self, Dm};
@@ -73,6 +73,6 @@ fn super_fails(t: &mut T) -> Res {
     d.swap(&with_hole(t, super_at(t), t.bs()))?;
     errno!(root.freeze(true), EIO);
     drop(root);
-    d.swap(&[dm::linear(&t.disks[0], 0, crate::cases::damage::baddev::MB)])?;
+    d.swap(&[dm::linear(&t.disks[0], 0, crate::cases::power::crash::MB)])?;
     goes_on(t, &d)
 }

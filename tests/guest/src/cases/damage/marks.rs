@@ -172,7 +172,7 @@ fn journal_error(t: &mut T) -> Res {
     t.mount("errors=continue")?;
     let f = put(&t.p("f"), 2, 10_000)?;
     f.fsync()?;
-    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 1 << 20))?;
+    d.swap(&crate::cases::damage::failing::with_hole(t, at, 1 << 20))?;
     f.pwrite(&[1; 10_000], 5000)?;
     ensure!(f.fsync().is_err(), "fsync without a journal");
     drop(f);
@@ -197,7 +197,7 @@ fn emergency_remount(t: &mut T) -> Res {
     let gdt = (1024 / t.bs() + 1) * t.bs();
     let table = t.peek(gdt + 8, 4)?;
     let at = u64::from(u32::from_le_bytes(table.try_into().unwrap_or([0; 4]))) * t.bs();
-    d.swap(&crate::cases::damage::baddev::with_hole(t, at, 8 * t.bs()))?;
+    d.swap(&crate::cases::damage::failing::with_hole(t, at, 8 * t.bs()))?;
     crate::cases::damage::errors::emergency_remount(t)?;
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;

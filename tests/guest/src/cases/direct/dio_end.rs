@@ -2,7 +2,7 @@
 //! Direct I/O at the edges: the end of the file, ends in interrupts, pages that are gone.
 
 use crate::aio::{Aio, Op};
-use crate::cases::damage::baddev::{data_at, with_hole};
+use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, pattern, put, T};

@@ -2,7 +2,7 @@
 //! Space that is promised to data on its way is free again when the data does not come.
 
 use crate::aio::{Aio, Op};
-use crate::cases::damage::baddev::{data_at, with_hole};
+use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm;
 use crate::fixture::{pattern, T};
