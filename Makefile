@@ -10,8 +10,9 @@ TESTS ?=
 RACE ?=
 FOR ?=
 kernel := $(or $(KDIR),$(KERNEL))
+venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
-verbs := help setup module run check shell xfstests bench lab soak fmt clippy clean
+verbs := help setup module run check shell xfstests bench lab soak fmt lint clippy clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -32,7 +33,8 @@ help:
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
-	@echo 'make fmt        formats the Rust code; make clippy lints it'
+	@echo 'make fmt        formats the code; make clippy lints the Rust code'
+	@echo 'make lint       all lints: rustfmt, clippy, ruff, mypy, shellcheck'
 	@echo 'make clean      removes what was built here, not the cache'
 	@echo 'make KDIR=/path is make module against that kernel'
 
@@ -45,7 +47,9 @@ module:
 run:
 	@scripts/run $(ENGINE)
 
+# The program is in Python, which a new machine may lack.
 check:
+	@command -v python3 >/dev/null || scripts/setup --host
 	@scripts/check
 
 shell:
@@ -75,6 +79,11 @@ soak:
 fmt:
 	@find rust -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
 	@cd tests && cargo fmt --all
+	@$(venv)/ruff format -q --config scripts/pyproject.toml scripts tests
+
+lint:
+	@scripts/setup --host
+	@scripts/lint
 
 clippy:
 	@scripts/module $(lab) --clippy $(kernel) >/dev/null

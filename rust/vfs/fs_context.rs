@@ -58,7 +58,7 @@ impl MountLog<'_> {
         let text: *const c_void = ptr::from_ref(&text).cast();
         // SAFETY: By `from_raw` the context is valid. The text is printed before the return, by
         // `%pA`, which takes a pointer to `fmt::Arguments`.
-        unsafe { bindings::rext4_helper_logfc(self.fc, level as _, text.cast()) }
+        unsafe { bindings::rext4_helper_logfc(self.fc, level, text.cast()) }
     }
 }
 

@@ -83,6 +83,13 @@ def script(name: str, *arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
+def call(*command: str | Path) -> None:
+    """Runs a program that says itself what it does, and why it fails."""
+    status = subprocess.run(command).returncode
+    if status != 0:
+        raise SystemExit(status)
+
+
 def available_mib() -> int:
     """Memory that programs may still have."""
     for line in Path("/proc/meminfo").read_text().splitlines():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A command with all that it starts, as one thing that can be ended."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -23,9 +24,11 @@ class Group:
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         guarded, lifeline = os.pipe()
-        self._lifeline: int | None = lifeline
+        # Taken out by whoever ends the group; it may be two threads at once.
+        self._lifeline = [lifeline]
         try:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", GUARD, str(guarded), *command],
@@ -34,6 +37,7 @@ class Group:
                 stderr=stderr,
                 pass_fds=(*pass_fds, guarded),
                 env=env,
+                cwd=folder,
                 start_new_session=True,
             )
         finally:
@@ -55,9 +59,8 @@ class Group:
 
     def kill(self) -> int:
         """Ends the group at once: that is what the guard does when the pipe closes."""
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        with contextlib.suppress(IndexError):
+            os.close(self._lifeline.pop())
         return self._guard.wait()
 
     def end(self, patience: float) -> int:

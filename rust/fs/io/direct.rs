@@ -163,8 +163,10 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIter<'_>) -> I
             }
             Locked::Shared(shared) => match iocb.modified_shared(&shared) {
                 Ok(true) => {
-                    let mut flags = DioFlags::default();
-                    flags.overwrite_only = partial;
+                    let flags = DioFlags {
+                        overwrite_only: partial,
+                        ..DioFlags::default()
+                    };
                     (iocb, result) = transfer(iocb, from, flags, &mut done)?;
                     lock = None;
                 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-#	collapse.py FILE	makes one folio of its first 2 MiB, if it may have such
+#     collapse.py FILE    makes one folio of its first 2 MiB, if it may have such
 """MADV_COLLAPSE, which xfs_io does not know."""
 
 import ctypes

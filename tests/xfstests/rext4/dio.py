@@ -2,9 +2,9 @@
 #
 # Direct I/O that xfs_io cannot do:
 #
-#	dio.py write FILE OFFSET LENGTH MAPPED POS	from a mapping of the file MAPPED
-#	dio.py read FILE OFFSET LENGTH MAPPED POS	into one
-#	dio.py aio FILE OFFSET LENGTH BYTE		an asynchronous write, libaio
+#     dio.py write FILE OFFSET LENGTH MAPPED POS    from a mapping of the file MAPPED
+#     dio.py read FILE OFFSET LENGTH MAPPED POS    into one
+#     dio.py aio FILE OFFSET LENGTH BYTE    an asynchronous write, libaio
 """Direct I/O for some of the tests."""
 
 import ctypes
@@ -45,7 +45,8 @@ def aio(fd, offset, length, byte):
     buf = ctypes.addressof(ctypes.c_char.from_buffer(data))
     # struct iocb; 1 is IOCB_CMD_PWRITE.
     iocb = ctypes.create_string_buffer(
-        struct.pack("=QLLHhLQQqQLL", 0, 0, 0, 1, 0, fd, buf, length, offset, 0, 0, 0))
+        struct.pack("=QLLHhLQQqQLL", 0, 0, 0, 1, 0, fd, buf, length, offset, 0, 0, 0)
+    )
     context = ctypes.c_void_p()
     if libaio.io_setup(1, ctypes.byref(context)) < 0:
         sys.exit("io_setup failed")

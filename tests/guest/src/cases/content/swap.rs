@@ -37,7 +37,10 @@ impl Swap {
         // SAFETY: As in `on`.
         let r = unsafe { libc::swapoff(self.0.as_ptr()) };
         match r {
-            0 => Ok(std::mem::forget(self)),
+            0 => {
+                std::mem::forget(self);
+                Ok(())
+            }
             _ => Err(failed("swapoff", &self.0.to_string_lossy())),
         }
     }

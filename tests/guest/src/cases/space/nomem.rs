@@ -177,8 +177,7 @@ fn rename_split(t: &mut T) -> Res {
         for i in 0..count {
             put(&name(i, k), 1, 1)?;
         }
-        let mut to = count;
-        for i in 0..count.min(20) {
+        for (to, i) in (count..).zip(0..count.min(20)) {
             fail.set(1 + ((i * 7 + k * 3) % 45) as u32)?;
             let r = sys::rename(&name(i, k), &name(to, k));
             fail.left()?;
@@ -190,7 +189,6 @@ fn rename_split(t: &mut T) -> Res {
                 }
                 Err(e) => fail!("rename {i} of directory {k}: {e}"),
             }
-            to += 1;
         }
         same!(names(&t.p(&format!("d{k}")))?.len() as u64, count, "names");
     }

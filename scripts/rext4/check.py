@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0
+"""All tests: on the host, in the VM (User-Mode Linux and QEMU), xfstests if it is installed.
+Closes with the sum over all parts."""
+
+import contextlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from . import common, tally
+from .common import CACHE, REPO, SCRIPTS, note
+from .process import Group
+from .tally import Tally
+
+HELP = """
+Usage: scripts/check [--serial] [PART...]
+
+Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
+scripts' own tests, lints), stack (frames and cycles of calls in the modules that
+were built), uml (the guest tests under User-Mode Linux, and what safe code cannot
+do), qemu (a selection of them on the debug kernel under QEMU), lab (the races,
+with their protection off and on, there too), xfstests (a short list, if xfstests
+is installed).
+
+Two lanes run side by side (host, stack, qemu and lab, uml and xfstests), with
+--serial one after the other.
+
+Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
+tests is started (default 600).
+
+Exit status: 0 all passed, 1 some failed, 2 usage.
+"""
+
+PARTS = ("host", "stack", "uml", "qemu", "lab", "xfstests")
+LANES = (("host", "stack", "qemu", "lab"), ("uml", "xfstests"))
+# Seconds that a part's programs have to end in when the whole is stopped.
+PATIENCE = 15
+Command = Sequence[str | Path]
+
+
+class Runner:
+    """Runs the parts, and can stop all that they have started."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self.tallies: dict[str, Tally] = {}
+        self._running: set[Group] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends what runs; nothing more is started."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        enders = [threading.Thread(target=group.end, args=(PATIENCE,)) for group in running]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+
+    @contextlib.contextmanager
+    def group(self, command: Command, output: int, folder: Path) -> Iterator[Group]:
+        """Starts a command whose end is this object's business."""
+        with self._lock:
+            if self._stopped:
+                raise common.Failed("stopped")
+            group = Group(command, stdout=output, stderr=output, folder=folder)
+            self._running.add(group)
+        try:
+            with group:
+                yield group
+        finally:
+            with self._lock:
+                self._running.discard(group)
+
+    def command(self, part: str, command: Command, folder: Path = REPO) -> tuple[int, list[str]]:
+        """Shows the output of a command under the part's name. Its status, and its lines."""
+        lines = []
+        reading, writing = os.pipe()
+        with (
+            self.group(command, writing, folder) as group,
+            os.fdopen(reading, errors="replace") as output,
+            (self.logs / f"{part}.log").open("a") as log,
+        ):
+            os.close(writing)
+            for line in output:
+                lines.append(line.rstrip("\n"))
+                log.write(line)
+                print(f"{part} | {line}", end="", flush=True)
+            status = group.wait()
+        return status or 0, lines
+
+    def part(self, name: str, commands: Sequence[tuple[Command, Path]]) -> None:
+        """Runs the commands of a part, all of them, and counts what they said."""
+        began = time.monotonic()
+        log = self.logs / f"{name}.log"
+        log.write_text("")
+        total = Tally()
+        for command, folder in commands:
+            status, lines = self.command(name, command, folder)
+            found, said = tally.of_part(lines, status)
+            if said:
+                note(f"{name}: {Path(command[0]).name}: {said} (log: {log})")
+            total += found
+        seconds = int(time.monotonic() - began)
+        self.tallies[name] = total
+        note(
+            f"{name}: passed {total.passed}, failed {total.failed},"
+            f" skipped {total.skipped} in {seconds} s"
+        )
+
+
+def host() -> list[tuple[Command, Path]]:
+    """What needs no VM."""
+    own = [sys.executable, "-m", "rext4.selftest"]
+    return [
+        (["cargo", "test", "--workspace", "--no-fail-fast"], REPO / "tests"),
+        (own, SCRIPTS),
+        ([SCRIPTS / "lint"], REPO),
+    ]
+
+
+def stack() -> list[tuple[Command, Path]]:
+    """The modules that tests run with."""
+    return [([SCRIPTS / "stack", common.script("module", name)], REPO) for name in ("debug", "uml")]
+
+
+def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> Command:
+    """The guest program in a VM, on two disks."""
+    module = common.script("module", kernel)
+    command: list[str | Path] = [
+        SCRIPTS / "vm",
+        "--engine",
+        engine,
+        "--kernel",
+        kernel,
+        "--module",
+        module,
+    ]
+    for name in "ab":
+        with (work / name).open("wb") as disk:
+            disk.truncate(1536 << 20)
+        command += ["--disk", work / name]
+    command += ["--time", "2400", "--mem", "3072", "--cpus", str(cpus)]
+    command += ["--console", logs / f"console-{engine}.log"]
+    return [*command, "--", common.lib("guest_program"), "test"]
+
+
+@contextlib.contextmanager
+def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
+    """What a part runs."""
+    if name in ("uml", "qemu"):
+        work = Path(common.lib("scratch_dir", "3000"))
+        try:
+            if name == "qemu":
+                yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
+            else:
+                # User-Mode Linux with two CPUs is not coherent in mapped pages.
+                yield [
+                    (guest_tests("uml", "uml", 1, work, logs), REPO),
+                    ([REPO / "tests/errors-panic"], REPO),
+                    ([REPO / "tests/compile-fail/run"], REPO),
+                ]
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    elif name == "lab":
+        words: list[str | Path] = [
+            SCRIPTS / "lab",
+            "--kernel",
+            "debug",
+            "--results",
+            logs / "lab.tsv",
+        ]
+        yield [(words, REPO)]
+    elif name == "xfstests":
+        seconds = os.environ.get("XFSTESTS_SECONDS", "600")
+        words = [SCRIPTS / "xfstests", "--ci", "--engine", "uml"]
+        words += ["--module", common.script("module", "uml"), "--total", seconds]
+        yield [([*words, "--results", logs / "xfstests.tsv"], REPO)]
+    else:
+        yield host() if name == "host" else stack()
+
+
+def lane(runner: Runner, names: Sequence[str]) -> None:
+    """Some parts, one after the other. One that could not begin has no tally: a failure."""
+    for name in names:
+        with contextlib.suppress(common.Failed, SystemExit), commands(name, runner.logs) as words:
+            runner.part(name, words)
+
+
+def prepare(parts: Sequence[str]) -> None:
+    """What both lanes need is made before they start."""
+    common.call(SCRIPTS / "setup", *(["--host"] if list(parts) == ["host"] else []))
+    wanted = set(parts)
+    if wanted & {"uml", "qemu"}:
+        common.lib("guest_program")
+    if wanted & {"uml", "xfstests", "stack"}:
+        common.script("module", "uml")
+    if wanted & {"qemu", "stack"}:
+        common.script("module", "debug")
+    if "lab" in wanted:
+        common.script("module", "--lab", "debug")
+
+
+def run_lanes(runner: Runner, lanes: Sequence[Sequence[str]]) -> None:
+    """Side by side. An interrupt must reach the VMs of all."""
+    threads = [
+        threading.Thread(target=lane, args=(runner, names), daemon=True) for names in lanes if names
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except common.Stopped:
+        runner.stop()
+        for thread in threads:
+            thread.join(PATIENCE)
+        raise
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the parts and adds up."""
+    parser = common.Options(HELP)
+    parser.add_argument("--serial", action="store_true")
+    parser.add_argument("parts", nargs="*")
+    asked = parser.parse_args(arguments)
+    for name in asked.parts:
+        if name not in PARTS:
+            parser.error(f"no part {name}")
+    parts = [name for name in PARTS if name in (asked.parts or PARTS)]
+    began = time.monotonic()
+    logs = CACHE / "log/check"
+    logs.mkdir(parents=True, exist_ok=True)
+    prepare(parts)
+
+    runner = Runner(logs)
+    lanes = (PARTS,) if asked.serial else LANES
+    run_lanes(runner, [[name for name in names if name in parts] for names in lanes])
+    total = Tally()
+    for name in parts:
+        total += runner.tallies.get(name, Tally(failed=1, names=[f"{name} could not begin"]))
+    if total.names:
+        note("failed: " + ", ".join(total.names))
+    note(f"{time.monotonic() - began:.0f} s in all, logs in {logs}")
+    print(total, flush=True)
+    return 1 if total.failed else 0

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How parts are run, added up, and stopped."""
+
+import contextlib
+import io
+import threading
+import time
+from pathlib import Path
+from unittest import mock
+
+from rext4 import check, lint
+from rext4.common import Failed
+from rext4.tests.test_process import SLEEPERS, WithFolder
+
+
+class Parts(WithFolder):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = self.numbers.parent
+        self.runner = check.Runner(self.folder)
+
+    def part(self, *scripts: str) -> str:
+        """The tally of a part of these scripts."""
+        words = [(["sh", "-c", script], self.folder) for script in scripts]
+        with contextlib.redirect_stdout(io.StringIO()) as self.out:
+            with contextlib.redirect_stderr(io.StringIO()) as self.err:
+                self.runner.part("host", words)
+        return str(self.runner.tallies["host"])
+
+    def test_sums(self) -> None:
+        said = self.part(
+            "echo 3 passed, 1 failed", "echo 'test result: ok. 4 passed; 0 failed; 1 ignored'"
+        )
+        self.assertEqual(said, "7 passed, 1 failed, 1 skipped")
+        self.assertIn("host | 3 passed, 1 failed\n", self.out.getvalue())
+        self.assertIn("3 passed", (self.folder / "host.log").read_text())
+
+    def test_one_that_fails_does_not_hide_behind_the_next(self) -> None:
+        said = self.part("exit 3", "echo 5 passed, 0 failed")
+        self.assertEqual(said, "5 passed, 1 failed, 0 skipped")
+        self.assertIn("ended with status 3", self.err.getvalue())
+
+    def test_what_cannot_run(self) -> None:
+        self.assertEqual(self.part("echo none; exit 77"), "0 passed, 0 failed, 1 skipped")
+
+    def test_output_that_is_no_text(self) -> None:
+        self.assertEqual(
+            self.part(r"printf '\377\n1 passed, 0 failed'"), "1 passed, 0 failed, 0 skipped"
+        )
+
+    def test_stopped(self) -> None:
+        script = (["sh", "-c", SLEEPERS, str(self.numbers)], self.folder)
+        with contextlib.redirect_stderr(io.StringIO()):
+            thread = threading.Thread(target=self.runner.part, args=("host", [script]))
+            thread.start()
+            sleepers = self.sleepers()
+            self.runner.stop()
+            thread.join(10)
+        self.assertFalse(thread.is_alive())
+        self.assert_gone(sleepers)
+        with self.assertRaises(Failed):
+            self.runner.part("stack", [(["true"], self.folder)])
+
+    def test_a_part_that_cannot_begin(self) -> None:
+        with mock.patch.object(check, "prepare"), mock.patch.object(check, "CACHE", self.folder):
+            with mock.patch.object(check, "host", side_effect=Failed("no")):
+                with contextlib.redirect_stdout(io.StringIO()) as out:
+                    with contextlib.redirect_stderr(io.StringIO()):
+                        status = check.main(["host"])
+        self.assertEqual((status, out.getvalue()), (1, "0 passed, 1 failed, 0 skipped\n"))
+
+    def test_lanes_are_side_by_side(self) -> None:
+        began = time.monotonic()
+        both = threading.Barrier(2, timeout=10)
+        with mock.patch.object(check, "lane", side_effect=lambda *_: both.wait()):
+            check.run_lanes(self.runner, [["host"], ["uml"], []])
+        self.assertLess(time.monotonic() - began, 10)
+
+
+class Refusals(WithFolder):
+    def test_wrong_words(self) -> None:
+        for program, words in (
+            (check.main, ["bogus"]),
+            (check.main, ["--x"]),
+            (lint.main, ["tidy"]),
+        ):
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                with self.assertRaises(SystemExit) as end:
+                    program(words)
+            self.assertEqual((end.exception.code, said.getvalue().count("\n")), (2, 1))
+
+
+class Lints(WithFolder):
+    def lint(self, *commands: str) -> lint.Verdict:
+        return lint.lint(lambda: [(["sh", "-c", command], Path("/")) for command in commands])
+
+    def test_verdicts(self) -> None:
+        self.assertEqual(self.lint("true", "true"), lint.Verdict())
+        self.assertEqual(self.lint("true", "echo bad; exit 1").said, "bad")
+        self.assertEqual(self.lint("exit 4").said, "status 4")
+
+    def test_a_missing_tool(self) -> None:
+        with mock.patch.object(lint, "VENV", Path("/nowhere")):
+            verdict = lint.lint(lambda: [([lint.tool("no-such-tool")], Path("/"))])
+        self.assertIn("no-such-tool is missing", verdict.missing)
+
+    def test_all_of_the_python_is_found(self) -> None:
+        self.assertIn("scripts/vm", lint.python())
+        self.assertIn("scripts/rext4/vm.py", lint.python())
+        self.assertNotIn("scripts/setup", lint.python())
