@@ -333,8 +333,9 @@ impl LockedBuffer<'_> {
         self.bh.fill_from(off, value.as_bytes())
     }
 
-    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA).
-    pub(crate) fn write_sync(self) -> Result {
+    /// Unlocks; what was changed is written out some time, as all that is dirty in the device's page
+    /// cache. The way of metadata without a journal.
+    pub(crate) fn mark_dirty(self) {
         let bh = self.bh;
         // SAFETY: By the type invariant of `BufferHead`. An earlier failed write has cleared
         // "uptodate"; memory has the newer contents all the same, and we hold the lock, which is
@@ -344,7 +345,12 @@ impl LockedBuffer<'_> {
             bindings::rext4_helper_set_buffer_uptodate(bh.as_ptr());
             bindings::mark_buffer_dirty(bh.as_ptr());
         }
-        drop(self);
+    }
+
+    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA).
+    pub(crate) fn write_sync(self) -> Result {
+        let bh = self.bh;
+        self.mark_dirty();
         // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
         // mapped any more and the function says EIO.
         to_result(unsafe { bindings::rext4_helper_bh_sync_fua(bh.as_ptr()) })?;
