@@ -23,7 +23,7 @@ mod zones;
 pub(crate) use balloc::{blocks, free};
 pub(crate) use ialloc::{free_inode, inode, inode_in_use};
 pub(in crate::fs) use pending::committed;
-pub(crate) use retry::Retry;
+pub(crate) use retry::{retry, Effort};
 
 use self::{
     group::{Fault, Locked, Slot, MAX_DESC_SIZE},
@@ -361,7 +361,7 @@ impl Totals {
     }
 }
 
-/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`Retry`] may help. Any context that may sleep, with or without a handle.
+/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`retry()`] may help. Any context that may sleep, with or without a handle.
 pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
     if n > 0 {
         sb.data().groups.promise(n, n, Kind::Data)?;

@@ -6,6 +6,7 @@
 //!   map.rs        an iomap and its validity cookie: rule 3
 //!   buffered.rs   reads and writes through the page cache
 //!   delalloc.rs   what they reserve: rule 4
+//!   allocate.rs   blocks for data, whoever asks: rules 2, 4, 10
 //!   writeback.rs  dirty folios to blocks, completion: rules 2, 10
 //!   mmap.rs       write faults: rule 6
 //!   direct.rs     direct I/O and its locks: rules 7, 8
@@ -57,6 +58,7 @@
 use super::{access::Access, Inode};
 use kernel::{error::code::*, prelude::*};
 
+mod allocate;
 pub(crate) mod buffered;
 mod delalloc;
 pub(crate) mod direct;

@@ -124,14 +124,8 @@ fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<Operati
 
 /// Runs an operation, again if it found no space but a commit may make some: what was freed since
 /// the last one cannot be used yet. The operation leaves no handle open.
-fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
-    let mut retry = alloc::Retry::new(dir.sb());
-    loop {
-        match operation() {
-            Err(e) if e == ENOSPC && retry.after_commit(dir.sb()) => {}
-            result => return result,
-        }
-    }
+fn with_retry(dir: &Inode, operation: impl FnMut() -> Result) -> Result {
+    alloc::retry(dir.sb(), alloc::Effort::Commit, operation)
 }
 
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.

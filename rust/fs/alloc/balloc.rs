@@ -86,7 +86,7 @@ struct Search {
 /// Returns its first block and its length.
 ///
 /// Costs [`ALLOC_CREDITS`](super::ALLOC_CREDITS). `ENOSPC` if there is no such run, or it may not
-/// be used by this caller; see [`Retry`](super::Retry). `EUCLEAN` if a structure was
+/// be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
 pub(crate) fn blocks(
     handle: &Handle<'_>,

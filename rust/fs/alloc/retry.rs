@@ -26,7 +26,10 @@ use crate::{
     fs::lab::{self, Switch},
     vfs::jbd2::Journal, //
 };
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::{
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed}, //
+};
 
 /// Tries for what can be refused.
 const TRIES: u32 = 3;
@@ -58,9 +61,38 @@ impl Freed {
     }
 }
 
+/// What an operation does about `ENOSPC`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Waits for the commit of what was freed. The caller may hold the folio lock.
+    Commit,
+    /// Writes all data that is dirty first: what was promised for the worst case, in this file or another,
+    /// is given back when the data is on disk. Takes folio locks, too.
+    Room,
+    /// As [`Effort::Commit`], for data that was accepted, so that giving up would lose it: as often as
+    /// that helps.
+    Accepted,
+}
+
+/// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it. Each run
+/// leaves no handle open and no lock taken that a handle holder may take.
+pub(crate) fn retry<T>(
+    sb: &Sb,
+    effort: Effort,
+    mut operation: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let mut retry = Retry::new(sb, effort);
+    loop {
+        match operation() {
+            Err(e) if e == ENOSPC && retry.again(sb, effort) => (),
+            other => return other,
+        }
+    }
+}
+
 /// An operation that allocates or reserves blocks, and may have to be tried again after `ENOSPC`.
 /// Made before the first try.
-pub(crate) struct Retry {
+struct Retry {
     /// Nothing was pending when this try began, and [`Freed`] said this.
     settled: Option<u64>,
     /// Tries left; none is counted for data that was accepted.
@@ -69,20 +101,11 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// For what can be refused.
-    pub(crate) fn new(sb: &Sb) -> Self {
+    fn new(sb: &Sb, effort: Effort) -> Self {
         Self {
             settled: Self::look(sb),
-            left: Some(TRIES),
+            left: (effort != Effort::Accepted).then_some(TRIES),
             synced: false,
-        }
-    }
-
-    /// For data that was accepted, so that giving up would lose it.
-    pub(crate) fn accepted(sb: &Sb) -> Self {
-        Self {
-            left: None,
-            ..Self::new(sb)
         }
     }
 
@@ -91,10 +114,16 @@ impl Retry {
         fs.groups.freed.settled(fs.journal())
     }
 
-    /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for the commit of
-    /// what was pending. Called with no handle and no lock that a handle holder may take (the folio
-    /// lock is fine).
-    pub(crate) fn after_commit(&mut self, sb: &Sb) -> bool {
+    /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it takes.
+    fn again(&mut self, sb: &Sb, effort: Effort) -> bool {
+        if effort == Effort::Room && !self.synced {
+            self.synced = true;
+            settle_promises(sb);
+        }
+        self.after_commit(sb)
+    }
+
+    fn after_commit(&mut self, sb: &Sb) -> bool {
         if self.left == Some(0) {
             return false;
         }
@@ -119,17 +148,6 @@ impl Retry {
         let committed = fs.journal().map(|journal| journal.commit_tid(freed as u32));
         self.settled = Self::look(sb);
         committed.is_some_and(|result| result.is_ok())
-    }
-
-    /// As [`Retry::after_commit`], and writes all data that is dirty first: what was promised for the
-    /// worst case, in this file or another, is given back when the data is on disk. Takes folio
-    /// locks, too.
-    pub(crate) fn make_room(&mut self, sb: &Sb) -> bool {
-        if !self.synced {
-            self.synced = true;
-            settle_promises(sb);
-        }
-        self.after_commit(sb)
     }
 }
 

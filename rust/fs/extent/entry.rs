@@ -61,11 +61,6 @@ impl<'e, 'a> Hole<'e, 'a> {
         self.prev.map_or(0, gap)
     }
 
-    /// [`Extents::expect_direct`] for the first `len` blocks, before they are filled.
-    pub(crate) fn expect_direct(&mut self, request: RequestId, len: u32) -> Result {
-        self.extents.expect_direct(request, self.place.lblk, len)
-    }
-
     /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns what was:
     /// one block at least, `ENOSPC` if there is none.
     pub(crate) fn reserve(self, most: u32) -> Result<Extent> {
@@ -85,6 +80,29 @@ impl<'e, 'a> Hole<'e, 'a> {
         }
         place.state = State::Delalloc;
         Ok(place)
+    }
+
+    /// As [`Hole::fill`], with unwritten blocks that a direct write is on its way to. Before, they are
+    /// promised what their conversion may take ([`Extents::expect_direct`]).
+    pub(crate) fn fill_direct(
+        self,
+        handle: &Handle<'_>,
+        want: u32,
+        request: RequestId,
+    ) -> Result<Extent> {
+        let Hole {
+            extents,
+            place,
+            prev,
+        } = self;
+        let want = place.len.min(want);
+        extents.expect_direct(request, place.lblk, want)?;
+        let new = Hole::new(extents, place, prev).fill(handle, want, State::Unwritten);
+        let got = new.as_ref().map_or(0, |new| new.len);
+        if got < want {
+            extents.land(request, place.lblk + got);
+        }
+        new
     }
 
     /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what was

@@ -19,7 +19,7 @@
 use super::map;
 use crate::{
     fs::{
-        alloc,
+        alloc::{self, Effort},
         extent::{Entry, State},
         lab::{self, Switch},
         Inode, Rext4,
@@ -42,22 +42,15 @@ impl MapOps for WriteOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let mut retry = alloc::Retry::new(inode.sb());
-        loop {
-            match reserve(inode, pos, len, flags, map) {
-                Err(e) if e == ENOSPC && !flags.nowait() => {
-                    let again = match flags.fault() {
-                        // The folio is locked.
-                        true => retry.after_commit(inode.sb()),
-                        false => retry.make_room(inode.sb()),
-                    };
-                    if !again {
-                        return Err(e);
-                    }
-                }
-                other => return other,
-            }
+        if flags.nowait() {
+            return reserve(inode, pos, len, flags, map);
         }
+        // For a fault the folio is locked.
+        let effort = match flags.fault() {
+            true => Effort::Commit,
+            false => Effort::Room,
+        };
+        alloc::retry(inode.sb(), effort, || reserve(inode, pos, len, flags, map))
     }
 
     fn end(

@@ -4,15 +4,15 @@
 //! which locks, is in `direct.rs`.
 
 use super::{
+    allocate::{self, For},
     gate,
     map,
     writeback, //
 };
 use crate::{
     fs::{
-        alloc,
-        extent::{self, Entry, Extent, Extents, State},
-        inode::{self, INODE_CREDITS},
+        alloc::{self, Effort},
+        extent::{Extent, Extents, State},
         lab::{self, Point, Switch},
         Inode,
         Rext4, //
@@ -26,9 +26,6 @@ use crate::{
     },
 };
 use kernel::{error::code::*, prelude::*};
-
-/// Blocks allocated by one mapping at most.
-const MAX_ALLOCATE: u32 = 8192;
 
 /// Mappings for direct reads.
 pub(super) struct ReadOps;
@@ -88,8 +85,6 @@ impl MapOps for WriteOps {
 /// What iomap asks for.
 #[derive(Clone, Copy)]
 struct Request {
-    lblk: u32,
-    count: u32,
     /// The byte at which the request ends.
     end: u64,
     flags: MapFlags,
@@ -99,8 +94,6 @@ struct Request {
 fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let request = Request {
-        lblk,
-        count,
         end: pos + len,
         flags,
     };
@@ -130,13 +123,19 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
             return Err(EAGAIN);
         }
     }
-    let mut retry = alloc::Retry::new(inode.sb());
-    loop {
-        match allocate(inode, request, map) {
-            Err(e) if e == ENOSPC && retry.make_room(inode.sb()) => (),
-            other => return other,
-        }
-    }
+    let direct = For::Direct(flags.request());
+    alloc::retry(inode.sb(), Effort::Room, || {
+        let want = (lblk, count.min(allocate::MAX));
+        allocate::unwritten(inode, want, direct, |extents, found, new| match new {
+            false => fill(extents, found, request, map),
+            true => {
+                map::fill(extents, found, flags, map);
+                map.set_new();
+                map.set_dirty();
+            }
+        })
+    })
+    .map(drop)
 }
 
 /// Fills the mapping with blocks that are there.
@@ -150,41 +149,6 @@ fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) 
     if !committed || is_beyond(inode, request.end) {
         map.set_dirty();
     }
-}
-
-/// Allocates unwritten blocks, also over a reservation: the page above it is older than this
-/// write, or it races with it and either order is right.
-fn allocate(inode: &Inode, request: Request, map: &mut Map) -> Result {
-    let (lblk, count, writer) = (request.lblk, request.count, request.flags.request());
-    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
-    let _table = inode::hold(inode)?;
-    let handle = inode.fs().start(credits)?;
-    {
-        let mut extents = inode.extents();
-        let mut hole = match extents.entry(lblk, count)? {
-            Entry::Hole(hole) => hole,
-            Entry::Mapped(found) => {
-                if found.state == State::Unwritten {
-                    extents.expect_direct(writer, lblk, found.len)?;
-                }
-                fill(&extents, &found, request, map);
-                return Ok(());
-            }
-        };
-        let want = hole.place().len.min(MAX_ALLOCATE);
-        hole.expect_direct(writer, want)?;
-        let new = hole.fill(&handle, want, State::Unwritten);
-        let got = new.as_ref().map_or(0, |new| new.len);
-        if got < want {
-            extents.land(writer, lblk + got);
-        }
-        let new = new?;
-        map::fill(&extents, &new, request.flags, map);
-        map.set_new();
-        map.set_dirty();
-    }
-    inode::journal(&handle, inode)?;
-    handle.stop()
 }
 
 #[vtable]

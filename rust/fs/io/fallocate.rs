@@ -3,15 +3,16 @@
 //! `fallocate(2)`: allocate, punch a hole, zero a range. Rule 5: blocks go in its four steps (`steps.rs`).
 
 use super::{
+    allocate::{self, For},
     fsync,
     map,
     steps::{Alone, Shut}, //
 };
 use crate::{
     fs::{
-        alloc,
-        extent::{self, Entry, State},
-        inode::{self, INODE_CREDITS},
+        alloc::{self, Effort},
+        extent::State,
+        inode,
         Inode,
         Rext4, //
     },
@@ -94,16 +95,8 @@ fn remove<'l>(
 fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
     let bits = inode.fs().geo.block_bits;
     let (mut at, end) = (start >> bits, end.div_ceil(1 << bits));
-    let mut retry = alloc::Retry::new(inode.sb());
     while at < end {
-        match allocate_some(inode, at, end) {
-            Ok(next) => {
-                at = next;
-                retry = alloc::Retry::new(inode.sb());
-            }
-            Err(e) if e == ENOSPC && retry.after_commit(inode.sb()) => (),
-            Err(e) => return Err(e),
-        }
+        at = alloc::retry(inode.sb(), Effort::Commit, || allocate_some(inode, at, end))?;
         if inode.interrupted() {
             return Err(EINTR);
         }
@@ -115,27 +108,9 @@ fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
 fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
     let (lblk, _) = map::blocks(inode, at << inode.fs().geo.block_bits, 1)?;
     let count = (end - at).min(MAX_ALLOCATE.into()) as u32;
-    {
-        let found = inode.extents().lookup(lblk, count)?;
-        if found.state != State::Hole {
-            return Ok(at + u64::from(found.len.min(count).max(1)));
-        }
+    let mut found = inode.extents().lookup(lblk, count)?;
+    if found.state == State::Hole {
+        found = allocate::unwritten(inode, (lblk, count), For::Fallocate, |_, _, _| ())?;
     }
-    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
-    let _table = inode::hold(inode)?;
-    let handle = inode.fs().start(credits)?;
-    let next = {
-        // Looked up again: writeback does not ask for our locks.
-        let found = match inode.extents().entry(lblk, count)? {
-            Entry::Hole(hole) if !hole.is_reserved() => {
-                hole.fill(&handle, count, State::Unwritten)?
-            }
-            Entry::Hole(hole) => hole.place(),
-            Entry::Mapped(found) => found,
-        };
-        at + u64::from(found.len.min(count))
-    };
-    inode::journal(&handle, inode)?;
-    handle.stop()?;
-    Ok(next)
+    Ok(at + u64::from(found.len.min(count).max(1)))
 }

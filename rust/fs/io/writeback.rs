@@ -20,11 +20,14 @@
 //! So the mapping is checked for each range ([`map::is_valid`]): the folio in hand is locked and
 //! under writeback, hence its own blocks cannot go while it is used.
 
-use super::map;
+use super::{
+    allocate::{self, For},
+    map, //
+};
 use crate::{
     fs::{
-        alloc,
-        extent::{self, Entry, State},
+        alloc::{self, Effort},
+        extent::{self, State},
         inode::{self, INODE_CREDITS},
         lab::{self, Point, Switch},
         Inode,
@@ -37,9 +40,6 @@ use crate::{
     },
 };
 use kernel::{error::code::*, prelude::*};
-
-/// Blocks allocated by one handle at most.
-const MAX_ALLOCATE: u32 = 8192;
 
 #[vtable]
 impl Writeback for Rext4 {
@@ -69,7 +69,7 @@ impl Writeback for Rext4 {
         let (lblk, _) = map::blocks(inode, pos, len)?;
         {
             let mut extents = inode.extents();
-            let mut found = extents.lookup(lblk, MAX_ALLOCATE)?;
+            let mut found = extents.lookup(lblk, allocate::MAX)?;
             // Folios become dirty as a whole, also where nothing was stored and nobody reserved.
             // Zeros are what a hole reads as. Who stores without a fault (a device that pinned the
             // page) makes the folio dirty again when that is done.
@@ -90,18 +90,22 @@ impl Writeback for Rext4 {
                 return Ok(());
             }
         }
-        let mut retry = alloc::Retry::accepted(inode.sb());
-        loop {
-            match allocate(inode, lblk, map) {
-                Err(e) if e == ENOSPC => {
+        alloc::retry(inode.sb(), Effort::Accepted, || {
+            allocate::unwritten(
+                inode,
+                (lblk, allocate::MAX),
+                For::Writeback,
+                |extents, found, _| {
+                    map::fill(extents, found, MapFlags::WRITEBACK, map);
+                },
+            )
+            .inspect_err(|e| {
+                if *e == ENOSPC {
                     lab::point(Point::NoSpace, inode, pos, len);
-                    if !retry.after_commit(inode.sb()) {
-                        return Err(e);
-                    }
                 }
-                other => return other,
-            }
-        }
+            })
+        })
+        .map(drop)
     }
 
     #[cfg(REXT4_LAB)]
@@ -148,51 +152,18 @@ impl Writeback for Rext4 {
     }
 }
 
-/// Allocates blocks for dirty data at `lblk`, usually what was reserved.
-///
-/// A hole here means a page with data that is dirty though nobody reserved for it (a direct read into a
-/// mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space half way).
-/// iomap would drop the data without a word, so it is allocated like the rest, or the error is
-/// reported.
-fn allocate(inode: &Inode, lblk: u32, map: &mut Map) -> Result {
-    let fs = inode.fs();
-    let _table = inode::hold(inode)?;
-    let handle = fs.start_nofail(extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS)?;
-    {
-        let mut extents = inode.extents();
-        // Looked up again: fallocate or direct I/O may have filled it while nobody held the lock.
-        let new = match extents.entry(lblk, MAX_ALLOCATE)? {
-            Entry::Mapped(found) => {
-                map::fill(&extents, &found, MapFlags::WRITEBACK, map);
-                return Ok(());
-            }
-            Entry::Hole(hole) => {
-                // Where nobody reserved the next one may be zeros.
-                let want = if hole.is_reserved() { MAX_ALLOCATE } else { 1 };
-                hole.fill(&handle, want, State::Unwritten)?
-            }
-        };
-        // Reserved ones are promised this already. Without it the pool has to do.
-        let _ = extents.expect(new.lblk, new.len);
-        map::fill(&extents, &new, MapFlags::WRITEBACK, map);
-    }
-    inode::journal(&handle, inode)?;
-    handle.stop()
-}
-
 /// `len` bytes at `pos` are on disk: converts what is unwritten and moves the size on disk up to
 /// `size`, in the same handles, so that neither is ever seen without the other.
 pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
     let end = pos + len;
     let mut at = pos;
-    let mut retry = alloc::Retry::accepted(inode.sb());
     loop {
-        match finish_some(inode, at, end, unwritten, size) {
-            Ok(next) if next >= end => return Ok(()),
-            Ok(next) => at = next,
-            // Blocks for tree nodes may wait for a commit.
-            Err(e) if e == ENOSPC && retry.after_commit(inode.sb()) => (),
-            Err(e) => return Err(e),
+        // Blocks for tree nodes may wait for a commit.
+        at = alloc::retry(inode.sb(), Effort::Accepted, || {
+            finish_some(inode, at, end, unwritten, size)
+        })?;
+        if at >= end {
+            return Ok(());
         }
     }
 }

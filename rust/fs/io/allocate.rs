@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rule 2: blocks for data are allocated *unwritten*, whoever asks. Rule 4: what was looked up before the
+//! handle was started is looked up again under the lock.
+
+use crate::fs::{
+    alloc,
+    extent::{self, Entry, Extent, Extents, State},
+    inode::{self, INODE_CREDITS},
+    Inode, //
+};
+use crate::vfs::RequestId;
+use kernel::prelude::*;
+
+/// Blocks allocated by one handle at most, for data that is there.
+pub(super) const MAX: u32 = 8192;
+
+/// Who allocates.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    /// Dirty pages. Their data was accepted, so memory is waited for.
+    ///
+    /// Rule 10: a hole here means a page with data that is dirty though nobody reserved for it (a direct
+    /// read into a mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space
+    /// half way). iomap would drop the data without a word, so it is allocated like the rest, or the error
+    /// is reported.
+    Writeback,
+    /// A direct write, also over a reservation: the page above it is older than this write, or it races
+    /// with it and either order is right.
+    Direct(RequestId),
+    /// fallocate. Space that is reserved counts as filled: its data is dirty, and writeback will find its
+    /// blocks.
+    Fallocate,
+}
+
+/// Allocates unwritten blocks at `lblk`, `count` at most, in a handle of its own. `ready` is given what is
+/// there now, and whether it was made here or somebody else was first, with the extent lock still held.
+/// `ENOSPC`; then [`alloc::retry`] may help.
+pub(super) fn unwritten(
+    inode: &Inode,
+    (lblk, count): (u32, u32),
+    purpose: For,
+    ready: impl FnOnce(&Extents<'_>, &Extent, bool),
+) -> Result<Extent> {
+    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let _table = inode::hold(inode)?;
+    let handle = match purpose {
+        For::Writeback => inode.fs().start_nofail(credits)?,
+        For::Direct(_) | For::Fallocate => inode.fs().start(credits)?,
+    };
+    let mut extents = inode.extents();
+    // Rule 4: writeback, direct I/O and fallocate may have filled it while nobody held the lock.
+    let (found, new) = match extents.entry(lblk, count)? {
+        Entry::Mapped(found) => {
+            if let (For::Direct(request), State::Unwritten) = (purpose, found.state) {
+                extents.expect_direct(request, lblk, found.len)?;
+            }
+            (found, false)
+        }
+        Entry::Hole(hole) => match purpose {
+            For::Writeback => {
+                // Where nobody reserved the next one may be zeros.
+                let want = if hole.is_reserved() { count } else { 1 };
+                let new = hole.fill(&handle, want, State::Unwritten)?;
+                // Reserved ones are promised this already. Without it the pool has to do.
+                let _ = extents.expect(new.lblk, new.len);
+                (new, true)
+            }
+            For::Direct(request) => (hole.fill_direct(&handle, count, request)?, true),
+            For::Fallocate if hole.is_reserved() => (hole.place(), false),
+            For::Fallocate => (hole.fill(&handle, count, State::Unwritten)?, true),
+        },
+    };
+    ready(&extents, &found, new);
+    drop(extents);
+    if new {
+        inode::journal(&handle, inode)?;
+        handle.stop()?;
+    }
+    Ok(found)
+}
