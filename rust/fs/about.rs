@@ -7,7 +7,8 @@
 
 use super::{
     access::Access,
-    primary::{journal_backup, journal_super, read_super, SUPER_CREDITS},
+    credits,
+    primary::{journal_backup, journal_super, read_super},
     Rext4,
     Sb, //
 };
@@ -67,7 +68,7 @@ pub(crate) fn opened(file: &File<Rext4>) {
 fn tell_path(fs: &Rext4, file: &File<Rext4>) -> Result {
     let mut buf = [0; 64];
     let path = file.mount_point(&mut buf)?;
-    let handle = fs.start(SUPER_CREDITS)?;
+    let handle = fs.start(credits::SUPER)?;
     journal_super(&handle, fs, |raw| raw.set_last_mounted(path.to_bytes()))?;
     handle.stop()
 }
@@ -83,13 +84,13 @@ pub(crate) fn label(sb: &Sb) -> Result<Label> {
 pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
     let (inode, sb) = (file.inode(), file.inode().sb());
     let fs = sb.data();
-    let handle = fs.start(SUPER_CREDITS)?;
+    let handle = fs.start(credits::SUPER)?;
     journal_super(&handle, fs, |raw| raw.volume_name = *label)?;
     handle.stop()?;
     for group in (1..fs.geo.groups_count).filter(|&group| fs.geo.group_has_super(group)) {
         let block = fs.geo.group_first_block(group);
         let bh = sb.bread(block)?;
-        let handle = fs.start(SUPER_CREDITS)?;
+        let handle = fs.start(credits::SUPER)?;
         if !journal_backup(&handle, fs, &bh, |raw| raw.volume_name = *label)? {
             let id = sb.id();
             pr_warn!(

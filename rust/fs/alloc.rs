@@ -52,24 +52,6 @@ use kernel::{
     },
 };
 
-/// Credits for one [`blocks`]: bitmap and descriptor.
-pub(crate) const ALLOC_CREDITS: u32 = 2;
-/// Credits for one [`inode`]: inode bitmap, descriptor, and the block bitmap if the group had
-/// none. The block of the inode table is not included.
-pub(crate) const INODE_ALLOC_CREDITS: u32 = 3;
-/// Credits for one [`free_inode`]: bitmap and descriptor.
-pub(crate) const INODE_FREE_CREDITS: u32 = 2;
-
-/// Credits for one [`free`] within one group.
-pub(crate) const FREE_CREDITS: u32 = free_credits(1);
-
-/// Credits for calls of [`free`] that touch up to `groups` block groups: a bitmap and a descriptor
-/// each. Revoke records of metadata blocks are counted separately
-/// ([`Journal::start_with_revoke`](crate::vfs::jbd2::Journal::start_with_revoke)).
-pub(crate) const fn free_credits(groups: u32) -> u32 {
-    2 * groups
-}
-
 /// What blocks are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

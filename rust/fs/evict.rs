@@ -8,8 +8,9 @@
 use super::{
     access::Access,
     alloc,
+    credits,
     error::corrupted,
-    inode::{has_extents, hold, journal, INODE_CREDITS},
+    inode::{has_extents, hold, journal},
     io,
     orphan,
     Inode, //
@@ -53,8 +54,7 @@ fn free(inode: &Inode) -> Result {
     if has_extents(inode.mode(), node.flags()) && !inode.extents().is_empty() {
         io::remove::free_blocks(inode, 0)?;
     }
-    let credits =
-        INODE_CREDITS + orphan::ORPHAN_CREDITS + alloc::INODE_FREE_CREDITS + alloc::FREE_CREDITS;
+    let credits = credits::EVICT;
     let (_table, _before) = (hold(inode)?, orphan::hold(inode)?);
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;

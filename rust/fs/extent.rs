@@ -50,30 +50,6 @@ use nodes::TreeNodes;
 use promise::Flight;
 use tree::{Found, ROOT_BYTES};
 
-/// Credits for one insertion or conversion: the nodes of one path, a new one at every level with
-/// its bitmap and group descriptor, and one more where the root moves down.
-pub(crate) const INSERT_CREDITS: u32 = disk::extent::MAX_DEPTH as u32
-    + (1 + alloc::ALLOC_CREDITS) * (disk::extent::MAX_DEPTH as u32 + 1);
-
-/// Credits for [`convert`].
-pub(crate) const CONVERT_CREDITS: u32 = INSERT_CREDITS;
-
-/// Groups of which data blocks are freed in one step of [`remove`].
-const STEP_GROUPS: u32 = 3;
-
-/// Blocks of a directory or symbolic link freed in one step: each takes a revoke record.
-const STEP_REVOKES: u32 = 16;
-
-/// Credits for one step of [`remove`]: cutting the middle of an extent inserts one; at every level
-/// one node may become empty and another one merge into the root.
-const STEP_CREDITS: u32 = INSERT_CREDITS
-    + alloc::free_credits(STEP_GROUPS)
-    + alloc::free_credits(2 * disk::extent::MAX_DEPTH as u32);
-
-/// Credits for one step of [`remove`] that takes all of a tree which is a root only, from the end:
-/// no node is changed.
-const ROOT_STEP_CREDITS: u32 = alloc::free_credits(STEP_GROUPS);
-
 /// What lies below logical blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
@@ -345,7 +321,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into written
-    /// ones. The caller journals the inode. Costs [`CONVERT_CREDITS`].
+    /// ones. The caller journals the inode. Costs [`credits::INSERT`].
     pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: u32, len: u32) -> Result {
         let inode = self.inode;
         self.bump();

@@ -13,6 +13,7 @@ pub(crate) use new::{init_new, NewKind};
 
 use super::{
     alloc,
+    credits,
     error::corrupted,
     extent::{self, ExtentMap},
     io::gate::Gate,
@@ -42,9 +43,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
 };
-
-/// Credits that [`journal`] needs: the table block, and the superblock for the first large file.
-pub(crate) const INODE_CREDITS: u32 = 2;
 
 /// The largest size in bytes that a file has without the feature `large_file`.
 const LARGE_SIZE: u64 = i32::MAX as u64;
@@ -402,7 +400,7 @@ pub(in crate::fs) fn hold(inode: &Inode) -> Result<Place> {
     Place::find(inode.sb(), inode.ino())
 }
 
-/// Brings the inode into its table block, inside `handle` (which needs [`INODE_CREDITS`]). The
+/// Brings the inode into its table block, inside `handle` (which needs [`credits::INODE`]). The
 /// caller does not hold the extent lock, and has the table block ([`hold`]) unless nothing else has
 /// changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
@@ -502,7 +500,7 @@ fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
 
 /// Journals the inode in a handle of its own.
 pub(crate) fn journal_alone(inode: &Inode) -> Result {
-    let handle = inode.fs().start_nofail(INODE_CREDITS)?;
+    let handle = inode.fs().start_nofail(credits::INODE)?;
     journal(&handle, inode)?;
     handle.stop()
 }

@@ -16,7 +16,8 @@
 //! keeps the error of an abort in the journal's own super block, until the mark is written.
 
 use super::{
-    primary::{self, journal_super, SUPER_CREDITS},
+    credits,
+    primary::{self, journal_super},
     Inode,
     Sb, //
 };
@@ -126,7 +127,7 @@ pub(super) fn through_journal(sb: &Sb) {
         return;
     }
     let mut taken = None;
-    let result = fs.start(SUPER_CREDITS).and_then(|handle| {
+    let result = fs.start(credits::SUPER).and_then(|handle| {
         journal_super(&handle, fs, |raw| {
             // The first one is worth a commit of its own.
             if !raw.error_mark().is_set() {

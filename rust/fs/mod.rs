@@ -11,6 +11,7 @@
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
+//!   credits.rs  how many metadata blocks each operation may touch in a handle
 //!   orphan.rs   inodes to finish after a crash
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
@@ -25,6 +26,7 @@
 pub(crate) mod about;
 pub(crate) mod access;
 pub(crate) mod alloc;
+mod credits;
 pub(crate) mod error;
 mod evict;
 pub(crate) mod extent;
@@ -107,20 +109,17 @@ pub(crate) struct Rext4 {
     later: Later,
 }
 
-/// Revoke records of a handle: any change of an extent tree may free nodes.
-const TREE_REVOKES: u32 = 2 * crate::disk::extent::MAX_DEPTH as u32;
-
 impl Rext4 {
     /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` while nothing
     /// may be written ([`access`]), or when the journal was aborted.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
-        self.start_handle(credits, TREE_REVOKES)
+        self.start_handle(credits, credits::TREE_REVOKES)
     }
 
     /// Like [`Rext4::start`], for what must not fail for want of memory: data that was accepted, and
     /// what nobody can be told of.
     pub(crate) fn start_nofail(&self, credits: u32) -> Result<Handle<'_>> {
-        gfp::retry(|| self.start_handle(credits, TREE_REVOKES))
+        gfp::retry(|| self.start_handle(credits, credits::TREE_REVOKES))
     }
 
     /// Like [`Rext4::start_nofail`], for handles that free as many metadata blocks as they change.

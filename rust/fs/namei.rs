@@ -33,8 +33,7 @@ pub(crate) use symlink::{read_target, symlink};
 use super::{
     alloc,
     error::corrupted,
-    extent,
-    inode::{self, journal, INODE_CREDITS},
+    inode::{self, journal},
     itable::Place,
     orphan,
     Inode,
@@ -46,17 +45,6 @@ use crate::{
 };
 use core::ops::Deref;
 use kernel::prelude::*;
-
-/// Blocks that adding a name may change, with the directory's inode: an index node and a leaf are
-/// split below a root; two blocks are allocated.
-pub(super) const ADD_CREDITS: u32 = 5 + 2 * APPEND_CREDITS + INODE_CREDITS;
-
-/// Blocks that allocating a block at the end of a directory or symbolic link may change.
-pub(super) const APPEND_CREDITS: u32 = alloc::ALLOC_CREDITS + extent::INSERT_CREDITS;
-
-/// Blocks that a new inode may change, its name not counted.
-pub(super) const CREATE_CREDITS: u32 =
-    alloc::INODE_ALLOC_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS;
 
 /// Reports block `lblk` of a directory as corrupt.
 fn bad(dir: &Inode, lblk: u32, what: Corrupt) -> Error {

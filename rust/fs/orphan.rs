@@ -37,7 +37,7 @@ use super::{
     error::corrupted,
     inode,
     itable::Place,
-    primary::{change_super, super_access, SUPER_CREDITS},
+    primary::{change_super, super_access},
     Inode,
     Sb, //
 };
@@ -57,9 +57,6 @@ use kernel::{
     sync::atomic::{Atomic, Relaxed}, //
 };
 use zerocopy::little_endian::U32;
-
-/// Credits for [`add`] or [`remove`]: the superblock, the inode's table block, its predecessor's.
-pub(crate) const ORPHAN_CREDITS: u32 = SUPER_CREDITS + inode::INODE_CREDITS + 1;
 
 /// Byte of the deletion time, or next orphan, in a raw inode.
 const DTIME: usize = 0x14;
@@ -131,7 +128,7 @@ pub(crate) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) 
 }
 
 /// Puts an inode on the list, in the handle that removes its last link or begins to truncate it.
-/// Nothing to do if it is on it. Costs [`ORPHAN_CREDITS`].
+/// Nothing to do if it is on it. Costs [`credits::ORPHAN`].
 ///
 /// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
 pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
@@ -159,7 +156,7 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 }
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
-/// Its deletion time is 0 then. Costs [`ORPHAN_CREDITS`]. Needs no memory, and after [`hold`] reads
+/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold`] reads
 /// nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.

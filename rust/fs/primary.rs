@@ -20,9 +20,6 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Credits that [`journal_super`] needs.
-pub(crate) const SUPER_CREDITS: u32 = 1;
-
 /// The super block's buffer, in [`Rext4::primary`]'s lock, which owns its bytes.
 pub(crate) struct Primary {
     bh: BufferHead,

@@ -85,7 +85,7 @@ struct Search {
 /// Allocates a run of contiguous blocks: as long as possible, between `req.min` and `req.want`.
 /// Returns its first block and its length.
 ///
-/// Costs [`ALLOC_CREDITS`](super::ALLOC_CREDITS). `ENOSPC` if there is no such run, or it may not
+/// Costs [`credits::ALLOC`](crate::fs::credits::ALLOC). `ENOSPC` if there is no such run, or it may not
 /// be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
 pub(crate) fn blocks(
@@ -339,7 +339,7 @@ fn take(
 /// transaction has committed. `metadata` blocks are revoked, for which the handle needs a revoke
 /// record each.
 ///
-/// Costs [`free_credits`](super::free_credits) of the number of groups touched. `EUCLEAN` if the
+/// Costs [`credits::free`](crate::fs::credits::free) of the number of groups touched. `EUCLEAN` if the
 /// blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a group
 /// whose bitmap is known to be corrupt are lost until e2fsck finds them.
 pub(crate) fn free(

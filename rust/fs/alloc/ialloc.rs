@@ -164,7 +164,7 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
 /// Returns it with a generation. `goal`: an inode number whose group to try first, 0 for none.
 ///
 /// The caller writes the whole inode into the table in the same handle: what is there on disk may
-/// be rubbish. Costs [`INODE_ALLOC_CREDITS`](super::INODE_ALLOC_CREDITS). `ENOSPC` if there is
+/// be rubbish. Costs [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is
 /// none, `EUCLEAN` if a structure was found corrupt and no other group had one.
 pub(crate) fn inode(
     handle: &Handle<'_>,
@@ -273,7 +273,7 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
 /// Frees the number of a deleted inode. Its memory must not be found any more under that number,
 /// or be on its way out (`I_FREEING`).
 ///
-/// Costs [`INODE_FREE_CREDITS`](super::INODE_FREE_CREDITS). `EUCLEAN` if the number is reserved,
+/// Costs [`credits::INODE_FREE`](crate::fs::credits::INODE_FREE). `EUCLEAN` if the number is reserved,
 /// out of range or free. In a group whose bitmap is known to be corrupt the number is lost until
 /// e2fsck finds it.
 pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -> Result {

@@ -107,7 +107,7 @@ impl<'e, 'a> Hole<'e, 'a> {
 
     /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what was
     /// mapped, which may be shorter. The caller journals the inode in the same handle, after it has
-    /// dropped the lock. Costs [`super::INSERT_CREDITS`] and [`alloc::ALLOC_CREDITS`].
+    /// dropped the lock. Costs [`credits::ALLOC`] and [`credits::INSERT`].
     pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Extent> {
         let (inode, lblk) = (self.extents.inode, self.place.lblk);
         let reserved = self.is_reserved();

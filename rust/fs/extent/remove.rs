@@ -2,22 +2,12 @@
 
 //! Blocks that go: unmapped and freed from the end on, in steps of one handle each.
 
-use super::{
-    sub_blocks,
-    tree,
-    Extents,
-    Progress,
-    ROOT_STEP_CREDITS,
-    STEP_CREDITS,
-    STEP_GROUPS,
-    STEP_REVOKES, //
-};
+use super::{sub_blocks, tree, Extents, Progress};
 use crate::{
     disk::{self, superblock::MAX_FILE_BLOCKS},
     fs::{
         alloc::{self, Kind},
-        inode::INODE_CREDITS,
-        Inode,
+        credits, Inode,
     },
     vfs::{jbd2::Handle, trace},
 };
@@ -29,7 +19,7 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
     let end = e.pblk + u64::from(e.len);
     match geo.block_group(end.saturating_sub(1)) {
         Some((last, _)) => {
-            let first = geo.group_first_block(last.saturating_sub(STEP_GROUPS - 1));
+            let first = geo.group_first_block(last.saturating_sub(credits::STEP_GROUPS - 1));
             end.saturating_sub(first.max(e.pblk)) as u32
         }
         // Freeing them will say what is wrong.
@@ -42,10 +32,10 @@ impl Extents<'_> {
     fn step_credits(&self, start: u32, end: u64) -> u32 {
         let inode = self.inode;
         let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
-        let few = inode.is_file() || blocks <= STEP_REVOKES.into();
+        let few = inode.is_file() || blocks <= credits::STEP_REVOKES.into();
         match start == 0 && end >= MAX_FILE_BLOCKS && self.map.depth() == 0 && few {
-            true => ROOT_STEP_CREDITS,
-            false => STEP_CREDITS,
+            true => credits::ROOT_STEP,
+            false => credits::STEP,
         }
     }
 
@@ -54,8 +44,8 @@ impl Extents<'_> {
     /// at the same time.
     pub(crate) fn remove_credits(&self, start: u32, end: u64) -> u32 {
         let steps = match self.step_credits(start, end) {
-            ROOT_STEP_CREDITS => disk::extent::ROOT_ENTRIES.into(),
-            _ => 3,
+            credits::ROOT_STEP => credits::ROOT_STEPS,
+            _ => credits::STEPS,
         };
         steps * self.step_credits(start, end)
     }
@@ -86,7 +76,7 @@ impl Extents<'_> {
         self.end_expected(start, len as u32);
         let metadata = !inode.is_file();
         // The inode is journaled after. The first step, too, may be more than the handle was made for.
-        let step = self.step_credits(start, end) + INODE_CREDITS;
+        let step = self.step_credits(start, end) + credits::INODE;
         let records = handle.credits();
         let (mut end, mut revoked) = (end, 0);
         loop {
@@ -96,7 +86,7 @@ impl Extents<'_> {
             let promised = self.secure_other();
             let (cut, freed) = self.change(handle, Kind::Completion, promised, |nodes, root| {
                 let cut = tree::cut(nodes, root, start, end, |e| match metadata {
-                    true => STEP_REVOKES,
+                    true => credits::STEP_REVOKES,
                     false => step_blocks(inode, e),
                 })?;
                 Ok((cut, nodes.freed))

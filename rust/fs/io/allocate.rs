@@ -4,9 +4,9 @@
 //! handle was started is looked up again under the lock.
 
 use crate::fs::{
-    alloc,
-    extent::{self, Entry, Extent, Extents, State},
-    inode::{self, INODE_CREDITS},
+    credits,
+    extent::{Entry, Extent, Extents, State},
+    inode,
     Inode, //
 };
 use crate::vfs::RequestId;
@@ -35,14 +35,14 @@ pub(super) enum For {
 
 /// Allocates unwritten blocks at `lblk`, `count` at most, in a handle of its own. `ready` is given what is
 /// there now, and whether it was made here or somebody else was first, with the extent lock still held.
-/// `ENOSPC`; then [`alloc::retry`] may help.
+/// `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
 pub(super) fn unwritten(
     inode: &Inode,
     (lblk, count): (u32, u32),
     purpose: For,
     ready: impl FnOnce(&Extents<'_>, &Extent, bool),
 ) -> Result<Extent> {
-    let credits = extent::INSERT_CREDITS + alloc::ALLOC_CREDITS + INODE_CREDITS;
+    let credits = credits::ALLOCATE;
     let _table = inode::hold(inode)?;
     let handle = match purpose {
         For::Writeback => inode.fs().start_nofail(credits)?,

@@ -9,8 +9,9 @@
 use super::{delalloc::WriteOps, map, steps::Alone};
 use crate::{
     fs::{
+        credits,
         extent::State,
-        inode::{self, INODE_CREDITS},
+        inode,
         lab::{self, Switch},
         Inode,
         Rext4, //
@@ -57,7 +58,7 @@ impl Alone<'_> {
         flush_for(inode, new, zeroed)?;
         inode.node().set_stale_tail(false);
         let _table = inode::hold(inode)?;
-        let handle = inode.fs().start(INODE_CREDITS)?;
+        let handle = inode.fs().start(credits::INODE)?;
         inode.extents().set_disk_size(new);
         inode::journal(&handle, inode)?;
         handle.stop()

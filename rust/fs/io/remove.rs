@@ -4,8 +4,9 @@
 
 use super::steps::Alone;
 use crate::fs::{
+    credits,
     extent::Progress,
-    inode::{self, INODE_CREDITS},
+    inode,
     lab::{self, Point, Switch},
     Inode, //
 };
@@ -149,7 +150,7 @@ fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
         // What is read without the handle may be wrong by then: then it is more of them.
         let credits = inode.extents().remove_credits(first as u32, end);
         let _table = inode::hold(inode)?;
-        let handle = inode.fs().start_with_revoke(credits + INODE_CREDITS)?;
+        let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
         let progress = inode.extents().remove(&handle, first as u32, end);
         // Also after an error: what was removed before it is in this handle.
         inode::journal(&handle, inode)?;

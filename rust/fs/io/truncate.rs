@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     fs::{
-        inode::{self, INODE_CREDITS},
+        credits,
+        inode,
         lab::{self, Point, Switch},
         orphan as orphans,
         Inode,
@@ -83,7 +84,7 @@ fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let _table = inode::hold(inode)?;
-    let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
+    let handle = inode.fs().start(credits::TRUNCATE)?;
     inode.extents().set_disk_size(disk_size);
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
@@ -100,7 +101,7 @@ fn cut(gone: &CacheGone<'_>) -> Result {
 
 fn unorphan(inode: &Inode) -> Result {
     let (_table, _before) = (inode::hold(inode)?, orphans::hold(inode)?);
-    let handle = inode.fs().start(orphans::ORPHAN_CREDITS + INODE_CREDITS)?;
+    let handle = inode.fs().start(credits::TRUNCATE)?;
     orphans::remove(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()

@@ -27,8 +27,9 @@ use super::{
 use crate::{
     fs::{
         alloc::{self, Effort},
-        extent::{self, State},
-        inode::{self, INODE_CREDITS},
+        credits,
+        extent::State,
+        inode,
         lab::{self, Point, Switch},
         Inode,
         Rext4, //
@@ -172,9 +173,7 @@ pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u
 fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
     let bits = inode.fs().geo.block_bits;
     let _table = inode::hold(inode)?;
-    let handle = inode
-        .fs()
-        .start_nofail(extent::CONVERT_CREDITS + INODE_CREDITS)?;
+    let handle = inode.fs().start_nofail(credits::COMPLETE)?;
     let mut done = end;
     {
         let mut extents = inode.extents();

@@ -60,7 +60,7 @@ pub(super) fn entry_for<'a>(name: &'a [u8], inode: &Inode) -> NewEntry<'a> {
 }
 
 /// Adds a name. i_rwsem of `dir` is held exclusive, the name is not
-/// there, and `handle` has [`super::ADD_CREDITS`]. Does not touch the directory's times.
+/// there, and `handle` has [`credits::ADD_NAME`]. Does not touch the directory's times.
 ///
 /// `ENOSPC` leaves the directory as it was, but perhaps with a roomier index.
 pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {

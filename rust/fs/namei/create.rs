@@ -4,22 +4,9 @@
 
 use super::{
     add::{add, entry_for},
-    apply,
-    check_dir_links,
+    apply, check_dir_links,
     dirblock::{buffer, DirBlock},
-    inc_dir_links,
-    journal,
-    orphan,
-    start,
-    touch,
-    with_retry,
-    Inode,
-    Operation,
-    Rext4,
-    ADD_CREDITS,
-    APPEND_CREDITS,
-    CREATE_CREDITS,
-    INODE_CREDITS, //
+    inc_dir_links, journal, orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
     disk::{
@@ -27,6 +14,7 @@ use crate::{
         inode::{LINK_MAX, S_IFDIR, S_IFMT, S_IFREG},
     },
     fs::{
+        credits,
         inode::{init_new, NewKind},
         namei::bad,
         INode, InodeRef,
@@ -57,7 +45,7 @@ pub(super) fn make(
     mut wanted: Wanted<'_>,
     fill: impl Fn(&Handle<'_>, &Inode) -> Result,
 ) -> Result {
-    wanted.credits += ADD_CREDITS;
+    wanted.credits += credits::ADD_NAME;
     with_retry(dir, || {
         let room = orphan::Room::new()?;
         let (new, handle) = begin(dir, &wanted)?;
@@ -76,7 +64,7 @@ pub(super) fn make(
 /// Starts a handle and allocates an inode in it.
 fn begin<'a>(dir: &'a Inode, wanted: &Wanted<'_>) -> Result<(NewInode<'a, Rext4>, Operation<'a>)> {
     let new = dir.sb().new_inode()?;
-    let handle = start(dir, CREATE_CREDITS + wanted.credits, &[dir])?;
+    let handle = start(dir, credits::CREATE + wanted.credits, &[dir])?;
     let new = init_new(&handle, new, dir, wanted.idmap, wanted.mode, wanted.kind)?;
     Ok((new, handle))
 }
@@ -144,7 +132,7 @@ pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode:
         idmap,
         mode: S_IFDIR | (mode & !S_IFMT),
         kind: NewKind::Plain,
-        credits: APPEND_CREDITS + 1,
+        credits: credits::FIRST_BLOCK,
     };
     make(dir, dentry, wanted, |handle, new| {
         let mut data = buffer(dir)?;
@@ -194,7 +182,7 @@ fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         return Err(EMLINK);
     }
     let _before = orphan::hold(inode)?;
-    let credits = ADD_CREDITS + INODE_CREDITS + orphan::ORPHAN_CREDITS;
+    let credits = credits::LINK;
     let handle = start(dir, credits, &[dir, inode])?;
     add(&handle, dir, &entry_for(dentry.name(), inode))?;
     let result = apply(handle, |handle| {

@@ -3,23 +3,12 @@
 //! Removing names.
 
 use super::{
-    apply,
-    check_target,
-    dec_dir_links,
-    drop_links,
+    apply, check_target, dec_dir_links, drop_links,
     lookup::{find, is_empty},
-    orphan,
-    start,
-    touch,
-    Inode,
-    Rext4,
-    INODE_CREDITS, //
+    orphan, start, touch, Inode, Rext4,
 };
-use crate::vfs::Dentry;
+use crate::{fs::credits, vfs::Dentry};
 use kernel::prelude::*;
-
-/// A leaf, two inodes, the orphan list.
-const REMOVE_CREDITS: u32 = 1 + 2 * INODE_CREDITS + orphan::ORPHAN_CREDITS;
 
 /// Removes the name of an inode that is no directory.
 pub(crate) fn unlink(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
@@ -41,7 +30,7 @@ fn remove(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     check_target(dir, dentry, found.ino)?;
 
     let room = orphan::Room::new()?;
-    apply(start(dir, REMOVE_CREDITS, &[dir, inode])?, |handle| {
+    apply(start(dir, credits::REMOVE_NAME, &[dir, inode])?, |handle| {
         found.remove(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);

@@ -5,39 +5,21 @@
 
 use super::{
     add::{add, entry_for, Added},
-    apply,
-    check_dir_links,
-    check_target,
-    corrupted,
-    dec_dir_links,
+    apply, check_dir_links, check_target, corrupted, dec_dir_links,
     dirblock::DirBlock,
-    drop_links,
-    inc_dir_links,
-    is_indexed,
-    journal,
+    drop_links, inc_dir_links, is_indexed, journal,
     lookup::{find, is_empty, read_dots, Found},
-    orphan,
-    start,
-    touch,
-    with_retry,
-    Inode,
-    Operation,
-    Rext4,
-    ADD_CREDITS,
-    INODE_CREDITS, //
+    orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
     disk::{
         dirent::{self, ftype_for_mode},
         htree,
     },
-    fs::{io::fsync, namei::bad, INode},
+    fs::{credits, io::fsync, namei::bad, INode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
 use kernel::prelude::*;
-
-/// A name added, one or two removed or changed, two first blocks of directories, four inodes.
-const RENAME_CREDITS: u32 = ADD_CREDITS + 4 + 4 * INODE_CREDITS + orphan::ORPHAN_CREDITS;
 
 /// Renames; `to` may name an inode that is replaced (or exchanged).
 pub(crate) fn rename(
@@ -89,7 +71,11 @@ impl<'a> Side<'a> {
     /// `inode`, and the one that it replaces or is exchanged with, are written as well.
     fn start(&self, other: &Self, inode: &Inode, old: Option<&INode>) -> Result<Operation<'a>> {
         let old = old.map_or(inode, |old| old);
-        let handle = start(self.dir, RENAME_CREDITS, &[self.dir, other.dir, inode, old])?;
+        let handle = start(
+            self.dir,
+            credits::RENAME,
+            &[self.dir, other.dir, inode, old],
+        )?;
         if other.dir.is_dirsync() {
             handle.set_sync();
         }

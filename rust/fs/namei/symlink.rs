@@ -9,14 +9,12 @@ use super::{
     corrupted,
     create::{make, Wanted},
     dirblock::{append_block, buffer},
-    journal,
-    Inode,
-    Rext4,
-    APPEND_CREDITS, //
+    journal, Inode, Rext4,
 };
 use crate::{
     disk::inode::{BLOCK_BYTES, S_IFLNK},
     fs::{
+        credits,
         extent::State,
         inode::NewKind, //
     },
@@ -48,7 +46,7 @@ pub(crate) fn symlink(
             Ok(())
         });
     }
-    wanted.credits = APPEND_CREDITS + 1;
+    wanted.credits = credits::FIRST_BLOCK;
     make(dir, dentry, wanted, |handle, new| {
         write_target(handle, new, target)
     })

@@ -2,7 +2,7 @@
 
 //! What the last mount left: orphans that a crash kept from being finished.
 
-use super::{add, Before, Link, Room, ORPHAN_CREDITS};
+use super::{add, Before, Link, Room};
 use crate::{
     disk::{
         self,
@@ -13,12 +13,13 @@ use crate::{
     },
     fs::{
         alloc,
+        credits,
         error::corrupted,
         extent,
         inode,
         io,
         itable::Place,
-        primary::{journal_super, read_super, SUPER_CREDITS},
+        primary::{journal_super, read_super},
         Inode,
         InodeRef,
         Sb, //
@@ -170,7 +171,7 @@ fn cut_list(sb: &Sb, last: u32, ino: u32, why: Error) {
         corrupted(sb, None, fmt!("orphan list: error {}", why.to_errno()));
     }
     let cut = || {
-        let handle = fs.start(ORPHAN_CREDITS)?;
+        let handle = fs.start(credits::ORPHAN)?;
         let mut before = Before::access(&handle, sb, last)?;
         let mut links = fs.orphans.links.lock();
         before.set_next(sb, ino, 0)?;
@@ -246,7 +247,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     if read_super(fs, |raw| {
         raw.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
     })? {
-        let handle = fs.start(SUPER_CREDITS)?;
+        let handle = fs.start(credits::SUPER)?;
         journal_super(&handle, fs, |raw| {
             raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false)
         })?;
@@ -291,7 +292,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
         let room = Room::new()?;
         let _table = inode::hold(&inode)?;
-        let handle = fs.start(ORPHAN_CREDITS + 1)?;
+        let handle = fs.start(credits::ORPHAN_SLOT)?;
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;
         buf.finish()?;
