@@ -249,9 +249,10 @@ impl<'a> Extents<'a> {
         if let Some(found) = self.map.last.filter(|found| found.covers(lblk)) {
             return Ok(found);
         }
-        let nodes = match self.cached {
-            true => TreeNodes::cached(self.inode),
-            false => TreeNodes::reader(self.inode),
+        let nodes = if self.cached {
+            TreeNodes::cached(self.inode)
+        } else {
+            TreeNodes::reader(self.inode)
         };
         let found = tree::lookup(&nodes, &self.map.root, lblk)?;
         // Checked of every answer, so also of the root, and of a node that was verified when it was

@@ -92,7 +92,7 @@ named! {
 
 named! {
     /// What can be switched off.
-    Switch {
+    Rule {
         /// A buffered write checks under the folio lock that its mapping is still true (rule 3).
         WriteValidity = c"write-validity",
         /// Writeback checks its mapping for every range it writes (rule 3).

@@ -13,6 +13,7 @@
 //!   access.rs   whether anything may be written just now
 //!   credits.rs  how many metadata blocks each operation may touch in a handle
 //!   orphan.rs   inodes to finish after a crash
+//!   rule.rs     signposts: here a rule is kept
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
 //!   marks.rs    the mark on disk that it was not
@@ -41,6 +42,7 @@ mod ops;
 pub(crate) mod options;
 pub(crate) mod orphan;
 pub(crate) mod primary;
+pub(crate) mod rule;
 
 use crate::{
     disk::superblock::Geometry,

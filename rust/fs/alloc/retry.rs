@@ -23,7 +23,7 @@
 
 use super::{Kind, Sb};
 use crate::{
-    fs::lab::{self, Switch},
+    fs::rule::{self, Rule},
     vfs::jbd2::Journal, //
 };
 use kernel::{
@@ -137,9 +137,10 @@ impl Retry {
     fn commit(&mut self, sb: &Sb) -> bool {
         let fs = sb.data();
         let freed = fs.groups.freed.load();
-        let settled = match lab::off(Switch::PendingBefore) {
-            true => Self::look(sb),
-            false => self.settled,
+        let settled = if rule::kept(Rule::PendingBefore) {
+            self.settled
+        } else {
+            Self::look(sb)
         };
         if settled == Some(freed) {
             return false;

@@ -118,9 +118,10 @@ impl<'e, 'a> Hole<'e, 'a> {
         let goal = self.goal();
         let extents = self.extents;
         // Data of somebody else that was accepted comes before what can still be refused.
-        let (kind, promised) = match reserved {
-            true => (Kind::Completion, true),
-            false => (Kind::Metadata, extents.secure_other()),
+        let (kind, promised) = if reserved {
+            (Kind::Completion, true)
+        } else {
+            (Kind::Metadata, extents.secure_other())
         };
         let data = if inode.is_file() {
             Kind::Data

@@ -146,9 +146,10 @@ impl Nodes for TreeNodes<'_, '_> {
         if alloc::is_system_block(sb, place.pblk, 1, self.inode.ino()) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
-        let bh = match self.cached {
-            true => sb.find_block(place.pblk).ok_or(EAGAIN)?,
-            false => sb.bread(place.pblk)?,
+        let bh = if self.cached {
+            sb.find_block(place.pblk).ok_or(EAGAIN)?
+        } else {
+            sb.bread(place.pblk)?
         };
         if !bh.is_verified() {
             if self.cached {
@@ -258,9 +259,10 @@ impl<'a> Store for TreeNodes<'a, '_> {
     fn access(&mut self, pblk: u64, fresh: bool) -> Result<JournaledBuffer<'a>> {
         let (handle, _) = self.writer.ok_or(EROFS)?;
         let sb = self.inode.sb();
-        match fresh {
-            true => handle.create(&sb.getblk(pblk)?),
-            false => handle.write(&sb.bread(pblk)?),
+        if fresh {
+            handle.create(&sb.getblk(pblk)?)
+        } else {
+            handle.write(&sb.bread(pblk)?)
         }
     }
 

@@ -93,9 +93,10 @@ impl Extents<'_> {
         if self.map.nodes == 0 {
             return;
         }
-        let needed = match self.is_expecting() {
-            true => self.worst(0, 0),
-            false => 0,
+        let needed = if self.is_expecting() {
+            self.worst(0, 0)
+        } else {
+            0
         };
         if let Some(less) = self.map.nodes.checked_sub(needed).filter(|less| *less > 0) {
             alloc::unreserve(self.inode.sb(), less);

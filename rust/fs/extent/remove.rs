@@ -33,9 +33,10 @@ impl Extents<'_> {
         let inode = self.inode;
         let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
         let few = inode.is_file() || blocks <= credits::STEP_REVOKES.into();
-        match start == 0 && end >= MAX_FILE_BLOCKS && self.map.depth() == 0 && few {
-            true => credits::ROOT_STEP,
-            false => credits::STEP,
+        if start == 0 && end >= MAX_FILE_BLOCKS && self.map.depth() == 0 && few {
+            credits::ROOT_STEP
+        } else {
+            credits::STEP
         }
     }
 
@@ -85,9 +86,12 @@ impl Extents<'_> {
             }
             let promised = self.secure_other();
             let (cut, freed) = self.change(handle, Kind::Completion, promised, |nodes, root| {
-                let cut = tree::cut(nodes, root, start, end, |e| match metadata {
-                    true => credits::STEP_REVOKES,
-                    false => step_blocks(inode, e),
+                let cut = tree::cut(nodes, root, start, end, |e| {
+                    if metadata {
+                        credits::STEP_REVOKES
+                    } else {
+                        step_blocks(inode, e)
+                    }
                 })?;
                 Ok((cut, nodes.freed))
             })?;

@@ -151,9 +151,10 @@ pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: u32) -> Result<Found, N::E
     let bad = |what| nodes.corrupt(what);
     let root_header = Header::read(root).map_err(bad)?;
     let n = extent::search(root, root_header.entries, lblk).map_err(bad)?;
-    let mut end = match n < root_header.entries {
-        true => key_at(root, n).map_err(bad)?.into(),
-        false => MAX_FILE_BLOCKS,
+    let mut end = if n < root_header.entries {
+        key_at(root, n).map_err(bad)?.into()
+    } else {
+        MAX_FILE_BLOCKS
     };
     let Some(i) = n.checked_sub(1) else {
         return Ok(Found::Hole { prev: None, end });
@@ -175,9 +176,10 @@ pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: u32) -> Result<Found, N::E
         let (mut n, mut above) = (0, entries);
         while n < above {
             let mid = n + (above - n) / 2;
-            match nodes.key(&node, mid)? <= lblk {
-                true => n = mid + 1,
-                false => above = mid,
+            if nodes.key(&node, mid)? <= lblk {
+                n = mid + 1
+            } else {
+                above = mid
             }
         }
         if n < entries {

@@ -21,7 +21,7 @@ use crate::{
     fs::{
         alloc::{self, Effort},
         extent::{Entry, State},
-        lab::{self, Switch},
+        rule::{self, Rule},
         Inode, Rext4,
     },
     vfs::{
@@ -46,9 +46,10 @@ impl MapOps for WriteOps {
             return reserve(inode, pos, len, flags, map);
         }
         // For a fault the folio is locked.
-        let effort = match flags.fault() {
-            true => Effort::Commit,
-            false => Effort::Room,
+        let effort = if flags.fault() {
+            Effort::Commit
+        } else {
+            Effort::Room
         };
         alloc::retry(inode.sb(), effort, || reserve(inode, pos, len, flags, map))
     }
@@ -87,7 +88,7 @@ impl MapOps for WriteOps {
 fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
     let (lblk, count) = map::blocks(inode, pos, len)?;
     let mut extents = map::lock(inode, flags)?;
-    let announced = flags.fault() && !lab::off(Switch::ReserveAtFault);
+    let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
         // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
         // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
@@ -157,11 +158,11 @@ fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
 #[vtable]
 impl iomap::WriteOps for WriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
-        lab::off(Switch::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
+        !rule::kept(Rule::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
     }
 
     #[cfg(REXT4_LAB)]
     fn before_folio(inode: &Inode, pos: u64, len: u64) {
-        lab::point(lab::Point::WriteGetFolio, inode, pos, len);
+        crate::fs::lab::point(crate::fs::lab::Point::WriteGetFolio, inode, pos, len);
     }
 }

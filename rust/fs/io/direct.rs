@@ -31,7 +31,8 @@ use super::{
 };
 use crate::{
     fs::{
-        lab::{self, Switch},
+        lab,
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -64,9 +65,10 @@ use kernel::{error::code::*, prelude::*};
 /// And reads return the old data from then on (`collapse_file` does not freeze the references of
 /// the folios that it replaces; migration does, and fails when somebody waits for the lock).
 pub(crate) fn max_folio_order(pmd: u32) -> u32 {
-    match lab::off(Switch::FolioOrder) {
-        true => pmd,
-        false => pmd - 1,
+    if rule::kept(Rule::FolioOrder) {
+        pmd - 1
+    } else {
+        pmd
     }
 }
 
@@ -187,7 +189,7 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIter<'_>) -> I
         match result {
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
             // Some page would not go: through it, then.
-            Err(e) if e == ENOTBLK && !lab::off(Switch::Fallback) => {
+            Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
                 let rest = fall_back(&mut iocb, from, lock);
                 return iocb.done(after(done, rest));
             }
@@ -207,7 +209,7 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIter<'_>) -> I
 ///   the zeros reach the disk                    <- the appended bytes are gone
 /// ```
 fn zeroes_tail(inode: &Inode, end: u64) -> bool {
-    end == inode.size() && !lab::off(Switch::EofAlone)
+    end == inode.size() && rule::kept(Rule::EofAlone)
 }
 
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
@@ -219,9 +221,10 @@ fn transfer<'a>(
 ) -> Io<'a, Rext4> {
     let file = iocb.file();
     lab::detach_cache(file);
-    let io = match gate::is_used(iocb.inode()) {
-        true => write_gated(iocb, from, flags, done),
-        false => dio::write::<WriteOps>(iocb, from, flags),
+    let io = if gate::is_used(iocb.inode()) {
+        write_gated(iocb, from, flags, done)
+    } else {
+        dio::write::<WriteOps>(iocb, from, flags)
     };
     lab::attach_cache(file);
     io
@@ -236,7 +239,7 @@ fn write_gated<'a>(
     mut flags: DioFlags,
     done: &mut usize,
 ) -> Io<'a, Rext4> {
-    let pin = from.is_user() && !lab::off(Switch::Pin);
+    let pin = from.is_user() && rule::kept(Rule::Pin);
     let block = iocb.inode().fs().geo.block_size as usize;
     loop {
         let (mut source, mut whole) = (None, true);

@@ -13,7 +13,8 @@ use crate::{
     fs::{
         alloc::{self, Effort},
         extent::{Extent, Extents, State},
-        lab::{self, Point, Switch},
+        lab::{self, Point},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -229,7 +230,7 @@ fn grow(inode: &Inode, pos: u64, end: u64) {
     // Below a closed gate nobody fills it either, and who waits there may hold the lock.
     let open = gate::may_fill(inode, pos..end);
     let pages = open.then(|| inode.invalidate_lock());
-    if !lab::off(Switch::AppendInvalidate) {
+    if rule::kept(Rule::AppendInvalidate) {
         // A page that stays is dirty by a mapping: `isize_extended` sees to it.
         let _ = inode.invalidate_pagecache(pos, end);
     }

@@ -12,7 +12,7 @@ use crate::{
         credits,
         extent::State,
         inode,
-        lab::{self, Switch},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -35,9 +35,10 @@ impl Alone<'_> {
     /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies between in
     /// the page cache, where there is anything. Returns whether something was dirtied.
     fn zero_tail(&self, from: u64, to: u64) -> Result<bool> {
-        match lab::off(Switch::TailZero) {
-            true => Ok(false),
-            false => self.zero_edge(from, to),
+        if rule::kept(Rule::TailZero) {
+            self.zero_edge(from, to)
+        } else {
+            Ok(false)
         }
     }
 

@@ -71,9 +71,10 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     inode::journal_alone(inode)?;
     drop(alone);
     drop(lock);
-    match file.is_dsync() || inode.is_sync() {
-        true => fsync::commit(inode, false),
-        false => Ok(()),
+    if file.is_dsync() || inode.is_sync() {
+        fsync::commit(inode, false)
+    } else {
+        Ok(())
     }
 }
 

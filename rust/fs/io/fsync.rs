@@ -38,9 +38,10 @@ pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) ->
 /// not do: any fsync commits, and the commit would overtake the data. `EIO` and the like: what was to
 /// replace the file is not whole.
 pub(crate) fn before_replace(inode: &Inode) -> Result {
-    match inode.is_file() && inode.fs().writes_replacements() {
-        true => inode.write_and_wait(0, u64::MAX),
-        false => Ok(()),
+    if inode.is_file() && inode.fs().writes_replacements() {
+        inode.write_and_wait(0, u64::MAX)
+    } else {
+        Ok(())
     }
 }
 
@@ -76,8 +77,9 @@ pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
     committed?;
     // Read-only (since a forced remount, maybe) it is the same: what was overwritten before then
     // may be in the cache of the device.
-    match flush {
-        true => sb.issue_flush(),
-        false => Ok(()),
+    if flush {
+        sb.issue_flush()
+    } else {
+        Ok(())
     }
 }

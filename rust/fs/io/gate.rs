@@ -75,7 +75,8 @@
 
 use crate::{
     fs::{
-        lab::{self, Point, Switch},
+        lab::{self, Point},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -272,7 +273,7 @@ impl Gate {
         if self.count.load(Relaxed) == 0 || !self.with(|marks| marks.is_claimed(range)) {
             return Ok(());
         }
-        if lab::off(Switch::Turn) {
+        if !rule::kept(Rule::Turn) {
             return Ok(());
         }
         if nowait {
@@ -323,7 +324,7 @@ impl dio::Guard for Gate {
     type Held<'a> = Option<Closed<'a>>;
 
     fn close(inode: &Inode, range: Range<u64>) -> Result<Option<Closed<'_>>> {
-        if lab::off(Switch::Gate) {
+        if !rule::kept(Rule::Gate) {
             return Ok(None);
         }
         let gate = &inode.node().gate;

@@ -86,9 +86,10 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
 
 /// The extent lock. A caller that must not sleep gets it, and answers under it, at once or `EAGAIN`.
 pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<Extents<'_>> {
-    match flags.nowait() {
-        true => inode.extents_nowait(),
-        false => Ok(inode.extents()),
+    if flags.nowait() {
+        inode.extents_nowait()
+    } else {
+        Ok(inode.extents())
     }
 }
 

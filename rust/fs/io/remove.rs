@@ -7,7 +7,8 @@ use crate::fs::{
     credits,
     extent::Progress,
     inode,
-    lab::{self, Point, Switch},
+    lab::Point,
+    rule::{self, Rule},
     Inode, //
 };
 use core::ops::Range;
@@ -50,9 +51,10 @@ impl<'l> Alone<'l> {
         let size = inode.size();
         let block_size = u64::from(inode.fs().geo.block_size);
         let Range { start, end } = range;
-        let blocks_end = match end >= size {
-            true => end.max(size).next_multiple_of(block_size),
-            false => end,
+        let blocks_end = if end >= size {
+            end.max(size).next_multiple_of(block_size)
+        } else {
+            end
         };
         let end = end.min(size);
         if start < end {
@@ -100,12 +102,11 @@ impl<'l> CacheGone<'l> {
 fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
     let page = 1 << kernel::page::PAGE_SHIFT;
     let pages = (start / page * page, end.next_multiple_of(page));
-    if lab::off(Switch::PunchFlush) {
-        inode.write_and_wait(pages.0, start.next_multiple_of(page))?;
-        inode.write_and_wait(end / page * page, pages.1)
-    } else {
-        inode.write_and_wait(pages.0, pages.1)
+    if rule::kept(Rule::PunchFlush) {
+        return inode.write_and_wait(pages.0, pages.1);
     }
+    inode.write_and_wait(pages.0, start.next_multiple_of(page))?;
+    inode.write_and_wait(end / page * page, pages.1)
 }
 
 /// The whole blocks inside the bytes of the range.
@@ -118,7 +119,7 @@ fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (u64, u64) {
 /// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move it.
 /// The caller journals the inode.
 fn keep_size(inode: &Inode, end: u64) {
-    if !lab::off(Switch::PunchFlush) {
+    if rule::kept(Rule::PunchFlush) {
         inode.extents().raise_disk_size(end);
     }
 }

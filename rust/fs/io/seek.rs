@@ -22,7 +22,8 @@ use super::map::{self, ReadOps};
 use crate::{
     fs::{
         extent::State,
-        lab::{self, Point, Switch},
+        lab::{self, Point},
+        rule::{self, Rule},
         Inode, Rext4,
     },
     vfs::iomap::{self, Map, MapFlags, MapOps},
@@ -48,7 +49,7 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
         let found = iomap::seek::<Cached>(inode, offset, hole);
         // The page cache was looked at before the count is.
         smp_mb(Read);
-        if seq() == before || lab::off(Switch::SeekValidity) {
+        if seq() == before || !rule::kept(Rule::SeekValidity) {
             return found;
         }
         if inode.interrupted() {

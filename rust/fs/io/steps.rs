@@ -19,7 +19,8 @@
 
 use crate::{
     fs::{
-        lab::{self, Point, Switch},
+        lab::{self, Point},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -43,7 +44,7 @@ impl<'l> Shut<'l> {
 
     /// Step 2: waits for direct I/O in flight. None starts.
     pub(crate) fn drain(self) -> Alone<'l> {
-        if !lab::off(Switch::DioWait) {
+        if rule::kept(Rule::DioWait) {
             self.lock.dio_wait();
         }
         Alone(self)

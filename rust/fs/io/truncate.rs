@@ -12,8 +12,9 @@ use crate::{
     fs::{
         credits,
         inode,
-        lab::{self, Point, Switch},
+        lab::{self, Point},
         orphan as orphans,
+        rule::Rule,
         Inode,
         Rext4, //
     },
@@ -42,7 +43,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     if new > inode.size() {
         return alone.grow(new);
     }
-    lab::too_early(Switch::CacheFirst, inode, new, || {
+    lab::too_early(Rule::CacheFirst, inode, new, || {
         remove::free_blocks(inode, first_beyond(inode, new))
     })?;
     // Step 3.

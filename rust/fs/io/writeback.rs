@@ -30,7 +30,8 @@ use crate::{
         credits,
         extent::State,
         inode,
-        lab::{self, Point, Switch},
+        lab::{self, Point},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -62,7 +63,8 @@ impl Writeback for Rext4 {
             kind => kind == MapType::Mapped,
         };
         let valid = || {
-            lab::off(Switch::WritebackValidity) || map::is_valid(inode, map, trace::writeback_stale)
+            !rule::kept(Rule::WritebackValidity)
+                || map::is_valid(inode, map, trace::writeback_stale)
         };
         if usable && map.range().contains(&pos) && valid() {
             return Ok(());
@@ -76,7 +78,7 @@ impl Writeback for Rext4 {
             // page) makes the folio dirty again when that is done.
             let block_size = 1 << inode.fs().geo.block_bits;
             let nothing = found.state == State::Hole
-                && (bytes.start_is_zero(block_size) || lab::off(Switch::FillUnreserved));
+                && (bytes.start_is_zero(block_size) || !rule::kept(Rule::FillUnreserved));
             if nothing {
                 found.len = 1;
             }

@@ -2,7 +2,7 @@
 
 //! What is left of the lab in a build without it: nothing, but the calls compile.
 
-use super::{Point, Switch};
+use super::{Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
     vfs::{nofs::NoFsMutexGuard, pagemap::InvalidateLock, File},
@@ -15,7 +15,7 @@ pub(crate) fn point(_: Point, _: &Inode, _pos: u64, _len: u64) {}
 
 /// See `protect.rs`.
 #[inline(always)]
-pub(crate) const fn off(_: Switch) -> bool {
+pub(crate) const fn off(_: Rule) -> bool {
     false
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn pause<'a>(
 
 /// See `protect.rs`.
 #[inline(always)]
-pub(crate) fn too_early(_: Switch, _: &Inode, _pos: u64, _step: impl FnOnce() -> Result) -> Result {
+pub(crate) fn too_early(_: Rule, _: &Inode, _pos: u64, _step: impl FnOnce() -> Result) -> Result {
     Ok(())
 }
 

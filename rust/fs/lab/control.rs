@@ -16,7 +16,7 @@
 
 use super::{
     park::{Match, Points},
-    protect, Point, Switch,
+    protect, Point, Rule,
 };
 use crate::vfs::lab::{Control, ControlFile, EmptyMapping};
 use kernel::{
@@ -63,7 +63,7 @@ impl Lab {
 #[pin_data]
 struct Session {
     #[pin]
-    off: Mutex<[bool; Switch::ALL.len()]>,
+    off: Mutex<[bool; Rule::ALL.len()]>,
 }
 
 impl Session {
@@ -71,11 +71,11 @@ impl Session {
         core::ptr::from_ref(self) as usize
     }
 
-    fn switch(&self, switch: Switch, off: bool) {
+    fn switch(&self, rule: Rule, off: bool) {
         let mut mine = self.off.lock();
-        if mine[switch as usize] != off {
-            mine[switch as usize] = off;
-            protect::set(switch, off);
+        if mine[rule as usize] != off {
+            mine[rule as usize] = off;
+            protect::set(rule, off);
         }
     }
 }
@@ -83,7 +83,7 @@ impl Session {
 impl Control for Session {
     fn open() -> impl PinInit<Self> {
         pin_init!(Self {
-            off <- new_mutex!([false; Switch::ALL.len()], "rext4_lab_session"),
+            off <- new_mutex!([false; Rule::ALL.len()], "rext4_lab_session"),
         })
     }
 
@@ -92,7 +92,7 @@ impl Control for Session {
         let mut words = line.split_ascii_whitespace();
         let (verb, name) = (words.next().ok_or(EINVAL)?, words.next().ok_or(EINVAL)?);
         let point = || Point::parse(name).ok_or(EINVAL);
-        let switch = || Switch::parse(name).ok_or(EINVAL);
+        let switch = || Rule::parse(name).ok_or(EINVAL);
         match verb {
             "arm" => lab.points.arm(self.id(), parse_match(point()?, words)?),
             "wait" => {
@@ -120,7 +120,7 @@ impl Control for Session {
             seq_print!(out, "point {} {}", &**name, lab.points.stage(*point));
             describe(out, text);
         }
-        for (switch, name, text) in Switch::ALL {
+        for (switch, name, text) in Rule::ALL {
             let state = if protect::off(*switch) { "off" } else { "on" };
             seq_print!(out, "switch {} {}", &**name, state);
             describe(out, text);
@@ -131,7 +131,7 @@ impl Control for Session {
         if let Some(lab) = LAB.as_ref() {
             lab.points.release_all(self.id());
         }
-        for (switch, _, _) in Switch::ALL {
+        for (switch, _, _) in Rule::ALL {
             self.switch(*switch, false);
         }
     }

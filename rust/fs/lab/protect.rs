@@ -2,7 +2,7 @@
 
 //! Protections, and what happens where one is switched off.
 
-use super::{control::LAB, park, Point, Switch};
+use super::{control::LAB, park, Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
     vfs::{
@@ -18,27 +18,27 @@ use kernel::{
 };
 
 /// How many open control files have switched each protection off.
-static OFF: [Atomic<u32>; Switch::ALL.len()] = [const { Atomic::new(0) }; Switch::ALL.len()];
+static OFF: [Atomic<u32>; Rule::ALL.len()] = [const { Atomic::new(0) }; Rule::ALL.len()];
 
-/// Counts one more, or one less, who wants `switch` off.
-pub(super) fn set(switch: Switch, off: bool) {
+/// Counts one more, or one less, who wants `rule` off.
+pub(super) fn set(rule: Rule, off: bool) {
     if off {
         pr_warn!(
             "lab: PROTECTION OFF: {} (data will be lost on purpose)\n",
-            switch.name()
+            rule.name()
         );
-        OFF[switch as usize].fetch_add(1, Relaxed);
+        OFF[rule as usize].fetch_add(1, Relaxed);
     } else {
-        OFF[switch as usize].fetch_sub(1, Relaxed);
+        OFF[rule as usize].fetch_sub(1, Relaxed);
     }
 }
 
 /// Whether a protection is switched off.
-pub(crate) fn off(switch: Switch) -> bool {
-    OFF[switch as usize].load(Relaxed) != 0
+pub(crate) fn off(rule: Rule) -> bool {
+    OFF[rule as usize].load(Relaxed) != 0
 }
 
-/// A delay point under invalidate_lock. Without [`Switch::PunchLock`] the lock is let go of
+/// A delay point under invalidate_lock. Without [`Rule::PunchLock`] the lock is let go of
 /// meanwhile, as if the page cache and the blocks were dropped under a lock each.
 pub(crate) fn pause<'a>(
     point: Point,
@@ -47,7 +47,7 @@ pub(crate) fn pause<'a>(
     pages: InvalidateLock<'a, Rext4>,
 ) -> InvalidateLock<'a, Rext4> {
     let len = range.end.saturating_sub(range.start);
-    if !off(Switch::PunchLock) {
+    if !off(Rule::PunchLock) {
         park::point(point, inode, range.start, len);
         return pages;
     }
@@ -56,28 +56,28 @@ pub(crate) fn pause<'a>(
     inode.invalidate_lock()
 }
 
-/// A step whose place is after the next ones, from byte `pos` on. Without `switch` it is taken here, too.
+/// A step whose place is after the next ones, from byte `pos` on. Without `rule` it is taken here, too.
 pub(crate) fn too_early(
-    switch: Switch,
+    rule: Rule,
     inode: &Inode,
     pos: u64,
     step: impl FnOnce() -> Result,
 ) -> Result {
-    if off(switch) {
+    if off(rule) {
         step()?;
         park::point(Point::PunchInvalidated, inode, pos, u64::MAX);
     }
     Ok(())
 }
 
-/// A hole was found under the extent lock, and is about to be reserved. Without [`Switch::OneLookup`] the
+/// A hole was found under the extent lock, and is about to be reserved. Without [`Rule::OneLookup`] the
 /// lock is let go of in between, and what was found is believed all the same.
 pub(crate) fn pause_reservation<T>(
     inode: &Inode,
     range: Range<u64>,
     extents: &mut NoFsMutexGuard<'_, T>,
 ) {
-    if off(Switch::OneLookup) {
+    if off(Rule::OneLookup) {
         let len = range.end - range.start;
         nofs::unlocked(extents, || {
             park::point(Point::ReserveLookedUp, inode, range.start, len)
@@ -88,7 +88,7 @@ pub(crate) fn pause_reservation<T>(
 /// Before direct I/O. iomap writes back and invalidates through the file's `f_mapping`; where that
 /// shall not happen the file gets another one, in which there is nothing.
 pub(crate) fn detach_cache(file: &File<Rext4>) {
-    show_cache(file, !off(Switch::DioFlush));
+    show_cache(file, !off(Rule::DioFlush));
 }
 
 /// After direct I/O: the file has its page cache back.
@@ -100,7 +100,7 @@ pub(crate) fn attach_cache(file: &File<Rext4>) {
 pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
     let (inode, pos) = (iocb.inode(), iocb.pos());
     park::point(Point::DioEnd, inode, pos, 1);
-    show_cache(iocb.file(), !off(Switch::DioInvalidate));
+    show_cache(iocb.file(), !off(Rule::DioInvalidate));
 }
 
 fn show_cache(file: &File<Rext4>, show: bool) {
@@ -117,5 +117,5 @@ pub(crate) fn may_release(inode: &Inode, range: Range<u64>) -> bool {
         range.start,
         range.end - range.start,
     );
-    !off(Switch::Release)
+    !off(Rule::Release)
 }

@@ -328,9 +328,10 @@ impl<'s, S: Store> Edit<'s, S> {
         let h = self.header(l)?;
         // Files grow at their end: a full node stays full there. Elsewhere, and so in any order of
         // insertion, both halves get room.
-        let mut middle = match self.rightmost && at == h.entries {
-            true => h.entries,
-            false => h.entries / 2,
+        let mut middle = if self.rightmost && at == h.entries {
+            h.entries
+        } else {
+            h.entries / 2
         };
         if at < middle && middle < at + remove {
             middle = at;
@@ -344,9 +345,10 @@ impl<'s, S: Store> Edit<'s, S> {
             extent::init_node(right, h.depth, capacity)?;
             copy_entries(left, middle, right, h.entries - middle)?;
             extent::close_gap(left, middle, h.entries - middle)?;
-            match at >= middle {
-                true => put(right, at - middle)?,
-                false => put(left, at)?,
+            if at >= middle {
+                put(right, at - middle)?
+            } else {
+                put(left, at)?
             }
             key_at(right, 0)
         };
@@ -431,9 +433,10 @@ impl<'s, S: Store> Edit<'s, S> {
                         end: MAX_FILE_BLOCKS,
                     };
                     let (node, entries) = self.store.open(&place)?;
-                    match entries > ROOT_ENTRIES {
-                        true => Ok(false),
-                        false => into_root(self.store.copy(&node)?.as_ref(), &mut bytes),
+                    if entries > ROOT_ENTRIES {
+                        Ok(false)
+                    } else {
+                        into_root(self.store.copy(&node)?.as_ref(), &mut bytes)
                     }
                 }
             };
