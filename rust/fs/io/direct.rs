@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Direct I/O.
+//! Rules 7 and 8: direct I/O.
 //!
 //! iomap writes the page cache of the range out before, and invalidates it before and again after
 //! a write: a page may come back in between (readahead, or the source of the write is a mapping

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Direct I/O: the mappings, and what follows when a write is done. How it is begun, and under
+//! Rule 7: the mappings of direct I/O, and what follows when a write is done. How it is begun, and under
 //! which locks, is in `direct.rs`.
 
 use super::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The gate: while a direct write is in flight nobody fills the page cache of its range (rule 9).
+//! Rule 9, the gate: while a direct write is in flight nobody fills the page cache of its range.
 //!
 //! iomap invalidates the page cache before a direct write and again after it. What comes back
 //! clean in between is dropped by the second pass. What comes back and is *dirtied* cannot be

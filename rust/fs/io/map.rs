@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From byte ranges to extents, and the cookie that tells whether the answer is still true.
+//! Rule 3: from byte ranges to extents, and the cookie that tells whether the answer is still true.
 //!
 //! An iomap is a copy of a piece of the extent map, stale the moment the extent lock is dropped:
 //!

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Write faults in shared mappings.
+//! Rule 6: write faults in shared mappings.
 //!
 //! Stores into a mapped page are invisible to us, but the first one announces itself here. Now is
 //! the time to reserve space: no space means SIGBUS now, not data lost at writeback. The lock

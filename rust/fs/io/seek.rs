@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SEEK_HOLE and SEEK_DATA.
+//! Rule 3, without a folio: SEEK_HOLE and SEEK_DATA.
 //!
 //! iomap asks for a mapping; where it is told "unwritten" there may be data in the page cache, and it
 //! looks there. Between the two the answer grows old, as in rule 3, but nobody asks whether it is still
