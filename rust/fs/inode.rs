@@ -262,7 +262,7 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
             fmt!("inode number {} out of range", ino),
         ));
     }
-    let new = match sb.iget(ino)? {
+    let new = match sb.iget(ino.into())? {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };

@@ -66,6 +66,13 @@ use options::Options;
 pub(crate) type Sb = vfs::SuperBlock<Rext4>;
 /// An inode of ours, borrowed.
 pub(crate) type Inode = vfs::Inode<Rext4>;
+impl Inode {
+    /// Inode number. Those of the format have 32 bits.
+    pub(crate) fn ino(&self) -> u32 {
+        self.number() as u32
+    }
+}
+
 /// An inode of ours that can be owned.
 pub(crate) type INode = vfs::INode<Rext4>;
 /// An inode of ours, owned while the super block is borrowed.

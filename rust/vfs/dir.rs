@@ -65,14 +65,14 @@ impl DirEmitter<'_> {
     /// Emits an entry; `dtype` is a `DT_*`. False when the buffer is full: stop, and leave the
     /// position at this entry.
     #[must_use]
-    pub(crate) fn emit(&mut self, name: &[u8], ino: u32, dtype: u8) -> bool {
+    pub(crate) fn emit(&mut self, name: &[u8], ino: u64, dtype: u8) -> bool {
         // SAFETY: The context is valid; the name is `len` bytes.
         unsafe {
             bindings::rext4_helper_dir_emit(
                 self.ctx,
                 name.as_ptr(),
                 name.len() as c_int,
-                ino.into(),
+                ino,
                 dtype.into(),
             )
         }

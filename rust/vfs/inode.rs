@@ -106,9 +106,9 @@ impl<F: FileSystem> Inode<F> {
     }
 
     /// Inode number.
-    pub(crate) fn ino(&self) -> u32 {
+    pub(crate) fn number(&self) -> u64 {
         // SAFETY: Set before the inode is visible, then constant.
-        unsafe { (*self.as_ptr()).i_ino as u32 }
+        unsafe { (*self.as_ptr()).i_ino }
     }
 
     /// File size in bytes, in memory.

@@ -99,7 +99,7 @@ pub(crate) fn init_new<'a>(
     let sb = dir.sb();
     let geo = &sb.data().geo;
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
-    let mut new = new.insert(ino, generation).map_err(|e| {
+    let mut new = new.insert(ino.into(), generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
         let why = fmt!("inode {} is allocated twice: {}", ino, e.to_errno());
         corrupted(sb, None, why)

@@ -103,7 +103,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
             let entry = entry.map_err(|e| bad(dir, lblk, e))?;
             let at = (u64::from(lblk) << geo.block_bits) + entry.offset as u64;
             emit.set_pos(at);
-            if !emit.emit(entry.name, entry.ino, dtype(entry.ftype)) {
+            if !emit.emit(entry.name, entry.ino.into(), dtype(entry.ftype)) {
                 return Ok(());
             }
             emit.set_pos(at + entry.rec_len as u64);
@@ -223,13 +223,13 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
     }
     let (first, dots) = read_dots(dir)?;
     if pos == DOT {
-        if !emit.emit(b".", dir.ino(), DT_DIR) {
+        if !emit.emit(b".", dir.number(), DT_DIR) {
             return Ok(());
         }
         emit.set_pos(DOT_DOT);
     }
     if pos <= DOT_DOT {
-        if !emit.emit(b"..", dots.parent, DT_DIR) {
+        if !emit.emit(b"..", dots.parent.into(), DT_DIR) {
             return Ok(());
         }
         emit.set_pos(FIRST);
@@ -382,7 +382,7 @@ impl List<'_> {
             let (hash, name) = item.key(&self.names);
             let pos = self.positions.of(hash);
             emit.set_pos(pos);
-            if !emit.emit(name, item.ino, dtype(item.ftype)) {
+            if !emit.emit(name, item.ino.into(), dtype(item.ftype)) {
                 return false;
             }
             // Now, or a reader would get this name again and again when what comes next cannot be

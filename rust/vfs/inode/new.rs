@@ -78,9 +78,9 @@ impl<F: FileSystem, S: Stage> Deref for NewInode<'_, F, S> {
 
 impl<F: FileSystem> SuperBlock<F> {
     /// Looks inode `ino` up in the inode cache or makes a new one to be read.
-    pub(crate) fn iget(&self, ino: u32) -> Result<Iget<'_, F>> {
+    pub(crate) fn iget(&self, ino: u64) -> Result<Iget<'_, F>> {
         // SAFETY: The super block is valid.
-        let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino.into()) };
+        let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
         let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
         // SAFETY: We own a reference to a valid inode.
         if unsafe { inode.as_ref() }.is_new() {
@@ -115,10 +115,10 @@ impl<F: FileSystem> SuperBlock<F> {
 impl<'sb, F: FileSystem> NewInode<'sb, F, Fresh> {
     /// Gives a fresh inode its number and hashes it. `EBUSY` if an inode of that number is in
     /// memory, which for a free number means a corrupt bitmap.
-    pub(crate) fn insert(self, ino: u32, generation: u32) -> Result<NewInode<'sb, F, Hashed>> {
+    pub(crate) fn insert(self, ino: u64, generation: u32) -> Result<NewInode<'sb, F, Hashed>> {
         // SAFETY: By the type invariant not hashed, and nobody else sees it.
         unsafe {
-            (*self.as_ptr()).i_ino = ino.into();
+            (*self.as_ptr()).i_ino = ino;
             (*self.as_ptr()).i_generation = generation;
             to_result(bindings::insert_inode_locked(self.as_ptr()))?;
         }
