@@ -12,7 +12,7 @@ use super::{
     Inode, //
 };
 use crate::{
-    disk::dirent::{self, Dots, NAME_MAX},
+    disk::dirent::{self, ftype_for_mode, Dots, NAME_MAX},
     fs::{inode::iget, InodeRef},
     vfs::jbd2::Handle,
 };
@@ -31,16 +31,12 @@ pub(super) struct Found {
 
 impl Found {
     /// Makes the entry name another inode.
-    pub(super) fn set_inode(
-        &mut self,
-        handle: &Handle<'_>,
-        dir: &Inode,
-        ino: u32,
-        ftype: u8,
-    ) -> Result {
-        dirent::set_inode(&mut self.block.data, &dir.fs().geo, self.offset, ino, ftype)
+    pub(super) fn set_inode(&mut self, handle: &Handle<'_>, dir: &Inode, to: &Inode) -> Result {
+        let geo = &dir.fs().geo;
+        let ftype = ftype_for_mode(to.mode(), geo);
+        dirent::set_inode(&mut self.block.data, geo, self.offset, to.ino(), ftype)
             .map_err(|e| bad(dir, self.block.lblk, e))?;
-        self.ino = ino;
+        self.ino = to.ino();
         self.block.store(handle, dir, None)
     }
 

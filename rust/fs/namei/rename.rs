@@ -12,10 +12,7 @@ use super::{
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
-    disk::{
-        dirent::{self, ftype_for_mode},
-        htree,
-    },
+    disk::{dirent, htree},
     fs::{credits, io::fsync, namei::bad, INode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
@@ -139,13 +136,12 @@ impl Names {
         self,
         handle: &Handle<'_>,
         (from, to): (&Side<'_>, &Side<'_>),
-        ino: u32,
-        ftype: u8,
+        inode: &Inode,
     ) -> Result {
         let same_dir = from.dir.ino() == to.dir.ino();
         let mut old = self.old;
         if let Some(mut target) = self.target {
-            target.set_inode(handle, to.dir, ino, ftype)?;
+            target.set_inode(handle, to.dir, inode)?;
             // The copy of the block made for the old name must not undo that.
             if same_dir && target.block.lblk == old.block.lblk {
                 old.block = target.block;
@@ -163,7 +159,6 @@ impl Names {
 fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let inode = from.inode()?;
     let victim = to.dentry.inode();
-    let (ino, mode) = (inode.ino(), inode.mode());
     let same_dir = from.dir.ino() == to.dir.ino();
 
     let old = from.find()?;
@@ -191,8 +186,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     };
     let names = Names { old, target, added };
     apply(handle, |handle| {
-        let ftype = ftype_for_mode(mode, &to.dir.fs().geo);
-        names.change(handle, (from, to), ino, ftype)?;
+        names.change(handle, (from, to), inode)?;
         if let Some(dotdot) = &mut dotdot {
             dotdot.set(handle, to.dir.ino())?;
         }
@@ -232,16 +226,11 @@ fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let mut dotdot_b = DotDot::new(inode_b, b.dir, a.dir)?;
 
     apply(a.start(b, inode_a, Some(inode_b))?, |handle| {
-        let geo = &a.dir.fs().geo;
-        let (type_a, type_b) = (
-            ftype_for_mode(inode_a.mode(), geo),
-            ftype_for_mode(inode_b.mode(), geo),
-        );
-        entry_a.set_inode(handle, a.dir, inode_b.ino(), type_b)?;
+        entry_a.set_inode(handle, a.dir, inode_b)?;
         if same_dir && entry_a.block.lblk == entry_b.block.lblk {
             entry_b.block = entry_a.block;
         }
-        entry_b.set_inode(handle, b.dir, inode_a.ino(), type_a)?;
+        entry_b.set_inode(handle, b.dir, inode_a)?;
         if let Some(dotdot) = &mut dotdot_a {
             dotdot.set(handle, b.dir.ino())?;
         }
