@@ -25,7 +25,7 @@ use crate::{
         dir::DirOps,
         file::{FallocMode, FileFlags, FileOps},
         fs_context::{MountLog, Remount},
-        inode::{Attr, IdMap, InodeLock, InodeOps, NewInode, Stat},
+        inode::{Attr, Attributes, IdMap, InodeLock, InodeOps, NewInode, Stat},
         ioctl::{IoctlOps, Label},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
@@ -364,10 +364,14 @@ impl InodeOps for Rext4 {
         if let Some(time) = node.btime() {
             stat.set_btime(time);
         }
-        stat.set_attributes(
-            disk_flags & flags::APPEND != 0,
-            disk_flags & flags::IMMUTABLE != 0,
-        );
+        let has = |flag| disk_flags & flag != 0;
+        stat.set_attributes(&Attributes {
+            append: has(flags::APPEND),
+            immutable: has(flags::IMMUTABLE),
+            no_dump: has(flags::NODUMP),
+            compressed: has(flags::COMPR),
+            encrypted: has(flags::ENCRYPT),
+        });
         if inode.is_file() {
             let reserved = u64::from(node.reserved_blocks());
             stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));

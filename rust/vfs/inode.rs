@@ -17,7 +17,7 @@ pub(super) use cache::{
 };
 pub(crate) use new::{Fresh, Hashed, Iget, NewInode};
 pub(super) use ops::InodeTable;
-pub(crate) use ops::{Attr, InodeOps, Stat};
+pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};
 
 use super::{
     bindings,

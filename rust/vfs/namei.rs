@@ -147,7 +147,7 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         } else {
             None
         },
-        ..InodeTable::<F>::SPECIAL
+        ..InodeTable::<F>::REGULAR
     };
 
     /// A directory and a name in it.

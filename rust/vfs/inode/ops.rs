@@ -35,7 +35,7 @@ pub(crate) trait InodeOps: FileSystem {
     fn getattr(_inode: &Inode<Self>, _stat: &mut Stat<'_>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Extent report of a regular file for FIEMAP; see [`fiemap`](crate::vfs::iomap::fiemap).
+    /// Extent report of a regular file or a directory for FIEMAP; see [`fiemap`](crate::vfs::iomap::fiemap).
     fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _start: u64, _len: u64) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -113,24 +113,34 @@ impl Stat<'_> {
         }
     }
 
-    /// Reports the attributes of chattr(1).
-    pub(crate) fn set_attributes(&mut self, append: bool, immutable: bool) {
-        let bits = if append {
-            u64::from(bindings::STATX_ATTR_APPEND)
-        } else {
-            0
-        } | if immutable {
-            u64::from(bindings::STATX_ATTR_IMMUTABLE)
-        } else {
-            0
-        };
-        // SAFETY: As above.
-        unsafe {
-            (*self.0).attributes |= bits;
-            (*self.0).attributes_mask |=
-                u64::from(bindings::STATX_ATTR_APPEND | bindings::STATX_ATTR_IMMUTABLE);
+    /// Reports the attributes of chattr(1); those that are false are known not to be there.
+    pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
+        let all = [
+            (bindings::STATX_ATTR_APPEND, attributes.append),
+            (bindings::STATX_ATTR_IMMUTABLE, attributes.immutable),
+            (bindings::STATX_ATTR_NODUMP, attributes.no_dump),
+            (bindings::STATX_ATTR_COMPRESSED, attributes.compressed),
+            (bindings::STATX_ATTR_ENCRYPTED, attributes.encrypted),
+        ];
+        for (bit, on) in all {
+            // SAFETY: As above.
+            unsafe {
+                (*self.0).attributes_mask |= u64::from(bit);
+                if on {
+                    (*self.0).attributes |= u64::from(bit);
+                }
+            }
         }
     }
+}
+
+/// What statx shows of the attributes of chattr(1).
+pub(crate) struct Attributes {
+    pub(crate) append: bool,
+    pub(crate) immutable: bool,
+    pub(crate) no_dump: bool,
+    pub(crate) compressed: bool,
+    pub(crate) encrypted: bool,
 }
 
 /// The tables of inode operations, one for each type of inode.
@@ -152,6 +162,7 @@ impl<F: InodeOps> InodeTable<F> {
         // SAFETY: All other members are nullable pointers.
         ..unsafe { mem::zeroed() }
     };
+    /// Of files; with more in it, of directories.
     pub(in crate::vfs) const REGULAR: bindings::inode_operations = bindings::inode_operations {
         fiemap: if F::HAS_FIEMAP {
             Some(Self::fiemap)

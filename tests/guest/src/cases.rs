@@ -21,6 +21,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::attr::CASES,
     namespace::mounts::CASES,
     format::about::CASES,
+    format::compare::CASES,
     content::data::CASES,
     content::trunc::CASES,
     content::falloc::CASES,

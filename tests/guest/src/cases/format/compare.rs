@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What an image says of itself through rext4 and through the kernel's ext4: statfs, statx, FIEMAP.
+
+use crate::fiemap::fiemap;
+use crate::fixture::{knows_fs, put, MNT, T};
+use crate::harness::{Case, Res, ALL, FEATS};
+use crate::sys;
+use crate::{ensure, skip};
+
+pub const CASES: &[Case] = &[
+    Case::new("compare/statfs", FEATS, statfs).quick(),
+    Case::new("compare/statx", ALL, statx).quick(),
+    Case::new("compare/fiemap", ALL, extents).quick(),
+];
+
+/// Files of each kind, made by the file system under test.
+const FILES: [&str; 12] = [
+    "",
+    "d",
+    "empty",
+    "small",
+    "sparse",
+    "unwritten",
+    "pieces",
+    "short",
+    "long",
+    "fifo",
+    "null",
+    "fixed",
+];
+
+fn fill(t: &mut T) -> Res {
+    if !t.ours() || !knows_fs("ext4") {
+        skip!("nothing to compare with");
+    }
+    t.fresh()?;
+    make(t)?;
+    t.umount()?;
+    // Immutable, append only, no atime, no dump.
+    t.debugfs(&["sif fixed flags 0x800f0"])?;
+    Ok(())
+}
+
+fn make(t: &T) -> Res {
+    let bs = t.bs();
+    sys::mkdir(&t.p("d"), 0o1751)?;
+    sys::create(&t.p("empty"))?;
+    put(&t.p("small"), 1, 1000)?;
+    let f = put(&t.p("sparse"), 2, 3 * bs as usize)?;
+    f.pwrite(b"x", 100 * bs)?;
+    f.truncate(200 * bs)?;
+    let f = sys::create(&t.p("unwritten"))?;
+    f.fallocate(0, 0, 50 * bs)?;
+    f.pwrite(b"x", 7 * bs)?;
+    f.fallocate(libc::FALLOC_FL_KEEP_SIZE, 50 * bs, 50 * bs)?;
+    let f = sys::create(&t.p("pieces"))?;
+    for i in 0..300 {
+        f.pwrite(b"x", 2 * i * bs)?;
+        if i % 50 == 0 {
+            f.fsync()?;
+        }
+    }
+    sys::symlink("short target", &t.p("short"))?;
+    sys::symlink(&"long".repeat(40), &t.p("long"))?;
+    sys::mknod(&t.p("fifo"), libc::S_IFIFO | 0o600, 0)?;
+    sys::mknod(&t.p("null"), libc::S_IFCHR | 0o600, libc::makedev(1, 3))?;
+    put(&t.p("fixed"), 3, 5000)?;
+    sys::lchown(&t.p("small"), 70_000, 80_000)?;
+    Ok(())
+}
+
+/// What `look` sees by each of the two must be the same.
+fn both(t: &mut T, look: impl Fn(&T) -> Res<Vec<String>>) -> Res {
+    let (dev, ours) = (t.dev.clone(), t.fs.clone());
+    let mut seen = Vec::new();
+    for fs in [ours.as_str(), "ext4"] {
+        t.mount_as(&dev, MNT, fs, libc::MS_RDONLY, "")?;
+        seen.push(look(t)?);
+        t.umount()?;
+    }
+    let pairs = seen[0].iter().zip(&seen[1]);
+    let differ: Vec<_> = pairs.filter(|(a, b)| a != b).collect();
+    ensure!(differ.is_empty(), "rext4 and ext4: {differ:#?}");
+    ensure!(seen[0].len() == seen[1].len(), "{seen:#?}");
+    Ok(())
+}
+
+fn statfs(t: &mut T) -> Res {
+    fill(t)?;
+    both(t, |_| Ok(vec![format!("{:?}", sys::statfs(MNT)?)]))
+}
+
+fn statx(t: &mut T) -> Res {
+    fill(t)?;
+    both(t, |t| {
+        let mut all = Vec::new();
+        for name in FILES {
+            let mut s = sys::statx(&t.p(name))?;
+            // Of this mount; and what is told unasked.
+            (s.stx_mnt_id, s.stx_atime) = (0, s.stx_mtime);
+            s.stx_mask &= 0x1fff;
+            (s.stx_dio_mem_align, s.stx_dio_offset_align) = (0, 0);
+            all.push(format!("{name}: {s:?}"));
+        }
+        Ok(all)
+    })
+}
+
+fn extents(t: &mut T) -> Res {
+    fill(t)?;
+    both(t, |t| {
+        let bs = t.bs();
+        let mut all = Vec::new();
+        // Those that can be opened, and do not wait for a writer.
+        for name in &FILES[..7] {
+            let f = sys::rdonly(&t.p(name))?;
+            for (start, len) in [(0, u64::MAX), (0, 1), (3 * bs + 1, 5 * bs), (1 << 40, 100)] {
+                for sync in [false, true] {
+                    let map = fiemap(&f, start, len, sync, 20);
+                    let map = map.map_err(|e| e.errno);
+                    all.push(format!("{name} {start} {len}: {map:?}"));
+                }
+            }
+        }
+        // Nothing but FIEMAP_FLAG_SYNC, with the flags that are not known given back.
+        let f = sys::rdonly(&t.p("pieces"))?;
+        for flags in [8u64, 0x8000_0000] {
+            let mut arg = [0, u64::MAX, flags, 0];
+            // SAFETY: A struct fiemap without room for extents.
+            let r = unsafe { f.ioctl(0xC020_660B, arg.as_mut_ptr()) };
+            all.push(format!(
+                "flags {flags:#x}: {:?} {arg:?}",
+                r.map_err(|e| e.errno)
+            ));
+        }
+        // Only the number of extents.
+        let mut arg = [0, u64::MAX, 0, 0];
+        // SAFETY: As above.
+        unsafe { f.ioctl(0xC020_660B, arg.as_mut_ptr())? };
+        all.push(format!("count: {arg:?}"));
+        Ok(all)
+    })
+}
