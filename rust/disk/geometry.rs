@@ -100,7 +100,8 @@ impl Geometry {
     /// root, or one that is not reserved and not the filesystem's own. Who can write to the orphan
     /// file says what the next mount deletes.
     pub fn inode_valid(&self, ino: u32) -> bool {
-        let own = ino == self.orphan_file_inum || self.quota_inums.contains(&ino);
+        let own = [self.journal_inum, self.orphan_file_inum].contains(&ino)
+            || self.quota_inums.contains(&ino);
         ino == super::inode::ROOT_INO || ino >= self.first_ino && ino <= self.inodes_count && !own
     }
 

@@ -245,15 +245,28 @@ pub(super) fn has_extents(mode: u16, iflags: u32) -> bool {
 /// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
 /// one that cannot be believed.
 pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
-    get(sb, ino, false)
+    get(sb, ino, Origin::Name)
+}
+
+/// Like [`iget`], for a number that [`super::export`] got and has checked.
+pub(super) fn iget_by_handle(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+    get(sb, ino, Origin::Handle)
 }
 
 /// Like [`iget`], for an inode of the orphan list, which may have no links.
 pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
-    get(sb, ino, true)
+    get(sb, ino, Origin::Orphans)
 }
 
-fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
+/// Where an inode's number is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Name,
+    Handle,
+    Orphans,
+}
+
+fn get(sb: &Sb, ino: u32, origin: Origin) -> Result<InodeRef<'_>> {
     let geo = &sb.data().geo;
     if ino == 0 || ino > geo.inodes_count {
         return Err(corrupted(
@@ -262,26 +275,38 @@ fn get(sb: &Sb, ino: u32, orphan: bool) -> Result<InodeRef<'_>> {
             fmt!("inode number {} out of range", ino),
         ));
     }
-    let new = match sb.iget(ino.into())? {
+    let mut new = match sb.iget(ino.into())? {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
     let place = Place::find_ahead(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
-    let bad = |why: disk::Corrupt| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
+    let fields = disk::inode::Inode::decode(raw, geo);
 
-    // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
-    // links but a mode; what has neither is free.
-    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo)).map_err(bad)? {
-        return Err(bad(disk::Corrupt::InodeChecksum));
-    }
-    let fields = disk::inode::Inode::decode(raw, geo).map_err(bad)?;
-    if fields.links == 0 && (fields.mode == 0 || !orphan) {
+    // What a handle names may be free by now, and cleared for another inode just when it is read.
+    if let (Origin::Handle, Ok(disk::inode::Inode { links: 0, .. })) = (origin, &fields) {
         return Err(ESTALE);
     }
-    fields.check(geo).map_err(bad)?;
+    // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
+    // links but a mode; what has neither is free.
+    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo)).map_err(|e| bad(&new, e))? {
+        return Err(bad(&new, disk::Corrupt::InodeChecksum));
+    }
+    let fields = fields.map_err(|e| bad(&new, e))?;
+    if fields.links == 0 && (fields.mode == 0 || origin != Origin::Orphans) {
+        return Err(ESTALE);
+    }
+    // The handle that an error is reported with has it, too.
+    new.set_generation(fields.generation, fields.version);
+    fields.check(geo).map_err(|e| bad(&new, e))?;
     Ok(fill(sb, new, fields)?.publish())
+}
+
+/// Reports an inode that cannot be believed.
+#[track_caller]
+fn bad(inode: &Inode, why: disk::Corrupt) -> Error {
+    corrupted(inode.sb(), Some(inode), fmt!("{}", why))
 }
 
 /// What `i_block` of an inode holds.
@@ -299,8 +324,9 @@ enum Block {
 }
 
 /// Looks at what only the file system as a whole can judge.
-fn check_block(sb: &Sb, ino: u32, fields: &disk::inode::Inode) -> Result<Block> {
-    let bad = |why: &'static str| corrupted(sb, None, fmt!("inode {}: {}", ino, why));
+fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
+    let (sb, ino) = (inode.sb(), inode.ino());
+    let bad = |why: &'static str| corrupted(sb, Some(inode), fmt!("{}", why));
     if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
         return Err(bad("attributes in fixed metadata"));
     }
@@ -337,7 +363,6 @@ fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::I
         from_disk(fields.mtime),
         from_disk(fields.ctime),
     );
-    new.set_generation(fields.generation, fields.version);
     let has = |bit: u32| fields.flags & bit != 0;
     new.set_flags(InodeFlags {
         sync: has(flags::SYNC),
@@ -358,7 +383,7 @@ fn fill<'a>(
 ) -> Result<NewInode<'a, Rext4>> {
     let fs = sb.data();
     let ino = new.ino();
-    let block = check_block(sb, ino, &fields)?;
+    let block = check_block(&new, &fields)?;
     set_attributes(&mut new, &fields);
 
     let node = new.node();
@@ -379,9 +404,7 @@ fn fill<'a>(
     let mut target = [0u8; disk::inode::BLOCK_BYTES];
     let mut link = None;
     if block == Block::Target {
-        let text = fields
-            .fast_symlink()
-            .map_err(|why| corrupted(sb, None, fmt!("inode {}: {}", ino, why)))?;
+        let text = fields.fast_symlink().map_err(|e| bad(&new, e))?;
         if let Some(to) = target.get_mut(..text.len()) {
             to.copy_from_slice(text);
             link = Some(&*to);
@@ -407,7 +430,7 @@ pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
     write(handle, inode, false)
 }
 
-/// `fresh`: the raw inode may hold anything and is made from nothing.
+/// `fresh`: the raw inode is all zeros and is made from nothing.
 fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let geo = &inode.fs().geo;
     let node = inode.node();
@@ -419,9 +442,7 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let mut fields = node.fields.lock();
     let before = (fields.size, fields.block, fields.blocks);
     collect(inode, &mut fields);
-    if fresh {
-        block.zero(place.range(geo))?;
-    } else if fields.extra_isize < geo.want_extra_isize && fields.links > 0 {
+    if !fresh && fields.extra_isize < geo.want_extra_isize && fields.links > 0 {
         // Without memory another time.
         if let Ok(true) = place.make_room(geo, &mut block, fields.extra_isize) {
             fields.extra_isize = geo.want_extra_isize;

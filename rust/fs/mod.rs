@@ -8,6 +8,7 @@
 //!   extent/     the extent tree, delayed allocation, the sequence number
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
+//!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
@@ -30,6 +31,7 @@ pub(crate) mod alloc;
 mod credits;
 pub(crate) mod error;
 mod evict;
+pub(crate) mod export;
 pub(crate) mod extent;
 pub(crate) mod inode;
 pub(crate) mod io;

@@ -24,7 +24,7 @@ mod rename;
 mod symlink;
 
 pub(crate) use create::{create, link, mkdir, mknod, tmpfile};
-pub(crate) use lookup::lookup;
+pub(crate) use lookup::{lookup, parent};
 pub(crate) use readdir::{readdir, DirFile};
 pub(crate) use remove::{rmdir, unlink};
 pub(crate) use rename::rename;

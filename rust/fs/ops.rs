@@ -7,6 +7,7 @@ use super::{
     alloc,
     error,
     evict,
+    export,
     inode::{self, Node},
     io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, seek, truncate},
     mount,
@@ -23,6 +24,7 @@ use crate::{
     vfs::{
         address_space::AddressSpaceOps,
         dir::DirOps,
+        export::Export,
         file::{FallocMode, FileFlags, FileOps},
         fs_context::{MountLog, Remount},
         inode::{Attr, Attributes, IdMap, InodeLock, InodeOps, NewInode, Stat},
@@ -280,6 +282,21 @@ impl DirOps for Rext4 {
 
     fn readdir(dir: &Inode, file: &namei::DirFile, emit: &mut DirEmitter<'_>) -> Result {
         namei::readdir(dir, file, emit)
+    }
+}
+
+impl Export for Rext4 {
+    fn by_handle(sb: &Sb, ino: u64, generation: u32) -> Result<InodeRef<'_>> {
+        let ino = u32::try_from(ino).map_err(|_| ESTALE)?;
+        export::by_handle(sb, ino, generation)
+    }
+
+    fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
+        namei::parent(dir)
+    }
+
+    fn commit_metadata(inode: &Inode) -> Result {
+        fsync::commit(inode, false)
     }
 }
 

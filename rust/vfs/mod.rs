@@ -28,6 +28,7 @@ pub(crate) mod cred;
 pub(crate) mod dentry;
 pub(crate) mod dio;
 pub(crate) mod dir;
+pub(crate) mod export;
 pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod gfp;

@@ -5,7 +5,7 @@
 //! The bitmap and the table of a group may never have been written. `itable_unused` says how many
 //! inodes at the end of the table nobody has ever used: e2fsck does not look at them, and the disk
 //! may hold anything there. The first free number of a group is always taken, so the used part
-//! grows without holes; the caller writes the whole inode.
+//! grows without holes; the inode is cleared there before its number is taken.
 
 use super::{
     group::{Fault, Locked, Slot},
@@ -17,7 +17,7 @@ use crate::{
         inode::{ROOT_INO, S_IFDIR, S_IFMT},
         Geometry,
     },
-    fs::{error, Inode, Sb},
+    fs::{error, itable::Place, Inode, Sb},
     vfs::{jbd2::Handle, random::random_u32},
 };
 use kernel::{
@@ -163,8 +163,7 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
 /// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
 /// Returns it with a generation. `goal`: an inode number whose group to try first, 0 for none.
 ///
-/// The caller writes the whole inode into the table in the same handle: what is there on disk may
-/// be rubbish. Costs [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is
+/// The caller writes the inode into the table in the same handle. Nothing old is left there. Costs [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is
 /// none, `EUCLEAN` if a structure was found corrupt and no other group had one.
 pub(crate) fn inode(
     handle: &Handle<'_>,
@@ -250,6 +249,7 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     if !geo.inode_valid(ino) || ino == ROOT_INO {
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
+    clear_place(locked.sb, handle, ino)?;
     if let Some(map) = blocks {
         locked.init_block_bitmap(handle, &map)?.finish()?;
     }
@@ -268,6 +268,15 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     buf.finish()?;
     desc.finish()?;
     Ok(ino)
+}
+
+/// Clears an inode in its table, before the bitmap says that there is one: who has only its number
+/// looks at both ([`fs::export`](crate::fs::export)).
+fn clear_place(sb: &Sb, handle: &Handle<'_>, ino: u32) -> Result {
+    let place = Place::find(sb, ino)?;
+    let mut block = handle.write(place.buffer())?;
+    block.zero(place.range(&sb.data().geo))?;
+    block.finish()
 }
 
 /// Frees the number of a deleted inode. Its memory must not be found any more under that number,

@@ -106,6 +106,7 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
     sb.set_blocksize(geo.block_size)?;
     let primary = Primary::new(sb, &geo)?;
     set_limits(sb, &geo);
+    sb.set_export();
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
     let about = About::new(&raw, sb.device());

@@ -79,6 +79,30 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
     };
     let ino = found.ino;
     drop(found);
+    follow(dir, ino).map(Some)
+}
+
+/// The directory that `dir` is in. Takes i_rwsem of `dir`, shared: nobody moves or removes it, so its
+/// parent stays.
+pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
+    let _lock = dir.lock_shared();
+    if dir.nlink() == 0 {
+        return Err(ESTALE);
+    }
+    let ino = read_dots(dir)?.1.parent;
+    let parent = follow(dir, ino)?;
+    match parent.is_dir() {
+        true => Ok(parent),
+        false => Err(corrupted(
+            dir.sb(),
+            Some(dir),
+            fmt!("\"..\" names inode {ino}, which is no directory"),
+        )),
+    }
+}
+
+/// The inode that an entry of `dir` names. i_rwsem of `dir` is held.
+fn follow(dir: &Inode, ino: u32) -> Result<InodeRef<'_>> {
     // A directory that contains itself would send every walk of the tree round in circles.
     if !dir.fs().geo.inode_valid(ino) || ino == dir.ino() {
         return Err(corrupted(
@@ -87,15 +111,15 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
             fmt!("directory entry names inode {ino}"),
         ));
     }
-    match iget(dir.sb(), ino) {
-        // Nobody can have removed the inode and its name since: i_rwsem.
-        Err(e) if e == ESTALE => Err(corrupted(
+    // Nobody can have removed the inode and its name since: i_rwsem.
+    iget(dir.sb(), ino).map_err(|e| match e == ESTALE {
+        true => corrupted(
             dir.sb(),
             Some(dir),
             fmt!("directory entry names deleted inode {ino}"),
-        )),
-        result => result.map(Some),
-    }
+        ),
+        false => e,
+    })
 }
 
 /// For who reads `count` blocks one after the other: begins to read those behind `lblk`.

@@ -77,7 +77,8 @@ impl<F: FileSystem, S: Stage> Deref for NewInode<'_, F, S> {
 }
 
 impl<F: FileSystem> SuperBlock<F> {
-    /// Looks inode `ino` up in the inode cache or makes a new one to be read.
+    /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ENOMEM` also for one that
+    /// is being made just now and has no name yet: C does not tell the two apart.
     pub(crate) fn iget(&self, ino: u64) -> Result<Iget<'_, F>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
@@ -97,6 +98,15 @@ impl<F: FileSystem> SuperBlock<F> {
             return Err(EIO);
         }
         Ok(Iget::Ready(inode))
+    }
+
+    /// Inode `ino` if it is in memory, also one without links that is still open. Waits for one that
+    /// is being read or is on its way out.
+    pub(crate) fn find_inode(&self, ino: u64) -> Option<InodeRef<'_, F>> {
+        // SAFETY: The super block is valid.
+        let inode = unsafe { bindings::ilookup(self.as_ptr(), ino) };
+        // SAFETY: The count that `ilookup` took becomes the reference's, which borrows `self`.
+        NonNull::new(inode).map(|inode| unsafe { InodeRef::from_raw(inode) })
     }
 
     /// A fresh inode that is not on disk yet; it has no number.

@@ -10,6 +10,8 @@ use crate::vfs::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
+    export::{Export, ExportTable},
+    fixed,
     fs_context::MountLog, //
 };
 use core::marker::PhantomData;
@@ -95,6 +97,15 @@ impl<F: FileSystem> NewSuper<'_, F> {
             (*self.0).s_time_gran = time.2;
             (*self.0).s_max_links = links;
         }
+    }
+
+    /// Gives its inodes handles ([`Export`]).
+    pub(crate) fn set_export(&self)
+    where
+        F: Export,
+    {
+        // SAFETY: The super block is owned by the mounting thread; the table is static and made for `F`.
+        unsafe { (*self.0).s_export_op = (&raw const *fixed(&ExportTable::<F>::TABLE)).cast() }
     }
 
     /// Sets the UUID that is reported to user space.
