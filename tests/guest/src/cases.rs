@@ -19,6 +19,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::dirs::CASES,
     namespace::dirs_hash::CASES,
     namespace::attr::CASES,
+    namespace::handles::CASES,
     namespace::mounts::CASES,
     format::about::CASES,
     format::compare::CASES,
@@ -60,4 +61,5 @@ pub static SETS: &[&[Case]] = &[
     content::swap::CASES,
     content::sync::CASES,
     events::trace::CASES,
+    events::fanotify::CASES,
 ];

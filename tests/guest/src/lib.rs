@@ -4,4 +4,4 @@
 
 mod kit;
 
-pub use kit::{aio, aligned, dm, fiemap, fixture, harness, kmsg, map, sys};
+pub use kit::{aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, sys, watch};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The trace events.
+//! Trace events, and those of fanotify.
 
+pub mod fanotify;
 pub mod trace;
