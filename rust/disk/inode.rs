@@ -180,8 +180,8 @@ impl Inode {
     /// Writes the fields into `raw`, which begins with the head, keeping what this module does not
     /// know, and brings the checksum up to date.
     ///
-    /// For a new inode all its bytes are zeroed first by the caller. [`Corrupt::InodeBlocks`]: more space
-    /// than the features of the filesystem let an inode have.
+    /// For a new inode all its bytes are zeroed first by the caller. [`Corrupt::InodeBlocks`]: more
+    /// space than the features of the filesystem let an inode have.
     pub fn encode(
         &self,
         raw: &mut [u8],

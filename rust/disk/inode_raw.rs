@@ -135,7 +135,8 @@ fn computed_checksum(
     Ok(rest(crc))
 }
 
-/// Whether a raw inode's checksum is right; true where inodes have none. `raw` begins with the head.
+/// Whether a raw inode's checksum is right; true where inodes have none. `raw` begins with the
+/// head.
 pub fn checksum_matches(
     raw: &[u8],
     geo: &Geometry,

@@ -214,9 +214,9 @@ pub fn inode_entries<'a>(
     Ok(Some(entries))
 }
 
-/// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the first
-/// 128, multiples of 4, instead of `old`. What is new is zero. Attributes in the inode move up,
-/// between their values and them must be room for that: false if there is none, or something is
+/// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the
+/// first 128, multiples of 4, instead of `old`. What is new is zero. Attributes in the inode move
+/// up, between their values and them must be room for that: false if there is none, or something is
 /// wrong with them, and nothing has changed. The checksum, and where the inode says how many bytes
 /// there are, are for the caller to bring up to date.
 pub fn make_room(raw: &mut [u8], geo: &Geometry, old: u16, new: u16) -> Result<bool> {

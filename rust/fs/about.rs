@@ -48,8 +48,8 @@ impl About {
     }
 }
 
-/// A file is opened: with the first one the path of the mount goes into the super block. Not before,
-/// since a mount has none until it is over.
+/// A file is opened: with the first one the path of the mount goes into the super block. Not
+/// before, since a mount has none until it is over.
 pub(crate) fn opened(file: &File<Rext4>) {
     let fs = file.inode().fs();
     let told = &fs.about.told_path;
@@ -79,8 +79,9 @@ pub(crate) fn label(sb: &Sb) -> Result<Label> {
 }
 
 /// Changes the label (`FS_IOC_SETFSLABEL`), in the super block and then in its copies, each in a
-/// transaction of its own: who mounts by label looks at the first one, and a copy that a crash leaves
-/// with the old label is only seen by who asks for it. So do two who set labels at the same time.
+/// transaction of its own: who mounts by label looks at the first one, and a copy that a crash
+/// leaves with the old label is only seen by who asks for it. So do two who set labels at the same
+/// time.
 pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
     let (inode, sb) = (file.inode(), file.inode().sb());
     let fs = sb.data();

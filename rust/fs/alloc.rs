@@ -144,8 +144,9 @@ fn decode(
 }
 
 impl Groups {
-    /// Reads and checks all descriptors. `raw` is the checked super block. The block size of the device has been set. To be followed
-    /// by [`Groups::init_counts`] when the journal has been replayed.
+    /// Reads and checks all descriptors. `raw` is the checked super block. The block size of the
+    /// device has been set. To be followed by [`Groups::init_counts`] when the journal has been
+    /// replayed.
     ///
     /// `EUCLEAN` if a descriptor is corrupt (logged), `EINVAL` if their size is not supported.
     pub(crate) fn load(
@@ -343,7 +344,8 @@ impl Totals {
     }
 }
 
-/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`retry()`] may help. Any context that may sleep, with or without a handle.
+/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`retry()`] may
+/// help. Any context that may sleep, with or without a handle.
 pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
     if n > 0 {
         sb.data().groups.promise(n, n, Kind::Data)?;
@@ -370,8 +372,8 @@ pub(crate) fn unreserve(sb: &Sb, n: u32) {
     sb.data().groups.dirty_blocks.sub(n.into());
 }
 
-/// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode `owner`
-/// (0: nobody) cannot own it.
+/// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode
+/// `owner` (0: nobody) cannot own it.
 pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: u32) -> bool {
     let fs = sb.data();
     let journal = fs.groups.journal.as_ref();

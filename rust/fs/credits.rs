@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Journal credits: how many metadata blocks each operation may touch in one handle, and why that many.
+//! Journal credits: how many metadata blocks each operation may touch in one handle, and why that
+//! many.
 //!
-//! A handle that touches more than it asked for finds the journal full and aborts it; one that asks for
-//! much too many makes commits come early, and on a small journal cannot start at all. So each number is
-//! the worst case of what is listed, and all of them stand here. Blocks count once a handle, however often
-//! they are changed. Revoke records are counted apart: one for each metadata block that is freed.
+//! A handle that touches more than it asked for finds the journal full and aborts it; one that asks
+//! for much too many makes commits come early, and on a small journal cannot start at all. So each
+//! number is the worst case of what is listed, and all of them stand here. Blocks count once a
+//! handle, however often they are changed. Revoke records are counted apart: one for each metadata
+//! block that is freed.
 
 use crate::disk::extent::{MAX_DEPTH, ROOT_ENTRIES};
 
@@ -31,14 +33,15 @@ pub(super) const fn free(groups: u32) -> u32 {
     2 * groups
 }
 
-/// A new inode's number: bitmap and descriptor of inodes; the bitmap of blocks, if the group had none.
+/// A new inode's number: bitmap and descriptor of inodes; the bitmap of blocks, if the group had
+/// none.
 pub(super) const INODE_ALLOC: u32 = 3;
 
 /// An inode's number given back: bitmap and descriptor.
 pub(super) const INODE_FREE: u32 = 2;
 
-/// An extent inserted or converted: the nodes of one path; at each level a new one, with its bitmap and
-/// descriptor; one more where the root moves down.
+/// An extent inserted or converted: the nodes of one path; at each level a new one, with its bitmap
+/// and descriptor; one more where the root moves down.
 pub(super) const INSERT: u32 = DEPTH + (1 + ALLOC) * (DEPTH + 1);
 
 // Data.
@@ -58,15 +61,15 @@ pub(super) const STEP_GROUPS: u32 = 3;
 /// Blocks of a directory or symbolic link freed in one step: a revoke record each.
 pub(super) const STEP_REVOKES: u32 = 16;
 
-/// A step of a removal: cutting the middle of an extent inserts one; data blocks of some groups; at every
-/// level one node may become empty and another one merge into the root.
+/// A step of a removal: cutting the middle of an extent inserts one; data blocks of some groups; at
+/// every level one node may become empty and another one merge into the root.
 pub(super) const STEP: u32 = INSERT + free(STEP_GROUPS) + free(2 * DEPTH);
 
 /// A step that takes, from the end on, all of a tree which is a root only: no node is changed.
 pub(super) const ROOT_STEP: u32 = free(STEP_GROUPS);
 
-/// Steps for which a handle of a removal asks at once, as far as they are needed: most files have a few
-/// extents in the root, and a transaction has room for many that go at the same time.
+/// Steps for which a handle of a removal asks at once, as far as they are needed: most files have a
+/// few extents in the root, and a transaction has room for many that go at the same time.
 pub(super) const STEPS: u32 = 3;
 
 /// The same where they are [`ROOT_STEP`]s.
@@ -91,7 +94,8 @@ pub(super) const APPEND: u32 = ALLOC + INSERT;
 /// A new directory's or link's only block.
 pub(super) const FIRST_BLOCK: u32 = APPEND + 1;
 
-/// A name added: an index node and a leaf are split below a root, which takes two blocks; the directory.
+/// A name added: an index node and a leaf are split below a root, which takes two blocks; the
+/// directory.
 pub(super) const ADD_NAME: u32 = 5 + 2 * APPEND + INODE;
 
 /// A new inode, its name not counted. Until it has one it is on the orphan list.
@@ -103,6 +107,6 @@ pub(super) const LINK: u32 = ADD_NAME + INODE + ORPHAN;
 /// A name removed: a leaf, two inodes, the orphan list.
 pub(super) const REMOVE_NAME: u32 = 1 + 2 * INODE + ORPHAN;
 
-/// A name added, one or two removed or changed, two first blocks of directories, four inodes, one of them
-/// an orphan.
+/// A name added, one or two removed or changed, two first blocks of directories, four inodes, one
+/// of them an orphan.
 pub(super) const RENAME: u32 = ADD_NAME + 4 + 4 * INODE + ORPHAN;

@@ -3,7 +3,8 @@
 //! The end of an inode in memory, and on disk if nobody names it any more.
 //!
 //! It is on the orphan list since its last name went, so a crash between two of the handles here
-//! leaves it to the next mount: each of them leaves something that [`super::orphan`] can go on with.
+//! leaves it to the next mount: each of them leaves something that [`super::orphan`] can go on
+//! with.
 
 use super::{
     access::Access,

@@ -2,11 +2,11 @@
 
 //! From a file handle to an inode.
 //!
-//! A number in a directory is believed: where it leads to nothing, the disk is corrupt. One in a handle
-//! is a user's. So the bitmap is asked before the inode is read: a free inode may hold anything, in a
-//! group that was never used even what the device held before. A number becomes taken only when
-//! nothing old is left in its place ([`alloc::inode`]), and a deleted inode has no links, whatever else
-//! of it is there:
+//! A number in a directory is believed: where it leads to nothing, the disk is corrupt. One in a
+//! handle is a user's. So the bitmap is asked before the inode is read: a free inode may hold
+//! anything, in a group that was never used even what the device held before. A number becomes
+//! taken only when nothing old is left in its place ([`alloc::inode`]), and a deleted inode has no
+//! links, whatever else of it is there:
 //!
 //! ```text
 //!   creates a file                         opens by handle
@@ -27,9 +27,9 @@ use super::{
 };
 use kernel::prelude::*;
 
-/// The inode that a handle names, also if it has no links and is open. `ESTALE`, without a word in the
-/// log, if there is none, or it is another one by now. Generation 0 is any, for handles that NFS makes
-/// up for the parent of a file.
+/// The inode that a handle names, also if it has no links and is open. `ESTALE`, without a word in
+/// the log, if there is none, or it is another one by now. Generation 0 is any, for handles that
+/// NFS makes up for the parent of a file.
 pub(crate) fn by_handle(sb: &Sb, ino: u32, generation: u32) -> Result<InodeRef<'_>> {
     if !sb.data().geo.inode_valid(ino) {
         return Err(ESTALE);
@@ -39,8 +39,9 @@ pub(crate) fn by_handle(sb: &Sb, ino: u32, generation: u32) -> Result<InodeRef<'
         None if alloc::inode_in_use(sb, ino)? => inode::iget_by_handle(sb, ino)?,
         None => return Err(ESTALE),
     };
-    match generation == 0 || generation == inode.generation() {
-        true => Ok(inode),
-        false => Err(ESTALE),
+    if generation == 0 || generation == inode.generation() {
+        Ok(inode)
+    } else {
+        Err(ESTALE)
     }
 }

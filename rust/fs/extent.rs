@@ -13,11 +13,12 @@
 //! `Node::seq` counts the changes of the map. It is bumped *before* each change, so a copy of a
 //! mapping whose count still agrees was true when the count was read (rule 3 of the data path).
 //!
-//! All there is to do with a map is a method of [`Extents`], which is the inode with its lock held: the
-//! map of another inode cannot be meant, and nobody is without the lock. What changes the disk takes the
-//! handle too, which is started first (lock order). A search says what may be done with what it found
-//! ([`Entry`]): only a hole can be filled, once, and nothing comes between the look and the filling.
-//! Tree nodes that writeback and completion need are promised when the data is accepted ([`promise`]).
+//! All there is to do with a map is a method of [`Extents`], which is the inode with its lock held:
+//! the map of another inode cannot be meant, and nobody is without the lock. What changes the disk
+//! takes the handle too, which is started first (lock order). A search says what may be done with
+//! what it found ([`Entry`]): only a hole can be filled, once, and nothing comes between the look
+//! and the filling. Tree nodes that writeback and completion need are promised when the data is
+//! accepted ([`promise`]).
 //!
 //! Format: `Documentation/filesystems/ext4/ifork.rst`.
 
@@ -170,8 +171,8 @@ impl Inode {
         }
     }
 
-    /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has the
-    /// lock may be reading nodes of the tree.
+    /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has
+    /// the lock may be reading nodes of the tree.
     pub(crate) fn extents_nowait(&self) -> Result<Extents<'_>> {
         Ok(Extents {
             inode: self,
@@ -321,14 +322,14 @@ impl<'a> Extents<'a> {
         Ok((found, prev))
     }
 
-    /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into written
-    /// ones. The caller journals the inode. Costs [`credits::INSERT`].
+    /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into
+    /// written ones. The caller journals the inode. Costs [`credits::INSERT`].
     pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: u32, len: u32) -> Result {
         let inode = self.inode;
         self.bump();
         trace::extent_convert(inode, lblk, len, State::Written.into());
-        // In a tree with leaves of its own the inode does not change, neither its root nor the number
-        // of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
+        // In a tree with leaves of its own the inode does not change, neither its root nor the
+        // number of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
         inode.node().set_datasync_tid(handle.tid());
         let promised = self.is_expected(lblk, len) || self.secure_other();
         let end = u64::from(lblk) + u64::from(len);

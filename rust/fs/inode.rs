@@ -125,8 +125,8 @@ impl Node {
         self.disk_size.store(size, ordering::Release);
     }
 
-    /// Whether the disk may hold old bytes behind the end, in its block: truncate zeroes them in the
-    /// page cache only. With i_rwsem exclusive.
+    /// Whether the disk may hold old bytes behind the end, in its block: truncate zeroes them in
+    /// the page cache only. With i_rwsem exclusive.
     pub(crate) fn stale_tail(&self) -> bool {
         self.stale_tail.load(ordering::Relaxed)
     }
@@ -136,8 +136,8 @@ impl Node {
         self.stale_tail.store(stale, ordering::Relaxed);
     }
 
-    /// Data could not be written to blocks that were promised for it, and are not any more. Under the
-    /// extent lock.
+    /// Data could not be written to blocks that were promised for it, and are not any more. Under
+    /// the extent lock.
     pub(crate) fn set_lost_data(&self) {
         self.lost_data.store(true, ordering::Relaxed);
     }
@@ -147,7 +147,8 @@ impl Node {
         self.lost_data.load(ordering::Relaxed)
     }
 
-    /// The file had content and was truncated to nothing: who writes it anew replaces what was there.
+    /// The file had content and was truncated to nothing: who writes it anew replaces what was
+    /// there.
     pub(crate) fn set_emptied(&self) {
         self.emptied.store(true, ordering::Relaxed);
     }
@@ -373,8 +374,8 @@ fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::I
     });
 }
 
-/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the disk
-/// is read.
+/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the
+/// disk is read.
 #[inline(never)]
 fn fill<'a>(
     sb: &Sb,
@@ -415,10 +416,10 @@ fn fill<'a>(
     set_operations(new, link, (major << 20) | minor)
 }
 
-/// Keeps the inode's table block in memory, so that [`journal`] need not read it. That comes when the
-/// change is made, and an error then would leave half of it in the transaction: on the disk the tree
-/// of the inode would go on with blocks that are free, or a name with one that has it no more. Reading
-/// may fail here, before the handle.
+/// Keeps the inode's table block in memory, so that [`journal`] need not read it. That comes when
+/// the change is made, and an error then would leave half of it in the transaction: on the disk the
+/// tree of the inode would go on with blocks that are free, or a name with one that has it no more.
+/// Reading may fail here, before the handle.
 pub(in crate::fs) fn hold(inode: &Inode) -> Result<Place> {
     Place::find(inode.sb(), inode.ino())
 }

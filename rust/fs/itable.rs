@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inodes in their tables. A table block holds several; each is changed by who holds the lock of its
-//! fields, and by the orphan list ([`super::orphan`]).
+//! Inodes in their tables. A table block holds several; each is changed by who holds the lock of
+//! its fields, and by the orphan list ([`super::orphan`]).
 
 use super::Sb;
 use crate::{

@@ -63,7 +63,8 @@ macro_rules! named {
 }
 
 named! {
-    /// Where a thread can be made to wait. Each is one moment; the operations that have it share it.
+    /// Where a thread can be made to wait. Each is one moment; the operations that have it share
+    /// it.
     Point {
         /// A buffered write has its mapping and has not locked the folio yet.
         WriteGetFolio = c"write-get-folio",

@@ -7,10 +7,11 @@
 //!
 //! - While the journal works, a transaction ([`through_journal`]), from a work item: whoever finds
 //!   an error may hold the super block's lock, or a handle without credits.
-//! - When the journal is dead, or about to be with the machine, past the journal and past the buffer
-//!   ([`past_journal`]): the buffer may hold changes of transactions that will never commit. What is
-//!   read from the disk gets the mark and goes back.
-//! - Where the super block is written anyway while no transaction holds it (mount, freeze, unmount).
+//! - When the journal is dead, or about to be with the machine, past the journal and past the
+//!   buffer ([`past_journal`]): the buffer may hold changes of transactions that will never commit.
+//!   What is read from the disk gets the mark and goes back.
+//! - Where the super block is written anyway while no transaction holds it (mount, freeze,
+//!   unmount).
 //!
 //! A replay writes older super blocks over it, so `mount` puts back what was there before. And jbd2
 //! keeps the error of an abort in the journal's own super block, until the mark is written.

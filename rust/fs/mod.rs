@@ -127,8 +127,8 @@ impl Rext4 {
         self.start_handle(credits, credits::TREE_REVOKES)
     }
 
-    /// Like [`Rext4::start`], for what must not fail for want of memory: data that was accepted, and
-    /// what nobody can be told of.
+    /// Like [`Rext4::start`], for what must not fail for want of memory: data that was accepted,
+    /// and what nobody can be told of.
     pub(crate) fn start_nofail(&self, credits: u32) -> Result<Handle<'_>> {
         gfp::retry(|| self.start_handle(credits, credits::TREE_REVOKES))
     }

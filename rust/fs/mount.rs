@@ -235,8 +235,8 @@ fn leave_to_recovery(sb: &Sb, first: bool) {
     marks::past_journal(sb);
 }
 
-/// The end of the mount, or of a failed start. The journal has been closed; its outcome is an error also
-/// if it was aborted.
+/// The end of the mount, or of a failed start. The journal has been closed; its outcome is an error
+/// also if it was aborted.
 pub(super) fn stop(sb: &Sb) {
     let fs = sb.data();
     let journal = fs.journal.outcome();
@@ -394,8 +394,8 @@ pub(super) fn unfreeze(sb: &Sb) -> Result {
     Ok(())
 }
 
-/// Writing goes on after a freeze, or after one that has failed: the super block in memory may say by
-/// then that no recovery is needed.
+/// Writing goes on after a freeze, or after one that has failed: the super block in memory may say
+/// by then that no recovery is needed.
 fn reopen(sb: &Sb, journal: &Journal) {
     let fs = sb.data();
     // An aborted journal leaves the disk as it is.

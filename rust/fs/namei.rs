@@ -78,8 +78,8 @@ fn is_indexed(dir: &Inode) -> bool {
 /// The most inodes that an operation writes: two directories, and two that have names there.
 const MAX_WRITTEN: usize = 4;
 
-/// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does not
-/// read ([`inode::hold`]).
+/// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does
+/// not read ([`inode::hold`]).
 struct Operation<'a> {
     handle: Handle<'a>,
     _tables: [Option<Place>; MAX_WRITTEN],
@@ -93,8 +93,8 @@ impl<'a> Deref for Operation<'a> {
     }
 }
 
-/// Starts a handle for a change of `dir`, durable on return where the directory asks for that, which
-/// writes the inodes `written`.
+/// Starts a handle for a change of `dir`, durable on return where the directory asks for that,
+/// which writes the inodes `written`.
 fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<Operation<'a>> {
     let mut tables = [const { None }; MAX_WRITTEN];
     for (table, inode) in tables.iter_mut().zip(written) {
@@ -117,9 +117,9 @@ fn with_retry(dir: &Inode, operation: impl FnMut() -> Result) -> Result {
 }
 
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.
-/// What can be foreseen to fail (space, reading, memory) was done before: `change` does not allocate,
-/// and what it needs of the disk is in memory. If something fails all the same the journal is aborted:
-/// half an operation must not commit.
+/// What can be foreseen to fail (space, reading, memory) was done before: `change` does not
+/// allocate, and what it needs of the disk is in memory. If something fails all the same the
+/// journal is aborted: half an operation must not commit.
 fn apply(operation: Operation<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
     // The tables stay to the end.
     let Operation { handle, _tables } = operation;

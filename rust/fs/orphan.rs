@@ -156,8 +156,8 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 }
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
-/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold`] reads
-/// nothing.
+/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold`]
+/// reads nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
 pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
@@ -203,8 +203,8 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
     inode::journal(handle, inode)
 }
 
-/// As [`inode::hold`], of what leads to the inode on the list, for [`remove`]. Another one that leads
-/// there by then has been written since, so it is in memory as well.
+/// As [`inode::hold`], of what leads to the inode on the list, for [`remove`]. Another one that
+/// leads there by then has been written since, so it is in memory as well.
 pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
     let orphans = &inode.fs().orphans;
     if !orphans.may_contain(inode) {

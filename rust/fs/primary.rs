@@ -85,8 +85,8 @@ pub(crate) fn journal_super(
     block.finish()
 }
 
-/// Changes one of the copies of the super block in other groups, which lies at the beginning of `bh`,
-/// inside `handle`. False if there is none: then nothing changes. Needs no memory.
+/// Changes one of the copies of the super block in other groups, which lies at the beginning of
+/// `bh`, inside `handle`. False if there is none: then nothing changes. Needs no memory.
 pub(crate) fn journal_backup(
     handle: &Handle<'_>,
     fs: &Rext4,

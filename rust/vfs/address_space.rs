@@ -22,8 +22,8 @@ pub(crate) trait AddressSpaceOps: FileSystem {
     /// Mappings for reading, also used by `bmap`.
     type ReadOps: MapOps<Fs = Self>;
 
-    /// Mappings of a file that becomes swap, not beyond what is asked for. i_rwsem is held, and what was
-    /// dirty is written.
+    /// Mappings of a file that becomes swap, not beyond what is asked for. i_rwsem is held, and
+    /// what was dirty is written.
     type SwapOps: MapOps<Fs = Self>;
 
     /// The largest folios of a regular file, as the order of their number of pages. `pmd`: of those
@@ -32,8 +32,8 @@ pub(crate) trait AddressSpaceOps: FileSystem {
         0
     }
 
-    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled. For file
-    /// systems that hold the page cache off for a while.
+    /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled. For
+    /// file systems that hold the page cache off for a while.
     fn may_fill(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
         true
     }
@@ -122,9 +122,9 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         }
     }
 
-    /// The memory of a folio has failed: it goes, dirty or not, and with it what is reserved for its
-    /// data. Before, while the folio is locked and in its place: who wants to dirty it has to wait,
-    /// and finds that his mapping is stale.
+    /// The memory of a folio has failed: it goes, dirty or not, and with it what is reserved for
+    /// its data. Before, while the folio is locked and in its place: who wants to dirty it has to
+    /// wait, and finds that his mapping is stale.
     unsafe extern "C" fn error_remove_folio(
         mapping: *mut bindings::address_space,
         folio: *mut bindings::folio,
@@ -157,12 +157,12 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
     }
 
-    /// swapon: tells the kernel the blocks of a file, which it reads and writes from then on without
-    /// asking. `EINVAL` if some are missing. Unwritten ones do, and stay so.
+    /// swapon: tells the kernel the blocks of a file, which it reads and writes from then on
+    /// without asking. `EINVAL` if some are missing. Unwritten ones do, and stay so.
     ///
-    /// The VFS holds i_rwsem, exclusive, until the inode has `S_SWAPFILE`. Whoever would move or free
-    /// blocks therefore looks at that ([`Inode::is_swapfile`]) with the lock held; what the VFS looks
-    /// at before it calls may be old:
+    /// The VFS holds i_rwsem, exclusive, until the inode has `S_SWAPFILE`. Whoever would move or
+    /// free blocks therefore looks at that ([`Inode::is_swapfile`]) with the lock held; what the
+    /// VFS looks at before it calls may be old:
     ///
     /// ```text
     ///   fallocate(PUNCH_HOLE)                   swapon
@@ -175,8 +175,8 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         file: *mut bindings::file,
         span: *mut bindings::sector_t,
     ) -> c_int {
-        // SAFETY: The VFS passes an open file of ours, its swap area and where to put the span of it.
-        // The C function first writes and commits the file (fsync).
+        // SAFETY: The VFS passes an open file of ours, its swap area and where to put the span of
+        // it. The C function first writes and commits the file (fsync).
         unsafe {
             bindings::rext4_helper_iomap_swapfile_activate(
                 sis,

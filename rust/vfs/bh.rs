@@ -60,8 +60,8 @@ impl BufferHead {
         unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk(sb, block)) }
     }
 
-    /// [`BufferHead::getblk`] for who keeps the buffer for the life of the mount: its page is not taken
-    /// from the movable ones, which it would pin (C: `ext4_sb_bread_unmovable()`).
+    /// [`BufferHead::getblk`] for who keeps the buffer for the life of the mount: its page is not
+    /// taken from the movable ones, which it would pin (C: `ext4_sb_bread_unmovable()`).
     ///
     /// # Safety
     ///
@@ -117,7 +117,8 @@ impl BufferHead {
             unsafe { bindings::unlock_buffer(bh.as_ptr()) };
             return;
         }
-        // SAFETY: By the type invariant; locked, which passes to the function and ends with the I/O.
+        // SAFETY: By the type invariant; locked, which passes to the function and ends with the
+        // I/O.
         unsafe {
             bindings::rext4_helper_clear_buffer_verified(bh.as_ptr());
             bindings::rext4_helper_bh_readahead_locked(bh.as_ptr());
@@ -134,7 +135,8 @@ impl BufferHead {
             return Ok(self);
         }
         // Whatever was verified is not what the disk will give now.
-        // SAFETY: By the type invariant; locked, which passes to the function and ends with the I/O.
+        // SAFETY: By the type invariant; locked, which passes to the function and ends with the
+        // I/O.
         to_result(unsafe {
             bindings::rext4_helper_clear_buffer_verified(self.as_ptr());
             bindings::rext4_helper_bh_read_locked(self.as_ptr())
@@ -142,17 +144,17 @@ impl BufferHead {
         Ok(self)
     }
 
-    /// Whether memory holds what the disk holds, or should hold: see [`BufferHead::restore`]. Sleeps
-    /// only if not.
+    /// Whether memory holds what the disk holds, or should hold: see [`BufferHead::restore`].
+    /// Sleeps only if not.
     pub(super) fn is_current(&self) -> bool {
         self.is_uptodate() || self.write_failed() && self.lock().restore()
     }
 
-    /// A write that fails clears "uptodate" (`bh_end_write()`), though memory is newer than the disk:
-    /// a transaction has committed, and its log may be all there is of it. To read the block again
-    /// would show what was before, a name that is removed or an inode that was free. So the bit is
-    /// set again (C: `ext4_buffer_uptodate()`). With the buffer's lock, under which a write or a read
-    /// changes both bits. Returns whether the buffer is up to date.
+    /// A write that fails clears "uptodate" (`bh_end_write()`), though memory is newer than the
+    /// disk: a transaction has committed, and its log may be all there is of it. To read the block
+    /// again would show what was before, a name that is removed or an inode that was free. So the
+    /// bit is set again (C: `ext4_buffer_uptodate()`). With the buffer's lock, under which a write
+    /// or a read changes both bits. Returns whether the buffer is up to date.
     fn restore(&self) -> bool {
         if self.write_failed() {
             // SAFETY: By the type invariant.
@@ -276,9 +278,9 @@ impl BufferHead {
         unsafe { bindings::rext4_helper_set_buffer_verified(self.as_ptr()) }
     }
 
-    /// Locks the buffer. Sleeps. To change it so, outside of any transaction, is only for blocks that
-    /// no transaction holds: the super block before the journal is loaded, after it is destroyed or
-    /// when it has been aborted.
+    /// Locks the buffer. Sleeps. To change it so, outside of any transaction, is only for blocks
+    /// that no transaction holds: the super block before the journal is loaded, after it is
+    /// destroyed or when it has been aborted.
     pub(crate) fn lock(&self) -> LockedBuffer<'_> {
         // SAFETY: By the type invariant.
         unsafe { bindings::rext4_helper_lock_buffer(self.as_ptr()) };
@@ -333,8 +335,8 @@ impl LockedBuffer<'_> {
         self.bh.fill_from(off, value.as_bytes())
     }
 
-    /// Unlocks; what was changed is written out some time, as all that is dirty in the device's page
-    /// cache. The way of metadata without a journal.
+    /// Unlocks; what was changed is written out some time, as all that is dirty in the device's
+    /// page cache. The way of metadata without a journal.
     pub(crate) fn mark_dirty(self) {
         let bh = self.bh;
         // SAFETY: By the type invariant of `BufferHead`. An earlier failed write has cleared

@@ -63,8 +63,8 @@ impl PercpuCounter {
         self.sum().max(0).unsigned_abs()
     }
 
-    /// The value without the parts that CPUs hold back (together at most [`PercpuCounter::slack`]), or
-    /// 0 if that is negative. Cheap.
+    /// The value without the parts that CPUs hold back (together at most [`PercpuCounter::slack`]),
+    /// or 0 if that is negative. Cheap.
     pub(crate) fn read_positive(&self) -> u64 {
         // SAFETY: Initialised by `new`.
         unsafe { bindings::rext4_helper_percpu_counter_read_positive(self.inner.get()) }

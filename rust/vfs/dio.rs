@@ -36,8 +36,8 @@ pub(crate) struct DioFlags {
 
 /// A bio of a direct write that has not been submitted. Submitted when it is dropped.
 ///
-/// It holds no reference to the inode: until the bio is done the request is not complete, which keeps
-/// its file, that the inode and the mount. After that nobody may look at either any more.
+/// It holds no reference to the inode: until the bio is done the request is not complete, which
+/// keeps its file, that the inode and the mount. After that nobody may look at either any more.
 ///
 /// # Invariants
 ///
@@ -116,8 +116,8 @@ pub(crate) trait DioOps: MapOps {
     /// Submits a bio for the file's bytes from `pos` on, at once or later.
     fn submit(_bio: DioBio<Self::Fs>, _pos: u64) {}
 
-    /// All is done but the second invalidation of the page cache. Process context. For tests that hold
-    /// it here.
+    /// All is done but the second invalidation of the page cache. Process context. For tests that
+    /// hold it here.
     fn before_invalidate(_iocb: &Kiocb<'_, Self::Fs>) {}
 }
 

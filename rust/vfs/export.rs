@@ -2,12 +2,14 @@
 
 //! File handles: how NFS, `open_by_handle_at(2)` and fanotify name an inode without a path.
 //!
-//! A handle is the number of an inode and its generation, and those of a directory that names it if it
-//! is to be connectable (`generic_encode_ino32_fh`). It outlives the file, and comes from outside.
+//! A handle is the number of an inode and its generation, and those of a directory that names it if
+//! it is to be connectable (`generic_encode_ino32_fh`). It outlives the file, and comes from
+//! outside.
 //!
-//! An inode that is found by its handle has a dentry without a name, which is not connected to the root.
-//! Files stay so. A directory is connected before it is used, by its parents ([`Export::parent`]) and
-//! their entries: the lookup of its name puts the dentry where it belongs (`d_splice_alias`).
+//! An inode that is found by its handle has a dentry without a name, which is not connected to the
+//! root. Files stay so. A directory is connected before it is used, by its parents
+//! ([`Export::parent`]) and their entries: the lookup of its name puts the dentry where it belongs
+//! (`d_splice_alias`).
 //!
 //! C headers: [`include/linux/exportfs.h`](srctree/include/linux/exportfs.h)
 
@@ -22,8 +24,8 @@ use kernel::{error::from_result, prelude::*};
 /// What a file system provides so that its inodes have handles. Every method may sleep; no lock is
 /// held and no handle of a journal.
 pub(crate) trait Export: FileSystem {
-    /// The inode of number `ino` and this generation, both of which anybody may have thought up. Any
-    /// error but `ENOMEM` tells the caller that the handle is stale.
+    /// The inode of number `ino` and this generation, both of which anybody may have thought up.
+    /// Any error but `ENOMEM` tells the caller that the handle is stale.
     fn by_handle(sb: &SuperBlock<Self>, ino: u64, generation: u32) -> Result<InodeRef<'_, Self>>;
 
     /// The directory that `dir` is in. `dir` may have been removed.

@@ -26,7 +26,8 @@ use kernel::{
 /// What may be asked of open regular files, beyond what the operations say.
 #[derive(Clone, Copy)]
 pub(crate) struct FileFlags {
-    /// Reads and writes fail with `EAGAIN` rather than sleep if the request says so (`FMODE_NOWAIT`).
+    /// Reads and writes fail with `EAGAIN` rather than sleep if the request says so
+    /// (`FMODE_NOWAIT`).
     pub(crate) nowait: bool,
     /// O_DIRECT, by iomap (`FMODE_CAN_ODIRECT`); requests can be polled for.
     pub(crate) direct: bool,
@@ -74,8 +75,8 @@ impl FileFlags {
     }
 }
 
-/// Operations on open regular files. One that is not implemented is not in the table: the VFS answers
-/// as for a file system that does not have it.
+/// Operations on open regular files. One that is not implemented is not in the table: the VFS
+/// answers as for a file system that does not have it.
 ///
 /// Lock context: none held on entry unless said.
 #[vtable]
@@ -107,14 +108,15 @@ pub(crate) trait FileOps: FileSystem {
     fn max_bytes(inode: &Inode<Self>) -> u64 {
         inode.sb().max_bytes()
     }
-    /// A write fault in a shared mapping; see [`super::mmap`]. Without it mappings cannot be stored to.
+    /// A write fault in a shared mapping; see [`super::mmap`]. Without it mappings cannot be stored
+    /// to.
     fn page_mkwrite(_fault: &mmap::Fault<'_, Self>) -> mmap::VmFault {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// A file was opened. A directory may be locked (O_TMPFILE).
     fn opened(_file: &File<Self>) {}
-    /// An open file is closed, once for each, when its last user has gone; `writer`: it was open for
-    /// writing. Others of the inode may be open.
+    /// An open file is closed, once for each, when its last user has gone; `writer`: it was open
+    /// for writing. Others of the inode may be open.
     fn release(_inode: &Inode<Self>, _writer: bool) {}
 }
 
@@ -167,16 +169,16 @@ impl<F: FileSystem> File<F> {
         })
     }
 
-    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of another
-    /// file.
+    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of
+    /// another file.
     pub(crate) fn modified(&self, lock: &InodeLock<'_, F>) -> Result {
         lock.check(self.inode())?;
         // SAFETY: The file is valid and its inode locked exclusive.
         to_result(unsafe { bindings::file_modified(self.as_ptr()) })
     }
 
-    /// Where what it was opened through is mounted, as the current task sees it: put into `buf`, at its
-    /// end. `ENAMETOOLONG` if it does not fit there with a zero byte behind it. Sleeps not.
+    /// Where what it was opened through is mounted, as the current task sees it: put into `buf`, at
+    /// its end. `ENAMETOOLONG` if it does not fit there with a zero byte behind it. Sleeps not.
     pub(crate) fn mount_point<'b>(&self, buf: &'b mut [u8]) -> Result<&'b CStr> {
         let (start, len) = (buf.as_mut_ptr(), buf.len().min(c_int::MAX as usize));
         // SAFETY: The file is valid and keeps its mount; `len` bytes are ours to write.

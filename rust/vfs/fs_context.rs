@@ -196,13 +196,14 @@ impl<F: FileSystem> ContextTable<F> {
         from_result(|| {
             // SAFETY: The context is valid.
             let root = unsafe { (*fc).root };
-            let opts = match root.is_null() {
-                true => F::Options::default(),
+            let opts = if root.is_null() {
+                F::Options::default()
+            } else {
                 // SAFETY: A context for a remount has the root of the mounted super block. It is in
                 // use, so others change other fields of it: no reference to it is made.
-                false => unsafe { SuperBlock::<F>::from_raw((*root).d_sb) }
+                unsafe { SuperBlock::<F>::from_raw((*root).d_sb) }
                     .data()
-                    .current_options(),
+                    .current_options()
             };
             let opts = KBox::new(opts, GFP_KERNEL)?;
             // SAFETY: The context is new and ours to fill.

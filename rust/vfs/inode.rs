@@ -117,9 +117,10 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::rext4_helper_i_size_read(self.as_ptr()) as u64 }
     }
 
-    /// Sets the file size in bytes, where the lock is not at hand: of an inode that is new or on its way
-    /// out, of a directory in a callback of its own, in the completion of a direct write that waits. The
-    /// caller holds i_rwsem exclusive all the same; who has it uses [`InodeLock::set_size`].
+    /// Sets the file size in bytes, where the lock is not at hand: of an inode that is new or on
+    /// its way out, of a directory in a callback of its own, in the completion of a direct write
+    /// that waits. The caller holds i_rwsem exclusive all the same; who has it uses
+    /// [`InodeLock::set_size`].
     pub(crate) fn set_size(&self, size: u64) {
         // SAFETY: The inode is valid.
         unsafe { bindings::rext4_helper_i_size_write(self.as_ptr(), size as i64) }
@@ -278,14 +279,15 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::rext4_helper_fatal_signal_pending() }
     }
 
-    /// For each round of a loop that may take long: lets others run. `EINTR` if the current task has
-    /// been killed. Sleeps; not where half of something is done.
+    /// For each round of a loop that may take long: lets others run. `EINTR` if the current task
+    /// has been killed. Sleeps; not where half of something is done.
     pub(crate) fn go_on(&self) -> Result {
         // SAFETY: In a context that may sleep, as the caller's is.
         unsafe { bindings::rext4_helper_cond_resched() };
-        match self.interrupted() {
-            true => Err(EINTR),
-            false => Ok(()),
+        if self.interrupted() {
+            Err(EINTR)
+        } else {
+            Ok(())
         }
     }
 
@@ -341,9 +343,10 @@ pub(crate) trait LocksInode<F: FileSystem> {
 }
 
 fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
-    match core::ptr::eq(ours, theirs) {
-        true => Ok(()),
-        false => Err(EINVAL),
+    if core::ptr::eq(ours, theirs) {
+        Ok(())
+    } else {
+        Err(EINVAL)
     }
 }
 

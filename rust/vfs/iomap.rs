@@ -71,7 +71,8 @@ impl MapFlags {
     pub(crate) fn nowait(self) -> bool {
         self.has(bindings::IOMAP_NOWAIT)
     }
-    /// For which direct write. `end_io` gets the same one, once for all mappings that were asked for.
+    /// For which direct write. `end_io` gets the same one, once for all mappings that were asked
+    /// for.
     pub(crate) fn request(self) -> RequestId {
         RequestId(self.1)
     }
@@ -196,8 +197,8 @@ impl<T: MapOps> Table<T> {
         iomap: *mut bindings::iomap,
         _srcmap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: iomap passes an inode of ours and the mapping of its iterator (`iomap_iter()`), which
-        // only this call uses. What its caller gave it (`dio.rs`) is not followed.
+        // SAFETY: iomap passes an inode of ours and the mapping of its iterator (`iomap_iter()`),
+        // which only this call uses. What its caller gave it (`dio.rs`) is not followed.
         let (inode, map, request) = unsafe {
             let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
             let request = (*iter).private as usize;
@@ -247,8 +248,8 @@ pub(crate) trait WriteOps: MapOps<Fs: AddressSpaceOps> {
     /// Whether `map` still says the truth. False makes iomap map again.
     fn valid(inode: &Inode<Self::Fs>, map: &Map) -> bool;
 
-    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes. For tests
-    /// that hold it here.
+    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes. For
+    /// tests that hold it here.
     fn before_folio(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
 }
 
@@ -289,9 +290,10 @@ impl<W: WriteOps> WriteTable<W> {
             }
             // SAFETY: As above.
             unsafe { bindings::rext4_helper_folio_unlock_put(folio) };
-            let waited = match flags.nowait() {
-                true => Err(EAGAIN),
-                false => W::Fs::wait_to_fill(inode, range),
+            let waited = if flags.nowait() {
+                Err(EAGAIN)
+            } else {
+                W::Fs::wait_to_fill(inode, range)
             };
             if let Err(e) = waited {
                 return e.to_ptr();
@@ -406,9 +408,10 @@ pub(crate) fn seek<T: MapOps>(inode: &Inode<T::Fs>, pos: u64, hole: bool) -> Res
     let pos = pos as i64;
     // SAFETY: All pointers are valid during the call.
     let ret = unsafe {
-        match hole {
-            true => bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<T>()),
-            false => bindings::iomap_seek_data(inode.as_ptr(), pos, table::<T>()),
+        if hole {
+            bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<T>())
+        } else {
+            bindings::iomap_seek_data(inode.as_ptr(), pos, table::<T>())
         }
     };
     u64::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))

@@ -184,8 +184,8 @@ impl Journal {
         u32::try_from(max).unwrap_or(0)
     }
 
-    /// See [`slot::LoadedJournal::set_features`], whose users cannot start a handle: a commit that runs
-    /// relies on the size of a tag, which this may change.
+    /// See [`slot::LoadedJournal::set_features`], whose users cannot start a handle: a commit that
+    /// runs relies on the size of a tag, which this may change.
     fn set_features(&self, features: Features) -> Result {
         let raw = self.as_ptr();
         let checksum = long(bindings::JBD2_FEATURE_COMPAT_CHECKSUM);
@@ -329,9 +329,10 @@ impl Journal {
     }
 
     fn outside_handle(&self) -> Result {
-        match self.in_handle() {
-            false => Ok(()),
-            true => Err(EDEADLK),
+        if self.in_handle() {
+            Err(EDEADLK)
+        } else {
+            Ok(())
         }
     }
 
@@ -343,8 +344,8 @@ impl Journal {
     /// Nobody but a callback of this journal uses it meanwhile, and nobody after this: it is not
     /// dropped either.
     unsafe fn destroy(&self) -> Result {
-        // SAFETY: By the type invariant it is ours, and by the caller nobody else's. A callback that
-        // runs in the journal's thread is waited for, before anything of the journal goes.
+        // SAFETY: By the type invariant it is ours, and by the caller nobody else's. A callback
+        // that runs in the journal's thread is waited for, before anything of the journal goes.
         to_result(unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) })
     }
 }

@@ -131,8 +131,8 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) })
     }
 
-    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of another
-    /// file.
+    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of
+    /// another file.
     pub(crate) fn modified(&mut self, lock: &InodeLock<'_, F>) -> Result {
         lock.check(self.inode())?;
         // SAFETY: The request is valid; i_rwsem is held exclusive, as `notify_change` asks.

@@ -61,8 +61,8 @@ pub(crate) use kiocb::{Io, Kiocb, RequestId};
 pub(crate) use super_block::SuperBlock;
 pub(crate) use uio::{Dest, IovIter};
 
-/// A table that C keeps a pointer to. Compiles only if it lives for ever: a plain `&CONST`, made into
-/// a raw pointer, would dangle silently if it did not.
+/// A table that C keeps a pointer to. Compiles only if it lives for ever: a plain `&CONST`, made
+/// into a raw pointer, would dangle silently if it did not.
 const fn fixed<T>(table: &'static T) -> &'static T {
     table
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Operations on names, and the table of inode operations of directories. What inodes of all types have:
-//! [`super::inode::InodeOps`].
+//! Operations on names, and the table of inode operations of directories. What inodes of all types
+//! have: [`super::inode::InodeOps`].
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -35,8 +35,8 @@ impl RenameFlags {
 
 /// Operations on names. Every method runs with the locks that Documentation/filesystems/
 /// locking.rst lists for the C operation of the same name: i_rwsem exclusive on each directory
-/// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`. One that is not implemented is
-/// not in the table.
+/// that changes, and on victims; freeze protection at `SB_FREEZE_WRITE`. One that is not
+/// implemented is not in the table.
 #[vtable]
 pub(crate) trait Namei: FileSystem {
     /// The inode named `name` in `dir`, `None` if there is none.

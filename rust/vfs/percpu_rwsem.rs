@@ -25,7 +25,8 @@ unsafe impl Send for PercpuRwSem {}
 unsafe impl Sync for PercpuRwSem {}
 
 impl PercpuRwSem {
-    /// An unlocked one, "rext4_start" to lockdep. `ENOMEM` if its per-CPU part cannot be had. Sleeps.
+    /// An unlocked one, "rext4_start" to lockdep. `ENOMEM` if its per-CPU part cannot be had.
+    /// Sleeps.
     pub(crate) fn new_start() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot| {

@@ -82,8 +82,8 @@ impl Flags {
 /// A file system. The implementing type is the data of one mounted super block.
 ///
 /// Methods run in the context of the super operation of the same name
-/// (Documentation/filesystems/vfs.rst, locking.rst). One that is not implemented is not in the table, so
-/// that C does what it does without.
+/// (Documentation/filesystems/vfs.rst, locking.rst). One that is not implemented is not in the
+/// table, so that C does what it does without.
 ///
 /// It lies on a block device of its own (`get_tree_bdev()`). What its inodes can do is said by
 /// [`InodeOps`](super::inode::InodeOps), and for each type of inode by
@@ -134,8 +134,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Second half of mount: the data is attached and its parts work. Returns the root inode.
     fn start<'a>(sb: &'a SuperBlock<Self>, log: &MountLog<'_>) -> Result<InodeRef<'a, Self>>;
 
-    /// The end, from `put_super` or after a failed start. The parts have been closed. No inode is left:
-    /// nobody else can own one so long ([`InodeRef`]).
+    /// The end, from `put_super` or after a failed start. The parts have been closed. No inode is
+    /// left: nobody else can own one so long ([`InodeRef`]).
     fn stop(_sb: &SuperBlock<Self>) {}
 
     /// Remount. If it turns the super block read-only, nothing may be dirty on return. Where
@@ -169,8 +169,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// The inode's fields changed (times, mode, size): journal them. May sleep. Not called for times
-    /// that may stay in memory (lazytime; `__mark_inode_dirty`).
+    /// The inode's fields changed (times, mode, size): journal them. May sleep. Not called for
+    /// times that may stay in memory (lazytime; `__mark_inode_dirty`).
     fn dirty_inode(_inode: &Inode<Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -189,8 +189,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 /// What `s_fs_info` points at, pinned.
 #[pin_data]
 struct Mounted<F> {
-    /// Where writeback of its inodes completes, if it has any. Goes first: an item may still be on its
-    /// last lines.
+    /// Where writeback of its inodes completes, if it has any. Goes first: an item may still be on
+    /// its last lines.
     queue: Option<Workqueue>,
     /// See [`SuperBlock::in_flight`].
     in_flight: Atomic<u64>,
@@ -256,7 +256,8 @@ impl<F: FileSystem> SuperBlock<F> {
     /// No operation runs on the super block and none starts, but for what its parts call: it is
     /// being taken down, or its mount failed.
     unsafe fn shut_down(&self) {
-        // SAFETY: References to parts are borrowed by callbacks, and by the caller none runs but theirs.
+        // SAFETY: References to parts are borrowed by callbacks, and by the caller none runs but
+        // theirs.
         unsafe { self.mounted().parts.close() };
         F::stop(self);
     }
@@ -335,11 +336,11 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
-    /// Waits for the completion of all writeback that is under way. For [`FileSystem::freeze`], when
-    /// no more begins ([`writeback::writepages_callback`](super::writeback)).
+    /// Waits for the completion of all writeback that is under way. For [`FileSystem::freeze`],
+    /// when no more begins ([`writeback::writepages_callback`](super::writeback)).
     ///
-    /// Not by `sync_inodes_sb`, which may have the last reference to an inode that nobody names: its
-    /// eviction would wait for the thaw.
+    /// Not by `sync_inodes_sb`, which may have the last reference to an inode that nobody names:
+    /// its eviction would wait for the thaw.
     pub(crate) fn wait_for_writeback(&self) {
         while self.in_flight().load(ordering::Acquire) != 0 {
             fsleep(Delta::from_millis(1));

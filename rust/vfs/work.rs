@@ -11,16 +11,16 @@ use kernel::prelude::*;
 /// A work queue for I/O completion: it has a thread in reserve so that it makes progress when
 /// memory is short (`WQ_MEM_RECLAIM`), and its items run on whatever CPU is free.
 ///
-/// Each super block has one. The thread in reserve runs one item at a time, and an item may wait for
-/// another super block: where a file system lies in a file of another one, the completion of the
-/// upper waits for a commit, which waits for a flush of the file, which waits for the completion of
-/// the lower. In one queue that would wait behind the first
+/// Each super block has one. The thread in reserve runs one item at a time, and an item may wait
+/// for another super block: where a file system lies in a file of another one, the completion of
+/// the upper waits for a commit, which waits for a flush of the file, which waits for the
+/// completion of the lower. In one queue that would wait behind the first
 /// (Documentation/core-api/workqueue.rst: "separate wq each with `WQ_MEM_RECLAIM`").
 ///
 /// There is no [`Queue`](kernel::workqueue::Queue) to be had of it, which takes delayed work, too:
 /// dropping the queue runs what is queued and waits for it, but the timer of a delayed item would
-/// fire after that. An item must not own the last reference to what owns its queue: the worker would
-/// wait for itself.
+/// fire after that. An item must not own the last reference to what owns its queue: the worker
+/// would wait for itself.
 ///
 /// # Invariants
 ///

@@ -71,10 +71,10 @@ pub(crate) trait Writeback: 'static {
     /// Whose files they are.
     type Fs: FileSystem;
 
-    /// Makes `map` cover the dirty `bytes` at `pos` (up to `len`). A hole is not written: only below
-    /// bytes that are zero. `map` is what the call before left, to be used again only if it is
-    /// still valid. The folio is locked and under writeback: no folio lock, no wait for writeback,
-    /// no user memory.
+    /// Makes `map` cover the dirty `bytes` at `pos` (up to `len`). A hole is not written: only
+    /// below bytes that are zero. `map` is what the call before left, to be used again only if it
+    /// is still valid. The folio is locked and under writeback: no folio lock, no wait for
+    /// writeback, no user memory.
     fn map_blocks(
         _inode: &Inode<Self::Fs>,
         _pos: u64,
@@ -103,9 +103,9 @@ pub(crate) trait Writeback: 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// `len` bytes at `pos` are not on disk, or [`Writeback::complete`] has failed: gives back what is
-    /// promised to them. The pages are clean, but for those that became dirty again meanwhile. In
-    /// the same context; only of an I/O that needs a completion.
+    /// `len` bytes at `pos` are not on disk, or [`Writeback::complete`] has failed: gives back what
+    /// is promised to them. The pages are clean, but for those that became dirty again meanwhile.
+    /// In the same context; only of an I/O that needs a completion.
     fn failed(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
 }
 
@@ -188,8 +188,8 @@ impl<W: Writeback> WritebackTable<W> {
 
 /// Frozen, nothing is written back: it might need a transaction. What is dirty all the same (a
 /// device that had pinned a mapped page has written to it meanwhile) stays so until the thaw. Who
-/// wants it written (`fsync`, a direct read) waits for that, but not `sync`: it holds s_umount, which
-/// the thaw needs, and is told `EAGAIN`.
+/// wants it written (`fsync`, a direct read) waits for that, but not `sync`: it holds s_umount,
+/// which the thaw needs, and is told `EAGAIN`.
 pub(super) unsafe extern "C" fn writepages_callback<W: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A hole is what a search under the extent lock found: filled once, before anything else happens to the
-//! map, and not after the lock has gone.
+//! A hole is what a search under the extent lock found: filled once, before anything else happens
+//! to the map, and not after the lock has gone.
 #![forbid(unsafe_code)]
 
 use crate::fs::{

@@ -85,8 +85,8 @@ struct Search {
 /// Allocates a run of contiguous blocks: as long as possible, between `req.min` and `req.want`.
 /// Returns its first block and its length.
 ///
-/// Costs [`credits::ALLOC`](crate::fs::credits::ALLOC). `ENOSPC` if there is no such run, or it may not
-/// be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
+/// Costs [`credits::ALLOC`](crate::fs::credits::ALLOC). `ENOSPC` if there is no such run, or it may
+/// not be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
 pub(crate) fn blocks(
     handle: &Handle<'_>,
@@ -98,9 +98,10 @@ pub(crate) fn blocks(
         return Err(EINVAL);
     }
     let groups = &sb.data().groups;
-    let want = match req.reserved {
-        true => req.want,
-        false => groups.promise(req.want, req.min, req.kind)?,
+    let want = if req.reserved {
+        req.want
+    } else {
+        groups.promise(req.want, req.min, req.kind)?
     };
     let found = find(handle, sb, inode, Request { want, ..req });
     // Of a promise made for this call the rest goes too. Free before dirty: the other way round
@@ -339,9 +340,9 @@ fn take(
 /// transaction has committed. `metadata` blocks are revoked, for which the handle needs a revoke
 /// record each.
 ///
-/// Costs [`credits::free`](crate::fs::credits::free) of the number of groups touched. `EUCLEAN` if the
-/// blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a group
-/// whose bitmap is known to be corrupt are lost until e2fsck finds them.
+/// Costs [`credits::free`](crate::fs::credits::free) of the number of groups touched. `EUCLEAN` if
+/// the blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a
+/// group whose bitmap is known to be corrupt are lost until e2fsck finds them.
 pub(crate) fn free(
     handle: &Handle<'_>,
     sb: &Sb,

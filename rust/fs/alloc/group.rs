@@ -270,10 +270,10 @@ impl<'a> Locked<'a> {
     }
 
     fn read(&self, block: u64) -> Result<BufferHead, Fault> {
-        // Counts as corruption, so that the other groups go on working. That is also for the one read
-        // that cannot come before all changes: which groups the blocks lie in that a removal frees is
-        // known when they are taken out of the tree. Then they are in use on the disk, and e2fsck is
-        // due.
+        // Counts as corruption, so that the other groups go on working. That is also for the one
+        // read that cannot come before all changes: which groups the blocks lie in that a removal
+        // frees is known when they are taken out of the tree. Then they are in use on the disk, and
+        // e2fsck is due.
         self.sb
             .bread(block)
             .map_err(|_| Fault::Corrupt("cannot read its bitmap"))

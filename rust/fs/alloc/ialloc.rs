@@ -163,8 +163,9 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
 /// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
 /// Returns it with a generation. `goal`: an inode number whose group to try first, 0 for none.
 ///
-/// The caller writes the inode into the table in the same handle. Nothing old is left there. Costs [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is
-/// none, `EUCLEAN` if a structure was found corrupt and no other group had one.
+/// The caller writes the inode into the table in the same handle. Nothing old is left there. Costs
+/// [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is none, `EUCLEAN`
+/// if a structure was found corrupt and no other group had one.
 pub(crate) fn inode(
     handle: &Handle<'_>,
     sb: &Sb,
@@ -229,14 +230,16 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
     // would work out anew what the tables take.
-    let blocks = match locked.blocks_uninit() && !locked.group.blocks_bad {
-        true => Some(locked.initial_block_bitmap()?),
-        false => None,
+    let blocks = if locked.blocks_uninit() && !locked.group.blocks_bad {
+        Some(locked.initial_block_bitmap()?)
+    } else {
+        None
     };
     let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = match locked.inodes_uninit() {
-        true => locked.init_inode_bitmap(handle)?,
-        false => handle.write(&locked.inode_bitmap()?)?,
+    let mut buf = if locked.inodes_uninit() {
+        locked.init_inode_bitmap(handle)?
+    } else {
+        handle.write(&locked.inode_bitmap()?)?
     };
     let bit = buf.find_next_zero_bit(per_group as usize, 0);
     // CAST: A bit of one group.
@@ -282,9 +285,9 @@ fn clear_place(sb: &Sb, handle: &Handle<'_>, ino: u32) -> Result {
 /// Frees the number of a deleted inode. Its memory must not be found any more under that number,
 /// or be on its way out (`I_FREEING`).
 ///
-/// Costs [`credits::INODE_FREE`](crate::fs::credits::INODE_FREE). `EUCLEAN` if the number is reserved,
-/// out of range or free. In a group whose bitmap is known to be corrupt the number is lost until
-/// e2fsck finds it.
+/// Costs [`credits::INODE_FREE`](crate::fs::credits::INODE_FREE). `EUCLEAN` if the number is
+/// reserved, out of range or free. In a group whose bitmap is known to be corrupt the number is
+/// lost until e2fsck finds it.
 pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -> Result {
     let fs = sb.data();
     let valid = fs.geo.inode_valid(ino) && ino != ROOT_INO;
@@ -345,9 +348,10 @@ fn give_back(
     if !bh.test_bit(bit) {
         return Err(Fault::Corrupt("it is free already"));
     }
-    let dirs = match is_dir {
-        true => locked.group.desc.used_dirs.checked_sub(1),
-        false => Some(locked.group.desc.used_dirs),
+    let dirs = if is_dir {
+        locked.group.desc.used_dirs.checked_sub(1)
+    } else {
+        Some(locked.group.desc.used_dirs)
     };
     let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
     let free = locked.group.desc.free_inodes + 1;

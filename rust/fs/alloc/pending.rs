@@ -11,8 +11,8 @@
 //! frees is clear in the copy and in the bitmap, and would be given out.
 //!
 //! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
-//! ([`committed`]). Else the removal of a large disk's files would hold a GiB until somebody looks for
-//! blocks in each of the groups. [`Touched`] says where they are.
+//! ([`committed`]). Else the removal of a large disk's files would hold a GiB until somebody looks
+//! for blocks in each of the groups. [`Touched`] says where they are.
 
 use super::{group::Locked, Groups, Sb};
 use crate::{
@@ -24,7 +24,8 @@ use kernel::{
     sync::atomic::{ordering, Atomic}, //
 };
 
-/// Groups with one flag in [`Touched`]: a commit looks at all flags, and at the groups of those set.
+/// Groups with one flag in [`Touched`]: a commit looks at all flags, and at the groups of those
+/// set.
 const SHARE: u32 = 64;
 
 /// Which groups have something pending. Made with the groups: where blocks are freed, nothing can
@@ -50,8 +51,8 @@ impl Touched {
 
     /// Takes the flags that are set; returns the groups that they stand for.
     ///
-    /// Who frees blocks after this sets the flag again, and its transaction has a commit of its own to
-    /// come.
+    /// Who frees blocks after this sets the flag again, and its transaction has a commit of its own
+    /// to come.
     fn take(&self) -> impl Iterator<Item = u32> + '_ {
         let set = |flag: &Atomic<bool>| {
             flag.load(ordering::Relaxed) && flag.xchg(false, ordering::Acquire) //
@@ -65,8 +66,8 @@ impl Touched {
 
 /// Forgets what is pending no more.
 ///
-/// Group locks may be taken here: under one nobody waits for a commit, but for the end of the I/O of
-/// a block that is being committed, and what has committed has none.
+/// Group locks may be taken here: under one nobody waits for a commit, but for the end of the I/O
+/// of a block that is being committed, and what has committed has none.
 pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
     let groups: &Groups = &sb.data().groups;
     let pending = |&group: &u32| groups.slot(group).is_some_and(|slot| slot.has_pending());

@@ -3,9 +3,9 @@
 //! What to do about `ENOSPC`: wait for blocks, or believe it.
 //!
 //! Freed blocks count as free at once, so they can be promised, but they cannot be used before the
-//! transaction that freed them commits ([`super::pending`]). So a search may fail though the promise
-//! was good, and a commit ends it. When the search has failed nobody can tell any more whether it
-//! met such blocks, for the commit may have come meanwhile:
+//! transaction that freed them commits ([`super::pending`]). So a search may fail though the
+//! promise was good, and a commit ends it. When the search has failed nobody can tell any more
+//! whether it met such blocks, for the commit may have come meanwhile:
 //!
 //! ```text
 //!   writeback                                   journal
@@ -18,8 +18,8 @@
 //!   gives up, and drops the data                <- while its blocks are there
 //! ```
 //!
-//! So a [`Retry`] is made before the search, and knows what was pending then. Data that was accepted
-//! is tried again as often as that helps; what can still be refused, three times.
+//! So a [`Retry`] is made before the search, and knows what was pending then. Data that was
+//! accepted is tried again as often as that helps; what can still be refused, three times.
 
 use super::{Kind, Sb};
 use crate::{
@@ -66,16 +66,16 @@ impl Freed {
 pub(crate) enum Effort {
     /// Waits for the commit of what was freed. The caller may hold the folio lock.
     Commit,
-    /// Writes all data that is dirty first: what was promised for the worst case, in this file or another,
-    /// is given back when the data is on disk. Takes folio locks, too.
+    /// Writes all data that is dirty first: what was promised for the worst case, in this file or
+    /// another, is given back when the data is on disk. Takes folio locks, too.
     Room,
-    /// As [`Effort::Commit`], for data that was accepted, so that giving up would lose it: as often as
-    /// that helps.
+    /// As [`Effort::Commit`], for data that was accepted, so that giving up would lose it: as often
+    /// as that helps.
     Accepted,
 }
 
-/// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it. Each run
-/// leaves no handle open and no lock taken that a handle holder may take.
+/// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it.
+/// Each run leaves no handle open and no lock taken that a handle holder may take.
 pub(crate) fn retry<T>(
     sb: &Sb,
     effort: Effort,
@@ -114,7 +114,8 @@ impl Retry {
         fs.groups.freed.settled(fs.journal())
     }
 
-    /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it takes.
+    /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it
+    /// takes.
     fn again(&mut self, sb: &Sb, effort: Effort) -> bool {
         if effort == Effort::Room && !self.synced {
             self.synced = true;
@@ -152,8 +153,8 @@ impl Retry {
     }
 }
 
-/// Has promises turned into blocks, or given back. Those who come while somebody does it wait for one
-/// round together: else each write that a full disk refuses would be a `sync` of its own.
+/// Has promises turned into blocks, or given back. Those who come while somebody does it wait for
+/// one round together: else each write that a full disk refuses would be a `sync` of its own.
 fn settle_promises(sb: &Sb) {
     let groups = &sb.data().groups;
     if groups.dirty_blocks.sum_positive() == 0 {

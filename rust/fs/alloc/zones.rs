@@ -9,8 +9,8 @@
 use crate::disk::{sort::sort, Corrupt, Geometry, GroupDesc};
 use kernel::prelude::*;
 
-/// Collects zones. flex_bg puts the structures of one kind of many groups side by side, so each kind
-/// makes its last run longer while it can, and few are left to be sorted.
+/// Collects zones. flex_bg puts the structures of one kind of many groups side by side, so each
+/// kind makes its last run longer while it can, and few are left to be sorted.
 #[derive(Default)]
 struct Runs {
     /// The last run of each kind; empty at first.

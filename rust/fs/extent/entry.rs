@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a search of the map found, as what may be done there: blocks can be used, a hole can be filled.
+//! What a search of the map found, as what may be done there: blocks can be used, a hole can be
+//! filled.
 
 use super::{add_blocks, tree, Extent, Extents, State};
 use crate::{
@@ -21,8 +22,8 @@ pub(crate) enum Entry<'e, 'a> {
     Hole(Hole<'e, 'a>),
 }
 
-/// Logical blocks without blocks. It borrows the map, so it is one for as long as it lives: nobody can
-/// fill it or reserve it between the look and what follows, and who has used it has it no more.
+/// Logical blocks without blocks. It borrows the map, so it is one for as long as it lives: nobody
+/// can fill it or reserve it between the look and what follows, and who has used it has it no more.
 #[must_use = "the lookup was for nothing"]
 pub(crate) struct Hole<'e, 'a> {
     extents: &'e mut Extents<'a>,
@@ -54,15 +55,15 @@ impl<'e, 'a> Hole<'e, 'a> {
         self.place.state == State::Delalloc
     }
 
-    /// The first block on disk to try. A gap in the file keeps its width on disk: what fills it later
-    /// has its place. 0: near the inode.
+    /// The first block on disk to try. A gap in the file keeps its width on disk: what fills it
+    /// later has its place. 0: near the inode.
     fn goal(&self) -> u64 {
         let gap = |e: format::Extent| e.pblk + u64::from(self.place.lblk.saturating_sub(e.lblk));
         self.prev.map_or(0, gap)
     }
 
-    /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns what was:
-    /// one block at least, `ENOSPC` if there is none.
+    /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns
+    /// what was: one block at least, `ENOSPC` if there is none.
     pub(crate) fn reserve(self, most: u32) -> Result<Extent> {
         let mut place = self.place;
         place.len = place.len.min(most);
@@ -82,8 +83,8 @@ impl<'e, 'a> Hole<'e, 'a> {
         Ok(place)
     }
 
-    /// As [`Hole::fill`], with unwritten blocks that a direct write is on its way to. Before, they are
-    /// promised what their conversion may take ([`Extents::expect_direct`]).
+    /// As [`Hole::fill`], with unwritten blocks that a direct write is on its way to. Before, they
+    /// are promised what their conversion may take ([`Extents::expect_direct`]).
     pub(crate) fn fill_direct(
         self,
         handle: &Handle<'_>,
@@ -105,9 +106,9 @@ impl<'e, 'a> Hole<'e, 'a> {
         new
     }
 
-    /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what was
-    /// mapped, which may be shorter. The caller journals the inode in the same handle, after it has
-    /// dropped the lock. Costs [`credits::ALLOC`] and [`credits::INSERT`].
+    /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what
+    /// was mapped, which may be shorter. The caller journals the inode in the same handle, after it
+    /// has dropped the lock. Costs [`credits::ALLOC`] and [`credits::INSERT`].
     pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Extent> {
         let (inode, lblk) = (self.extents.inode, self.place.lblk);
         let reserved = self.is_reserved();

@@ -16,10 +16,11 @@
 //! one extent when it is mapped and one when it is converted.
 //!
 //! An unwritten block is in the second set while a page above it is dirty or under writeback, or is
-//! about to be; it leaves it with the conversion, the page, or the error of the I/O. Direct writes have no page, and two may be on their way to one block: theirs is a list
-//! ([`Flight`]), from the mapping to `end_io`, whatever becomes of the write. All three are empty when
-//! nothing is dirty or in flight. What could stay would be space that nobody can use:
-//! `alloc::check_promises` looks at the end of each mount.
+//! about to be; it leaves it with the conversion, the page, or the error of the I/O. Direct writes
+//! have no page, and two may be on their way to one block: theirs is a list ([`Flight`]), from the
+//! mapping to `end_io`, whatever becomes of the write. All three are empty when nothing is dirty or
+//! in flight. What could stay would be space that nobody can use: `alloc::check_promises` looks at
+//! the end of each mount.
 //!
 //! A change of the tree for other reasons (fallocate, a direct write, a punch) fills nodes that the
 //! worst case has taken to be half empty. It therefore secures its own entries like a write.
@@ -172,7 +173,8 @@ impl Extents<'_> {
         }
     }
 
-    /// The reserved blocks among `[lblk, lblk + len)` have become unwritten ones, which expect data.
+    /// The reserved blocks among `[lblk, lblk + len)` have become unwritten ones, which expect
+    /// data.
     pub(super) fn use_reserved(&mut self, lblk: u32, len: u32) {
         let n = self.map.reserved.remove(lblk, len);
         let total = self.show_reserved();
@@ -181,8 +183,8 @@ impl Extents<'_> {
         let _ = self.add_expected(lblk, len);
     }
 
-    /// Says that data will be written to the unwritten blocks `[lblk, lblk + len)`: their conversion
-    /// is promised its tree blocks. `ENOSPC`, then nothing may be written there.
+    /// Says that data will be written to the unwritten blocks `[lblk, lblk + len)`: their
+    /// conversion is promised its tree blocks. `ENOSPC`, then nothing may be written there.
     pub(crate) fn expect(&mut self, lblk: u32, len: u32) -> Result {
         let (blocks, runs) = self.unexpected(lblk, len);
         if blocks == 0 {
@@ -230,7 +232,8 @@ impl Extents<'_> {
         self.settle();
     }
 
-    /// The pages of `[lblk, lblk + len)` are gone: nobody will use what is reserved and promised there.
+    /// The pages of `[lblk, lblk + len)` are gone: nobody will use what is reserved and promised
+    /// there.
     pub(crate) fn forget(&mut self, lblk: u32, len: u32) {
         self.release(lblk, len);
         self.unexpect(lblk, len);

@@ -40,9 +40,9 @@ impl Extents<'_> {
         }
     }
 
-    /// Credits, and revoke records, for [`Extents::remove`] of a range, which takes as many steps as they
-    /// allow: most files have a few extents in the root, and a transaction has room for many that go
-    /// at the same time.
+    /// Credits, and revoke records, for [`Extents::remove`] of a range, which takes as many steps
+    /// as they allow: most files have a few extents in the root, and a transaction has room for
+    /// many that go at the same time.
     pub(crate) fn remove_credits(&self, start: u32, end: u64) -> u32 {
         let steps = match self.step_credits(start, end) {
             credits::ROOT_STEP => credits::ROOT_STEPS,
@@ -51,9 +51,9 @@ impl Extents<'_> {
         steps * self.step_credits(start, end)
     }
 
-    /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as the
-    /// handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes). The page
-    /// cache of the range is gone. The caller journals the inode also after an error.
+    /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as
+    /// the handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes).
+    /// The page cache of the range is gone. The caller journals the inode also after an error.
     pub(crate) fn remove(&mut self, handle: &Handle<'_>, start: u32, end: u64) -> Result<Progress> {
         let result = self.remove_some(handle, start, end);
         self.settle();
@@ -76,7 +76,8 @@ impl Extents<'_> {
         }
         self.end_expected(start, len as u32);
         let metadata = !inode.is_file();
-        // The inode is journaled after. The first step, too, may be more than the handle was made for.
+        // The inode is journaled after. The first step, too, may be more than the handle was made
+        // for.
         let step = self.step_credits(start, end) + credits::INODE;
         let records = handle.credits();
         let (mut end, mut revoked) = (end, 0);

@@ -5,9 +5,9 @@
 //! host tests a map in memory.
 //!
 //! What holds of a tree: the key of an index entry is the key of the first entry of the node below;
-//! no node but the root is empty; entries are sorted and do not overlap. A change is made on private
-//! copies of the nodes of one path and becomes visible when nothing can fail any more but the
-//! journal itself, so a tree is whole after every error.
+//! no node but the root is empty; entries are sorted and do not overlap. A change is made on
+//! private copies of the nodes of one path and becomes visible when nothing can fail any more but
+//! the journal itself, so a tree is whole after every error.
 
 #![allow(
     unreachable_pub,

@@ -138,8 +138,8 @@ pub(crate) fn init_new<'a>(
     result
 }
 
-/// Gives a new inode the operations of its type. `link`: the target of a short symbolic link. `rdev`: of a
-/// device node.
+/// Gives a new inode the operations of its type. `link`: the target of a short symbolic link.
+/// `rdev`: of a device node.
 pub(super) fn set_operations<'a>(
     new: NewInode<'a, Rext4, Hashed>,
     link: Option<&[u8]>,

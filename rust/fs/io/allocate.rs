@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 2: blocks for data are allocated *unwritten*, whoever asks. Rule 4: what was looked up before the
-//! handle was started is looked up again under the lock.
+//! Rule 2: blocks for data are allocated *unwritten*, whoever asks. Rule 4: what was looked up
+//! before the handle was started is looked up again under the lock.
 
 use crate::fs::{
     credits,
@@ -20,22 +20,22 @@ pub(super) const MAX: u32 = 8192;
 pub(super) enum For {
     /// Dirty pages. Their data was accepted, so memory is waited for.
     ///
-    /// Rule 10: a hole here means a page with data that is dirty though nobody reserved for it (a direct
-    /// read into a mapping whose block was punched meanwhile, or `page_mkwrite` that ran out of space
-    /// half way). iomap would drop the data without a word, so it is allocated like the rest, or the error
-    /// is reported.
+    /// Rule 10: a hole here means a page with data that is dirty though nobody reserved for it (a
+    /// direct read into a mapping whose block was punched meanwhile, or `page_mkwrite` that ran out
+    /// of space half way). iomap would drop the data without a word, so it is allocated like the
+    /// rest, or the error is reported.
     Writeback,
-    /// A direct write, also over a reservation: the page above it is older than this write, or it races
-    /// with it and either order is right.
+    /// A direct write, also over a reservation: the page above it is older than this write, or it
+    /// races with it and either order is right.
     Direct(RequestId),
-    /// fallocate. Space that is reserved counts as filled: its data is dirty, and writeback will find its
-    /// blocks.
+    /// fallocate. Space that is reserved counts as filled: its data is dirty, and writeback will
+    /// find its blocks.
     Fallocate,
 }
 
-/// Allocates unwritten blocks at `lblk`, `count` at most, in a handle of its own. `ready` is given what is
-/// there now, and whether it was made here or somebody else was first, with the extent lock still held.
-/// `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
+/// Allocates unwritten blocks at `lblk`, `count` at most, in a handle of its own. `ready` is given
+/// what is there now, and whether it was made here or somebody else was first, with the extent lock
+/// still held. `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
 pub(super) fn unwritten(
     inode: &Inode,
     (lblk, count): (u32, u32),

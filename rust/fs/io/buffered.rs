@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads and writes through the page cache: the system calls. The mappings that they are made of, and what
-//! is reserved below them, are in `delalloc.rs` (rule 4); what a growing write owes to the old end is in
-//! `eof.rs` (rule 11).
+//! Reads and writes through the page cache: the system calls. The mappings that they are made of,
+//! and what is reserved below them, are in `delalloc.rs` (rule 4); what a growing write owes to the
+//! old end is in `eof.rs` (rule 11).
 
 use super::{delalloc::WriteOps, eof};
 use crate::{

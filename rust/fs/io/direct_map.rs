@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 7: the mappings of direct I/O, and what follows when a write is done. How it is begun, and under
-//! which locks, is in `direct.rs`.
+//! Rule 7: the mappings of direct I/O, and what follows when a write is done. How it is begun, and
+//! under which locks, is in `direct.rs`.
 
 use super::{
     allocate::{self, For},
@@ -61,8 +61,8 @@ impl MapOps for ReadOps {
                 return Err(EINTR);
             }
             flushed = Some(seq);
-            // A write fault may have reserved and not dirtied its page yet. It does so before it lets
-            // go of this lock.
+            // A write fault may have reserved and not dirtied its page yet. It does so before it
+            // lets go of this lock.
             drop(inode.invalidate_lock());
             inode.write_and_wait(pos, pos + len)?;
         }
@@ -127,12 +127,13 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
     let direct = For::Direct(flags.request());
     alloc::retry(inode.sb(), Effort::Room, || {
         let want = (lblk, count.min(allocate::MAX));
-        allocate::unwritten(inode, want, direct, |extents, found, new| match new {
-            false => fill(extents, found, request, map),
-            true => {
+        allocate::unwritten(inode, want, direct, |extents, found, new| {
+            if new {
                 map::fill(extents, found, flags, map);
                 map.set_new();
                 map.set_dirty();
+            } else {
+                fill(extents, found, request, map)
             }
         })
     })

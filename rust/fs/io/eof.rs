@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 11: bytes beyond the end in the last block are zeros, on disk and in memory, whoever dirtied them
-//! by mmap. Writeback zeroes them, and here they are zeroed before the file grows over them.
+//! Rule 11: bytes beyond the end in the last block are zeros, on disk and in memory, whoever
+//! dirtied them by mmap. Writeback zeroes them, and here they are zeroed before the file grows over
+//! them.
 //!
 //! What the two sizes and the stale tail are, and who moves which when, is in
 //! Documentation/data-path.md, rule 11.
@@ -21,8 +22,8 @@ use crate::{
 use kernel::prelude::*;
 
 impl Alone<'_> {
-    /// Zeroes the bytes `[from, to)` in the page cache, where there is anything: the part of a block
-    /// that goes while the rest of it stays. Returns whether something was dirtied.
+    /// Zeroes the bytes `[from, to)` in the page cache, where there is anything: the part of a
+    /// block that goes while the rest of it stays. Returns whether something was dirtied.
     pub(super) fn zero_edge(&self, from: u64, to: u64) -> Result<bool> {
         if to <= from {
             return Ok(false);
@@ -32,8 +33,8 @@ impl Alone<'_> {
         iomap::zero_range::<WriteOps>(inode, from, to - from)
     }
 
-    /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies between in
-    /// the page cache, where there is anything. Returns whether something was dirtied.
+    /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies
+    /// between in the page cache, where there is anything. Returns whether something was dirtied.
     fn zero_tail(&self, from: u64, to: u64) -> Result<bool> {
         if rule::kept(Rule::TailZero) {
             self.zero_edge(from, to)
@@ -67,9 +68,10 @@ impl Alone<'_> {
 }
 
 /// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes
-/// behind the end come to light: neither now, in the page cache, nor after a crash. The size on disk
-/// moves when data behind the end is on disk, and nothing else makes the block of the old end reach
-/// the disk before that. So it is written here, if it is one that the disk knows and has to change.
+/// behind the end come to light: neither now, in the page cache, nor after a crash. The size on
+/// disk moves when data behind the end is on disk, and nothing else makes the block of the old end
+/// reach the disk before that. So it is written here, if it is one that the disk knows and has to
+/// change.
 pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> Result {
     let inode = lock.inode();
     let size = inode.size();
@@ -77,8 +79,8 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
     if end <= size || (pos <= size && !stale) {
         return Ok(());
     }
-    // Not only locked: a direct write of parts of the block may be in flight, and read now, the block
-    // has its old bytes.
+    // Not only locked: a direct write of parts of the block may be in flight, and read now, the
+    // block has its old bytes.
     let alone = Alone::new(lock);
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = alone.zero_tail(size, pos)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `fallocate(2)`: allocate, punch a hole, zero a range. Rule 5: blocks go in its four steps (`steps.rs`).
+//! `fallocate(2)`: allocate, punch a hole, zero a range. Rule 5: blocks go in its four steps
+//! (`steps.rs`).
 
 use super::{
     allocate::{self, For},

@@ -12,11 +12,12 @@
 //!   renames "new" over "old"
 //!                                               commits: "old" names the new file, of size 0
 //!   (power cut)
-//!                                               the old content is gone, the new one was not written
+//!                                               the old content is gone, the new one was not
+//!                                               written
 //! ```
 //!
-//! [`before_replace`] and [`after_close`] write such data early, unless mounted with `noauto_da_alloc`.
-//! What users may rely on is in Documentation/crash-promises.md.
+//! [`before_replace`] and [`after_close`] write such data early, unless mounted with
+//! `noauto_da_alloc`. What users may rely on is in Documentation/crash-promises.md.
 
 use crate::{
     fs::{Inode, Rext4},
@@ -33,10 +34,10 @@ pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) ->
     commit(file.inode(), datasync)
 }
 
-/// The name of a file is about to be given to `inode`. When this returns its data is written and its
-/// size is in a transaction at least as old as the one that will hold the name. To begin writing would
-/// not do: any fsync commits, and the commit would overtake the data. `EIO` and the like: what was to
-/// replace the file is not whole.
+/// The name of a file is about to be given to `inode`. When this returns its data is written and
+/// its size is in a transaction at least as old as the one that will hold the name. To begin
+/// writing would not do: any fsync commits, and the commit would overtake the data. `EIO` and the
+/// like: what was to replace the file is not whole.
 pub(crate) fn before_replace(inode: &Inode) -> Result {
     if inode.is_file() && inode.fs().writes_replacements() {
         inode.write_and_wait(0, u64::MAX)
@@ -45,9 +46,9 @@ pub(crate) fn before_replace(inode: &Inode) -> Result {
     }
 }
 
-/// A writer has closed the file. If it was truncated to nothing before, what is there now is on its way
-/// to the disk from here on. The commit of the truncate may have come first, so nothing is gained by
-/// waiting.
+/// A writer has closed the file. If it was truncated to nothing before, what is there now is on its
+/// way to the disk from here on. The commit of the truncate may have come first, so nothing is
+/// gained by waiting.
 pub(crate) fn after_close(inode: &Inode) {
     if inode.node().take_emptied() && inode.fs().writes_replacements() {
         inode.start_writeback();

@@ -35,9 +35,9 @@
 //! caller look it up again (the last invalidation removes it). Everybody who fills the page cache
 //! comes through these three.
 //!
-//! Who *replaces* a folio comes through none of them. The writer may have found the old one and wait
-//! for its lock: then migration and splitting fail, for they freeze its references. khugepaged does
-//! not, see `max_folio_order` in `direct.rs`.
+//! Who *replaces* a folio comes through none of them. The writer may have found the old one and
+//! wait for its lock: then migration and splitting fail, for they freeze its references. khugepaged
+//! does not, see `max_folio_order` in `direct.rs`.
 //!
 //! Why the user pages are pinned first: a fault on the source of the write may have to add a page,
 //! here or in a file that is itself being written from a mapping of ours, and would wait at a gate

@@ -55,8 +55,8 @@ impl From<State> for MapType {
     }
 }
 
-/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that was held when
-/// it was found still is, so the count belongs to it.
+/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that was held
+/// when it was found still is, so the count belongs to it.
 pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map: &mut Map) {
     let inode = extents.inode();
     let bits = inode.fs().geo.block_bits;
@@ -84,7 +84,8 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
     false
 }
 
-/// The extent lock. A caller that must not sleep gets it, and answers under it, at once or `EAGAIN`.
+/// The extent lock. A caller that must not sleep gets it, and answers under it, at once or
+/// `EAGAIN`.
 pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<Extents<'_>> {
     if flags.nowait() {
         inode.extents_nowait()
@@ -109,8 +110,8 @@ impl MapOps for ReadOps {
     }
 }
 
-/// Mappings of a file that becomes swap: none reaches beyond the bytes that were asked for. Where the
-/// blocks go on behind the end of the file they are not the kernel's to use.
+/// Mappings of a file that becomes swap: none reaches beyond the bytes that were asked for. Where
+/// the blocks go on behind the end of the file they are not the kernel's to use.
 pub(crate) struct SwapOps;
 
 #[vtable]

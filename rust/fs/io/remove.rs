@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 5, the last two steps: the page cache goes, then the blocks. The first two are in `steps.rs`.
+//! Rule 5, the last two steps: the page cache goes, then the blocks. The first two are in
+//! `steps.rs`.
 
 use super::steps::Alone;
 use crate::fs::{
@@ -17,8 +18,8 @@ use kernel::prelude::*;
 /// One past the last logical block of a file.
 pub(crate) const END: u64 = 1 << 32;
 
-/// Step 3 of rule 5 is done for a range of bytes: its page cache is gone and cannot come back. Holds all
-/// that was held for it.
+/// Step 3 of rule 5 is done for a range of bytes: its page cache is gone and cannot come back.
+/// Holds all that was held for it.
 #[must_use]
 pub(crate) struct CacheGone<'l> {
     alone: Alone<'l>,
@@ -26,26 +27,28 @@ pub(crate) struct CacheGone<'l> {
 }
 
 impl<'l> Alone<'l> {
-    /// Step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops its page cache.
-    /// Beyond the end of the file there is nothing to keep: a block that the range cuts there goes whole.
+    /// Step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops its page
+    /// cache. Beyond the end of the file there is nothing to keep: a block that the range cuts
+    /// there goes whole.
     ///
-    /// The whole range is written, also what is about to go, for two things hang on its dirty pages that
-    /// are not the range's own:
+    /// The whole range is written, also what is about to go, for two things hang on its dirty pages
+    /// that are not the range's own:
     ///
     /// ```text
     ///   pwrite 0..8192: i_size 8192                 a folio of 64 KiB, all dirty
     ///   punch 4096..8192, both page aligned         punch 0..4096
-    ///   page 1 is dropped, dirty                    the folio is split at 4096. If that does not go
-    ///   page 0 is written: size on disk 4096        (somebody reads it), truncate_inode_pages_range
-    ///   evicted, read again: the file has shrunk    drops the folio whole, dirty bytes behind 4096 too
+    ///   page 1 is dropped, dirty                    the folio is split at 4096. If that does not
+    ///   go page 0 is written: size on disk 4096        (somebody reads it),
+    ///   truncate_inode_pages_range evicted, read again: the file has shrunk    drops the folio
+    ///   whole, dirty bytes behind 4096 too
     /// ```
     ///
     /// - The size on disk moves when data is written, and nothing else moves it.
     /// - A large folio at the edge may be dropped as a whole. Writeback writes folios as a whole.
     ///
-    /// A clean range costs a look at the marks of the page cache, whatever its length. If something cannot
-    /// be written nothing has been dropped, and the caller's operation fails before it took anything: bytes
-    /// beside the range may have been in the same folio.
+    /// A clean range costs a look at the marks of the page cache, whatever its length. If something
+    /// cannot be written nothing has been dropped, and the caller's operation fails before it took
+    /// anything: bytes beside the range may have been in the same folio.
     pub(crate) fn drop_cache(self, range: Range<u64>) -> Result<CacheGone<'l>> {
         let inode = self.inode();
         let size = inode.size();
@@ -69,8 +72,8 @@ impl<'l> Alone<'l> {
         Ok(CacheGone { alone: self, range })
     }
 
-    /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page cache,
-    /// written or not.
+    /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
+    /// cache, written or not.
     pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
         self.lock().truncate_setsize(new, self.pages());
         let range = new..u64::MAX;
@@ -116,8 +119,8 @@ fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (u64, u64) {
 }
 
 /// What lies before `end` and has been removed reads as zeros, so the size on disk may be `end` at
-/// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move it.
-/// The caller journals the inode.
+/// least. It is, unless a write failed before: then it trails, and nothing dirty is left to move
+/// it. The caller journals the inode.
 fn keep_size(inode: &Inode, end: u64) {
     if rule::kept(Rule::PunchFlush) {
         inode.extents().raise_disk_size(end);
@@ -130,8 +133,9 @@ pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
     remove_range(inode, first, END)
 }
 
-/// Gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone. Needs no
-/// handle, so it comes before everything that can fail: a reservation without a page is used by nobody.
+/// Gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone. Needs
+/// no handle, so it comes before everything that can fail: a reservation without a page is used by
+/// nobody.
 pub(super) fn forget(inode: &Inode, first: u64, end: u64) {
     if let Ok(lblk) = u32::try_from(first) {
         let len = end.saturating_sub(first).min(u32::MAX.into());

@@ -2,9 +2,9 @@
 
 //! Rule 3, without a folio: SEEK_HOLE and SEEK_DATA.
 //!
-//! iomap asks for a mapping; where it is told "unwritten" there may be data in the page cache, and it
-//! looks there. Between the two the answer grows old, as in rule 3, but nobody asks whether it is still
-//! true: there is no folio whose lock one would hold.
+//! iomap asks for a mapping; where it is told "unwritten" there may be data in the page cache, and
+//! it looks there. Between the two the answer grows old, as in rule 3, but nobody asks whether it
+//! is still true: there is no folio whose lock one would hold.
 //!
 //! ```text
 //!   lseek(SEEK_DATA)                        writeback, reclaim
@@ -14,9 +14,9 @@
 //!   looks for page 7: none, so no data      <- a sparse copy leaves the data out
 //! ```
 //!
-//! So the count of changes ([`map`]) is compared when the search is through, and if it has moved all of
-//! it is done again. A page goes after PG_writeback, that after the conversion, and that after the
-//! count: who has missed the page sees the new count.
+//! So the count of changes ([`map`]) is compared when the search is through, and if it has moved
+//! all of it is done again. A page goes after PG_writeback, that after the conversion, and that
+//! after the count: who has missed the page sees the new count.
 
 use super::map::{self, ReadOps};
 use crate::{

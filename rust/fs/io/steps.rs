@@ -6,16 +6,17 @@
 //!
 //! 1. i_rwsem and invalidate_lock, both exclusive ([`Shut`]): no write, no fault, no new page.
 //! 2. Direct I/O in flight drains ([`Alone`]): it holds neither lock.
-//! 3. The page cache is dropped ([`super::remove::CacheGone`]), and before it goes whatever hangs on its
-//!    dirty pages is on disk. A truncate keeps nothing behind the new end, so there it is only the size.
+//! 3. The page cache is dropped ([`super::remove::CacheGone`]), and before it goes whatever hangs
+//!    on its dirty pages is on disk. A truncate keeps nothing behind the new end, so there it is
+//!    only the size.
 //! 4. Only now the extents go, in as many transactions as it takes.
 //!
 //! Were 4 before 3, writeback would write into blocks that are somebody else's by then; were 1
 //! dropped between 3 and 4, a fault would bring a page of a freed block back.
 //!
-//! Each step is a value that the one before gives, and what belongs to a step is a method of it. So the
-//! order is the compiler's, as is that both locks are those of one inode: the second is taken through the
-//! guard of the first.
+//! Each step is a value that the one before gives, and what belongs to a step is a method of it. So
+//! the order is the compiler's, as is that both locks are those of one inode: the second is taken
+//! through the guard of the first.
 
 use crate::{
     fs::{

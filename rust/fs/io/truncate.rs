@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `truncate(2)`, both ways. Rule 5: blocks go in its four steps (`steps.rs`). Rule 11: what lies behind the
-//! end is zeros (`eof.rs`).
+//! `truncate(2)`, both ways. Rule 5: blocks go in its four steps (`steps.rs`). Rule 11: what lies
+//! behind the end is zeros (`eof.rs`).
 
 use super::{
     eof::flush_for,
@@ -59,8 +59,8 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     trace::isize_set(inode, new);
     let gone = alone.cut_cache(new);
     event.step(Step::CacheDropped);
-    // What could not be written is lost, and reported. The pages behind the new end are gone all the
-    // same, so their blocks go, too, and the size on disk stays below the loss.
+    // What could not be written is lost, and reported. The pages behind the new end are gone all
+    // the same, so their blocks go, too, and the size on disk stays below the loss.
     let written = flush_for(inode, new, false);
     let disk_size = match written {
         Ok(()) => new,

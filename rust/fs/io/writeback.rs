@@ -133,8 +133,8 @@ impl Writeback for Rext4 {
         finish(inode, pos, len, unwritten, inode.size())
     }
 
-    /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither its
-    /// lock may be taken here nor can its flag be trusted without:
+    /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither
+    /// its lock may be taken here nor can its flag be trusted without:
     ///
     /// ```text
     ///   completion, of an error                    write fault

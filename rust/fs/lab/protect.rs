@@ -56,7 +56,8 @@ pub(crate) fn pause<'a>(
     inode.invalidate_lock()
 }
 
-/// A step whose place is after the next ones, from byte `pos` on. Without `rule` it is taken here, too.
+/// A step whose place is after the next ones, from byte `pos` on. Without `rule` it is taken here,
+/// too.
 pub(crate) fn too_early(
     rule: Rule,
     inode: &Inode,
@@ -70,8 +71,8 @@ pub(crate) fn too_early(
     Ok(())
 }
 
-/// A hole was found under the extent lock, and is about to be reserved. Without [`Rule::OneLookup`] the
-/// lock is let go of in between, and what was found is believed all the same.
+/// A hole was found under the extent lock, and is about to be reserved. Without [`Rule::OneLookup`]
+/// the lock is let go of in between, and what was found is believed all the same.
 pub(crate) fn pause_reservation<T>(
     inode: &Inode,
     range: Range<u64>,

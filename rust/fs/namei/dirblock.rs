@@ -62,7 +62,8 @@ pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
     }
 }
 
-/// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it is.
+/// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it
+/// is.
 pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Result<u64> {
     match inode.extents().entry(lblk, 1)? {
         Entry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),

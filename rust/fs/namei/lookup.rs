@@ -82,8 +82,8 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
     follow(dir, ino).map(Some)
 }
 
-/// The directory that `dir` is in. Takes i_rwsem of `dir`, shared: nobody moves or removes it, so its
-/// parent stays.
+/// The directory that `dir` is in. Takes i_rwsem of `dir`, shared: nobody moves or removes it, so
+/// its parent stays.
 pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
     let _lock = dir.lock_shared();
     if dir.nlink() == 0 {
@@ -91,13 +91,14 @@ pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
     }
     let ino = read_dots(dir)?.1.parent;
     let parent = follow(dir, ino)?;
-    match parent.is_dir() {
-        true => Ok(parent),
-        false => Err(corrupted(
+    if parent.is_dir() {
+        Ok(parent)
+    } else {
+        Err(corrupted(
             dir.sb(),
             Some(dir),
             fmt!("\"..\" names inode {ino}, which is no directory"),
-        )),
+        ))
     }
 }
 
@@ -112,13 +113,16 @@ fn follow(dir: &Inode, ino: u32) -> Result<InodeRef<'_>> {
         ));
     }
     // Nobody can have removed the inode and its name since: i_rwsem.
-    iget(dir.sb(), ino).map_err(|e| match e == ESTALE {
-        true => corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("directory entry names deleted inode {ino}"),
-        ),
-        false => e,
+    iget(dir.sb(), ino).map_err(|e| {
+        if e == ESTALE {
+            corrupted(
+                dir.sb(),
+                Some(dir),
+                fmt!("directory entry names deleted inode {ino}"),
+            )
+        } else {
+            e
+        }
     })
 }
 

@@ -25,8 +25,9 @@
 //!
 //! Who seeks to such a position gets all its names again, rather than not all.
 //!
-//! Whoever chooses names can give as many as he likes one hash, in as many blocks. They are listed in
-//! passes over these blocks, each of which lists as many of the lowest names as a [`List`] holds.
+//! Whoever chooses names can give as many as he likes one hash, in as many blocks. They are listed
+//! in passes over these blocks, each of which lists as many of the lowest names as a [`List`]
+//! holds.
 
 use super::{
     bad,
@@ -83,9 +84,10 @@ pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) ->
     let count = blocks(dir)?;
     // A directory of one block gets an index when it grows: positions stay good then.
     let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);
-    match is_indexed(dir) || soon {
-        true => by_hash(dir, &mut file.last.lock(), emit),
-        false => by_offset(dir, count, emit),
+    if is_indexed(dir) || soon {
+        by_hash(dir, &mut file.last.lock(), emit)
+    } else {
+        by_offset(dir, count, emit)
     }
 }
 
@@ -121,13 +123,14 @@ struct Positions {
 }
 
 impl Positions {
-    /// 31 bits of the hash that sorts the index (its lowest bit is always 0); then, but for who takes
-    /// no more, the 32 bits that tell names of the same hash apart. In the order of hashes.
+    /// 31 bits of the hash that sorts the index (its lowest bit is always 0); then, but for who
+    /// takes no more, the 32 bits that tell names of the same hash apart. In the order of hashes.
     fn of(self, hash: Hash) -> u64 {
         let major = u64::from(hash.major >> 1);
-        let pos = match self.narrow {
-            true => major,
-            false => (major << 32) | u64::from(hash.minor),
+        let pos = if self.narrow {
+            major
+        } else {
+            (major << 32) | u64::from(hash.minor)
         };
         pos.max(FIRST)
     }
@@ -143,9 +146,10 @@ impl Positions {
 
     /// The position behind all names, the largest there is.
     fn end(self) -> u64 {
-        match self.narrow {
-            true => i32::MAX as u64,
-            false => i64::MAX as u64,
+        if self.narrow {
+            i32::MAX as u64
+        } else {
+            i64::MAX as u64
         }
     }
 }
@@ -153,8 +157,8 @@ impl Positions {
 /// What an open directory remembers.
 #[pin_data]
 pub(crate) struct DirFile {
-    /// Of the readers of one open directory one at a time is in hash order. Below i_rwsem, and above
-    /// mmap_lock, like it: names go to memory of the reader.
+    /// Of the readers of one open directory one at a time is in hash order. Below i_rwsem, and
+    /// above mmap_lock, like it: names go to memory of the reader.
     #[pin]
     last: Mutex<Last>,
 }
@@ -334,20 +338,21 @@ impl List<'_> {
             self.names.extend_from_slice(entry.name, GFP_KERNEL)?;
         }
         let size = self.names.len() + size_of::<Item>() * self.items.len();
-        match size > MAX_LIST {
-            true => self.cut(),
-            false => Ok(()),
+        if size > MAX_LIST {
+            self.cut()
+        } else {
+            Ok(())
         }
     }
 
-    fn sort(&mut self) {
+    fn put_in_order(&mut self) {
         let names = &self.names;
         sort_by(&mut self.items, |a, b| a.key(names) < b.key(names));
     }
 
     /// Drops the upper half.
     fn cut(&mut self) -> Result {
-        self.sort();
+        self.put_in_order();
         let mut left = MAX_LIST / 2;
         let fits = |item: &&Item| {
             left = left.saturating_sub(item.cost());
@@ -375,7 +380,7 @@ impl List<'_> {
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
     fn emit(&mut self, emit: &mut DirEmitter<'_>) -> bool {
-        self.sort();
+        self.put_in_order();
         let bound = self.bound.take().map(|bound| bound.hash);
         let mut items = self.items.iter().peekable();
         while let Some(item) = items.next() {
@@ -388,12 +393,11 @@ impl List<'_> {
             // Now, or a reader would get this name again and again when what comes next cannot be
             // read.
             let next = items.peek().map(|item| item.hash).or(bound);
-            match next.is_some_and(|next| self.positions.of(next) == pos) {
-                true => self.last.remember(pos, hash, name),
-                false => {
-                    self.last.forget();
-                    emit.set_pos(pos + 1);
-                }
+            if next.is_some_and(|next| self.positions.of(next) == pos) {
+                self.last.remember(pos, hash, name)
+            } else {
+                self.last.forget();
+                emit.set_pos(pos + 1);
             }
         }
         self.names.clear();
@@ -422,8 +426,8 @@ impl List<'_> {
             if next.is_some_and(joined) {
                 continue;
             }
-            // Some hundred names of many are listed, and the reader will come for more: as long as one
-            // pass takes nobody can change the directory.
+            // Some hundred names of many are listed, and the reader will come for more: as long as
+            // one pass takes nobody can change the directory.
             let cut = self.bound.is_some();
             if !self.emit(emit) || cut {
                 return Ok(false);

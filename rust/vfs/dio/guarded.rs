@@ -38,9 +38,9 @@ unsafe impl Send for Pinned {}
 
 impl Pinned {
     /// Pins `max` bytes of what `from` has, or all, or as much as one array describes: then up to
-    /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the caller holds
-    /// nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned then. `EINVAL`:
-    /// this is no user's memory, whose pages C does not pin, or `unit` is 0.
+    /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the
+    /// caller holds nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned
+    /// then. `EINVAL`: this is no user's memory, whose pages C does not pin, or `unit` is 0.
     pub(crate) fn new<F: FileSystem>(
         iocb: &Kiocb<'_, F>,
         from: &mut IovIter<'_>,

@@ -23,7 +23,8 @@ pub(in crate::vfs) struct WithNode<F: FileSystem> {
     /// Where the object goes back to. Kept here because the RCU free may run after the super
     /// block is gone.
     slab: *mut bindings::kmem_cache,
-    /// Initialised by [`NewInode::regular`](super::NewInode::regular), if writeback has completions.
+    /// Initialised by [`NewInode::regular`](super::NewInode::regular), if writeback has
+    /// completions.
     pub(in crate::vfs) completions: MaybeUninit<Completions>,
     inode: bindings::inode,
 }

@@ -77,8 +77,8 @@ impl<F: FileSystem, S: Stage> Deref for NewInode<'_, F, S> {
 }
 
 impl<F: FileSystem> SuperBlock<F> {
-    /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ENOMEM` also for one that
-    /// is being made just now and has no name yet: C does not tell the two apart.
+    /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ENOMEM` also for one
+    /// that is being made just now and has no name yet: C does not tell the two apart.
     pub(crate) fn iget(&self, ino: u64) -> Result<Iget<'_, F>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
@@ -100,8 +100,8 @@ impl<F: FileSystem> SuperBlock<F> {
         Ok(Iget::Ready(inode))
     }
 
-    /// Inode `ino` if it is in memory, also one without links that is still open. Waits for one that
-    /// is being read or is on its way out.
+    /// Inode `ino` if it is in memory, also one without links that is still open. Waits for one
+    /// that is being read or is on its way out.
     pub(crate) fn find_inode(&self, ino: u64) -> Option<InodeRef<'_, F>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::ilookup(self.as_ptr(), ino) };
@@ -227,9 +227,10 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// `EINVAL` if the mode does not say this type: to the VFS it would be one thing and to its
     /// operations another.
     fn must_be(&self, ty: u32) -> Result {
-        match u32::from(self.mode()) & bindings::S_IFMT == ty {
-            true => Ok(()),
-            false => Err(EINVAL),
+        if u32::from(self.mode()) & bindings::S_IFMT == ty {
+            Ok(())
+        } else {
+            Err(EINVAL)
         }
     }
 
@@ -240,8 +241,8 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     {
         self.must_be(bindings::S_IFREG)?;
         let p = self.as_ptr();
-        // SAFETY: The inode is ours and has no operations yet; the tables are static and made for `F`.
-        // The queue goes with the super block's data, when all inodes have been evicted.
+        // SAFETY: The inode is ours and has no operations yet; the tables are static and made for
+        // `F`. The queue goes with the super block's data, when all inodes have been evicted.
         unsafe {
             if F::Writeback::HAS_COMPLETE {
                 let completions = &raw mut (*with_node::<F>(p)).completions;
@@ -341,8 +342,8 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Ready> {
             return;
         }
         let inode = ManuallyDrop::new(self).inode;
-        // SAFETY: By the type invariant hashed and `I_NEW`. The dentry is negative and locked by the
-        // VFS, and they are of one super block.
+        // SAFETY: By the type invariant hashed and `I_NEW`. The dentry is negative and locked by
+        // the VFS, and they are of one super block.
         unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
     }
 

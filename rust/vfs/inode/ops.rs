@@ -18,8 +18,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// Operations on inodes of every type. One that is not implemented is not in the table: the VFS sets
-/// and shows the fields of its own inode.
+/// Operations on inodes of every type. One that is not implemented is not in the table: the VFS
+/// sets and shows the fields of its own inode.
 #[vtable]
 pub(crate) trait InodeOps: FileSystem {
     /// Changes attributes (i_rwsem exclusive).
@@ -35,7 +35,8 @@ pub(crate) trait InodeOps: FileSystem {
     fn getattr(_inode: &Inode<Self>, _stat: &mut Stat<'_>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Extent report of a regular file or a directory for FIEMAP; see [`fiemap`](crate::vfs::iomap::fiemap).
+    /// Extent report of a regular file or a directory for FIEMAP; see
+    /// [`fiemap`](crate::vfs::iomap::fiemap).
     fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _start: u64, _len: u64) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -103,7 +104,8 @@ impl Stat<'_> {
         unsafe { (*self.0).blocks += sectors }
     }
 
-    /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's can.
+    /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's
+    /// can.
     pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
         // SAFETY: As above; the device is valid while it is mounted.
         unsafe {

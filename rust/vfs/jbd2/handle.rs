@@ -185,9 +185,9 @@ impl<'j> Handle<'j> {
     }
 
     /// Notes that a metadata block has been freed: replay must not write older versions of it over
-    /// what it will hold next. `bh` is its buffer, if the caller has it, and is forgotten too. Costs
-    /// a revoke record of [`Journal::start_with_revoke`]; `EIO` if there are none left, or the block
-    /// was freed twice.
+    /// what it will hold next. `bh` is its buffer, if the caller has it, and is forgotten too.
+    /// Costs a revoke record of [`Journal::start_with_revoke`]; `EIO` if there are none left, or
+    /// the block was freed twice.
     ///
     /// To be called before the block's bit is cleared in the bitmap.
     pub(crate) fn revoke(&self, block: u64, bh: Option<BufferHead>) -> Result {

@@ -24,9 +24,9 @@ const CLOSED: u32 = 4;
 
 /// A file system with a journal.
 pub(crate) trait Journaled: FileSystem {
-    /// One more transaction has committed. Sleeps and allocates memory (`GFP_NOFS`); no lock is held.
-    /// The next commit, and who waits for this one, wait for the return: so it starts no handle,
-    /// waits for no commit, and takes no lock under which somebody does. May come until the
+    /// One more transaction has committed. Sleeps and allocates memory (`GFP_NOFS`); no lock is
+    /// held. The next commit, and who waits for this one, wait for the return: so it starts no
+    /// handle, waits for no commit, and takes no lock under which somebody does. May come until the
     /// journal is closed, so at unmount, too.
     fn committed(sb: &SuperBlock<Self>, done: Committed);
 }
@@ -36,8 +36,8 @@ pub(crate) trait Journaled: FileSystem {
 ///
 /// # Invariants
 ///
-/// While `state` is [`DETACHED`] nothing is in the slot and nothing comes into it; after that `sb` is the
-/// super block that has it, and closes it before it goes.
+/// While `state` is [`DETACHED`] nothing is in the slot and nothing comes into it; after that `sb`
+/// is the super block that has it, and closes it before it goes.
 ///
 /// The cell holds a journal that may be shared if and only if `state` is [`SET`]; while it is
 /// [`BUSY`] exactly one thread owns the cell. A [`CLOSED`] slot stays so.
@@ -91,9 +91,9 @@ impl JournalSlot {
         to_result(self.outcome.load(ordering::Relaxed))
     }
 
-    /// Opens the journal that lies in `inode`, to be loaded into this slot. Sleeps; reads the device.
-    /// `EINVAL` if there is no journal (of version 2) in the inode, or the inode is of another super
-    /// block than the one that the slot is a part of.
+    /// Opens the journal that lies in `inode`, to be loaded into this slot. Sleeps; reads the
+    /// device. `EINVAL` if there is no journal (of version 2) in the inode, or the inode is of
+    /// another super block than the one that the slot is a part of.
     pub(crate) fn open<F: Journaled>(&self, inode: InodeRef<'_, F>) -> Result<OpeningJournal<'_>> {
         // SAFETY: Written by `attach`, before anybody sees another state than `DETACHED`.
         if self.state.load(ordering::Acquire) == DETACHED
@@ -105,8 +105,8 @@ impl JournalSlot {
         // journal can only get into the slot, and the super block closes that before it goes.
         // Our count becomes the journal's.
         let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
-        // SAFETY: As said, the journal is closed before the super block goes, so its data is attached
-        // whenever something commits.
+        // SAFETY: As said, the journal is closed before the super block goes, so its data is
+        // attached whenever something commits.
         unsafe { journal.call_at_commit::<F>(inode.sb()) };
         core::mem::forget(inode);
         Ok(OpeningJournal {
@@ -205,8 +205,8 @@ impl UnloadedJournal {
     /// The data of `sb` is attached until the journal is destroyed.
     unsafe fn call_at_commit<F: Journaled>(&self, sb: &SuperBlock<F>) {
         let journal = self.as_ptr();
-        // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2 itself
-        // does not use `j_private`.
+        // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2
+        // itself does not use `j_private`.
         unsafe {
             bindings::rext4_helper_jbd2_set_private(journal, sb.as_ptr().cast());
             bindings::rext4_helper_jbd2_set_commit_callback(journal, Some(committed_callback::<F>));
@@ -214,14 +214,14 @@ impl UnloadedJournal {
     }
 }
 
-/// `j_commit_callback`: in the journal's thread, or in the one that destroys the journal, with no lock
-/// held. `j_commit_sequence` is set, and who waits for it is woken when this returns.
+/// `j_commit_callback`: in the journal's thread, or in the one that destroys the journal, with no
+/// lock held. `j_commit_sequence` is set, and who waits for it is woken when this returns.
 unsafe extern "C" fn committed_callback<F: Journaled>(
     journal: *mut bindings::journal_s,
     transaction: *mut bindings::transaction_s,
 ) {
-    // SAFETY: `call_at_commit` has stored the super block, whose data is attached by its contract. The
-    // transaction lives until the callback has returned.
+    // SAFETY: `call_at_commit` has stored the super block, whose data is attached by its contract.
+    // The transaction lives until the callback has returned.
     let (sb, tid) = unsafe {
         let sb = bindings::rext4_helper_jbd2_private(journal).cast();
         let tid = bindings::rext4_helper_jbd2_transaction_tid(transaction);

@@ -15,9 +15,9 @@ use kernel::{
 const UNARMED: u32 = 0;
 const ARMED: u32 = 1;
 
-/// Has [`FileSystem::run_later`] called in a task of its own, which holds no lock and no handle. Part
-/// of the file system's data; works from the second half of mount on until the end of it, or of a
-/// failed one.
+/// Has [`FileSystem::run_later`] called in a task of its own, which holds no lock and no handle.
+/// Part of the file system's data; works from the second half of mount on until the end of it, or
+/// of a failed one.
 ///
 /// # Invariants
 ///

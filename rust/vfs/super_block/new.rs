@@ -104,7 +104,8 @@ impl<F: FileSystem> NewSuper<'_, F> {
     where
         F: Export,
     {
-        // SAFETY: The super block is owned by the mounting thread; the table is static and made for `F`.
+        // SAFETY: The super block is owned by the mounting thread; the table is static and made for
+        // `F`.
         unsafe { (*self.0).s_export_op = (&raw const *fixed(&ExportTable::<F>::TABLE)).cast() }
     }
 

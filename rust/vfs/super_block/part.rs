@@ -6,24 +6,24 @@ use super::{FileSystem, SuperBlock};
 use core::{mem, ptr};
 use kernel::prelude::*;
 
-/// What owns something that runs by itself or uses the device: a journal, work. It begins when the data
-/// is attached to the super block and is closed while that still works, after the last operation and
-/// before [`FileSystem::stop`]. To drop it with the data would be too late.
+/// What owns something that runs by itself or uses the device: a journal, work. It begins when the
+/// data is attached to the super block and is closed while that still works, after the last
+/// operation and before [`FileSystem::stop`]. To drop it with the data would be too late.
 ///
 /// Only this layer can implement it.
 pub(crate) trait Part<F: FileSystem>: Sync {
     /// # Safety
     ///
-    /// `self` is pinned in the data of `sb`, this is the first call, and [`Part::close`] will be called
-    /// before the data goes.
+    /// `self` is pinned in the data of `sb`, this is the first call, and [`Part::close`] will be
+    /// called before the data goes.
     unsafe fn attach(&self, sb: &SuperBlock<F>);
 
     /// Ends it for good. Sleeps.
     ///
     /// # Safety
     ///
-    /// No operation runs on the super block and none starts: nobody uses the part meanwhile, but for
-    /// what it calls itself.
+    /// No operation runs on the super block and none starts: nobody uses the part meanwhile, but
+    /// for what it calls itself.
     unsafe fn close(&self);
 }
 
@@ -61,8 +61,8 @@ impl<F: FileSystem> Attached<F> {
         Self([None; MAX_PARTS])
     }
 
-    /// `EINVAL` if one does not lie in `whole`, which must be pinned beside this from now on: elsewhere
-    /// it may be anybody's and live longer, or shorter.
+    /// `EINVAL` if one does not lie in `whole`, which must be pinned beside this from now on:
+    /// elsewhere it may be anybody's and live longer, or shorter.
     pub(super) fn of(whole: &F, parts: &Parts<'_, F>) -> Result<Self> {
         let mut this = Self::none();
         let data = ptr::from_ref(whole).addr();

@@ -53,9 +53,10 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
             let kind = CStr::from_char_ptr((*(*sb).s_type).name);
             (kind, CStr::from_char_ptr((*sb).s_id.as_ptr()))
         };
-        let queue = match F::Writeback::HAS_COMPLETE {
-            true => Some(Workqueue::new(kind, id)?),
-            false => None,
+        let queue = if F::Writeback::HAS_COMPLETE {
+            Some(Workqueue::new(kind, id)?)
+        } else {
+            None
         };
         let fs = F::load(&new, opts)?;
         let data = KBox::try_pin_init(
@@ -73,9 +74,12 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
         // SAFETY: They are closed by `shut_down`: below, or in `put_super`.
         unsafe { this.mounted().parts.attach(this) };
-        let root = F::start(this, new.log()).and_then(|root| match ptr::eq(root.sb(), this) {
-            true => Ok(root),
-            false => Err(EXDEV),
+        let root = F::start(this, new.log()).and_then(|root| {
+            if ptr::eq(root.sb(), this) {
+                Ok(root)
+            } else {
+                Err(EXDEV)
+            }
         });
         let root = match root {
             Ok(root) => root,
@@ -166,10 +170,10 @@ pub(crate) trait Describe: Send + Sync + Sized + 'static {
 
 /// A module that is a file system: the type for `module!`.
 ///
-/// A name is registered as the last thing of all, since with the first one somebody may mount: if the
-/// module failed to initialise after that, its memory would go with a super block in it (no
-/// reference count keeps a module that fails). So a second name that is taken fails the module only if
-/// it comes first.
+/// A name is registered as the last thing of all, since with the first one somebody may mount: if
+/// the module failed to initialise after that, its memory would go with a super block in it (no
+/// reference count keeps a module that fails). So a second name that is taken fails the module only
+/// if it comes first.
 #[pin_data]
 pub(crate) struct FsModule<M: Describe> {
     #[pin]
@@ -184,9 +188,10 @@ impl<M: Describe> InPlaceModule for FsModule<M> {
         pin_init::pin_init_scope(move || {
             let cache = InodeCache::new(M::INODES)?;
             let (own, other) = M::init(module)?;
-            let wanted = match other.is_some() {
-                true => Wanted::IfFree,
-                false => Wanted::Yes,
+            let wanted = if other.is_some() {
+                Wanted::IfFree
+            } else {
+                Wanted::Yes
             };
             let other = (
                 other.unwrap_or(M::NAME),
@@ -292,8 +297,8 @@ fn type_flags<F: FileSystem>() -> u32 {
 pub(in crate::vfs) unsafe fn cache_of<'a, F: FileSystem>(
     sb: *mut bindings::super_block,
 ) -> &'a InodeCache<F> {
-    // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`. That is in the module's memory by its
-    // invariant, and a super block pins the module.
+    // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`. That is in the module's memory by
+    // its invariant, and a super block pins the module.
     unsafe {
         let this = kernel::container_of!(
             (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),

@@ -93,8 +93,8 @@ impl<F: FileSystem> SuperTable<F> {
     }
 
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The data is attached until `kill_sb`. All inodes but the journal's are gone, so no
-        // operation runs, and s_umount is held exclusive (`generic_shutdown_super`).
+        // SAFETY: The data is attached until `kill_sb`. All inodes but the journal's are gone, so
+        // no operation runs, and s_umount is held exclusive (`generic_shutdown_super`).
         unsafe { SuperBlock::<F>::from_raw(sb).shut_down() }
     }
 

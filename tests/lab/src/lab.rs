@@ -137,7 +137,8 @@ impl Lab {
         Ok(f)
     }
 
-    /// Unmounts and mounts again, so that every inode is read from the disk. Nobody has a file open.
+    /// Unmounts and mounts again, so that every inode is read from the disk. Nobody has a file
+    /// open.
     pub fn remount(&mut self) -> Res {
         tracing::step("unmounts, mounts again");
         Ok(self.t.cycle()?)

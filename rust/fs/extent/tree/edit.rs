@@ -296,8 +296,8 @@ impl<'s, S: Store> Edit<'s, S> {
         }
     }
 
-    /// Adds the entry of a node split off from node `l` to the parent; the parent, if full, is split
-    /// too, and so on up.
+    /// Adds the entry of a node split off from node `l` to the parent; the parent, if full, is
+    /// split too, and so on up.
     fn add_index(&mut self, mut l: usize, mut index: Index) -> Result<(), S::Error> {
         loop {
             let parent = l.checked_sub(1);

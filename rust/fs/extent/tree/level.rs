@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an [`Edit`](super::edit::Edit) has in memory of each level of the tree, and how entries move
-//! between nodes.
+//! What an [`Edit`](super::edit::Edit) has in memory of each level of the tree, and how entries
+//! move between nodes.
 
 use super::{Store, ROOT_BYTES};
 use crate::disk::{
@@ -9,8 +9,8 @@ use crate::disk::{
     Corrupt,
 };
 
-/// All that one level takes. It lies in memory that the [`Store`] allocates: together the levels are
-/// too much for a kernel stack.
+/// All that one level takes. It lies in memory that the [`Store`] allocates: together the levels
+/// are too much for a kernel stack.
 pub struct Work<S: Store> {
     /// The node of the path.
     pub(super) node: Option<Level<S::Buf>>,

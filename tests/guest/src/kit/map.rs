@@ -2,8 +2,8 @@
 //! Memory mappings, and SIGBUS turned into a count.
 //!
 //! A fault that cannot be served (no space, beyond EOF, I/O error) raises SIGBUS. The handler maps
-//! an anonymous page over the address and counts: the access goes on, and the test looks at the count.
-//! No fork is needed.
+//! an anonymous page over the address and counts: the access goes on, and the test looks at the
+//! count. No fork is needed.
 
 use crate::sys::{errno, Fd, Sys, SysErr};
 use std::sync::atomic::{AtomicUsize, Ordering};

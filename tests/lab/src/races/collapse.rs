@@ -17,7 +17,8 @@ const HUGE: usize = 2 << 20;
 /// How often it is tried, until it is called impossible.
 const TRIES: usize = 200;
 
-/// khugepaged is put to rest, or it may come before us: MADV_COLLAPSE does not ask for this setting.
+/// khugepaged is put to rest, or it may come before us: MADV_COLLAPSE does not ask for this
+/// setting.
 fn huge_folios() -> Result<(), String> {
     std::fs::write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
         .map_err(|_| "this kernel has no huge pages (CONFIG_TRANSPARENT_HUGEPAGE)".into())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The gate of a direct write (mount option `dio_gate`), and what must not happen while it is closed.
+//! The gate of a direct write (mount option `dio_gate`), and what must not happen while it is
+//! closed.
 
 use super::PAGE;
 use crate::harm;

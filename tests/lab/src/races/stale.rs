@@ -74,7 +74,8 @@ pub static WRITEBACK_VS_PUNCH: Race = Race {
             is punched and given to another file. Writeback still believes the old mapping and \
             writes into the other file's block.",
     off: &["writeback-validity"],
-    // Blocks smaller than pages: the punched block's folio stays, and writeback has it in its batch.
+    // Blocks smaller than pages: the punched block's folio stays, and writeback has it in its
+    // batch.
     var: K1,
     catch: &["rext4_writeback_stale"],
     run: writeback_vs_punch,

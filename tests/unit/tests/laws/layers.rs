@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `disk` knows nobody, `vfs` knows nothing of ext4, `fs` stands on both; `unsafe` is in `vfs` only.
+//! `disk` knows nobody, `vfs` knows nothing of ext4, `fs` stands on both; `unsafe` is in `vfs`
+//! only.
 
 use crate::{none, source};
 use proc_macro2::{TokenStream, TokenTree};
@@ -11,8 +12,8 @@ const BELOW: &[(&str, &[&str])] = &[
     ("rust/vfs", &["fs", "disk"]),
 ];
 
-/// Calls `seen` with all idents that follow `crate::`, also those of a list in braces and in macros,
-/// and the line.
+/// Calls `seen` with all idents that follow `crate::`, also those of a list in braces and in
+/// macros, and the line.
 fn from_crate(tokens: TokenStream, seen: &mut impl FnMut(&str, usize)) {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     for (i, tree) in trees.iter().enumerate() {

@@ -261,7 +261,8 @@ fn vectors(t: &mut T) -> Res {
     holds(&f, 123, &want, "gathered")?;
     // A source that faults half way: what was copied counts, the rest is untouched.
     let m = crate::map::Map::new(&f, 0, 4096, libc::PROT_READ, libc::MAP_SHARED)?;
-    // SAFETY: deliberately beyond the mapping, into an unmapped page or one that is not ours to read.
+    // SAFETY: deliberately beyond the mapping, into an unmapped page or one that is not ours to
+    // read.
     let n = unsafe { libc::pwrite(f.raw, m.addr().cast(), 4096, 1 << 20) };
     same!(n, 4096, "write from a mapping of the file itself");
     holds(&f, 1 << 20, &m.read(0, 4096), "copied from its own mapping")?;

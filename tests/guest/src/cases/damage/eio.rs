@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Metadata that cannot be read any more while an operation needs it: the operation fails, and nothing
-//! else does.
+//! Metadata that cannot be read any more while an operation needs it: the operation fails, and
+//! nothing else does.
 
 use crate::cases::damage::failing::with_hole;
 use crate::cases::power::crash::{self, on_dm, MB};

@@ -85,11 +85,13 @@ fn both(t: &mut T, look: impl Fn(&T) -> Res<Vec<String>>) -> Res {
     Ok(())
 }
 
+/// statfs says of the same image what the kernel's ext4 says.
 fn statfs(t: &mut T) -> Res {
     fill(t)?;
     both(t, |_| Ok(vec![format!("{:?}", sys::statfs(MNT)?)]))
 }
 
+/// statx gives the attributes and the mask that the kernel's ext4 gives.
 fn statx(t: &mut T) -> Res {
     fill(t)?;
     both(t, |t| {
@@ -106,6 +108,7 @@ fn statx(t: &mut T) -> Res {
     })
 }
 
+/// FIEMAP gives the extents, flags and errors that the kernel's ext4 gives.
 fn extents(t: &mut T) -> Res {
     fill(t)?;
     both(t, |t| {

@@ -144,8 +144,8 @@ fn stack(t: &mut T) -> Res {
 
 /// An order of `n` items that the library's sort goes deep with, found by an opponent who decides
 /// about the order while it is asked (McIlroy, "A Killer Adversary for Quicksort", 1999): what it
-/// has not decided about is smaller than all else, so the left part, for which the sort calls itself,
-/// stays large.
+/// has not decided about is smaller than all else, so the left part, for which the sort calls
+/// itself, stays large.
 fn hard(n: usize) -> Vec<usize> {
     const OPEN: usize = usize::MAX;
     let mut place = vec![OPEN; n];
@@ -177,8 +177,8 @@ fn hard(n: usize) -> Vec<usize> {
     place
 }
 
-/// Names lie in a block as they were made, and are listed in the order of their hashes: whoever makes
-/// them chooses what the sort finds.
+/// Names lie in a block as they were made, and are listed in the order of their hashes: whoever
+/// makes them chooses what the sort finds.
 fn hard_order(t: &mut T) -> Res {
     t.fresh()?;
     let tracer = Tracer::new();

@@ -17,7 +17,8 @@ pub const CASES: &[Case] = &[
     Case::new("dirs_hash/chosen", &[K1], chosen),
 ];
 
-/// With 80 times `p` before them names of one legacy hash, 0x2ec16242: three or more leaves of 1 KiB.
+/// With 80 times `p` before them names of one legacy hash, 0x2ec16242: three or more leaves of 1
+/// KiB.
 const SAME_HASH: [&str; 40] = [
     "aaaaaaa", "6zcfjkq", "xvfv9ra", "vbos7zj", "xra9a0q", "a5rc1rb", "v03ziat", "ls4totb",
     "idfpmrs", "76l31r4", "21zqrud", "l8zf1v4", "e67h4m8", "kp5v7rl", "oj8g9zv", "cbjxy6x",
@@ -33,7 +34,8 @@ fn same_hash() -> impl Iterator<Item = String> {
 /// A buffer for one or two of these names.
 const SMALL_BUFFER: usize = 130;
 
-/// An image with this hash for new indexes, and a directory `d` with names of one hash among others.
+/// An image with this hash for new indexes, and a directory `d` with names of one hash among
+/// others.
 fn made(t: &mut T, alg: &str) -> Res<BTreeSet<String>> {
     t.mkfs(64, &[])?;
     let (code, text) = run_cmd("tune2fs", &["-E", &format!("hash_alg={alg}"), &t.dev])?;

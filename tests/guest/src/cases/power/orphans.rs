@@ -318,8 +318,8 @@ fn marked_before(t: &mut T) -> Res {
     repaired(t)
 }
 
-/// While the log is written nobody but those who want the superblock waits for it: a file becomes an
-/// orphan, another one is changed and looked at.
+/// While the log is written nobody but those who want the superblock waits for it: a file becomes
+/// an orphan, another one is changed and looked at.
 fn log_is_slow(t: &mut T) -> Res {
     let d = crate::cases::power::crash::on_dm(t)?;
     t.fresh()?;

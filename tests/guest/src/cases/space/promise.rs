@@ -103,8 +103,8 @@ fn eio(t: &mut T) -> Res {
     Ok(())
 }
 
-/// Data that writeback could not write is given up, and what it was promised with it; what is written
-/// there again has a promise of its own.
+/// Data that writeback could not write is given up, and what it was promised with it; what is
+/// written there again has a promise of its own.
 fn eio_buffered(t: &mut T) -> Res {
     let d = on_dm(t)?;
     t.fresh_mb(128)?;
