@@ -21,7 +21,7 @@ mod retry;
 mod zones;
 
 pub(crate) use balloc::{blocks, free};
-pub(crate) use ialloc::{free_inode, inode, inode_in_use};
+pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(in crate::fs) use pending::committed;
 pub(crate) use retry::{retry, Effort};
 

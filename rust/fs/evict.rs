@@ -57,6 +57,7 @@ fn free(inode: &Inode) -> Result {
     }
     let credits = credits::EVICT;
     let (_table, _before) = (hold(inode)?, orphan::hold(inode)?);
+    let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;

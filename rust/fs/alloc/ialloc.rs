@@ -18,7 +18,7 @@ use crate::{
         Geometry,
     },
     fs::{error, itable::Place, Inode, Sb},
-    vfs::{jbd2::Handle, random::random_u32},
+    vfs::{bh::BufferHead, jbd2::Handle, random::random_u32},
 };
 use kernel::{
     prelude::*,
@@ -235,13 +235,16 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     } else {
         None
     };
-    let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = if locked.inodes_uninit() {
-        locked.init_inode_bitmap(handle)?
+    let bitmap = if locked.inodes_uninit() {
+        None
     } else {
-        handle.write(&locked.inode_bitmap()?)?
+        Some(locked.inode_bitmap()?)
     };
-    let bit = buf.find_next_zero_bit(per_group as usize, 0);
+    let bit = match &bitmap {
+        Some(bh) => bh.find_next_zero_bit(per_group as usize, 0),
+        // All of a group that was never used are free.
+        None => 0,
+    };
     // CAST: A bit of one group.
     let index = bit as u32;
     if index >= per_group {
@@ -252,7 +255,14 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     if !geo.inode_valid(ino) || ino == ROOT_INO {
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
-    clear_place(locked.sb, handle, ino)?;
+    // The last that the disk can refuse; nothing has changed yet, in memory neither.
+    let place = Place::find(locked.sb, ino)?;
+    let (mut desc, off) = locked.desc_access(handle)?;
+    let mut buf = match &bitmap {
+        Some(bh) => handle.write(bh)?,
+        None => locked.init_inode_bitmap(handle)?,
+    };
+    clear_place(&place, geo, handle)?;
     if let Some(map) = blocks {
         locked.init_block_bitmap(handle, &map)?.finish()?;
     }
@@ -275,10 +285,9 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
 
 /// Clears an inode in its table, before the bitmap says that there is one: who has only its number
 /// looks at both ([`fs::export`](crate::fs::export)).
-fn clear_place(sb: &Sb, handle: &Handle<'_>, ino: u32) -> Result {
-    let place = Place::find(sb, ino)?;
+fn clear_place(place: &Place, geo: &Geometry, handle: &Handle<'_>) -> Result {
     let mut block = handle.write(place.buffer())?;
-    block.zero(place.range(&sb.data().geo))?;
+    block.zero(place.range(geo))?;
     block.finish()
 }
 
@@ -370,6 +379,32 @@ fn give_back(
     Ok(())
 }
 
+/// The group's bitmap, checked; one that is not right is not asked again.
+fn checked_bitmap(locked: &mut Locked<'_>) -> Result<BufferHead, Fault> {
+    locked.inode_bitmap().inspect_err(|why| {
+        if matches!(why, Fault::Corrupt(_)) {
+            locked.set_inodes_bad();
+        }
+    })
+}
+
+/// Reads the bitmap that [`free_inode`] will change, and keeps it in memory. Before the handle: where
+/// the disk refuses it, the inode is still on the orphan list. `None` if nothing will be changed.
+/// `EUCLEAN` if the bitmap is corrupt or cannot be read.
+pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: u32) -> Result<Option<BufferHead>> {
+    let Some((number, _)) = sb.data().geo.inode_group(ino) else {
+        return Ok(None);
+    };
+    let read = || -> Result<Option<BufferHead>, Fault> {
+        let mut locked = Locked::new(sb, number)?;
+        if locked.group.inodes_bad || locked.inodes_uninit() {
+            return Ok(None);
+        }
+        checked_bitmap(&mut locked).map(Some)
+    };
+    read().map_err(|fault| fault.report(sb, number))
+}
+
 /// Whether the bitmap has an inode number as in use; false if there is no such inode. For numbers
 /// that come from outside: orphan lists, file handles. `EUCLEAN` if the bitmap is corrupt.
 pub(crate) fn inode_in_use(sb: &Sb, ino: u32) -> Result<bool> {
@@ -384,12 +419,7 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: u32) -> Result<bool> {
         if locked.inodes_uninit() {
             return Ok(false);
         }
-        let bh = locked.inode_bitmap().inspect_err(|why| {
-            if matches!(why, Fault::Corrupt(_)) {
-                locked.set_inodes_bad();
-            }
-        })?;
-        Ok(bh.test_bit(index as usize))
+        Ok(checked_bitmap(&mut locked)?.test_bit(index as usize))
     };
     in_use().map_err(|fault| fault.report(sb, number))
 }

@@ -5,15 +5,43 @@
 use crate::cases::damage::failing::with_hole;
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
-use crate::fixture::{names, pattern, run_cmd, T};
+use crate::fixture::{names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys::{self, Fd};
-use crate::{ensure, errno, fail, skip};
+use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("eio/table_names", ALL, table_names),
     Case::new("eio/table_data", ALL, table_data),
+    Case::new("eio/bitmap", ALL, bitmap_of_deleted),
 ];
+
+/// What dumpe2fs says of each group.
+fn groups(t: &T) -> Res<Vec<String>> {
+    let (_, text) = run_cmd("dumpe2fs", &[&t.dev])?;
+    let parts = text.split("\nGroup ").skip(1);
+    let is_group = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+    Ok(parts.filter(is_group).map(str::to_string).collect())
+}
+
+/// The number behind these words.
+fn number_after(text: &str, words: &str) -> Res<u64> {
+    let after = text.split(words).nth(1).unwrap_or("");
+    let digits: String = after.chars().take_while(|c| c.is_ascii_digit()).collect();
+    match digits.parse() {
+        Ok(n) => Ok(n),
+        Err(_) => fail!("no number behind {words:?}: {text}"),
+    }
+}
+
+/// e2fsck finds no bitmap, count or checksum wrong; that the errors were noted is right.
+fn whole(t: &T) -> Res {
+    let (_, text) = run_cmd("e2fsck", &["-fn", &t.dev])?;
+    for bad in ["ifferences", "rong", "hecksum", "deleted"] {
+        ensure!(!text.contains(bad), "e2fsck: {text}");
+    }
+    Ok(())
+}
 
 /// The byte of the device at which the table block of an inode begins.
 fn table_block(t: &T, ino: u64) -> Res<u64> {
@@ -189,4 +217,30 @@ fn table_data(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// A deleted file whose bitmap cannot be read stays on the list of orphans: it is not lost.
+fn bitmap_of_deleted(t: &mut T) -> Res {
+    let dm = device(t)?;
+    let bench = Bench::new(t, &dm)?;
+    put(&t.p("victim"), 1, 50_000)?.fsync()?;
+    let ino = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(t.p("victim"))?);
+    let (_, imap) = run_cmd("debugfs", &["-R", &format!("imap <{ino}>"), &t.dev])?;
+    let group = number_after(&imap, "block group ")?;
+    let at = number_after(&groups(t)?[group as usize], "Inode bitmap at ")? * t.bs();
+    bench.without(t, at, || Ok(sys::unlink(&t.p("victim"))?))?;
+    ensure!(!sys::exists(&t.p("victim")), "the name is there");
+    drop(bench);
+    t.umount()?;
+    let (_, text) = run_cmd("dumpe2fs", &["-h", &t.dev])?;
+    same!(
+        number_after(&text, "First orphan inode:       ")?,
+        ino,
+        "first orphan"
+    );
+    // With errors noted it is e2fsck that frees orphans.
+    run_cmd("e2fsck", &["-fy", &t.dev])?;
+    let (_, text) = run_cmd("debugfs", &["-R", &format!("testi <{ino}>"), &t.dev])?;
+    ensure!(text.contains("not in use"), "{text}");
+    whole(t)
 }

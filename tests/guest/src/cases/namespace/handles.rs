@@ -346,7 +346,7 @@ fn for_a_while(secs: u64, works: &[&(dyn Fn(&AtomicBool) -> Res + Sync)]) -> Res
             std::thread::sleep(Duration::from_millis(50));
         }
         stop.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
+        threads.into_iter().try_for_each(|t| t.join().unwrap())
     })
 }
 
