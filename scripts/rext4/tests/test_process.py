@@ -117,6 +117,8 @@ class Callers(WithFolder):
         caller = subprocess.Popen(
             [sys.executable, "-c", CALLER, SLEEPERS, str(self.numbers)],
             env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+            # A shell has those that it runs in the background ignore it, and so do their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         sleepers = self.sleepers()
         caller.send_signal(number)
