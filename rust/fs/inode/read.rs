@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An inode as it comes from the table: looked up in memory, read, checked, set up.
+
+use super::{from_disk, set_operations, Inode, InodeRef, Rext4, Sb};
+use crate::{
+    disk::{
+        self,
+        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+    },
+    fs::{alloc, error::corrupted, extent, itable::Place},
+    vfs::inode::{Hashed, Iget, InodeFlags, NewInode},
+};
+use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+
+/// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
+/// one that cannot be believed.
+pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+    get(sb, ino, Origin::Name)
+}
+
+/// Like [`iget`], for a number that [`super::export`] got and has checked.
+pub(in crate::fs) fn iget_by_handle(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+    get(sb, ino, Origin::Handle)
+}
+
+/// Like [`iget`], for an inode of the orphan list, which may have no links.
+pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+    get(sb, ino, Origin::Orphans)
+}
+
+/// Where an inode's number is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Name,
+    Handle,
+    Orphans,
+}
+
+fn get(sb: &Sb, ino: u32, origin: Origin) -> Result<InodeRef<'_>> {
+    let geo = &sb.data().geo;
+    if ino == 0 || ino > geo.inodes_count {
+        return Err(corrupted(
+            sb,
+            None,
+            fmt!("inode number {} out of range", ino),
+        ));
+    }
+    let mut new = match sb.iget(ino.into())? {
+        Iget::Ready(inode) => return Ok(inode),
+        Iget::New(new) => new,
+    };
+    let place = Place::find_ahead(sb, ino)?;
+    let mut raw = [0u8; HEAD_MAX];
+    let raw = place.read(geo, &mut raw)?;
+    let fields = disk::inode::Inode::decode(raw, geo);
+
+    // What a handle names may be free by now, and cleared for another inode just when it is read.
+    if let (Origin::Handle, Ok(disk::inode::Inode { links: 0, .. })) = (origin, &fields) {
+        return Err(ESTALE);
+    }
+    // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
+    // links but a mode; what has neither is free.
+    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo)).map_err(|e| bad(&new, e))? {
+        return Err(bad(&new, disk::Corrupt::InodeChecksum));
+    }
+    let fields = fields.map_err(|e| bad(&new, e))?;
+    if fields.links == 0 && (fields.mode == 0 || origin != Origin::Orphans) {
+        return Err(ESTALE);
+    }
+    // The handle that an error is reported with has it, too.
+    new.set_generation(fields.generation, fields.version);
+    fields.check(geo).map_err(|e| bad(&new, e))?;
+    Ok(fill(sb, new, fields)?.publish())
+}
+
+/// Reports an inode that cannot be believed.
+#[track_caller]
+fn bad(inode: &Inode, why: disk::Corrupt) -> Error {
+    corrupted(inode.sb(), Some(inode), fmt!("{}", why))
+}
+
+/// What `i_block` of an inode holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// The root of the extent tree.
+    Root,
+    /// The target of a short symlink.
+    Target,
+    /// Anything: a symlink that is only there to be deleted, and no block is left to free. Its text
+    /// may be gone, too.
+    Spent,
+    /// A device number, or nothing.
+    Device,
+}
+
+/// Looks at what only the file system as a whole can judge.
+fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
+    let (sb, ino) = (inode.sb(), inode.ino());
+    let bad = |why: &'static str| corrupted(sb, Some(inode), fmt!("{}", why));
+    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
+        return Err(bad("attributes in fixed metadata"));
+    }
+    match fields.mode & S_IFMT {
+        S_IFLNK if fields.is_fast_symlink(&sb.data().geo) => {
+            return Ok(if fields.links == 0 {
+                Block::Spent
+            } else {
+                Block::Target
+            });
+        }
+        S_IFREG | S_IFDIR | S_IFLNK => (),
+        _ => return Ok(Block::Device),
+    }
+    if fields.flags & flags::EXTENTS == 0 {
+        // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
+        // inodes that nobody opens.
+        kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
+        return Err(EOPNOTSUPP);
+    }
+    extent::check_root(sb, ino, &fields.block).map_err(|why| bad(why.as_str()))?;
+    Ok(Block::Root)
+}
+
+/// What `stat` shows.
+fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::Inode) {
+    new.set_mode(fields.mode);
+    new.set_owner(fields.uid, fields.gid);
+    new.set_nlink(fields.links.into());
+    new.set_size(fields.size);
+    new.set_blocks(fields.blocks);
+    new.set_times(
+        from_disk(fields.atime),
+        from_disk(fields.mtime),
+        from_disk(fields.ctime),
+    );
+    let has = |bit: u32| fields.flags & bit != 0;
+    new.set_flags(InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: has(flags::IMMUTABLE),
+        append: has(flags::APPEND),
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    });
+}
+
+/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the
+/// disk is read.
+#[inline(never)]
+fn fill<'a>(
+    sb: &Sb,
+    mut new: NewInode<'a, Rext4, Hashed>,
+    fields: disk::inode::Inode,
+) -> Result<NewInode<'a, Rext4>> {
+    let fs = sb.data();
+    let ino = new.ino();
+    let block = check_block(&new, &fields)?;
+    set_attributes(&mut new, &fields);
+
+    let node = new.node();
+    let seed = fields.csum_seed(&fs.geo, ino);
+    node.csum_seed.store(seed, ordering::Relaxed);
+    node.flags.store(fields.flags, ordering::Relaxed);
+    node.set_disk_size(fields.size);
+    // What changed the inode before it was read may not have committed yet.
+    let tid = fs.journal().map_or(0, |j| j.latest_tid());
+    node.sync_tid.store(tid, ordering::Relaxed);
+    node.datasync_tid.store(tid, ordering::Relaxed);
+    match block {
+        Block::Root => node.extents.lock().load_root(&fields.block),
+        Block::Spent => node.extents.lock().init_root(),
+        Block::Target | Block::Device => (),
+    }
+    let (major, minor) = fields.device();
+    let mut target = [0u8; disk::inode::BLOCK_BYTES];
+    let mut link = None;
+    if block == Block::Target {
+        let text = fields.fast_symlink().map_err(|e| bad(&new, e))?;
+        if let Some(to) = target.get_mut(..text.len()) {
+            to.copy_from_slice(text);
+            link = Some(&*to);
+        }
+    }
+    node.set_btime(fields.crtime);
+    *node.fields.lock() = fields;
+    set_operations(new, link, (major << 20) | minor)
+}
