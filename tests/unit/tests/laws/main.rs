@@ -8,6 +8,7 @@ mod cases;
 mod layers;
 mod names;
 mod paths;
+mod shape;
 mod source;
 
 /// Fails with all that is wrong, a line each, not with the first of it.

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A reader knows his room: files, functions and lines of a size that fits the eye. Where the module
+//! is not there yet, the place is named with what it has; such a number only ever gets smaller.
+
+use crate::{none, source};
+use std::collections::BTreeMap;
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 60;
+const PARAMETERS: usize = 4;
+/// Of a hundred functions of a folder so many keep to [`PARAMETERS`].
+const PARAMETERS_PERCENT: usize = 95;
+/// Folders with more than that, and how many.
+const MORE_PARAMETERS: &[(&str, usize)] = &[
+    ("rust/fs/alloc", 9),
+    ("rust/fs/extent/tree", 4),
+    ("rust/fs/io", 14),
+];
+/// Functions that are longer, and their lines.
+const LONGER: &[(&str, usize)] = &[
+    ("find", 71),
+    ("write", 61),
+    ("map_blocks", 63),
+    ("fill_super_callback", 71),
+];
+const COLUMNS: usize = 100;
+
+/// A function: its name, where it begins, its lines, its parameters with `self`.
+struct Function {
+    name: String,
+    line: usize,
+    lines: usize,
+    parameters: usize,
+}
+
+/// Collects functions, and `match`es whose arms are `true` and `false`.
+#[derive(Default)]
+struct Shapes {
+    functions: Vec<Function>,
+    bool_matches: Vec<usize>,
+}
+
+impl Shapes {
+    fn add(&mut self, sig: &syn::Signature, whole: proc_macro2::Span) {
+        let (from, to) = (sig.span().start().line, whole.end().line);
+        self.functions.push(Function {
+            name: sig.ident.to_string(),
+            line: from,
+            lines: to - from + 1,
+            parameters: sig.inputs.len(),
+        });
+    }
+}
+
+impl<'a> Visit<'a> for Shapes {
+    fn visit_item_fn(&mut self, f: &'a syn::ItemFn) {
+        self.add(&f.sig, f.span());
+        visit::visit_item_fn(self, f);
+    }
+
+    fn visit_impl_item_fn(&mut self, f: &'a syn::ImplItemFn) {
+        self.add(&f.sig, f.span());
+        visit::visit_impl_item_fn(self, f);
+    }
+
+    fn visit_trait_item_fn(&mut self, f: &'a syn::TraitItemFn) {
+        self.add(&f.sig, f.span());
+        visit::visit_trait_item_fn(self, f);
+    }
+
+    fn visit_expr_match(&mut self, m: &'a syn::ExprMatch) {
+        let is_bool = |arm: &syn::Arm| matches!(&arm.pat, syn::Pat::Lit(p) if matches!(p.lit, syn::Lit::Bool(_)));
+        if m.arms.len() == 2 && m.arms.iter().all(is_bool) {
+            self.bool_matches.push(m.span().start().line);
+        }
+        visit::visit_expr_match(self, m);
+    }
+}
+
+fn shapes(file: &source::File) -> Shapes {
+    let mut shapes = Shapes::default();
+    shapes.visit_file(&file.parsed());
+    shapes
+}
+
+#[test]
+fn files_are_short() {
+    let long = |file: &source::File| {
+        let lines = file.text.lines().count();
+        (lines > FILE_LINES).then(|| format!("{}: {lines} lines", file.path))
+    };
+    let files = source::files(&["rust", "tests", "scripts"], &[".rs", ".py", ".c", ".h"]);
+    none(&files.iter().filter_map(long).collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_are_short() {
+    let mut wrong = Vec::new();
+    for file in source::module() {
+        for f in shapes(&file).functions {
+            let known = LONGER.iter().any(|l| *l == (f.name.as_str(), f.lines));
+            if f.lines > FUNCTION_LINES && !known {
+                wrong.push(format!(
+                    "{}:{}: {} has {} lines",
+                    file.path, f.line, f.name, f.lines
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn parameters_are_few() {
+    let mut folders: BTreeMap<String, (usize, Vec<String>)> = BTreeMap::new();
+    for file in source::module() {
+        let folder = file.path.rsplit_once('/').unwrap().0.to_string();
+        let (all, many) = folders.entry(folder).or_default();
+        for f in shapes(&file).functions {
+            *all += 1;
+            if f.parameters > PARAMETERS {
+                let Function {
+                    name,
+                    line,
+                    parameters,
+                    ..
+                } = f;
+                many.push(format!("  {}:{line}: {name} takes {parameters}", file.path));
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for (folder, (all, many)) in folders {
+        let known = MORE_PARAMETERS.iter().find(|more| more.0 == folder);
+        let most = known.map_or(all * (100 - PARAMETERS_PERCENT) / 100, |more| more.1);
+        if many.len() > most.max(1) {
+            wrong.push(format!("{folder}: {} of {all}", many.len()));
+            wrong.extend(many);
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn a_choice_of_two_is_an_if() {
+    let mut wrong = Vec::new();
+    for file in source::module() {
+        let lines = shapes(&file).bool_matches;
+        wrong.extend(
+            lines
+                .iter()
+                .map(|n| format!("{}:{n}: match on a bool", file.path)),
+        );
+    }
+    none(&wrong);
+}
+
+#[test]
+fn lines_are_short() {
+    let mut wrong = Vec::new();
+    for file in source::files(&["rust", "scripts"], &[".rs", ".py", ".c", ".h"]) {
+        for (n, line) in file.lines() {
+            // Tables, and texts that a message must have in one piece.
+            let one_piece = line.contains("//! |") || line.contains('"');
+            if line.chars().count() > COLUMNS && !one_piece {
+                wrong.push(format!(
+                    "{}:{n}: {} columns",
+                    file.path,
+                    line.chars().count()
+                ));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_search_for_shapes_finds() {
+    let body = "x();\n".repeat(70);
+    let text = format!(
+        "impl T {{ fn long(&self, a: u8, b: u8, c: u8, d: u8) {{ {body} }} }}
+         fn f() -> u8 {{ match a {{ true => 1, false => 2 }} }}"
+    );
+    let path = "x".to_string();
+    let shapes = shapes(&source::File { path, text });
+    assert!(shapes.functions[0].lines > FUNCTION_LINES);
+    assert_eq!(shapes.functions[0].parameters, 5);
+    assert_eq!(shapes.bool_matches.len(), 1);
+}
