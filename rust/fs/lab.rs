@@ -36,7 +36,9 @@ pub(crate) use absent::*;
 
 /// A type of which each value has a name and a description.
 macro_rules! named {
-    ($(#[$doc:meta])* $ty:ident { $($(#[doc = $text:literal])+ $variant:ident = $name:literal,)+ }) => {
+    ($(#[$doc:meta])* $ty:ident {
+        $($(#[doc = $text:literal])+ $variant:ident = $name:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq)]
         #[cfg_attr(not(REXT4_LAB), allow(dead_code, reason = "nobody asks where they are"))]
@@ -52,7 +54,9 @@ macro_rules! named {
             ];
 
             fn parse(name: &str) -> Option<Self> {
-                Self::ALL.iter().find(|(_, n, _)| n.to_bytes() == name.as_bytes()).map(|(v, _, _)| *v)
+                let all = Self::ALL.iter();
+                let mut named = all.filter(|(_, n, _)| n.to_bytes() == name.as_bytes());
+                named.next().map(|(v, _, _)| *v)
             }
 
             fn name(self) -> &'static CStr {

@@ -307,10 +307,8 @@ impl<F: FileSystem> Inode<F> {
     /// i_rwsem, exclusive, or `EAGAIN`.
     pub(crate) fn try_lock(&self) -> Result<InodeLock<'_, F>> {
         // SAFETY: As in `lock`.
-        match unsafe { bindings::rext4_helper_inode_trylock(self.as_ptr()) } {
-            true => Ok(InodeLock(self, NotThreadSafe)),
-            false => Err(EAGAIN),
-        }
+        let locked = unsafe { bindings::rext4_helper_inode_trylock(self.as_ptr()) };
+        locked.then(|| InodeLock(self, NotThreadSafe)).ok_or(EAGAIN)
     }
 
     /// i_rwsem, shared.
@@ -323,10 +321,9 @@ impl<F: FileSystem> Inode<F> {
     /// i_rwsem, shared, or `EAGAIN`.
     pub(crate) fn try_lock_shared(&self) -> Result<InodeLockShared<'_, F>> {
         // SAFETY: As in `lock`.
-        match unsafe { bindings::rext4_helper_inode_trylock_shared(self.as_ptr()) } {
-            true => Ok(InodeLockShared(self, NotThreadSafe)),
-            false => Err(EAGAIN),
-        }
+        let locked = unsafe { bindings::rext4_helper_inode_trylock_shared(self.as_ptr()) };
+        let guard = || InodeLockShared(self, NotThreadSafe);
+        locked.then(guard).ok_or(EAGAIN)
     }
 
     /// Checks a new file size against limits; sends SIGXFSZ.

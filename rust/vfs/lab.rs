@@ -181,9 +181,13 @@ impl EmptyMapping {
             // SAFETY: The function initializes all of it.
             mapping <- unsafe { Opaque::ffi_init(|slot| bindings::address_space_init_once(slot)) },
             // SAFETY: Plain data, for which zero is a valid value.
-            host <- Opaque::ffi_init(|slot: *mut bindings::inode| unsafe { slot.write_bytes(0, 1) }),
+            host <- Opaque::ffi_init(|slot: *mut bindings::inode| unsafe {
+                slot.write_bytes(0, 1)
+            }),
             // SAFETY: As above.
-            sb <- Opaque::ffi_init(|slot: *mut bindings::super_block| unsafe { slot.write_bytes(0, 1) }),
+            sb <- Opaque::ffi_init(|slot: *mut bindings::super_block| unsafe {
+                slot.write_bytes(0, 1)
+            }),
         })
     }
 

@@ -24,6 +24,11 @@ def ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def unblock() -> None:
+    """SIGTERM may come from now on."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
 def main() -> int:
     """Waits for the end of the command or of the caller; leaves nobody of the group behind."""
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
@@ -41,7 +46,7 @@ def main() -> int:
             close_fds=False,
             start_new_session=True,
             # There is one thread.
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]),  # noqa: PLW1509
+            preexec_fn=unblock,  # noqa: PLW1509
         )
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
@@ -52,7 +57,7 @@ def main() -> int:
             os.killpg(child.pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    unblock()
     while not ended(child.pid):
         ready, _, _ = select.select([lifeline, woken], [], [])
         if lifeline in ready:

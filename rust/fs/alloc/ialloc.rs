@@ -388,9 +388,9 @@ fn checked_bitmap(locked: &mut Locked<'_>) -> Result<BufferHead, Fault> {
     })
 }
 
-/// Reads the bitmap that [`free_inode`] will change, and keeps it in memory. Before the handle: where
-/// the disk refuses it, the inode is still on the orphan list. `None` if nothing will be changed.
-/// `EUCLEAN` if the bitmap is corrupt or cannot be read.
+/// Reads the bitmap that [`free_inode`] will change, and keeps it in memory. Before the handle:
+/// where the disk refuses it, the inode is still on the orphan list. `None` if nothing will be
+/// changed. `EUCLEAN` if the bitmap is corrupt or cannot be read.
 pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: u32) -> Result<Option<BufferHead>> {
     let Some((number, _)) = sb.data().geo.inode_group(ino) else {
         return Ok(None);

@@ -220,9 +220,10 @@ pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     flags: DioFlags,
 ) -> Io<'a, D::Fs> {
     let taken = pinned.as_ref().map_or(0, Pinned::len);
-    let ret = match flags.force_wait || iocb.is_sync() {
-        true => wait::<D, G>(&iocb, from, pinned, flags),
-        false => queue::<D, G>(&iocb, from, pinned, flags),
+    let ret = if flags.force_wait || iocb.is_sync() {
+        wait::<D, G>(&iocb, from, pinned, flags)
+    } else {
+        queue::<D, G>(&iocb, from, pinned, flags)
     };
     // SAFETY: Both have made this request, or a clone that completes it.
     let (iocb, result) = unsafe { iocb.returned(ret) }?;
