@@ -5,8 +5,9 @@ use crate::aio::{Aio, Op};
 use crate::dm;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
-use crate::sys::{self, Aligned};
+use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, same};
+use io_uring::{opcode, types, IoUring};
 
 pub const CASES: &[Case] = &[
     Case::new("dio/libaio", ALL, libaio).quick(),
@@ -102,68 +103,72 @@ fn libaio_append(t: &mut T) -> Res {
     Ok(())
 }
 
+/// How much a request of [`uring`] moves, and how many there are.
+const PIECE: usize = 8192;
+const PIECES: usize = 200;
+
 /// Reads and writes by io_uring, many at a time, do what the plain calls do.
 fn uring(t: &mut T) -> Res {
     t.fresh()?;
-    let mut ring = match io_uring::IoUring::new(32) {
+    let mut ring = match IoUring::new(32) {
         Ok(r) => r,
         Err(e) => crate::skip!("io_uring: {e}"),
     };
     let d = sys::direct(&t.p("f"))?;
     let f = sys::rdwr(&t.p("f"))?;
-    let piece = 8192usize;
-    let n = 200usize;
-    let mut want = vec![0; n * piece];
+    let mut want = vec![0; PIECES * PIECE];
     let mut bufs: Vec<Aligned> = Vec::new();
-    for i in 0..n {
-        let x = pattern(i as u64, 0, piece);
-        want[i * piece..(i + 1) * piece].copy_from_slice(&x);
-        bufs.push(Aligned::of(&x));
+    for (i, piece) in want.chunks_mut(PIECE).enumerate() {
+        piece.copy_from_slice(&pattern(i as u64, 0, PIECE));
+        bufs.push(Aligned::of(piece));
     }
-    use io_uring::{opcode, types};
-    d.truncate((n * piece) as u64)?;
-    for read in [false, true] {
-        for chunk in (0..n).collect::<Vec<_>>().chunks(16) {
-            for &i in chunk {
-                // Direct and buffered requests side by side, on different blocks.
-                let fd = types::Fd(if i % 3 == 0 { f.raw } else { d.raw });
-                let (p, off) = (bufs[i].as_mut_ptr(), (i * piece) as u64);
-                let e = if read {
-                    opcode::Read::new(fd, p, piece as u32).offset(off).build()
-                } else {
-                    opcode::Write::new(fd, p, piece as u32).offset(off).build()
-                };
-                // SAFETY: the buffers outlive the requests: all are awaited below.
-                let pushed = unsafe { ring.submission().push(&e.user_data(i as u64)) };
-                ensure!(pushed.is_ok(), "submission queue full");
-            }
-            ring.submit_and_wait(chunk.len())?;
-            let done: Vec<_> = ring.completion().collect();
-            same!(done.len(), chunk.len(), "completions");
-            for c in done {
-                same!(
-                    c.result(),
-                    piece as i32,
-                    "result of request {}",
-                    c.user_data()
-                );
-            }
+    d.truncate((PIECES * PIECE) as u64)?;
+    uring_pieces(&mut ring, &f, &d, &mut bufs, Op::Write)?;
+    holds(&f, 0, &want, "written")?;
+    t.drop_caches()?;
+    for b in &mut bufs {
+        b.fill(0);
+    }
+    uring_pieces(&mut ring, &f, &d, &mut bufs, Op::Read)?;
+    for (i, piece) in want.chunks(PIECE).enumerate() {
+        ensure!(bufs[i][..] == *piece, "bytes of read {i}");
+    }
+    uring_others(&mut ring, &d, &mut bufs[0])?;
+    want[1 << 20..(1 << 20) + PIECE].copy_from_slice(&bufs[0]);
+    holds(&f, 0, &want, "at the end")?;
+    drop(ring);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "from disk")?;
+    Ok(())
+}
+
+/// All pieces, sixteen at a time: direct and buffered requests side by side, on different blocks.
+fn uring_pieces(ring: &mut IoUring, f: &Fd, d: &Fd, bufs: &mut [Aligned], op: Op) -> Res {
+    for chunk in (0..PIECES).collect::<Vec<_>>().chunks(16) {
+        for &i in chunk {
+            let fd = types::Fd(if i % 3 == 0 { f.raw } else { d.raw });
+            let (p, off, n) = (bufs[i].as_mut_ptr(), (i * PIECE) as u64, PIECE as u32);
+            let e = match op {
+                Op::Read => opcode::Read::new(fd, p, n).offset(off).build(),
+                Op::Write => opcode::Write::new(fd, p, n).offset(off).build(),
+            };
+            // SAFETY: the buffers outlive the requests: all are awaited below.
+            let pushed = unsafe { ring.submission().push(&e.user_data(i as u64)) };
+            ensure!(pushed.is_ok(), "submission queue full");
         }
-        if !read {
-            holds(&f, 0, &want, "written")?;
-            t.drop_caches()?;
-            for b in &mut bufs {
-                b.fill(0);
-            }
+        ring.submit_and_wait(chunk.len())?;
+        let done: Vec<_> = ring.completion().collect();
+        same!(done.len(), chunk.len(), "completions");
+        for c in done {
+            let (res, i) = (c.result(), c.user_data());
+            same!(res, PIECE as i32, "result of request {i}");
         }
     }
-    for i in 0..n {
-        ensure!(
-            bufs[i][..] == want[i * piece..(i + 1) * piece],
-            "bytes of read {i}"
-        );
-    }
-    // fallocate, fsync and a registered buffer through the ring.
+    Ok(())
+}
+
+/// fallocate, fsync and a registered buffer through the ring.
+fn uring_others(ring: &mut IoUring, d: &Fd, buf: &mut Aligned) -> Res {
     let fd = types::Fd(d.raw);
     let ops = [
         opcode::Fallocate::new(fd, 65_536)
@@ -184,12 +189,12 @@ fn uring(t: &mut T) -> Res {
     }
     same!(d.size()?, (4 << 20) + 65_536, "size after fallocate");
     let iov = [libc::iovec {
-        iov_base: bufs[0].as_mut_ptr().cast(),
-        iov_len: piece,
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: PIECE,
     }];
-    // SAFETY: the buffer outlives the ring's use of it.
+    // SAFETY: the caller drops the ring before the buffer.
     unsafe { ring.submitter().register_buffers(&iov)? };
-    let e = opcode::WriteFixed::new(fd, bufs[0].as_ptr(), piece as u32, 0)
+    let e = opcode::WriteFixed::new(fd, buf.as_ptr(), PIECE as u32, 0)
         .offset(1 << 20)
         .build();
     // SAFETY: awaited below.
@@ -200,14 +205,9 @@ fn uring(t: &mut T) -> Res {
     ring.submit_and_wait(1)?;
     same!(
         ring.completion().next().map(|c| c.result()),
-        Some(piece as i32),
+        Some(PIECE as i32),
         "fixed buffer"
     );
-    want[1 << 20..(1 << 20) + piece].copy_from_slice(&bufs[0]);
-    holds(&f, 0, &want, "at the end")?;
-    drop(ring);
-    t.drop_caches()?;
-    holds(&f, 0, &want, "from disk")?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS, ONE};
-use crate::sys::{self, Aligned};
+use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, same, skip};
 
 pub const CASES: &[Case] = &[
@@ -133,136 +133,89 @@ fn times_set(t: &mut T) -> Res {
     Ok(())
 }
 
+/// A time before all others.
+const OLD: (i64, i64) = (1000, 0);
+
+/// Which times an operation moves.
+#[derive(Clone, Copy)]
+enum Moves {
+    Both,
+    Ctime,
+    None,
+}
+
+/// An operation moves these times of `path` and no others.
+fn moves(what: &str, path: &str, times: Moves, op: &mut dyn FnMut() -> Res) -> Res {
+    let stamp = || sys::lstat(path).map(|s| (s.st_mtime, (s.st_ctime, s.st_ctime_nsec)));
+    sys::utimens(path, OLD, OLD)?;
+    let before = stamp()?;
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    op()?;
+    let after = stamp()?;
+    let (mtime, ctime) = match times {
+        Moves::Both => (true, true),
+        Moves::Ctime => (false, true),
+        Moves::None => (false, false),
+    };
+    same!(after.0 != OLD.0, mtime, "{what} moves mtime");
+    same!(after.1 != before.1, ctime, "{what} moves ctime");
+    Ok(())
+}
+
 /// Operations that move mtime and ctime, and those that do not.
 fn times_moved(t: &mut T) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, 10_000)?;
     sys::mkdir(&t.p("d"), 0o755)?;
-    let stamp = |p: &str| -> Res<(i64, i64, (i64, i64))> {
-        let s = sys::lstat(p)?;
-        Ok((s.st_mtime, s.st_atime, (s.st_ctime, s.st_ctime_nsec)))
-    };
-    let tick = || std::thread::sleep(std::time::Duration::from_millis(25));
-    let old = (1000, 0);
-    let moved = |what: &str, p: &str, op: &mut dyn FnMut() -> Res, m: bool, c: bool| -> Res {
-        sys::utimens(p, old, old)?;
-        let before = stamp(p)?;
-        tick();
-        op()?;
-        let after = stamp(p)?;
-        same!(after.0 != 1000, m, "{what} moves mtime");
-        same!(after.2 != before.2, c, "{what} moves ctime");
-        Ok(())
-    };
-    let (pf, pd) = (t.p("f"), t.p("d"));
-    moved("write", &pf, &mut || Ok(f.pwrite(b"x", 0)?), true, true)?;
-    moved("truncate", &pf, &mut || Ok(f.truncate(5000)?), true, true)?;
-    moved(
-        "chmod",
-        &pf,
-        &mut || Ok(sys::chmod(&pf, 0o600)?),
-        false,
-        true,
-    )?;
-    moved(
-        "chown",
-        &pf,
-        &mut || Ok(sys::lchown(&pf, 1, 1)?),
-        false,
-        true,
-    )?;
-    moved(
-        "link",
-        &pf,
-        &mut || Ok(sys::link(&pf, &t.p("l"))?),
-        false,
-        true,
-    )?;
-    moved(
-        "rename",
-        &pf,
-        &mut || Ok(sys::rename(&t.p("l"), &t.p("m"))?),
-        false,
-        true,
-    )?;
-    moved(
-        "unlink",
-        &pf,
-        &mut || Ok(sys::unlink(&t.p("m"))?),
-        false,
-        true,
-    )?;
-    moved("punch", &pf, &mut || Ok(f.punch(0, 4096)?), true, true)?;
-    moved(
-        "fallocate",
-        &pf,
-        &mut || Ok(f.fallocate(0, 0, 100_000)?),
-        true,
-        true,
-    )?;
-    moved(
-        "read",
-        &pf,
-        &mut || Ok(f.pread(&mut [0; 10], 0).map(|_| ())?),
-        false,
-        false,
-    )?;
-    moved(
-        "mapped write",
-        &pf,
-        &mut || {
-            let m = crate::map::Map::shared(&f, 4096)?;
-            m.set(1, 7);
-            m.msync()?;
-            Ok(())
-        },
-        true,
-        true,
-    )?;
-    moved(
-        "create in",
-        &pd,
-        &mut || Ok(put(&t.p("d/x"), 1, 1).map(drop)?),
-        true,
-        true,
-    )?;
-    moved(
-        "rename in",
-        &pd,
-        &mut || Ok(sys::rename(&t.p("d/x"), &t.p("d/y"))?),
-        true,
-        true,
-    )?;
-    moved(
-        "unlink in",
-        &pd,
-        &mut || Ok(sys::unlink(&t.p("d/y"))?),
-        true,
-        true,
-    )?;
-    moved(
-        "mkdir in",
-        &pd,
-        &mut || Ok(sys::mkdir(&t.p("d/e"), 0o755)?),
-        true,
-        true,
-    )?;
-    moved(
-        "rmdir in",
-        &pd,
-        &mut || Ok(sys::rmdir(&t.p("d/e"))?),
-        true,
-        true,
-    )?;
+    times_of_a_file(t, &f)?;
+    times_of_a_directory(t)?;
     // relatime: the first read after a change moves atime.
     f.pwrite(b"y", 0)?;
-    sys::utimens(&pf, old, (2000, 0))?;
+    sys::utimens(&t.p("f"), OLD, (2000, 0))?;
     f.pread(&mut [0; 10], 0)?;
     ensure!(
-        stamp(&pf)?.1 > 2000,
+        sys::lstat(&t.p("f"))?.st_atime > 2000,
         "read does not move atime under relatime"
     );
     Ok(())
+}
+
+fn times_of_a_file(t: &T, f: &Fd) -> Res {
+    use Moves::{Both, Ctime, None};
+    let (p, l, m) = (&t.p("f"), &t.p("l"), &t.p("m"));
+    moves("write", p, Both, &mut || Ok(f.pwrite(b"x", 0)?))?;
+    moves("truncate", p, Both, &mut || Ok(f.truncate(5000)?))?;
+    moves("chmod", p, Ctime, &mut || Ok(sys::chmod(p, 0o600)?))?;
+    moves("chown", p, Ctime, &mut || Ok(sys::lchown(p, 1, 1)?))?;
+    moves("link", p, Ctime, &mut || Ok(sys::link(p, l)?))?;
+    moves("rename", p, Ctime, &mut || Ok(sys::rename(l, m)?))?;
+    moves("unlink", p, Ctime, &mut || Ok(sys::unlink(m)?))?;
+    moves("punch", p, Both, &mut || Ok(f.punch(0, 4096)?))?;
+    moves(
+        "fallocate",
+        p,
+        Both,
+        &mut || Ok(f.fallocate(0, 0, 100_000)?),
+    )?;
+    moves("read", p, None, &mut || {
+        Ok(f.pread(&mut [0; 10], 0).map(drop)?)
+    })?;
+    moves("mapped write", p, Both, &mut || {
+        let m = crate::map::Map::shared(f, 4096)?;
+        m.set(1, 7);
+        m.msync()?;
+        Ok(())
+    })
+}
+
+fn times_of_a_directory(t: &T) -> Res {
+    let both = |what: &str, op: &mut dyn FnMut() -> Res| moves(what, &t.p("d"), Moves::Both, op);
+    let (x, y, e) = (&t.p("d/x"), &t.p("d/y"), &t.p("d/e"));
+    both("create in", &mut || Ok(put(x, 1, 1).map(drop)?))?;
+    both("rename in", &mut || Ok(sys::rename(x, y)?))?;
+    both("unlink in", &mut || Ok(sys::unlink(y)?))?;
+    both("mkdir in", &mut || Ok(sys::mkdir(e, 0o755)?))?;
+    both("rmdir in", &mut || Ok(sys::rmdir(e)?))
 }
 
 /// Who has seen a time sees another one after the next change, however soon that comes.

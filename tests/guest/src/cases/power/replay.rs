@@ -147,23 +147,7 @@ fn fsync_flushes(t: &mut T) -> Res {
     let over = put(&t.p("over"), 50, 50_000)?;
     over.fsync()?;
     for i in 0..n {
-        match i % 4 {
-            0 => put(&t.p(&format!("f{i}")), i, 20_000)?.fsync()?,
-            1 => put(&t.p(&format!("f{i}")), i, 20_000)?.fdatasync()?,
-            2 => {
-                let d = sys::direct(&t.p(&format!("f{i}")))?;
-                d.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
-                d.fsync()?;
-            }
-            _ => {
-                let d = sys::open(
-                    &t.p(&format!("f{i}")),
-                    libc::O_CREAT | libc::O_RDWR | libc::O_DSYNC,
-                    0o644,
-                )?;
-                d.pwrite(&pattern(i, 0, 20_000), 0)?;
-            }
-        }
+        put_synced(&t.p(&format!("f{i}")), i)?;
         // An overwrite in place needs a flush of its own: no metadata changes.
         over.pwrite(&pattern(100 + i, 4096 * i, 4096), 4096 * i)?;
         over.fdatasync()?;
@@ -181,26 +165,7 @@ fn fsync_flushes(t: &mut T) -> Res {
                     continue;
                 };
                 marks += 1;
-                inspect(t, &disk, &mut |t| {
-                    for k in 0..=i {
-                        let f = sys::rdonly(&t.p(&format!("f{k}")))?;
-                        crate::fixture::holds(
-                            &f,
-                            0,
-                            &pattern(k, 0, 20_000),
-                            &format!("synced before mark {i}"),
-                        )?;
-                        let o = sys::rdonly(&t.p("over"))?;
-                        let want = pattern(100 + k, 4096 * k, 4096);
-                        crate::fixture::holds(
-                            &o,
-                            4096 * k,
-                            &want,
-                            &format!("overwritten before mark {i}"),
-                        )?;
-                    }
-                    Ok(())
-                })?;
+                inspect(t, &disk, &mut |t| synced_before(t, i))?;
             }
             Entry::Other => {}
         }
@@ -209,34 +174,82 @@ fn fsync_flushes(t: &mut T) -> Res {
     Ok(())
 }
 
-/// Random work; the disk as it was after flushes along the way is consistent after replay.
-fn every_flush(t: &mut T) -> Res {
-    let l = start(t)?;
-    let mut r = fastrand::Rng::with_seed(31);
-    let mut synced: Vec<(u64, Synced)> = Vec::new();
-    let mut now = Synced::new();
-    for i in 0..150u64 {
+/// File number `i`, written and synced in one of four ways.
+fn put_synced(path: &str, i: u64) -> Res {
+    match i % 4 {
+        0 => put(path, i, 20_000)?.fsync()?,
+        1 => put(path, i, 20_000)?.fdatasync()?,
+        2 => {
+            let d = sys::direct(path)?;
+            d.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
+            d.fsync()?;
+        }
+        _ => {
+            let d = sys::open(path, libc::O_CREAT | libc::O_RDWR | libc::O_DSYNC, 0o644)?;
+            d.pwrite(&pattern(i, 0, 20_000), 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was synced before a mark is there.
+fn synced_before(t: &T, mark: u64) -> Res {
+    for k in 0..=mark {
+        let f = sys::rdonly(&t.p(&format!("f{k}")))?;
+        let when = format!("synced before mark {mark}");
+        crate::fixture::holds(&f, 0, &pattern(k, 0, 20_000), &when)?;
+        let o = sys::rdonly(&t.p("over"))?;
+        let want = pattern(100 + k, 4096 * k, 4096);
+        let when = format!("overwritten before mark {mark}");
+        crate::fixture::holds(&o, 4096 * k, &want, &when)?;
+    }
+    Ok(())
+}
+
+/// What was synced at each mark, and what of it is untouched at the end.
+#[derive(Default)]
+struct Promised {
+    marks: Vec<(u64, Synced)>,
+    now: Synced,
+}
+
+impl Promised {
+    /// What was synced at the last mark and not touched until the next one.
+    fn at(&self, last: Option<u64>) -> Synced {
+        let Some(a) = self.marks.iter().position(|(i, _)| Some(*i) == last) else {
+            return Synced::new();
+        };
+        let next = self.marks.get(a + 1).map_or(&self.now, |(_, m)| m);
+        let synced = self.marks[a].1.iter();
+        synced
+            .filter(|(k, v)| next.get(*k) == Some(*v))
+            .map(|(k, v)| (k.clone(), *v))
+            .collect()
+    }
+
+    /// One random change of a tree.
+    fn step(&mut self, t: &T, l: &Logged, r: &mut fastrand::Rng, i: u64) -> Res {
         let name = format!("f{}", r.u32(..25));
         match r.u32(..8) {
             0..=3 => {
                 let n = r.usize(1..60_000);
                 let f = put(&t.p(&name), i, n)?;
-                now.remove(&name);
+                self.now.remove(&name);
                 if r.bool() {
                     f.fsync()?;
-                    now.insert(name, (i, n));
+                    self.now.insert(name, (i, n));
                     l.log.message(&format!("mark s{i}"))?;
-                    synced.push((i, now.clone()));
+                    self.marks.push((i, self.now.clone()));
                 }
             }
             4 => {
-                now.remove(&name);
+                self.now.remove(&name);
                 let _ = sys::unlink(&t.p(&name));
             }
             5 => {
                 let to = format!("f{}", r.u32(..25));
-                now.remove(&name);
-                now.remove(&to);
+                self.now.remove(&name);
+                self.now.remove(&to);
                 let _ = sys::rename(&t.p(&name), &t.p(&to));
             }
             6 => {
@@ -244,33 +257,48 @@ fn every_flush(t: &mut T) -> Res {
             }
             _ => {
                 if let Ok(f) = sys::rdwr(&t.p(&name)) {
-                    now.remove(&name);
+                    self.now.remove(&name);
                     f.punch(r.u64(..50_000), 30_000)?;
                     f.truncate(r.u64(..100_000))?;
                 }
             }
         }
-        if i % 30 == 29 {
-            sys::sync();
-        }
+        Ok(())
     }
-    let entries = stop(t, &l)?;
-    let mut disk = l.base.clone();
-    let points: Vec<usize> = (0..entries.len())
-        .filter(|k| {
-            matches!(
-                &entries[*k],
-                Entry::Write { flush: true, .. } | Entry::Mark(_)
-            )
-        })
-        .collect();
+}
+
+/// Some of the places at which the disk has been flushed.
+fn some_flushes(entries: &[Entry]) -> Vec<usize> {
+    let is_flush = |k: &usize| {
+        matches!(
+            &entries[*k],
+            Entry::Write { flush: true, .. } | Entry::Mark(_)
+        )
+    };
+    let points: Vec<usize> = (0..entries.len()).filter(is_flush).collect();
     let limit = if crate::fixture::slowness() > 2 {
         4
     } else {
         10
     };
     let every = points.len().div_ceil(limit).max(1);
-    let chosen: Vec<usize> = points.iter().copied().step_by(every).collect();
+    points.into_iter().step_by(every).collect()
+}
+
+/// Random work; the disk as it was after flushes along the way is consistent after replay.
+fn every_flush(t: &mut T) -> Res {
+    let l = start(t)?;
+    let mut r = fastrand::Rng::with_seed(31);
+    let mut promised = Promised::default();
+    for i in 0..150u64 {
+        promised.step(t, &l, &mut r, i)?;
+        if i % 30 == 29 {
+            sys::sync();
+        }
+    }
+    let entries = stop(t, &l)?;
+    let mut disk = l.base.clone();
+    let chosen = some_flushes(&entries);
     let mut last: Option<u64> = None;
     for (k, e) in entries.iter().enumerate() {
         match e {
@@ -281,23 +309,7 @@ fn every_flush(t: &mut T) -> Res {
         if !chosen.contains(&k) {
             continue;
         }
-        // What was synced at the last mark and not touched until the next one.
-        let at = synced.iter().position(|(i, _)| Some(*i) == last);
-        let must: Synced = match at {
-            Some(a) => {
-                let next = synced.get(a + 1).map(|(_, m)| m);
-                let keep = |(k, v): &(&String, &(u64, usize))| {
-                    next.map_or(now.get(*k), |m| m.get(*k)) == Some(*v)
-                };
-                synced[a]
-                    .1
-                    .iter()
-                    .filter(keep)
-                    .map(|(k, v)| (k.clone(), *v))
-                    .collect()
-            }
-            None => BTreeMap::new(),
-        };
+        let must = promised.at(last);
         inspect(t, &disk, &mut |t| {
             for (name, (seed, n)) in &must {
                 let f = sys::rdonly(&t.p(name))?;
