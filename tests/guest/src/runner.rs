@@ -111,6 +111,103 @@ fn put_down(child: &mut Child) -> bool {
     false
 }
 
+/// What became of a case.
+enum End {
+    /// The worker's verdict, and its note.
+    Told(String, String),
+    /// The worker died, and how.
+    Died(String),
+    /// Nothing came in time.
+    Late,
+}
+
+/// Waits for the end of the case that the worker runs, and prints what it says meanwhile.
+fn await_end(
+    child: &mut Child,
+    rx: &Receiver<String>,
+    since: Instant,
+    limit: Duration,
+) -> std::io::Result<End> {
+    loop {
+        let left = limit.saturating_sub(since.elapsed());
+        match rx.recv_timeout(left) {
+            Ok(line) => match line.strip_prefix(MARK) {
+                Some(r) => {
+                    let mut it = r.splitn(2, ' ');
+                    let v = it.next().unwrap_or("fail").to_string();
+                    return Ok(End::Told(v, it.next().unwrap_or("").to_string()));
+                }
+                None => println!("# {line}"),
+            },
+            Err(RecvTimeoutError::Timeout) => return Ok(End::Late),
+            Err(RecvTimeoutError::Disconnected) => {
+                let st = child.wait()?;
+                return Ok(End::Died(match st.signal() {
+                    Some(s) => format!("the worker died of signal {s}"),
+                    None => format!("the worker left with code {:?}", st.code()),
+                }));
+            }
+        }
+    }
+}
+
+/// Tells a case whose worker came to its end, with what the kernel said of it.
+fn tell(t: &mut Tally, log: &Kmsg, name: &str, (verdict, note): (&str, &str), since: Instant) {
+    // Messages of other CPUs may come a moment after the call returned.
+    let lines = log.take();
+    match kmsg::defect(&lines) {
+        Some(l) => {
+            let why = format!("kernel log: {l} (the case itself: {verdict} {note})");
+            say(t, "fail", name, &why, since);
+        }
+        None => say(t, verdict, name, note, since),
+    }
+    if t.failed.last().is_some_and(|last| last == name) {
+        for l in lines.iter().take(40) {
+            println!("#   log: {l}");
+        }
+    }
+}
+
+/// Runs jobs, in workers one after the other, until all are told or the kernel holds a worker.
+fn run_all(o: &Opts, all: &[Job], log: &Kmsg, t: &mut Tally) -> std::io::Result<()> {
+    let slow = slowness();
+    let mut next = 0;
+    'restart: while next < all.len() {
+        let list: Vec<String> = all[next..].iter().map(|j| j.name()).collect();
+        let (mut child, rx) = start_worker(o, &list)?;
+        while let Some(job) = all.get(next) {
+            let name = job.name();
+            let since = Instant::now();
+            let limit = Duration::from_secs(job.case.secs * slow);
+            let end = await_end(&mut child, &rx, since, limit)?;
+            next += 1;
+            match end {
+                End::Told(verdict, note) => tell(t, log, &name, (&verdict, &note), since),
+                End::Died(why) => {
+                    say(t, "fail", &name, &why, since);
+                    continue 'restart;
+                }
+                End::Late => {
+                    let why = format!("no result in {} s", limit.as_secs());
+                    say(t, "fail", &name, &why, since);
+                    autopsy(child.id(), log);
+                    if put_down(&mut child) {
+                        continue 'restart;
+                    }
+                    for j in &all[next..] {
+                        let why = "not run: a process hangs in the kernel";
+                        say(t, "fail", &j.name(), why, Instant::now());
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        let _ = child.wait();
+    }
+    Ok(())
+}
+
 pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
     let all: Vec<Job> = jobs(SETS, filter, quick);
     if all.is_empty() {
@@ -118,7 +215,6 @@ pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
         return Ok(2);
     }
     println!("TAP version 13\n1..{}", all.len());
-    let slow = slowness();
     let log = Kmsg::open().map_err(|e| std::io::Error::other(e.to_string()))?;
     let mut t = Tally {
         n: 0,
@@ -128,72 +224,7 @@ pub fn test(o: &Opts, filter: &[String], quick: bool) -> std::io::Result<i32> {
         failed: Vec::new(),
     };
     let begun = Instant::now();
-    let mut next = 0;
-    'restart: while next < all.len() {
-        let list: Vec<String> = all[next..].iter().map(|j| j.name()).collect();
-        let (mut child, rx) = start_worker(o, &list)?;
-        loop {
-            if next == all.len() {
-                let _ = child.wait();
-                break 'restart;
-            }
-            let name = all[next].name();
-            let since = Instant::now();
-            let limit = Duration::from_secs(all[next].case.secs * slow);
-            let (verdict, note) = loop {
-                let left = limit.saturating_sub(since.elapsed());
-                match rx.recv_timeout(left) {
-                    Ok(line) => match line.strip_prefix(MARK) {
-                        Some(r) => {
-                            let mut it = r.splitn(2, ' ');
-                            let v = it.next().unwrap_or("fail").to_string();
-                            break (v, it.next().unwrap_or("").to_string());
-                        }
-                        None => println!("# {line}"),
-                    },
-                    Err(RecvTimeoutError::Timeout) => {
-                        let why = format!("no result in {} s", limit.as_secs());
-                        say(&mut t, "fail", &name, &why, since);
-                        autopsy(child.id(), &log);
-                        next += 1;
-                        if put_down(&mut child) {
-                            continue 'restart;
-                        }
-                        for j in &all[next..] {
-                            let why = "not run: a process hangs in the kernel";
-                            say(&mut t, "fail", &j.name(), why, Instant::now());
-                        }
-                        break 'restart;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => {
-                        let st = child.wait()?;
-                        let why = match st.signal() {
-                            Some(s) => format!("the worker died of signal {s}"),
-                            None => format!("the worker left with code {:?}", st.code()),
-                        };
-                        say(&mut t, "fail", &name, &why, since);
-                        next += 1;
-                        continue 'restart;
-                    }
-                }
-            };
-            // Messages of other CPUs may come a moment after the call returned.
-            let lines = log.take();
-            match kmsg::defect(&lines) {
-                Some(l) => {
-                    let why = format!("kernel log: {l} (the case itself: {verdict} {note})");
-                    say(&mut t, "fail", &name, &why, since);
-                }
-                None => say(&mut t, &verdict, &name, &note, since),
-            }
-            if t.failed.last() == Some(&name) {
-                for l in lines.iter().take(40) {
-                    println!("#   log: {l}");
-                }
-            }
-            next += 1;
-        }
-    }
+    run_all(o, &all, &log, &mut t)?;
     for f in &t.failed {
         println!("# failed: {f}");
     }
