@@ -219,99 +219,106 @@ fn csum(line: &str) -> Option<u32> {
     u32::from_str_radix(&hex, 16).ok()
 }
 
-/// Returns how many groups have no block bitmap yet.
+/// Checks what dumpe2fs says of every group, and every bitmap. Returns how many groups have no block
+/// bitmap yet.
 fn check_groups(image: &Image) -> u32 {
-    let geo = &image.geo;
-    let dump = image.dumpe2fs();
     let mut group = None;
     let mut seen = 0;
-    let mut uninit = 0;
-    for line in dump.lines() {
+    for line in image.dumpe2fs().lines() {
         if let Some(rest) = line.strip_prefix("Group ") {
             let Some((n, rest)) = rest.split_once(": (Blocks ") else {
                 continue; // "Group descriptor size"
             };
             let n: u32 = n.parse().unwrap();
             let desc = image.desc(n);
+            check_group_head(image, n, &desc, (line, rest));
             group = Some((n, desc));
             seen += 1;
-            let range = numbers(rest);
-            assert_eq!(range[0], geo.group_first_block(n));
-            assert_eq!(range[1] - range[0] + 1, geo.group_blocks(n).into());
-            for (name, bit) in [
-                ("INODE_UNINIT", group::INODE_UNINIT),
-                ("BLOCK_UNINIT", group::BLOCK_UNINIT),
-                ("ITABLE_ZEROED", 0x0004),
-            ] {
-                assert_eq!(line.contains(name), desc.flags & bit != 0, "{line}");
-            }
-            continue;
-        }
-        let Some((n, desc)) = &group else { continue };
-        let line = line.trim();
-        if line.contains("superblock at") {
-            assert!(geo.group_has_super(*n), "{line}");
-            if let Some(gdt) = line.split("Group descriptors at ").nth(1) {
-                assert_eq!(numbers(gdt)[1] - numbers(gdt)[0] + 1, geo.gdt_blocks.into());
-            }
-        } else if let Some(rest) = line.strip_prefix("Block bitmap at ") {
-            assert_eq!(numbers(rest)[0], desc.block_bitmap);
-            if geo.has_metadata_csum {
-                assert_eq!(csum(line), Some(desc.block_bitmap_csum), "{line}");
-            }
-        } else if let Some(rest) = line.strip_prefix("Inode bitmap at ") {
-            assert_eq!(numbers(rest)[0], desc.inode_bitmap);
-            if geo.has_metadata_csum {
-                assert_eq!(csum(line), Some(desc.inode_bitmap_csum), "{line}");
-            }
-        } else if let Some(rest) = line.strip_prefix("Inode table at ") {
-            assert_eq!(numbers(rest)[0], desc.inode_table);
-        } else if line.contains(" free inodes, ") {
-            let n4 = numbers(line);
-            assert_eq!(n4[0], desc.free_blocks.into());
-            assert_eq!(n4[1], desc.free_inodes.into());
-            assert_eq!(n4[2], desc.used_dirs.into());
-            assert_eq!(n4.get(3).copied().unwrap_or(0), desc.itable_unused.into());
+        } else if let Some((n, desc)) = &group {
+            check_group_line(image, *n, desc, line.trim());
         }
     }
-    assert_eq!(seen, geo.groups_count);
+    assert_eq!(seen, image.geo.groups_count);
+    let all = 0..image.geo.groups_count;
+    all.map(|g| u32::from(check_bitmaps(image, g))).sum()
+}
 
-    let metadata = |skip: Option<u32>| -> Vec<(u64, u32)> {
-        (0..geo.groups_count)
-            .filter(|g| Some(*g) != skip)
-            .flat_map(|g| image.desc(g).metadata(geo))
-            .collect()
-    };
-    for g in 0..geo.groups_count {
-        let desc = image.desc(g);
-        let mut map = image.block(desc.block_bitmap).to_vec();
-        if desc.flags & group::BLOCK_UNINIT != 0 {
-            uninit += 1;
-            let free = group::initial_block_bitmap(geo, g, &mut map, metadata(None)).unwrap();
-            assert_eq!(free, desc.free_blocks, "group {g}");
-        } else {
-            desc.check_bitmap(geo, g, Bitmap::Block, &map).unwrap();
-        }
-        let bits = geo.group_blocks(g) as usize;
-        assert_eq!(bitmap::count_zeros(&map, bits), desc.free_blocks as usize);
-        if geo.group_has_super(g) {
-            let base = geo.group_base_blocks(g) as usize;
-            assert_eq!(bitmap::next_zero(&map, 0, base), None, "group {g}");
-        }
-
-        let mut map = image.block(desc.inode_bitmap).to_vec();
-        if desc.flags & group::INODE_UNINIT != 0 {
-            group::initial_inode_bitmap(geo, &mut map);
-        } else {
-            desc.check_bitmap(geo, g, Bitmap::Inode, &map).unwrap();
-        }
-        let inodes = geo.inodes_per_group as usize;
-        assert_eq!(bitmap::count_zeros(&map, inodes), desc.free_inodes as usize);
-        // Writing it back changes nothing.
-        let mut raw = image.desc_bytes(g).to_vec();
-        desc.encode(&mut raw, geo, g).unwrap();
-        assert_eq!(raw, image.desc_bytes(g));
+/// The first line of a group: its blocks, from `rest` on, and its flags.
+fn check_group_head(image: &Image, n: u32, desc: &GroupDesc, (line, rest): (&str, &str)) {
+    let range = numbers(rest);
+    assert_eq!(range[0], image.geo.group_first_block(n));
+    assert_eq!(range[1] - range[0] + 1, image.geo.group_blocks(n).into());
+    for (name, bit) in [
+        ("INODE_UNINIT", group::INODE_UNINIT),
+        ("BLOCK_UNINIT", group::BLOCK_UNINIT),
+        ("ITABLE_ZEROED", 0x0004),
+    ] {
+        assert_eq!(line.contains(name), desc.flags & bit != 0, "{line}");
     }
+}
+
+/// One of the lines that follow it.
+fn check_group_line(image: &Image, n: u32, desc: &GroupDesc, line: &str) {
+    let geo = &image.geo;
+    if line.contains("superblock at") {
+        assert!(geo.group_has_super(n), "{line}");
+        if let Some(gdt) = line.split("Group descriptors at ").nth(1) {
+            assert_eq!(numbers(gdt)[1] - numbers(gdt)[0] + 1, geo.gdt_blocks.into());
+        }
+    } else if let Some(rest) = line.strip_prefix("Block bitmap at ") {
+        assert_eq!(numbers(rest)[0], desc.block_bitmap);
+        if geo.has_metadata_csum {
+            assert_eq!(csum(line), Some(desc.block_bitmap_csum), "{line}");
+        }
+    } else if let Some(rest) = line.strip_prefix("Inode bitmap at ") {
+        assert_eq!(numbers(rest)[0], desc.inode_bitmap);
+        if geo.has_metadata_csum {
+            assert_eq!(csum(line), Some(desc.inode_bitmap_csum), "{line}");
+        }
+    } else if let Some(rest) = line.strip_prefix("Inode table at ") {
+        assert_eq!(numbers(rest)[0], desc.inode_table);
+    } else if line.contains(" free inodes, ") {
+        let n4 = numbers(line);
+        assert_eq!(n4[0], desc.free_blocks.into());
+        assert_eq!(n4[1], desc.free_inodes.into());
+        assert_eq!(n4[2], desc.used_dirs.into());
+        assert_eq!(n4.get(3).copied().unwrap_or(0), desc.itable_unused.into());
+    }
+}
+
+/// A group's bitmaps, and its descriptor written anew. Returns whether it has no block bitmap yet.
+fn check_bitmaps(image: &Image, g: u32) -> bool {
+    let geo = &image.geo;
+    let desc = image.desc(g);
+    let mut map = image.block(desc.block_bitmap).to_vec();
+    let uninit = desc.flags & group::BLOCK_UNINIT != 0;
+    if uninit {
+        let metadata = (0..geo.groups_count).flat_map(|g| image.desc(g).metadata(geo));
+        let metadata: Vec<(u64, u32)> = metadata.collect();
+        let free = group::initial_block_bitmap(geo, g, &mut map, metadata).unwrap();
+        assert_eq!(free, desc.free_blocks, "group {g}");
+    } else {
+        desc.check_bitmap(geo, g, Bitmap::Block, &map).unwrap();
+    }
+    let bits = geo.group_blocks(g) as usize;
+    assert_eq!(bitmap::count_zeros(&map, bits), desc.free_blocks as usize);
+    if geo.group_has_super(g) {
+        let base = geo.group_base_blocks(g) as usize;
+        assert_eq!(bitmap::next_zero(&map, 0, base), None, "group {g}");
+    }
+
+    let mut map = image.block(desc.inode_bitmap).to_vec();
+    if desc.flags & group::INODE_UNINIT != 0 {
+        group::initial_inode_bitmap(geo, &mut map);
+    } else {
+        desc.check_bitmap(geo, g, Bitmap::Inode, &map).unwrap();
+    }
+    let inodes = geo.inodes_per_group as usize;
+    assert_eq!(bitmap::count_zeros(&map, inodes), desc.free_inodes as usize);
+    // Writing it back changes nothing.
+    let mut raw = image.desc_bytes(g).to_vec();
+    desc.encode(&mut raw, geo, g).unwrap();
+    assert_eq!(raw, image.desc_bytes(g));
     uninit
 }
 
