@@ -102,7 +102,7 @@ pub(super) unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
     from_result(|| {
         // SAFETY: By the caller.
         let file = unsafe { File::<F>::from_raw(file) };
-        let user = UserPtr::from_addr(arg as usize);
+        let user = UserPtr::from_addr(arg);
         match cmd {
             bindings::REXT4_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
             bindings::REXT4_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,

@@ -95,10 +95,12 @@ impl JournalSlot {
     /// device. `EINVAL` if there is no journal (of version 2) in the inode, or the inode is of
     /// another super block than the one that the slot is a part of.
     pub(crate) fn open<F: Journaled>(&self, inode: InodeRef<'_, F>) -> Result<OpeningJournal<'_>> {
+        if self.state.load(ordering::Acquire) == DETACHED {
+            return Err(EINVAL);
+        }
         // SAFETY: Written by `attach`, before anybody sees another state than `DETACHED`.
-        if self.state.load(ordering::Acquire) == DETACHED
-            || inode.sb().as_ptr() != unsafe { *self.sb.get() }
-        {
+        let ours = unsafe { *self.sb.get() };
+        if inode.sb().as_ptr() != ours {
             return Err(EINVAL);
         }
         // SAFETY: The inode is live; without blocks below it or `bmap` the function fails. The
