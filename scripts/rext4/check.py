@@ -146,7 +146,7 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
         with (work / name).open("wb") as disk:
             disk.truncate(1536 << 20)
         command += ["--disk", work / name]
-    command += ["--time", "2400", "--mem", "3072", "--cpus", str(cpus)]
+    command += ["--time", "3600", "--mem", "3072", "--cpus", str(cpus)]
     command += ["--console", logs / f"console-{engine}.log"]
     return [*command, "--", common.lib("guest_program"), "test"]
 
