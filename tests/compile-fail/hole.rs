@@ -14,7 +14,7 @@ fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
     if let Entry::Hole(hole) = extents.entry(0, 1)? {
         let new = hole.fill(handle, 1, State::Unwritten)?;
-        extents.expect(new.lblk, new.len)?;
+        extents.expect_write(new.lblk, new.len)?;
     }
     Ok(())
 }

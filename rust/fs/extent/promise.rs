@@ -185,7 +185,7 @@ impl Extents<'_> {
 
     /// Says that data will be written to the unwritten blocks `[lblk, lblk + len)`: their
     /// conversion is promised its tree blocks. `ENOSPC`, then nothing may be written there.
-    pub(crate) fn expect(&mut self, lblk: u32, len: u32) -> Result {
+    pub(crate) fn expect_write(&mut self, lblk: u32, len: u32) -> Result {
         let (blocks, runs) = self.unexpected(lblk, len);
         if blocks == 0 {
             return Ok(());
@@ -198,13 +198,13 @@ impl Extents<'_> {
         result
     }
 
-    /// Takes back what [`Extents::expect`] said: nothing will be written there.
+    /// Takes back what [`Extents::expect_write`] said: nothing will be written there.
     pub(crate) fn unexpect(&mut self, lblk: u32, len: u32) {
         self.end_expected(lblk, len);
         self.settle();
     }
 
-    /// As [`Extents::expect`], for a direct write. It ends with [`Extents::land`].
+    /// As [`Extents::expect_write`], for a direct write. It ends with [`Extents::land`].
     pub(crate) fn expect_direct(&mut self, request: RequestId, lblk: u32, len: u32) -> Result {
         self.map.flights.reserve(1, GFP_KERNEL)?;
         self.secure(2 * u64::from(len), 1)?;
@@ -239,14 +239,14 @@ impl Extents<'_> {
         self.unexpect(lblk, len);
     }
 
-    /// [`Extents::expect`] for all unwritten blocks of `[lblk, lblk + len)`.
+    /// [`Extents::expect_write`] for all unwritten blocks of `[lblk, lblk + len)`.
     fn expect_range(&mut self, lblk: u32, len: u32) -> Result {
         let end = lblk.checked_add(len).ok_or(EFBIG)?;
         let mut at = lblk;
         while at < end {
             let found = self.lookup(at, end - at)?;
             if found.state == State::Unwritten {
-                self.expect(at, found.len)?;
+                self.expect_write(at, found.len)?;
             }
             at = at.saturating_add(found.len);
         }

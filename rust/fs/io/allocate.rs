@@ -63,7 +63,7 @@ pub(super) fn unwritten(
                 let want = if hole.is_reserved() { count } else { 1 };
                 let new = hole.fill(&handle, want, State::Unwritten)?;
                 // Reserved ones are promised this already. Without it the pool has to do.
-                let _ = extents.expect(new.lblk, new.len);
+                let _ = extents.expect_write(new.lblk, new.len);
                 (new, true)
             }
             For::Direct(request) => (hole.fill_direct(&handle, count, request)?, true),

@@ -106,12 +106,12 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     };
     if found.state == State::Unwritten && flags.write() {
         found.len = found.len.min(MAX_RESERVE);
-        if let Err(e) = extents.expect(lblk, found.len) {
+        if let Err(e) = extents.expect_write(lblk, found.len) {
             if e != ENOSPC || found.len == 1 {
                 return Err(e);
             }
             found.len = 1;
-            extents.expect(lblk, 1)?;
+            extents.expect_write(lblk, 1)?;
         }
     }
     map::fill(&extents, &found, flags, map);

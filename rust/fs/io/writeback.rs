@@ -86,7 +86,7 @@ impl Writeback for Rext4 {
                 let end = (pos + len).div_ceil(block_size);
                 found.len = found.len.min((end - u64::from(lblk)) as u32).max(1);
                 // Most often it is promised already. Without it the pool has to do.
-                let _ = extents.expect(lblk, found.len);
+                let _ = extents.expect_write(lblk, found.len);
             }
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(&extents, &found, MapFlags::WRITEBACK, map);

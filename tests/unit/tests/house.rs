@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// Words and why they are not there.
 const FORBIDDEN: &[(&str, &str)] = &[
     (".sort", "recurses on a stack of 16 KiB: use disk::sort"),
+    (".unwrap()", "panics the kernel"),
+    (".expect(", "panics the kernel, or is read so"),
+    ("panic!(", "panics the kernel"),
+    ("unreachable!(", "panics the kernel"),
+    ("todo!(", "panics the kernel"),
     (
         "sort_unstable",
         "recurses on a stack of 16 KiB: use disk::sort",
