@@ -38,6 +38,7 @@ use crate::vfs::{
 };
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::atomic::{ordering, Atomic}, //
 };
 
@@ -70,7 +71,7 @@ impl AccessState {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             value: Atomic::new(Access::ReadOnly as u32),
-            starts <- PercpuRwSem::new_start(),
+            starts <- PercpuRwSem::new(c"rext4_start", static_lock_class!()),
         }? Error)
     }
 

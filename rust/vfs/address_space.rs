@@ -99,9 +99,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         let (inode, range) = unsafe { folio_place::<F>(folio) };
         if !F::HAS_MAY_FILL || F::may_fill(inode, range.clone()) {
             // SAFETY: As above; iomap unlocks it.
-            unsafe {
-                bindings::rext4_helper_iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>())
-            };
+            unsafe { bindings::iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>()) };
             return 0;
         }
         // SAFETY: We own its lock. The caller keeps the folio, and by its file or the mapping's
@@ -144,9 +142,9 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         // SAFETY: The VFS passes a valid control over a mapping of ours.
         let (inode, start, len) = unsafe {
             (
-                Inode::<F>::from_raw(bindings::rext4_helper_readahead_inode(rac)),
-                bindings::rext4_helper_readahead_pos(rac) as u64,
-                bindings::rext4_helper_readahead_length(rac) as u64,
+                Inode::<F>::from_raw(bindings::readahead_inode(rac)),
+                bindings::readahead_pos(rac) as u64,
+                bindings::readahead_length(rac) as u64,
             )
         };
         if F::HAS_MAY_FILL && !F::may_fill(inode, start..start + len) {
@@ -154,7 +152,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             return;
         }
         // SAFETY: As above.
-        unsafe { bindings::rext4_helper_iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
+        unsafe { bindings::iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
     }
 
     /// swapon: tells the kernel the blocks of a file, which it reads and writes from then on
@@ -177,14 +175,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     ) -> c_int {
         // SAFETY: The VFS passes an open file of ours, its swap area and where to put the span of
         // it. The C function first writes and commits the file (fsync).
-        unsafe {
-            bindings::rext4_helper_iomap_swapfile_activate(
-                sis,
-                file,
-                span,
-                iomap::table::<F::SwapOps>(),
-            )
-        }
+        unsafe { bindings::swapfile_activate(sis, file, span, iomap::table::<F::SwapOps>()) }
     }
 
     unsafe extern "C" fn bmap(

@@ -57,7 +57,7 @@ impl BufferHead {
     /// `sb` is a live super block with a block device and its block size set.
     pub(super) unsafe fn getblk(sb: *mut bindings::super_block, block: u64) -> Result<Self> {
         // SAFETY: Per the contract of this function; `sb_getblk()` returns an owned count or null.
-        unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk(sb, block)) }
+        unsafe { Self::from_raw(bindings::sb_getblk(sb, block)) }
     }
 
     /// [`BufferHead::getblk`] for who keeps the buffer for the life of the mount: its page is not
@@ -71,7 +71,7 @@ impl BufferHead {
         block: u64,
     ) -> Result<Self> {
         // SAFETY: Per the contract of this function; returns an owned count or null.
-        unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_unmovable(sb, block)) }
+        unsafe { Self::from_raw(bindings::sb_getblk_unmovable(sb, block)) }
     }
 
     /// Reads `block` of the file system's device unless the buffer is up to date. Sleeps.
@@ -94,7 +94,7 @@ impl BufferHead {
     /// As for [`BufferHead::getblk`].
     pub(super) unsafe fn find(sb: *mut bindings::super_block, block: u64) -> Option<Self> {
         // SAFETY: Per the contract of this function; returns an owned count or null.
-        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_find_get_block(sb, block)) };
+        let bh = unsafe { Self::from_raw(bindings::sb_find_get_block(sb, block)) };
         bh.ok().filter(Self::is_uptodate)
     }
 
@@ -106,10 +106,10 @@ impl BufferHead {
     /// As for [`BufferHead::getblk`].
     pub(super) unsafe fn breadahead(sb: *mut bindings::super_block, block: u64) {
         // SAFETY: Per the contract of this function; returns an owned count or null.
-        let bh = unsafe { Self::from_raw(bindings::rext4_helper_sb_getblk_nowait(sb, block)) };
+        let bh = unsafe { Self::from_raw(bindings::sb_getblk_nowait(sb, block)) };
         let Ok(bh) = bh else { return };
         // SAFETY: By the type invariant.
-        if bh.is_uptodate() || !unsafe { bindings::rext4_helper_trylock_buffer(bh.as_ptr()) } {
+        if bh.is_uptodate() || !unsafe { bindings::trylock_buffer(bh.as_ptr()) } {
             return;
         }
         if bh.restore() {
@@ -120,8 +120,8 @@ impl BufferHead {
         // SAFETY: By the type invariant; locked, which passes to the function and ends with the
         // I/O.
         unsafe {
-            bindings::rext4_helper_clear_buffer_verified(bh.as_ptr());
-            bindings::rext4_helper_bh_readahead_locked(bh.as_ptr());
+            bindings::clear_buffer_verified(bh.as_ptr());
+            bindings::bh_readahead_locked(bh.as_ptr());
         }
     }
 
@@ -138,8 +138,8 @@ impl BufferHead {
         // SAFETY: By the type invariant; locked, which passes to the function and ends with the
         // I/O.
         to_result(unsafe {
-            bindings::rext4_helper_clear_buffer_verified(self.as_ptr());
-            bindings::rext4_helper_bh_read_locked(self.as_ptr())
+            bindings::clear_buffer_verified(self.as_ptr());
+            bindings::bh_read_locked(self.as_ptr())
         })?;
         Ok(self)
     }
@@ -158,14 +158,14 @@ impl BufferHead {
     fn restore(&self) -> bool {
         if self.write_failed() {
             // SAFETY: By the type invariant.
-            unsafe { bindings::rext4_helper_set_buffer_uptodate(self.as_ptr()) };
+            unsafe { bindings::set_buffer_uptodate(self.as_ptr()) };
         }
         self.is_uptodate()
     }
 
     fn write_failed(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_buffer_write_io_error(self.as_ptr()) }
+        unsafe { bindings::buffer_write_io_error(self.as_ptr()) }
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::buffer_head {
@@ -216,9 +216,7 @@ impl BufferHead {
         let src = self.span(off, size_of::<T>())?;
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: `span` checked the source; the destination is ours and as long.
-        unsafe {
-            bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())
-        };
+        unsafe { bindings::memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>()) };
         // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.
         Ok(unsafe { value.assume_init() })
     }
@@ -233,9 +231,7 @@ impl BufferHead {
         let src = self.span(off, size_of::<T>())?;
         let mut value = KBox::<T>::new_uninit(super::gfp::GFP_NOFAIL)?;
         // SAFETY: `span` checked the source; the destination is ours and as long.
-        unsafe {
-            bindings::rext4_helper_memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>())
-        };
+        unsafe { bindings::memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>()) };
         // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.
         Ok(unsafe { value.assume_init() })
     }
@@ -244,7 +240,7 @@ impl BufferHead {
     pub(crate) fn copy_out(&self, off: usize, dst: &mut [u8]) -> Result {
         let src = self.span(off, dst.len())?;
         // SAFETY: `span` checked the source; `dst` is ours and as long.
-        unsafe { bindings::rext4_helper_memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
+        unsafe { bindings::memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
         Ok(())
     }
 
@@ -263,19 +259,19 @@ impl BufferHead {
     /// Whether the buffer holds what is on disk, or newer.
     pub(crate) fn is_uptodate(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_buffer_uptodate(self.as_ptr()) }
+        unsafe { bindings::buffer_uptodate(self.as_ptr()) }
     }
 
     /// Whether [`BufferHead::set_verified`] was called since the block was read.
     pub(crate) fn is_verified(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_buffer_verified(self.as_ptr()) }
+        unsafe { bindings::buffer_verified(self.as_ptr()) }
     }
 
     /// Remembers with the buffer that its checksum and contents have been checked.
     pub(crate) fn set_verified(&self) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_set_buffer_verified(self.as_ptr()) }
+        unsafe { bindings::set_buffer_verified(self.as_ptr()) }
     }
 
     /// Locks the buffer. Sleeps. To change it so, outside of any transaction, is only for blocks
@@ -283,7 +279,7 @@ impl BufferHead {
     /// destroyed or when it has been aborted.
     pub(crate) fn lock(&self) -> LockedBuffer<'_> {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_lock_buffer(self.as_ptr()) };
+        unsafe { bindings::lock_buffer(self.as_ptr()) };
         LockedBuffer {
             bh: self,
             _not_send: NotThreadSafe,
@@ -294,7 +290,7 @@ impl BufferHead {
     pub(super) fn fill_from(&self, off: usize, src: &[u8]) -> Result {
         let dst = self.span(off, src.len())?;
         // SAFETY: `span` checked the destination; `src` is as long.
-        unsafe { bindings::rext4_helper_memcpy(dst.cast(), src.as_ptr().cast(), src.len()) };
+        unsafe { bindings::memcpy(dst.cast(), src.as_ptr().cast(), src.len()) };
         Ok(())
     }
 
@@ -303,7 +299,7 @@ impl BufferHead {
         let len = range.end.checked_sub(range.start).ok_or(EINVAL)?;
         let dst = self.span(range.start, len)?;
         // SAFETY: `span` checked the destination.
-        unsafe { bindings::rext4_helper_memset(dst.cast(), i32::from(byte), len) };
+        unsafe { bindings::memset(dst.cast(), i32::from(byte), len) };
         Ok(())
     }
 }
@@ -311,7 +307,7 @@ impl BufferHead {
 impl Clone for BufferHead {
     fn clone(&self) -> Self {
         // SAFETY: By the type invariant. INVARIANT: The new value owns the count taken here.
-        unsafe { bindings::rext4_helper_get_bh(self.as_ptr()) };
+        unsafe { bindings::get_bh(self.as_ptr()) };
         Self(self.0)
     }
 }
@@ -343,8 +339,8 @@ impl LockedBuffer<'_> {
         // "uptodate"; memory has the newer contents all the same, and we hold the lock, which is
         // what both bits are changed under. Dirtying needs "uptodate".
         unsafe {
-            bindings::rext4_helper_clear_buffer_write_io_error(bh.as_ptr());
-            bindings::rext4_helper_set_buffer_uptodate(bh.as_ptr());
+            bindings::clear_buffer_write_io_error(bh.as_ptr());
+            bindings::set_buffer_uptodate(bh.as_ptr());
             bindings::mark_buffer_dirty(bh.as_ptr());
         }
     }
@@ -355,7 +351,7 @@ impl LockedBuffer<'_> {
         self.mark_dirty();
         // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
         // mapped any more and the function says EIO.
-        to_result(unsafe { bindings::rext4_helper_bh_sync_fua(bh.as_ptr()) })?;
+        to_result(unsafe { bindings::bh_sync_fua(bh.as_ptr()) })?;
         if bh.write_failed() {
             return Err(EIO);
         }

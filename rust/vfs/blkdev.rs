@@ -36,7 +36,7 @@ impl BlockDevice {
     /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The device is open.
-        unsafe { bindings::rext4_helper_bdev_nr_bytes(self.as_ptr()) }
+        unsafe { bindings::bdev_nr_bytes(self.as_ptr()) }
             .max(0)
             .unsigned_abs()
     }
@@ -44,19 +44,19 @@ impl BlockDevice {
     /// Bytes of a logical block, a power of two from 512 on.
     pub(crate) fn sector_size(&self) -> u32 {
         // SAFETY: The device is open.
-        unsafe { bindings::rext4_helper_bdev_sector_size(self.as_ptr()) }
+        unsafe { bindings::bdev_sector_size(self.as_ptr()) }
     }
 
     /// Whether the device refuses writes.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The device is open.
-        unsafe { bindings::rext4_helper_bdev_read_only(self.as_ptr()) }
+        unsafe { bindings::bdev_read_only(self.as_ptr()) }
     }
 
     /// Units of 512 bytes written since the device was there.
     pub(crate) fn sectors_written(&self) -> u64 {
         // SAFETY: The device is open.
-        unsafe { bindings::rext4_helper_bdev_sectors_written(self.as_ptr()) }
+        unsafe { bindings::bdev_sectors_written(self.as_ptr()) }
     }
 
     /// Reads from byte `at`, past the page cache. Sleeps. `EIO` also if the device's sectors do not
@@ -65,12 +65,7 @@ impl BlockDevice {
         // SAFETY: The device is open. The memory of a `KVec` is kmalloc()'s, in the direct mapping,
         // and ours while the function waits for the I/O.
         to_result(unsafe {
-            bindings::rext4_helper_bdev_read_virt(
-                self.as_ptr(),
-                at >> 9,
-                to.as_mut_ptr().cast(),
-                to.len(),
-            )
+            bindings::bdev_read_virt(self.as_ptr(), at >> 9, to.as_mut_ptr().cast(), to.len())
         })
     }
 
@@ -79,12 +74,7 @@ impl BlockDevice {
     pub(crate) fn write_past_cache(&self, at: u64, from: &mut KVec<u8>) -> Result {
         // SAFETY: As for reading.
         to_result(unsafe {
-            bindings::rext4_helper_bdev_write_virt(
-                self.as_ptr(),
-                at >> 9,
-                from.as_mut_ptr().cast(),
-                from.len(),
-            )
+            bindings::bdev_write_virt(self.as_ptr(), at >> 9, from.as_mut_ptr().cast(), from.len())
         })
     }
 
@@ -98,5 +88,5 @@ impl BlockDevice {
 /// Whether the machine is being halted or restarted: devices may have been switched off.
 pub(crate) fn system_going_down() -> bool {
     // SAFETY: Reads a variable.
-    unsafe { bindings::rext4_helper_system_going_down() }
+    unsafe { bindings::system_going_down() }
 }

@@ -30,7 +30,7 @@ impl PercpuCounter {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot| {
                 // SAFETY: `slot` is memory for a counter, pinned from now on.
-                to_result(unsafe { bindings::rext4_helper_percpu_counter_init(slot, amount) })
+                to_result(unsafe { bindings::percpu_counter_init(slot, amount) })
             }),
         })
     }
@@ -38,7 +38,7 @@ impl PercpuCounter {
     /// Adds; any context. Exact in sum, not at once visible in [`PercpuCounter::read_positive`].
     pub(crate) fn add(&self, amount: i64) {
         // SAFETY: Initialised by `new`.
-        unsafe { bindings::rext4_helper_percpu_counter_add(self.inner.get(), amount) }
+        unsafe { bindings::percpu_counter_add(self.inner.get(), amount) }
     }
 
     /// Subtracts; any context.
@@ -49,13 +49,13 @@ impl PercpuCounter {
     /// Sets the counter; nobody may be changing it.
     pub(crate) fn set(&self, amount: i64) {
         // SAFETY: Initialised by `new`.
-        unsafe { bindings::rext4_helper_percpu_counter_set(self.inner.get(), amount) }
+        unsafe { bindings::percpu_counter_set(self.inner.get(), amount) }
     }
 
     /// The sum over all CPUs, exact if nobody changes it meanwhile. Expensive.
     pub(crate) fn sum(&self) -> i64 {
         // SAFETY: Initialised by `new`.
-        unsafe { bindings::rext4_helper_percpu_counter_sum(self.inner.get()) }
+        unsafe { bindings::percpu_counter_sum(self.inner.get()) }
     }
 
     /// [`PercpuCounter::sum`], or 0 if that is negative.
@@ -67,15 +67,14 @@ impl PercpuCounter {
     /// or 0 if that is negative. Cheap.
     pub(crate) fn read_positive(&self) -> u64 {
         // SAFETY: Initialised by `new`.
-        unsafe { bindings::rext4_helper_percpu_counter_read_positive(self.inner.get()) }
-            .unsigned_abs()
+        unsafe { bindings::percpu_counter_read_positive(self.inner.get()) }.unsigned_abs()
     }
 
     /// How far [`PercpuCounter::read_positive`] of any counter may be off: the batch, which grows
     /// with the number of CPUs online, on each of them.
     pub(crate) fn slack() -> u64 {
         // SAFETY: Reads two variables of the kernel.
-        unsafe { bindings::rext4_helper_percpu_counter_slack() }
+        unsafe { bindings::percpu_counter_slack() }
     }
 }
 
@@ -83,6 +82,6 @@ impl PercpuCounter {
 impl PinnedDrop for PercpuCounter {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Initialised by `new`, and nobody else has a reference any more.
-        unsafe { bindings::rext4_helper_percpu_counter_destroy(self.inner.get()) }
+        unsafe { bindings::percpu_counter_destroy(self.inner.get()) }
     }
 }

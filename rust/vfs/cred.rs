@@ -12,11 +12,11 @@ use super::bindings;
 /// has `CAP_SYS_RESOURCE`. Any context of a task.
 pub(crate) fn may_use_reserved(uid: u32, gid: u32) -> bool {
     // SAFETY: Reads the credentials of the current task.
-    unsafe { bindings::rext4_helper_may_use_reserved(uid, gid) }
+    unsafe { bindings::may_use_reserved(uid, gid) }
 }
 
 /// Whether the current task administers the machine (`CAP_SYS_ADMIN`). Any context of a task.
 pub(crate) fn is_admin() -> bool {
     // SAFETY: As above.
-    unsafe { bindings::rext4_helper_capable_admin() }
+    unsafe { bindings::capable_admin() }
 }

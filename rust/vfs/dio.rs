@@ -88,7 +88,7 @@ pub(crate) struct MaySleep(NotThreadSafe);
 impl MaySleep {
     fn here() -> Option<Self> {
         // SAFETY: Looks at the current context only.
-        unsafe { bindings::rext4_helper_may_sleep() }.then_some(Self(NotThreadSafe))
+        unsafe { bindings::may_sleep() }.then_some(Self(NotThreadSafe))
     }
 }
 

@@ -68,7 +68,7 @@ impl DirEmitter<'_> {
     pub(crate) fn emit(&mut self, name: &[u8], ino: u64, dtype: u8) -> bool {
         // SAFETY: The context is valid; the name is `len` bytes.
         unsafe {
-            bindings::rext4_helper_dir_emit(
+            bindings::dir_emit(
                 self.ctx,
                 name.as_ptr(),
                 name.len() as c_int,
@@ -129,12 +129,8 @@ impl<F: DirOps + IoctlOps> DirTable<F> {
 
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
         // SAFETY: The VFS passes an open directory of ours.
-        let (narrow, remembered) = unsafe {
-            (
-                bindings::rext4_helper_dir_positions_32bit(file),
-                Self::remembered(file),
-            )
-        };
+        let (narrow, remembered) =
+            unsafe { (bindings::dir_positions_32bit(file), Self::remembered(file)) };
         // Asking where one is changes nothing.
         if whence as u32 != bindings::SEEK_CUR || offset != 0 {
             F::dir_seeked(&remembered);
@@ -162,7 +158,7 @@ impl<F: DirOps + IoctlOps> DirTable<F> {
             // SAFETY: The VFS passes an open directory of ours and a context of its own.
             let (narrow, remembered, ctx) = unsafe {
                 (
-                    bindings::rext4_helper_dir_positions_32bit(file),
+                    bindings::dir_positions_32bit(file),
                     Self::remembered(file),
                     &mut *ctx,
                 )

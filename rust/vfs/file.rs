@@ -52,13 +52,13 @@ impl FileFlags {
     const fn fop(self) -> bindings::fop_flags_t {
         let mut bits = 0;
         if self.async_read {
-            bits |= bindings::REXT4_FOP_BUFFER_RASYNC;
+            bits |= bindings::FOP_BUFFER_RASYNC;
         }
         if self.parallel_direct_write {
-            bits |= bindings::REXT4_FOP_DIO_PARALLEL_WRITE;
+            bits |= bindings::FOP_DIO_PARALLEL_WRITE;
         }
         if self.dont_cache {
-            bits |= bindings::REXT4_FOP_DONTCACHE;
+            bits |= bindings::FOP_DONTCACHE;
         }
         bits
     }
@@ -66,10 +66,10 @@ impl FileFlags {
     const fn mode(self) -> bindings::fmode_t {
         let mut bits = 0;
         if self.nowait {
-            bits |= bindings::REXT4_FMODE_NOWAIT;
+            bits |= bindings::FMODE_NOWAIT;
         }
         if self.direct {
-            bits |= bindings::REXT4_FMODE_CAN_ODIRECT;
+            bits |= bindings::FMODE_CAN_ODIRECT;
         }
         bits
     }
@@ -158,7 +158,7 @@ impl<F: FileSystem> File<F> {
     /// The inode.
     pub(crate) fn inode(&self) -> &Inode<F> {
         // SAFETY: An open file keeps its inode.
-        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.as_ptr())) }
+        unsafe { Inode::from_raw(bindings::file_inode(self.as_ptr())) }
     }
 
     /// Writes the byte range of the page cache and waits; reports each error once per file.
@@ -183,7 +183,7 @@ impl<F: FileSystem> File<F> {
         let (start, len) = (buf.as_mut_ptr(), buf.len().min(c_int::MAX as usize));
         // SAFETY: The file is valid and keeps its mount; `len` bytes are ours to write.
         let path = from_err_ptr(unsafe {
-            bindings::rext4_helper_mount_point(self.as_ptr(), start.cast(), len as c_int)
+            bindings::mount_point(self.as_ptr(), start.cast(), len as c_int)
         })?;
         // SAFETY: The function returns a string within `buf`, which ends there.
         Ok(unsafe { CStr::from_char_ptr(path) })
@@ -312,12 +312,7 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
 
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The last reference to a file of ours goes, which kept the inode so far.
-        let (inode, writer) = unsafe {
-            (
-                Inode::from_raw(inode),
-                bindings::rext4_helper_file_is_writer(file),
-            )
-        };
+        let (inode, writer) = unsafe { (Inode::from_raw(inode), bindings::file_is_writer(file)) };
         F::release(inode, writer);
         0
     }

@@ -58,7 +58,7 @@ impl MountLog<'_> {
         let text: *const c_void = ptr::from_ref(&text).cast();
         // SAFETY: By `from_raw` the context is valid. The text is printed before the return, by
         // `%pA`, which takes a pointer to `fmt::Arguments`.
-        unsafe { bindings::rext4_helper_logfc(self.fc, level, text.cast()) }
+        unsafe { bindings::logfc(self.fc, level, text.cast()) }
     }
 }
 
@@ -84,7 +84,7 @@ impl<F: FileSystem> Remount<'_, F> {
     /// Whether it will be so whatever we say, and with writers under way: an emergency remount.
     pub(crate) fn is_forced(&self) -> bool {
         // SAFETY: The context is ours during the remount.
-        unsafe { (*self.fc).sb_flags & bindings::REXT4_SB_FORCE != 0 }
+        unsafe { (*self.fc).sb_flags & bindings::SB_FORCE != 0 }
     }
 
     /// Writes out all that is dirty and waits for it. Outside of any handle.
@@ -185,7 +185,7 @@ impl<F: FileSystem> ContextTable<F> {
                 fc,
                 // SAFETY: The context is ours during the call.
                 log: unsafe { MountLog::from_raw(fc) },
-                read_only: flags & bindings::REXT4_SB_RDONLY != 0,
+                read_only: flags & bindings::SB_RDONLY != 0,
             };
             F::reconfigure(&remount, KBox::into_inner(opts))?;
             Ok(0)

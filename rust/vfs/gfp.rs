@@ -19,7 +19,7 @@ use kernel::{alloc::Flags, prelude::*};
 pub(crate) const GFP_NOFAIL: Flags = {
     assert!(size_of::<Flags>() == size_of::<u32>());
     // SAFETY: `Flags` is a struct with one field, a `u32` of any value, and as large as that.
-    unsafe { transmute::<u32, Flags>(bindings::REXT4_GFP_NOFAIL) }
+    unsafe { transmute::<u32, Flags>(bindings::GFP_NOFAIL) }
 };
 
 /// Calls `attempt` until it does not fail with `ENOMEM`, where the C function that allocates has no
@@ -29,7 +29,7 @@ pub(crate) fn retry<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         match attempt() {
             Err(e) if e == ENOMEM => {
                 // SAFETY: The caller may sleep.
-                unsafe { bindings::rext4_helper_memalloc_retry_wait() }
+                unsafe { bindings::memalloc_retry_wait() }
             }
             result => return result,
         }

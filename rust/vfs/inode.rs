@@ -114,7 +114,7 @@ impl<F: FileSystem> Inode<F> {
     /// File size in bytes, in memory.
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_i_size_read(self.as_ptr()) as u64 }
+        unsafe { bindings::i_size_read(self.as_ptr()) as u64 }
     }
 
     /// Sets the file size in bytes, where the lock is not at hand: of an inode that is new or on
@@ -123,7 +123,7 @@ impl<F: FileSystem> Inode<F> {
     /// [`InodeLock::set_size`].
     pub(crate) fn set_size(&self, size: u64) {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_i_size_write(self.as_ptr(), size as i64) }
+        unsafe { bindings::i_size_write(self.as_ptr(), size as i64) }
     }
 
     /// Type and permissions.
@@ -163,8 +163,8 @@ impl<F: FileSystem> Inode<F> {
         // SAFETY: The inode is valid.
         unsafe {
             (
-                bindings::rext4_helper_i_uid_read(self.as_ptr()),
-                bindings::rext4_helper_i_gid_read(self.as_ptr()),
+                bindings::i_uid_read(self.as_ptr()),
+                bindings::i_gid_read(self.as_ptr()),
             )
         }
     }
@@ -187,17 +187,17 @@ impl<F: FileSystem> Inode<F> {
 
     /// Last access.
     pub(crate) fn atime(&self) -> Time {
-        self.time(bindings::rext4_helper_inode_get_atime)
+        self.time(bindings::inode_get_atime)
     }
 
     /// Last change of content.
     pub(crate) fn mtime(&self) -> Time {
-        self.time(bindings::rext4_helper_inode_get_mtime)
+        self.time(bindings::inode_get_mtime)
     }
 
     /// Last change of the inode.
     pub(crate) fn ctime(&self) -> Time {
-        self.time(bindings::rext4_helper_inode_get_ctime)
+        self.time(bindings::inode_get_ctime)
     }
 
     /// Sets ctime to now.
@@ -209,7 +209,7 @@ impl<F: FileSystem> Inode<F> {
     /// Sets ctime and mtime to now.
     pub(crate) fn touch_mtime(&self) {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_inode_set_mtime_to_ctime(self.as_ptr()) }
+        unsafe { bindings::inode_set_mtime_to_ctime(self.as_ptr()) }
     }
 
     /// Blocks held, in 512-byte units.
@@ -233,13 +233,13 @@ impl<F: FileSystem> Inode<F> {
     /// The change counter, marked as seen.
     pub(crate) fn version(&self) -> u64 {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_inode_query_iversion(self.as_ptr()) }
+        unsafe { bindings::inode_query_iversion(self.as_ptr()) }
     }
 
     /// Counts a change.
     pub(crate) fn inc_version(&self) {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_inode_inc_iversion(self.as_ptr()) }
+        unsafe { bindings::inode_inc_iversion(self.as_ptr()) }
     }
 
     /// Flags of the VFS (chattr's).
@@ -258,32 +258,32 @@ impl<F: FileSystem> Inode<F> {
     /// Whether changes must be durable before the system call returns.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_is_sync(self.as_ptr()) }
+        unsafe { bindings::is_sync(self.as_ptr()) }
     }
 
     /// The same for changes of a directory.
     pub(crate) fn is_dirsync(&self) -> bool {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_is_dirsync(self.as_ptr()) }
+        unsafe { bindings::is_dirsync(self.as_ptr()) }
     }
 
     /// Whether the inode is in use as a swap file.
     pub(crate) fn is_swapfile(&self) -> bool {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_is_swapfile(self.as_ptr()) }
+        unsafe { bindings::is_swapfile(self.as_ptr()) }
     }
 
     /// Whether the current task has been killed, so that long loops can stop.
     pub(crate) fn interrupted(&self) -> bool {
         // SAFETY: Looks at the current task only.
-        unsafe { bindings::rext4_helper_fatal_signal_pending() }
+        unsafe { bindings::fatal_signal_pending() }
     }
 
     /// For each round of a loop that may take long: lets others run. `EINTR` if the current task
     /// has been killed. Sleeps; not where half of something is done.
     pub(crate) fn go_on(&self) -> Result {
         // SAFETY: In a context that may sleep, as the caller's is.
-        unsafe { bindings::rext4_helper_cond_resched() };
+        unsafe { bindings::cond_resched() };
         if self.interrupted() {
             Err(EINTR)
         } else {
@@ -294,34 +294,34 @@ impl<F: FileSystem> Inode<F> {
     /// Whether it is being set up and not yet visible.
     pub(crate) fn is_new(&self) -> bool {
         // SAFETY: The inode is valid.
-        unsafe { bindings::rext4_helper_inode_is_new(self.as_ptr()) }
+        unsafe { bindings::inode_is_new(self.as_ptr()) }
     }
 
     /// i_rwsem, exclusive.
     pub(crate) fn lock(&self) -> InodeLock<'_, F> {
         // SAFETY: The inode is valid; the guard unlocks.
-        unsafe { bindings::rext4_helper_inode_lock(self.as_ptr()) };
+        unsafe { bindings::inode_lock(self.as_ptr()) };
         InodeLock(self, NotThreadSafe)
     }
 
     /// i_rwsem, exclusive, or `EAGAIN`.
     pub(crate) fn try_lock(&self) -> Result<InodeLock<'_, F>> {
         // SAFETY: As in `lock`.
-        let locked = unsafe { bindings::rext4_helper_inode_trylock(self.as_ptr()) };
+        let locked = unsafe { bindings::inode_trylock(self.as_ptr()) };
         locked.then(|| InodeLock(self, NotThreadSafe)).ok_or(EAGAIN)
     }
 
     /// i_rwsem, shared.
     pub(crate) fn lock_shared(&self) -> InodeLockShared<'_, F> {
         // SAFETY: As in `lock`.
-        unsafe { bindings::rext4_helper_inode_lock_shared(self.as_ptr()) };
+        unsafe { bindings::inode_lock_shared(self.as_ptr()) };
         InodeLockShared(self, NotThreadSafe)
     }
 
     /// i_rwsem, shared, or `EAGAIN`.
     pub(crate) fn try_lock_shared(&self) -> Result<InodeLockShared<'_, F>> {
         // SAFETY: As in `lock`.
-        let locked = unsafe { bindings::rext4_helper_inode_trylock_shared(self.as_ptr()) };
+        let locked = unsafe { bindings::inode_trylock_shared(self.as_ptr()) };
         let guard = || InodeLockShared(self, NotThreadSafe);
         locked.then(guard).ok_or(EAGAIN)
     }
@@ -359,7 +359,7 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
     pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
         // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
-        unsafe { bindings::rext4_helper_assert_inode_locked(inode.as_ptr()) };
+        unsafe { bindings::assert_inode_locked(inode.as_ptr()) };
         ManuallyDrop::new(Self(inode, NotThreadSafe))
     }
 
@@ -389,7 +389,7 @@ impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
 impl<F: FileSystem> Drop for InodeLock<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
-        unsafe { bindings::rext4_helper_inode_unlock(self.0.as_ptr()) }
+        unsafe { bindings::inode_unlock(self.0.as_ptr()) }
     }
 }
 
@@ -406,7 +406,7 @@ impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
 impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
-        unsafe { bindings::rext4_helper_inode_unlock_shared(self.0.as_ptr()) }
+        unsafe { bindings::inode_unlock_shared(self.0.as_ptr()) }
     }
 }
 

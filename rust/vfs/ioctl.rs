@@ -104,9 +104,9 @@ pub(super) unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
         let file = unsafe { File::<F>::from_raw(file) };
         let user = UserPtr::from_addr(arg);
         match cmd {
-            bindings::REXT4_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
-            bindings::REXT4_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
-            bindings::REXT4_GETVERSION | bindings::REXT4_GETVERSION32 => {
+            bindings::FS_IOC_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
+            bindings::FS_IOC_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
+            bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
                 get_generation(file, user)?
             }
             _ => return Err(ENOTTY),

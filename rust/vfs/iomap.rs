@@ -289,7 +289,7 @@ impl<W: WriteOps> WriteTable<W> {
                 return folio;
             }
             // SAFETY: As above.
-            unsafe { bindings::rext4_helper_folio_unlock_put(folio) };
+            unsafe { bindings::folio_unlock_put(folio) };
             let waited = if flags.nowait() {
                 Err(EAGAIN)
             } else {
@@ -395,11 +395,7 @@ pub(crate) fn release_delalloc<R: Release>(
 pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, written: u64) -> u64 {
     // SAFETY: The inode is valid.
     unsafe {
-        bindings::rext4_helper_iomap_last_written_block(
-            inode.as_ptr(),
-            pos as i64,
-            written as isize,
-        ) as u64
+        bindings::iomap_last_written_block(inode.as_ptr(), pos as i64, written as isize) as u64
     }
 }
 

@@ -99,7 +99,7 @@ impl UnloadedJournal {
     /// Whether the log holds transactions to replay.
     pub(crate) fn needs_recovery(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_needs_recovery(self.as_ptr()) }
+        unsafe { bindings::jbd2_needs_recovery(self.as_ptr()) }
     }
 
     /// Whether the journal has an area of fast commits. If it also needs recovery there may be
@@ -107,14 +107,14 @@ impl UnloadedJournal {
     /// system's own.
     pub(crate) fn has_fast_commits(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_has_fast_commit(self.as_ptr()) }
+        unsafe { bindings::jbd2_has_fast_commit(self.as_ptr()) }
     }
 
     /// The error that an earlier mount left in the journal, if any.
     pub(crate) fn errno(&self) -> Option<Error> {
         // `jbd2_journal_errno()` says EROFS of any journal that is not loaded.
         // SAFETY: By the type invariant.
-        let errno = unsafe { bindings::rext4_helper_jbd2_stored_errno(self.as_ptr()) };
+        let errno = unsafe { bindings::jbd2_stored_errno(self.as_ptr()) };
         (errno < 0).then(|| Error::from_errno(errno))
     }
 
@@ -126,10 +126,10 @@ impl UnloadedJournal {
         Ok(Journal {
             raw,
             // SAFETY: We own the journal.
-            fs_dev: unsafe { bindings::rext4_helper_jbd2_fs_dev(raw.as_ptr()) },
+            fs_dev: unsafe { bindings::jbd2_fs_dev(raw.as_ptr()) },
             // CAST: `u32` to `usize`, which has at least 32 bits.
             // SAFETY: We own the journal.
-            block_size: unsafe { bindings::rext4_helper_jbd2_blocksize(raw.as_ptr()) } as usize,
+            block_size: unsafe { bindings::jbd2_blocksize(raw.as_ptr()) } as usize,
         })
     }
 }
@@ -180,7 +180,7 @@ impl Journal {
     /// The most credits that one handle can have, revoke records included.
     pub(crate) fn max_credits(&self) -> u32 {
         // SAFETY: By the type invariant.
-        let max = unsafe { bindings::rext4_helper_jbd2_max_credits(self.as_ptr()) };
+        let max = unsafe { bindings::jbd2_max_credits(self.as_ptr()) };
         u32::try_from(max).unwrap_or(0)
     }
 
@@ -213,16 +213,16 @@ impl Journal {
 
     fn with_state_lock(&self, change: impl FnOnce(*mut bindings::journal_s)) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_lock_state(self.as_ptr()) };
+        unsafe { bindings::jbd2_lock_state(self.as_ptr()) };
         change(self.as_ptr());
         // SAFETY: Locked above.
-        unsafe { bindings::rext4_helper_jbd2_unlock_state(self.as_ptr()) };
+        unsafe { bindings::jbd2_unlock_state(self.as_ptr()) };
     }
 
     /// Whether commits flush the device's cache.
     pub(crate) fn set_barrier(&self, on: bool) {
         // SAFETY: By the type invariant; flags change under `j_state_lock`.
-        self.with_state_lock(|raw| unsafe { bindings::rext4_helper_jbd2_set_barrier(raw, on) });
+        self.with_state_lock(|raw| unsafe { bindings::jbd2_set_barrier(raw, on) });
     }
 
     /// The age in seconds at which a transaction commits by itself; 0 is jbd2's default, 5.
@@ -233,9 +233,7 @@ impl Journal {
             some => some.min(3600),
         };
         // SAFETY: By the type invariant; parameters change under `j_state_lock`.
-        self.with_state_lock(|raw| unsafe {
-            bindings::rext4_helper_jbd2_set_commit_seconds(raw, seconds)
-        });
+        self.with_state_lock(|raw| unsafe { bindings::jbd2_set_commit_seconds(raw, seconds) });
     }
 
     /// The journal's error: `EROFS` if it was aborted in this mount, else what an earlier mount
@@ -257,7 +255,7 @@ impl Journal {
     /// Whether the journal has been aborted: nothing will commit any more.
     pub(crate) fn is_aborted(&self) -> bool {
         // SAFETY: By the type invariant; a racy look at a flag that is never cleared.
-        unsafe { bindings::rext4_helper_jbd2_is_aborted(self.as_ptr()) }
+        unsafe { bindings::jbd2_is_aborted(self.as_ptr()) }
     }
 
     /// Ends all journaling for good and stores `error` in the journal, for fsck and the next mount
@@ -291,7 +289,7 @@ impl Journal {
     /// The running transaction, or else the last one asked to commit.
     pub(crate) fn latest_tid(&self) -> u32 {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_latest_tid(self.as_ptr()) }
+        unsafe { bindings::jbd2_latest_tid(self.as_ptr()) }
     }
 
     /// Begins to commit what is running; `None` if there is nothing to wait for. Does not wait.
@@ -325,7 +323,7 @@ impl Journal {
     /// Whether the task has a handle already.
     pub(crate) fn in_handle(&self) -> bool {
         // SAFETY: Reads a field of the current task.
-        !unsafe { bindings::rext4_helper_jbd2_current_handle() }.is_null()
+        !unsafe { bindings::jbd2_current_handle() }.is_null()
     }
 
     fn outside_handle(&self) -> Result {

@@ -99,24 +99,24 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// Fail with `EAGAIN` rather than sleep.
     pub(crate) fn nowait(&self) -> bool {
-        self.flag(bindings::REXT4_IOCB_NOWAIT)
+        self.flag(bindings::IOCB_NOWAIT)
     }
 
     /// Whoever asked waits for the result; otherwise it may complete later.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: The request is valid.
-        unsafe { bindings::rext4_helper_is_sync_kiocb(self.as_ptr()) }
+        unsafe { bindings::is_sync_kiocb(self.as_ptr()) }
     }
 
     /// Direct I/O.
     pub(crate) fn direct(&self) -> bool {
-        self.flag(bindings::REXT4_IOCB_DIRECT)
+        self.flag(bindings::IOCB_DIRECT)
     }
 
     /// Turns a direct request into a buffered one (the fallback).
     pub(crate) fn clear_direct(&mut self) {
         // SAFETY: The request is ours during the callback.
-        unsafe { (*self.as_ptr()).ki_flags &= !(bindings::REXT4_IOCB_DIRECT as c_int) }
+        unsafe { (*self.as_ptr()).ki_flags &= !(bindings::IOCB_DIRECT as c_int) }
     }
 
     /// Checks limits and rlimits, applies O_APPEND; may shorten `from`. Returns the bytes left.
@@ -165,21 +165,19 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// lock only a guess.
     pub(crate) fn needs_remove_privs(&self) -> bool {
         // SAFETY: The inode is valid.
-        !unsafe { bindings::rext4_helper_is_nosec(self.inode().as_ptr()) }
+        !unsafe { bindings::is_nosec(self.inode().as_ptr()) }
     }
 
     /// Marks the file as read now.
     pub(crate) fn accessed(&self) {
         // SAFETY: The file is valid.
-        unsafe { bindings::rext4_helper_file_accessed(self.filp()) }
+        unsafe { bindings::file_accessed(self.filp()) }
     }
 
     /// O_SYNC: makes the `len` bytes before the current position durable.
     pub(crate) fn write_sync(&mut self, len: usize) -> Result<usize> {
         // SAFETY: The request is valid.
-        result_len(unsafe {
-            bindings::rext4_helper_generic_write_sync(self.as_ptr(), len as isize)
-        })
+        result_len(unsafe { bindings::generic_write_sync(self.as_ptr(), len as isize) })
     }
 
     /// Reads through the page cache. For io_uring this queues the request, too, where a page is

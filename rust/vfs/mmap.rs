@@ -29,7 +29,7 @@ impl VmFault {
 impl From<Error> for VmFault {
     fn from(e: Error) -> Self {
         // SAFETY: A pure function: no space and I/O errors are SIGBUS, no memory is OOM.
-        Self(unsafe { bindings::rext4_helper_vmf_fs_error(e.to_errno()) })
+        Self(unsafe { bindings::vmf_fs_error(e.to_errno()) })
     }
 }
 
@@ -45,7 +45,7 @@ impl<'a, F: FileSystem> Fault<'a, F> {
     /// The inode of the mapped file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
         // SAFETY: The vma keeps the file, the file its inode.
-        unsafe { Inode::from_raw(bindings::rext4_helper_file_inode(self.file())) }
+        unsafe { Inode::from_raw(bindings::file_inode(self.file())) }
     }
 
     /// The first byte of the page in the file.
@@ -97,7 +97,7 @@ pub(super) unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(
 ) -> c_int {
     // SAFETY: The VFS passes a description of a mapping of a file of ours, to be filled.
     unsafe {
-        bindings::rext4_helper_file_accessed((*desc).file);
+        bindings::file_accessed((*desc).file);
         (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);
     }
     0

@@ -297,7 +297,7 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
             // function takes over our count.
             unsafe { bindings::d_tmpfile(file, inode) };
             // SAFETY: As above.
-            to_result(unsafe { bindings::rext4_helper_finish_open_simple(file) })?;
+            to_result(unsafe { bindings::finish_open_simple(file) })?;
             Ok(0)
         })
     }

@@ -32,7 +32,7 @@ impl NoFs {
     pub(crate) fn enter() -> Self {
         Self {
             // SAFETY: Sets a flag of the current task.
-            flags: unsafe { bindings::rext4_helper_memalloc_nofs_save() },
+            flags: unsafe { bindings::memalloc_nofs_save() },
             _not_send: NotThreadSafe,
         }
     }
@@ -41,7 +41,7 @@ impl NoFs {
 impl Drop for NoFs {
     fn drop(&mut self) {
         // SAFETY: Same task (not `Send`), and `flags` came from `memalloc_nofs_save()`.
-        unsafe { bindings::rext4_helper_memalloc_nofs_restore(self.flags) }
+        unsafe { bindings::memalloc_nofs_restore(self.flags) }
     }
 }
 

@@ -24,9 +24,9 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 ) -> (&'a Inode<F>, Range<u64>) {
     // SAFETY: By the caller.
     unsafe {
-        let start = bindings::rext4_helper_folio_pos(folio) as u64;
-        let len = bindings::rext4_helper_folio_size(folio) as u64;
-        let inode = Inode::from_raw(bindings::rext4_helper_folio_inode(folio));
+        let start = bindings::folio_pos(folio) as u64;
+        let len = bindings::folio_size(folio) as u64;
+        let inode = Inode::from_raw(bindings::folio_inode(folio));
         (inode, start..start + len)
     }
 }
@@ -64,7 +64,7 @@ impl<F: FileSystem> InvalidateLockShared<'_, F> {
 impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
-        unsafe { bindings::rext4_helper_invalidate_unlock(self.0.mapping()) }
+        unsafe { bindings::invalidate_unlock(self.0.mapping()) }
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct InvalidateLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThrea
 impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
     fn drop(&mut self) {
         // SAFETY: The guard owns the lock.
-        unsafe { bindings::rext4_helper_invalidate_unlock_shared(self.0.mapping()) }
+        unsafe { bindings::invalidate_unlock_shared(self.0.mapping()) }
     }
 }
 
@@ -99,14 +99,14 @@ impl<F: FileSystem> Inode<F> {
     /// Takes invalidate_lock exclusive.
     pub(crate) fn invalidate_lock(&self) -> InvalidateLock<'_, F> {
         // SAFETY: The mapping is valid; the guard unlocks.
-        unsafe { bindings::rext4_helper_invalidate_lock(self.mapping()) };
+        unsafe { bindings::invalidate_lock(self.mapping()) };
         InvalidateLock(self, NotThreadSafe)
     }
 
     /// Takes invalidate_lock shared.
     pub(crate) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
         // SAFETY: The mapping is valid; the guard unlocks.
-        unsafe { bindings::rext4_helper_invalidate_lock_shared(self.mapping()) };
+        unsafe { bindings::invalidate_lock_shared(self.mapping()) };
         InvalidateLockShared(self, NotThreadSafe)
     }
 

@@ -8,6 +8,8 @@ use super::bindings;
 use kernel::{
     error::to_result,
     prelude::*,
+    str::CStr,
+    sync::LockClassKey,
     types::{NotThreadSafe, Opaque}, //
 };
 
@@ -25,27 +27,32 @@ unsafe impl Send for PercpuRwSem {}
 unsafe impl Sync for PercpuRwSem {}
 
 impl PercpuRwSem {
-    /// An unlocked one, "rext4_start" to lockdep. `ENOMEM` if its per-CPU part cannot be had.
-    /// Sleeps.
-    pub(crate) fn new_start() -> impl PinInit<Self, Error> {
+    /// An unlocked one, to lockdep `name`. `ENOMEM` if its per-CPU part cannot be had. Sleeps.
+    pub(crate) fn new(
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            inner <- Opaque::try_ffi_init(|slot| {
-                // SAFETY: `slot` is memory for a semaphore, pinned from now on.
-                to_result(unsafe { bindings::rext4_helper_percpu_init_start(slot) })
+            inner <- Opaque::try_ffi_init(move |slot| {
+                // SAFETY: `slot` is memory for a semaphore, pinned from now on; name and class are
+                // static.
+                to_result(unsafe {
+                    bindings::percpu_init_rwsem(slot, name.as_char_ptr(), class.as_ptr())
+                })
             }),
         })
     }
 
     /// Waits until no writer has it or wants it. Sleeps.
     pub(crate) fn read(&self) -> ReadGuard<'_> {
-        // SAFETY: Initialised by `new_start`; the guard pairs the call.
-        unsafe { bindings::rext4_helper_percpu_down_read(self.inner.get()) };
+        // SAFETY: Initialised by `new`; the guard pairs the call.
+        unsafe { bindings::percpu_down_read(self.inner.get()) };
         ReadGuard(self, NotThreadSafe)
     }
 
     /// Waits until nobody else has it. Sleeps, for a grace period at least.
     pub(crate) fn write(&self) -> WriteGuard<'_> {
-        // SAFETY: Initialised by `new_start`; the guard pairs the call.
+        // SAFETY: Initialised by `new`; the guard pairs the call.
         unsafe { bindings::percpu_down_write(self.inner.get()) };
         WriteGuard(self, NotThreadSafe)
     }
@@ -54,7 +61,7 @@ impl PercpuRwSem {
 #[pinned_drop]
 impl PinnedDrop for PercpuRwSem {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Initialised by `new_start`, and nobody else has a reference any more.
+        // SAFETY: Initialised by `new`, and nobody else has a reference any more.
         unsafe { bindings::percpu_free_rwsem(self.inner.get()) }
     }
 }
@@ -66,7 +73,7 @@ pub(crate) struct ReadGuard<'a>(&'a PercpuRwSem, NotThreadSafe);
 impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         // SAFETY: Taken by `read`, by this task (not `Send`).
-        unsafe { bindings::rext4_helper_percpu_up_read(self.0.inner.get()) }
+        unsafe { bindings::percpu_up_read(self.0.inner.get()) }
     }
 }
 

@@ -9,5 +9,5 @@ use super::bindings;
 /// A random number, fit for secrets. Any context.
 pub(crate) fn random_u32() -> u32 {
     // SAFETY: May be called anywhere.
-    unsafe { bindings::rext4_helper_random_u32() }
+    unsafe { bindings::random_u32() }
 }

@@ -289,13 +289,13 @@ impl<F: FileSystem> SuperBlock<F> {
     /// Whether the super block is read-only now.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The super block is valid.
-        unsafe { bindings::rext4_helper_sb_rdonly(self.as_ptr()) }
+        unsafe { bindings::sb_rdonly(self.as_ptr()) }
     }
 
     /// Stops the machine, as the administrator asked for (`errors=panic`).
     pub(crate) fn panic(&self, why: &CStr) -> ! {
-        // SAFETY: Both strings are NUL-terminated. The C function does not return.
-        unsafe { bindings::rext4_helper_panic(self.id().as_char_ptr(), why.as_char_ptr()) };
+        // SAFETY: The super block is valid, the string NUL-terminated. C does not return.
+        unsafe { bindings::panic(self.as_ptr(), why.as_char_ptr()) };
         loop {
             core::hint::spin_loop();
         }
@@ -310,30 +310,30 @@ impl<F: FileSystem> SuperBlock<F> {
     /// Blocks the freezing of the file system below `SB_FREEZE_FS`, as eviction needs it.
     pub(crate) fn start_intwrite(&self) -> FreezeGuard<'_, F> {
         // SAFETY: The super block is valid; the guard pairs the call.
-        unsafe { bindings::rext4_helper_sb_start_intwrite(self.as_ptr()) };
-        FreezeGuard(self, bindings::rext4_helper_sb_end_intwrite, NotThreadSafe)
+        unsafe { bindings::sb_start_intwrite(self.as_ptr()) };
+        FreezeGuard(self, bindings::sb_end_intwrite, NotThreadSafe)
     }
 
     /// [`SuperBlock::start_intwrite`] if it need not wait: not frozen.
     pub(crate) fn try_start_intwrite(&self) -> Option<FreezeGuard<'_, F>> {
         // SAFETY: The super block is valid; the guard pairs the call.
-        let got = unsafe { bindings::rext4_helper_sb_start_intwrite_trylock(self.as_ptr()) };
+        let got = unsafe { bindings::sb_start_intwrite_trylock(self.as_ptr()) };
         // Made only then: a guard that is dropped ends what it stands for.
-        got.then(|| FreezeGuard(self, bindings::rext4_helper_sb_end_intwrite, NotThreadSafe))
+        got.then(|| FreezeGuard(self, bindings::sb_end_intwrite, NotThreadSafe))
     }
 
     /// Blocks the freezing of the file system at `SB_FREEZE_PAGEFAULT`.
     pub(crate) fn start_pagefault(&self) -> FreezeGuard<'_, F> {
         // SAFETY: As in `start_intwrite`.
-        unsafe { bindings::rext4_helper_sb_start_pagefault(self.as_ptr()) };
-        FreezeGuard(self, bindings::rext4_helper_sb_end_pagefault, NotThreadSafe)
+        unsafe { bindings::sb_start_pagefault(self.as_ptr()) };
+        FreezeGuard(self, bindings::sb_end_pagefault, NotThreadSafe)
     }
 
     /// Tells fanotify watchers of corrupt metadata, of `inode` if it is known.
     pub(crate) fn report_metadata(&self, inode: Option<&Inode<F>>, err: Error) {
         let inode = inode.map_or(ptr::null_mut(), Inode::as_ptr);
         // SAFETY: Both pointers are valid (or null, which the shim checks).
-        unsafe { bindings::rext4_helper_report_metadata(self.as_ptr(), inode, err.to_errno()) }
+        unsafe { bindings::report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
     /// Waits for the completion of all writeback that is under way. For [`FileSystem::freeze`],

@@ -41,7 +41,7 @@ impl<D> IovIter<'_, D> {
     /// Whether it is memory of a user, that may have to be faulted in.
     pub(crate) fn is_user(&self) -> bool {
         // SAFETY: The iterator is valid.
-        unsafe { bindings::rext4_helper_user_backed_iter(self.0.as_ptr()) }
+        unsafe { bindings::user_backed_iter(self.0.as_ptr()) }
     }
 
     pub(super) fn as_ptr(&mut self) -> *mut bindings::iov_iter {

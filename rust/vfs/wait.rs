@@ -74,7 +74,7 @@ impl WaitQueue {
                 bindings::prepare_to_wait_event(
                     self.head.get(),
                     entry.get(),
-                    bindings::REXT4_TASK_KILLABLE as c_int,
+                    bindings::TASK_KILLABLE as c_int,
                 )
             };
             if done() {

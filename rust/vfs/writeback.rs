@@ -40,7 +40,7 @@ impl DirtyBytes<'_> {
             let n = (page - at % page).min(end - at);
             // SAFETY: The folio is valid and holds the bytes, which lie in one of its pages. A
             // device may store to them meanwhile: C reads them, and either answer is right.
-            if !unsafe { bindings::rext4_helper_folio_is_zero(self.folio, at, n as usize) } {
+            if !unsafe { bindings::folio_is_zero(self.folio, at, n as usize) } {
                 return false;
             }
             at += n;
@@ -179,7 +179,7 @@ impl<W: Writeback> WritebackTable<W> {
                 (*ioend).io_bio.bi_end_io = Some(end_bio::<W>);
                 inode.sb().in_flight().add(1, ordering::Relaxed);
                 // Our worker is task context already.
-                bindings::rext4_helper_bio_clear_in_task(&raw mut (*ioend).io_bio);
+                bindings::bio_clear_in_task(&raw mut (*ioend).io_bio);
             }
             bindings::iomap_ioend_writeback_submit(wpc, error)
         }
@@ -237,7 +237,7 @@ impl Completions {
     ) {
         // SAFETY: By the caller.
         unsafe {
-            bindings::rext4_helper_ioend_queue_init(
+            bindings::ioend_queue_init(
                 &raw mut (*this).lock,
                 &raw mut (*this).list,
                 &raw mut (*this).work,
@@ -257,7 +257,7 @@ unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
         let queue = &raw mut (*inode::with_node::<W::Fs>((*ioend).io_inode)).completions;
         let queue = queue.cast::<Completions>();
-        bindings::rext4_helper_ioend_queue_add(
+        bindings::ioend_queue_add(
             &raw mut (*queue).lock,
             &raw mut (*queue).list,
             &raw mut (*ioend).io_list,
@@ -278,17 +278,13 @@ unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struc
     // ioend may let the inode go.
     unsafe {
         let queue = kernel::container_of!(work, Completions, work);
-        bindings::rext4_helper_ioend_queue_take(
-            &raw mut (*queue).lock,
-            &raw mut (*queue).list,
-            &mut list,
-        );
+        bindings::ioend_queue_take(&raw mut (*queue).lock, &raw mut (*queue).list, &mut list);
     }
     // SAFETY: The list is ours now, and initialised.
     unsafe { bindings::iomap_sort_ioends(&mut list) };
     loop {
         // SAFETY: As above. What comes off it is ours to finish, or null.
-        let ioend = unsafe { bindings::rext4_helper_ioend_pop(&mut list) };
+        let ioend = unsafe { bindings::ioend_pop(&mut list) };
         if ioend.is_null() {
             break;
         }
@@ -298,7 +294,7 @@ unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struc
         // counter lies beside the queue that runs us, which is destroyed first.
         let (in_flight, ended) = unsafe {
             let sb = SuperBlock::<W::Fs>::from_raw((*(*ioend).io_inode).i_sb);
-            (sb.in_flight(), bindings::rext4_helper_ioend_count(ioend))
+            (sb.in_flight(), bindings::ioend_count(ioend))
         };
         // SAFETY: The ioend is ours until it is finished.
         let error = unsafe { complete::<W>(ioend) };
@@ -306,7 +302,7 @@ unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struc
         unsafe { bindings::iomap_finish_ioends(ioend, error) };
         in_flight.fetch_sub(ended as u64, ordering::Release);
         // SAFETY: A worker may sleep; it holds no lock.
-        unsafe { bindings::rext4_helper_cond_resched() };
+        unsafe { bindings::cond_resched() };
     }
 }
 
@@ -319,7 +315,7 @@ unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
     // SAFETY: By the caller; nobody changes these fields any more.
     let (error, inode, flags, pos, len) = unsafe {
         (
-            bindings::rext4_helper_ioend_error(ioend),
+            bindings::ioend_error(ioend),
             Inode::<W::Fs>::from_raw((*ioend).io_inode),
             u32::from((*ioend).io_flags),
             (*ioend).io_offset as u64,

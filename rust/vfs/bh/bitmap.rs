@@ -102,20 +102,20 @@ impl Bitmap<'_> {
         }
         // CAST: A block has fewer than 2^31 bits.
         // SAFETY: `nr` is in range, see the type invariant.
-        unsafe { bindings::rext4_helper_test_bit_le(nr as i32, self.data.cast()) }
+        unsafe { bindings::test_bit_le(nr as i32, self.data.cast()) }
     }
 
     /// First clear bit in `start..end`, or `end`, which is at most `self.bits`.
     fn next_zero(&self, end: usize, start: usize) -> usize {
         let end = end.min(self.bits);
         // SAFETY: `end` is in range, see the type invariant.
-        unsafe { bindings::rext4_helper_find_next_zero_bit_le(self.data.cast(), end, start) }
+        unsafe { bindings::find_next_zero_bit_le(self.data.cast(), end, start) }
     }
 
     /// First set bit in `start..end`, or `end`, which is at most `self.bits`.
     fn next_set(&self, end: usize, start: usize) -> usize {
         let end = end.min(self.bits);
         // SAFETY: `end` is in range, see the type invariant.
-        unsafe { bindings::rext4_helper_find_next_bit_le(self.data.cast(), end, start) }
+        unsafe { bindings::find_next_bit_le(self.data.cast(), end, start) }
     }
 }

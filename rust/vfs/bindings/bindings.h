@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What bindgen reads for rext4, beside the kernel crate's own bindings. */
+/* What bindgen reads beside the kernel crate's own bindings. */
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
@@ -34,20 +34,19 @@
 #include "trace.h"
 
 /* Constants whose macros bindgen cannot evaluate. */
-const unsigned int REXT4_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
-const unsigned int REXT4_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
-const unsigned int REXT4_IOCB_DIRECT = IOCB_DIRECT;
-const unsigned int REXT4_TASK_KILLABLE = TASK_KILLABLE;
-const unsigned int REXT4_SB_RDONLY = SB_RDONLY;
-const unsigned int REXT4_SB_FORCE = SB_FORCE;
-const unsigned int REXT4_GETFSLABEL = FS_IOC_GETFSLABEL;
-const unsigned int REXT4_SETFSLABEL = FS_IOC_SETFSLABEL;
-const unsigned int REXT4_GETVERSION = FS_IOC_GETVERSION;
-const unsigned int REXT4_GETVERSION32 = FS_IOC32_GETVERSION;
-const unsigned int REXT4_GFP_NOFAIL = (__force unsigned int)(GFP_KERNEL | __GFP_NOFAIL);
-const unsigned int REXT4_PMD_ORDER = PMD_ORDER;
-const fop_flags_t REXT4_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
-const fop_flags_t REXT4_FOP_DIO_PARALLEL_WRITE = FOP_DIO_PARALLEL_WRITE;
-const fop_flags_t REXT4_FOP_DONTCACHE = FOP_DONTCACHE;
-const fmode_t REXT4_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
-const fmode_t REXT4_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;
+const unsigned int RUST_CONST_HELPER_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
+const unsigned int RUST_CONST_HELPER_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
+const unsigned int RUST_CONST_HELPER_TASK_KILLABLE = TASK_KILLABLE;
+const unsigned int RUST_CONST_HELPER_SB_RDONLY = SB_RDONLY;
+const unsigned int RUST_CONST_HELPER_SB_FORCE = SB_FORCE;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
+const unsigned int RUST_CONST_HELPER_FS_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETVERSION = FS_IOC_GETVERSION;
+const unsigned int RUST_CONST_HELPER_FS_IOC32_GETVERSION = FS_IOC32_GETVERSION;
+const unsigned int RUST_CONST_HELPER_GFP_NOFAIL = (__force unsigned int)(GFP_KERNEL | __GFP_NOFAIL);
+const unsigned int RUST_CONST_HELPER_PMD_ORDER = PMD_ORDER;
+const fop_flags_t RUST_CONST_HELPER_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
+const fop_flags_t RUST_CONST_HELPER_FOP_DIO_PARALLEL_WRITE = FOP_DIO_PARALLEL_WRITE;
+const fop_flags_t RUST_CONST_HELPER_FOP_DONTCACHE = FOP_DONTCACHE;
+const fmode_t RUST_CONST_HELPER_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
+const fmode_t RUST_CONST_HELPER_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;

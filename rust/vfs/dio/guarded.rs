@@ -55,7 +55,7 @@ impl Pinned {
         // SAFETY: The iterator is valid. A segment needs a piece more than it has whole pages,
         // and one for the other end.
         let room = unsafe {
-            let segments = bindings::rext4_helper_iov_iter_segs(iter);
+            let segments = bindings::iov_iter_segs(iter);
             let limit = (want / kernel::page::PAGE_SIZE + 2 * segments).min(MAX_VECS);
             bindings::iov_iter_npages(iter, limit as c_int)
         };
@@ -65,7 +65,7 @@ impl Pinned {
             bytes: 0,
         };
         // SAFETY: The device is valid while it is mounted.
-        let align = unsafe { bindings::rext4_helper_dma_alignment(iocb.inode().sb().bdev()) };
+        let align = unsafe { bindings::dma_alignment(iocb.inode().sb().bdev()) };
         while pinned.bytes < want && usize::from(pinned.count) < room as usize {
             // SAFETY: The array has room for `room` pieces, of which `count` are filled.
             let got = unsafe {
@@ -138,12 +138,7 @@ impl Pieces {
         // SAFETY: The iterator is initialised here and lives during `f`; iomap uses it while it
         // submits only. By the caller the array, which bios point to, lives as long as they do.
         unsafe {
-            bindings::rext4_helper_iov_iter_source(
-                iter.as_mut_ptr(),
-                self.vecs,
-                self.count.into(),
-                self.bytes,
-            );
+            bindings::iov_iter_source(iter.as_mut_ptr(), self.vecs, self.count.into(), self.bytes);
             f(&mut IovIter::from_raw(iter.as_mut_ptr()))
         }
     }
@@ -155,7 +150,7 @@ impl Drop for Pinned {
         for i in 0..usize::from(self.count) {
             // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages, once:
             // the iterator was of user memory (`new`).
-            unsafe { bindings::rext4_helper_bvec_unpin(self.vecs.as_ptr().add(i)) }
+            unsafe { bindings::bvec_unpin(self.vecs.as_ptr().add(i)) }
         }
     }
 }
@@ -277,7 +272,7 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     // SAFETY: The request is valid; the C function fills all of the clone. Nobody polls for the
     // bio of a request that is not the caller's, so the clone does not ask for it.
     let iocb_clone = unsafe {
-        bindings::rext4_helper_kiocb_clone(clone.as_mut_ptr(), iocb.as_ptr());
+        bindings::kiocb_clone(clone.as_mut_ptr(), iocb.as_ptr());
         (*clone.as_mut_ptr()).ki_complete = Some(Request::<G::Held<'static>>::complete);
         clone.assume_init()
     };

@@ -49,7 +49,7 @@ impl<F: FileSystem> InodeCache<F> {
         }
         // SAFETY: The name is static; the constructor has the right type.
         let slab = unsafe {
-            bindings::rext4_helper_inode_cache(
+            bindings::inode_cache(
                 name.as_char_ptr(),
                 size_of::<WithNode<F>>() as c_uint,
                 align_of::<WithNode<F>>() as c_uint,
@@ -84,7 +84,7 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     // SAFETY: The super block is one of `F`.
     let slab = unsafe { cache_of::<F>(sb) }.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
-    let obj = unsafe { bindings::rext4_helper_alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
+    let obj = unsafe { bindings::alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
     if obj.is_null() {
         return ptr::null_mut();
     }

@@ -176,7 +176,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         // SAFETY: The inode is ours.
         unsafe {
             (*self.as_ptr()).i_generation = generation;
-            bindings::rext4_helper_inode_set_iversion_queried(self.as_ptr(), version);
+            bindings::inode_set_iversion_queried(self.as_ptr(), version);
         }
     }
 
@@ -206,8 +206,8 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     pub(crate) fn set_owner(&mut self, uid: u32, gid: u32) {
         // SAFETY: The inode is ours.
         unsafe {
-            bindings::rext4_helper_i_uid_write(self.as_ptr(), uid);
-            bindings::rext4_helper_i_gid_write(self.as_ptr(), gid);
+            bindings::i_uid_write(self.as_ptr(), uid);
+            bindings::i_gid_write(self.as_ptr(), gid);
         }
     }
 
@@ -216,9 +216,9 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         let p = self.as_ptr();
         // SAFETY: The inode is ours.
         unsafe {
-            bindings::rext4_helper_inode_set_atime(p, atime.sec, atime.nsec as isize);
-            bindings::rext4_helper_inode_set_mtime(p, mtime.sec, mtime.nsec as isize);
-            bindings::rext4_helper_inode_set_ctime(p, ctime.sec, ctime.nsec as isize);
+            bindings::inode_set_atime(p, atime.sec, atime.nsec as isize);
+            bindings::inode_set_mtime(p, mtime.sec, mtime.nsec as isize);
+            bindings::inode_set_ctime(p, ctime.sec, ctime.nsec as isize);
         }
     }
 }
@@ -252,9 +252,9 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
             (*p).__bindgen_anon_3.i_fop = fixed(&FileTable::<F>::FILE);
             (*(*p).i_mapping).a_ops = fixed(&AddressSpaceTable::<F>::TABLE);
             if F::HAS_MAX_FOLIO_ORDER {
-                bindings::rext4_helper_mapping_set_max_folio_order(
+                bindings::mapping_set_max_folio_order(
                     (*p).i_mapping,
-                    F::max_folio_order(bindings::REXT4_PMD_ORDER),
+                    F::max_folio_order(bindings::PMD_ORDER),
                 );
             }
         }

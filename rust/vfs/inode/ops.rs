@@ -110,8 +110,8 @@ impl Stat<'_> {
         // SAFETY: As above; the device is valid while it is mounted.
         unsafe {
             (*self.0).result_mask |= bindings::STATX_DIOALIGN;
-            (*self.0).dio_mem_align = bindings::rext4_helper_dma_alignment(sb.bdev()) + 1;
-            (*self.0).dio_offset_align = bindings::rext4_helper_bdev_sector_size(sb.bdev());
+            (*self.0).dio_mem_align = bindings::dma_alignment(sb.bdev()) + 1;
+            (*self.0).dio_offset_align = bindings::bdev_sector_size(sb.bdev());
         }
     }
 
@@ -205,7 +205,7 @@ impl<F: InodeOps> InodeTable<F> {
             let text = mem::ManuallyDrop::new(text).as_mut_ptr();
             // SAFETY: The VFS runs the call once, when it is done with the text, which was
             // allocated by kmalloc.
-            unsafe { bindings::rext4_helper_set_free_link(done, text.cast()) };
+            unsafe { bindings::set_free_link(done, text.cast()) };
             Ok(text.cast())
         };
         read().unwrap_or_else(|e| e.to_ptr())

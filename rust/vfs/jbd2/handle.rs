@@ -43,7 +43,7 @@ impl<'j> Handle<'j> {
         // More than the journal can ever give would make the function WARN: the blocks, and those
         // that it adds for the revoke records.
         // SAFETY: The journal is live; the number of records in a block is constant.
-        let more = unsafe { bindings::rext4_helper_jbd2_revoke_blocks(journal.as_ptr(), revokes) };
+        let more = unsafe { bindings::jbd2_revoke_blocks(journal.as_ptr(), revokes) };
         let total = credits.checked_add(more).ok_or(ENOSPC)?;
         if total > journal.max_credits() {
             return Err(ENOSPC);
@@ -51,9 +51,7 @@ impl<'j> Handle<'j> {
         // CAST: Both fit: `max_credits` fits into `i32`.
         let (blocks, records) = (credits as i32, revokes as i32);
         // SAFETY: The journal is live.
-        let raw = from_err_ptr(unsafe {
-            bindings::rext4_helper_jbd2_start(journal.as_ptr(), blocks, records)
-        })?;
+        let raw = from_err_ptr(unsafe { bindings::jbd2_start(journal.as_ptr(), blocks, records) })?;
         // INVARIANT: A new handle of the current task with one count, or the task's one of this
         // journal (of another: EINVAL) with one more.
         let handle = Handle {
@@ -83,19 +81,19 @@ impl<'j> Handle<'j> {
     /// The transaction that this handle is part of, for [`Journal::commit_tid`].
     pub(crate) fn tid(&self) -> u32 {
         // SAFETY: By the type invariant, attached to a transaction.
-        unsafe { bindings::rext4_helper_jbd2_handle_tid(self.as_ptr()) }
+        unsafe { bindings::jbd2_handle_tid(self.as_ptr()) }
     }
 
     /// How many more blocks this handle may change.
     pub(crate) fn credits(&self) -> u32 {
         // SAFETY: By the type invariant.
-        let credits = unsafe { bindings::rext4_helper_jbd2_handle_credits(self.as_ptr()) };
+        let credits = unsafe { bindings::jbd2_handle_credits(self.as_ptr()) };
         u32::try_from(credits).unwrap_or(0)
     }
 
     fn revokes(&self) -> u32 {
         // SAFETY: By the type invariant.
-        let revokes = unsafe { bindings::rext4_helper_jbd2_handle_revokes(self.as_ptr()) };
+        let revokes = unsafe { bindings::jbd2_handle_revokes(self.as_ptr()) };
         u32::try_from(revokes).unwrap_or(0)
     }
 
@@ -116,13 +114,13 @@ impl<'j> Handle<'j> {
     /// Has [`Handle::stop`] commit the transaction and wait for it.
     pub(crate) fn set_sync(&self) {
         // SAFETY: By the type invariant; the flag is only used by the handle's task.
-        unsafe { bindings::rext4_helper_jbd2_handle_set_sync(self.as_ptr()) }
+        unsafe { bindings::jbd2_handle_set_sync(self.as_ptr()) }
     }
 
     /// Whether the journal was aborted, so that this handle's changes will not commit.
     pub(crate) fn is_aborted(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::rext4_helper_jbd2_handle_is_aborted(self.as_ptr()) }
+        unsafe { bindings::jbd2_handle_is_aborted(self.as_ptr()) }
     }
 
     /// Ends the handle. `EIO` if the journal was aborted meanwhile.
@@ -163,7 +161,7 @@ impl<'j> Handle<'j> {
         to_result(unsafe { bindings::jbd2_journal_get_create_access(self.as_ptr(), bh.as_ptr()) })?;
         bh.fill(0..bh.size(), 0)?;
         // SAFETY: By the type invariant of `BufferHead`; changed under the buffer's lock.
-        unsafe { bindings::rext4_helper_set_buffer_uptodate(bh.as_ptr()) };
+        unsafe { bindings::set_buffer_uptodate(bh.as_ptr()) };
         bh.set_verified();
         drop(locked);
         Ok(JournaledBuffer::new(self, bh, true))

@@ -210,8 +210,8 @@ impl UnloadedJournal {
         // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2
         // itself does not use `j_private`.
         unsafe {
-            bindings::rext4_helper_jbd2_set_private(journal, sb.as_ptr().cast());
-            bindings::rext4_helper_jbd2_set_commit_callback(journal, Some(committed_callback::<F>));
+            bindings::jbd2_set_private(journal, sb.as_ptr().cast());
+            bindings::jbd2_set_commit_callback(journal, Some(committed_callback::<F>));
         }
     }
 }
@@ -225,8 +225,8 @@ unsafe extern "C" fn committed_callback<F: Journaled>(
     // SAFETY: `call_at_commit` has stored the super block, whose data is attached by its contract.
     // The transaction lives until the callback has returned.
     let (sb, tid) = unsafe {
-        let sb = bindings::rext4_helper_jbd2_private(journal).cast();
-        let tid = bindings::rext4_helper_jbd2_transaction_tid(transaction);
+        let sb = bindings::jbd2_private(journal).cast();
+        let tid = bindings::jbd2_transaction_tid(transaction);
         (SuperBlock::<F>::from_raw(sb), tid)
     };
     F::committed(sb, Committed(tid));

@@ -57,7 +57,7 @@ impl Later {
     pub(crate) fn schedule(&self) {
         if self.state.load(ordering::Acquire) == ARMED {
             // SAFETY: By the type invariant. A work that is disabled is not queued.
-            unsafe { bindings::rext4_helper_schedule_work(self.work()) };
+            unsafe { bindings::schedule_work(self.work()) };
         }
     }
 }
@@ -67,7 +67,7 @@ impl<F: FileSystem> Part<F> for Later {
         // SAFETY: By the caller nobody looks at the fields yet.
         unsafe {
             *self.sb.get() = sb.as_ptr();
-            bindings::rext4_helper_init_work(self.work(), Some(run::<F>));
+            bindings::init_work(self.work(), Some(run::<F>));
         }
         // INVARIANT: As it says.
         self.state.store(ARMED, ordering::Release);

@@ -71,7 +71,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
     /// Whether the mount asked for read-only.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The super block is valid.
-        unsafe { bindings::rext4_helper_sb_rdonly(self.0) }
+        unsafe { bindings::sb_rdonly(self.0) }
     }
 
     /// Whether the device itself refuses writes.
@@ -112,6 +112,6 @@ impl<F: FileSystem> NewSuper<'_, F> {
     /// Sets the UUID that is reported to user space.
     pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
         // SAFETY: The super block is owned by the mounting thread; 16 bytes are read.
-        unsafe { bindings::rext4_helper_set_uuid(self.0, uuid.as_ptr()) }
+        unsafe { bindings::set_uuid(self.0, uuid.as_ptr()) }
     }
 }

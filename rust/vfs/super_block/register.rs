@@ -248,7 +248,7 @@ impl<F: FileSystem> Registration<F> {
             cache,
             fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
                 // SAFETY: Compares addresses.
-                if !unsafe { bindings::rext4_helper_within_module(slot.cast(), module) } {
+                if !unsafe { bindings::within_module(slot.cast(), module) } {
                     return Err(EINVAL);
                 }
                 // INVARIANT: As was just checked.

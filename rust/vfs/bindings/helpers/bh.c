@@ -9,22 +9,22 @@
  * Ours of the bits that jbd2 leaves to file systems; the first is taken by ext4
  * (BH_BITMAP_UPTODATE).
  */
-#define REXT4_BH_VERIFIED (BH_JBDPrivateStart + 1)
+#define BH_VERIFIED (BH_JBDPrivateStart + 1)
 
 __rust_helper struct buffer_head *
-rext4_helper_sb_find_get_block(struct super_block *sb, sector_t block)
+rust_helper_sb_find_get_block(struct super_block *sb, sector_t block)
 {
 	return sb_find_get_block(sb, block);
 }
 
 __rust_helper struct buffer_head *
-rext4_helper_sb_getblk(struct super_block *sb, sector_t block)
+rust_helper_sb_getblk(struct super_block *sb, sector_t block)
 {
 	return sb_getblk(sb, block);
 }
 
 __rust_helper struct buffer_head *
-rext4_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block)
+rust_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block)
 {
 	gfp_t gfp = mapping_gfp_constraint(sb->s_bdev->bd_mapping, ~__GFP_FS);
 
@@ -32,102 +32,102 @@ rext4_helper_sb_getblk_unmovable(struct super_block *sb, sector_t block)
 }
 
 __rust_helper struct buffer_head *
-rext4_helper_sb_getblk_nowait(struct super_block *sb, sector_t block)
+rust_helper_sb_getblk_nowait(struct super_block *sb, sector_t block)
 {
 	return sb_getblk_gfp(sb, block, GFP_NOWAIT);
 }
 
-__rust_helper int rext4_helper_bh_read_locked(struct buffer_head *bh)
+__rust_helper int rust_helper_bh_read_locked(struct buffer_head *bh)
 {
 	return __bh_read(bh, REQ_META | REQ_PRIO, true);
 }
 
-__rust_helper void rext4_helper_bh_readahead_locked(struct buffer_head *bh)
+__rust_helper void rust_helper_bh_readahead_locked(struct buffer_head *bh)
 {
 	__bh_read(bh, REQ_META | REQ_RAHEAD, false);
 }
 
-__rust_helper int rext4_helper_bh_sync_fua(struct buffer_head *bh)
+__rust_helper int rust_helper_bh_sync_fua(struct buffer_head *bh)
 {
 	return __sync_dirty_buffer(bh, REQ_SYNC | REQ_FUA);
 }
 
-__rust_helper void rext4_helper_get_bh(struct buffer_head *bh)
+__rust_helper void rust_helper_get_bh(struct buffer_head *bh)
 {
 	get_bh(bh);
 }
 
-__rust_helper void rext4_helper_lock_buffer(struct buffer_head *bh)
+__rust_helper void rust_helper_lock_buffer(struct buffer_head *bh)
 {
 	lock_buffer(bh);
 }
 
-__rust_helper bool rext4_helper_trylock_buffer(struct buffer_head *bh)
+__rust_helper bool rust_helper_trylock_buffer(struct buffer_head *bh)
 {
 	return trylock_buffer(bh);
 }
 
-__rust_helper bool rext4_helper_buffer_uptodate(const struct buffer_head *bh)
+__rust_helper bool rust_helper_buffer_uptodate(const struct buffer_head *bh)
 {
 	return buffer_uptodate(bh);
 }
 
-__rust_helper void rext4_helper_set_buffer_uptodate(struct buffer_head *bh)
+__rust_helper void rust_helper_set_buffer_uptodate(struct buffer_head *bh)
 {
 	set_buffer_uptodate(bh);
 }
 
-__rust_helper bool rext4_helper_buffer_write_io_error(const struct buffer_head *bh)
+__rust_helper bool rust_helper_buffer_write_io_error(const struct buffer_head *bh)
 {
 	return buffer_write_io_error(bh);
 }
 
-__rust_helper void rext4_helper_clear_buffer_write_io_error(struct buffer_head *bh)
+__rust_helper void rust_helper_clear_buffer_write_io_error(struct buffer_head *bh)
 {
 	clear_buffer_write_io_error(bh);
 }
 
-__rust_helper bool rext4_helper_buffer_verified(const struct buffer_head *bh)
+__rust_helper bool rust_helper_buffer_verified(const struct buffer_head *bh)
 {
-	return test_bit_acquire(REXT4_BH_VERIFIED, &bh->b_state);
+	return test_bit_acquire(BH_VERIFIED, &bh->b_state);
 }
 
-__rust_helper void rext4_helper_set_buffer_verified(struct buffer_head *bh)
+__rust_helper void rust_helper_set_buffer_verified(struct buffer_head *bh)
 {
 	smp_mb__before_atomic();
-	set_bit(REXT4_BH_VERIFIED, &bh->b_state);
+	set_bit(BH_VERIFIED, &bh->b_state);
 }
 
-__rust_helper void rext4_helper_clear_buffer_verified(struct buffer_head *bh)
+__rust_helper void rust_helper_clear_buffer_verified(struct buffer_head *bh)
 {
-	clear_bit(REXT4_BH_VERIFIED, &bh->b_state);
+	clear_bit(BH_VERIFIED, &bh->b_state);
 }
 
 /* Bytes that others may change meanwhile are touched by C, whose memory model allows it. */
-__rust_helper void rext4_helper_memcpy(void *dst, const void *src, size_t len)
+__rust_helper void rust_helper_memcpy(void *dst, const void *src, size_t len)
 {
 	memcpy(dst, src, len);
 }
 
-__rust_helper void rext4_helper_memset(void *dst, int c, size_t len)
+__rust_helper void rust_helper_memset(void *dst, int c, size_t len)
 {
 	memset(dst, c, len);
 }
 
-__rust_helper bool rext4_helper_test_bit_le(int nr, const void *addr)
+__rust_helper bool rust_helper_test_bit_le(int nr, const void *addr)
 {
 	return test_bit_le(nr, addr);
 }
 
 __rust_helper unsigned long
-rext4_helper_find_next_zero_bit_le(const void *addr, unsigned long size,
+rust_helper_find_next_zero_bit_le(const void *addr, unsigned long size,
 				   unsigned long start)
 {
 	return find_next_zero_bit_le(addr, size, start);
 }
 
 __rust_helper unsigned long
-rext4_helper_find_next_bit_le(const void *addr, unsigned long size, unsigned long start)
+rust_helper_find_next_bit_le(const void *addr, unsigned long size, unsigned long start)
 {
 	return find_next_bit_le(addr, size, start);
 }

@@ -3,37 +3,37 @@
 #include <linux/blkdev.h>
 #include <linux/part_stat.h>
 
-__rust_helper loff_t rext4_helper_bdev_nr_bytes(struct block_device *bdev)
+__rust_helper loff_t rust_helper_bdev_nr_bytes(struct block_device *bdev)
 {
 	return bdev_nr_bytes(bdev);
 }
 
-__rust_helper unsigned int rext4_helper_bdev_sector_size(struct block_device *bdev)
+__rust_helper unsigned int rust_helper_bdev_sector_size(struct block_device *bdev)
 {
 	return bdev_logical_block_size(bdev);
 }
 
-__rust_helper bool rext4_helper_bdev_read_only(struct block_device *bdev)
+__rust_helper bool rust_helper_bdev_read_only(struct block_device *bdev)
 {
 	return bdev_read_only(bdev);
 }
 
 __rust_helper int
-rext4_helper_bdev_read_virt(struct block_device *bdev, sector_t sector, void *data,
+rust_helper_bdev_read_virt(struct block_device *bdev, sector_t sector, void *data,
 			    size_t len)
 {
 	return bdev_rw_virt(bdev, sector, data, len, REQ_OP_READ);
 }
 
 __rust_helper int
-rext4_helper_bdev_write_virt(struct block_device *bdev, sector_t sector, void *data,
+rust_helper_bdev_write_virt(struct block_device *bdev, sector_t sector, void *data,
 			     size_t len)
 {
 	return bdev_rw_virt(bdev, sector, data, len,
 			    (__force enum req_op)(REQ_OP_WRITE | REQ_SYNC | REQ_FUA));
 }
 
-__rust_helper u64 rext4_helper_bdev_sectors_written(struct block_device *bdev)
+__rust_helper u64 rust_helper_bdev_sectors_written(struct block_device *bdev)
 {
 	return part_stat_read(bdev, sectors[STAT_WRITE]);
 }

@@ -4,7 +4,7 @@
 #include <linux/cred.h>
 #include <linux/uidgid.h>
 
-__rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid)
+__rust_helper bool rust_helper_may_use_reserved(uid_t uid, gid_t gid)
 {
 	if (uid_eq(make_kuid(&init_user_ns, uid), current_fsuid()))
 		return true;
@@ -13,7 +13,7 @@ __rust_helper bool rext4_helper_may_use_reserved(uid_t uid, gid_t gid)
 	return capable(CAP_SYS_RESOURCE);
 }
 
-__rust_helper bool rext4_helper_capable_admin(void)
+__rust_helper bool rust_helper_capable_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
 }

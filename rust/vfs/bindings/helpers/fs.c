@@ -16,183 +16,183 @@
 #include <linux/workqueue.h>
 
 __rust_helper void *
-rext4_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c)
+rust_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c)
 {
 	return alloc_inode_sb(sb, c, GFP_NOFS);
 }
 
 __rust_helper struct kmem_cache *
-rext4_helper_inode_cache(const char *name, unsigned int size, unsigned int align,
+rust_helper_inode_cache(const char *name, unsigned int size, unsigned int align,
 			 void (*ctor)(void *))
 {
 	return kmem_cache_create(name, size, align, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT,
 				 ctor);
 }
 
-__rust_helper loff_t rext4_helper_i_size_read(struct inode *inode)
+__rust_helper loff_t rust_helper_i_size_read(struct inode *inode)
 {
 	return i_size_read(inode);
 }
 
-__rust_helper void rext4_helper_i_size_write(struct inode *inode, loff_t size)
+__rust_helper void rust_helper_i_size_write(struct inode *inode, loff_t size)
 {
 	i_size_write(inode, size);
 }
 
-__rust_helper void rext4_helper_i_uid_write(struct inode *inode, uid_t uid)
+__rust_helper void rust_helper_i_uid_write(struct inode *inode, uid_t uid)
 {
 	i_uid_write(inode, uid);
 }
 
-__rust_helper void rext4_helper_i_gid_write(struct inode *inode, gid_t gid)
+__rust_helper void rust_helper_i_gid_write(struct inode *inode, gid_t gid)
 {
 	i_gid_write(inode, gid);
 }
 
-__rust_helper uid_t rext4_helper_i_uid_read(struct inode *inode)
+__rust_helper uid_t rust_helper_i_uid_read(struct inode *inode)
 {
 	return i_uid_read(inode);
 }
 
-__rust_helper gid_t rext4_helper_i_gid_read(struct inode *inode)
+__rust_helper gid_t rust_helper_i_gid_read(struct inode *inode)
 {
 	return i_gid_read(inode);
 }
 
 __rust_helper void
-rext4_helper_inode_set_atime(struct inode *inode, time64_t sec, long nsec)
+rust_helper_inode_set_atime(struct inode *inode, time64_t sec, long nsec)
 {
 	inode_set_atime(inode, sec, nsec);
 }
 
 __rust_helper void
-rext4_helper_inode_set_mtime(struct inode *inode, time64_t sec, long nsec)
+rust_helper_inode_set_mtime(struct inode *inode, time64_t sec, long nsec)
 {
 	inode_set_mtime(inode, sec, nsec);
 }
 
 __rust_helper void
-rext4_helper_inode_set_ctime(struct inode *inode, time64_t sec, long nsec)
+rust_helper_inode_set_ctime(struct inode *inode, time64_t sec, long nsec)
 {
 	inode_set_ctime(inode, sec, nsec);
 }
 
 __rust_helper void
-rext4_helper_inode_get_atime(struct inode *inode, struct timespec64 *ts)
+rust_helper_inode_get_atime(struct inode *inode, struct timespec64 *ts)
 {
 	*ts = inode_get_atime(inode);
 }
 
 __rust_helper void
-rext4_helper_inode_get_mtime(struct inode *inode, struct timespec64 *ts)
+rust_helper_inode_get_mtime(struct inode *inode, struct timespec64 *ts)
 {
 	*ts = inode_get_mtime(inode);
 }
 
 __rust_helper void
-rext4_helper_inode_get_ctime(struct inode *inode, struct timespec64 *ts)
+rust_helper_inode_get_ctime(struct inode *inode, struct timespec64 *ts)
 {
 	*ts = inode_get_ctime(inode);
 }
 
-__rust_helper void rext4_helper_inode_set_mtime_to_ctime(struct inode *inode)
+__rust_helper void rust_helper_inode_set_mtime_to_ctime(struct inode *inode)
 {
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 }
 
-__rust_helper u64 rext4_helper_inode_query_iversion(struct inode *inode)
+__rust_helper u64 rust_helper_inode_query_iversion(struct inode *inode)
 {
 	return inode_query_iversion(inode);
 }
 
-__rust_helper void rext4_helper_inode_set_iversion_queried(struct inode *inode, u64 v)
+__rust_helper void rust_helper_inode_set_iversion_queried(struct inode *inode, u64 v)
 {
 	inode_set_iversion_queried(inode, v);
 }
 
-__rust_helper void rext4_helper_inode_inc_iversion(struct inode *inode)
+__rust_helper void rust_helper_inode_inc_iversion(struct inode *inode)
 {
 	inode_inc_iversion(inode);
 }
 
-__rust_helper bool rext4_helper_inode_is_new(struct inode *inode)
+__rust_helper bool rust_helper_inode_is_new(struct inode *inode)
 {
 	return inode_state_read_once(inode) & I_NEW;
 }
 
-__rust_helper void rext4_helper_inode_lock(struct inode *inode)
+__rust_helper void rust_helper_inode_lock(struct inode *inode)
 {
 	inode_lock(inode);
 }
 
-__rust_helper bool rext4_helper_inode_trylock(struct inode *inode)
+__rust_helper bool rust_helper_inode_trylock(struct inode *inode)
 {
 	return inode_trylock(inode);
 }
 
-__rust_helper void rext4_helper_inode_unlock(struct inode *inode)
+__rust_helper void rust_helper_inode_unlock(struct inode *inode)
 {
 	inode_unlock(inode);
 }
 
-__rust_helper void rext4_helper_assert_inode_locked(struct inode *inode)
+__rust_helper void rust_helper_assert_inode_locked(struct inode *inode)
 {
 	lockdep_assert_held_write(&inode->i_rwsem);
 }
 
-__rust_helper void rext4_helper_inode_lock_shared(struct inode *inode)
+__rust_helper void rust_helper_inode_lock_shared(struct inode *inode)
 {
 	inode_lock_shared(inode);
 }
 
-__rust_helper bool rext4_helper_inode_trylock_shared(struct inode *inode)
+__rust_helper bool rust_helper_inode_trylock_shared(struct inode *inode)
 {
 	return inode_trylock_shared(inode);
 }
 
-__rust_helper void rext4_helper_inode_unlock_shared(struct inode *inode)
+__rust_helper void rust_helper_inode_unlock_shared(struct inode *inode)
 {
 	inode_unlock_shared(inode);
 }
 
-__rust_helper void rext4_helper_sb_start_intwrite(struct super_block *sb)
+__rust_helper void rust_helper_sb_start_intwrite(struct super_block *sb)
 {
 	sb_start_intwrite(sb);
 }
 
-__rust_helper void rext4_helper_sb_end_intwrite(struct super_block *sb)
+__rust_helper void rust_helper_sb_end_intwrite(struct super_block *sb)
 {
 	sb_end_intwrite(sb);
 }
 
-__rust_helper bool rext4_helper_sb_start_intwrite_trylock(struct super_block *sb)
+__rust_helper bool rust_helper_sb_start_intwrite_trylock(struct super_block *sb)
 {
 	return sb_start_intwrite_trylock(sb);
 }
 
-__rust_helper void rext4_helper_sb_start_pagefault(struct super_block *sb)
+__rust_helper void rust_helper_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);
 }
 
-__rust_helper void rext4_helper_sb_end_pagefault(struct super_block *sb)
+__rust_helper void rust_helper_sb_end_pagefault(struct super_block *sb)
 {
 	sb_end_pagefault(sb);
 }
 
-__rust_helper bool rext4_helper_sb_rdonly(struct super_block *sb)
+__rust_helper bool rust_helper_sb_rdonly(struct super_block *sb)
 {
 	return sb_rdonly(sb);
 }
 
 __rust_helper bool
-rext4_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino,
+rust_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino,
 		      unsigned int type)
 {
 	return dir_emit(ctx, name, len, ino, type);
 }
 
-__rust_helper bool rext4_helper_dir_positions_32bit(struct file *file)
+__rust_helper bool rust_helper_dir_positions_32bit(struct file *file)
 {
 	if (file->f_mode & FMODE_32BITHASH)
 		return true;
@@ -201,55 +201,55 @@ __rust_helper bool rext4_helper_dir_positions_32bit(struct file *file)
 	return BITS_PER_LONG == 32 || in_compat_syscall();
 }
 
-__rust_helper void rext4_helper_file_accessed(struct file *file)
+__rust_helper void rust_helper_file_accessed(struct file *file)
 {
 	file_accessed(file);
 }
 
-__rust_helper ssize_t rext4_helper_generic_write_sync(struct kiocb *iocb, ssize_t n)
+__rust_helper ssize_t rust_helper_generic_write_sync(struct kiocb *iocb, ssize_t n)
 {
 	return generic_write_sync(iocb, n);
 }
 
-__rust_helper bool rext4_helper_is_sync(struct inode *inode)
+__rust_helper bool rust_helper_is_sync(struct inode *inode)
 {
 	return IS_SYNC(inode);
 }
 
-__rust_helper bool rext4_helper_is_dirsync(struct inode *inode)
+__rust_helper bool rust_helper_is_dirsync(struct inode *inode)
 {
 	return IS_DIRSYNC(inode);
 }
 
-__rust_helper bool rext4_helper_is_nosec(struct inode *inode)
+__rust_helper bool rust_helper_is_nosec(struct inode *inode)
 {
 	return IS_NOSEC(inode);
 }
 
-__rust_helper bool rext4_helper_is_swapfile(struct inode *inode)
+__rust_helper bool rust_helper_is_swapfile(struct inode *inode)
 {
 	return IS_SWAPFILE(inode);
 }
 
-__rust_helper char *rext4_helper_mount_point(struct file *f, char *buf, int len)
+__rust_helper char *rust_helper_mount_point(struct file *f, char *buf, int len)
 {
 	struct path path = { .mnt = f->f_path.mnt, .dentry = f->f_path.mnt->mnt_root };
 
 	return d_path(&path, buf, len);
 }
 
-__rust_helper struct inode *rext4_helper_file_inode(struct file *f)
+__rust_helper struct inode *rust_helper_file_inode(struct file *f)
 {
 	return file_inode(f);
 }
 
-__rust_helper u32 rext4_helper_random_u32(void)
+__rust_helper u32 rust_helper_random_u32(void)
 {
 	return get_random_u32();
 }
 
 __rust_helper void
-rext4_helper_report_metadata(struct super_block *sb, struct inode *inode, int error)
+rust_helper_report_metadata(struct super_block *sb, struct inode *inode, int error)
 {
 	if (inode)
 		fserror_report_file_metadata(inode, error, GFP_NOFS);
@@ -257,58 +257,58 @@ rext4_helper_report_metadata(struct super_block *sb, struct inode *inode, int er
 		fserror_report_metadata(sb, error, GFP_NOFS);
 }
 
-__rust_helper int rext4_helper_finish_open_simple(struct file *file)
+__rust_helper int rust_helper_finish_open_simple(struct file *file)
 {
 	return finish_open_simple(file, 0);
 }
 
-__rust_helper bool rext4_helper_file_is_writer(struct file *file)
+__rust_helper bool rust_helper_file_is_writer(struct file *file)
 {
 	return file->f_mode & FMODE_WRITE;
 }
 
-__rust_helper void rext4_helper_set_uuid(struct super_block *sb, const u8 *uuid)
+__rust_helper void rust_helper_set_uuid(struct super_block *sb, const u8 *uuid)
 {
 	super_set_uuid(sb, uuid, 16);
 }
 
-__rust_helper void rext4_helper_panic(const char *id, const char *why)
+__rust_helper void rust_helper_panic(const struct super_block *sb, const char *why)
 {
-	panic("rext4: %s: %s\n", id, why);
+	panic("%s: %s: %s\n", sb->s_type->name, sb->s_id, why);
 }
 
-__rust_helper void rext4_helper_set_free_link(struct delayed_call *done, void *text)
+__rust_helper void rust_helper_set_free_link(struct delayed_call *done, void *text)
 {
 	set_delayed_call(done, kfree_link, text);
 }
 
-__rust_helper bool rext4_helper_within_module(const void *p, const struct module *mod)
+__rust_helper bool rust_helper_within_module(const void *p, const struct module *mod)
 {
 	return within_module((unsigned long)p, mod);
 }
 
-__rust_helper bool rext4_helper_fatal_signal_pending(void)
+__rust_helper bool rust_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
 }
 
-__rust_helper void rext4_helper_logfc(struct fs_context *fc, char level, const void *args)
+__rust_helper void rust_helper_logfc(struct fs_context *fc, char level, const void *args)
 {
 	if (fc->log.log)
 		logfc(fc->log.log, fc->log.prefix, level, "%pA", args);
 }
 
-__rust_helper void rext4_helper_init_work(struct work_struct *work, work_func_t fn)
+__rust_helper void rust_helper_init_work(struct work_struct *work, work_func_t fn)
 {
 	INIT_WORK(work, fn);
 }
 
-__rust_helper bool rext4_helper_schedule_work(struct work_struct *work)
+__rust_helper bool rust_helper_schedule_work(struct work_struct *work)
 {
 	return schedule_work(work);
 }
 
-__rust_helper bool rext4_helper_system_going_down(void)
+__rust_helper bool rust_helper_system_going_down(void)
 {
 	return system_state == SYSTEM_HALT ||
 	       system_state == SYSTEM_POWER_OFF ||

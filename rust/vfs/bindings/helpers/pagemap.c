@@ -4,69 +4,69 @@
 #include <linux/pagemap.h>
 #include <linux/string.h>
 
-__rust_helper void rext4_helper_invalidate_lock(struct address_space *m)
+__rust_helper void rust_helper_invalidate_lock(struct address_space *m)
 {
 	filemap_invalidate_lock(m);
 }
 
-__rust_helper void rext4_helper_invalidate_unlock(struct address_space *m)
+__rust_helper void rust_helper_invalidate_unlock(struct address_space *m)
 {
 	filemap_invalidate_unlock(m);
 }
 
-__rust_helper void rext4_helper_invalidate_lock_shared(struct address_space *m)
+__rust_helper void rust_helper_invalidate_lock_shared(struct address_space *m)
 {
 	filemap_invalidate_lock_shared(m);
 }
 
-__rust_helper void rext4_helper_invalidate_unlock_shared(struct address_space *m)
+__rust_helper void rust_helper_invalidate_unlock_shared(struct address_space *m)
 {
 	filemap_invalidate_unlock_shared(m);
 }
 
 __rust_helper void
-rext4_helper_mapping_set_max_folio_order(struct address_space *m, unsigned int max)
+rust_helper_mapping_set_max_folio_order(struct address_space *m, unsigned int max)
 {
 	mapping_set_folio_order_range(m, 0, max);
 }
 
-__rust_helper loff_t rext4_helper_folio_pos(const struct folio *folio)
+__rust_helper loff_t rust_helper_folio_pos(const struct folio *folio)
 {
 	return folio_pos(folio);
 }
 
-__rust_helper size_t rext4_helper_folio_size(const struct folio *folio)
+__rust_helper size_t rust_helper_folio_size(const struct folio *folio)
 {
 	return folio_size(folio);
 }
 
-__rust_helper struct inode *rext4_helper_folio_inode(const struct folio *folio)
+__rust_helper struct inode *rust_helper_folio_inode(const struct folio *folio)
 {
 	return folio->mapping->host;
 }
 
-__rust_helper struct inode *rext4_helper_readahead_inode(const struct readahead_control *rac)
+__rust_helper struct inode *rust_helper_readahead_inode(const struct readahead_control *rac)
 {
 	return rac->mapping->host;
 }
 
-__rust_helper loff_t rext4_helper_readahead_pos(const struct readahead_control *rac)
+__rust_helper loff_t rust_helper_readahead_pos(const struct readahead_control *rac)
 {
 	return readahead_pos(rac);
 }
 
-__rust_helper size_t rext4_helper_readahead_length(const struct readahead_control *rac)
+__rust_helper size_t rust_helper_readahead_length(const struct readahead_control *rac)
 {
 	return readahead_length(rac);
 }
 
-__rust_helper void rext4_helper_folio_unlock_put(struct folio *folio)
+__rust_helper void rust_helper_folio_unlock_put(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
 }
 
-__rust_helper bool rext4_helper_folio_is_zero(struct folio *folio, u64 pos, size_t len)
+__rust_helper bool rust_helper_folio_is_zero(struct folio *folio, u64 pos, size_t len)
 {
 	void *p = kmap_local_folio(folio, offset_in_folio(folio, pos));
 	bool zero = mem_is_zero(p, len);
