@@ -4,6 +4,8 @@
 
 mod disk;
 mod fs;
+#[allow(dead_code, reason = "events and their values, used or not")]
+mod trace;
 mod vfs;
 
 pub(crate) use vfs::crc::crc32c;

@@ -38,8 +38,8 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk,
-    vfs::{jbd2::Handle, nofs::NoFsMutexGuard, trace},
+    disk, trace,
+    vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
 use delalloc::Reservations;
 use kernel::{

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     disk::inode::flags,
+    trace::Traced,
     vfs::{
         address_space::AddressSpaceOps,
         dir::DirOps,
@@ -34,7 +35,6 @@ use crate::{
         mmap::{Fault, VmFault},
         namei::{Namei, RenameFlags},
         super_block::{FileSystem, Flags, NewSuper, Parts, StatFs},
-        trace::Traced,
         writeback::WritebackControl,
         Dentry,
         Dest,

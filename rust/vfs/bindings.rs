@@ -24,4 +24,4 @@
 pub(super) use kernel::bindings::*;
 use kernel::ffi;
 
-include!(env!("REXT4_BINDINGS"));
+include!(env!("VFS_BINDINGS"));

@@ -38,7 +38,7 @@ pub(crate) enum MapType {
 
 impl MapType {
     /// `IOMAP_*`, as C has it.
-    pub(super) fn raw(self) -> u32 {
+    pub(crate) fn raw(self) -> u32 {
         match self {
             MapType::Hole => bindings::IOMAP_HOLE,
             MapType::Delalloc => bindings::IOMAP_DELALLOC,
@@ -53,8 +53,13 @@ impl MapType {
 pub(crate) struct MapFlags(pub(super) u32, usize);
 
 impl MapFlags {
-    /// For writeback, which does not ask by way of [`MapOps`]: for trace events only.
-    pub(crate) const WRITEBACK: Self = Self(bindings::REXT4_MAP_WRITEBACK, 0);
+    /// Of writeback, which does not ask by way of [`MapOps`]. C knows no such flag.
+    pub(crate) const WRITEBACK: Self = Self(1 << 31, 0);
+
+    /// As C has them, to be told in events.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
 
     fn has(self, bit: u32) -> bool {
         self.0 & bit != 0

@@ -21,7 +21,7 @@ pub(crate) struct VmFault(bindings::vm_fault_t);
 
 impl VmFault {
     /// `VM_FAULT_*`.
-    pub(super) fn bits(&self) -> u32 {
+    pub(crate) fn bits(&self) -> u32 {
         self.0
     }
 }

@@ -46,7 +46,6 @@ pub(crate) mod pagemap;
 pub(crate) mod percpu_rwsem;
 pub(crate) mod random;
 pub(crate) mod super_block;
-#[allow(dead_code, reason = "events and their values, used or not")]
 pub(crate) mod trace;
 pub(crate) mod uio;
 pub(crate) mod wait;

@@ -10,7 +10,8 @@ use crate::{
         alloc::{self, Kind, Request},
         lab,
     },
-    vfs::{jbd2::Handle, trace, RequestId},
+    trace,
+    vfs::{jbd2::Handle, RequestId},
 };
 use kernel::prelude::*;
 
@@ -139,7 +140,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
 
         extents.bump();
-        trace::extent_insert(inode, lblk, len, pblk, state.into());
+        trace::extent_insert(inode, (lblk, len), pblk, state.into());
         // The reservation has become blocks, whatever happens to them below.
         if reserved {
             extents.use_reserved(lblk, len);

@@ -35,7 +35,8 @@ use super::{
 use crate::{
     disk,
     fs::alloc::{self, Kind},
-    vfs::{jbd2::Handle, trace, RequestId},
+    trace,
+    vfs::{jbd2::Handle, RequestId},
 };
 use kernel::{error::code::*, prelude::*};
 

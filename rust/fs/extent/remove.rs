@@ -9,7 +9,8 @@ use crate::{
         alloc::{self, Kind},
         credits, Inode,
     },
-    vfs::{jbd2::Handle, trace},
+    trace,
+    vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
 

@@ -7,10 +7,10 @@
 use super::{delalloc::WriteOps, eof};
 use crate::{
     fs::Rext4,
+    trace,
     vfs::{
         inode::InodeLock,
         iomap,
-        trace,
         Dest,
         Io,
         IovIter,

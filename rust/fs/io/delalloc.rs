@@ -24,9 +24,9 @@ use crate::{
         rule::{self, Rule},
         Inode, Rext4,
     },
+    trace,
     vfs::{
-        iomap::{self, Map, MapFlags, MapOps, MapType},
-        trace, //
+        iomap::{self, Map, MapFlags, MapOps, MapType}, //
     },
 };
 use kernel::{error::code::*, prelude::*};

@@ -36,10 +36,10 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace,
     vfs::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
-        trace,
         Dest,
         Io,
         IovIter,

@@ -18,11 +18,11 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace,
     vfs::{
         dio::{self, Ended, MaySleep},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
-        trace,
         Kiocb, //
     },
 };
@@ -161,7 +161,7 @@ impl dio::DioOps for WriteOps {
     fn is_done(iocb: &Kiocb<'_, Rext4>, ended: &Ended) -> bool {
         let (inode, pos) = (iocb.inode(), iocb.pos());
         let (size, error, unwritten) = (ended.size, ended.error, ended.unwritten);
-        trace::dio_end_io(inode, pos, size, error, unwritten);
+        trace::dio_end_io(inode, pos, ended);
         error.is_ok() && !unwritten && (size == 0 || !is_beyond(inode, pos + size))
     }
 

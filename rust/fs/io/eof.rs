@@ -17,7 +17,8 @@ use crate::{
         Inode,
         Rext4, //
     },
-    vfs::{inode::InodeLock, iomap, trace},
+    trace,
+    vfs::{inode::InodeLock, iomap},
 };
 use kernel::prelude::*;
 

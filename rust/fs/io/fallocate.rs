@@ -17,9 +17,9 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace::{Operation, Step},
     vfs::{
         file::{FallocMode, FallocOp},
-        trace::{Operation, Step},
         File, //
     },
 };

@@ -21,7 +21,8 @@
 
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{trace, File},
+    trace,
+    vfs::File,
 };
 use kernel::{error::code::*, prelude::*};
 

@@ -80,9 +80,9 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace,
     vfs::{
         dio,
-        trace,
         wait::{new_wait_queue, WaitQueue}, //
     },
 };

@@ -24,9 +24,9 @@ use crate::{
         extent::{Extent, Extents, State},
         Inode, Rext4,
     },
+    trace,
     vfs::{
-        iomap::{Map, MapFlags, MapOps, MapType},
-        trace, //
+        iomap::{Map, MapFlags, MapOps, MapType}, //
     },
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};

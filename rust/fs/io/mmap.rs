@@ -16,9 +16,9 @@
 use super::delalloc::WriteOps;
 use crate::{
     fs::Rext4,
+    trace,
     vfs::{
-        mmap::{Fault, VmFault},
-        trace, //
+        mmap::{Fault, VmFault}, //
     },
 };
 use kernel::error::code::*;

@@ -18,9 +18,9 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace::{self, Op, Operation, Step},
     vfs::{
-        inode::InodeLock,
-        trace::{self, Op, Operation, Step}, //
+        inode::InodeLock, //
     },
 };
 use kernel::prelude::*;

@@ -35,9 +35,9 @@ use crate::{
         Inode,
         Rext4, //
     },
+    trace,
     vfs::{
         iomap::{Map, MapFlags, MapType},
-        trace,
         writeback::{DirtyBytes, Writeback}, //
     },
 };

@@ -19,7 +19,8 @@
 use super::{control::LAB, Point};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{dio::DioBio, trace},
+    trace,
+    vfs::dio::DioBio,
 };
 use core::ops::Range;
 use kernel::{
@@ -232,13 +233,7 @@ fn remove(list: &mut KVec<Entry>, at: usize) {
 }
 
 fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::Point) {
-    trace::point(
-        inode,
-        point.name(),
-        range.start,
-        range.end - range.start,
-        what,
-    );
+    trace::point(inode, point.name(), range, what);
 }
 
 fn bytes(pos: u64, len: u64) -> Range<u64> {

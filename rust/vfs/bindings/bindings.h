@@ -31,7 +31,6 @@
 #include <linux/blkdev.h>
 #include <linux/filelock.h>
 #include "helpers.c"
-#include "trace.h"
 
 /* Constants whose macros bindgen cannot evaluate. */
 const unsigned int RUST_CONST_HELPER_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;

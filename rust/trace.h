@@ -486,7 +486,7 @@ TRACE_EVENT(rext4_point,
 
 #endif /* _REXT4_TRACE_H */
 
-/* Kbuild gives the folder to the one C file that defines the tracepoints. */
+/* Kbuild gives the folder to trace_points.c, which defines the tracepoints. */
 #undef TRACE_INCLUDE_PATH
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_PATH .
