@@ -36,7 +36,7 @@ use crate::{
     },
     vfs::{
         inode::Time,
-        jbd2::Handle,
+        jbd2::{Handle, Tid},
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
 };
@@ -72,8 +72,8 @@ pub(crate) struct Node {
     stale_tail: Atomic<bool>,
     emptied: Atomic<bool>,
     lost_data: Atomic<bool>,
-    sync_tid: Atomic<u32>,
-    datasync_tid: Atomic<u32>,
+    sync_tid: Atomic<Tid>,
+    datasync_tid: Atomic<Tid>,
 }
 
 impl Node {
@@ -94,8 +94,8 @@ impl Node {
             stale_tail: Atomic::new(false),
             emptied: Atomic::new(false),
             lost_data: Atomic::new(false),
-            sync_tid: Atomic::new(0),
-            datasync_tid: Atomic::new(0),
+            sync_tid: Atomic::new(Tid::default()),
+            datasync_tid: Atomic::new(Tid::default()),
         })
     }
 
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.
-    pub(crate) fn tid(&self, datasync: bool) -> u32 {
+    pub(crate) fn tid(&self, datasync: bool) -> Tid {
         if datasync {
             self.datasync_tid.load(ordering::Acquire)
         } else {
@@ -169,7 +169,7 @@ impl Node {
     }
 
     /// What reads of the data need has changed in transaction `tid`, outside of the inode.
-    pub(crate) fn set_datasync_tid(&self, tid: u32) {
+    pub(crate) fn set_datasync_tid(&self, tid: Tid) {
         self.datasync_tid.store(tid, ordering::Release);
     }
 

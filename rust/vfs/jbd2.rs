@@ -11,14 +11,16 @@
 
 mod handle;
 mod slot;
+mod tid;
 
 pub(crate) use handle::{Handle, JournaledBuffer};
 pub(crate) use slot::{JournalSlot, Journaled};
+pub(crate) use tid::Tid;
 
 use super::bindings;
 use core::{
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ptr::{self, NonNull}, //
 };
 use kernel::{
     error::{from_err_ptr, to_result},
@@ -43,13 +45,12 @@ pub(crate) struct Features {
 
 /// How far the journal has committed.
 #[derive(Clone, Copy)]
-pub(crate) struct Committed(u32);
+pub(crate) struct Committed(Tid);
 
 impl Committed {
     /// Whether transaction `tid` has committed.
-    pub(crate) fn includes(self, tid: u32) -> bool {
-        // CAST: As `tid_geq()`: the sign tells which of two numbers on a circle is ahead.
-        self.0.wrapping_sub(tid) as i32 >= 0
+    pub(crate) fn includes(self, tid: Tid) -> bool {
+        self.0.is_from(tid)
     }
 }
 
@@ -267,37 +268,35 @@ impl Journal {
 
     /// Commits transaction `tid` if it is not yet, and waits. `EIO` if the journal is aborted.
     /// `EDEADLK` inside a handle.
-    pub(crate) fn commit_tid(&self, tid: u32) -> Result {
+    pub(crate) fn commit_tid(&self, tid: Tid) -> Result {
         self.outside_handle()?;
         // SAFETY: By the type invariant.
-        to_result(unsafe { bindings::jbd2_complete_transaction(self.as_ptr(), tid) })
+        to_result(unsafe { bindings::jbd2_complete_transaction(self.as_ptr(), tid.to_raw()) })
     }
 
     /// Whether transaction `tid` has committed.
-    pub(crate) fn is_committed(&self, tid: u32) -> bool {
+    pub(crate) fn is_committed(&self, tid: Tid) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::jbd2_transaction_committed(self.as_ptr(), tid) != 0 }
+        unsafe { bindings::jbd2_transaction_committed(self.as_ptr(), tid.to_raw()) != 0 }
     }
 
     /// Whether the commit of `tid` is sure to flush the device's cache after this call, so that
     /// whoever is going to wait for it need not.
-    pub(crate) fn will_send_data_barrier(&self, tid: u32) -> bool {
+    pub(crate) fn will_send_data_barrier(&self, tid: Tid) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::jbd2_trans_will_send_data_barrier(self.as_ptr(), tid) != 0 }
+        unsafe { bindings::jbd2_trans_will_send_data_barrier(self.as_ptr(), tid.to_raw()) != 0 }
     }
 
     /// The running transaction, or else the last one asked to commit.
-    pub(crate) fn latest_tid(&self) -> u32 {
+    pub(crate) fn latest_tid(&self) -> Tid {
         // SAFETY: By the type invariant.
-        unsafe { bindings::jbd2_latest_tid(self.as_ptr()) }
+        Tid::from_raw(unsafe { bindings::jbd2_latest_tid(self.as_ptr()) })
     }
 
-    /// Begins to commit what is running; `None` if there is nothing to wait for. Does not wait.
-    pub(crate) fn start_commit(&self) -> Option<u32> {
-        let mut tid = 0;
-        // SAFETY: By the type invariant; `tid` may be written.
-        let some = unsafe { bindings::jbd2_journal_start_commit(self.as_ptr(), &mut tid) } != 0;
-        some.then_some(tid)
+    /// Begins to commit what is running, if anything is. Does not wait.
+    pub(crate) fn start_commit(&self) {
+        // SAFETY: By the type invariant; the number is not asked for.
+        unsafe { bindings::jbd2_journal_start_commit(self.as_ptr(), ptr::null_mut()) };
     }
 
     /// Commits what is running or committing and waits. `EDEADLK` inside a handle.

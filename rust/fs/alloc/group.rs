@@ -17,7 +17,7 @@ use crate::{
     vfs::{
         bh::BufferHead,
         gfp::GFP_NOFAIL,
-        jbd2::{Handle, JournaledBuffer},
+        jbd2::{Handle, JournaledBuffer, Tid},
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
 };
@@ -198,7 +198,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Makes what has committed usable again.
-    pub(super) fn expire(&mut self, is_committed: impl Fn(u32) -> bool) {
+    pub(super) fn expire(&mut self, is_committed: impl Fn(Tid) -> bool) {
         if self.group.pending.expire(is_committed) {
             self.forget_longest();
             self.group.first_free = 0;

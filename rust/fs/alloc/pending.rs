@@ -17,7 +17,7 @@
 use super::{group::Locked, Groups, Sb};
 use crate::{
     disk::bitmap,
-    vfs::jbd2::Committed, //
+    vfs::jbd2::{Committed, Tid}, //
 };
 use kernel::{
     prelude::*,
@@ -80,7 +80,7 @@ pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
 }
 
 struct Mask {
-    tid: u32,
+    tid: Tid,
     /// One bit per block of the group; set: freed by `tid`.
     bits: KVec<u8>,
 }
@@ -92,7 +92,7 @@ struct Mask {
 pub(super) struct Pending {
     masks: KVec<Mask>,
     /// Set when there was no memory for a mask: nothing is given out until this one commits.
-    barred_until: Option<u32>,
+    barred_until: Option<Tid>,
 }
 
 impl Pending {
@@ -108,7 +108,7 @@ impl Pending {
     }
 
     /// Drops what has committed. Returns whether there was something.
-    pub(super) fn expire(&mut self, is_committed: impl Fn(u32) -> bool) -> bool {
+    pub(super) fn expire(&mut self, is_committed: impl Fn(Tid) -> bool) -> bool {
         if self.is_empty() {
             return false;
         }
@@ -123,13 +123,13 @@ impl Pending {
     }
 
     /// Remembers that `tid` frees `len` blocks from bit `start`; `bytes` is the size of a bitmap.
-    pub(super) fn add(&mut self, tid: u32, start: u32, len: u32, bytes: usize) {
+    pub(super) fn add(&mut self, tid: Tid, start: u32, len: u32, bytes: usize) {
         if self.try_add(tid, start, len, bytes).is_err() {
             self.barred_until = Some(tid);
         }
     }
 
-    fn try_add(&mut self, tid: u32, start: u32, len: u32, bytes: usize) -> Result {
+    fn try_add(&mut self, tid: Tid, start: u32, len: u32, bytes: usize) -> Result {
         let known = self.masks.iter().position(|mask| mask.tid == tid);
         let index = match known {
             Some(index) => index,

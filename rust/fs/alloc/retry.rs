@@ -24,7 +24,7 @@
 use super::{Kind, Sb};
 use crate::{
     fs::rule::{self, Rule},
-    vfs::jbd2::Journal, //
+    vfs::jbd2::{Journal, Tid}, //
 };
 use kernel::{
     prelude::*,
@@ -44,20 +44,20 @@ impl Freed {
 
     /// Says that `tid` frees blocks. Before their bits are cleared, and under the group's lock, so
     /// that who finds them pending finds this, too.
-    pub(super) fn note(&self, tid: u32) {
-        self.0.store(1 << 32 | u64::from(tid), Relaxed);
+    pub(super) fn note(&self, tid: Tid) {
+        self.0.store(1 << 32 | u64::from(tid.to_raw()), Relaxed);
     }
 
-    fn load(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// What [`Freed::load`] says, if nothing is pending.
-    fn settled(&self, journal: Option<&Journal>) -> Option<u64> {
-        let freed = self.load();
+    fn load(&self) -> Option<Tid> {
+        let freed = self.0.load(Relaxed);
         // CAST: The low half is the number.
-        let committed = |journal: &Journal| freed == 0 || journal.is_committed(freed as u32);
-        journal.is_none_or(committed).then_some(freed)
+        (freed != 0).then(|| Tid::from_raw(freed as u32))
+    }
+
+    /// What [`Freed::load`] says, if that has committed: nothing is pending.
+    fn settled(&self, journal: Option<&Journal>) -> Option<Tid> {
+        let committed = |tid: &Tid| journal.is_none_or(|journal| journal.is_committed(*tid));
+        self.load().filter(committed)
     }
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn retry<T>(
 /// An operation that allocates or reserves blocks, and may have to be tried again after `ENOSPC`.
 /// Made before the first try.
 struct Retry {
-    /// Nothing was pending when this try began, and [`Freed`] said this.
-    settled: Option<u64>,
+    /// The last transaction that had freed blocks when this try began, if it had committed.
+    settled: Option<Tid>,
     /// Tries left; none is counted for data that was accepted.
     left: Option<u32>,
     synced: bool,
@@ -109,7 +109,7 @@ impl Retry {
         }
     }
 
-    fn look(sb: &Sb) -> Option<u64> {
+    fn look(sb: &Sb) -> Option<Tid> {
         let fs = sb.data();
         fs.groups.freed.settled(fs.journal())
     }
@@ -137,7 +137,9 @@ impl Retry {
     /// Waits for what was pending. False if nothing was: the search has seen all there is.
     fn commit(&mut self, sb: &Sb) -> bool {
         let fs = sb.data();
-        let freed = fs.groups.freed.load();
+        let Some(freed) = fs.groups.freed.load() else {
+            return false;
+        };
         let settled = if rule::kept(Rule::PendingBefore) {
             self.settled
         } else {
@@ -146,8 +148,7 @@ impl Retry {
         if settled == Some(freed) {
             return false;
         }
-        // CAST: As in `Freed::settled`.
-        let committed = fs.journal().map(|journal| journal.commit_tid(freed as u32));
+        let committed = fs.journal().map(|journal| journal.commit_tid(freed));
         self.settled = Self::look(sb);
         committed.is_some_and(|result| result.is_ok())
     }

@@ -9,7 +9,10 @@ use crate::{
         inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
     },
     fs::{alloc, error::corrupted, extent, itable::Place},
-    vfs::inode::{Hashed, Iget, InodeFlags, NewInode},
+    vfs::{
+        inode::{Hashed, Iget, InodeFlags, NewInode},
+        jbd2::Tid, //
+    },
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
@@ -163,7 +166,7 @@ fn fill<'a>(
     node.flags.store(fields.flags, ordering::Relaxed);
     node.set_disk_size(fields.size);
     // What changed the inode before it was read may not have committed yet.
-    let tid = fs.journal().map_or(0, |j| j.latest_tid());
+    let tid = fs.journal().map_or(Tid::default(), |j| j.latest_tid());
     node.sync_tid.store(tid, ordering::Relaxed);
     node.datasync_tid.store(tid, ordering::Relaxed);
     match block {

@@ -4,7 +4,8 @@
 
 use super::{
     super::{bh::BufferHead, bindings},
-    Journal, //
+    Journal,
+    Tid, //
 };
 use core::{
     mem::ManuallyDrop,
@@ -79,9 +80,9 @@ impl<'j> Handle<'j> {
     }
 
     /// The transaction that this handle is part of, for [`Journal::commit_tid`].
-    pub(crate) fn tid(&self) -> u32 {
+    pub(crate) fn tid(&self) -> Tid {
         // SAFETY: By the type invariant, attached to a transaction.
-        unsafe { bindings::jbd2_handle_tid(self.as_ptr()) }
+        Tid::from_raw(unsafe { bindings::jbd2_handle_tid(self.as_ptr()) })
     }
 
     /// How many more blocks this handle may change.

@@ -3,7 +3,7 @@
 //! Where a mounted file system keeps its journal: opened into it at mount, taken down by this
 //! layer at unmount.
 
-use super::{Committed, Features, Journal, UnloadedJournal};
+use super::{Committed, Features, Journal, Tid, UnloadedJournal};
 use crate::vfs::{
     bindings,
     inode::InodeRef,
@@ -229,5 +229,5 @@ unsafe extern "C" fn committed_callback<F: Journaled>(
         let tid = bindings::jbd2_transaction_tid(transaction);
         (SuperBlock::<F>::from_raw(sb), tid)
     };
-    F::committed(sb, Committed(tid));
+    F::committed(sb, Committed(Tid::from_raw(tid)));
 }
