@@ -60,6 +60,7 @@ impl FileSystem for Rext4 {
     type Writeback = Self;
 
     const FLAGS: Flags = Flags {
+        read_only: false,
         idmap: true,
         multigrain_times: true,
         cgroup_writeback: true,

@@ -197,7 +197,7 @@ impl BufferHead {
     }
 
     /// A pointer to `len` bytes at `off`; `EINVAL` if they are not all in the block.
-    fn span(&self, off: usize, len: usize) -> Result<*mut u8> {
+    pub(super) fn span(&self, off: usize, len: usize) -> Result<*mut u8> {
         match off.checked_add(len) {
             // SAFETY: `b_data` points to `b_size` bytes by the type invariant.
             Some(end) if end <= self.size() => Ok(unsafe { self.data().add(off) }),

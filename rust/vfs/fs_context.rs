@@ -110,7 +110,9 @@ impl<F: FileSystem> ContextTable<F> {
             None
         },
         get_tree: Some(Self::get_tree),
-        reconfigure: if F::HAS_RECONFIGURE {
+        reconfigure: if F::FLAGS.read_only {
+            Some(Self::stay_read_only)
+        } else if F::HAS_RECONFIGURE {
             Some(Self::reconfigure)
         } else {
             None
@@ -158,8 +160,18 @@ impl<F: FileSystem> ContextTable<F> {
     }
 
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
-        // SAFETY: The context is valid; the callback has the type that C calls it with.
+        if F::FLAGS.read_only {
+            // SAFETY: By the caller. The super block takes its flags from the context.
+            unsafe { (*fc).sb_flags |= bindings::SB_RDONLY };
+        }
+        // SAFETY: By the caller; the callback has the type that C calls it with.
         unsafe { bindings::get_tree_bdev(fc, Some(fill_super_callback::<F>)) }
+    }
+
+    unsafe extern "C" fn stay_read_only(fc: *mut bindings::fs_context) -> c_int {
+        // SAFETY: By the caller. Without the bit in the mask the flag would stay as it is, too.
+        unsafe { (*fc).sb_flags |= bindings::SB_RDONLY };
+        0
     }
 
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {

@@ -15,7 +15,7 @@ pub(super) use cache::{
     free_inode_callback,
     with_node, //
 };
-pub(crate) use new::{Fresh, Hashed, Iget, NewInode};
+pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready};
 pub(super) use ops::InodeTable;
 pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};
 

@@ -59,6 +59,8 @@ pub(crate) struct StatFs {
 /// What the VFS may do with a file system, beyond what its operations say.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags {
+    /// It is never written: every mount is read-only, whatever is asked for, and stays so.
+    pub(crate) read_only: bool,
     /// Mounts may map users (`FS_ALLOW_IDMAP`): all that is checked goes through the [`IdMap`].
     ///
     /// [`IdMap`]: super::inode::IdMap
@@ -73,6 +75,7 @@ pub(crate) struct Flags {
 impl Flags {
     /// Nothing.
     pub(crate) const NONE: Self = Self {
+        read_only: false,
         idmap: false,
         multigrain_times: false,
         cgroup_writeback: false,

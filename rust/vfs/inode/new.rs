@@ -239,18 +239,14 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     where
         F: FileOps + AddressSpaceOps + InodeOps + IoctlOps,
     {
-        self.must_be(bindings::S_IFREG)?;
         let p = self.as_ptr();
-        // SAFETY: The inode is ours and has no operations yet; the tables are static and made for
-        // `F`. The queue goes with the super block's data, when all inodes have been evicted.
+        // SAFETY: By the type invariant the inode is ours. The queue goes with the super block's
+        // data, when all inodes have been evicted.
         unsafe {
             if F::Writeback::HAS_COMPLETE {
                 let completions = &raw mut (*with_node::<F>(p)).completions;
                 Completions::init::<F::Writeback>(completions.cast(), self.sb().queue());
             }
-            (*p).i_op = fixed(&InodeTable::<F>::REGULAR);
-            (*p).__bindgen_anon_3.i_fop = fixed(&FileTable::<F>::FILE);
-            (*(*p).i_mapping).a_ops = fixed(&AddressSpaceTable::<F>::TABLE);
             if F::HAS_MAX_FOLIO_ORDER {
                 bindings::mapping_set_max_folio_order(
                     (*p).i_mapping,
@@ -258,6 +254,27 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
                 );
             }
         }
+        self.make_regular(fixed(&AddressSpaceTable::<F>::TABLE))
+    }
+
+    /// Makes it a regular file with these operations on its page cache, which are `F`'s.
+    pub(in crate::vfs) fn make_regular(
+        self,
+        pages: &'static bindings::address_space_operations,
+    ) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: FileOps + InodeOps + IoctlOps,
+    {
+        self.must_be(bindings::S_IFREG)?;
+        let p = self.as_ptr();
+        // SAFETY: By the type invariant the inode is ours, and it has no operations yet. The tables
+        // are static and made for `F`.
+        unsafe {
+            (*p).i_op = fixed(&InodeTable::<F>::REGULAR);
+            (*p).__bindgen_anon_3.i_fop = fixed(&FileTable::<F>::FILE);
+            (*(*p).i_mapping).a_ops = pages;
+        }
+        // INVARIANT: It has its operations.
         Ok(self.into_stage())
     }
 

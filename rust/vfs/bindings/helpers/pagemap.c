@@ -66,6 +66,18 @@ __rust_helper void rust_helper_folio_unlock_put(struct folio *folio)
 	folio_put(folio);
 }
 
+__rust_helper void
+rust_helper_memcpy_to_folio(struct folio *folio, size_t offset, const char *from, size_t len)
+{
+	memcpy_to_folio(folio, offset, from, len);
+}
+
+__rust_helper void
+rust_helper_folio_zero_range(struct folio *folio, size_t start, size_t length)
+{
+	folio_zero_range(folio, start, length);
+}
+
 __rust_helper bool rust_helper_folio_is_zero(struct folio *folio, u64 pos, size_t len)
 {
 	void *p = kmap_local_folio(folio, offset_in_folio(folio, pos));
