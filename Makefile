@@ -77,7 +77,7 @@ soak:
 		$(if $(filter uml,$(ENGINE)),,--kernel $(KERNEL)) $(FOR)
 
 fmt:
-	@find rust -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
+	@find rust samples -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
 	@cd tests && cargo fmt --all
 	@$(venv)/ruff format -q --config scripts/pyproject.toml scripts tests
 

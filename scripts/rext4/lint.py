@@ -75,7 +75,7 @@ Command = tuple[Sequence[str], Path]
 
 def rustfmt() -> list[Command]:
     """The module's files and the workspace."""
-    files = tracked("rust/*.rs")
+    files = tracked("rust/*.rs", "samples/*.rs")
     head = [tool("rustfmt"), "--edition", "2021", "--config-path", ".", "--check"]
     return [([*head, *files], REPO), (["cargo", "fmt", "--all", "--check"], REPO / "tests")]
 
@@ -83,11 +83,12 @@ def rustfmt() -> list[Command]:
 def clippy() -> list[Command]:
     """The module takes a kernel, and none is built for it here."""
     tool("clippy-driver")
-    words = "cargo clippy -q --workspace --all-targets -- -D warnings"
-    commands: list[Command] = [(words.split(), REPO / "tests")]
+    workspace = "cargo clippy -q --workspace --all-targets -- -D warnings"
+    commands: list[Command] = [(workspace.split(), REPO / "tests")]
     built = subprocess.run([SCRIPTS / "kernel", "--path", "debug"], capture_output=True)
     if built.returncode == 0:
-        commands.append(([str(SCRIPTS / "module"), "--clippy", "debug"], REPO))
+        for words in ([], ["--sample", "rofs"]):
+            commands.append(([str(SCRIPTS / "module"), *words, "--clippy", "debug"], REPO))
     return commands
 
 

@@ -57,9 +57,9 @@ pub fn files(dirs: &[&str], ends: &[&str]) -> Vec<File> {
     paths.into_iter().filter(wanted).map(read).collect()
 }
 
-/// The module's own Rust files.
+/// The Rust files that become modules: rext4 and the samples.
 pub fn module() -> Vec<File> {
-    let found = files(&["rust"], &[".rs"]);
+    let found = files(&["rust", "samples"], &[".rs"]);
     assert!(found.len() > 50, "this is not the module's source");
     found
 }
