@@ -148,7 +148,8 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
         command += ["--disk", work / name]
     command += ["--time", "3600", "--mem", "3072", "--cpus", str(cpus)]
     command += ["--console", logs / f"console-{engine}.log"]
-    return [*command, "--", common.lib("guest_program"), "test"]
+    sample = common.script("module", "--sample", "rofs", kernel)
+    return [*command, "--", common.lib("guest_program"), "test", "--rofs", sample]
 
 
 @contextlib.contextmanager
@@ -203,6 +204,9 @@ def prepare(parts: Sequence[str]) -> None:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")
+    for name, kernel in (("uml", "uml"), ("qemu", "debug")):
+        if name in wanted:
+            common.script("module", "--sample", "rofs", kernel)
     if "lab" in wanted:
         common.script("module", "--lab", "debug")
 

@@ -8,6 +8,7 @@ pub mod events;
 pub mod format;
 pub mod namespace;
 pub mod power;
+pub mod samples;
 pub mod space;
 
 use crate::harness::Case;
@@ -62,4 +63,5 @@ pub static SETS: &[&[Case]] = &[
     content::sync::CASES,
     events::trace::CASES,
     events::fanotify::CASES,
+    samples::CASES,
 ];

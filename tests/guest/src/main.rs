@@ -46,6 +46,9 @@ enum Cmd {
         /// Other random sequences of operations (fsx, gate) for each number.
         #[arg(long, default_value_t = 0)]
         seed: u64,
+        /// The module of samples/rofs, for the cases rofs/*, which load and remove it.
+        #[arg(long, default_value = "", env = "REXT4_ROFS")]
+        rofs: String,
         filter: Vec<String>,
     },
     /// Lists the cases.
@@ -115,10 +118,12 @@ fn main() {
             o,
             quick,
             seed,
+            rofs,
             filter,
         } => match check_opts(&o) {
             Ok(()) => {
                 std::env::set_var("REXT4_SEED", seed.to_string());
+                std::env::set_var("REXT4_ROFS", rofs);
                 runner::test(&o, &filter, quick).map_err(|e| e.to_string())
             }
             Err(e) => Err(e),
