@@ -7,6 +7,8 @@
 //! is not taken for one of its successor. `gdt_csum` (older) protects only group descriptors, with
 //! CRC16.
 
+use super::Ino;
+
 /// CRC32C update: `crc` is the running value, nothing is inverted.
 pub fn crc32c(crc: u32, data: &[u8]) -> u32 {
     crate::crc32c(crc, data)
@@ -18,8 +20,8 @@ pub fn fs_seed(uuid: &[u8; 16]) -> u32 {
 }
 
 /// The seed of everything that belongs to one inode.
-pub fn inode_seed(fs_seed: u32, ino: u32, generation: u32) -> u32 {
-    let crc = crc32c(fs_seed, &ino.to_le_bytes());
+pub fn inode_seed(fs_seed: u32, ino: Ino, generation: u32) -> u32 {
+    let crc = crc32c(fs_seed, &ino.get().to_le_bytes());
     crc32c(crc, &generation.to_le_bytes())
 }
 

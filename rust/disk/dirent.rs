@@ -11,7 +11,7 @@
 use super::checksum::crc32c;
 use super::inode;
 use super::superblock::Geometry;
-use super::{bytes, bytes_mut, get, put, Corrupt, Result};
+use super::{bytes, bytes_mut, get, put, Corrupt, Ino, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -85,8 +85,8 @@ pub struct Entry<'a> {
     pub offset: usize,
     /// Bytes to the next entry.
     pub rec_len: usize,
-    /// Inode number; 0 when unused.
-    pub ino: u32,
+    /// The inode it names; none when unused.
+    pub ino: Option<Ino>,
     /// See [`ftype`].
     pub ftype: u8,
     /// The name; empty or meaningless when unused.
@@ -101,7 +101,7 @@ impl Entry<'_> {
 
     /// Bytes that could be given to a new entry.
     fn free(&self) -> usize {
-        if self.ino == 0 {
+        if self.ino.is_none() {
             self.rec_len
         } else {
             self.rec_len - needed(self.name.len())
@@ -143,7 +143,7 @@ impl<'a> Entries<'a> {
         let raw: RawEntry = get(self.block, self.offset)?;
         let rec_len = usize::from(raw.rec_len.get());
         let name_len = usize::from(raw.name_len);
-        let ino = raw.inode.get();
+        let ino = Ino::from_disk(raw.inode.get());
         if rec_len < MIN_REC_LEN || rec_len & 3 != 0 {
             return Err(Corrupt::DirentRecLen);
         }
@@ -155,10 +155,10 @@ impl<'a> Entries<'a> {
         if next > self.limit || (next != self.limit && self.limit - next < MIN_REC_LEN) {
             return Err(Corrupt::DirentOverrun);
         }
-        if ino > self.inodes_count {
+        if ino.is_some_and(|ino| ino.get() > self.inodes_count) {
             return Err(Corrupt::DirentInode);
         }
-        if ino != 0 && name_len == 0 {
+        if ino.is_some() && name_len == 0 {
             return Err(Corrupt::DirentName);
         }
         Ok(Entry {
@@ -195,7 +195,7 @@ pub fn entries_from<'a>(
     offset: usize,
 ) -> impl Iterator<Item = Result<Entry<'a>>> {
     entries(block, geo).filter(move |e| match e {
-        Ok(e) => e.offset >= offset && e.ino != 0,
+        Ok(e) => e.offset >= offset && e.ino.is_some(),
         Err(_) => true,
     })
 }
@@ -207,7 +207,7 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
     }
     for entry in entries(block, geo) {
         let entry = entry?;
-        if entry.ino != 0 && !name_valid(entry.name) {
+        if entry.ino.is_some() && !name_valid(entry.name) {
             return Err(Corrupt::DirentName);
         }
     }
@@ -218,7 +218,7 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
 pub fn find<'a>(block: &'a [u8], geo: &Geometry, name: &[u8]) -> Result<Option<Entry<'a>>> {
     for entry in entries(block, geo) {
         let entry = entry?;
-        if entry.ino != 0 && entry.name == name {
+        if entry.ino.is_some() && entry.name == name {
             return Ok(Some(entry));
         }
     }
@@ -259,7 +259,7 @@ pub struct NewEntry<'a> {
     /// The name.
     pub name: &'a [u8],
     /// The inode it names.
-    pub ino: u32,
+    pub ino: Ino,
     /// Its type, as [`ftype_for_mode`] says.
     pub ftype: u8,
 }
@@ -272,7 +272,7 @@ pub(super) fn put_entry(
 ) -> Result<()> {
     let name = entry.name;
     let raw = RawEntry {
-        inode: U32::new(entry.ino),
+        inode: U32::new(entry.ino.get()),
         rec_len: U16::new(rec_len as u16),
         name_len: name.len() as u8,
         file_type: entry.ftype,
@@ -307,7 +307,7 @@ pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<
     if !name_valid(entry.name) {
         return Err(Corrupt::DirentName);
     }
-    if entry.ino == 0 || entry.ino > geo.inodes_count {
+    if !geo.inode_exists(entry.ino) {
         return Err(Corrupt::DirentInode);
     }
     let Some(host) = find_space(block, geo, entry.name.len())? else {
@@ -337,12 +337,12 @@ pub fn remove(block: &mut [u8], geo: &Geometry, offset: usize) -> Result<()> {
 
 /// Makes the entry at `offset` point to another inode (rename over it, or `..` of a moved
 /// directory).
-pub fn set_inode(block: &mut [u8], geo: &Geometry, offset: usize, ino: u32, ft: u8) -> Result<()> {
+pub fn set_inode(block: &mut [u8], geo: &Geometry, offset: usize, ino: Ino, ft: u8) -> Result<()> {
     entry_at(block, geo, offset)?;
-    if ino == 0 || ino > geo.inodes_count {
+    if !geo.inode_exists(ino) {
         return Err(Corrupt::DirentInode);
     }
-    put(block, offset, &U32::new(ino))?;
+    put(block, offset, &U32::new(ino.get()))?;
     put(block, offset + 7, &ft)
 }
 
@@ -350,7 +350,7 @@ pub fn set_inode(block: &mut [u8], geo: &Geometry, offset: usize, ino: u32, ft: 
 pub fn is_empty(block: &[u8], geo: &Geometry) -> Result<bool> {
     for entry in entries(block, geo) {
         let entry = entry?;
-        if entry.ino != 0 && !entry.is_dot() {
+        if entry.ino.is_some() && !entry.is_dot() {
             return Ok(false);
         }
     }
@@ -381,7 +381,7 @@ pub fn init_block(block: &mut [u8], geo: &Geometry) -> Result<()> {
 }
 
 /// Makes the first block of a new directory.
-pub fn make_dot_entries(block: &mut [u8], geo: &Geometry, ino: u32, parent: u32) -> Result<()> {
+pub fn make_dot_entries(block: &mut [u8], geo: &Geometry, ino: Ino, parent: Ino) -> Result<()> {
     init_block(block, geo)?;
     let ftype = ftype_for_mode(inode::S_IFDIR, geo);
     let rest = geo.block_size as usize - geo.dir_tail() - MIN_REC_LEN;
@@ -394,9 +394,9 @@ pub fn make_dot_entries(block: &mut [u8], geo: &Geometry, ino: u32, parent: u32)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dots {
     /// Inode `.` points to: the directory itself.
-    pub ino: u32,
+    pub ino: Ino,
     /// Inode `..` points to: the parent.
-    pub parent: u32,
+    pub parent: Ino,
     /// Offset of the `..` entry.
     pub parent_offset: usize,
 }
@@ -422,8 +422,8 @@ pub fn dots(block: &[u8], geo: &Geometry) -> Result<Dots> {
     if dotdot_name != b".." {
         return Err(Corrupt::DirentDots);
     }
-    let (ino, parent) = (dot.inode.get(), dotdot.inode.get());
-    if ino == 0 || ino > geo.inodes_count || parent == 0 || parent > geo.inodes_count {
+    let (ino, parent) = (Ino::new(dot.inode.get()), Ino::new(dotdot.inode.get()));
+    if !geo.inode_exists(ino) || !geo.inode_exists(parent) {
         return Err(Corrupt::DirentInode);
     }
     Ok(Dots {
@@ -434,12 +434,12 @@ pub fn dots(block: &[u8], geo: &Geometry) -> Result<Dots> {
 }
 
 /// Sets the inode of `..` in a directory's first block, indexed or not.
-pub fn set_parent(block: &mut [u8], geo: &Geometry, parent: u32) -> Result<()> {
-    if parent == 0 || parent > geo.inodes_count {
+pub fn set_parent(block: &mut [u8], geo: &Geometry, parent: Ino) -> Result<()> {
+    if !geo.inode_exists(parent) {
         return Err(Corrupt::DirentInode);
     }
     let at = dots(block, geo)?.parent_offset;
-    put(block, at, &U32::new(parent))
+    put(block, at, &U32::new(parent.get()))
 }
 
 fn read_tail(block: &[u8], geo: &Geometry) -> Result<RawTail> {

@@ -4,6 +4,7 @@
 //! last error with their number (`Documentation/filesystems/ext4/super.rst`). e2fsck removes it.
 
 use super::super_raw::{RawSuper, STATE_ERROR};
+use super::Ino;
 use zerocopy::little_endian::{U32, U64};
 
 /// One error that was found.
@@ -11,8 +12,8 @@ use zerocopy::little_endian::{U32, U64};
 pub struct FoundError<'a> {
     /// When, in seconds since 1970.
     pub sec: u64,
-    /// In which inode, or 0.
-    pub ino: u32,
+    /// In which inode, if in one.
+    pub ino: Option<Ino>,
     /// By which part of the code: the last 31 bytes are kept.
     pub func: &'a str,
     /// The line in it.
@@ -61,7 +62,7 @@ impl FoundError<'_> {
         Slot {
             time: U32::new(self.sec as u32),
             time_hi: (self.sec >> 32) as u8,
-            ino: U32::new(self.ino),
+            ino: U32::new(Ino::to_disk(self.ino)),
             block: U64::new(0),
             func,
             line: U32::new(self.line),

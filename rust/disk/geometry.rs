@@ -5,6 +5,7 @@
 
 use super::features::*;
 use super::superblock::Geometry;
+use super::Ino;
 
 impl Geometry {
     /// The first block of a group.
@@ -34,14 +35,18 @@ impl Geometry {
     }
 
     /// The group and the index within its table of an inode.
-    pub fn inode_group(&self, ino: u32) -> Option<(u32, u32)> {
-        if ino == 0 || ino > self.inodes_count {
-            return None;
-        }
-        Some((
-            (ino - 1) / self.inodes_per_group,
-            (ino - 1) % self.inodes_per_group,
-        ))
+    pub fn inode_group(&self, ino: Ino) -> Option<(u32, u32)> {
+        let index = ino
+            .get()
+            .checked_sub(1)
+            .filter(|_| self.inode_exists(ino))?;
+        Some((index / self.inodes_per_group, index % self.inodes_per_group))
+    }
+
+    /// Whether there is an inode of this number, in use or not.
+    #[inline]
+    pub fn inode_exists(&self, ino: Ino) -> bool {
+        (1..=self.inodes_count).contains(&ino.get())
     }
 
     /// Where in its group's table an inode lies: block relative to the table, byte in the block.
@@ -99,10 +104,10 @@ impl Geometry {
     /// Whether a name, a file handle or a list of orphans may lead to an inode of this number: the
     /// root, or one that is not reserved and not the filesystem's own. Who can write to the orphan
     /// file says what the next mount deletes.
-    pub fn inode_valid(&self, ino: u32) -> bool {
-        let own = [self.journal_inum, self.orphan_file_inum].contains(&ino)
-            || self.quota_inums.contains(&ino);
-        ino == super::inode::ROOT_INO || ino >= self.first_ino && ino <= self.inodes_count && !own
+    pub fn inode_valid(&self, ino: Ino) -> bool {
+        let own = [self.journal_inum, self.orphan_file_inum].contains(&Some(ino))
+            || self.quota_inums.contains(&Some(ino));
+        ino == Ino::ROOT || ino >= self.first_ino && self.inode_exists(ino) && !own
     }
 
     /// Bytes at the end of a directory block taken by its checksum.

@@ -272,7 +272,7 @@ pub fn collect(block: &[u8], geo: &Geometry, hasher: &Hasher, out: &mut [Hashed]
     let mut n = 0;
     for entry in dirent::entries(block, geo) {
         let entry = entry?;
-        if entry.ino == 0 || entry.is_dot() {
+        if entry.ino.is_none() || entry.is_dot() {
             continue;
         }
         *out.get_mut(n).ok_or(Corrupt::ShortBuffer)? = Hashed {

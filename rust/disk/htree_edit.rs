@@ -121,7 +121,7 @@ pub fn make_indexed(
     let mut packer = Packer::new(geo);
     for entry in dirent::entries(block, geo) {
         let entry = entry?;
-        if entry.ino != 0 && entry.offset > dots.parent_offset {
+        if entry.offset > dots.parent_offset {
             packer.push(leaf, &entry)?;
         }
     }
@@ -231,7 +231,7 @@ pub fn pack(block: &mut [u8], geo: &Geometry) -> Result<()> {
         let entry = entry?;
         let (rec_len, ino) = (entry.rec_len, entry.ino);
         let size = dirent::needed(entry.name.len());
-        if ino != 0 {
+        if ino.is_some() {
             packer.shift(block, from, size)?;
         }
         from += rec_len;
@@ -270,14 +270,18 @@ impl Packer {
         self.advance(to, entry.len())
     }
 
+    /// Adds an entry, if it is in use.
     fn push(&mut self, to: &mut [u8], entry: &dirent::Entry<'_>) -> Result<()> {
+        let Some(ino) = entry.ino else {
+            return Ok(());
+        };
         let size = dirent::needed(entry.name.len());
         if self.end + size > self.limit {
             return Err(Corrupt::DirentOverrun);
         }
         let new = NewEntry {
             name: entry.name,
-            ino: entry.ino,
+            ino,
             ftype: entry.ftype,
         };
         dirent::put_entry(to, self.end, size, &new)?;

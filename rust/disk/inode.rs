@@ -6,11 +6,9 @@ use super::checksum::inode_seed;
 use super::features::{INCOMPAT_64BIT, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
-use super::{bytes, extent, get, put, Corrupt, Result, Time};
+use super::{bytes, extent, get, put, Corrupt, Ino, Result, Time};
 use zerocopy::little_endian::{U16, U32};
 
-/// Inode of the root directory.
-pub const ROOT_INO: u32 = 2;
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
 pub const LINK_MAX: u16 = 65000;
 
@@ -163,10 +161,10 @@ impl Inode {
     pub fn decode_checked(
         raw: &[u8],
         geo: &Geometry,
-        ino: u32,
+        ino: Ino,
         rest: impl FnOnce(u32) -> u32,
     ) -> Result<Self> {
-        if ino == 0 || ino > geo.inodes_count {
+        if !geo.inode_exists(ino) {
             return Err(Corrupt::InodeNumber);
         }
         if !checksum_matches(raw, geo, ino, rest)? {
@@ -186,7 +184,7 @@ impl Inode {
         &self,
         raw: &mut [u8],
         geo: &Geometry,
-        ino: u32,
+        ino: Ino,
         rest: impl FnOnce(u32) -> u32,
     ) -> Result<()> {
         let size = usize::from(geo.inode_size);
@@ -404,7 +402,7 @@ impl Inode {
     }
 
     /// The seed of the checksums of everything that belongs to this inode.
-    pub fn csum_seed(&self, geo: &Geometry, ino: u32) -> u32 {
+    pub fn csum_seed(&self, geo: &Geometry, ino: Ino) -> u32 {
         inode_seed(geo.csum_seed, ino, self.generation)
     }
 }

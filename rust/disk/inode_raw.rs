@@ -9,7 +9,7 @@
 
 use super::checksum::{crc32c, inode_seed};
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Result};
+use super::{bytes, get, put, Corrupt, Ino, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -111,7 +111,7 @@ fn has_checksum_hi(geo: &Geometry, extra_isize: u16) -> bool {
 fn computed_checksum(
     raw: &[u8],
     geo: &Geometry,
-    ino: u32,
+    ino: Ino,
     rest: impl FnOnce(u32) -> u32,
 ) -> Result<u32> {
     let (size, extra_isize) = (head_size(geo), read_extra_isize(raw, geo)?);
@@ -140,7 +140,7 @@ fn computed_checksum(
 pub fn checksum_matches(
     raw: &[u8],
     geo: &Geometry,
-    ino: u32,
+    ino: Ino,
     rest: impl FnOnce(u32) -> u32,
 ) -> Result<bool> {
     if !geo.has_inode_csum {
@@ -160,7 +160,7 @@ pub fn checksum_matches(
 pub fn update_checksum(
     raw: &mut [u8],
     geo: &Geometry,
-    ino: u32,
+    ino: Ino,
     rest: impl FnOnce(u32) -> u32,
 ) -> Result<()> {
     if !geo.has_inode_csum {

@@ -32,6 +32,7 @@ pub mod htree_edit;
 pub mod inode;
 pub mod inode_flags;
 mod inode_raw;
+mod numbers;
 pub mod orphan;
 pub mod sort;
 mod super_check;
@@ -42,6 +43,7 @@ pub mod xattr;
 
 pub use group::GroupDesc;
 pub use inode::Inode;
+pub use numbers::Ino;
 pub use superblock::{Geometry, RawSuper};
 pub use time::Time;
 

@@ -5,9 +5,8 @@
 //! at the end.
 
 use super::checksum::crc32c;
-use super::inode::ROOT_INO;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Result};
+use super::{bytes, get, put, Corrupt, Ino, Result};
 use zerocopy::little_endian::U32;
 
 /// Magic of every block.
@@ -46,29 +45,31 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result
         }
     }
     for slot in 0..entries_per_block(geo) {
-        let ino = entry(block, geo, slot)?;
-        if ino != 0 && (!geo.inode_valid(ino) || ino == ROOT_INO) {
-            return Err(Corrupt::OrphanInode);
+        match entry(block, geo, slot)? {
+            Some(ino) if !geo.inode_valid(ino) || ino == Ino::ROOT => {
+                return Err(Corrupt::OrphanInode);
+            }
+            _ => (),
         }
     }
     Ok(())
 }
 
-/// The inode number at a place, 0 when it is free.
-pub fn entry(block: &[u8], geo: &Geometry, slot: usize) -> Result<u32> {
+/// The inode at a place, unless it is free.
+pub fn entry(block: &[u8], geo: &Geometry, slot: usize) -> Result<Option<Ino>> {
     if slot >= entries_per_block(geo) {
         return Err(Corrupt::ShortBuffer);
     }
     let ino: U32 = get(block, slot * 4)?;
-    Ok(ino.get())
+    Ok(Ino::from_disk(ino.get()))
 }
 
-/// Sets a place; the checksum is left to [`update_csum`].
-pub fn set_entry(block: &mut [u8], geo: &Geometry, slot: usize, ino: u32) -> Result<()> {
+/// Sets or clears a place; the checksum is left to [`update_csum`].
+pub fn set_entry(block: &mut [u8], geo: &Geometry, slot: usize, ino: Option<Ino>) -> Result<()> {
     if slot >= entries_per_block(geo) {
         return Err(Corrupt::ShortBuffer);
     }
-    put(block, slot * 4, &U32::new(ino))
+    put(block, slot * 4, &U32::new(Ino::to_disk(ino)))
 }
 
 /// Brings the checksum up to date.

@@ -7,6 +7,7 @@ use super::checksum::fs_seed;
 use super::features::*;
 use super::superblock::SbError::Geometry as Bad;
 use super::superblock::*;
+use super::Ino;
 
 type Result<T> = core::result::Result<T, SbError>;
 
@@ -40,7 +41,7 @@ impl Units {
 struct Groups {
     count: u32,
     inode_size: u16,
-    first_ino: u32,
+    first_ino: Ino,
     inodes_per_group: u32,
     itable_blocks: u32,
 }
@@ -104,7 +105,7 @@ impl Geometry {
             },
             default_mount_opts: sb.default_mount_opts.get(),
             state: sb.state.get(),
-            last_orphan: sb.last_orphan.get(),
+            last_orphan: sb.last_orphan(),
             features,
         })
     }
@@ -231,7 +232,7 @@ fn check_groups(sb: &RawSuper, units: &Units, blocks: u64) -> Result<Groups> {
     Ok(Groups {
         count,
         inode_size,
-        first_ino,
+        first_ino: Ino::new(first_ino),
         inodes_per_group: per_group,
         itable_blocks: per_group / per_block,
     })
@@ -305,24 +306,24 @@ fn check_extra_isize(sb: &RawSuper, features: &Features, inode_size: u16) -> Res
     Ok(want)
 }
 
-/// The inode of the journal, 0 if there is none inside.
-fn check_journal(sb: &RawSuper, features: &Features) -> Result<u32> {
+/// The inode of the journal, if there is one inside.
+fn check_journal(sb: &RawSuper, features: &Features) -> Result<Option<Ino>> {
     if !features.has_compat(COMPAT_HAS_JOURNAL) {
-        return Ok(0);
+        return Ok(None);
     }
     match sb.journal_inum.get() {
-        ino if ino <= sb.inodes_count.get() => Ok(ino),
+        ino if ino <= sb.inodes_count.get() => Ok(Ino::from_disk(ino)),
         _ => Err(Bad("superblock: bad journal inode")),
     }
 }
 
-/// The inode of the orphan file, 0 if there is none.
-fn check_orphan_file(sb: &RawSuper, features: &Features) -> Result<u32> {
+/// The inode of the orphan file, if there is one.
+fn check_orphan_file(sb: &RawSuper, features: &Features) -> Result<Option<Ino>> {
     if !features.has_compat(COMPAT_ORPHAN_FILE) {
-        return Ok(0);
+        return Ok(None);
     }
     match sb.orphan_file_inum.get() {
-        ino if ino != 0 && ino <= sb.inodes_count.get() => Ok(ino),
+        ino if ino != 0 && ino <= sb.inodes_count.get() => Ok(Ino::from_disk(ino)),
         _ => Err(Bad("superblock: bad orphan file inode")),
     }
 }
@@ -335,11 +336,11 @@ fn csum_seed(sb: &RawSuper, features: &Features) -> u32 {
     }
 }
 
-fn quota_inums(sb: &RawSuper, features: &Features) -> [u32; 3] {
+fn quota_inums(sb: &RawSuper, features: &Features) -> [Option<Ino>; 3] {
     if !features.has_ro_compat(RO_COMPAT_QUOTA) {
-        return [0; 3];
+        return [None; 3];
     }
-    [sb.usr_quota_inum, sb.grp_quota_inum, sb.prj_quota_inum].map(|ino| ino.get())
+    [sb.usr_quota_inum, sb.grp_quota_inum, sb.prj_quota_inum].map(|ino| Ino::from_disk(ino.get()))
 }
 
 /// The largest size of a file, in bytes.

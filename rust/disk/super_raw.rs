@@ -5,6 +5,7 @@
 
 use super::checksum::crc32c;
 use super::features::*;
+use super::Ino;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -239,9 +240,14 @@ impl RawSuper {
         }
     }
 
-    /// Head of the list of orphan inodes, 0 when empty.
-    pub fn set_last_orphan(&mut self, ino: u32) {
-        self.last_orphan.set(ino);
+    /// Head of the list of orphan inodes, none when empty.
+    pub fn last_orphan(&self) -> Option<Ino> {
+        Ino::from_disk(self.last_orphan.get())
+    }
+
+    /// Sets what [`RawSuper::last_orphan`] says.
+    pub fn set_last_orphan(&mut self, ino: Option<Ino>) {
+        self.last_orphan.set(Ino::to_disk(ino));
     }
 
     /// Time of the last write, seconds since 1970.

@@ -4,6 +4,7 @@
 //! checked numbers everything else is computed from. The checks are in `super_check`.
 
 use super::features::{FeatureName, Features};
+use super::Ino;
 use core::fmt;
 
 pub use super::error_mark::*;
@@ -106,7 +107,7 @@ pub struct Geometry {
     /// Blocks of one group's inode table.
     pub itable_blocks: u32,
     /// First inode number that is not reserved.
-    pub first_ino: u32,
+    pub first_ino: Ino,
     /// `i_extra_isize` of new inodes.
     pub want_extra_isize: u16,
     /// Bytes of a group descriptor.
@@ -135,13 +136,13 @@ pub struct Geometry {
     /// The UUID, which also seeds `gdt_csum`.
     pub uuid: [u8; 16],
     /// Inode of the journal, 0 when there is none inside.
-    pub journal_inum: u32,
+    pub journal_inum: Option<Ino>,
     /// Device number of an external journal, 0 when there is none.
     pub journal_dev: u32,
     /// Inode of the orphan file, 0 when there is none.
-    pub orphan_file_inum: u32,
+    pub orphan_file_inum: Option<Ino>,
     /// Inodes of the quotas of users, groups and projects, 0 when there are none.
-    pub quota_inums: [u32; 3],
+    pub quota_inums: [Option<Ino>; 3],
     /// Seed of the directory hashes, zeros mean the default one.
     pub hash_seed: [u32; 4],
     /// Hash of new directory indexes: 0 legacy, 1 half MD4, 2 TEA.
@@ -157,7 +158,7 @@ pub struct Geometry {
     /// `s_state` at mount.
     pub state: u16,
     /// Head of the orphan list at mount, unchecked.
-    pub last_orphan: u32,
+    pub last_orphan: Option<Ino>,
 }
 
 /// Number of logical blocks of a file that extents can map: the last number is never used, so that

@@ -33,7 +33,7 @@ use self::{
 };
 use super::{Rext4, Sb};
 use crate::{
-    disk::{Geometry, GroupDesc, RawSuper},
+    disk::{Geometry, GroupDesc, Ino, RawSuper},
     vfs::{
         bh::BufferHead,
         counter::PercpuCounter,
@@ -249,7 +249,7 @@ impl Groups {
 
     /// Where an inode lies: the block of the table and the byte in it. `EINVAL` if there is no
     /// such inode.
-    pub(crate) fn inode_location(&self, geo: &Geometry, ino: u32) -> Result<(u64, usize)> {
+    pub(crate) fn inode_location(&self, geo: &Geometry, ino: Ino) -> Result<(u64, usize)> {
         let (group, index) = geo.inode_group(ino).ok_or(EINVAL)?;
         let (block, off) = geo.inode_offset(index);
         let table = self.slot(group).ok_or(EINVAL)?.inode_table;
@@ -258,7 +258,7 @@ impl Groups {
 
     /// The blocks of the table that inode `ino` lies in, but for those at its end that were never
     /// written. `EINVAL` if there is no such inode.
-    pub(crate) fn used_table(&self, geo: &Geometry, ino: u32) -> Result<Range<u64>> {
+    pub(crate) fn used_table(&self, geo: &Geometry, ino: Ino) -> Result<Range<u64>> {
         let (group, _) = geo.inode_group(ino).ok_or(EINVAL)?;
         let slot = self.slot(group).ok_or(EINVAL)?;
         let used = geo
@@ -373,8 +373,8 @@ pub(crate) fn unreserve(sb: &Sb, n: u32) {
 }
 
 /// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode
-/// `owner` (0: nobody) cannot own it.
-pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: u32) -> bool {
+/// `owner` (or nobody) cannot own it.
+pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: Option<Ino>) -> bool {
     let fs = sb.data();
     let journal = fs.groups.journal.as_ref();
     fs.groups.zones.overlaps(pblk, len.into())

@@ -12,6 +12,7 @@ use crate::{
         features::FeatureName,
         superblock::{ErrorPolicy, SbError},
         Corrupt, //
+        Ino,
     },
     vfs::blkdev::system_going_down,
 };
@@ -50,6 +51,12 @@ pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>
 }
 
 impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Ino {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         core::fmt::Display::fmt(self, f)
     }

@@ -25,12 +25,13 @@ use super::{
     InodeRef,
     Sb,
 };
+use crate::disk::Ino;
 use kernel::prelude::*;
 
 /// The inode that a handle names, also if it has no links and is open. `ESTALE`, without a word in
 /// the log, if there is none, or it is another one by now. Generation 0 is any, for handles that
 /// NFS makes up for the parent of a file.
-pub(crate) fn by_handle(sb: &Sb, ino: u32, generation: u32) -> Result<InodeRef<'_>> {
+pub(crate) fn by_handle(sb: &Sb, ino: Ino, generation: u32) -> Result<InodeRef<'_>> {
     if !sb.data().geo.inode_valid(ino) {
         return Err(ESTALE);
     }

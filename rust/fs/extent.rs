@@ -38,7 +38,9 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk, trace,
+    disk,
+    disk::Ino,
+    trace,
     vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
 use delalloc::Reservations;
@@ -132,7 +134,7 @@ impl ExtentMap {
 /// Checks the root of the tree of inode `ino` as it comes from disk.
 pub(crate) fn check_root(
     sb: &Sb,
-    ino: u32,
+    ino: Ino,
     root: &[u8; ROOT_BYTES],
 ) -> core::result::Result<(), disk::Corrupt> {
     let h = disk::extent::check_root(root, &sb.data().geo)?;
@@ -261,7 +263,7 @@ impl<'a> Extents<'a> {
         if let Found::Extent(e) = found {
             let inode = self.inode;
             let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
-            if !fits || alloc::is_system_block(inode.sb(), e.pblk, e.len, inode.ino()) {
+            if !fits || alloc::is_system_block(inode.sb(), e.pblk, e.len, Some(inode.ino())) {
                 return Err(self.corrupted(fmt!(
                     "extent of block {} lies at {}, len {}",
                     e.lblk,

@@ -9,6 +9,7 @@ use crate::{
         inode::{head_size, HEAD_MAX},
         xattr,
         Geometry, //
+        Ino,
     },
     vfs::{bh::BufferHead, jbd2::JournaledBuffer},
 };
@@ -26,7 +27,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads the table block of inode `ino`. `EINVAL` if there is no such inode.
-    pub(super) fn find(sb: &Sb, ino: u32) -> Result<Self> {
+    pub(super) fn find(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
         let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
         let bh = sb.bread(block)?;
@@ -35,7 +36,7 @@ impl Place {
 
     /// [`Place::find`] for who will look at the neighbours soon, as all do who go through a
     /// directory: begins to read them as well, if this block has to be read.
-    pub(super) fn find_ahead(sb: &Sb, ino: u32) -> Result<Self> {
+    pub(super) fn find_ahead(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
         let (block, _) = fs.groups.inode_location(&fs.geo, ino)?;
         if !sb.getblk(block)?.is_uptodate() {

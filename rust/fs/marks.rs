@@ -69,7 +69,7 @@ impl Marks {
     pub(crate) fn note(&self, inode: Option<&Inode>, err: Error, at: &'static Location<'static>) {
         let error = FoundError {
             sec: crate::vfs::inode::now().sec as u64,
-            ino: inode.map_or(0, |inode| inode.ino()),
+            ino: inode.map(Inode::ino),
             // From the folder of the sources on.
             func: at.file().rsplit_once("rust/").map_or(at.file(), |(_, f)| f),
             line: at.line(),

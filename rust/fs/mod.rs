@@ -47,7 +47,7 @@ pub(crate) mod primary;
 pub(crate) mod rule;
 
 use crate::{
-    disk::superblock::Geometry,
+    disk::{superblock::Geometry, Ino},
     vfs::{
         self,
         gfp,
@@ -70,8 +70,8 @@ pub(crate) type Sb = vfs::SuperBlock<Rext4>;
 pub(crate) type Inode = vfs::Inode<Rext4>;
 impl Inode {
     /// Inode number. Those of the format have 32 bits.
-    pub(crate) fn ino(&self) -> u32 {
-        self.number() as u32
+    pub(crate) fn ino(&self) -> Ino {
+        Ino::new(self.number() as u32)
     }
 }
 

@@ -30,8 +30,8 @@ use super::{
 use crate::{
     disk::{
         features,
-        inode::ROOT_INO,
         superblock::{ErrorMark, STATE_ERROR}, //
+        Ino,
     },
     vfs::{
         fs_context::{MountLog, Remount},
@@ -53,7 +53,7 @@ pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> 
 fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     let fs = sb.data();
     let mut replayed = false;
-    if fs.geo.journal_inum != 0 && !fs.options.lock().noload {
+    if fs.geo.journal_inum.is_some() && !fs.options.lock().noload {
         replayed = open_journal(sb, log, sb.is_read_only())?;
     } else if fs.geo.features.has_incompat(features::INCOMPAT_RECOVER) {
         if fs.geo.journal_dev != 0 && !fs.options.lock().noload {
@@ -63,7 +63,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
         pr_warn!("{}: the journal is not replayed (norecovery)\n", sb.id());
     }
     fs.groups.init_counts(sb)?;
-    let root = own_inode(sb, ROOT_INO, "root")?;
+    let root = own_inode(sb, Ino::ROOT, "root")?;
     if !root.is_dir() {
         return Err(corrupted(sb, Some(&root), fmt!("the root is no directory")));
     }
@@ -90,7 +90,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
 }
 
 /// An inode that every file system has; without it nothing can be mounted.
-fn own_inode<'a>(sb: &'a Sb, ino: u32, what: &'static str) -> Result<InodeRef<'a>> {
+fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a>> {
     inode::iget(sb, ino).map_err(|e| {
         if e == ESTALE {
             corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what))
@@ -120,7 +120,7 @@ fn protect_journal(sb: &Sb, file: &Inode) -> Result {
 /// replay. Returns whether there was.
 fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     let fs = sb.data();
-    let file = own_inode(sb, fs.geo.journal_inum, "journal")?;
+    let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;
     if !file.is_file() || file.nlink() == 0 {
         return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
     }

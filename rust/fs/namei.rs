@@ -40,7 +40,7 @@ use super::{
     Rext4, //
 };
 use crate::{
-    disk::{features, inode::flags, inode::LINK_MAX, Corrupt},
+    disk::{features, inode::flags, inode::LINK_MAX, Corrupt, Ino},
     vfs::{jbd2::Handle, Dentry},
 };
 use core::ops::Deref;
@@ -188,7 +188,7 @@ fn drop_links(handle: &Handle<'_>, inode: &Inode, room: orphan::Room) -> Result 
 }
 
 /// Checks that the inode of a dentry is the one that the directory's entry names.
-fn check_target(dir: &Inode, dentry: &Dentry<Rext4>, ino: u32) -> Result {
+fn check_target(dir: &Inode, dentry: &Dentry<Rext4>, ino: Ino) -> Result {
     match dentry.inode() {
         None => Err(ENOENT),
         Some(inode) if inode.ino() == ino => Ok(()),

@@ -20,7 +20,7 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk::inode::flags,
+    disk::{inode::flags, Ino},
     trace::Traced,
     vfs::{
         address_space::AddressSpaceOps,
@@ -289,7 +289,7 @@ impl DirOps for Rext4 {
 impl Export for Rext4 {
     fn by_handle(sb: &Sb, ino: u64, generation: u32) -> Result<InodeRef<'_>> {
         let ino = u32::try_from(ino).map_err(|_| ESTALE)?;
-        export::by_handle(sb, ino, generation)
+        export::by_handle(sb, Ino::new(ino), generation)
     }
 
     fn parent(dir: &Inode) -> Result<InodeRef<'_>> {

@@ -45,6 +45,7 @@ use crate::{
     disk::{
         self,
         inode::HEAD_MAX, //
+        Ino,
     },
     vfs::{
         jbd2::{Handle, JournaledBuffer},
@@ -61,20 +62,20 @@ use zerocopy::little_endian::U32;
 /// Byte of the deletion time, or next orphan, in a raw inode.
 const DTIME: usize = 0x14;
 
-/// Neighbours on the list; 0 at the ends.
+/// Neighbours on the list.
 #[derive(Clone, Copy)]
 struct Link {
     /// Towards the superblock.
-    prev: u32,
+    prev: Option<Ino>,
     /// What is on disk in the inode.
-    next: u32,
+    next: Option<Ino>,
 }
 
 /// The orphan list of a mounted filesystem.
 #[pin_data]
 pub(crate) struct Orphans {
     #[pin]
-    links: NoFsMutex<RBTree<u32, Link>>,
+    links: NoFsMutex<RBTree<Ino, Link>>,
     /// How many there are, to look at without the lock.
     count: Atomic<u32>,
     /// There are some, of the last mount or after an error, whose inodes may not know it.
@@ -91,7 +92,7 @@ impl Orphans {
         })
     }
 
-    fn contains(&self, ino: u32) -> bool {
+    fn contains(&self, ino: Ino) -> bool {
         self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
     }
 
@@ -103,7 +104,7 @@ impl Orphans {
 
 /// Memory for one entry of the list. Gotten before the handle of what [`add`] is a part of: in the
 /// middle of that, lack of memory would be half an operation.
-pub(crate) struct Room(RBTreeNodeReservation<u32, Link>);
+pub(crate) struct Room(RBTreeNodeReservation<Ino, Link>);
 
 impl Room {
     pub(crate) fn new() -> Result<Self> {
@@ -121,7 +122,7 @@ pub(crate) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) 
     if orphans.may_contain(inode) {
         let links = orphans.links.lock();
         if let Some(&Link { next, .. }) = links.get(&inode.ino()) {
-            return write(Some(next));
+            return write(Some(Ino::to_disk(next)));
         }
     }
     write(None)
@@ -139,14 +140,14 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
     let mut block = super_access(handle, fs)?;
     {
         let mut links = fs.orphans.links.lock();
-        let mut next = 0;
+        let mut next = None;
         change_super(fs, &mut block, |raw| {
-            next = raw.last_orphan.get();
-            raw.set_last_orphan(ino);
+            next = raw.last_orphan();
+            raw.set_last_orphan(Some(ino));
         })?;
-        links.insert(room.0.into_node(ino, Link { prev: 0, next }));
-        if let Some(old) = links.get_mut(&next) {
-            old.prev = ino;
+        links.insert(room.0.into_node(ino, Link { prev: None, next }));
+        if let Some(old) = next.and_then(|next| links.get_mut(&next)) {
+            old.prev = Some(ino);
         }
         fs.orphans.count.add(1, Relaxed);
         inode.node().set_orphan(true);
@@ -186,10 +187,10 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
                 fmt!("first orphan, but the superblock has another"),
             ));
         }
-        if let Some(prev) = links.get_mut(&link.prev) {
+        if let Some(prev) = link.prev.and_then(|prev| links.get_mut(&prev)) {
             prev.next = link.next;
         }
-        if let Some(next) = links.get_mut(&link.next) {
+        if let Some(next) = link.next.and_then(|next| links.get_mut(&next)) {
             next.prev = link.prev;
         }
         links.remove(&ino);
@@ -211,10 +212,8 @@ pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
         return Ok(None);
     }
     let link = orphans.links.lock().get(&inode.ino()).copied();
-    match link {
-        Some(Link { prev, .. }) if prev != 0 => Place::find(inode.sb(), prev).map(Some),
-        _ => Ok(None),
-    }
+    let prev = link.and_then(|link| link.prev);
+    prev.map(|prev| Place::find(inode.sb(), prev)).transpose()
 }
 
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
@@ -228,15 +227,15 @@ pub(crate) fn forget(inode: &Inode) {
 /// What leads to an inode of the list, with the right to change it.
 enum Before<'h> {
     Super(JournaledBuffer<'h>),
-    Inode(u32, Place, JournaledBuffer<'h>),
+    Inode(Ino, Place, JournaledBuffer<'h>),
 }
 
 impl<'h> Before<'h> {
     /// `prev`: of the inode's [`Link`]. May wait for the log.
-    fn access(handle: &'h Handle<'_>, sb: &Sb, prev: u32) -> Result<Self> {
-        if prev == 0 {
+    fn access(handle: &'h Handle<'_>, sb: &Sb, prev: Option<Ino>) -> Result<Self> {
+        let Some(prev) = prev else {
             return Ok(Self::Super(super_access(handle, sb.data())?));
-        }
+        };
         let place = Place::find(sb, prev)?;
         let block = handle.write(place.buffer())?;
         Ok(Self::Inode(prev, place, block))
@@ -244,23 +243,23 @@ impl<'h> Before<'h> {
 
     /// Has it lead to `next`, under the lock of the list. False, and nothing done, if it is the
     /// superblock and does not lead to `ino` now.
-    fn set_next(&mut self, sb: &Sb, ino: u32, next: u32) -> Result<bool> {
+    fn set_next(&mut self, sb: &Sb, ino: Ino, next: Option<Ino>) -> Result<bool> {
         let geo = &sb.data().geo;
         match self {
             Self::Super(block) => {
-                let mut head = 0;
+                let mut head = None;
                 change_super(sb.data(), block, |raw| {
-                    head = raw.last_orphan.get();
-                    if head == ino {
+                    head = raw.last_orphan();
+                    if head == Some(ino) {
                         raw.set_last_orphan(next);
                     }
                 })?;
-                Ok(head == ino)
+                Ok(head == Some(ino))
             }
             Self::Inode(prev, place, block) => {
                 let mut raw = [0u8; HEAD_MAX];
                 let raw = place.read(geo, &mut raw)?;
-                disk::put(raw, DTIME, &U32::new(next)).map_err(|_| EINVAL)?;
+                disk::put(raw, DTIME, &U32::new(Ino::to_disk(next))).map_err(|_| EINVAL)?;
                 disk::inode::update_checksum(raw, geo, *prev, place.rest(geo))
                     .map_err(|_| EINVAL)?;
                 block.copy_in(place.offset(), raw)?;

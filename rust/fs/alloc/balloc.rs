@@ -133,7 +133,7 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u
     }
     let mut bit = 0;
     if kind == Kind::Data && want >= SPREAD {
-        bit = geo.group_blocks(group) / 16 * (inode.ino() % 16);
+        bit = geo.group_blocks(group) / 16 * (inode.ino().get() % 16);
     }
     (group, bit)
 }
@@ -260,7 +260,7 @@ fn search_locked(
     };
 
     let pblk = geo.group_first_block(number) + u64::from(bit);
-    if is_system_block(sb, pblk, len, 0) {
+    if is_system_block(sb, pblk, len, None) {
         locked.set_blocks_bad();
         return Err(Fault::Corrupt("fixed metadata is marked free"));
     }
@@ -355,7 +355,7 @@ pub(crate) fn free(
     if len == 0 {
         return Ok(());
     }
-    let owner = inode.map_or(0, Inode::ino);
+    let owner = inode.map(Inode::ino);
     if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len, owner) {
         return Err(error::corrupted(
             sb,

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     disk::{
         group::Bitmap,
-        inode::{ROOT_INO, S_IFDIR, S_IFMT},
-        Geometry,
+        inode::{S_IFDIR, S_IFMT},
+        Geometry, Ino,
     },
     fs::{error, itable::Place, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle, random::random_u32},
@@ -150,7 +150,7 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
     let home = fs.geo.inode_group(dir.ino()).map_or(0, |(group, _)| group);
     let flex = Flex::new(&fs.groups, &fs.geo);
     if is_dir {
-        if let Some(group) = dir_group(&flex, &fs.geo, home, dir.ino() == ROOT_INO) {
+        if let Some(group) = dir_group(&flex, &fs.geo, home, dir.ino() == Ino::ROOT) {
             return group;
         }
     }
@@ -161,25 +161,16 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
 }
 
 /// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
-/// Returns it with a generation. `goal`: an inode number whose group to try first, 0 for none.
+/// Returns it with a generation.
 ///
 /// The caller writes the inode into the table in the same handle. Nothing old is left there. Costs
 /// [`credits::INODE_ALLOC`](crate::fs::credits::INODE_ALLOC). `ENOSPC` if there is none, `EUCLEAN`
 /// if a structure was found corrupt and no other group had one.
-pub(crate) fn inode(
-    handle: &Handle<'_>,
-    sb: &Sb,
-    dir: &Inode,
-    mode: u16,
-    goal: u32,
-) -> Result<(u32, u32)> {
+pub(crate) fn inode(handle: &Handle<'_>, sb: &Sb, dir: &Inode, mode: u16) -> Result<(Ino, u32)> {
     let fs = sb.data();
     let count = fs.geo.groups_count;
     let is_dir = mode & S_IFMT == S_IFDIR;
-    let first = match fs.geo.inode_group(goal) {
-        Some((group, _)) => group,
-        None => choose_group(sb, dir, is_dir),
-    };
+    let first = choose_group(sb, dir, is_dir);
     let mut err = ENOSPC;
     for i in 0..count {
         // CAST: A remainder of a u32.
@@ -213,7 +204,7 @@ fn take_locked(
     sb: &Sb,
     number: u32,
     is_dir: bool,
-) -> Result<Option<u32>, Fault> {
+) -> Result<Option<Ino>, Fault> {
     let mut locked = Locked::new(sb, number)?;
     if locked.group.inodes_bad || locked.group.desc.free_inodes == 0 {
         return Ok(None);
@@ -225,7 +216,7 @@ fn take_locked(
     taken.map(Some)
 }
 
-fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u32, Fault> {
+fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<Ino, Fault> {
     let geo = &locked.sb.data().geo;
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
@@ -252,7 +243,8 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<u3
     }
     let ino = u64::from(locked.number) * u64::from(per_group) + u64::from(index) + 1;
     let ino = u32::try_from(ino).map_err(|_| Fault::Corrupt("inode number out of range"))?;
-    if !geo.inode_valid(ino) || ino == ROOT_INO {
+    let ino = Ino::new(ino);
+    if !geo.inode_valid(ino) || ino == Ino::ROOT {
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
@@ -297,9 +289,9 @@ fn clear_place(place: &Place, geo: &Geometry, handle: &Handle<'_>) -> Result {
 /// Costs [`credits::INODE_FREE`](crate::fs::credits::INODE_FREE). `EUCLEAN` if the number is
 /// reserved, out of range or free. In a group whose bitmap is known to be corrupt the number is
 /// lost until e2fsck finds it.
-pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: u32, is_dir: bool) -> Result {
+pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, is_dir: bool) -> Result {
     let fs = sb.data();
-    let valid = fs.geo.inode_valid(ino) && ino != ROOT_INO;
+    let valid = fs.geo.inode_valid(ino) && ino != Ino::ROOT;
     let place = fs.geo.inode_group(ino).filter(|_| valid);
     let Some((group, index)) = place else {
         return Err(error::corrupted(
@@ -391,7 +383,7 @@ fn checked_bitmap(locked: &mut Locked<'_>) -> Result<BufferHead, Fault> {
 /// Reads the bitmap that [`free_inode`] will change, and keeps it in memory. Before the handle:
 /// where the disk refuses it, the inode is still on the orphan list. `None` if nothing will be
 /// changed. `EUCLEAN` if the bitmap is corrupt or cannot be read.
-pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: u32) -> Result<Option<BufferHead>> {
+pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>> {
     let Some((number, _)) = sb.data().geo.inode_group(ino) else {
         return Ok(None);
     };
@@ -407,7 +399,7 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: u32) -> Result<Option<BufferHead>>
 
 /// Whether the bitmap has an inode number as in use; false if there is no such inode. For numbers
 /// that come from outside: orphan lists, file handles. `EUCLEAN` if the bitmap is corrupt.
-pub(crate) fn inode_in_use(sb: &Sb, ino: u32) -> Result<bool> {
+pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
     let Some((number, index)) = sb.data().geo.inode_group(ino) else {
         return Ok(false);
     };

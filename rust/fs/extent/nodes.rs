@@ -3,7 +3,7 @@
 //! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on.
 
 use crate::{
-    disk::{extent as format, Corrupt},
+    disk::{extent as format, Corrupt, Ino},
     fs::{
         alloc::{self, Kind, Request},
         error::corrupted,
@@ -113,7 +113,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
 /// Checks that no entry of a node of inode `ino` points to the file system's own structures.
 pub(super) fn check_targets(
     sb: &Sb,
-    ino: u32,
+    ino: Ino,
     node: &[u8],
     h: &format::Header,
 ) -> core::result::Result<(), Corrupt> {
@@ -122,7 +122,7 @@ pub(super) fn check_targets(
             0 => format::extent_at(node, i).map(|e| (e.pblk, e.len))?,
             _ => format::index_at(node, i).map(|e| (e.pblk, 1))?,
         };
-        if alloc::is_system_block(sb, pblk, len, ino) {
+        if alloc::is_system_block(sb, pblk, len, Some(ino)) {
             return Err(Corrupt::ExtentBlock);
         }
     }
@@ -143,7 +143,7 @@ impl Nodes for TreeNodes<'_, '_> {
 
     fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
         let sb = self.inode.sb();
-        if alloc::is_system_block(sb, place.pblk, 1, self.inode.ino()) {
+        if alloc::is_system_block(sb, place.pblk, 1, Some(self.inode.ino())) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
         let bh = if self.cached {

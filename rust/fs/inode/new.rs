@@ -98,7 +98,7 @@ pub(crate) fn init_new<'a>(
     new.init_owner(idmap, dir, mode);
     let sb = dir.sb();
     let geo = &sb.data().geo;
-    let (ino, generation) = alloc::inode(handle, sb, dir, new.mode(), 0)?;
+    let (ino, generation) = alloc::inode(handle, sb, dir, new.mode())?;
     let mut new = new.insert(ino.into(), generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
         let why = fmt!("inode {} is allocated twice: {}", ino, e.to_errno());

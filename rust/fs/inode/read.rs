@@ -7,6 +7,7 @@ use crate::{
     disk::{
         self,
         inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+        Ino,
     },
     fs::{alloc, error::corrupted, extent, itable::Place},
     vfs::{
@@ -18,17 +19,17 @@ use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
 /// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
 /// one that cannot be believed.
-pub(crate) fn iget(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+pub(crate) fn iget(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
     get(sb, ino, Origin::Name)
 }
 
 /// Like [`iget`], for a number that [`super::export`] got and has checked.
-pub(in crate::fs) fn iget_by_handle(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+pub(in crate::fs) fn iget_by_handle(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
     get(sb, ino, Origin::Handle)
 }
 
 /// Like [`iget`], for an inode of the orphan list, which may have no links.
-pub(crate) fn iget_orphan(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+pub(crate) fn iget_orphan(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
     get(sb, ino, Origin::Orphans)
 }
 
@@ -40,9 +41,9 @@ enum Origin {
     Orphans,
 }
 
-fn get(sb: &Sb, ino: u32, origin: Origin) -> Result<InodeRef<'_>> {
+fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     let geo = &sb.data().geo;
-    if ino == 0 || ino > geo.inodes_count {
+    if !geo.inode_exists(ino) {
         return Err(corrupted(
             sb,
             None,
@@ -101,7 +102,7 @@ enum Block {
 fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
     let (sb, ino) = (inode.sb(), inode.ino());
     let bad = |why: &'static str| corrupted(sb, Some(inode), fmt!("{}", why));
-    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, 0) {
+    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, None) {
         return Err(bad("attributes in fixed metadata"));
     }
     match fields.mode & S_IFMT {

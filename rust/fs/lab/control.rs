@@ -18,7 +18,10 @@ use super::{
     park::{Match, Points},
     protect, Point, Rule,
 };
-use crate::vfs::lab::{Control, ControlFile, EmptyMapping};
+use crate::{
+    disk::Ino,
+    vfs::lab::{Control, ControlFile, EmptyMapping},
+};
 use kernel::{
     error::code::*,
     new_mutex,
@@ -151,7 +154,7 @@ fn parse_match<'a>(point: Point, words: impl Iterator<Item = &'a str>) -> Result
         let (key, value) = word.split_once('=').ok_or(EINVAL)?;
         let value: u64 = value.parse().map_err(|_| EINVAL)?;
         match key {
-            "ino" => ino = Some(u32::try_from(value).map_err(|_| EINVAL)?),
+            "ino" => ino = Some(Ino::new(u32::try_from(value).map_err(|_| EINVAL)?)),
             "tid" => tid = Some(i32::try_from(value).map_err(|_| EINVAL)?),
             "pos" => pos = value,
             "len" => len = value,

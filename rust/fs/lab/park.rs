@@ -18,6 +18,7 @@
 
 use super::{control::LAB, Point};
 use crate::{
+    disk::Ino,
     fs::{Inode, Rext4},
     trace,
     vfs::dio::DioBio,
@@ -44,14 +45,14 @@ static BUSY: Atomic<i32> = Atomic::new(0);
 #[derive(Clone)]
 pub(super) struct Match {
     pub(super) point: Point,
-    pub(super) ino: Option<u32>,
+    pub(super) ino: Option<Ino>,
     pub(super) tid: Option<i32>,
     /// Bytes of the file.
     pub(super) range: Range<u64>,
 }
 
 impl Match {
-    fn fits(&self, point: Point, ino: u32, range: &Range<u64>) -> bool {
+    fn fits(&self, point: Point, ino: Ino, range: &Range<u64>) -> bool {
         self.point == point
             && self.ino.is_none_or(|i| i == ino)
             && self.tid.is_none_or(|t| t == current!().pid())

@@ -155,7 +155,7 @@ pub(super) fn check_writable(
         return Err(refuse(id, log, why, EROFS));
     }
     let why = match (geo.journal_inum, device_read_only) {
-        (0, _) => "no journal: mount read-only",
+        (None, _) => "no journal: mount read-only",
         (_, true) => "the device is read-only",
         _ => return Ok(()),
     };

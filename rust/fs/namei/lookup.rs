@@ -12,7 +12,10 @@ use super::{
     Inode, //
 };
 use crate::{
-    disk::dirent::{self, ftype_for_mode, Dots, NAME_MAX},
+    disk::{
+        dirent::{self, ftype_for_mode, Dots, NAME_MAX},
+        Ino,
+    },
     fs::{inode::iget, InodeRef},
     vfs::jbd2::Handle,
 };
@@ -26,7 +29,7 @@ pub(super) struct Found {
     pub(super) block: DirBlock,
     pub(super) offset: usize,
     /// The inode it names.
-    pub(super) ino: u32,
+    pub(super) ino: Ino,
 }
 
 impl Found {
@@ -57,7 +60,7 @@ impl DirBlock {
     ) -> Result<core::result::Result<Found, DirBlock>> {
         let found = dirent::find(&self.data, &dir.fs().geo, name)
             .map_err(|e| bad(dir, self.lblk, e))?
-            .map(|entry| (entry.offset, entry.ino));
+            .and_then(|entry| Some((entry.offset, entry.ino?)));
         Ok(match found {
             Some((offset, ino)) => Ok(Found {
                 block: self,
@@ -103,7 +106,7 @@ pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
 }
 
 /// The inode that an entry of `dir` names. i_rwsem of `dir` is held.
-fn follow(dir: &Inode, ino: u32) -> Result<InodeRef<'_>> {
+fn follow(dir: &Inode, ino: Ino) -> Result<InodeRef<'_>> {
     // A directory that contains itself would send every walk of the tree round in circles.
     if !dir.fs().geo.inode_valid(ino) || ino == dir.ino() {
         return Err(corrupted(

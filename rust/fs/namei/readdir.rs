@@ -45,6 +45,7 @@ use crate::{
         features::COMPAT_DIR_INDEX,
         hash::{Hash, Hasher},
         sort::sort_by, //
+        Ino,
     },
     vfs::DirEmitter,
 };
@@ -104,8 +105,11 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
         for entry in dirent::entries_from(&block.data, geo, offset) {
             let entry = entry.map_err(|e| bad(dir, lblk, e))?;
             let at = (u64::from(lblk) << geo.block_bits) + entry.offset as u64;
+            let Some(ino) = entry.ino else {
+                continue;
+            };
             emit.set_pos(at);
-            if !emit.emit(entry.name, entry.ino.into(), dtype(entry.ftype)) {
+            if !emit.emit(entry.name, ino.into(), dtype(entry.ftype)) {
                 return Ok(());
             }
             emit.set_pos(at + entry.rec_len as u64);
@@ -263,7 +267,7 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
 #[derive(Clone, Copy)]
 struct Item {
     hash: Hash,
-    ino: u32,
+    ino: Ino,
     /// Where the list has the name.
     start: u32,
     len: u8,
@@ -315,9 +319,9 @@ impl List<'_> {
     ) -> Result {
         for entry in dirent::entries(&leaf.data, &dir.fs().geo) {
             let entry = entry.map_err(|e| bad(dir, leaf.lblk, e))?;
-            if entry.ino == 0 || entry.is_dot() {
+            let Some(ino) = entry.ino.filter(|_| !entry.is_dot()) else {
                 continue;
-            }
+            };
             let hash = hash(entry.name);
             let pos = self.positions.of(hash);
             if pos < from || self.last.covers(pos, hash, entry.name) {
@@ -329,7 +333,7 @@ impl List<'_> {
             }
             let item = Item {
                 hash,
-                ino: entry.ino,
+                ino,
                 start: self.names.len() as u32,
                 len: entry.name.len() as u8,
                 ftype: entry.ftype,

@@ -12,7 +12,7 @@ use super::{
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
-    disk::{dirent, htree},
+    disk::{dirent, htree, Ino},
     fs::{credits, io::fsync, namei::bad, INode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
@@ -107,7 +107,7 @@ impl<'a> DotDot<'a> {
         Ok(Some(Self { dir: inode, block }))
     }
 
-    fn set(&mut self, handle: &Handle<'_>, parent: u32) -> Result {
+    fn set(&mut self, handle: &Handle<'_>, parent: Ino) -> Result {
         let (dir, geo) = (self.dir, &self.dir.fs().geo);
         dirent::set_parent(&mut self.block.data, geo, parent).map_err(|e| bad(dir, 0, e))?;
         let node = if is_indexed(dir) {

@@ -6,10 +6,12 @@ use super::{add, Before, Link, Room};
 use crate::{
     disk::{
         self,
-        features::{COMPAT_ORPHAN_FILE, RO_COMPAT_ORPHAN_PRESENT},
-        inode::{HEAD_MAX, ROOT_INO},
+        features::RO_COMPAT_ORPHAN_PRESENT,
+        inode::HEAD_MAX,
         superblock::STATE_ERROR,
         Corrupt, //
+        Ino,
+        RawSuper,
     },
     fs::{
         alloc,
@@ -78,7 +80,7 @@ struct Done {
 }
 
 /// An orphan's inode, checked to be one.
-fn open(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
+fn open(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
     check_number(sb, ino)?;
     let inode = inode::iget_orphan(sb, ino).map_err(|e| match e {
         ESTALE => corrupted(sb, None, fmt!("orphan inode {} is empty", ino)),
@@ -97,8 +99,8 @@ fn open(sb: &Sb, ino: u32) -> Result<InodeRef<'_>> {
 }
 
 /// A number that nobody could have put there is corruption.
-fn check_number(sb: &Sb, ino: u32) -> Result {
-    if sb.data().geo.inode_valid(ino) && ino != ROOT_INO && alloc::inode_in_use(sb, ino)? {
+fn check_number(sb: &Sb, ino: Ino) -> Result {
+    if sb.data().geo.inode_valid(ino) && ino != Ino::ROOT && alloc::inode_in_use(sb, ino)? {
         Ok(())
     } else {
         Err(corrupted(
@@ -113,12 +115,12 @@ fn check_number(sb: &Sb, ino: u32) -> Result {
 /// goes on with an inode that cannot be believed it is cut: what is beyond is not known, and must
 /// not be, or an inode that becomes an orphan might be on the list twice.
 #[inline(never)]
-fn load_list(sb: &Sb) -> Result<KVec<u32>> {
+fn load_list(sb: &Sb) -> Result<KVec<Ino>> {
     let fs = sb.data();
     let mut list = KVec::new();
-    let mut prev = 0;
-    let mut ino = read_super(fs, |raw| raw.last_orphan.get())?;
-    while ino != 0 {
+    let mut prev = None;
+    let mut at = read_super(fs, RawSuper::last_orphan)?;
+    while let Some(ino) = at {
         let next = match next_on_disk(sb, ino) {
             Ok(next) => next,
             Err(e) if e == ENOMEM => return Err(e),
@@ -132,15 +134,15 @@ fn load_list(sb: &Sb) -> Result<KVec<u32>> {
         fs.orphans.count.add(1, Relaxed);
         drop(links);
         list.push(ino, GFP_KERNEL)?;
-        prev = ino;
-        ino = next;
+        prev = Some(ino);
+        at = next;
     }
     Ok(list)
 }
 
 /// What an inode of the list says comes next.
 #[inline(never)]
-fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
+fn next_on_disk(sb: &Sb, ino: Ino) -> Result<Option<Ino>> {
     let fs = sb.data();
     check_number(sb, ino)?;
     if fs.orphans.contains(ino) {
@@ -154,7 +156,7 @@ fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(&fs.geo, &mut raw)?;
     match disk::Inode::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
-        Ok(inode) => Ok(inode.dtime),
+        Ok(inode) => Ok(Ino::from_disk(inode.dtime)),
         Err(why) => Err(corrupted(
             sb,
             None,
@@ -163,9 +165,9 @@ fn next_on_disk(sb: &Sb, ino: u32) -> Result<u32> {
     }
 }
 
-/// Ends the list with the inode `last` (0: it is empty), since what comes next, `ino`, is of no use
-/// because of `why`. If it cannot, nothing can be written and the list stays as it is.
-fn cut_list(sb: &Sb, last: u32, ino: u32, why: Error) {
+/// Ends the list with the inode `last` (none: it is empty), since what comes next, `ino`, is of no
+/// use because of `why`. If it cannot, nothing can be written and the list stays as it is.
+fn cut_list(sb: &Sb, last: Option<Ino>, ino: Ino, why: Error) {
     let fs = sb.data();
     if why != EUCLEAN {
         corrupted(sb, None, fmt!("orphan list: error {}", why.to_errno()));
@@ -174,9 +176,9 @@ fn cut_list(sb: &Sb, last: u32, ino: u32, why: Error) {
         let handle = fs.start(credits::ORPHAN)?;
         let mut before = Before::access(&handle, sb, last)?;
         let mut links = fs.orphans.links.lock();
-        before.set_next(sb, ino, 0)?;
-        if let Some(link) = links.get_mut(&last) {
-            link.next = 0;
+        before.set_next(sb, ino, None)?;
+        if let Some(link) = last.and_then(|last| links.get_mut(&last)) {
+            link.next = None;
         }
         drop(links);
         before.finish()?;
@@ -189,7 +191,7 @@ fn cut_list(sb: &Sb, last: u32, ino: u32, why: Error) {
 
 /// Deletes or truncates an inode that is on the list, and with that takes it off. `inode` is what
 /// [`open`] gave. `Err` only says that it is still there, which has been reported.
-fn finish(sb: &Sb, ino: u32, inode: Result<InodeRef<'_>>, done: &mut Done) -> Result {
+fn finish(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done) -> Result {
     let truncated = inode.and_then(|inode| {
         let truncated = inode.nlink() > 0;
         if truncated {
@@ -226,10 +228,10 @@ fn finish(sb: &Sb, ino: u32, inode: Result<InodeRef<'_>>, done: &mut Done) -> Re
 fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
-    if !geo.features.has_compat(COMPAT_ORPHAN_FILE) {
+    let Some(number) = geo.orphan_file_inum else {
         return Ok(());
-    }
-    let file = inode::iget(sb, geo.orphan_file_inum)?;
+    };
+    let file = inode::iget(sb, number)?;
     let blocks = file.size() >> geo.block_bits;
     if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
         return Err(corrupted(
@@ -277,10 +279,9 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
     disk::orphan::check_block(&data, geo, seed, extent.pblk).map_err(bad)?;
     let mut result = Ok(());
     for slot in 0..disk::orphan::entries_per_block(geo) {
-        let ino = disk::orphan::entry(&data, geo, slot).map_err(bad)?;
-        if ino == 0 {
+        let Some(ino) = disk::orphan::entry(&data, geo, slot).map_err(bad)? else {
             continue;
-        }
+        };
         let inode = match open(sb, ino) {
             Ok(inode) => inode,
             Err(e) => {
@@ -288,7 +289,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
                 continue;
             }
         };
-        disk::orphan::set_entry(&mut data, geo, slot, 0).map_err(bad)?;
+        disk::orphan::set_entry(&mut data, geo, slot, None).map_err(bad)?;
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
         let room = Room::new()?;
         let _table = inode::hold(&inode)?;

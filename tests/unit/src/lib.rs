@@ -42,7 +42,7 @@ pub fn inode_rest<'a>(raw: &'a [u8], geo: &disk::Geometry) -> impl Fn(u32) -> u3
 }
 
 /// [`disk::Inode::decode_checked`] of whole inodes.
-pub fn decode_whole(raw: &[u8], geo: &disk::Geometry, ino: u32) -> disk::Result<disk::Inode> {
+pub fn decode_whole(raw: &[u8], geo: &disk::Geometry, ino: disk::Ino) -> disk::Result<disk::Inode> {
     disk::Inode::decode_checked(raw, geo, ino, inode_rest(raw, geo))
 }
 
@@ -51,7 +51,7 @@ pub fn encode_whole(
     inode: &disk::Inode,
     raw: &mut [u8],
     geo: &disk::Geometry,
-    ino: u32,
+    ino: disk::Ino,
 ) -> disk::Result<()> {
     let (head, rest) = raw.split_at_mut(disk::inode::head_size(geo));
     inode.encode(head, geo, ino, |crc| crc32c(crc, rest))

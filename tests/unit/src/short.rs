@@ -2,11 +2,11 @@
 
 //! Short forms of structures that tests write often.
 
-use crate::disk::{dirent::NewEntry, extent::Expected, htree::DxEntry};
+use crate::disk::{dirent::NewEntry, extent::Expected, htree::DxEntry, Ino};
 
 /// A name of a regular file.
 pub fn entry(name: &[u8], ino: u32) -> NewEntry<'_> {
-    let ftype = 1;
+    let (ino, ftype) = (Ino::new(ino), 1);
     NewEntry { name, ino, ftype }
 }
 

@@ -127,7 +127,7 @@ pub fn superblock(data: &[u8]) -> bool {
         geo.inodes_count.wrapping_add(1),
         u32::MAX,
     ] {
-        if let Some((g, index)) = geo.inode_group(ino) {
+        if let Some((g, index)) = geo.inode_group(Ino::new(ino)) {
             let (block, off) = geo.inode_offset(index);
             assert!(g < groups && block < geo.itable_blocks);
             assert!(off + u32::from(geo.inode_size) <= geo.block_size);
@@ -160,7 +160,7 @@ pub fn group_desc(data: &[u8]) -> bool {
 
 pub fn inode(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 256);
-    let _ = decode_whole(short(data), &geo, 12);
+    let _ = decode_whole(short(data), &geo, Ino::new(12));
     let Ok(inode) = Inode::decode(&buf, &geo) else {
         return false;
     };
@@ -169,7 +169,7 @@ pub fn inode(data: &[u8]) -> bool {
         assert!(entries.count() <= buf.len() / 16);
     }
     // A block count too large for its 48 bits cannot be written back.
-    if encode_whole(&inode, &mut buf, &geo, 12).is_err() {
+    if encode_whole(&inode, &mut buf, &geo, Ino::new(12)).is_err() {
         return false;
     }
     // The flag for the unit of the block count is set only when it is needed.
@@ -181,7 +181,7 @@ pub fn inode(data: &[u8]) -> bool {
         Inode::decode(&buf, &geo).map(plain),
         Ok(plain(inode.clone()))
     );
-    let checked = decode_whole(&buf, &geo, 12);
+    let checked = decode_whole(&buf, &geo, Ino::new(12));
     assert_eq!(checked.is_ok(), inode.check(&geo).is_ok());
     checked.is_ok()
 }
@@ -261,7 +261,7 @@ pub fn dir_block(data: &[u8]) -> bool {
     {
         return false;
     }
-    let names = |buf: &[u8]| -> Vec<(Vec<u8>, u32)> {
+    let names = |buf: &[u8]| -> Vec<(Vec<u8>, Option<Ino>)> {
         dirent::entries_from(buf, &geo, 0)
             .map(|e| e.map(|e| (e.name.to_vec(), e.ino)).expect("checked"))
             .collect()
@@ -411,10 +411,10 @@ pub fn orphan_block(data: &[u8]) -> bool {
     if orphan::check_block(&buf, &geo, 7, 99).is_err() {
         return false;
     }
-    let free = |&slot: &usize| orphan::entry(&buf, &geo, slot) == Ok(0);
+    let free = |&slot: &usize| orphan::entry(&buf, &geo, slot) == Ok(None);
     if let Some(slot) = (0..orphan::entries_per_block(&geo)).find(free) {
-        orphan::set_entry(&mut buf, &geo, slot, 12).expect("a slot");
-        assert_eq!(orphan::entry(&buf, &geo, slot), Ok(12));
+        orphan::set_entry(&mut buf, &geo, slot, Some(Ino::new(12))).expect("a slot");
+        assert_eq!(orphan::entry(&buf, &geo, slot), Ok(Some(Ino::new(12))));
     }
     true
 }

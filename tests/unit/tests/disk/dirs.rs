@@ -32,9 +32,9 @@ struct Dir {
 type Frames = Vec<(usize, Node, u16)>;
 
 impl Dir {
-    fn new(geo: &Geometry, seed: u32, ino: u32, parent: u32, max_blocks: usize) -> Self {
+    fn new(geo: &Geometry, seed: u32, ino: Ino, max_blocks: usize) -> Self {
         let mut block = vec![0xaa; geo.block_size as usize];
-        dirent::make_dot_entries(&mut block, geo, ino, parent).unwrap();
+        dirent::make_dot_entries(&mut block, geo, ino, Ino::ROOT).unwrap();
         let mut dir = Dir {
             geo: geo.clone(),
             seed,
@@ -84,7 +84,7 @@ impl Dir {
         (frames, at)
     }
 
-    fn add(&mut self, name: &[u8], ino: u32, ftype: u8) -> Added {
+    fn add(&mut self, name: &[u8], ino: Ino, ftype: u8) -> Added {
         let entry = dirent::NewEntry { name, ino, ftype };
         if !self.indexed {
             if dirent::insert(&mut self.blocks[0], &self.geo, &entry)
@@ -199,13 +199,13 @@ impl Dir {
         }
     }
 
-    fn names_in(&self, blocks: &[usize]) -> BTreeMap<Vec<u8>, (u32, u8)> {
+    fn names_in(&self, blocks: &[usize]) -> BTreeMap<Vec<u8>, (Ino, u8)> {
         let mut out = BTreeMap::new();
         for &n in blocks {
             for e in dirent::entries_from(&self.blocks[n], &self.geo, 0) {
                 let e = e.unwrap();
                 if !e.is_dot() {
-                    let old = out.insert(e.name.to_vec(), (e.ino, e.ftype));
+                    let old = out.insert(e.name.to_vec(), (e.ino.unwrap(), e.ftype));
                     assert!(old.is_none(), "twice: {:?}", e.name);
                 }
             }
@@ -256,7 +256,7 @@ impl Dir {
     }
 
     /// All names, by the index where there is one.
-    fn names(&self) -> BTreeMap<Vec<u8>, (u32, u8)> {
+    fn names(&self) -> BTreeMap<Vec<u8>, (Ino, u8)> {
         if !self.indexed {
             return self.names_in(&[0]);
         }
@@ -288,9 +288,9 @@ impl Dir {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Add(Vec<u8>, u32, u8),
+    Add(Vec<u8>, Ino, u8),
     Remove(usize),
-    Point(usize, u32),
+    Point(usize, Ino),
 }
 
 fn name_strategy() -> impl Strategy<Value = Vec<u8>> {
@@ -301,17 +301,18 @@ fn name_strategy() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn ops(n: usize) -> impl Strategy<Value = Vec<Op>> {
+    let ino = || (11u32..8192).prop_map(Ino::new);
     let op = prop_oneof![
-        6 => (name_strategy(), 11u32..8192, 0u8..8).prop_map(|(n, i, t)| Op::Add(n, i, t)),
+        6 => (name_strategy(), ino(), 0u8..8).prop_map(|(n, i, t)| Op::Add(n, i, t)),
         3 => any::<usize>().prop_map(Op::Remove),
-        1 => (any::<usize>(), 11u32..8192).prop_map(|(n, i)| Op::Point(n, i)),
+        1 => (any::<usize>(), ino()).prop_map(|(n, i)| Op::Point(n, i)),
     ];
     proptest::collection::vec(op, 1..n)
 }
 
 fn run_model(geo: &Geometry, ops: Vec<Op>, max_blocks: usize) -> Result<(), TestCaseError> {
-    let mut dir = Dir::new(geo, 77, 100, 2, max_blocks);
-    let mut model: BTreeMap<Vec<u8>, (u32, u8)> = BTreeMap::new();
+    let mut dir = Dir::new(geo, 77, Ino::new(100), max_blocks);
+    let mut model: BTreeMap<Vec<u8>, (Ino, u8)> = BTreeMap::new();
     for op in ops {
         match op {
             Op::Add(name, ino, ft) => {
@@ -345,8 +346,8 @@ fn run_model(geo: &Geometry, ops: Vec<Op>, max_blocks: usize) -> Result<(), Test
         prop_assert_eq!(
             dirent::dots(&dir.blocks[0], geo),
             Ok(dirent::Dots {
-                ino: 100,
-                parent: 2,
+                ino: Ino::new(100),
+                parent: Ino::ROOT,
                 parent_offset: 12
             })
         );
@@ -391,7 +392,7 @@ proptest! {
             groups.entry(hasher.hash(&name).major >> 20).or_default().push(name);
         }
         let names: Vec<_> = groups.into_values().flatten().take(n).collect();
-        let ops = names.into_iter().map(|name| Op::Add(name, 12, 1)).collect();
+        let ops = names.into_iter().map(|name| Op::Add(name, Ino::new(12), 1)).collect();
         run_model(&geo, ops, 64)?;
     }
 }
@@ -420,9 +421,9 @@ fn a_hash_may_go_on_in_the_next_leaf() {
     groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
     assert!(!groups.is_empty(), "no collision found");
     let names: Vec<_> = groups.into_iter().take(2000).flatten().take(4000).collect();
-    let mut dir = Dir::new(&geo, 5, 100, 2, 1000);
+    let mut dir = Dir::new(&geo, 5, Ino::new(100), 1000);
     for name in &names {
-        assert_eq!(dir.add(name, 12, 1), Added::Yes);
+        assert_eq!(dir.add(name, Ino::new(12), 1), Added::Yes);
     }
     for name in &names {
         // A name of a collision over the border of two nodes is not looked for by this `find`.
@@ -448,7 +449,7 @@ fn fill_real_directory(block_size: &str, opts: &[&str], files: usize, levels: u8
     let mut inode = image.inode(ino);
     let map = image.block_map(ino, &inode);
     let seed = inode.csum_seed(&geo, ino);
-    let mut dir = Dir::new(&geo, seed, ino, 2, map.len());
+    let mut dir = Dir::new(&geo, seed, ino, map.len());
     let ft = dirent::ftype_for_mode(inode::S_IFREG, &geo);
     let mut count = 0;
     while dir.blocks.len() < map.len() {

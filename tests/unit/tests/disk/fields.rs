@@ -141,7 +141,7 @@ fn orphan_files() {
     for bs in ["1024", "4096"] {
         let image = Image::make(&["-b", bs, "-O", "orphan_file"], "16M", |_| {});
         let geo = &image.geo;
-        let ino = geo.orphan_file_inum;
+        let ino = geo.orphan_file_inum.unwrap();
         let inode = image.inode(ino);
         let seed = inode.csum_seed(geo, ino);
         let map = image.block_map(ino, &inode);
@@ -149,28 +149,29 @@ fn orphan_files() {
         for (_, pblk) in map {
             let mut block = image.block(pblk).to_vec();
             orphan::check_block(&block, geo, seed, pblk).unwrap();
-            assert_eq!(orphan::entry(&block, geo, 0), Ok(0));
+            assert_eq!(orphan::entry(&block, geo, 0), Ok(None));
             // The checksum holds the block's own number.
             let moved = orphan::check_block(&block, geo, seed, pblk + 1);
             assert_eq!(moved, Err(Corrupt::OrphanChecksum));
-            orphan::set_entry(&mut block, geo, 5, 13).unwrap();
+            orphan::set_entry(&mut block, geo, 5, Some(Ino::new(13))).unwrap();
             let stale = orphan::check_block(&block, geo, seed, pblk);
             assert_eq!(stale, Err(Corrupt::OrphanChecksum));
             orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
             orphan::check_block(&block, geo, seed, pblk).unwrap();
-            assert_eq!(orphan::entry(&block, geo, 5), Ok(13));
+            assert_eq!(orphan::entry(&block, geo, 5), Ok(Some(Ino::new(13))));
             let magic_at = block.len() - 8;
             block[magic_at] ^= 1;
             let magic = orphan::check_block(&block, geo, seed, pblk);
             assert_eq!(magic, Err(Corrupt::OrphanMagic));
             block[magic_at] ^= 1;
-            for bad in [2, geo.first_ino - 1, ino, geo.inodes_count + 1] {
-                orphan::set_entry(&mut block, geo, 5, bad).unwrap();
+            let numbers = [geo.first_ino.get() - 1, geo.inodes_count + 1].map(Ino::new);
+            for bad in numbers.into_iter().chain([Ino::ROOT, ino]) {
+                orphan::set_entry(&mut block, geo, 5, Some(bad)).unwrap();
                 orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
                 let result = orphan::check_block(&block, geo, seed, pblk);
                 assert_eq!(result, Err(Corrupt::OrphanInode));
             }
-            orphan::set_entry(&mut block, geo, 5, 0).unwrap();
+            orphan::set_entry(&mut block, geo, 5, None).unwrap();
             orphan::update_csum(&mut block, geo, seed, pblk).unwrap();
             assert_eq!(block, image.block(pblk));
         }

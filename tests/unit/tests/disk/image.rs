@@ -205,23 +205,23 @@ impl Image {
         GroupDesc::decode_checked(self.desc_bytes(group), &self.geo, group).unwrap()
     }
 
-    fn inode_at(&self, ino: u32) -> usize {
+    fn inode_at(&self, ino: Ino) -> usize {
         let (group, index) = self.geo.inode_group(ino).unwrap();
         let (block, off) = self.geo.inode_offset(index);
         let table = self.desc(group).inode_table;
         ((table + u64::from(block)) << self.geo.block_bits) as usize + off as usize
     }
 
-    pub fn raw_inode(&self, ino: u32) -> &[u8] {
+    pub fn raw_inode(&self, ino: Ino) -> &[u8] {
         &self.data[self.inode_at(ino)..][..usize::from(self.geo.inode_size)]
     }
 
-    pub fn inode(&self, ino: u32) -> Inode {
+    pub fn inode(&self, ino: Ino) -> Inode {
         decode_whole(self.raw_inode(ino), &self.geo, ino)
             .unwrap_or_else(|e| panic!("inode {ino}: {e}"))
     }
 
-    pub fn put_inode(&mut self, ino: u32, inode: &Inode) {
+    pub fn put_inode(&mut self, ino: Ino, inode: &Inode) {
         let at = self.inode_at(ino);
         let size = usize::from(self.geo.inode_size);
         let geo = self.geo.clone();
@@ -229,7 +229,7 @@ impl Image {
     }
 
     /// All extents of an inode, every node checked.
-    pub fn extents(&self, ino: u32, inode: &Inode) -> Vec<extent::Extent> {
+    pub fn extents(&self, ino: Ino, inode: &Inode) -> Vec<extent::Extent> {
         let mut out = Vec::new();
         let root = extent::check_root(&inode.block, &self.geo).unwrap();
         let seed = inode.csum_seed(&self.geo, ino);
@@ -275,7 +275,7 @@ impl Image {
     }
 
     /// The physical block of every mapped logical block.
-    pub fn block_map(&self, ino: u32, inode: &Inode) -> BTreeMap<u32, u64> {
+    pub fn block_map(&self, ino: Ino, inode: &Inode) -> BTreeMap<u32, u64> {
         let mut map = BTreeMap::new();
         for e in self.extents(ino, inode) {
             for i in 0..e.len {
@@ -285,7 +285,7 @@ impl Image {
         map
     }
 
-    pub fn read_file(&self, ino: u32, inode: &Inode) -> Vec<u8> {
+    pub fn read_file(&self, ino: Ino, inode: &Inode) -> Vec<u8> {
         let bs = self.geo.block_size as usize;
         let mut out = vec![0; (inode.size as usize).div_ceil(bs) * bs];
         for (lblk, pblk) in self.block_map(ino, inode) {
@@ -298,7 +298,7 @@ impl Image {
     }
 
     /// The used entries of a directory without the dots, every block checked, indexed or not.
-    pub fn read_dir(&self, ino: u32) -> Vec<(Vec<u8>, u32, u8)> {
+    pub fn read_dir(&self, ino: Ino) -> Vec<(Vec<u8>, Ino, u8)> {
         let inode = self.inode(ino);
         assert!(inode.is_dir());
         let seed = inode.csum_seed(&self.geo, ino);
@@ -323,7 +323,7 @@ impl Image {
             for e in dirent::entries_from(block, &self.geo, 0) {
                 let e = e.unwrap();
                 if !e.is_dot() {
-                    out.push((e.name.to_vec(), e.ino, e.ftype));
+                    out.push((e.name.to_vec(), e.ino.unwrap(), e.ftype));
                 }
             }
         }
@@ -364,8 +364,9 @@ impl Image {
     }
 
     /// Looks up a path from the root.
-    pub fn lookup(&self, path: &str) -> u32 {
-        path.split('/').filter(|p| !p.is_empty()).fold(2, |dir, p| {
+    pub fn lookup(&self, path: &str) -> Ino {
+        let names = path.split('/').filter(|p| !p.is_empty());
+        names.fold(Ino::ROOT, |dir, p| {
             let entries = self.read_dir(dir);
             let found = entries.iter().find(|e| e.0 == p.as_bytes());
             found.unwrap_or_else(|| panic!("{p} in {path}")).1

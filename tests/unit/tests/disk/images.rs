@@ -160,10 +160,9 @@ fn check_super(image: &Image) {
     assert_eq!(geo.reserved_gdt_blocks, reserved);
     let desc_size = field(&dump, "Group descriptor size").map_or(32, |v| v.parse().unwrap());
     assert_eq!(geo.desc_size, desc_size);
-    let journal = field(&dump, "Journal inode").map_or(0, |v| v.parse().unwrap());
-    assert_eq!(geo.journal_inum, journal);
-    let orphan = field(&dump, "Orphan file inode").map_or(0, |v| v.parse().unwrap());
-    assert_eq!(geo.orphan_file_inum, orphan);
+    let inode = |name| field(&dump, name).map(|v| Ino::new(v.parse().unwrap()));
+    assert_eq!(geo.journal_inum, inode("Journal inode"));
+    assert_eq!(geo.orphan_file_inum, inode("Orphan file inode"));
     let flex = field(&dump, "Flex block group size").map_or(1, |v| v.parse().unwrap());
     assert_eq!(1u32 << geo.log_groups_per_flex, flex);
     let signed = field(&dump, "Filesystem flags")
@@ -324,7 +323,7 @@ fn check_bitmaps(image: &Image, g: u32) -> bool {
 
 /// Reads the whole tree and compares it with its source.
 fn check_tree(image: &Image) {
-    let mut dirs = vec![(2, image.source())];
+    let mut dirs = vec![(Ino::ROOT, image.source())];
     let mut files = 0;
     while let Some((ino, path)) = dirs.pop() {
         let mut entries: BTreeMap<_, _> = image
@@ -332,7 +331,7 @@ fn check_tree(image: &Image) {
             .into_iter()
             .map(|(name, ino, ft)| (name, (ino, ft)))
             .collect();
-        if ino == 2 {
+        if ino == Ino::ROOT {
             assert!(entries.remove(b"lost+found".as_slice()).is_some());
         }
         let mut expected = 0;

@@ -11,7 +11,7 @@ use rext4_unit::short::entry;
 fn iteration_starts_anywhere() {
     let geo = geometry(1024, true);
     let mut block = vec![0; 1024];
-    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
+    dirent::make_dot_entries(&mut block, &geo, Ino::new(100), Ino::ROOT).unwrap();
     for i in 0..20 {
         let name = format!("file{i}");
         dirent::insert(&mut block, &geo, &entry(name.as_bytes(), 12 + i)).unwrap();
@@ -42,14 +42,14 @@ fn iteration_starts_anywhere() {
 fn parents_can_be_changed() {
     let geo = geometry(1024, true);
     let mut block = vec![0; 1024];
-    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
-    dirent::set_parent(&mut block, &geo, 77).unwrap();
+    dirent::make_dot_entries(&mut block, &geo, Ino::new(100), Ino::ROOT).unwrap();
+    dirent::set_parent(&mut block, &geo, Ino::new(77)).unwrap();
     dirent::update_csum(&mut block, &geo, 1).unwrap();
     dirent::check_block(&block, &geo, 1).unwrap();
     let dots = dirent::dots(&block, &geo).unwrap();
-    assert_eq!((dots.ino, dots.parent), (100, 77));
+    assert_eq!((dots.ino, dots.parent), (Ino::new(100), Ino::new(77)));
     assert_eq!(
-        dirent::set_parent(&mut block, &geo, 0),
+        dirent::set_parent(&mut block, &geo, Ino::new(0)),
         Err(Corrupt::DirentInode)
     );
     assert!(dirent::is_empty(&block, &geo).unwrap());
@@ -78,7 +78,7 @@ fn entries_carry_no_old_bytes() {
 fn bad_entries_are_refused() {
     let geo = geometry(1024, false);
     let mut good = vec![0; 1024];
-    dirent::make_dot_entries(&mut good, &geo, 100, 2).unwrap();
+    dirent::make_dot_entries(&mut good, &geo, Ino::new(100), Ino::ROOT).unwrap();
     dirent::insert(&mut good, &geo, &entry(b"name", 12)).unwrap();
     dirent::check_block(&good, &geo, 0).unwrap();
     for (at, value, what) in [

@@ -11,6 +11,8 @@ use rext4_unit::disk::*;
 use rext4_unit::short::expected;
 use rext4_unit::{encode_whole, inode_rest};
 
+const INO: Ino = Ino::new(12);
+
 fn raw_inode() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 256)
 }
@@ -46,11 +48,11 @@ proptest! {
         raw[0x22] &= !0x04; // HUGE_FILE
         let inode = Inode::decode(&raw, &geo).unwrap();
         let mut copy = raw.clone();
-        encode_whole(&inode, &mut copy, &geo, 12).unwrap();
+        encode_whole(&inode, &mut copy, &geo, INO).unwrap();
         prop_assert_eq!(&Inode::decode(&copy, &geo).unwrap(), &inode);
         // Every field is written, not only kept.
         let mut fresh = vec![0; 256];
-        encode_whole(&inode, &mut fresh, &geo, 12).unwrap();
+        encode_whole(&inode, &mut fresh, &geo, INO).unwrap();
         prop_assert_eq!(&Inode::decode(&fresh, &geo).unwrap(), &inode);
         for field in [0x7c, 0x7d, 0x82, 0x83] {
             if csum {
@@ -67,14 +69,14 @@ proptest! {
         raw[0x80..0x82].copy_from_slice(&(extra * 4).to_le_bytes());
         {
             let (head, rest) = raw.split_at_mut(inode::head_size(&geo));
-            inode::update_checksum(head, &geo, 12, |crc| rext4_unit::crc32c(crc, rest)).unwrap();
+            inode::update_checksum(head, &geo, INO, |crc| rext4_unit::crc32c(crc, rest)).unwrap();
         }
-        prop_assert!(inode::checksum_matches(&raw, &geo, 12, inode_rest(&raw, &geo)).unwrap());
-        prop_assert!(!inode::checksum_matches(&raw, &geo, 13, inode_rest(&raw, &geo)).unwrap() || extra == 0);
+        prop_assert!(inode::checksum_matches(&raw, &geo, INO, inode_rest(&raw, &geo)).unwrap());
+        prop_assert!(!inode::checksum_matches(&raw, &geo, Ino::new(13), inode_rest(&raw, &geo)).unwrap() || extra == 0);
         raw[at] ^= 1 << bit;
         // The size of the extra fields decides how the checksum is stored: not a plain bit error.
         if at != 0x80 && at != 0x81 {
-            let same = inode::checksum_matches(&raw, &geo, 12, inode_rest(&raw, &geo)).unwrap();
+            let same = inode::checksum_matches(&raw, &geo, INO, inode_rest(&raw, &geo)).unwrap();
             prop_assert!(!same, "byte {} bit {}", at, bit);
         }
     }
@@ -111,7 +113,7 @@ proptest! {
         let blocks = if blocks >= 1 << 48 { blocks & !7 } else { blocks };
         let inode = Inode { blocks, ..Inode::default() };
         let mut raw = vec![0; 256];
-        let result = encode_whole(&inode, &mut raw, &geo, 12);
+        let result = encode_whole(&inode, &mut raw, &geo, INO);
         let fits = if huge { true } else { blocks <= u64::from(u32::MAX) };
         prop_assert_eq!(result.is_ok(), fits);
         if fits {

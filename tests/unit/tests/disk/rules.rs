@@ -167,13 +167,13 @@ fn bad_inodes_are_refused() {
         assert_eq!(removed.check(&geo).is_ok(), mode == inode::S_IFREG);
     }
     let mut raw = vec![0; 256];
-    encode_whole(&good, &mut raw, &geo, 12).unwrap();
-    assert_eq!(decode_whole(&raw, &geo, 12).as_ref(), Ok(&good));
-    for ino in [0, geo.inodes_count + 1] {
+    encode_whole(&good, &mut raw, &geo, Ino::new(12)).unwrap();
+    assert_eq!(decode_whole(&raw, &geo, Ino::new(12)).as_ref(), Ok(&good));
+    for ino in [0, geo.inodes_count + 1].map(Ino::new) {
         let result = decode_whole(&raw, &geo, ino);
         assert_eq!(result, Err(Corrupt::InodeNumber));
     }
-    let other = decode_whole(&raw, &geo, 13);
+    let other = decode_whole(&raw, &geo, Ino::new(13));
     assert_eq!(other, Err(Corrupt::InodeChecksum));
     for extra in [129u16, 132, 2, 0xffff] {
         raw[0x80..0x82].copy_from_slice(&extra.to_le_bytes());
@@ -243,7 +243,7 @@ fn bad_indexes_are_refused() {
     use rext4_unit::disk::hash::HashVersion;
     let geo = geometry(1024, true);
     let mut block = vec![0; 1024];
-    dirent::make_dot_entries(&mut block, &geo, 100, 2).unwrap();
+    dirent::make_dot_entries(&mut block, &geo, Ino::new(100), Ino::ROOT).unwrap();
     dirent::insert(&mut block, &geo, &entry(b"x", 12)).unwrap();
     let mut leaf = vec![0; 1024];
     let version = HashVersion::HalfMd4;

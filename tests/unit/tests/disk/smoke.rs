@@ -6,6 +6,7 @@
 //! the unchanged inputs are written to, for the fuzzer.
 
 use crate::image::Image;
+use rext4_unit::disk::Ino;
 use rext4_unit::targets::{self, TARGETS};
 use std::fs;
 
@@ -94,8 +95,8 @@ fn seeds() -> Vec<Vec<u8>> {
         add(&image.data[1024..2048]);
         add(image.desc_bytes(0));
         for ino in [
-            2,
-            image.geo.journal_inum,
+            Ino::ROOT,
+            image.geo.journal_inum.unwrap(),
             image.lookup("d"),
             image.lookup("holes"),
         ] {
@@ -114,9 +115,9 @@ fn seeds() -> Vec<Vec<u8>> {
                 add(image.block(inode.file_acl));
             }
         }
-        if image.geo.orphan_file_inum != 0 {
-            let inode = image.inode(image.geo.orphan_file_inum);
-            for pblk in image.block_map(image.geo.orphan_file_inum, &inode).values() {
+        if let Some(ino) = image.geo.orphan_file_inum {
+            let inode = image.inode(ino);
+            for pblk in image.block_map(ino, &inode).values() {
                 add(image.block(*pblk));
             }
         }

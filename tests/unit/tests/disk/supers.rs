@@ -210,7 +210,7 @@ fn changes_show_in_dumpe2fs() {
     raw.set_free_blocks_count(free - 1);
     raw.set_free_inodes_count(raw.free_inodes_count.get() - 2);
     raw.update_state(superblock::STATE_ERROR, superblock::STATE_VALID);
-    raw.set_last_orphan(13);
+    raw.set_last_orphan(Some(Ino::new(13)));
     raw.set_wtime(0x1_0000_0000);
     assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
     raw.set_wtime(86_399);
@@ -222,7 +222,7 @@ fn changes_show_in_dumpe2fs() {
     let older = raw.error_mark();
     let error = |sec, ino, func| superblock::FoundError {
         sec,
-        ino,
+        ino: Ino::from_disk(ino),
         func,
         line: 7,
         code,
@@ -243,7 +243,7 @@ fn changes_show_in_dumpe2fs() {
     image.data[1024..2048].copy_from_slice(raw.as_bytes());
     image.save();
     image.reload();
-    assert_eq!(image.geo.last_orphan, 13);
+    assert_eq!(image.geo.last_orphan, Some(Ino::new(13)));
     assert_eq!(
         image.geo.state & superblock::STATE_ERROR,
         superblock::STATE_ERROR
@@ -288,13 +288,14 @@ fn ranges_end_where_the_filesystem_ends() {
     assert_eq!(geo.block_group(0), None);
     assert_eq!(geo.block_group(1), Some((0, 0)));
     assert_eq!(geo.block_group(count - 1), Some((3, 8191)));
-    let inodes = geo.inodes_count;
-    let valid: Vec<u32> = (0..20).filter(|&i| geo.inode_valid(i)).collect();
+    let valid: Vec<u32> = (0..20).filter(|&i| geo.inode_valid(Ino::new(i))).collect();
     assert_eq!(valid, [2, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
-    assert!(geo.inode_valid(inodes) && !geo.inode_valid(inodes + 1));
-    assert_eq!(geo.inode_group(0), None);
-    assert_eq!(geo.inode_group(inodes), Some((3, 2047)));
-    assert_eq!(geo.inode_group(inodes + 1), None);
+    let (last, beyond) = (Ino::new(geo.inodes_count), Ino::new(geo.inodes_count + 1));
+    assert!(geo.inode_valid(last) && !geo.inode_valid(beyond));
+    assert!(geo.inode_exists(last) && !geo.inode_exists(beyond) && !geo.inode_exists(Ino::new(0)));
+    assert_eq!(geo.inode_group(Ino::new(0)), None);
+    assert_eq!(geo.inode_group(last), Some((3, 2047)));
+    assert_eq!(geo.inode_group(beyond), None);
 }
 
 /// Without a flag that says so names are hashed as unsigned, as the kernel of today does; inodes
