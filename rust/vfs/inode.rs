@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 mod cache;
+mod lock;
 mod new;
 mod ops;
 
@@ -15,6 +16,7 @@ pub(super) use cache::{
     free_inode_callback,
     with_node, //
 };
+pub(crate) use lock::{InodeLock, InodeLockShared, LocksInode};
 pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready};
 pub(super) use ops::InodeTable;
 pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};
@@ -27,7 +29,7 @@ use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
     prelude::*,
-    types::{NotThreadSafe, Opaque}, //
+    types::Opaque, //
 };
 
 /// A point in time, as inodes store it.
@@ -297,116 +299,10 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::inode_is_new(self.as_ptr()) }
     }
 
-    /// i_rwsem, exclusive.
-    pub(crate) fn lock(&self) -> InodeLock<'_, F> {
-        // SAFETY: The inode is valid; the guard unlocks.
-        unsafe { bindings::inode_lock(self.as_ptr()) };
-        InodeLock(self, NotThreadSafe)
-    }
-
-    /// i_rwsem, exclusive, or `EAGAIN`.
-    pub(crate) fn try_lock(&self) -> Result<InodeLock<'_, F>> {
-        // SAFETY: As in `lock`.
-        let locked = unsafe { bindings::inode_trylock(self.as_ptr()) };
-        locked.then(|| InodeLock(self, NotThreadSafe)).ok_or(EAGAIN)
-    }
-
-    /// i_rwsem, shared.
-    pub(crate) fn lock_shared(&self) -> InodeLockShared<'_, F> {
-        // SAFETY: As in `lock`.
-        unsafe { bindings::inode_lock_shared(self.as_ptr()) };
-        InodeLockShared(self, NotThreadSafe)
-    }
-
-    /// i_rwsem, shared, or `EAGAIN`.
-    pub(crate) fn try_lock_shared(&self) -> Result<InodeLockShared<'_, F>> {
-        // SAFETY: As in `lock`.
-        let locked = unsafe { bindings::inode_trylock_shared(self.as_ptr()) };
-        let guard = || InodeLockShared(self, NotThreadSafe);
-        locked.then(guard).ok_or(EAGAIN)
-    }
-
     /// Checks a new file size against limits; sends SIGXFSZ.
     pub(crate) fn newsize_ok(&self, size: u64) -> Result {
         // SAFETY: The inode is valid.
         to_result(unsafe { bindings::inode_newsize_ok(self.as_ptr(), size as i64) })
-    }
-}
-
-/// A guard of i_rwsem, exclusive or shared.
-pub(crate) trait LocksInode<F: FileSystem> {
-    /// `EINVAL` if it is not the lock of `inode`.
-    fn check(&self, inode: &Inode<F>) -> Result;
-}
-
-fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
-    if core::ptr::eq(ours, theirs) {
-        Ok(())
-    } else {
-        Err(EINVAL)
-    }
-}
-
-/// i_rwsem held exclusive.
-#[must_use]
-pub(crate) struct InodeLock<'a, F: FileSystem>(pub(super) &'a Inode<F>, NotThreadSafe);
-
-impl<'a, F: FileSystem> InodeLock<'a, F> {
-    /// The lock that the VFS holds around a callback (setattr, namespace operations).
-    ///
-    /// # Safety
-    ///
-    /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
-    pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
-        // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
-        unsafe { bindings::assert_inode_locked(inode.as_ptr()) };
-        ManuallyDrop::new(Self(inode, NotThreadSafe))
-    }
-
-    /// The inode that is locked.
-    pub(crate) fn inode(&self) -> &'a Inode<F> {
-        self.0
-    }
-
-    /// Waits for all direct I/O in flight. None starts meanwhile.
-    pub(crate) fn dio_wait(&self) {
-        // SAFETY: The inode is valid, and locked, as the C function asks.
-        unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
-    }
-
-    /// Sets the file size in bytes, in memory.
-    pub(crate) fn set_size(&self, size: u64) {
-        self.0.set_size(size);
-    }
-}
-
-impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
-    fn check(&self, inode: &Inode<F>) -> Result {
-        check_same(self.0, inode)
-    }
-}
-
-impl<F: FileSystem> Drop for InodeLock<'_, F> {
-    fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
-        unsafe { bindings::inode_unlock(self.0.as_ptr()) }
-    }
-}
-
-/// i_rwsem held shared.
-#[must_use]
-pub(crate) struct InodeLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
-
-impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
-    fn check(&self, inode: &Inode<F>) -> Result {
-        check_same(self.0, inode)
-    }
-}
-
-impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
-    fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
-        unsafe { bindings::inode_unlock_shared(self.0.as_ptr()) }
     }
 }
 

@@ -39,8 +39,6 @@ pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
 pub(crate) mod kiocb;
-#[cfg(REXT4_LAB)]
-pub(crate) mod lab;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
@@ -48,6 +46,8 @@ pub(crate) mod pagemap;
 pub(crate) mod percpu_rwsem;
 pub(crate) mod random;
 pub(crate) mod super_block;
+#[cfg(VFS_TEST_HOOKS)]
+pub(crate) mod test_hooks;
 pub(crate) mod trace;
 pub(crate) mod uio;
 pub(crate) mod wait;

@@ -76,7 +76,7 @@ pub(crate) fn new_mutex<T>(
 }
 
 /// Runs `f` without the lock of `guard`, which is taken again after it.
-#[cfg(REXT4_LAB)]
+#[cfg(VFS_TEST_HOOKS)]
 pub(crate) fn unlocked<T>(guard: &mut NoFsMutexGuard<'_, T>, f: impl FnOnce()) {
     let lock = guard.lock_ref();
     // SAFETY: The place of the guard is empty until `write`. Nobody can look there meanwhile: it is

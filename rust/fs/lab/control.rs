@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     disk::Ino,
-    vfs::lab::{Control, ControlFile, EmptyMapping},
+    vfs::test_hooks::{Control, ControlFile, EmptyMapping},
 };
 use kernel::{
     error::code::*,

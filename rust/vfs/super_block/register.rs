@@ -74,33 +74,30 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
         let this = unsafe { SuperBlock::<F>::from_raw(sb) };
         // SAFETY: They are closed by `shut_down`: below, or in `put_super`.
         unsafe { this.mounted().parts.attach(this) };
-        let root = F::start(this, new.log()).and_then(|root| {
-            if ptr::eq(root.sb(), this) {
-                Ok(root)
-            } else {
-                Err(EXDEV)
-            }
-        });
-        let root = match root {
-            Ok(root) => root,
-            Err(e) => {
-                // SAFETY: The mount failed; only this thread knows the super block.
-                unsafe { this.shut_down() };
-                return Err(e);
-            }
-        };
-        // SAFETY: The count of the root, an inode of this super block, becomes `d_make_root`'s,
-        // which takes it also when it fails.
-        let dentry = unsafe { bindings::d_make_root(root.into_raw()) };
-        if dentry.is_null() {
-            // SAFETY: As above.
-            unsafe { this.shut_down() };
-            return Err(ENOMEM);
-        }
-        // SAFETY: As above.
-        unsafe { (*sb).s_root = dentry };
+        start(this, new.log()).inspect_err(|_| {
+            // SAFETY: The mount failed; only this thread knows the super block.
+            unsafe { this.shut_down() }
+        })?;
         Ok(0)
     })
+}
+
+/// The second half of mount: the super block gets its root.
+fn start<F: FileSystem>(this: &SuperBlock<F>, log: &MountLog<'_>) -> Result {
+    let root = F::start(this, log)?;
+    if !ptr::eq(root.sb(), this) {
+        return Err(EXDEV);
+    }
+    // SAFETY: The count of the root, an inode of this super block, becomes `d_make_root`'s, which
+    // takes it also when it fails.
+    let dentry = unsafe { bindings::d_make_root(root.into_raw()) };
+    if dentry.is_null() {
+        return Err(ENOMEM);
+    }
+    // SAFETY: By the type invariant; it is being filled, and nobody looks for a root before that is
+    // done.
+    unsafe { (*this.as_ptr()).s_root = dentry };
+    Ok(())
 }
 
 /// Attaches the data and notes its parts. On its own for the sake of the stack.

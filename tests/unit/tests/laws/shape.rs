@@ -24,7 +24,6 @@ const LONGER: &[(&str, usize)] = &[
     ("find", 71),
     ("write", 61),
     ("map_blocks", 63),
-    ("fill_super_callback", 71),
 ];
 const COLUMNS: usize = 100;
 

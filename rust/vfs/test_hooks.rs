@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the race lab needs of the kernel: a control file in debugfs, a page cache in which there
-//! is nothing. Only in `LAB=1` builds.
+//! What tests of a file system need of the kernel: a control file in debugfs, a page cache in which
+//! there is nothing. Only in builds with `VFS_TEST_HOOKS`.
+//!
+//! The files of `kernel::debugfs` have no state of their own for each time they are opened, nor a
+//! call when they are closed. A test that has died leaves nothing switched off by that.
 //!
 //! C headers: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)

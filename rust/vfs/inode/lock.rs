@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! i_rwsem: its guards, and what may be done with them only.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::Inode;
+use crate::vfs::{bindings, super_block::FileSystem};
+use core::mem::ManuallyDrop;
+use kernel::{prelude::*, types::NotThreadSafe};
+
+impl<F: FileSystem> Inode<F> {
+    /// i_rwsem, exclusive.
+    pub(crate) fn lock(&self) -> InodeLock<'_, F> {
+        // SAFETY: The inode is valid; the guard unlocks.
+        unsafe { bindings::inode_lock(self.as_ptr()) };
+        InodeLock(self, NotThreadSafe)
+    }
+
+    /// i_rwsem, exclusive, or `EAGAIN`.
+    pub(crate) fn try_lock(&self) -> Result<InodeLock<'_, F>> {
+        // SAFETY: As in `lock`.
+        let locked = unsafe { bindings::inode_trylock(self.as_ptr()) };
+        locked.then(|| InodeLock(self, NotThreadSafe)).ok_or(EAGAIN)
+    }
+
+    /// i_rwsem, shared.
+    pub(crate) fn lock_shared(&self) -> InodeLockShared<'_, F> {
+        // SAFETY: As in `lock`.
+        unsafe { bindings::inode_lock_shared(self.as_ptr()) };
+        InodeLockShared(self, NotThreadSafe)
+    }
+
+    /// i_rwsem, shared, or `EAGAIN`.
+    pub(crate) fn try_lock_shared(&self) -> Result<InodeLockShared<'_, F>> {
+        // SAFETY: As in `lock`.
+        let locked = unsafe { bindings::inode_trylock_shared(self.as_ptr()) };
+        let guard = || InodeLockShared(self, NotThreadSafe);
+        locked.then(guard).ok_or(EAGAIN)
+    }
+}
+
+/// A guard of i_rwsem, exclusive or shared.
+pub(crate) trait LocksInode<F: FileSystem> {
+    /// `EINVAL` if it is not the lock of `inode`.
+    fn check(&self, inode: &Inode<F>) -> Result;
+}
+
+fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
+    if core::ptr::eq(ours, theirs) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// i_rwsem held exclusive.
+#[must_use]
+pub(crate) struct InodeLock<'a, F: FileSystem>(pub(super) &'a Inode<F>, NotThreadSafe);
+
+impl<'a, F: FileSystem> InodeLock<'a, F> {
+    /// The lock that the VFS holds around a callback (setattr, namespace operations).
+    ///
+    /// # Safety
+    ///
+    /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
+    pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
+        // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
+        unsafe { bindings::assert_inode_locked(inode.as_ptr()) };
+        ManuallyDrop::new(Self(inode, NotThreadSafe))
+    }
+
+    /// The inode that is locked.
+    pub(crate) fn inode(&self) -> &'a Inode<F> {
+        self.0
+    }
+
+    /// Waits for all direct I/O in flight. None starts meanwhile.
+    pub(crate) fn dio_wait(&self) {
+        // SAFETY: The inode is valid, and locked, as the C function asks.
+        unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
+    }
+
+    /// Sets the file size in bytes, in memory.
+    pub(crate) fn set_size(&self, size: u64) {
+        self.0.set_size(size);
+    }
+}
+
+impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
+    fn check(&self, inode: &Inode<F>) -> Result {
+        check_same(self.0, inode)
+    }
+}
+
+impl<F: FileSystem> Drop for InodeLock<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: The guard owns the lock.
+        unsafe { bindings::inode_unlock(self.0.as_ptr()) }
+    }
+}
+
+/// i_rwsem held shared.
+#[must_use]
+pub(crate) struct InodeLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
+
+impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
+    fn check(&self, inode: &Inode<F>) -> Result {
+        check_same(self.0, inode)
+    }
+}
+
+impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
+    fn drop(&mut self) {
+        // SAFETY: The guard owns the lock.
+        unsafe { bindings::inode_unlock_shared(self.0.as_ptr()) }
+    }
+}
