@@ -12,6 +12,10 @@ use kernel::{
 };
 
 /// An open block device.
+///
+/// # Invariants
+///
+/// A reference is to a device that is open as long as the reference.
 #[repr(transparent)]
 pub(crate) struct BlockDevice(Opaque<bindings::block_device>);
 
@@ -25,7 +29,7 @@ impl BlockDevice {
     ///
     /// `bdev` is open and stays so for `'a`.
     pub(super) unsafe fn from_raw<'a>(bdev: *mut bindings::block_device) -> &'a Self {
-        // SAFETY: Per the contract of this function; the type is transparent.
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
         unsafe { &*bdev.cast() }
     }
 
@@ -35,7 +39,7 @@ impl BlockDevice {
 
     /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: The device is open.
+        // SAFETY: By the type invariant.
         unsafe { bindings::bdev_nr_bytes(self.as_ptr()) }
             .max(0)
             .unsigned_abs()
@@ -43,27 +47,27 @@ impl BlockDevice {
 
     /// Bytes of a logical block, a power of two from 512 on.
     pub(crate) fn sector_size(&self) -> u32 {
-        // SAFETY: The device is open.
+        // SAFETY: By the type invariant.
         unsafe { bindings::bdev_sector_size(self.as_ptr()) }
     }
 
     /// Whether the device refuses writes.
     pub(crate) fn is_read_only(&self) -> bool {
-        // SAFETY: The device is open.
+        // SAFETY: By the type invariant.
         unsafe { bindings::bdev_read_only(self.as_ptr()) }
     }
 
     /// Units of 512 bytes written since the device was there.
     pub(crate) fn sectors_written(&self) -> u64 {
-        // SAFETY: The device is open.
+        // SAFETY: By the type invariant.
         unsafe { bindings::bdev_sectors_written(self.as_ptr()) }
     }
 
     /// Reads from byte `at`, past the page cache. Sleeps. `EIO` also if the device's sectors do not
     /// divide `at` and the length of `to`.
     pub(crate) fn read_past_cache(&self, at: u64, to: &mut KVec<u8>) -> Result {
-        // SAFETY: The device is open. The memory of a `KVec` is kmalloc()'s, in the direct mapping,
-        // and ours while the function waits for the I/O.
+        // SAFETY: By the type invariant. The memory of a `KVec` is kmalloc()'s, in the direct
+        // mapping, and ours while the function waits for the I/O.
         to_result(unsafe {
             bindings::bdev_read_virt(self.as_ptr(), at >> 9, to.as_mut_ptr().cast(), to.len())
         })
@@ -80,7 +84,7 @@ impl BlockDevice {
 
     /// Writes out what is dirty in the device's page cache, and waits.
     pub(crate) fn sync(&self) -> Result {
-        // SAFETY: The device is open.
+        // SAFETY: By the type invariant.
         to_result(unsafe { bindings::sync_blockdev(self.as_ptr()) })
     }
 }

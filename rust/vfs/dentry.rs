@@ -13,6 +13,11 @@ use core::marker::PhantomData;
 use kernel::{prelude::*, types::Opaque};
 
 /// A dentry, locked by the VFS for the callback that got it: its name and parent are stable.
+///
+/// # Invariants
+///
+/// A reference is to a dentry of `F`, valid as long as the reference, and i_rwsem of its parent is
+/// held meanwhile.
 #[repr(transparent)]
 pub(crate) struct Dentry<F>(Opaque<bindings::dentry>, PhantomData<F>);
 
@@ -21,7 +26,7 @@ impl<F: FileSystem> Dentry<F> {
     ///
     /// `ptr` is a dentry of file system `F` whose parent's i_rwsem is held for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
-        // SAFETY: The type is transparent and the caller guarantees validity.
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
         unsafe { &*ptr.cast() }
     }
 
@@ -32,7 +37,7 @@ impl<F: FileSystem> Dentry<F> {
     /// The name: not empty, without NUL or slash. The VFS leaves `ENAMETOOLONG` to the file system,
     /// so it may be as long as a path.
     pub(crate) fn name(&self) -> &[u8] {
-        // SAFETY: The name is stable while the parent is locked (type contract).
+        // SAFETY: By the type invariant the parent is locked, so the name is stable.
         unsafe {
             let name = &(*self.as_ptr()).__bindgen_anon_1.d_name;
             let len = name.__bindgen_anon_1.__bindgen_anon_1.len as usize;
@@ -42,7 +47,8 @@ impl<F: FileSystem> Dentry<F> {
 
     /// The inode of a positive dentry.
     pub(crate) fn inode(&self) -> Option<&INode<F>> {
-        // SAFETY: A positive dentry references its inode; it stays positive while we hold it.
+        // SAFETY: By the type invariant. A positive dentry references its inode, and stays positive
+        // while it is held.
         unsafe {
             let inode = (*self.as_ptr()).d_inode;
             (!inode.is_null()).then(|| &*inode.cast())
@@ -52,7 +58,7 @@ impl<F: FileSystem> Dentry<F> {
     /// Whether it can be made to name `inode`: it names none yet (`d_instantiate` has a BUG_ON for
     /// that), and both are of one super block, which C believes.
     pub(super) fn accepts(&self, inode: &Inode<F>) -> bool {
-        // SAFETY: `d_sb` is constant.
+        // SAFETY: By the type invariant; `d_sb` is constant.
         let same_sb = unsafe { (*self.as_ptr()).d_sb } == inode.sb().as_ptr();
         if !same_sb || self.inode().is_some() {
             pr_err!("a name that is made exists already, or in another file system\n");

@@ -66,7 +66,7 @@ impl DirEmitter<'_> {
     /// position at this entry.
     #[must_use]
     pub(crate) fn emit(&mut self, name: &[u8], ino: u64, dtype: u8) -> bool {
-        // SAFETY: The context is valid; the name is `len` bytes.
+        // SAFETY: The context is borrowed; the name is `len` bytes.
         unsafe {
             bindings::dir_emit(
                 self.ctx,
@@ -112,23 +112,32 @@ impl<F: DirOps + IoctlOps> DirTable<F> {
         unsafe { Private::<F>::borrow((*file).private_data) }
     }
 
+    /// # Safety
+    ///
+    /// `file` is a directory of `F` that is being opened, so this thread's.
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             let private: Private<F> = KBox::try_pin_init(F::open_dir(), GFP_KERNEL)?;
-            // SAFETY: The file is being opened and ours to set up.
+            // SAFETY: By the caller it is ours to set up.
             unsafe { (*file).private_data = private.into_foreign() };
             Ok(0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`], and nobody has it any more.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The last reference to a file that `open` has opened goes; no call is in it.
+        // SAFETY: By the caller no call is in it.
         drop(unsafe { Private::<F>::from_foreign((*file).private_data) });
         0
     }
 
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and stays open during the call.
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
-        // SAFETY: The VFS passes an open directory of ours.
+        // SAFETY: By the caller.
         let (narrow, remembered) =
             unsafe { (bindings::dir_positions_32bit(file), Self::remembered(file)) };
         // Asking where one is changes nothing.
@@ -136,26 +145,32 @@ impl<F: DirOps + IoctlOps> DirTable<F> {
             F::dir_seeked(&remembered);
         }
         let max = if narrow { i32::MAX.into() } else { i64::MAX };
-        // SAFETY: The file is valid; positions made of hashes use all of the positive range.
+        // SAFETY: By the caller; positions made of hashes use all of the positive range.
         unsafe { bindings::generic_file_llseek_size(file, offset, whence, max, max) }
     }
 
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and stays open during the call.
     unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         _start: i64,
         _end: i64,
         _datasync: c_int,
     ) -> c_int {
-        // SAFETY: The VFS passes an open directory of ours.
+        // SAFETY: By the caller.
         from_result(|| F::fsync(unsafe { File::from_raw(file) }).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::llseek`], and i_rwsem of the directory is held. `ctx` is this thread's.
     unsafe extern "C" fn iterate(
         file: *mut bindings::file,
         ctx: *mut bindings::dir_context,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS passes an open directory of ours and a context of its own.
+            // SAFETY: By the caller.
             let (narrow, remembered, ctx) = unsafe {
                 (
                     bindings::dir_positions_32bit(file),

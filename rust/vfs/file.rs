@@ -139,6 +139,11 @@ pub(crate) struct FallocMode {
 }
 
 /// An open file.
+///
+/// # Invariants
+///
+/// A reference is to an open file of `F`, valid as long as the reference. It keeps its inode and
+/// its mount.
 #[repr(transparent)]
 pub(crate) struct File<F>(Opaque<bindings::file>, PhantomData<F>);
 
@@ -147,7 +152,7 @@ impl<F: FileSystem> File<F> {
     ///
     /// `ptr` is an open file of file system `F`, valid for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::file) -> &'a Self {
-        // SAFETY: The type is transparent and the caller guarantees validity.
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
         unsafe { &*ptr.cast() }
     }
 
@@ -157,13 +162,13 @@ impl<F: FileSystem> File<F> {
 
     /// The inode.
     pub(crate) fn inode(&self) -> &Inode<F> {
-        // SAFETY: An open file keeps its inode.
+        // SAFETY: By the type invariant.
         unsafe { Inode::from_raw(bindings::file_inode(self.as_ptr())) }
     }
 
     /// Writes the byte range of the page cache and waits; reports each error once per file.
     pub(crate) fn write_and_wait_range(&self, start: u64, end: u64) -> Result {
-        // SAFETY: The file is valid.
+        // SAFETY: By the type invariant.
         to_result(unsafe {
             bindings::file_write_and_wait_range(self.as_ptr(), start as i64, end as i64)
         })
@@ -173,7 +178,7 @@ impl<F: FileSystem> File<F> {
     /// another file.
     pub(crate) fn modified(&self, lock: &InodeLock<'_, F>) -> Result {
         lock.check(self.inode())?;
-        // SAFETY: The file is valid and its inode locked exclusive.
+        // SAFETY: By the type invariant and its inode locked exclusive.
         to_result(unsafe { bindings::file_modified(self.as_ptr()) })
     }
 
@@ -181,7 +186,7 @@ impl<F: FileSystem> File<F> {
     /// its end. `ENAMETOOLONG` if it does not fit there with a zero byte behind it. Sleeps not.
     pub(crate) fn mount_point<'b>(&self, buf: &'b mut [u8]) -> Result<&'b CStr> {
         let (start, len) = (buf.as_mut_ptr(), buf.len().min(c_int::MAX as usize));
-        // SAFETY: The file is valid and keeps its mount; `len` bytes are ours to write.
+        // SAFETY: By the type invariant and keeps its mount; `len` bytes are ours to write.
         let path = from_err_ptr(unsafe {
             bindings::mount_point(self.as_ptr(), start.cast(), len as c_int)
         })?;
@@ -191,7 +196,7 @@ impl<F: FileSystem> File<F> {
 
     /// Whether it was opened with O_SYNC or O_DSYNC.
     pub(crate) fn is_dsync(&self) -> bool {
-        // SAFETY: The file is valid.
+        // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).f_flags & bindings::O_DSYNC != 0 }
     }
 }
@@ -253,15 +258,18 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
         ..unsafe { mem::zeroed() }
     };
 
+    /// # Safety
+    ///
+    /// `file` is an open regular file of `F` and stays open during the call.
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
         from_result(|| {
-            // SAFETY: The VFS passes an open file of ours.
+            // SAFETY: By the caller.
             let inode = unsafe { File::<F>::from_raw(file) }.inode();
             let max = F::max_bytes(inode) as i64;
             let hole = match whence as u32 {
                 bindings::SEEK_HOLE if F::HAS_SEEK => true,
                 bindings::SEEK_DATA if F::HAS_SEEK => false,
-                // SAFETY: The file is valid.
+                // SAFETY: By the type invariant.
                 _ => unsafe {
                     return Ok(bindings::generic_file_llseek_size(
                         file,
@@ -273,50 +281,67 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
                 },
             };
             let pos = F::seek(inode, u64::try_from(offset).map_err(|_| ENXIO)?, hole)?;
-            // SAFETY: The file is valid.
+            // SAFETY: By the type invariant.
             Ok(unsafe { bindings::vfs_setpos(file, pos as i64, max) })
         })
     }
 
+    /// # Safety
+    ///
+    /// `iocb` is a request on an open regular file of `F`, this thread's until it is queued; the
+    /// caller keeps the file during the call. `to` is its memory, and a destination.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         to: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: The VFS passes a request on a file of ours and its iterator.
+        // SAFETY: By the caller.
         let (iocb, mut to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(to)) };
         answer(F::read_iter(iocb, &mut to))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::read_iter`]; `from` is a source.
     unsafe extern "C" fn write_iter(
         iocb: *mut bindings::kiocb,
         from: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: As in `read_iter`.
+        // SAFETY: By the caller.
         let (iocb, mut from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(from)) };
         answer(F::write_iter(iocb, &mut from))
     }
 
+    /// # Safety
+    ///
+    /// `file` is a regular file of `F` that is being opened, so this thread's; `inode` is its
+    /// inode.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The file is being opened and ours to set up.
+        // SAFETY: By the caller it is ours to set up.
         let opened = to_result(unsafe {
             (*file).f_mode |= F::FILE_FLAGS.mode();
             bindings::generic_file_open(inode, file)
         });
         from_result(|| {
             opened?;
-            // SAFETY: It has its inode and its path.
+            // SAFETY: By the caller; it has its inode and its path.
             F::opened(unsafe { File::from_raw(file) });
             Ok(0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `file` is a regular file of `F` that nobody has any more; it keeps `inode` until the return.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The last reference to a file of ours goes, which kept the inode so far.
+        // SAFETY: By the caller.
         let (inode, writer) = unsafe { (Inode::from_raw(inode), bindings::file_is_writer(file)) };
         F::release(inode, writer);
         0
     }
 
+    /// # Safety
+    ///
+    /// `file` is an open regular file of `F` and stays open during the call.
     unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         start: i64,
@@ -324,12 +349,16 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
         datasync: c_int,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS passes an open file of ours.
+            // SAFETY: By the caller.
             let file = unsafe { File::<F>::from_raw(file) };
             F::fsync(file, start as u64, end as u64, datasync != 0).map(|()| 0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `file` is an open regular file of `F` and stays open during the call; offset >= 0 and len >
+    /// 0 (vfs_fallocate()).
     unsafe extern "C" fn fallocate(
         file: *mut bindings::file,
         mode: c_int,
@@ -345,7 +374,7 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
                 bindings::FALLOC_FL_ZERO_RANGE => FallocOp::ZeroRange,
                 _ => return Err(EOPNOTSUPP),
             };
-            // SAFETY: The VFS passes an open file of ours, offset >= 0 and len > 0.
+            // SAFETY: By the caller.
             let file = unsafe { File::<F>::from_raw(file) };
             let mode = FallocMode { op, keep_size };
             F::fallocate(file, mode, offset as u64, len as u64).map(|()| 0)

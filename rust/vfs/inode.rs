@@ -67,6 +67,11 @@ pub(crate) struct InodeFlags {
 
 /// An inode of file system `F`, borrowed, and with it its super block. It may be on its way out
 /// ([`FileSystem::evict`]), so it cannot be made into an owned reference; [`INode`] can.
+///
+/// # Invariants
+///
+/// A reference is to an inode of `F` with its [`WithNode`](cache::WithNode), valid with its super
+/// block as long as the reference.
 #[repr(transparent)]
 pub(crate) struct Inode<F>(Opaque<bindings::inode>, PhantomData<F>);
 
@@ -81,7 +86,7 @@ impl<F: FileSystem> Inode<F> {
     /// `ptr` is an inode of file system `F`, valid for `'a`, as is its super block: `'a` ends
     /// before `generic_shutdown_super` looks for busy inodes.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
-        // SAFETY: The type is transparent and the caller guarantees validity.
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
         unsafe { &*ptr.cast() }
     }
 
@@ -91,14 +96,14 @@ impl<F: FileSystem> Inode<F> {
 
     /// The file system's data of this inode.
     pub(crate) fn node(&self) -> &F::Node {
-        // SAFETY: `alloc_inode_callback` initialised the node; it lives as long as the inode.
+        // SAFETY: By the type invariant; `alloc_inode_callback` has initialised the node.
         unsafe { (*with_node::<F>(self.as_ptr())).node.assume_init_ref() }
     }
 
     /// The super block.
     pub(crate) fn sb(&self) -> &SuperBlock<F> {
-        // SAFETY: `i_sb` is set at allocation and does not change. An inode does not keep its
-        // super block, but who made this reference has (see `from_raw`).
+        // SAFETY: By the type invariant, for the super block too: an inode does not keep it. `i_sb`
+        // is set at allocation and does not change.
         unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
     }
 
@@ -109,13 +114,13 @@ impl<F: FileSystem> Inode<F> {
 
     /// Inode number.
     pub(crate) fn number(&self) -> u64 {
-        // SAFETY: Set before the inode is visible, then constant.
+        // SAFETY: By the type invariant. Set before the inode is visible, then constant.
         unsafe { (*self.as_ptr()).i_ino }
     }
 
     /// File size in bytes, in memory.
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::i_size_read(self.as_ptr()) as u64 }
     }
 
@@ -124,13 +129,13 @@ impl<F: FileSystem> Inode<F> {
     /// that waits. The caller holds i_rwsem exclusive all the same; who has it uses
     /// [`InodeLock::set_size`].
     pub(crate) fn set_size(&self, size: u64) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::i_size_write(self.as_ptr(), size as i64) }
     }
 
     /// Type and permissions.
     pub(crate) fn mode(&self) -> u16 {
-        // SAFETY: The inode is valid; a torn read of a `u16` cannot happen.
+        // SAFETY: By the type invariant; a torn read of a `u16` cannot happen.
         unsafe { (&raw const (*self.as_ptr()).i_mode).read_volatile() }
     }
 
@@ -150,19 +155,19 @@ impl<F: FileSystem> Inode<F> {
 
     /// Number of links.
     pub(crate) fn nlink(&self) -> u32 {
-        // SAFETY: The inode is valid; the C side reads this field without a lock too.
+        // SAFETY: By the type invariant; the C side reads this field without a lock too.
         unsafe { (&raw const (*self.as_ptr()).__bindgen_anon_1.i_nlink).read_volatile() }
     }
 
     /// Sets the link count. The caller holds i_rwsem of a directory that names the inode.
     pub(crate) fn set_nlink(&self, nlink: u32) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::set_nlink(self.as_ptr(), nlink) }
     }
 
     /// Owner and group on disk (of the super block's user namespace).
     pub(crate) fn owner(&self) -> (u32, u32) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe {
             (
                 bindings::i_uid_read(self.as_ptr()),
@@ -179,7 +184,7 @@ impl<F: FileSystem> Inode<F> {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: Both pointers are valid.
+        // SAFETY: By the type invariant, and `ts` is ours.
         unsafe { get(self.as_ptr(), &mut ts) };
         Time {
             sec: ts.tv_sec,
@@ -204,49 +209,49 @@ impl<F: FileSystem> Inode<F> {
 
     /// Sets ctime to now.
     pub(crate) fn touch_ctime(&self) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_set_ctime_current(self.as_ptr()) };
     }
 
     /// Sets ctime and mtime to now.
     pub(crate) fn touch_mtime(&self) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_set_mtime_to_ctime(self.as_ptr()) }
     }
 
     /// Blocks held, in 512-byte units.
     pub(crate) fn blocks(&self) -> u64 {
-        // SAFETY: The inode is valid; read without a lock, as `stat` does.
+        // SAFETY: By the type invariant; read without a lock, as `stat` does.
         unsafe { (&raw const (*self.as_ptr()).i_blocks).read_volatile() }
     }
 
     /// Sets the blocks held, in 512-byte units. The caller owns the extent lock (or the inode).
     pub(crate) fn set_blocks(&self, sectors: u64) {
-        // SAFETY: The inode is valid; see above.
+        // SAFETY: By the type invariant; see above.
         unsafe { (&raw mut (*self.as_ptr()).i_blocks).write_volatile(sectors) }
     }
 
     /// Generation number, for NFS handles and checksums.
     pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: Set before the inode is visible, then constant.
+        // SAFETY: By the type invariant. Set before the inode is visible, then constant.
         unsafe { (*self.as_ptr()).i_generation }
     }
 
     /// The change counter, marked as seen.
     pub(crate) fn version(&self) -> u64 {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_query_iversion(self.as_ptr()) }
     }
 
     /// Counts a change.
     pub(crate) fn inc_version(&self) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_inc_iversion(self.as_ptr()) }
     }
 
     /// Flags of the VFS (chattr's).
     pub(crate) fn flags(&self) -> InodeFlags {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         let f = unsafe { (&raw const (*self.as_ptr()).i_flags).read_volatile() };
         InodeFlags {
             sync: f & bindings::S_SYNC != 0,
@@ -259,19 +264,19 @@ impl<F: FileSystem> Inode<F> {
 
     /// Whether changes must be durable before the system call returns.
     pub(crate) fn is_sync(&self) -> bool {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::is_sync(self.as_ptr()) }
     }
 
     /// The same for changes of a directory.
     pub(crate) fn is_dirsync(&self) -> bool {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::is_dirsync(self.as_ptr()) }
     }
 
     /// Whether the inode is in use as a swap file.
     pub(crate) fn is_swapfile(&self) -> bool {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::is_swapfile(self.as_ptr()) }
     }
 
@@ -295,18 +300,22 @@ impl<F: FileSystem> Inode<F> {
 
     /// Whether it is being set up and not yet visible.
     pub(crate) fn is_new(&self) -> bool {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_is_new(self.as_ptr()) }
     }
 
     /// Checks a new file size against limits; sends SIGXFSZ.
     pub(crate) fn newsize_ok(&self, size: u64) -> Result {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant.
         to_result(unsafe { bindings::inode_newsize_ok(self.as_ptr(), size as i64) })
     }
 }
 
 /// An inode that somebody holds a reference to, so that an [`InodeRef`] can be made of it.
+///
+/// # Invariants
+///
+/// A reference is to an inode of which somebody keeps a count as long.
 #[repr(transparent)]
 pub(crate) struct INode<F: FileSystem>(Inode<F>);
 
@@ -364,7 +373,7 @@ impl<F: FileSystem> InodeRef<'_, F> {
 
 impl<'a, F: FileSystem> From<&'a INode<F>> for InodeRef<'a, F> {
     fn from(inode: &'a INode<F>) -> Self {
-        // SAFETY: The inode is valid and referenced, so its count is not zero.
+        // SAFETY: By the type invariant and referenced, so its count is not zero.
         unsafe { bindings::ihold(inode.as_ptr()) };
         // INVARIANT: Counted just now.
         Self(NonNull::from(inode), PhantomData)
@@ -387,6 +396,10 @@ impl<F: FileSystem> Drop for InodeRef<'_, F> {
 }
 
 /// How user and group ids map between the mount and the file system.
+///
+/// # Invariants
+///
+/// The pointer is valid for the lifetime.
 #[derive(Clone, Copy)]
 pub(crate) struct IdMap<'a>(
     pub(in crate::vfs) *mut bindings::mnt_idmap,

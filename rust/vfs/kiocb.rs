@@ -23,6 +23,11 @@ pub(crate) struct RequestId(pub(super) usize);
 /// Once it is queued it is no longer: its completion may run before the function that queued it
 /// returns, and who made it may free it then, or use it for the next (drivers/nvme/target does). So
 /// what may queue a request takes it by value, and gives it back only if it did not ([`Io`]).
+///
+/// # Invariants
+///
+/// The pointer is to a request on a file of `F`, this thread's as long as this exists; the file is
+/// valid for `'a`.
 pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, PhantomData<&'a F>);
 
 /// How a request went. `Ok`: it is over, with these bytes or this error, and goes back to who made
@@ -39,7 +44,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// `ptr` is a request on a file of file system `F`. It is valid for as long as this exists, and
     /// its file for `'a`.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
-        // SAFETY: A valid pointer is not null.
+        // SAFETY: A valid pointer is not null. INVARIANT: By the caller.
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
     }
 
@@ -48,12 +53,12 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     }
 
     fn filp(&self) -> *mut bindings::file {
-        // SAFETY: The request is valid and holds its file.
+        // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).ki_filp }
     }
 
     fn flag(&self, flag: u32) -> bool {
-        // SAFETY: The request is valid.
+        // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).ki_flags as u32 & flag != 0 }
     }
 
@@ -77,7 +82,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// The file. Who calls `read_iter` or `write_iter` keeps it until that returns, also if the
     /// request is over before: all file systems unlock the inode after they have queued one.
     pub(crate) fn file(&self) -> &'a File<F> {
-        // SAFETY: By the contract of `from_raw`.
+        // SAFETY: By the type invariant.
         unsafe { File::from_raw(self.filp()) }
     }
 
@@ -93,7 +98,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// File position in bytes.
     pub(crate) fn pos(&self) -> u64 {
-        // SAFETY: The request is valid.
+        // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).ki_pos as u64 }
     }
 
@@ -104,7 +109,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// Whoever asked waits for the result; otherwise it may complete later.
     pub(crate) fn is_sync(&self) -> bool {
-        // SAFETY: The request is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::is_sync_kiocb(self.as_ptr()) }
     }
 
@@ -115,7 +120,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// Turns a direct request into a buffered one (the fallback).
     pub(crate) fn clear_direct(&mut self) {
-        // SAFETY: The request is ours during the callback.
+        // SAFETY: By the type invariant ours.
         unsafe { (*self.as_ptr()).ki_flags &= !(bindings::IOCB_DIRECT as c_int) }
     }
 
@@ -127,7 +132,8 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         lock: &impl LocksInode<F>,
     ) -> Result<usize> {
         lock.check(self.inode())?;
-        // SAFETY: Both are valid; i_rwsem is held, so that the size stays for O_APPEND.
+        // SAFETY: By the type invariants of both; i_rwsem is held, so that the size stays for
+        // O_APPEND.
         result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) })
     }
 
@@ -135,7 +141,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// another file.
     pub(crate) fn modified(&mut self, lock: &InodeLock<'_, F>) -> Result {
         lock.check(self.inode())?;
-        // SAFETY: The request is valid; i_rwsem is held exclusive, as `notify_change` asks.
+        // SAFETY: By the type invariant; i_rwsem is held exclusive, as `notify_change` asks.
         to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })
     }
 
@@ -155,7 +161,7 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         if self.needs_remove_privs() {
             return Ok(false);
         }
-        // SAFETY: The request is valid. S_NOSEC is cleared under i_rwsem exclusive only, so with
+        // SAFETY: By the type invariant. S_NOSEC is cleared under i_rwsem exclusive only, so with
         // the lock held shared the function updates times and nothing else.
         to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })?;
         Ok(true)
@@ -164,26 +170,26 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// Whether writing needs privileges stripped, which asks for i_rwsem exclusive. Without the
     /// lock only a guess.
     pub(crate) fn needs_remove_privs(&self) -> bool {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant of `Inode`.
         !unsafe { bindings::is_nosec(self.inode().as_ptr()) }
     }
 
     /// Marks the file as read now.
     pub(crate) fn accessed(&self) {
-        // SAFETY: The file is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::file_accessed(self.filp()) }
     }
 
     /// O_SYNC: makes the `len` bytes before the current position durable.
     pub(crate) fn write_sync(&mut self, len: usize) -> Result<usize> {
-        // SAFETY: The request is valid.
+        // SAFETY: By the type invariant.
         result_len(unsafe { bindings::generic_write_sync(self.as_ptr(), len as isize) })
     }
 
     /// Reads through the page cache. For io_uring this queues the request, too, where a page is
     /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
     pub(crate) fn filemap_read(self, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
-        // SAFETY: Both are valid.
+        // SAFETY: By the type invariants of both.
         let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) };
         // SAFETY: It is this request's.
         unsafe { self.returned(result_len(ret)) }

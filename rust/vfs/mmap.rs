@@ -34,29 +34,33 @@ impl From<Error> for VmFault {
 }
 
 /// A write fault on a page that was read-only so far. mmap_lock (or the vma lock) is held.
+///
+/// # Invariants
+///
+/// The pointer is to a write fault of this thread in a mapping of a file of `F`, valid for `'a`.
 pub(crate) struct Fault<'a, F>(*mut bindings::vm_fault, PhantomData<&'a F>);
 
 impl<'a, F: FileSystem> Fault<'a, F> {
     fn file(&self) -> *mut bindings::file {
-        // SAFETY: The fault is valid and its vma maps a file of ours.
+        // SAFETY: By the type invariant.
         unsafe { (*(*self.0).__bindgen_anon_1.vma).vm_file }
     }
 
     /// The inode of the mapped file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
-        // SAFETY: The vma keeps the file, the file its inode.
+        // SAFETY: By the type invariant; the vma keeps the file, the file its inode.
         unsafe { Inode::from_raw(bindings::file_inode(self.file())) }
     }
 
     /// The first byte of the page in the file.
     pub(crate) fn pos(&self) -> u64 {
-        // SAFETY: The fault is valid; the page offset is constant during it.
+        // SAFETY: By the type invariant; the page offset is constant during it.
         unsafe { ((*self.0).__bindgen_anon_1.pgoff as u64) << kernel::page::PAGE_SHIFT }
     }
 
     /// Updates mtime and ctime.
     pub(crate) fn update_time(&self) -> Result {
-        // SAFETY: The file is valid.
+        // SAFETY: By the type invariant the vma keeps its file.
         to_result(unsafe { bindings::file_update_time(self.file()) })
     }
 
@@ -69,7 +73,7 @@ impl<'a, F: FileSystem> Fault<'a, F> {
         if kernel::warn_on!(!lock.is_of(self.inode())) {
             return EIO.into();
         }
-        // SAFETY: The fault is valid.
+        // SAFETY: By the type invariant.
         VmFault(unsafe {
             bindings::iomap_page_mkwrite(self.0, iomap::table::<T>(), ptr::null_mut())
         })
@@ -87,15 +91,22 @@ impl<F: FileOps> VmTable<F> {
         ..unsafe { mem::zeroed() }
     };
 
+    /// # Safety
+    ///
+    /// `vmf` is a write fault of this thread in a mapping of a file of `F`; mmap_lock or the lock
+    /// of the vma is held.
     unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         F::page_mkwrite(&Fault(vmf, PhantomData)).0
     }
 }
 
+/// # Safety
+///
+/// `desc` describes a mapping of an open file of `F`, and is this thread's to fill.
 pub(super) unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(
     desc: *mut bindings::vm_area_desc,
 ) -> c_int {
-    // SAFETY: The VFS passes a description of a mapping of a file of ours, to be filled.
+    // SAFETY: By the caller.
     unsafe {
         bindings::file_accessed((*desc).file);
         (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);

@@ -33,6 +33,10 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 
 /// invalidate_lock held exclusive: no page can be added to the cache, faulted in or made
 /// writable.
+///
+/// # Invariants
+///
+/// invalidate_lock of the mapping of the inode is held exclusive, by this task.
 #[must_use]
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
@@ -44,7 +48,7 @@ impl<F: FileSystem> InvalidateLock<'_, F> {
             return;
         }
         let last = (range.end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The inode is valid, and its lock held, as the C function asks.
+        // SAFETY: By the type invariant, as the C function asks.
         unsafe { bindings::truncate_pagecache_range(self.0.as_ptr(), range.start as i64, last) }
     }
 
@@ -63,18 +67,22 @@ impl<F: FileSystem> InvalidateLockShared<'_, F> {
 
 impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
     fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
+        // SAFETY: By the type invariant.
         unsafe { bindings::invalidate_unlock(self.0.mapping()) }
     }
 }
 
 /// invalidate_lock held shared: blocks below the cache stay where they are.
+///
+/// # Invariants
+///
+/// invalidate_lock of the mapping of the inode is held shared, by this task.
 #[must_use]
 pub(crate) struct InvalidateLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
 impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
     fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
+        // SAFETY: By the type invariant.
         unsafe { bindings::invalidate_unlock_shared(self.0.mapping()) }
     }
 }
@@ -85,27 +93,27 @@ impl<F: FileSystem> InodeLock<'_, F> {
         if kernel::warn_on!(!pages.is_of(self.inode())) {
             return;
         }
-        // SAFETY: The inode is valid and both of its locks are held, as the C function asks.
+        // SAFETY: By the invariants of the guards, which are of one inode, as the C function asks.
         unsafe { bindings::truncate_setsize(self.inode().as_ptr(), size as i64) }
     }
 }
 
 impl<F: FileSystem> Inode<F> {
     pub(super) fn mapping(&self) -> *mut bindings::address_space {
-        // SAFETY: The inode is valid; `i_mapping` is set at allocation.
+        // SAFETY: By the type invariant of `Inode`; `i_mapping` is set at allocation.
         unsafe { (*self.as_ptr()).i_mapping }
     }
 
     /// Takes invalidate_lock exclusive.
     pub(crate) fn invalidate_lock(&self) -> InvalidateLock<'_, F> {
-        // SAFETY: The mapping is valid; the guard unlocks.
+        // SAFETY: The mapping is that of a valid inode; the guard unlocks.
         unsafe { bindings::invalidate_lock(self.mapping()) };
         InvalidateLock(self, NotThreadSafe)
     }
 
     /// Takes invalidate_lock shared.
     pub(crate) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
-        // SAFETY: The mapping is valid; the guard unlocks.
+        // SAFETY: The mapping is that of a valid inode; the guard unlocks.
         unsafe { bindings::invalidate_lock_shared(self.mapping()) };
         InvalidateLockShared(self, NotThreadSafe)
     }
@@ -117,7 +125,7 @@ impl<F: FileSystem> Inode<F> {
             return Ok(());
         }
         let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The mapping is valid.
+        // SAFETY: The mapping is that of a valid inode.
         to_result(unsafe {
             bindings::filemap_write_and_wait_range(self.mapping(), start as i64, last)
         })
@@ -126,7 +134,7 @@ impl<F: FileSystem> Inode<F> {
     /// Begins to write what is dirty in the page cache, and waits for nothing. Errors are in the
     /// mapping, for fsync.
     pub(crate) fn start_writeback(&self) {
-        // SAFETY: The mapping is valid.
+        // SAFETY: The mapping is that of a valid inode.
         let _ = unsafe { bindings::filemap_flush(self.mapping()) };
     }
 
@@ -136,7 +144,7 @@ impl<F: FileSystem> Inode<F> {
             return;
         }
         let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The mapping is valid.
+        // SAFETY: The mapping is that of a valid inode.
         let _ = unsafe {
             bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start as i64, last)
         };
@@ -145,7 +153,7 @@ impl<F: FileSystem> Inode<F> {
     /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,
     /// so that `page_mkwrite` sees the new blocks.
     pub(crate) fn isize_extended(&self, from: u64, to: u64) {
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant of `Inode`.
         unsafe { bindings::pagecache_isize_extended(self.as_ptr(), from as i64, to as i64) }
     }
 
@@ -155,7 +163,7 @@ impl<F: FileSystem> Inode<F> {
             return Ok(());
         }
         let shift = kernel::page::PAGE_SHIFT;
-        // SAFETY: The mapping is valid.
+        // SAFETY: The mapping is that of a valid inode.
         to_result(unsafe {
             bindings::invalidate_inode_pages2_range(
                 self.mapping(),

@@ -15,6 +15,10 @@ use kernel::{
 
 /// A `struct percpu_rw_semaphore`. Not for recursion: a reader that takes it again waits for ever
 /// if a writer has come in between.
+///
+/// # Invariants
+///
+/// `inner` is initialised.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PercpuRwSem {
     #[pin]
@@ -45,14 +49,14 @@ impl PercpuRwSem {
 
     /// Waits until no writer has it or wants it. Sleeps.
     pub(crate) fn read(&self) -> ReadGuard<'_> {
-        // SAFETY: Initialised by `new`; the guard pairs the call.
+        // SAFETY: By the type invariant; the guard pairs the call.
         unsafe { bindings::percpu_down_read(self.inner.get()) };
         ReadGuard(self, NotThreadSafe)
     }
 
     /// Waits until nobody else has it. Sleeps, for a grace period at least.
     pub(crate) fn write(&self) -> WriteGuard<'_> {
-        // SAFETY: Initialised by `new`; the guard pairs the call.
+        // SAFETY: By the type invariant; the guard pairs the call.
         unsafe { bindings::percpu_down_write(self.inner.get()) };
         WriteGuard(self, NotThreadSafe)
     }
@@ -61,7 +65,7 @@ impl PercpuRwSem {
 #[pinned_drop]
 impl PinnedDrop for PercpuRwSem {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Initialised by `new`, and nobody else has a reference any more.
+        // SAFETY: By the type invariant, and nobody else has a reference any more.
         unsafe { bindings::percpu_free_rwsem(self.inner.get()) }
     }
 }

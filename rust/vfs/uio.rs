@@ -12,6 +12,10 @@ use kernel::prelude::*;
 ///
 /// `D` is the direction, which C only warns about: a read must not store to what a write may only
 /// take from (a pipe's pages, a constant buffer).
+///
+/// # Invariants
+///
+/// The pointer is to an initialised iterator of direction `D`, ours for the lifetime.
 pub(crate) struct IovIter<'a, D = Source>(
     NonNull<bindings::iov_iter>,
     PhantomData<(&'a mut (), D)>,
@@ -28,19 +32,19 @@ impl<D> IovIter<'_, D> {
     ///
     /// `ptr` is an initialised iterator of direction `D` that nobody else uses for the lifetime.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
-        // SAFETY: A valid pointer is not null.
+        // SAFETY: A valid pointer is not null. INVARIANT: By the caller.
         Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
     }
 
     /// Goes back by `bytes`, which it was advanced by before.
     pub(super) fn revert(&mut self, bytes: usize) {
-        // SAFETY: The iterator is valid and ours; the C function refuses to go back too far.
+        // SAFETY: By the type invariant ours; the C function refuses to go back too far.
         unsafe { bindings::iov_iter_revert(self.as_ptr(), bytes) }
     }
 
     /// Whether it is memory of a user, that may have to be faulted in.
     pub(crate) fn is_user(&self) -> bool {
-        // SAFETY: The iterator is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::user_backed_iter(self.0.as_ptr()) }
     }
 
@@ -50,7 +54,7 @@ impl<D> IovIter<'_, D> {
 
     /// Bytes left.
     pub(crate) fn count(&self) -> usize {
-        // SAFETY: The iterator is valid.
+        // SAFETY: By the type invariant.
         unsafe {
             (*self.0.as_ptr())
                 .__bindgen_anon_1

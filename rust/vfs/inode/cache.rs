@@ -30,6 +30,10 @@ pub(in crate::vfs) struct WithNode<F: FileSystem> {
 }
 
 /// The slab cache of the inodes of `F`.
+///
+/// # Invariants
+///
+/// `slab` is a cache of `WithNode<F>`, which is ours.
 pub(crate) struct InodeCache<F: FileSystem> {
     slab: NonNull<bindings::kmem_cache>,
     _fs: PhantomData<F>,
@@ -78,10 +82,13 @@ impl<F: FileSystem> Drop for InodeCache<F> {
     }
 }
 
+/// # Safety
+///
+/// `sb` is a super block of `F`, mounted or being filled.
 pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     sb: *mut bindings::super_block,
 ) -> *mut bindings::inode {
-    // SAFETY: The super block is one of `F`.
+    // SAFETY: By the caller.
     let slab = unsafe { cache_of::<F>(sb) }.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
     let obj = unsafe { bindings::alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
@@ -103,10 +110,14 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
 
 /// Drops the file system's data: here, in task context, and not in the RCU callback, where a drop
 /// that sleeps would be a bug. A path walk under RCU uses nothing but the VFS inode.
+///
+/// # Safety
+///
+/// `inode` is from [`alloc_inode_callback`] of `F`, and nobody has a reference to it. Called once.
 pub(in crate::vfs) unsafe extern "C" fn destroy_inode_callback<F: FileSystem>(
     inode: *mut bindings::inode,
 ) {
-    // SAFETY: The VFS calls this once, when nobody has a reference and no callback runs.
+    // SAFETY: By the caller no callback runs, and the node goes once.
     unsafe {
         (&raw mut (*with_node::<F>(inode)).node)
             .cast::<F::Node>()
@@ -114,11 +125,15 @@ pub(in crate::vfs) unsafe extern "C" fn destroy_inode_callback<F: FileSystem>(
     }
 }
 
+/// # Safety
+///
+/// `inode` is from [`alloc_inode_callback`] of `F`. Called once, a grace period after
+/// [`destroy_inode_callback`] (or, where the VFS could not initialise the inode, after no one has
+/// seen it).
 pub(in crate::vfs) unsafe extern "C" fn free_inode_callback<F: FileSystem>(
     inode: *mut bindings::inode,
 ) {
-    // SAFETY: The VFS frees each inode once, after `destroy_inode` and a grace period: nobody
-    // looks at it.
+    // SAFETY: By the caller nobody looks at it any more.
     unsafe {
         let obj = with_node::<F>(inode);
         free_link(inode);

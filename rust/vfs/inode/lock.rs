@@ -12,28 +12,28 @@ use kernel::{prelude::*, types::NotThreadSafe};
 impl<F: FileSystem> Inode<F> {
     /// i_rwsem, exclusive.
     pub(crate) fn lock(&self) -> InodeLock<'_, F> {
-        // SAFETY: The inode is valid; the guard unlocks.
+        // SAFETY: By the type invariant of `Inode`; the guard unlocks.
         unsafe { bindings::inode_lock(self.as_ptr()) };
         InodeLock(self, NotThreadSafe)
     }
 
     /// i_rwsem, exclusive, or `EAGAIN`.
     pub(crate) fn try_lock(&self) -> Result<InodeLock<'_, F>> {
-        // SAFETY: As in `lock`.
+        // SAFETY: By the type invariant of `Inode`. The guard unlocks, if there is one.
         let locked = unsafe { bindings::inode_trylock(self.as_ptr()) };
         locked.then(|| InodeLock(self, NotThreadSafe)).ok_or(EAGAIN)
     }
 
     /// i_rwsem, shared.
     pub(crate) fn lock_shared(&self) -> InodeLockShared<'_, F> {
-        // SAFETY: As in `lock`.
+        // SAFETY: By the type invariant of `Inode`. The guard unlocks, if there is one.
         unsafe { bindings::inode_lock_shared(self.as_ptr()) };
         InodeLockShared(self, NotThreadSafe)
     }
 
     /// i_rwsem, shared, or `EAGAIN`.
     pub(crate) fn try_lock_shared(&self) -> Result<InodeLockShared<'_, F>> {
-        // SAFETY: As in `lock`.
+        // SAFETY: By the type invariant of `Inode`. The guard unlocks, if there is one.
         let locked = unsafe { bindings::inode_trylock_shared(self.as_ptr()) };
         let guard = || InodeLockShared(self, NotThreadSafe);
         locked.then(guard).ok_or(EAGAIN)
@@ -55,6 +55,10 @@ fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
 }
 
 /// i_rwsem held exclusive.
+///
+/// # Invariants
+///
+/// i_rwsem of the inode is held exclusive, by this task.
 #[must_use]
 pub(crate) struct InodeLock<'a, F: FileSystem>(pub(super) &'a Inode<F>, NotThreadSafe);
 
@@ -65,7 +69,8 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     ///
     /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
     pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
-        // SAFETY: The inode is valid. Tells with lockdep if the caller's promise is not true.
+        // SAFETY: By the type invariant of `Inode`. Tells with lockdep if the caller's promise is
+        // not true.
         unsafe { bindings::assert_inode_locked(inode.as_ptr()) };
         ManuallyDrop::new(Self(inode, NotThreadSafe))
     }
@@ -77,7 +82,7 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
 
     /// Waits for all direct I/O in flight. None starts meanwhile.
     pub(crate) fn dio_wait(&self) {
-        // SAFETY: The inode is valid, and locked, as the C function asks.
+        // SAFETY: By the type invariant, as the C function asks.
         unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
     }
 
@@ -95,12 +100,16 @@ impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
 
 impl<F: FileSystem> Drop for InodeLock<'_, F> {
     fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_unlock(self.0.as_ptr()) }
     }
 }
 
 /// i_rwsem held shared.
+///
+/// # Invariants
+///
+/// i_rwsem of the inode is held shared, by this task.
 #[must_use]
 pub(crate) struct InodeLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
@@ -112,7 +121,7 @@ impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
 
 impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
     fn drop(&mut self) {
-        // SAFETY: The guard owns the lock.
+        // SAFETY: By the type invariant.
         unsafe { bindings::inode_unlock_shared(self.0.as_ptr()) }
     }
 }

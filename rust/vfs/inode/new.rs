@@ -80,10 +80,10 @@ impl<F: FileSystem> SuperBlock<F> {
     /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ENOMEM` also for one
     /// that is being made just now and has no name yet: C does not tell the two apart.
     pub(crate) fn iget(&self, ino: u64) -> Result<Iget<'_, F>> {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant of `SuperBlock`.
         let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
         let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
-        // SAFETY: We own a reference to a valid inode.
+        // SAFETY: `iget_locked` has counted it for us.
         if unsafe { inode.as_ref() }.is_new() {
             // INVARIANT: `iget_locked` has hashed and locked it, and the count is ours.
             return Ok(Iget::New(NewInode {
@@ -93,7 +93,7 @@ impl<F: FileSystem> SuperBlock<F> {
         }
         // SAFETY: The count that `iget_locked` took becomes the reference's, which borrows `self`.
         let inode = unsafe { InodeRef::from_raw(inode.cast()) };
-        // SAFETY: The inode is valid.
+        // SAFETY: By the type invariant of `Inode`.
         if unsafe { bindings::is_bad_inode(inode.as_ptr()) } {
             return Err(EIO);
         }
@@ -103,7 +103,7 @@ impl<F: FileSystem> SuperBlock<F> {
     /// Inode `ino` if it is in memory, also one without links that is still open. Waits for one
     /// that is being read or is on its way out.
     pub(crate) fn find_inode(&self, ino: u64) -> Option<InodeRef<'_, F>> {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant of `SuperBlock`.
         let inode = unsafe { bindings::ilookup(self.as_ptr(), ino) };
         // SAFETY: The count that `ilookup` took becomes the reference's, which borrows `self`.
         NonNull::new(inode).map(|inode| unsafe { InodeRef::from_raw(inode) })
@@ -111,7 +111,7 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// A fresh inode that is not on disk yet; it has no number.
     pub(crate) fn new_inode(&self) -> Result<NewInode<'_, F, Fresh>> {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant of `SuperBlock`.
         let inode = unsafe { bindings::new_inode(self.as_ptr()) };
         let inode = NonNull::new(inode.cast()).ok_or(ENOMEM)?;
         // INVARIANT: Nobody has it but us.
@@ -148,9 +148,9 @@ impl<'sb, F: FileSystem, S: Stage> NewInode<'sb, F, S> {
     /// Frees the text of [`NewInode::fast_symlink`].
     fn drop_link(&mut self) {
         let p = self.as_ptr();
-        // SAFETY: The inode is ours. `i_link` is null until `fast_symlink` stores a text that
-        // kmalloc gave; what shares its union is set by other types of inodes only once they
-        // are visible.
+        // SAFETY: By the type invariant the inode is ours. `i_link` is null until `fast_symlink`
+        // stores a text that kmalloc gave; what shares its union is set by other types of inodes
+        // only once they are visible.
         unsafe {
             let text = core::mem::replace(&mut (*p).__bindgen_anon_5.i_link, core::ptr::null_mut());
             bindings::kfree(text.cast());
@@ -161,19 +161,20 @@ impl<'sb, F: FileSystem, S: Stage> NewInode<'sb, F, S> {
 impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     /// Owner, group and mode of an inode made in directory `dir` by the current task.
     pub(crate) fn init_owner(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
-        // SAFETY: All pointers are valid; the inode is ours.
+        // SAFETY: By the type invariant the inode is ours. The others are valid by those of their
+        // types.
         unsafe { bindings::inode_init_owner(idmap.0, self.as_ptr(), dir.as_ptr(), mode) }
     }
 
     /// Sets type and permissions of an inode read from disk.
     pub(crate) fn set_mode(&mut self, mode: u16) {
-        // SAFETY: The inode is ours.
+        // SAFETY: By the type invariant the inode is ours.
         unsafe { (*self.as_ptr()).i_mode = mode }
     }
 
     /// Sets the generation and the change counter read from disk.
     pub(crate) fn set_generation(&mut self, generation: u32, version: u64) {
-        // SAFETY: The inode is ours.
+        // SAFETY: By the type invariant the inode is ours.
         unsafe {
             (*self.as_ptr()).i_generation = generation;
             bindings::inode_set_iversion_queried(self.as_ptr(), version);
@@ -188,7 +189,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
             | bit(flags.append, bindings::S_APPEND)
             | bit(flags.noatime, bindings::S_NOATIME)
             | bit(flags.dirsync, bindings::S_DIRSYNC);
-        // SAFETY: The inode is ours; the mask names the bits that may change.
+        // SAFETY: By the type invariant the inode is ours; the mask names the bits that may change.
         unsafe {
             bindings::inode_set_flags(
                 self.as_ptr(),
@@ -204,7 +205,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
 
     /// Sets owner and group as they stand on disk.
     pub(crate) fn set_owner(&mut self, uid: u32, gid: u32) {
-        // SAFETY: The inode is ours.
+        // SAFETY: By the type invariant the inode is ours.
         unsafe {
             bindings::i_uid_write(self.as_ptr(), uid);
             bindings::i_gid_write(self.as_ptr(), gid);
@@ -214,7 +215,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     /// Sets all three times.
     pub(crate) fn set_times(&mut self, atime: Time, mtime: Time, ctime: Time) {
         let p = self.as_ptr();
-        // SAFETY: The inode is ours.
+        // SAFETY: By the type invariant the inode is ours.
         unsafe {
             bindings::inode_set_atime(p, atime.sec, atime.nsec as isize);
             bindings::inode_set_mtime(p, mtime.sec, mtime.nsec as isize);
@@ -285,7 +286,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     {
         self.must_be(bindings::S_IFDIR)?;
         let p = self.as_ptr();
-        // SAFETY: As in `regular`.
+        // SAFETY: As in `make_regular`.
         unsafe {
             (*p).i_op = fixed(&DirInodeTable::<F>::TABLE);
             (*p).__bindgen_anon_3.i_fop = fixed(&DirTable::<F>::TABLE);
@@ -299,7 +300,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         F: InodeOps,
     {
         self.must_be(bindings::S_IFLNK)?;
-        // SAFETY: As in `regular`.
+        // SAFETY: As in `make_regular`.
         unsafe { (*self.as_ptr()).i_op = fixed(&InodeTable::<F>::SYMLINK) };
         Ok(self.into_stage())
     }
@@ -312,7 +313,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         self.must_be(bindings::S_IFLNK)?;
         let text = CString::from_bytes(target)?;
         let p = self.as_ptr();
-        // SAFETY: As in `regular`.
+        // SAFETY: As in `make_regular`.
         unsafe {
             (*p).__bindgen_anon_5.i_link = text.into_raw();
             (*p).i_op = fixed(&InodeTable::<F>::FAST_SYMLINK);
@@ -331,7 +332,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
             _ => (),
         }
         let p = self.as_ptr();
-        // SAFETY: As in `regular`.
+        // SAFETY: As in `make_regular`.
         unsafe {
             (*p).i_op = fixed(&InodeTable::<F>::SPECIAL);
             bindings::init_special_inode(p, mode, rdev);
@@ -376,8 +377,9 @@ impl<F: FileSystem, S: Stage> Drop for NewInode<'_, F, S> {
     fn drop(&mut self) {
         // A bad inode is a regular file, whose text nobody would free.
         self.drop_link();
-        // SAFETY: We own the count. A hashed inode is `I_NEW`, as `iget_failed` wants; one
-        // that is not hashed is marked bad so that its eviction does not touch the disk.
+        // SAFETY: By the type invariant we own the count. A hashed inode is `I_NEW`, as
+        // `iget_failed` wants; one that is not hashed is marked bad so that its eviction does not
+        // touch the disk.
         unsafe {
             if S::HASHED {
                 bindings::iget_failed(self.as_ptr());

@@ -48,6 +48,11 @@ pub(crate) trait InodeOps: FileSystem {
 
 /// New attributes, from `struct iattr`, and the dentry they are set through. That is no [`Dentry`]:
 /// its parent is not locked, so its name may change and be freed at any time.
+///
+/// # Invariants
+///
+/// The pointers are to the `iattr` of a `notify_change()` of this thread and to the dentry that it
+/// was called with, whose inode is of the file system and locked.
 pub(crate) struct Attr<'a>(
     *mut bindings::iattr,
     *mut bindings::dentry,
@@ -56,7 +61,7 @@ pub(crate) struct Attr<'a>(
 
 impl Attr<'_> {
     fn valid(&self) -> u32 {
-        // SAFETY: The VFS passes a valid `iattr`.
+        // SAFETY: By the type invariant.
         unsafe { (*self.0).ia_valid }
     }
 
@@ -73,24 +78,28 @@ impl Attr<'_> {
 
     /// Permission checks of the VFS, privilege bits to drop.
     pub(crate) fn prepare(&mut self, idmap: IdMap<'_>) -> Result {
-        // SAFETY: `notify_change` passes all three; it holds the dentry and locks its inode.
+        // SAFETY: By the type invariant, also of `IdMap`; the inode of the dentry is locked.
         to_result(unsafe { bindings::setattr_prepare(idmap.0, self.1, self.0) })
     }
 
     /// Copies mode, owner and times into the inode (not the size).
     pub(crate) fn copy_to<F: FileSystem>(&self, idmap: IdMap<'_>, lock: &InodeLock<'_, F>) {
-        // SAFETY: All pointers are valid and i_rwsem is held exclusive.
+        // SAFETY: By the type invariant, also of `IdMap`, and of the guard.
         unsafe { bindings::setattr_copy(idmap.0, lock.0.as_ptr(), self.0) }
     }
 }
 
 /// The answer to `stat`.
+///
+/// # Invariants
+///
+/// The pointer is to a `kstat` of this thread, valid for the lifetime.
 pub(crate) struct Stat<'a>(*mut bindings::kstat, PhantomData<&'a mut ()>);
 
 impl Stat<'_> {
     /// Sets the birth time.
     pub(crate) fn set_btime(&mut self, time: Time) {
-        // SAFETY: The VFS passes a valid `kstat`.
+        // SAFETY: By the type invariant.
         unsafe {
             (*self.0).result_mask |= bindings::STATX_BTIME;
             (*self.0).btime.tv_sec = time.sec;
@@ -107,7 +116,7 @@ impl Stat<'_> {
     /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's
     /// can.
     pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
-        // SAFETY: As above; the device is valid while it is mounted.
+        // SAFETY: By the type invariant; the device is open while it is mounted.
         unsafe {
             (*self.0).result_mask |= bindings::STATX_DIOALIGN;
             (*self.0).dio_mem_align = bindings::dma_alignment(sb.bdev()) + 1;
@@ -189,6 +198,10 @@ impl<F: InodeOps> InodeTable<F> {
         ..Self::SPECIAL
     };
 
+    /// # Safety
+    ///
+    /// `inode` is a symbolic link of `F`. `dentry` is null if this is an RCU walk, else the caller
+    /// holds both. `done` is the caller's, for one call.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,
@@ -199,7 +212,7 @@ impl<F: InodeOps> InodeTable<F> {
             if dentry.is_null() {
                 return Err(ECHILD);
             }
-            // SAFETY: The VFS passes an inode of ours.
+            // SAFETY: By the caller.
             let mut text = F::read_link(unsafe { Inode::from_raw(inode) })?;
             text.push(0, GFP_KERNEL)?;
             let text = mem::ManuallyDrop::new(text).as_mut_ptr();
@@ -211,22 +224,29 @@ impl<F: InodeOps> InodeTable<F> {
         read().unwrap_or_else(|e| e.to_ptr())
     }
 
+    /// # Safety
+    ///
+    /// `dentry` names an inode of `F`, and the caller holds it; i_rwsem of the inode is held
+    /// exclusive. `idmap` and `attr` are valid during the call (notify_change()).
     unsafe extern "C" fn setattr(
         idmap: *mut bindings::mnt_idmap,
         dentry: *mut bindings::dentry,
         attr: *mut bindings::iattr,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: `notify_change` passes a positive dentry of ours and a reference to it,
-            // so that it stays positive.
+            // SAFETY: By the caller. A dentry that is held stays positive.
             let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
-            // SAFETY: `notify_change` is called with i_rwsem held exclusive.
+            // SAFETY: By the caller.
             let lock = unsafe { InodeLock::assume(inode) };
             let mut attr = Attr(attr, dentry, PhantomData);
             F::setattr(IdMap(idmap, PhantomData), inode, lock.deref(), &mut attr).map(|()| 0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `path` names an inode of `F`, and the caller holds it; `idmap` is its mount's. `stat` is
+    /// this thread's.
     unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
@@ -234,9 +254,9 @@ impl<F: InodeOps> InodeTable<F> {
         mask: u32,
         _flags: c_uint,
     ) -> c_int {
-        // SAFETY: The path names a positive dentry of this file system.
+        // SAFETY: By the caller.
         let raw = unsafe { (*(*path).dentry).d_inode };
-        // SAFETY: The path keeps the inode; the VFS passes a `kstat` to fill.
+        // SAFETY: By the caller; the path keeps the inode.
         unsafe { bindings::generic_fillattr(idmap, mask, raw, stat) };
         // SAFETY: As above.
         let inode = unsafe { Inode::from_raw(raw) };
@@ -244,13 +264,16 @@ impl<F: InodeOps> InodeTable<F> {
         0
     }
 
+    /// # Safety
+    ///
+    /// `inode` is one of `F`, and the caller holds it; `info` is this thread's.
     unsafe extern "C" fn fiemap(
         inode: *mut bindings::inode,
         info: *mut bindings::fiemap_extent_info,
         start: u64,
         len: u64,
     ) -> c_int {
-        // SAFETY: The VFS passes valid objects for the duration of the call.
+        // SAFETY: By the caller.
         let (inode, info) = unsafe { (Inode::from_raw(inode), FiemapInfo::from_raw(info)) };
         from_result(|| F::fiemap(inode, info, start, len).map(|()| 0))
     }
