@@ -91,11 +91,15 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             ..unsafe { mem::zeroed() }
         };
 
+    /// # Safety
+    ///
+    /// `folio` is locked, not up to date, and in the mapping of an inode of `F`, which the caller
+    /// keeps (locking.rst, `read_folio`).
     unsafe extern "C" fn read_folio(
         _file: *mut bindings::file,
         folio: *mut bindings::folio,
     ) -> c_int {
-        // SAFETY: The VFS passes a locked folio of a mapping of ours.
+        // SAFETY: By the caller.
         let (inode, range) = unsafe { folio_place::<F>(folio) };
         if !F::HAS_MAY_FILL || F::may_fill(inode, range.clone()) {
             // SAFETY: As above; iomap unlocks it.
@@ -112,8 +116,11 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `folio` is locked and in the mapping of an inode of `F`, which that keeps.
     unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
-        // SAFETY: The VFS passes a locked folio of a mapping of ours, which keeps the inode.
+        // SAFETY: By the caller.
         unsafe {
             let (inode, range) = folio_place::<F>(folio);
             F::may_release(inode, range) && bindings::iomap_release_folio(folio, gfp)
@@ -123,12 +130,16 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     /// The memory of a folio has failed: it goes, dirty or not, and with it what is reserved for
     /// its data. Before, while the folio is locked and in its place: who wants to dirty it has to
     /// wait, and finds that his mapping is stale.
+    ///
+    /// # Safety
+    ///
+    /// `folio` is locked and refers to a mapping of an inode of `F`; if that is still `mapping`, it
+    /// keeps the inode (memory_failure()).
     unsafe extern "C" fn error_remove_folio(
         mapping: *mut bindings::address_space,
         folio: *mut bindings::folio,
     ) -> c_int {
-        // SAFETY: memory_failure() passes a locked folio and the mapping it is in, which keeps the
-        // inode.
+        // SAFETY: By the caller.
         unsafe {
             if !mapping.is_null() && (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping == mapping {
                 let (inode, range) = folio_place::<F>(folio);
@@ -138,8 +149,11 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `rac` is this thread's, over locked folios of an inode of `F` (read_pages()).
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
-        // SAFETY: The VFS passes a valid control over a mapping of ours.
+        // SAFETY: By the caller.
         let (inode, start, len) = unsafe {
             (
                 Inode::<F>::from_raw(bindings::readahead_inode(rac)),
@@ -168,21 +182,28 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     ///                                           locks, asks for the blocks, S_SWAPFILE
     ///   locks, frees blocks                     <- pages go out to blocks that are another file's
     /// ```
+    ///
+    /// # Safety
+    ///
+    /// `file` is an open file of `F` whose i_rwsem is held exclusive; `sis` is its swap area and
+    /// `span` is to be written (swapon(2)).
     unsafe extern "C" fn swap_activate(
         sis: *mut bindings::swap_info_struct,
         file: *mut bindings::file,
         span: *mut bindings::sector_t,
     ) -> c_int {
-        // SAFETY: The VFS passes an open file of ours, its swap area and where to put the span of
-        // it. The C function first writes and commits the file (fsync).
+        // SAFETY: By the caller. The C function first writes and commits the file (fsync).
         unsafe { bindings::swapfile_activate(sis, file, span, iomap::table::<F::SwapOps>()) }
     }
 
+    /// # Safety
+    ///
+    /// `mapping` is of an inode of `F`, which the caller keeps.
     unsafe extern "C" fn bmap(
         mapping: *mut bindings::address_space,
         block: bindings::sector_t,
     ) -> bindings::sector_t {
-        // SAFETY: The VFS passes a mapping of ours.
+        // SAFETY: By the caller.
         unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F::ReadOps>()) }
     }
 }

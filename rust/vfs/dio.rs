@@ -134,24 +134,32 @@ impl<D: DioOps> DioTable<D> {
         bio_set: ptr::null_mut(),
     };
 
+    /// # Safety
+    ///
+    /// `iter` is iomap's, over an inode of `D::Fs`; `bio` is filled, counted as in flight, and the
+    /// callee's to submit (iomap_dio_submit_bio()).
     unsafe extern "C" fn submit_io(
         iter: *const bindings::iomap_iter,
         bio: *mut bindings::bio,
         pos: i64,
     ) {
-        // SAFETY: iomap passes its iterator over an inode of ours.
+        // SAFETY: By the caller.
         let inode = unsafe { (*iter).inode };
         // INVARIANT: iomap has counted the bio as in flight, and leaves it to us to submit it.
         D::submit(DioBio(bio, inode, PhantomData), pos as u64);
     }
 
+    /// # Safety
+    ///
+    /// `iocb` is a request that was given to [`write`] of this module with this table, and is not
+    /// completed (iomap_dio_complete()).
     unsafe extern "C" fn end_io(
         iocb: *mut bindings::kiocb,
         size: isize,
         error: c_int,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: iomap passes the request it was given, not yet completed.
+        // SAFETY: By the caller.
         let iocb = unsafe { Kiocb::<D::Fs>::from_raw(iocb) };
         let ended = Ended {
             size: u64::try_from(size).unwrap_or(0),

@@ -59,27 +59,37 @@ impl<F: Export> ExportTable<F> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `sb` is a mounted super block of `F` and stays so during the call.
     unsafe extern "C" fn by_handle(
         sb: *mut bindings::super_block,
         ino: u64,
         generation: u32,
     ) -> *mut bindings::inode {
-        // SAFETY: As `fh_to_dentry` and `fh_to_parent` got it.
+        // SAFETY: By the caller.
         let sb = unsafe { SuperBlock::<F>::from_raw(sb) };
         Self::give(sb, F::by_handle(sb, ino, generation))
     }
 
+    /// # Safety
+    ///
+    /// `sb` is a mounted super block of `F` and stays so during the call; `fid` has `len` words
+    /// (exportfs_decode_fh_raw()).
     unsafe extern "C" fn fh_to_dentry(
         sb: *mut bindings::super_block,
         fid: *mut bindings::fid,
         len: c_int,
         kind: c_int,
     ) -> *mut bindings::dentry {
-        // SAFETY: The super block is mounted. The handle has `len` words, and no more are read; the
-        // count of the inode goes to its dentry.
+        // SAFETY: By the caller; no more than `len` words are read. the count of the inode goes to
+        // its dentry.
         unsafe { bindings::generic_fh_to_dentry(sb, fid, len, kind, Some(Self::by_handle)) }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::fh_to_dentry`].
     unsafe extern "C" fn fh_to_parent(
         sb: *mut bindings::super_block,
         fid: *mut bindings::fid,
@@ -90,16 +100,22 @@ impl<F: Export> ExportTable<F> {
         unsafe { bindings::generic_fh_to_parent(sb, fid, len, kind, Some(Self::by_handle)) }
     }
 
+    /// # Safety
+    ///
+    /// `child` is a dentry of a directory of `F`, and the caller holds it.
     unsafe extern "C" fn get_parent(child: *mut bindings::dentry) -> *mut bindings::dentry {
-        // SAFETY: The dentry is a directory's, of this file system, and the caller holds it.
+        // SAFETY: By the caller.
         let dir = unsafe { Inode::<F>::from_raw((*child).d_inode) };
         let inode = Self::give(dir.sb(), F::parent(dir));
         // SAFETY: Takes the count of the inode over, or passes the error on.
         unsafe { bindings::d_obtain_alias(inode) }
     }
 
+    /// # Safety
+    ///
+    /// `inode` is one of `F`, and the caller holds it.
     unsafe extern "C" fn commit_metadata(inode: *mut bindings::inode) -> c_int {
-        // SAFETY: The caller holds an inode of this file system.
+        // SAFETY: By the caller.
         from_result(|| F::commit_metadata(unsafe { Inode::from_raw(inode) }).map(|()| 0))
     }
 }

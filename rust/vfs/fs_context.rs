@@ -20,6 +20,10 @@ use kernel::{
 /// Where a mount or remount tells who asked for it why it is refused: the log of the context, which
 /// mount(8) prints. Without one (mount(2), the kernel itself) nothing is written; the kernel log is
 /// the caller's.
+///
+/// # Invariants
+///
+/// `fc` is valid for `'a`, and this thread's.
 pub(crate) struct MountLog<'a> {
     fc: *mut bindings::fs_context,
     refused: Cell<bool>,
@@ -56,13 +60,17 @@ impl MountLog<'_> {
 
     fn put(&self, level: u8, text: fmt::Arguments<'_>) {
         let text: *const c_void = ptr::from_ref(&text).cast();
-        // SAFETY: By `from_raw` the context is valid. The text is printed before the return, by
-        // `%pA`, which takes a pointer to `fmt::Arguments`.
+        // SAFETY: By the type invariant. The text is printed before the return, by `%pA`, which
+        // takes a pointer to `fmt::Arguments`.
         unsafe { bindings::logfc(self.fc, level, text.cast()) }
     }
 }
 
 /// A remount under way. Whoever has one knows that s_umount is held exclusive.
+///
+/// # Invariants
+///
+/// `fc` is the context of a remount of `sb`, this thread's; s_umount of `sb` is held exclusive.
 pub(crate) struct Remount<'a, F> {
     sb: &'a SuperBlock<F>,
     fc: *mut bindings::fs_context,
@@ -83,13 +91,13 @@ impl<F: FileSystem> Remount<'_, F> {
 
     /// Whether it will be so whatever we say, and with writers under way: an emergency remount.
     pub(crate) fn is_forced(&self) -> bool {
-        // SAFETY: The context is ours during the remount.
+        // SAFETY: By the type invariant.
         unsafe { (*self.fc).sb_flags & bindings::SB_FORCE != 0 }
     }
 
     /// Writes out all that is dirty and waits for it. Outside of any handle.
     pub(crate) fn sync(&self) -> Result {
-        // SAFETY: The super block is mounted, and s_umount is held.
+        // SAFETY: By the type invariant.
         to_result(unsafe { bindings::sync_filesystem(self.sb.as_ptr()) })
     }
 
@@ -121,8 +129,11 @@ impl<F: FileSystem> ContextTable<F> {
         ..unsafe { mem::zeroed() }
     };
 
+    /// # Safety
+    ///
+    /// [`Self::init`] has set `fc` up, and nobody uses it any more.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
-        // SAFETY: `init` stored a box; the context goes away.
+        // SAFETY: By the caller; `init` stored a box.
         unsafe {
             let opts = mem::replace(&mut (*fc).fs_private, ptr::null_mut());
             if !opts.is_null() {
@@ -131,12 +142,15 @@ impl<F: FileSystem> ContextTable<F> {
         }
     }
 
+    /// # Safety
+    ///
+    /// [`Self::init`] has set `fc` up, whose mutex is held. `param` is valid, and of the value only
+    /// what its type says.
     unsafe extern "C" fn parse_param(
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
     ) -> c_int {
-        // SAFETY: The VFS passes a valid parameter and, under the context's mutex, a context set
-        // up by `init`, which `reconfigure` is the last to use.
+        // SAFETY: By the caller. `reconfigure` is the last to use the options.
         let (param, opts) = unsafe { (&*param, (*fc).fs_private.cast::<F::Options>().as_mut()) };
         from_result(|| {
             let opts = opts.ok_or(EINVAL)?;
@@ -153,12 +167,15 @@ impl<F: FileSystem> ContextTable<F> {
                 // Blobs, paths and files are no values of ours, nor of `source`.
                 _ => return Err(EINVAL),
             };
-            // SAFETY: The context is valid during the call.
+            // SAFETY: By the caller.
             let log = unsafe { MountLog::from_raw(fc) };
             F::parse_option(opts, key, value, &log).map(|()| 0)
         })
     }
 
+    /// # Safety
+    ///
+    /// [`Self::init`] has set `fc` up for a mount, and it is this thread's.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         if F::FLAGS.read_only {
             // SAFETY: By the caller. The super block takes its flags from the context.
@@ -168,26 +185,33 @@ impl<F: FileSystem> ContextTable<F> {
         unsafe { bindings::get_tree_bdev(fc, Some(fill_super_callback::<F>)) }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::reconfigure`].
     unsafe extern "C" fn stay_read_only(fc: *mut bindings::fs_context) -> c_int {
         // SAFETY: By the caller. Without the bit in the mask the flag would stay as it is, too.
         unsafe { (*fc).sb_flags |= bindings::SB_RDONLY };
         0
     }
 
+    /// # Safety
+    ///
+    /// [`Self::init`] has set `fc` up for a remount, and it is this thread's. `fc->root` is of a
+    /// mounted super block of `F`, whose s_umount is held exclusive.
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: For a remount the root is set; the super block is locked (s_umount).
+            // SAFETY: By the caller.
             let raw = unsafe { (*(*fc).root).d_sb };
-            // SAFETY: The context is ours during the call.
+            // SAFETY: By the caller.
             let opts = unsafe { mem::replace(&mut (*fc).fs_private, ptr::null_mut()) };
             if opts.is_null() {
                 return Err(EINVAL);
             }
             // SAFETY: `init` stored the box, and it has just been taken out.
             let opts = unsafe { KBox::from_raw(opts.cast::<F::Options>()) };
-            // SAFETY: The super block is mounted.
+            // SAFETY: By the caller.
             let sb = unsafe { SuperBlock::<F>::from_raw(raw) };
-            // SAFETY: The context is valid.
+            // SAFETY: By the caller.
             let flags = unsafe {
                 ((*raw).s_flags as u32 & !(*fc).sb_flags_mask)
                     | ((*fc).sb_flags & (*fc).sb_flags_mask)
@@ -195,7 +219,7 @@ impl<F: FileSystem> ContextTable<F> {
             let remount = Remount {
                 sb,
                 fc,
-                // SAFETY: The context is ours during the call.
+                // SAFETY: By the caller.
                 log: unsafe { MountLog::from_raw(fc) },
                 read_only: flags & bindings::SB_RDONLY != 0,
             };
@@ -204,21 +228,25 @@ impl<F: FileSystem> ContextTable<F> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `fc` is a new context of the file system type `F`, and this thread's. For a remount
+    /// `fc->root` is of a mounted super block of it.
     unsafe extern "C" fn init(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: The context is valid.
+            // SAFETY: By the caller.
             let root = unsafe { (*fc).root };
             let opts = if root.is_null() {
                 F::Options::default()
             } else {
-                // SAFETY: A context for a remount has the root of the mounted super block. It is in
-                // use, so others change other fields of it: no reference to it is made.
+                // SAFETY: By the caller. It is in use, so others change other fields of it: no
+                // reference to it is made.
                 unsafe { SuperBlock::<F>::from_raw((*root).d_sb) }
                     .data()
                     .current_options()
             };
             let opts = KBox::new(opts, GFP_KERNEL)?;
-            // SAFETY: The context is new and ours to fill.
+            // SAFETY: By the caller.
             unsafe {
                 (*fc).fs_private = KBox::into_raw(opts).cast();
                 (*fc).ops = fixed(&Self::TABLE);
@@ -233,6 +261,10 @@ type InitFn = unsafe extern "C" fn(*mut kernel::bindings::fs_context) -> c_int;
 /// The `init_fs_context` of `F`. The kernel crate knows `fs_context` only as a name, so the
 /// pointer's type differs from ours.
 pub(super) fn init_callback_ptr<F: FileSystem>() -> Option<InitFn> {
+    /// # Safety
+    ///
+    /// `fc` is a new context of the file system type `F`, and this thread's. For a remount
+    /// `fc->root` is of a mounted super block of it.
     unsafe extern "C" fn init<F: FileSystem>(fc: *mut kernel::bindings::fs_context) -> c_int {
         // SAFETY: The same C type.
         unsafe { ContextTable::<F>::init(fc.cast()) }

@@ -43,7 +43,7 @@ struct WantWrite<'a, F: FileSystem>(&'a File<F>);
 impl<'a, F: FileSystem> WantWrite<'a, F> {
     /// Waits for a thaw. `EROFS` if read-only.
     fn new(file: &'a File<F>) -> Result<Self> {
-        // SAFETY: The file is open; the guard pairs the call.
+        // SAFETY: By the type invariant of `File`; the guard pairs the call.
         to_result(unsafe { bindings::mnt_want_write_file(file.as_ptr()) })?;
         Ok(Self(file))
     }
@@ -82,7 +82,7 @@ fn set_label<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
 }
 
 fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
-    // SAFETY: The inode is valid; the field does not change once it is published.
+    // SAFETY: By the type invariant of `Inode`; the field does not change once it is published.
     let generation = unsafe { (*file.inode().as_ptr()).i_generation };
     UserSlice::new(to, size_of::<u32>())
         .writer()

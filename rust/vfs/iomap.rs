@@ -194,6 +194,10 @@ impl<T: MapOps> Table<T> {
         iomap_next: None,
     };
 
+    /// # Safety
+    ///
+    /// `iomap` is the mapping in an `iomap_iter` of this thread, over `inode`, one of `T::Fs` that
+    /// the caller keeps (iomap_iter()).
     unsafe extern "C" fn begin(
         inode: *mut bindings::inode,
         pos: i64,
@@ -202,8 +206,7 @@ impl<T: MapOps> Table<T> {
         iomap: *mut bindings::iomap,
         _srcmap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: iomap passes an inode of ours and the mapping of its iterator (`iomap_iter()`),
-        // which only this call uses. What its caller gave it (`dio.rs`) is not followed.
+        // SAFETY: By the caller. What its caller gave it (`dio.rs`) is not followed.
         let (inode, map, request) = unsafe {
             let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
             let request = (*iter).private as usize;
@@ -217,6 +220,9 @@ impl<T: MapOps> Table<T> {
         from_result(|| T::begin(inode, pos as u64, length as u64, flags, map).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::begin`], which has filled the mapping.
     unsafe extern "C" fn end(
         inode: *mut bindings::inode,
         pos: i64,
@@ -225,7 +231,7 @@ impl<T: MapOps> Table<T> {
         flags: c_uint,
         iomap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: As in `begin`.
+        // SAFETY: By the caller.
         let (inode, map) = unsafe { (Inode::<T::Fs>::from_raw(inode), Map::from_raw(iomap)) };
         let written = u64::try_from(written).unwrap_or(0);
         from_result(|| {
@@ -269,12 +275,16 @@ impl<W: WriteOps> WriteTable<W> {
     };
 
     /// Looks the folio up, or adds one, and locks it; not while it may not be filled.
+    ///
+    /// # Safety
+    ///
+    /// `iter` is this thread's, over an inode of `W::Fs` that the caller keeps; no folio is locked.
     unsafe extern "C" fn get_folio(
         iter: *mut bindings::iomap_iter,
         pos: i64,
         len: c_uint,
     ) -> *mut bindings::folio {
-        // SAFETY: iomap passes its iterator over an inode of ours; no folio is locked.
+        // SAFETY: By the caller.
         let (inode, flags) = unsafe {
             (
                 Inode::<W::Fs>::from_raw((*iter).inode),
@@ -306,8 +316,12 @@ impl<W: WriteOps> WriteTable<W> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `inode` is one of `W::Fs` that the caller keeps, and `map` a mapping of it that is this
+    /// thread's.
     unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
-        // SAFETY: iomap passes an inode of ours and a valid mapping.
+        // SAFETY: By the caller; `Map` is transparent.
         unsafe { W::valid(Inode::<W::Fs>::from_raw(inode), &*map.cast::<Map>()) }
     }
 }
@@ -317,7 +331,8 @@ pub(crate) fn buffered_write<W: WriteOps>(
     iocb: &mut Kiocb<'_, W::Fs>,
     from: &mut IovIter<'_>,
 ) -> Result<usize> {
-    // SAFETY: All pointers are valid during the call.
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
     result_len(unsafe {
         bindings::iomap_file_buffered_write(
             iocb.as_ptr(),
@@ -333,7 +348,8 @@ pub(crate) fn buffered_write<W: WriteOps>(
 /// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
 pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, pos: u64, len: u64) -> Result<bool> {
     let mut did_zero = false;
-    // SAFETY: All pointers are valid during the call.
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
     to_result(unsafe {
         bindings::iomap_zero_range(
             inode.as_ptr(),
@@ -367,13 +383,16 @@ pub(crate) fn release_delalloc<R: Release>(
     map: &mut Map,
     lock: &InvalidateLock<'_, R::Fs>,
 ) {
+    /// # Safety
+    ///
+    /// `inode` is the one that `iomap_write_delalloc_release` was given.
     unsafe extern "C" fn punch<R: Release>(
         inode: *mut bindings::inode,
         offset: i64,
         length: i64,
         _map: *mut bindings::iomap,
     ) {
-        // SAFETY: iomap passes the inode it was given.
+        // SAFETY: By the caller.
         R::release(
             unsafe { Inode::from_raw(inode) },
             offset as u64,
@@ -383,7 +402,8 @@ pub(crate) fn release_delalloc<R: Release>(
     if kernel::warn_on!(!lock.is_of(inode)) {
         return;
     }
-    // SAFETY: All pointers are valid during the call; the inode's lock is held exclusive.
+    // SAFETY: By the type invariants of inode and guard, which are of one inode. iomap keeps no
+    // pointer.
     unsafe {
         bindings::iomap_write_delalloc_release(
             inode.as_ptr(),
@@ -398,7 +418,7 @@ pub(crate) fn release_delalloc<R: Release>(
 
 /// The first block that a write of `written` bytes at `pos` did not touch, in bytes.
 pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, written: u64) -> u64 {
-    // SAFETY: The inode is valid.
+    // SAFETY: By the type invariant of `Inode`.
     unsafe {
         bindings::iomap_last_written_block(inode.as_ptr(), pos as i64, written as isize) as u64
     }
@@ -407,7 +427,8 @@ pub(crate) fn last_written_block<F: FileSystem>(inode: &Inode<F>, pos: u64, writ
 /// Finds the next data (or hole) from byte `pos`; `ENXIO` beyond the end.
 pub(crate) fn seek<T: MapOps>(inode: &Inode<T::Fs>, pos: u64, hole: bool) -> Result<u64> {
     let pos = pos as i64;
-    // SAFETY: All pointers are valid during the call.
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
     let ret = unsafe {
         if hole {
             bindings::iomap_seek_hole(inode.as_ptr(), pos, table::<T>())
@@ -419,6 +440,10 @@ pub(crate) fn seek<T: MapOps>(inode: &Inode<T::Fs>, pos: u64, hole: bool) -> Res
 }
 
 /// Where FIEMAP puts extents.
+///
+/// # Invariants
+///
+/// The pointer is valid for the lifetime, and nobody else uses it.
 pub(crate) struct FiemapInfo<'a>(*mut bindings::fiemap_extent_info, PhantomData<&'a mut ()>);
 
 impl FiemapInfo<'_> {
@@ -437,7 +462,8 @@ pub(crate) fn fiemap<T: MapOps>(
     start: u64,
     len: u64,
 ) -> Result {
-    // SAFETY: All pointers are valid during the call.
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
     to_result(unsafe {
         bindings::iomap_fiemap(inode.as_ptr(), info.0.cast(), start, len, table::<T>())
     })

@@ -12,11 +12,6 @@
 //!   keep that: an inode in use is no reason for unmount to wait.
 //! - Locks and freeze levels are guards. What may not sleep or change threads is not `Send`.
 
-#![allow(
-    clippy::missing_safety_doc,
-    reason = "callbacks of C tables: what C promises is in Documentation/filesystems/vfs.rst"
-)]
-
 mod bindings;
 
 pub(crate) mod address_space;

@@ -163,12 +163,16 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         unsafe { (Inode::from_raw(dir), Dentry::from_raw(dentry)) }
     }
 
+    /// # Safety
+    ///
+    /// `dir` is a directory of `F`, whose i_rwsem is held; `dentry` is a new name in it, held by
+    /// the caller.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         _flags: c_uint,
     ) -> *mut bindings::dentry {
-        // SAFETY: As the VFS passes them; the dentry is new, and locked by that.
+        // SAFETY: By the caller; a new dentry is locked by that.
         let (dir, name) = unsafe { Self::name_in(dir, dentry) };
         let inode = match F::lookup(dir, name.name()) {
             // C would move the name into the other tree.
@@ -182,17 +186,24 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         unsafe { bindings::d_splice_alias(inode, dentry) }
     }
 
+    /// # Safety
+    ///
+    /// As `vfs_create()` does: `dir` is a directory of `F`, whose i_rwsem is held exclusive,
+    /// `dentry` a negative name in it; the caller holds them and `idmap`.
     unsafe extern "C" fn create(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> c_int {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
         from_result(|| F::create(IdMap(idmap, PhantomData), dir, dentry, mode).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::create`].
     unsafe extern "C" fn mknod(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
@@ -200,18 +211,21 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         mode: bindings::umode_t,
         rdev: bindings::dev_t,
     ) -> c_int {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
         from_result(|| F::mknod(IdMap(idmap, PhantomData), dir, dentry, mode, rdev).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::create`].
     unsafe extern "C" fn mkdir(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> *mut bindings::dentry {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
         match F::mkdir(IdMap(idmap, PhantomData), dir, dentry, mode) {
             // Null: the dentry passed in is the one now in use.
@@ -220,46 +234,63 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::create`]; `target` is a string, NUL-terminated.
     unsafe extern "C" fn symlink(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         target: *const c_char,
     ) -> c_int {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
-        // SAFETY: NUL-terminated, and it stays during the call.
+        // SAFETY: By the caller.
         let target = unsafe { CStr::from_char_ptr(target) }.to_bytes();
         from_result(|| F::symlink(IdMap(idmap, PhantomData), dir, dentry, target).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::create`]; `old` names an inode of `F`, whose i_rwsem is held exclusive, too.
     unsafe extern "C" fn link(
         old: *mut bindings::dentry,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: `old` is positive, `vfs_link` holds it and has locked its inode. It is not
-            // made a `Dentry`: its parent is not locked.
+            // SAFETY: By the caller, who holds `old`. It is not made a `Dentry`: its parent is not
+            // locked.
             let inode = unsafe { &*(*old).d_inode.cast::<INode<F>>() };
-            // SAFETY: As the VFS passes them.
+            // SAFETY: By the caller.
             let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
             F::link(inode, dir, dentry).map(|()| 0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `dir` is a directory of `F` and `dentry` names an inode in it; i_rwsem of both is held
+    /// exclusive, and the caller holds them.
     unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
         from_result(|| F::unlink(dir, dentry).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::unlink`].
     unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
-        // SAFETY: As the VFS passes them.
+        // SAFETY: By the caller.
         let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
         from_result(|| F::rmdir(dir, dentry).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `from` is a name in `from_dir`, and `to` one in `to_dir`; i_rwsem of both directories, and
+    /// of what is named if it changes, is held exclusive, and the caller holds them (vfs_rename()).
     unsafe extern "C" fn rename(
         _idmap: *mut bindings::mnt_idmap,
         from_dir: *mut bindings::inode,
@@ -268,13 +299,17 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         to: *mut bindings::dentry,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: As the VFS passes them, both directories and the victims locked.
+        // SAFETY: By the caller.
         let (from_dir, from) = unsafe { Self::name_in(from_dir, from) };
         // SAFETY: As above.
         let (to_dir, to) = unsafe { Self::name_in(to_dir, to) };
         from_result(|| F::rename(from_dir, from, to_dir, to, RenameFlags(flags)).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dir` is a directory of `F`, whose i_rwsem is held; `file` is being opened and has a new
+    /// dentry of the same super block.
     unsafe extern "C" fn tmpfile(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
@@ -282,7 +317,7 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         mode: bindings::umode_t,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS passes a directory of ours, and has locked it.
+            // SAFETY: By the caller.
             let dir = unsafe { Inode::<F>::from_raw(dir) };
             let inode = F::tmpfile(IdMap(idmap, PhantomData), dir, mode)?;
             if !ptr::eq(inode.sb(), dir.sb()) {
@@ -293,8 +328,8 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
             // expects one link.
             unsafe { bindings::set_nlink(inode.as_ptr(), 1) };
             let inode = inode.publish().into_raw();
-            // SAFETY: The file is being opened, its dentry is new and of the same super block. The
-            // function takes over our count.
+            // SAFETY: By the caller; the super block is the same. The function takes over our
+            // count.
             unsafe { bindings::d_tmpfile(file, inode) };
             // SAFETY: As above.
             to_result(unsafe { bindings::finish_open_simple(file) })?;

@@ -207,7 +207,9 @@ struct Mounted<F> {
 ///
 /// # Invariants
 ///
-/// `s_fs_info` points at a pinned `Mounted<F>` that lives until the super block is killed.
+/// A reference is to a super block of `F`, valid as long as the reference. It has a block device,
+/// open as long. `s_fs_info` points at a pinned `Mounted<F>` that lives until the super block is
+/// killed.
 #[repr(transparent)]
 pub(crate) struct SuperBlock<F>(Opaque<bindings::super_block>, PhantomData<F>);
 
@@ -222,7 +224,7 @@ impl<F: FileSystem> SuperBlock<F> {
     ///
     /// `ptr` is a super block of file system `F` whose data is attached, valid for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::super_block) -> &'a Self {
-        // SAFETY: The type is transparent and the caller guarantees validity.
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
         unsafe { &*ptr.cast() }
     }
 
@@ -236,7 +238,7 @@ impl<F: FileSystem> SuperBlock<F> {
     }
 
     fn mounted(&self) -> &Mounted<F> {
-        // SAFETY: By the type's invariant `s_fs_info` is a `Mounted` that outlives `self`.
+        // SAFETY: By the type invariant `s_fs_info` is a `Mounted` that outlives `self`.
         unsafe { &*(*self.as_ptr()).s_fs_info.cast() }
     }
 
@@ -248,7 +250,7 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// The largest size of a file, in bytes.
     pub(crate) fn max_bytes(&self) -> u64 {
-        // SAFETY: Set before the super block is in use, then constant.
+        // SAFETY: By the type invariant. Set before the super block is in use, then constant.
         unsafe { (*self.as_ptr()).s_maxbytes as u64 }
     }
 
@@ -267,37 +269,37 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// Reads metadata block `block` through the buffer cache. `EIO` when the device fails.
     pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
-        // SAFETY: The super block is valid and has a block device (`get_tree_bdev`).
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::bread(self.as_ptr(), block) }
     }
 
     /// The buffer of `block`, without reading it.
     pub(crate) fn getblk(&self, block: u64) -> Result<BufferHead> {
-        // SAFETY: As in `bread`.
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::getblk(self.as_ptr(), block) }
     }
 
     /// The buffer of `block` if it is in memory and up to date. Does not sleep.
     pub(crate) fn find_block(&self, block: u64) -> Option<BufferHead> {
-        // SAFETY: As in `bread`.
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::find(self.as_ptr(), block) }
     }
 
     /// Starts to read `block`, does not wait.
     pub(crate) fn breadahead(&self, block: u64) {
-        // SAFETY: As in `bread`.
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::breadahead(self.as_ptr(), block) }
     }
 
     /// Whether the super block is read-only now.
     pub(crate) fn is_read_only(&self) -> bool {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::sb_rdonly(self.as_ptr()) }
     }
 
     /// Stops the machine, as the administrator asked for (`errors=panic`).
     pub(crate) fn panic(&self, why: &CStr) -> ! {
-        // SAFETY: The super block is valid, the string NUL-terminated. C does not return.
+        // SAFETY: By the type invariant, the string NUL-terminated. C does not return.
         unsafe { bindings::panic(self.as_ptr(), why.as_char_ptr()) };
         loop {
             core::hint::spin_loop();
@@ -312,14 +314,14 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// Blocks the freezing of the file system below `SB_FREEZE_FS`, as eviction needs it.
     pub(crate) fn start_intwrite(&self) -> FreezeGuard<'_, F> {
-        // SAFETY: The super block is valid; the guard pairs the call.
+        // SAFETY: By the type invariant; the guard pairs the call.
         unsafe { bindings::sb_start_intwrite(self.as_ptr()) };
         FreezeGuard(self, bindings::sb_end_intwrite, NotThreadSafe)
     }
 
     /// [`SuperBlock::start_intwrite`] if it need not wait: not frozen.
     pub(crate) fn try_start_intwrite(&self) -> Option<FreezeGuard<'_, F>> {
-        // SAFETY: The super block is valid; the guard pairs the call.
+        // SAFETY: By the type invariant; the guard pairs the call.
         let got = unsafe { bindings::sb_start_intwrite_trylock(self.as_ptr()) };
         // Made only then: a guard that is dropped ends what it stands for.
         got.then(|| FreezeGuard(self, bindings::sb_end_intwrite, NotThreadSafe))
@@ -327,7 +329,7 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// Blocks the freezing of the file system at `SB_FREEZE_PAGEFAULT`.
     pub(crate) fn start_pagefault(&self) -> FreezeGuard<'_, F> {
-        // SAFETY: As in `start_intwrite`.
+        // SAFETY: By the type invariant; the guard pairs the call.
         unsafe { bindings::sb_start_pagefault(self.as_ptr()) };
         FreezeGuard(self, bindings::sb_end_pagefault, NotThreadSafe)
     }
@@ -335,7 +337,7 @@ impl<F: FileSystem> SuperBlock<F> {
     /// Tells fanotify watchers of corrupt metadata, of `inode` if it is known.
     pub(crate) fn report_metadata(&self, inode: Option<&Inode<F>>, err: Error) {
         let inode = inode.map_or(ptr::null_mut(), Inode::as_ptr);
-        // SAFETY: Both pointers are valid (or null, which the shim checks).
+        // SAFETY: By the type invariants; null is what the shim checks for.
         unsafe { bindings::report_metadata(self.as_ptr(), inode, err.to_errno()) }
     }
 
@@ -361,8 +363,8 @@ impl<F: FileSystem> SuperBlock<F> {
     /// writeback or the eviction of an inode takes. i_rwsem is fine.
     pub(crate) fn sync_inodes(&self) {
         let sb = self.as_ptr();
-        // SAFETY: The super block is valid. `sync_inodes_sb` asks for s_umount, which is released
-        // by who has taken it.
+        // SAFETY: By the type invariant. `sync_inodes_sb` asks for s_umount, which is released by
+        // who has taken it.
         unsafe {
             if bindings::down_read_trylock(&raw mut (*sb).s_umount) != 0 {
                 bindings::sync_inodes_sb(sb);
@@ -373,7 +375,7 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// Flushes the device's write cache.
     pub(crate) fn issue_flush(&self) -> Result {
-        // SAFETY: The super block has a block device.
+        // SAFETY: By the type invariant it has a block device.
         to_result(unsafe { bindings::blkdev_issue_flush((*self.as_ptr()).s_bdev) })
     }
 
@@ -384,17 +386,21 @@ impl<F: FileSystem> SuperBlock<F> {
 
     /// The block device.
     pub(crate) fn device(&self) -> &BlockDevice {
-        // SAFETY: The super block has a block device, open as long as it lives.
+        // SAFETY: By the type invariant it has a block device, open as long as it lives.
         unsafe { BlockDevice::from_raw(self.bdev()) }
     }
 
     pub(super) fn bdev(&self) -> *mut bindings::block_device {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant.
         unsafe { (*self.as_ptr()).s_bdev }
     }
 }
 
 /// Holds off a freeze of the file system until dropped.
+///
+/// # Invariants
+///
+/// The function ends what holds off the freeze.
 #[must_use]
 pub(crate) struct FreezeGuard<'a, F: FileSystem>(
     &'a SuperBlock<F>,

@@ -87,12 +87,15 @@ impl<C: Control> ControlFile<C> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `file` is being opened by way of a table that [`Self::new`] has made.
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             let state = KBox::pin_init(C::open(), GFP_KERNEL)?;
             // SAFETY: The box is not moved: it stays behind the pointer until `release`.
             let state = unsafe { KBox::into_raw(Pin::into_inner_unchecked(state)) };
-            // SAFETY: The VFS passes a file that is being opened; `show` is called with it.
+            // SAFETY: By the caller; `show` is called with it.
             let ret = unsafe { bindings::single_open(file, Some(Self::show), state.cast()) };
             if ret != 0 {
                 // SAFETY: Ours again: the file was not opened.
@@ -114,19 +117,25 @@ impl<C: Control> ControlFile<C> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `seq` is of a file that [`Self::open`] has opened, and stays open during the call.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
         // SAFETY: `open` gave the state; the VFS keeps the file open during the call.
         unsafe { (*(*seq).private.cast::<C>()).show(SeqFile::from_raw(seq)) };
         0
     }
 
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and stays open during the call.
     unsafe extern "C" fn write(
         file: *mut bindings::file,
         buf: *const c_char,
         len: usize,
         _pos: *mut i64,
     ) -> isize {
-        // SAFETY: The file is open during the call.
+        // SAFETY: By the caller.
         let state = unsafe { &*Self::state(file) };
         let run = || -> Result {
             if len > MAX_COMMAND {
@@ -143,8 +152,11 @@ impl<C: Control> ControlFile<C> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`], and nobody has it any more.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The last call on this file: the state is ours again.
+        // SAFETY: By the caller the state is ours again.
         unsafe {
             let state = Pin::new_unchecked(KBox::from_raw(Self::state(file)));
             state.close();

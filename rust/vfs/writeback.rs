@@ -23,6 +23,10 @@ use kernel::{
 
 /// The dirty bytes that writeback has in hand. Their folio is locked and under writeback, and no
 /// mapping of it is writable.
+///
+/// # Invariants
+///
+/// `folio` is locked, under writeback, and holds the bytes.
 pub(crate) struct DirtyBytes<'a> {
     folio: *mut bindings::folio,
     pos: u64,
@@ -38,8 +42,8 @@ impl DirtyBytes<'_> {
         while at < end {
             // Not beyond the page: of a folio in high memory only one is mapped.
             let n = (page - at % page).min(end - at);
-            // SAFETY: The folio is valid and holds the bytes, which lie in one of its pages. A
-            // device may store to them meanwhile: C reads them, and either answer is right.
+            // SAFETY: By the type invariant; the bytes lie in one page. A device may store to them
+            // meanwhile: C reads them, and either answer is right.
             if !unsafe { bindings::folio_is_zero(self.folio, at, n as usize) } {
                 return false;
             }
@@ -127,6 +131,10 @@ impl<W: Writeback> WritebackTable<W> {
         writeback_submit: Some(Self::writeback_submit),
     };
 
+    /// # Safety
+    ///
+    /// `wpc` is the context of [`writepages_callback`] of `W`, in this thread; `folio` is locked,
+    /// under writeback, in the mapping of its inode, and holds the bytes.
     unsafe extern "C" fn writeback_range(
         wpc: *mut bindings::iomap_writepage_ctx,
         folio: *mut bindings::folio,
@@ -134,7 +142,7 @@ impl<W: Writeback> WritebackTable<W> {
         len: c_uint,
         end_pos: u64,
     ) -> isize {
-        // SAFETY: iomap passes the context of `writepages_callback`, used by this thread only.
+        // SAFETY: By the caller.
         let (inode, map) = unsafe {
             (
                 Inode::<W::Fs>::from_raw((*wpc).inode),
@@ -164,12 +172,16 @@ impl<W: Writeback> WritebackTable<W> {
         ret
     }
 
+    /// # Safety
+    ///
+    /// `wpc` is the context of [`writepages_callback`] of `W`, in this thread, with an ioend that
+    /// is not submitted.
     unsafe extern "C" fn writeback_submit(
         wpc: *mut bindings::iomap_writepage_ctx,
         error: c_int,
     ) -> c_int {
-        // SAFETY: iomap calls this only with an ioend in `wb_ctx`, which is ours until it is
-        // submitted; the bio's end_io runs once.
+        // SAFETY: By the caller the ioend is ours until it is submitted; the bio's end_io runs
+        // once.
         unsafe {
             let ioend = (*wpc).wb_ctx.cast::<bindings::iomap_ioend>();
             let inode = Inode::<W::Fs>::from_raw((*wpc).inode);
@@ -190,13 +202,17 @@ impl<W: Writeback> WritebackTable<W> {
 /// device that had pinned a mapped page has written to it meanwhile) stays so until the thaw. Who
 /// wants it written (`fsync`, a direct read) waits for that, but not `sync`: it holds s_umount,
 /// which the thaw needs, and is told `EAGAIN`.
+///
+/// # Safety
+///
+/// `mapping` is of a regular file of `W::Fs`, which the caller keeps; `wbc` is this thread's.
 pub(super) unsafe extern "C" fn writepages_callback<W: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,
 ) -> c_int {
     // SAFETY: All zeroes is an empty mapping and no pending context.
     let mut wpc: bindings::iomap_writepage_ctx = unsafe { mem::zeroed() };
-    // SAFETY: The VFS passes a mapping of ours.
+    // SAFETY: By the caller.
     wpc.inode = unsafe { (*mapping).host };
     wpc.wbc = wbc;
     wpc.ops = fixed(&WritebackTable::<W>::TABLE);
@@ -205,7 +221,7 @@ pub(super) unsafe extern "C" fn writepages_callback<W: Writeback>(
     let _running = match sb.try_start_intwrite() {
         Some(running) => running,
         None => {
-            // SAFETY: The VFS passes a valid control.
+            // SAFETY: By the caller.
             let control = WritebackControl(unsafe { &*wbc });
             match (control.must_wait(), control.is_for_sync()) {
                 (false, _) => return 0,
@@ -249,6 +265,10 @@ impl Completions {
 }
 
 /// A bio is done. Interrupt context: hand the ioend to the worker.
+///
+/// # Safety
+///
+/// `bio` is the last member of an ioend of `W` that is done. Called once.
 unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
     // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
     // `iomap_finish_ioends` ends the writeback of its folios. Lists and work are as
@@ -267,6 +287,9 @@ unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
     }
 }
 
+/// # Safety
+///
+/// `work` is that of a [`Completions`] that was made for `W`.
 unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struct) {
     let _nofs = NoFs::enter();
     let mut list = bindings::list_head {

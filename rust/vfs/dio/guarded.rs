@@ -192,6 +192,11 @@ impl<H> Request<H> {
 
     /// `ki_complete`, after `iomap_dio_complete()`: in process context, or in that of the bio if
     /// there was nothing to invalidate.
+    ///
+    /// # Safety
+    ///
+    /// `iocb` is the first field of a boxed `Self` that `queue` has given away, and is completed
+    /// once, by this.
     unsafe extern "C" fn complete(iocb: *mut bindings::kiocb, result: c_long) {
         // SAFETY: iomap completes a queued request once; it is the first field of ours, which
         // `queue` gave away. The original is completed here and nowhere else, and it is

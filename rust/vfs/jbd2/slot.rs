@@ -218,6 +218,11 @@ impl UnloadedJournal {
 
 /// `j_commit_callback`: in the journal's thread, or in the one that destroys the journal, with no
 /// lock held. `j_commit_sequence` is set, and who waits for it is woken when this returns.
+///
+/// # Safety
+///
+/// `journal` is one that `call_at_commit` of `F` was called for, and `transaction` has just
+/// committed (jbd2_journal_commit_transaction()).
 unsafe extern "C" fn committed_callback<F: Journaled>(
     journal: *mut bindings::journal_s,
     transaction: *mut bindings::transaction_s,

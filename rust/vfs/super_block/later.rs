@@ -82,6 +82,9 @@ impl<F: FileSystem> Part<F> for Later {
     }
 }
 
+/// # Safety
+///
+/// `work` is that of a [`Later`] of `F` that is armed.
 unsafe extern "C" fn run<F: FileSystem>(work: *mut bindings::work_struct) {
     // SAFETY: The work is that of a `Later` that is armed; the super block outlives the call.
     let sb = unsafe {

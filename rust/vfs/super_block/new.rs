@@ -18,6 +18,11 @@ use core::marker::PhantomData;
 use kernel::{prelude::*, str::CStr};
 
 /// A super block during the first half of mount: no data, no inodes.
+///
+/// # Invariants
+///
+/// The pointer is to a super block of `F` that has its device and is being filled by this thread,
+/// valid for `'a`.
 pub(crate) struct NewSuper<'a, F>(
     pub(super) *mut bindings::super_block,
     pub(super) MountLog<'a>,
@@ -32,7 +37,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
 
     /// Sets the block size in bytes (a power of two). `EINVAL` if the device cannot do it.
     pub(crate) fn set_blocksize(&self, size: u32) -> Result {
-        // SAFETY: The super block is valid and owned by the mounting thread.
+        // SAFETY: By the type invariant.
         if unsafe { bindings::sb_set_blocksize(self.0, size as c_int) } == 0 {
             return Err(EINVAL);
         }
@@ -41,7 +46,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
 
     /// The block device.
     pub(crate) fn device(&self) -> &BlockDevice {
-        // SAFETY: The super block has a block device, open as long as it lives.
+        // SAFETY: By the type invariant, open as long as it lives.
         unsafe { BlockDevice::from_raw((*self.0).s_bdev) }
     }
 
@@ -53,13 +58,13 @@ impl<F: FileSystem> NewSuper<'_, F> {
     /// Like [`SuperBlock::bread`](super::SuperBlock::bread), into memory that is not movable: what
     /// is read here is kept as long as the mount lasts.
     pub(crate) fn bread(&self, block: u64) -> Result<BufferHead> {
-        // SAFETY: The super block is valid and has a block device.
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::getblk_unmovable(self.0, block) }?.read_in()
     }
 
     /// Like [`SuperBlock::breadahead`](super::SuperBlock::breadahead).
     pub(crate) fn breadahead(&self, block: u64) {
-        // SAFETY: As in `bread`.
+        // SAFETY: By the type invariant.
         unsafe { BufferHead::breadahead(self.0, block) }
     }
 
@@ -70,7 +75,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
 
     /// Whether the mount asked for read-only.
     pub(crate) fn is_read_only(&self) -> bool {
-        // SAFETY: The super block is valid.
+        // SAFETY: By the type invariant.
         unsafe { bindings::sb_rdonly(self.0) }
     }
 
@@ -88,7 +93,7 @@ impl<F: FileSystem> NewSuper<'_, F> {
     /// The static facts of the format: magic, largest file in bytes, time range in seconds and
     /// the granularity in nanoseconds.
     pub(crate) fn set_params(&self, magic: u64, max_bytes: i64, time: (i64, i64, u32), links: u32) {
-        // SAFETY: The super block is owned by the mounting thread.
+        // SAFETY: By the type invariant.
         unsafe {
             (*self.0).s_magic = magic as usize;
             (*self.0).s_maxbytes = max_bytes;
@@ -104,14 +109,13 @@ impl<F: FileSystem> NewSuper<'_, F> {
     where
         F: Export,
     {
-        // SAFETY: The super block is owned by the mounting thread; the table is static and made for
-        // `F`.
+        // SAFETY: By the type invariant; the table is static and made for `F`.
         unsafe { (*self.0).s_export_op = (&raw const *fixed(&ExportTable::<F>::TABLE)).cast() }
     }
 
     /// Sets the UUID that is reported to user space.
     pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
-        // SAFETY: The super block is owned by the mounting thread; 16 bytes are read.
+        // SAFETY: By the type invariant; 16 bytes are read.
         unsafe { bindings::set_uuid(self.0, uuid.as_ptr()) }
     }
 }

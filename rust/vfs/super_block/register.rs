@@ -31,21 +31,26 @@ use kernel::{
 };
 
 /// Fills a super block: the callback of `get_tree_bdev`.
+///
+/// # Safety
+///
+/// `sb` is a new super block of the file system type `F` with its device, and `fc` the context of
+/// its mount, set up by the layer (fs_context.rs). Both are this thread's.
 pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
     sb: *mut bindings::super_block,
     fc: *mut bindings::fs_context,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: `init_fs_context` stored the options, and the context outlives the call.
+        // SAFETY: By the caller; `ContextTable::init` has stored the options.
         let opts = unsafe { &*(*fc).fs_private.cast::<F::Options>() };
-        // SAFETY: The super block is new and owned by this thread until it is made active.
+        // SAFETY: By the caller.
         unsafe {
             (*sb).s_op = fixed(&SuperTable::<F>::TABLE);
             if F::FLAGS.cgroup_writeback {
                 (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
             }
         }
-        // SAFETY: The context is this thread's during the call.
+        // SAFETY: By the caller.
         let log = unsafe { MountLog::from_raw(fc) };
         let new = NewSuper(sb, log, PhantomData);
         // SAFETY: Both are NUL-terminated and do not change; the type's is static.
@@ -126,9 +131,14 @@ unsafe fn attach<F: FileSystem>(
 /// File data and the journal are written past the device's own page cache. If somebody else has
 /// the device open and has read it during the mount (udev's probes do), that cache has old bytes
 /// there. It would live on with that opener, and show them to all who read the device next.
+///
+/// # Safety
+///
+/// `sb` is a super block of `F` that has no active reference left; s_umount is held exclusive.
+/// Called once.
 unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_block) {
-    // SAFETY: The VFS calls this once, at the end. After it no inode of the super block is
-    // left but for the RCU delayed free of its memory, which does not look at the data.
+    // SAFETY: By the caller. After it no inode of the super block is left but for the RCU delayed
+    // free of its memory, which does not look at the data.
     unsafe { bindings::generic_shutdown_super(sb) };
     // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
     let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
@@ -137,7 +147,7 @@ unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_bl
         // SAFETY: As above; the box was leaked by `fill_super_callback`.
         drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
     }
-    // SAFETY: The super block is ours until we return.
+    // SAFETY: By the caller.
     let (bdev, file) = unsafe { ((*sb).s_bdev, (*sb).s_bdev_file) };
     if !bdev.is_null() {
         // SAFETY: `get_tree_bdev` opened the device for this super block. It is open until the

@@ -61,29 +61,38 @@ impl<F: FileSystem> SuperTable<F> {
         ..unsafe { mem::zeroed() }
     };
 
+    /// # Safety
+    ///
+    /// `inode` is one of `F`, of a mounted super block, and the caller holds it.
     unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
-        // SAFETY: The VFS passes an inode of this file system.
+        // SAFETY: By the caller.
         F::dirty_inode(unsafe { Inode::from_raw(inode) });
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::dirty_inode`]; `wbc` is this thread's.
     unsafe extern "C" fn write_inode(
         inode: *mut bindings::inode,
         wbc: *mut bindings::writeback_control,
     ) -> c_int {
-        // SAFETY: The VFS passes a valid control, which only this thread uses.
+        // SAFETY: By the caller.
         let control = WritebackControl(unsafe { &*wbc });
         from_result(|| {
-            // SAFETY: The VFS passes an inode of this file system.
+            // SAFETY: By the caller.
             F::write_inode(unsafe { Inode::from_raw(inode) }, &control).map(|()| 0)
         })
     }
 
+    /// # Safety
+    ///
+    /// `inode` is one of `F` without references, in state `I_FREEING` (evict()).
     unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
-        // SAFETY: The inode is being freed; nobody else maps its pages any more. This also
-        // waits for writeback, thus for every completion that still names the inode.
+        // SAFETY: By the caller nobody else maps its pages any more. This also waits for writeback,
+        // thus for every completion that still names the inode.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
-        // SAFETY: The inode is valid, only its reference count is zero. A bad inode (a failed
-        // iget) has nothing on disk that belongs to it.
+        // SAFETY: By the caller it is valid, only its reference count is zero. A bad inode (a
+        // failed iget) has nothing on disk that belongs to it.
         if !unsafe { bindings::is_bad_inode(inode) } {
             // SAFETY: As above.
             F::evict(unsafe { Inode::from_raw(inode) });
@@ -92,35 +101,52 @@ impl<F: FileSystem> SuperTable<F> {
         unsafe { bindings::clear_inode(inode) };
     }
 
+    /// # Safety
+    ///
+    /// `sb` is a super block of `F` that was mounted, and its inodes are evicted; s_umount is held
+    /// exclusive (generic_shutdown_super()).
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The data is attached until `kill_sb`. All inodes but the journal's are gone, so
-        // no operation runs, and s_umount is held exclusive (`generic_shutdown_super`).
+        // SAFETY: By the caller. The data is attached until `kill_sb`; all inodes but the journal's
+        // are gone, so no operation runs.
         unsafe { SuperBlock::<F>::from_raw(sb).shut_down() }
     }
 
+    /// # Safety
+    ///
+    /// `sb` is a mounted super block of `F`; s_umount is held.
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
-        // SAFETY: As in `put_super`.
+        // SAFETY: By the caller.
         from_result(|| F::sync(unsafe { SuperBlock::from_raw(sb) }, wait != 0).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::sync_fs`], and no writer is left (freeze_super()).
     unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
-        // SAFETY: As in `put_super`.
+        // SAFETY: By the caller.
         from_result(|| F::freeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::sync_fs`]; [`Self::freeze_fs`] came before.
     unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
-        // SAFETY: As in `put_super`.
+        // SAFETY: By the caller.
         from_result(|| F::unfreeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dentry` is of a mounted super block of `F`, and the caller holds it; `buf` is this
+    /// thread's.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The dentry belongs to a mounted super block of this file system.
+            // SAFETY: By the caller.
             let stat = F::statfs(unsafe { SuperBlock::from_raw((*dentry).d_sb) })?;
-            // SAFETY: The VFS passes a zeroed buffer for us to fill.
+            // SAFETY: By the caller.
             let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
             buf.f_type = stat.magic as isize;
             buf.f_bsize = stat.block_size as isize;
@@ -135,13 +161,17 @@ impl<F: FileSystem> SuperTable<F> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dentry` is of a mounted super block of `F`, which stays so during the call; `seq` is this
+    /// thread's.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         dentry: *mut bindings::dentry,
     ) -> c_int {
-        // SAFETY: The dentry belongs to a mounted super block of this file system.
+        // SAFETY: By the caller.
         let sb = unsafe { SuperBlock::<F>::from_raw((*dentry).d_sb) };
-        // SAFETY: `seq` is valid during the call.
+        // SAFETY: By the caller.
         sb.data().show_options(unsafe { SeqFile::from_raw(seq) });
         0
     }
