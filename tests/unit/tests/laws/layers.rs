@@ -102,27 +102,6 @@ fn unsafe_is_in_vfs_only() {
     none(&wrong);
 }
 
-/// Each block of unsafe code says why it may: the comment stands above it or above its statement.
-#[test]
-fn unsafe_says_why() {
-    let mut wrong = Vec::new();
-    for file in source::files(&["rust/vfs"], &[".rs"]) {
-        let lines: Vec<&str> = file.text.lines().collect();
-        for (i, line) in lines.iter().enumerate() {
-            let code = line.split("//").next().unwrap_or("");
-            if !code.contains("unsafe {") && !code.contains("unsafe impl") {
-                continue;
-            }
-            let from = i.saturating_sub(12);
-            let near = lines[from..=i].iter();
-            if !near.clone().any(|l| l.contains("SAFETY:")) {
-                wrong.push(format!("{}:{}: no SAFETY comment", file.path, i + 1));
-            }
-        }
-    }
-    none(&wrong);
-}
-
 #[test]
 fn the_search_for_layers_finds() {
     let file = |text: &str| source::File {

@@ -8,6 +8,7 @@ mod cases;
 mod layers;
 mod names;
 mod paths;
+mod safety;
 mod shape;
 mod source;
 
