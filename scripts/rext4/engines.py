@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import tsc
 from .common import SCRIPTS, VENV, Failed, free_mib
 from .process import Group
 
@@ -82,6 +83,14 @@ def qemu_command(machine: "Machine", place: "Place") -> list[str]:
     return command
 
 
+def clock(machine: "Machine") -> str:
+    """Kernel parameters for a clock that keeps time. tsc=reliable: without it the clock falls back
+    to jiffies under TCG."""
+    emulated = not machine.icount and not has_kvm()
+    khz = tsc.khz() if emulated else None
+    return f"tsc=reliable tsc_early_khz={khz}" if khz else "tsc=reliable"
+
+
 def pump(source: int, sink: int) -> threading.Thread:
     """Copies a pipe to a descriptor until the last writer is gone. A reader of ours who has gone
     (head) does not end the VM: what it still says is dropped."""
@@ -111,8 +120,8 @@ def qemu(machine: "Machine", place: "Place") -> Iterator[Group]:
         raise Failed("virtme-ng is missing: run scripts/setup")
     if shutil.which("qemu-system-x86_64") is None:
         raise Failed("QEMU is missing: run scripts/setup")
-    # tsc=reliable: without it the clock falls back to jiffies under TCG.
-    append = f"mitigations=off tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 {machine.append}"
+    append = f"mitigations=off {clock(machine)} rcupdate.rcu_cpu_stall_timeout=120"
+    append += f" {machine.append}"
     env = {**os.environ, "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
     said, console_in = os.pipe()
     heard, output_in = os.pipe()
