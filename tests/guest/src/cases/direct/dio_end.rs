@@ -178,18 +178,18 @@ fn lost_page(t: &mut T) -> Res {
     errno!(f.fsync(), EIO);
     let direct = sys::direct(&t.p("f"))?;
     let (tx, rx) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = tx.send(
-            direct
-                .pread_once(&mut Aligned::new(4096), 0)
-                .map_err(|e| e.errno),
-        );
+    let reader = std::thread::spawn(move || {
+        let read = direct.pread_once(&mut Aligned::new(4096), 0);
+        // Who gets the result unmounts.
+        drop(direct);
+        let _ = tx.send(read.map_err(|e| e.errno));
     });
     match rx.recv_timeout(std::time::Duration::from_secs(10)) {
         Ok(Ok(_) | Err(libc::EIO)) => (),
         Ok(Err(e)) => return Err(Stop::Fail(format!("direct read: {}", sys::errname(e)))),
         Err(_) => return Err(Stop::Fail("the direct read does not end".into())),
     }
+    let _ = reader.join();
     same!(free()?, before, "free blocks");
     Ok(())
 }
