@@ -7,7 +7,7 @@
 
 use super::checksum::crc32c;
 use super::superblock::{Geometry, MAX_FILE_BLOCKS};
-use super::{bytes, get, put, Corrupt, Result};
+use super::{bytes, get, put, Corrupt, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -73,7 +73,7 @@ pub struct Extent {
     /// Blocks: 1 to 32768, or to 32767 when unwritten.
     pub len: u32,
     /// First physical block, 48 bits.
-    pub pblk: u64,
+    pub pblk: Pblk,
     /// Allocated but reads as zeros.
     pub unwritten: bool,
 }
@@ -84,7 +84,7 @@ pub struct Index {
     /// First logical block below it.
     pub lblk: u32,
     /// Block of the node below, 48 bits.
-    pub pblk: u64,
+    pub pblk: Pblk,
 }
 
 impl Extent {
@@ -186,7 +186,7 @@ pub fn extent_at(node: &[u8], i: u16) -> Result<Extent> {
         } else {
             len
         },
-        pblk: u64::from(raw.start_lo.get()) | (u64::from(raw.start_hi.get()) << 32),
+        pblk: Pblk::from_halves(raw.start_lo.get(), raw.start_hi.get()),
         unwritten,
     })
 }
@@ -198,14 +198,15 @@ pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
         (true, 1..=MAX_UNWRITTEN_LEN) => (e.len + MAX_WRITTEN_LEN) as u16,
         _ => return Err(Corrupt::ExtentRange),
     };
+    let (lo, hi) = e.pblk.halves();
     put(
         node,
         entry_offset(i),
         &RawExtent {
             block: U32::new(e.lblk),
             len: U16::new(len),
-            start_hi: U16::new((e.pblk >> 32) as u16),
-            start_lo: U32::new(e.pblk as u32),
+            start_hi: U16::new(hi),
+            start_lo: U32::new(lo),
         },
     )
 }
@@ -215,19 +216,20 @@ pub fn index_at(node: &[u8], i: u16) -> Result<Index> {
     let raw: RawIndex = get(node, entry_offset(i))?;
     Ok(Index {
         lblk: raw.block.get(),
-        pblk: u64::from(raw.leaf_lo.get()) | (u64::from(raw.leaf_hi.get()) << 32),
+        pblk: Pblk::from_halves(raw.leaf_lo.get(), raw.leaf_hi.get()),
     })
 }
 
 /// Writes entry `i` of an inner node.
 pub fn put_index(node: &mut [u8], i: u16, e: &Index) -> Result<()> {
+    let (lo, hi) = e.pblk.halves();
     put(
         node,
         entry_offset(i),
         &RawIndex {
             block: U32::new(e.lblk),
-            leaf_lo: U32::new(e.pblk as u32),
-            leaf_hi: U16::new((e.pblk >> 32) as u16),
+            leaf_lo: U32::new(lo),
+            leaf_hi: U16::new(hi),
             unused: U16::new(0),
         },
     )

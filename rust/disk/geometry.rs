@@ -5,12 +5,13 @@
 
 use super::features::*;
 use super::superblock::Geometry;
-use super::Ino;
+use super::{Ino, Pblk};
 
 impl Geometry {
     /// The first block of a group.
-    pub fn group_first_block(&self, group: u32) -> u64 {
-        u64::from(self.first_data_block) + u64::from(group) * u64::from(self.blocks_per_group)
+    pub fn group_first_block(&self, group: u32) -> Pblk {
+        let first = Pblk::new(self.first_data_block.into());
+        first + u64::from(group) * u64::from(self.blocks_per_group)
     }
 
     /// Blocks in a group; only the last one is shorter. 0 for a group that does not exist.
@@ -20,12 +21,13 @@ impl Geometry {
         }
         let left = self
             .blocks_count
-            .saturating_sub(self.group_first_block(group));
+            .saturating_sub(self.group_first_block(group).get());
         left.min(u64::from(self.blocks_per_group)) as u32
     }
 
     /// The group and the bit within it of a block.
-    pub fn block_group(&self, block: u64) -> Option<(u32, u32)> {
+    pub fn block_group(&self, block: Pblk) -> Option<(u32, u32)> {
+        let block = block.get();
         if block >= self.blocks_count {
             return None;
         }
@@ -92,7 +94,8 @@ impl Geometry {
     /// Whether `len` blocks from `start` may hold data or metadata of a file: inside the
     /// filesystem, behind the first superblock. That they are no fixed metadata is for the caller
     /// to check.
-    pub fn blocks_valid(&self, start: u64, len: u64) -> bool {
+    pub fn blocks_valid(&self, start: Pblk, len: u64) -> bool {
+        let start = start.get();
         match start.checked_add(len) {
             Some(end) => {
                 len > 0 && start > u64::from(self.first_data_block) && end <= self.blocks_count

@@ -184,7 +184,7 @@ impl GroupDesc {
         let (first, end) = if geo.features.has_incompat(INCOMPAT_FLEX_BG) {
             (u64::from(geo.first_data_block), geo.blocks_count)
         } else {
-            let first = geo.group_first_block(group);
+            let first = geo.group_first_block(group).get();
             (first, first + u64::from(geo.group_blocks(group)))
         };
         let fixed_end = u64::from(geo.super_block) + 1 + u64::from(geo.gdt_blocks);
@@ -345,7 +345,7 @@ pub fn checksum_matches(raw: &[u8], geo: &Geometry, group: u32) -> Result<bool> 
 
 /// The part of `len` blocks from `start` that lies in a group, as (first bit, bits).
 fn clip(geo: &Geometry, group: u32, start: u64, len: u32) -> Option<(usize, usize)> {
-    let first = geo.group_first_block(group);
+    let first = geo.group_first_block(group).get();
     let end = first + u64::from(geo.group_blocks(group));
     let from = start.max(first);
     let to = start.saturating_add(u64::from(len)).min(end);

@@ -3,10 +3,10 @@
 //! Inodes (`Documentation/filesystems/ext4/inodes.rst`).
 
 use super::checksum::inode_seed;
-use super::features::{INCOMPAT_64BIT, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
+use super::features::{RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
-use super::{bytes, extent, get, put, Corrupt, Ino, Result, Time};
+use super::{bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Time};
 use zerocopy::little_endian::{U16, U32};
 
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
@@ -65,8 +65,8 @@ pub struct Inode {
     pub block: [u8; BLOCK_BYTES],
     /// Generation, for file handles and checksums.
     pub generation: u32,
-    /// Block of the extended attributes, 0 when there is none.
-    pub file_acl: u64,
+    /// Block of the extended attributes, if there is one.
+    pub file_acl: Option<Pblk>,
     /// Bytes of the fields behind the first 128.
     pub extra_isize: u16,
     /// Project.
@@ -92,7 +92,7 @@ impl Default for Inode {
             flags: 0,
             block: [0; BLOCK_BYTES],
             generation: 0,
-            file_acl: 0,
+            file_acl: None,
             extra_isize: 0,
             projid: 0,
             version: 0,
@@ -126,10 +126,6 @@ impl Inode {
         if mode & S_IFMT == S_IFREG {
             size |= u64::from(r.size_hi.get()) << 32;
         }
-        let mut file_acl = u64::from(r.file_acl_lo.get());
-        if geo.features.has_incompat(INCOMPAT_64BIT) {
-            file_acl |= u64::from(r.file_acl_hi.get()) << 32;
-        }
         Ok(Inode {
             mode,
             uid: u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16),
@@ -148,7 +144,7 @@ impl Inode {
             flags,
             block: r.block,
             generation: r.generation.get(),
-            file_acl,
+            file_acl: r.file_acl(geo),
             extra_isize,
             projid: extra(PROJID)?.unwrap_or(0),
             version: u64::from(r.version_lo.get())
@@ -222,10 +218,7 @@ impl Inode {
         r.version_lo.set(self.version as u32);
         r.block = self.block;
         r.generation.set(self.generation);
-        r.file_acl_lo.set(self.file_acl as u32);
-        if geo.features.has_incompat(INCOMPAT_64BIT) {
-            r.file_acl_hi.set((self.file_acl >> 32) as u16);
-        }
+        r.set_file_acl(geo, self.file_acl);
         put(raw, 0, &r)?;
 
         if size > GOOD_OLD_SIZE {
@@ -289,7 +282,7 @@ impl Inode {
     /// Whether this is a symlink whose target lies in `i_block`: no block but perhaps that of its
     /// attributes, which is a cluster with bigalloc, belongs to it.
     pub fn is_fast_symlink(&self, geo: &Geometry) -> bool {
-        let acl = if self.file_acl != 0 {
+        let acl = if self.file_acl.is_some() {
             1 << (geo.cluster_bits - 9)
         } else {
             0
@@ -370,7 +363,10 @@ impl Inode {
         if self.blocks >> (geo.block_bits - 9) > geo.blocks_count {
             return Err(Corrupt::InodeBlocks);
         }
-        if self.file_acl != 0 && !geo.blocks_valid(self.file_acl, 1) {
+        if self
+            .file_acl
+            .is_some_and(|block| !geo.blocks_valid(block, 1))
+        {
             return Err(Corrupt::InodeAcl);
         }
         let block_mask = u64::from(geo.block_size - 1);

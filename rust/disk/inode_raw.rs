@@ -8,8 +8,9 @@
 //! from the head to `inode_size`, wherever they are.
 
 use super::checksum::{crc32c, inode_seed};
+use super::features::INCOMPAT_64BIT;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Ino, Result};
+use super::{bytes, get, put, Corrupt, Ino, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -35,15 +36,33 @@ pub(super) struct RawInode {
     pub(super) version_lo: U32,
     pub(super) block: [u8; BLOCK_BYTES],
     pub(super) generation: U32,
-    pub(super) file_acl_lo: U32,
+    file_acl_lo: U32,
     pub(super) size_hi: U32,
     pub(super) obso_faddr: U32,
     pub(super) blocks_hi: U16,
-    pub(super) file_acl_hi: U16,
+    file_acl_hi: U16,
     pub(super) uid_hi: U16,
     pub(super) gid_hi: U16,
     pub(super) checksum_lo: U16,
     pub(super) reserved: U16,
+}
+
+impl RawInode {
+    /// The block of the extended attributes; its high half counts on large filesystems only.
+    pub(super) fn file_acl(&self, geo: &Geometry) -> Option<Pblk> {
+        let is_wide = geo.features.has_incompat(INCOMPAT_64BIT);
+        let hi = if is_wide { self.file_acl_hi.get() } else { 0 };
+        let block = Pblk::from_halves(self.file_acl_lo.get(), hi);
+        (block != Pblk::default()).then_some(block)
+    }
+
+    pub(super) fn set_file_acl(&mut self, geo: &Geometry, block: Option<Pblk>) {
+        let (lo, hi) = block.unwrap_or_default().halves();
+        self.file_acl_lo.set(lo);
+        if geo.features.has_incompat(INCOMPAT_64BIT) {
+            self.file_acl_hi.set(hi);
+        }
+    }
 }
 
 const _: () = assert!(core::mem::size_of::<RawInode>() == GOOD_OLD_SIZE);

@@ -43,7 +43,7 @@ pub mod xattr;
 
 pub use group::GroupDesc;
 pub use inode::Inode;
-pub use numbers::Ino;
+pub use numbers::{Ino, Pblk};
 pub use superblock::{Geometry, RawSuper};
 pub use time::Time;
 

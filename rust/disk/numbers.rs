@@ -4,6 +4,7 @@
 //! with them.
 
 use core::fmt;
+use core::ops::{Add, Sub};
 
 /// The number of an inode. Those of the format have 32 bits and begin with 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,75 @@ impl From<Ino> for u64 {
 }
 
 impl fmt::Display for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A block of the filesystem, counted from its beginning: 48 bits on disk (`ext4_fsblk_t`). Two of
+/// them have a distance, in blocks, and no sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Pblk(u64);
+
+impl Pblk {
+    /// The block of this number, which may lie outside: see [`super::Geometry::blocks_valid`].
+    #[inline]
+    pub const fn new(number: u64) -> Self {
+        Pblk(number)
+    }
+
+    /// The block that the two halves of a field on disk name.
+    #[inline]
+    pub(super) const fn from_halves(lo: u32, hi: u16) -> Self {
+        Pblk(lo as u64 | (hi as u64) << 32)
+    }
+
+    /// The reverse of [`Pblk::from_halves`].
+    #[inline]
+    pub(super) const fn halves(self) -> (u32, u16) {
+        (self.0 as u32, (self.0 >> 32) as u16)
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The byte of the device with which it begins.
+    #[inline]
+    pub const fn byte(self, block_bits: u32) -> u64 {
+        self.0 << block_bits
+    }
+}
+
+impl From<Pblk> for u64 {
+    #[inline]
+    fn from(block: Pblk) -> u64 {
+        block.0
+    }
+}
+
+impl Add<u64> for Pblk {
+    type Output = Pblk;
+
+    #[inline]
+    fn add(self, count: u64) -> Pblk {
+        Pblk(self.0 + count)
+    }
+}
+
+impl Sub for Pblk {
+    type Output = u64;
+
+    #[inline]
+    fn sub(self, before: Pblk) -> u64 {
+        self.0 - before.0
+    }
+}
+
+impl fmt::Display for Pblk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

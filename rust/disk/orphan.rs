@@ -6,7 +6,7 @@
 
 use super::checksum::crc32c;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Ino, Result};
+use super::{bytes, get, put, Corrupt, Ino, Pblk, Result};
 use zerocopy::little_endian::U32;
 
 /// Magic of every block.
@@ -27,13 +27,13 @@ fn tail_offset(geo: &Geometry) -> usize {
 
 /// The checksum; `pblk` is the physical block it lies in, `seed` the orphan file's
 /// [`super::inode::Inode::csum_seed`].
-fn computed_csum(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<u32> {
-    let crc = crc32c(seed, &pblk.to_le_bytes());
+fn computed_csum(block: &[u8], geo: &Geometry, seed: u32, pblk: Pblk) -> Result<u32> {
+    let crc = crc32c(seed, &pblk.get().to_le_bytes());
     Ok(crc32c(crc, bytes(block, 0, entries_per_block(geo) * 4)?))
 }
 
 /// Checks a block read from the disk: magic, checksum, inode numbers.
-pub fn check_block(block: &[u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<()> {
+pub fn check_block(block: &[u8], geo: &Geometry, seed: u32, pblk: Pblk) -> Result<()> {
     let magic: U32 = get(block, tail_offset(geo))?;
     if magic.get() != MAGIC {
         return Err(Corrupt::OrphanMagic);
@@ -73,7 +73,7 @@ pub fn set_entry(block: &mut [u8], geo: &Geometry, slot: usize, ino: Option<Ino>
 }
 
 /// Brings the checksum up to date.
-pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32, pblk: u64) -> Result<()> {
+pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32, pblk: Pblk) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }

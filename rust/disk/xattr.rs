@@ -7,7 +7,7 @@
 use super::checksum::crc32c;
 use super::inode::{Inode, GOOD_OLD_SIZE};
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Result};
+use super::{bytes, get, put, Corrupt, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -159,7 +159,7 @@ fn check_entries(entries: Entries<'_>, base: &[u8]) -> Result<()> {
 
 /// Checks an attribute block read from the disk (`pblk`): header, checksum, all entries. Returns
 /// the reference count.
-pub fn check_block(block: &[u8], geo: &Geometry, pblk: u64) -> Result<u32> {
+pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
     let h: RawHeader = get(block, 0)?;
     if h.magic.get() != MAGIC {
         return Err(Corrupt::XattrMagic);
@@ -278,9 +278,9 @@ fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
     Ok(true)
 }
 
-fn computed_csum(block: &[u8], geo: &Geometry, pblk: u64) -> Result<u32> {
+fn computed_csum(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
     let size = geo.block_size as usize;
-    let crc = crc32c(geo.csum_seed, &pblk.to_le_bytes());
+    let crc = crc32c(geo.csum_seed, &pblk.get().to_le_bytes());
     let crc = crc32c(crc, bytes(block, 0, CHECKSUM_OFFSET)?);
     let crc = crc32c(crc, &[0; 4]);
     let rest = CHECKSUM_OFFSET + 4;
@@ -288,7 +288,7 @@ fn computed_csum(block: &[u8], geo: &Geometry, pblk: u64) -> Result<u32> {
 }
 
 /// Sets the reference count of a block and brings its checksum up to date.
-pub fn set_refcount(block: &mut [u8], geo: &Geometry, pblk: u64, refcount: u32) -> Result<()> {
+pub fn set_refcount(block: &mut [u8], geo: &Geometry, pblk: Pblk, refcount: u32) -> Result<()> {
     put(block, 4, &U32::new(refcount))?;
     if geo.has_metadata_csum {
         let crc = computed_csum(block, geo, pblk)?;

@@ -90,7 +90,7 @@ pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
     handle.stop()?;
     for group in (1..fs.geo.groups_count).filter(|&group| fs.geo.group_has_super(group)) {
         let block = fs.geo.group_first_block(group);
-        let bh = sb.bread(block)?;
+        let bh = sb.bread(block.get())?;
         let handle = fs.start(credits::SUPER)?;
         if !journal_backup(&handle, fs, &bh, |raw| raw.volume_name = *label)? {
             let id = sb.id();

@@ -33,7 +33,7 @@ use self::{
 };
 use super::{Rext4, Sb};
 use crate::{
-    disk::{Geometry, GroupDesc, Ino, RawSuper},
+    disk::{Geometry, GroupDesc, Ino, Pblk, RawSuper},
     vfs::{
         bh::BufferHead,
         counter::PercpuCounter,
@@ -70,8 +70,8 @@ pub(crate) enum Kind {
 /// A request for a run of contiguous blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
-    /// Where the run should start, best right behind the file's previous block; 0: near the inode.
-    pub(crate) goal: u64,
+    /// Where the run should start, best right behind the file's previous block; or near the inode.
+    pub(crate) goal: Option<Pblk>,
     /// Wanted length in blocks.
     pub(crate) want: u32,
     /// The least useful length, at least 1.
@@ -374,7 +374,7 @@ pub(crate) fn unreserve(sb: &Sb, n: u32) {
 
 /// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode
 /// `owner` (or nobody) cannot own it.
-pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: Option<Ino>) -> bool {
+pub(crate) fn is_system_block(sb: &Sb, pblk: Pblk, len: u32, owner: Option<Ino>) -> bool {
     let fs = sb.data();
     let journal = fs.groups.journal.as_ref();
     fs.groups.zones.overlaps(pblk, len.into())
@@ -383,7 +383,7 @@ pub(crate) fn is_system_block(sb: &Sb, pblk: u64, len: u32, owner: Option<Ino>) 
 }
 
 /// Says which blocks the journal has, as (first block, number).
-pub(crate) fn set_journal(sb: &Sb, extents: &[(u64, u32)]) -> Result {
+pub(crate) fn set_journal(sb: &Sb, extents: &[(Pblk, u32)]) -> Result {
     // The second time, after a remount: they are the same.
     sb.data().groups.journal.populate(Zones::of_file(extents)?);
     Ok(())

@@ -11,8 +11,9 @@ use crate::{
     disk::{
         features::FeatureName,
         superblock::{ErrorPolicy, SbError},
-        Corrupt, //
+        Corrupt,
         Ino,
+        Pblk, //
     },
     vfs::blkdev::system_going_down,
 };
@@ -50,29 +51,18 @@ pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>
     EFSCORRUPTED
 }
 
-impl fmt::Display for Corrupt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
-    }
+/// What the format's own code says as plain Rust does, for the kernel's messages.
+macro_rules! displays {
+    ($($name:ty),*) => { $(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                core::fmt::Display::fmt(self, f)
+            }
+        }
+    )* };
 }
 
-impl fmt::Display for Ino {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for SbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for FeatureName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::fmt::Display::fmt(self, f)
-    }
-}
+displays!(Corrupt, FeatureName, Ino, Pblk, SbError);
 
 /// Does what `errors=` says. Read-only there is nothing to protect, and a mount that is just being
 /// made is refused.

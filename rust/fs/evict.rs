@@ -70,12 +70,12 @@ fn free(inode: &Inode) -> Result {
 
 /// Gives up the inode's share of its block of extended attributes.
 fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
-    let (sb, acl) = (inode.sb(), inode.node().file_acl());
-    if acl == 0 {
+    let Some(acl) = inode.node().file_acl() else {
         return Ok(());
-    }
+    };
+    let sb = inode.sb();
     let geo = &sb.data().geo;
-    let bh = sb.bread(acl)?;
+    let bh = sb.bread(acl.get())?;
     let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
     bh.copy_out(0, &mut data)?;
     let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));

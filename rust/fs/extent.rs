@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     disk,
-    disk::Ino,
+    disk::{Ino, Pblk},
     trace,
     vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
@@ -72,7 +72,7 @@ pub(crate) enum State {
 pub(crate) struct Extent {
     pub(crate) lblk: u32,
     pub(crate) len: u32,
-    pub(crate) pblk: u64,
+    pub(crate) pblk: Pblk,
     pub(crate) state: State,
 }
 
@@ -318,7 +318,7 @@ impl<'a> Extents<'a> {
         let found = Extent {
             lblk,
             len: (len as u32).max(1),
-            pblk: 0,
+            pblk: Pblk::default(),
             state,
         };
         Ok((found, prev))

@@ -32,6 +32,7 @@ use crate::{
         self,
         features::RO_COMPAT_LARGE_FILE,
         inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
+        Pblk,
         RawSuper, //
     },
     vfs::{
@@ -190,11 +191,11 @@ impl Node {
 
     /// The inode has given up its block of extended attributes.
     pub(super) fn drop_file_acl(&self) {
-        self.fields.lock().file_acl = 0;
+        self.fields.lock().file_acl = None;
     }
 
-    /// The block with the inode's extended attributes, 0 if there is none.
-    pub(crate) fn file_acl(&self) -> u64 {
+    /// The block with the inode's extended attributes, if there is one.
+    pub(crate) fn file_acl(&self) -> Option<Pblk> {
         self.fields.lock().file_acl
     }
 

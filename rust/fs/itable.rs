@@ -8,8 +8,8 @@ use crate::{
     disk::{
         inode::{head_size, HEAD_MAX},
         xattr,
-        Geometry, //
-        Ino,
+        Geometry,
+        Ino, //
     },
     vfs::{bh::BufferHead, jbd2::JournaledBuffer},
 };

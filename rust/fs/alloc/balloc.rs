@@ -9,7 +9,7 @@ use super::{
     Kind, Request,
 };
 use crate::{
-    disk::{bitmap, group::Bitmap, Geometry},
+    disk::{bitmap, group::Bitmap, Geometry, Pblk},
     fs::{error, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle},
 };
@@ -93,7 +93,7 @@ pub(crate) fn blocks(
     sb: &Sb,
     inode: &Inode,
     req: Request,
-) -> Result<(u64, u32)> {
+) -> Result<(Pblk, u32)> {
     if req.min == 0 || req.min > req.want {
         return Err(EINVAL);
     }
@@ -138,17 +138,14 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u
     (group, bit)
 }
 
-fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(u64, u32)> {
+fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pblk, u32)> {
     let fs = sb.data();
     let geo = &fs.geo;
     let count = geo.groups_count;
     let want = req.want.min(geo.blocks_per_group);
     let mut fault = None;
 
-    let goal = match req.goal {
-        0 => None,
-        goal => geo.block_group(goal),
-    };
+    let goal = req.goal.and_then(|goal| geo.block_group(goal));
     // Right behind the file's last block even a short run makes no new extent.
     if let Some((group, from)) = goal {
         let exact = Search {
@@ -218,7 +215,7 @@ fn search(
     group: u32,
     wanted: &Search,
     fault: &mut Option<Error>,
-) -> Result<Option<(u64, u32)>> {
+) -> Result<Option<(Pblk, u32)>> {
     match search_locked(handle, sb, group, wanted) {
         Ok(run) => Ok(run),
         Err(why @ Fault::Corrupt(_)) => {
@@ -238,7 +235,7 @@ fn search_locked(
     sb: &Sb,
     number: u32,
     wanted: &Search,
-) -> Result<Option<(u64, u32)>, Fault> {
+) -> Result<Option<(Pblk, u32)>, Fault> {
     let geo = &sb.data().geo;
     let mut locked = Locked::new(sb, number)?;
     locked.expire(|tid| handle.journal().is_committed(tid));
@@ -347,7 +344,7 @@ pub(crate) fn free(
     handle: &Handle<'_>,
     sb: &Sb,
     inode: Option<&Inode>,
-    pblk: u64,
+    pblk: Pblk,
     len: u32,
     metadata: bool,
 ) -> Result {
@@ -369,7 +366,8 @@ pub(crate) fn free(
     }
     if metadata {
         // Before the bits are cleared: after it somebody else may own the blocks.
-        for block in pblk..pblk + u64::from(len) {
+        for i in 0..u64::from(len) {
+            let block = (pblk + i).get();
             handle.revoke(block, Some(sb.getblk(block)?))?;
         }
     }
@@ -395,7 +393,7 @@ pub(crate) fn free(
             ),
             Fault::Other(e) => e,
         })?;
-        block += u64::from(here);
+        block = block + u64::from(here);
         left -= here;
     }
     Ok(())

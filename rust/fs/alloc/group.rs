@@ -226,7 +226,7 @@ impl<'a> Locked<'a> {
     /// The block bitmap as it is before its first use: nothing but metadata.
     pub(super) fn initial_block_bitmap(&self) -> Result<KVec<u8>, Fault> {
         let geo = self.geo();
-        let first = geo.group_first_block(self.number);
+        let first = geo.group_first_block(self.number).get();
         let end = first + u64::from(geo.group_blocks(self.number));
         let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
         let zones = self.groups.zones.within(first, end);
@@ -289,7 +289,7 @@ impl<'a> Locked<'a> {
             .check_bitmap(geo, self.number, which, &map)?;
         if which == Bitmap::Block {
             // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
-            let first = geo.group_first_block(self.number);
+            let first = geo.group_first_block(self.number).get();
             for (start, len) in self.groups.zones.within(first, first + u64::from(bits)) {
                 // CAST: Relative to the group, both are smaller than 2^32.
                 let bit = (start - first) as usize;

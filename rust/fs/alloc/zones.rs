@@ -6,7 +6,7 @@
 //! bitmaps and inode tables. The journal has a table of its own: its blocks belong to one inode. An
 //! extent that points to either is corrupt, and so is a request to free them.
 
-use crate::disk::{sort::sort, Corrupt, Geometry, GroupDesc};
+use crate::disk::{sort::sort, Corrupt, Geometry, GroupDesc, Pblk};
 use kernel::prelude::*;
 
 /// Collects zones. flex_bg puts the structures of one kind of many groups side by side, so each
@@ -61,7 +61,7 @@ impl Zones {
         for (group, desc) in (0..geo.groups_count).zip(descs) {
             let base = geo.group_base_blocks(group).min(geo.group_blocks(group));
             if base > 0 {
-                all.add(0, geo.group_first_block(group), base)?;
+                all.add(0, geo.group_first_block(group).get(), base)?;
             }
             for (kind, (first, len)) in desc.metadata(geo).into_iter().enumerate() {
                 all.add(kind + 1, first, len)?;
@@ -81,17 +81,19 @@ impl Zones {
     }
 
     /// The blocks of one file, as (first block, number). They may touch and come in any order.
-    pub(super) fn of_file(extents: &[(u64, u32)]) -> Result<Self> {
+    pub(super) fn of_file(extents: &[(Pblk, u32)]) -> Result<Self> {
         let mut all = KVVec::with_capacity(extents.len(), GFP_KERNEL)?;
         for &(first, len) in extents {
-            all.push((first, first.saturating_add(u64::from(len))), GFP_KERNEL)?;
+            let first = first.get();
+            all.push((first, first.saturating_add(len.into())), GFP_KERNEL)?;
         }
         sort(&mut all);
         Ok(Self(all))
     }
 
     /// Whether one of `len` blocks from `first` lies in a zone.
-    pub(super) fn overlaps(&self, first: u64, len: u64) -> bool {
+    pub(super) fn overlaps(&self, first: Pblk, len: u64) -> bool {
+        let first = first.get();
         // Also true for a range that wraps: no caller has any business there.
         let Some(end) = first.checked_add(len) else {
             return true;

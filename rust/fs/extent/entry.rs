@@ -5,7 +5,10 @@
 
 use super::{add_blocks, tree, Extent, Extents, State};
 use crate::{
-    disk::extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
+    disk::{
+        extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
+        Pblk,
+    },
     fs::{
         alloc::{self, Kind, Request},
         lab,
@@ -57,10 +60,10 @@ impl<'e, 'a> Hole<'e, 'a> {
     }
 
     /// The first block on disk to try. A gap in the file keeps its width on disk: what fills it
-    /// later has its place. 0: near the inode.
-    fn goal(&self) -> u64 {
+    /// later has its place. Without one, near the inode.
+    fn goal(&self) -> Option<Pblk> {
         let gap = |e: format::Extent| e.pblk + u64::from(self.place.lblk.saturating_sub(e.lblk));
-        self.prev.map_or(0, gap)
+        self.prev.map(gap)
     }
 
     /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns
@@ -140,7 +143,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
 
         extents.bump();
-        trace::extent_insert(inode, (lblk, len), pblk, state.into());
+        trace::extent_insert(inode, (lblk, len), pblk.get(), state.into());
         // The reservation has become blocks, whatever happens to them below.
         if reserved {
             extents.use_reserved(lblk, len);

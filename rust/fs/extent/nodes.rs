@@ -3,7 +3,7 @@
 //! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on.
 
 use crate::{
-    disk::{extent as format, Corrupt, Ino},
+    disk::{extent as format, Corrupt, Ino, Pblk},
     fs::{
         alloc::{self, Kind, Request},
         error::corrupted,
@@ -80,7 +80,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         }
     }
 
-    fn bad(&self, pblk: u64, what: Corrupt) -> Error {
+    fn bad(&self, pblk: Pblk, what: Corrupt) -> Error {
         let inode = self.inode;
         corrupted(
             inode.sb(),
@@ -147,9 +147,9 @@ impl Nodes for TreeNodes<'_, '_> {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));
         }
         let bh = if self.cached {
-            sb.find_block(place.pblk).ok_or(EAGAIN)?
+            sb.find_block(place.pblk.get()).ok_or(EAGAIN)?
         } else {
-            sb.bread(place.pblk)?
+            sb.bread(place.pblk.get())?
         };
         if !bh.is_verified() {
             if self.cached {
@@ -222,7 +222,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         Ok(NodeBuf(KVec::from_elem(0u8, size, GFP_NOFAIL)?))
     }
 
-    fn alloc(&mut self, goal: u64) -> Result<u64> {
+    fn alloc(&mut self, goal: Option<Pblk>) -> Result<Pblk> {
         let (handle, kind) = self.writer.ok_or(EROFS)?;
         let request = Request {
             goal,
@@ -240,7 +240,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         Ok(pblk)
     }
 
-    fn unalloc(&mut self, pblk: u64) {
+    fn unalloc(&mut self, pblk: Pblk) {
         let Some((handle, _)) = self.writer else {
             return;
         };
@@ -256,13 +256,13 @@ impl<'a> Store for TreeNodes<'a, '_> {
         }
     }
 
-    fn access(&mut self, pblk: u64, fresh: bool) -> Result<JournaledBuffer<'a>> {
+    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<JournaledBuffer<'a>> {
         let (handle, _) = self.writer.ok_or(EROFS)?;
         let sb = self.inode.sb();
         if fresh {
-            handle.create(&sb.getblk(pblk)?)
+            handle.create(&sb.getblk(pblk.get())?)
         } else {
-            handle.write(&sb.bread(pblk)?)
+            handle.write(&sb.bread(pblk.get())?)
         }
     }
 
@@ -274,7 +274,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         slot.finish()
     }
 
-    fn free(&mut self, pblk: u64) -> Result {
+    fn free(&mut self, pblk: Pblk) -> Result {
         let (handle, _) = self.writer.ok_or(EROFS)?;
         super::sub_blocks(self.inode, 1);
         self.freed += 1;

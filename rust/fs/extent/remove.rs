@@ -18,10 +18,10 @@ use kernel::prelude::*;
 fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
     let geo = &inode.fs().geo;
     let end = e.pblk + u64::from(e.len);
-    match geo.block_group(end.saturating_sub(1)) {
+    match geo.block_group(e.pblk + u64::from(e.len.saturating_sub(1))) {
         Some((last, _)) => {
             let first = geo.group_first_block(last.saturating_sub(credits::STEP_GROUPS - 1));
-            end.saturating_sub(first.max(e.pblk)) as u32
+            (end - first.max(e.pblk)) as u32
         }
         // Freeing them will say what is wrong.
         None => 1,
@@ -100,7 +100,7 @@ impl Extents<'_> {
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };
-            trace::extent_free(inode, gone.lblk, gone.len, gone.pblk);
+            trace::extent_free(inode, gone.lblk, gone.len, gone.pblk.get());
             sub_blocks(inode, gone.len);
             let (sb, owner) = (inode.sb(), Some(inode));
             alloc::free(handle, sb, owner, gone.pblk, gone.len, metadata)?;

@@ -25,7 +25,7 @@ pub use worst::worst_nodes;
 use crate::disk::{
     extent::{self, Extent, Header, Index},
     superblock::MAX_FILE_BLOCKS,
-    Corrupt,
+    Corrupt, Pblk,
 };
 use core::ops::DerefMut;
 
@@ -39,7 +39,7 @@ pub const WINDOW: usize = 2 * extent::ENTRY_SIZE;
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// The node's block.
-    pub pblk: u64,
+    pub pblk: Pblk,
     /// Levels below it.
     pub depth: u16,
     /// Its first logical block.
@@ -90,20 +90,20 @@ pub trait Store: Nodes {
     /// A buffer as long as a node.
     fn blank(&self) -> Result<Self::Buf, Self::Error>;
 
-    /// Allocates a block for a node, best at `goal` (0: anywhere).
-    fn alloc(&mut self, goal: u64) -> Result<u64, Self::Error>;
+    /// Allocates a block for a node, best at `goal`.
+    fn alloc(&mut self, goal: Option<Pblk>) -> Result<Pblk, Self::Error>;
 
     /// Takes back a block that [`Store::alloc`] gave and nobody has seen.
-    fn unalloc(&mut self, pblk: u64);
+    fn unalloc(&mut self, pblk: Pblk);
 
     /// Gets the right to overwrite a node; `fresh` if the block was just allocated.
-    fn access(&mut self, pblk: u64, fresh: bool) -> Result<Self::Slot, Self::Error>;
+    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<Self::Slot, Self::Error>;
 
     /// Overwrites a node; adds its checksum.
     fn put(&mut self, slot: Self::Slot, buf: &mut Self::Buf) -> Result<(), Self::Error>;
 
     /// Frees the block of a node that is not part of the tree any more.
-    fn free(&mut self, pblk: u64) -> Result<(), Self::Error>;
+    fn free(&mut self, pblk: Pblk) -> Result<(), Self::Error>;
 }
 
 /// What is at a logical block.

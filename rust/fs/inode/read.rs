@@ -102,7 +102,8 @@ enum Block {
 fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
     let (sb, ino) = (inode.sb(), inode.ino());
     let bad = |why: &'static str| corrupted(sb, Some(inode), fmt!("{}", why));
-    if fields.file_acl != 0 && alloc::is_system_block(sb, fields.file_acl, 1, None) {
+    let is_system = |block| alloc::is_system_block(sb, block, 1, None);
+    if fields.file_acl.is_some_and(is_system) {
         return Err(bad("attributes in fixed metadata"));
     }
     match fields.mode & S_IFMT {

@@ -62,7 +62,7 @@ pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map:
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Delalloc => None,
-        State::Unwritten | State::Written => Some(extent.pblk << bits),
+        State::Unwritten | State::Written => Some(extent.pblk.byte(bits)),
     };
     let (offset, length) = (
         u64::from(extent.lblk) << bits,

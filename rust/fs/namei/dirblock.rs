@@ -7,7 +7,7 @@ use crate::{
     disk::{
         dirent,
         htree::{self, Node},
-        Corrupt,
+        Corrupt, Pblk,
     },
     fs::extent::{Entry, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
@@ -41,7 +41,7 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
 }
 
 /// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.
-fn map(dir: &Inode, lblk: u32) -> Result<u64> {
+fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
     let found = dir.extents().lookup(lblk, 1)?;
     match found.state {
         State::Written => Ok(found.pblk),
@@ -57,14 +57,14 @@ fn map(dir: &Inode, lblk: u32) -> Result<u64> {
 pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
     if let Ok(found) = dir.extents().lookup(lblk, 1) {
         if found.state == State::Written {
-            dir.sb().breadahead(found.pblk);
+            dir.sb().breadahead(found.pblk.get());
         }
     }
 }
 
 /// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it
 /// is.
-pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Result<u64> {
+pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Result<Pblk> {
     match inode.extents().entry(lblk, 1)? {
         Entry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
         Entry::Mapped(_) => Err(EINVAL),
@@ -100,7 +100,7 @@ impl DirBlock {
     }
 
     fn load(dir: &Inode, lblk: u32) -> Result<Self> {
-        let bh = dir.sb().bread(map(dir, lblk)?)?;
+        let bh = dir.sb().bread(map(dir, lblk)?.get())?;
         let mut data = buffer(dir)?;
         bh.copy_out(0, &mut data)?;
         Ok(Self { bh, lblk, data })
@@ -165,7 +165,7 @@ impl DirBlock {
             return Err(ENOSPC);
         }
         let lblk = (dir.size() >> geo.block_bits) as u32;
-        let bh = dir.sb().getblk(append_block(handle, dir, lblk)?)?;
+        let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
         let mut this = Self { bh, lblk, data };
         this.seal(dir, node)?;
         let mut block = handle.create(&this.bh)?;

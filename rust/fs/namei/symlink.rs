@@ -54,7 +54,7 @@ pub(crate) fn symlink(
 
 fn write_target(handle: &Handle<'_>, inode: &Inode, target: &[u8]) -> Result {
     let new = append_block(handle, inode, 0)?;
-    let bh = inode.sb().getblk(new)?;
+    let bh = inode.sb().getblk(new.get())?;
     // Zeroed, which ends the text.
     let mut block = handle.create(&bh)?;
     block.copy_in(0, target)?;
@@ -74,7 +74,7 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     if found.state != State::Written {
         return Err(bad("without its block"));
     }
-    let bh = inode.sb().bread(found.pblk)?;
+    let bh = inode.sb().bread(found.pblk.get())?;
     let mut target = buffer(inode)?;
     target.truncate(len);
     bh.copy_out(0, &mut target)?;

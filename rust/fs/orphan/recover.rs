@@ -9,9 +9,9 @@ use crate::{
         features::RO_COMPAT_ORPHAN_PRESENT,
         inode::HEAD_MAX,
         superblock::STATE_ERROR,
-        Corrupt, //
+        Corrupt,
         Ino,
-        RawSuper,
+        RawSuper, //
     },
     fs::{
         alloc,
@@ -272,7 +272,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
             fmt!("orphan file has a hole at {}", lblk),
         ));
     }
-    let bh = sb.bread(extent.pblk)?;
+    let bh = sb.bread(extent.pblk.get())?;
     let mut data = KVec::zeroed(bh.size(), GFP_KERNEL)?;
     bh.copy_out(0, &mut data)?;
     let bad = |why: Corrupt| corrupted(sb, Some(file), fmt!("block {}: {}", lblk, why.as_str()));

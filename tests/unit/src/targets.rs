@@ -114,7 +114,7 @@ pub fn superblock(data: &[u8]) -> bool {
         assert!(off + u32::from(geo.desc_size) <= geo.block_size);
         if g < groups {
             assert!(block <= u64::from(geo.super_block) + u64::from(geo.gdt_blocks));
-            assert!(geo.group_first_block(g) < geo.blocks_count);
+            assert!(geo.group_first_block(g).get() < geo.blocks_count);
             let first = geo.group_first_block(g);
             assert_eq!(geo.block_group(first), Some((g, 0)));
         }
@@ -406,9 +406,9 @@ pub fn dx_leaf(data: &[u8]) -> bool {
 
 pub fn orphan_block(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 0);
-    let _ = orphan::check_block(short(data), &geo, 7, 99);
-    orphan::update_csum(&mut buf, &geo, 7, 99).expect("size");
-    if orphan::check_block(&buf, &geo, 7, 99).is_err() {
+    let _ = orphan::check_block(short(data), &geo, 7, Pblk::new(99));
+    orphan::update_csum(&mut buf, &geo, 7, Pblk::new(99)).expect("size");
+    if orphan::check_block(&buf, &geo, 7, Pblk::new(99)).is_err() {
         return false;
     }
     let free = |&slot: &usize| orphan::entry(&buf, &geo, slot) == Ok(None);
@@ -421,10 +421,10 @@ pub fn orphan_block(data: &[u8]) -> bool {
 
 pub fn xattr_block(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 0);
-    let _ = xattr::check_block(short(data), &geo, 99);
+    let _ = xattr::check_block(short(data), &geo, Pblk::new(99));
     let refs = u32::from_le_bytes([buf[4], buf[5], buf[6], buf[7]]);
-    xattr::set_refcount(&mut buf, &geo, 99, refs).expect("size");
-    if xattr::check_block(&buf, &geo, 99) != Ok(refs) {
+    xattr::set_refcount(&mut buf, &geo, Pblk::new(99), refs).expect("size");
+    if xattr::check_block(&buf, &geo, Pblk::new(99)) != Ok(refs) {
         return false;
     }
     for e in xattr::block_entries(&buf, &geo).expect("size") {

@@ -10,7 +10,7 @@ use super::{
 use crate::disk::{
     extent::{self, Extent, Header, Index, MAX_DEPTH, ROOT_ENTRIES},
     superblock::MAX_FILE_BLOCKS,
-    Corrupt,
+    Corrupt, Pblk,
 };
 
 /// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
@@ -53,7 +53,7 @@ impl<'s, S: Store> Edit<'s, S> {
             end: MAX_FILE_BLOCKS,
             rightmost: true,
         };
-        let mut pblk = 0;
+        let mut pblk = Pblk::default();
         let mut image = Image::Root(*root);
         for l in 0..=leaf {
             let (pos, next) = this.step(&image, l, lblk)?;
@@ -184,10 +184,11 @@ impl<'s, S: Store> Edit<'s, S> {
     fn change(&mut self, at: u16, remove: u16, new: &[Extent]) -> Result<(), S::Error> {
         let added = new.len() as u16;
         let (nodes, grow) = self.plan(added, remove)?;
-        let goal = self.level(self.leaf)?.pblk;
+        // Behind the leaf, which has a block unless it is the root.
+        let leaf = self.level(self.leaf)?.pblk;
+        let goal = (self.leaf > 0).then_some(leaf + 1);
         for work in self.levels.iter_mut().take(nodes) {
             let buf = self.store.blank()?;
-            let goal = if goal == 0 { 0 } else { goal + 1 };
             work.spare = Some((self.store.alloc(goal)?, buf));
         }
         if grow {
@@ -225,7 +226,7 @@ impl<'s, S: Store> Edit<'s, S> {
         }
     }
 
-    fn take_spare(&mut self) -> Result<(u64, S::Buf), S::Error> {
+    fn take_spare(&mut self) -> Result<(Pblk, S::Buf), S::Error> {
         let spare = self.levels.iter_mut().find_map(|work| work.spare.take());
         spare.ok_or_else(|| self.bad(Corrupt::ExtentEntries))
     }
@@ -261,7 +262,7 @@ impl<'s, S: Store> Edit<'s, S> {
         self.set_level(1, moved)?;
         let root = Level {
             image: Image::Root(bytes),
-            pblk: 0,
+            pblk: Pblk::default(),
             pos: 0,
             dirty: true,
             fresh: false,
@@ -404,7 +405,7 @@ impl<'s, S: Store> Edit<'s, S> {
         extent::init_node(level.image.bytes_mut(), 0, ROOT_ENTRIES).map_err(|e| self.bad(e))
     }
 
-    fn note_freed(&mut self, pblk: u64) {
+    fn note_freed(&mut self, pblk: Pblk) {
         let mut places = self.levels.iter_mut().flat_map(|work| &mut work.freed);
         if let Some(place) = places.find(|place| place.is_none()) {
             *place = Some(pblk);

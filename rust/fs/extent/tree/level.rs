@@ -6,7 +6,7 @@
 use super::{Store, ROOT_BYTES};
 use crate::disk::{
     extent::{self, Header, ROOT_ENTRIES},
-    Corrupt,
+    Corrupt, Pblk,
 };
 
 /// All that one level takes. It lies in memory that the [`Store`] allocates: together the levels
@@ -15,14 +15,14 @@ pub struct Work<S: Store> {
     /// The node of the path.
     pub(super) node: Option<Level<S::Buf>>,
     /// A block allocated and not yet used.
-    pub(super) spare: Option<(u64, S::Buf)>,
+    pub(super) spare: Option<(Pblk, S::Buf)>,
     /// A node split off, the right neighbour of one of the path.
-    pub(super) split_off: Option<(u64, S::Buf)>,
+    pub(super) split_off: Option<(Pblk, S::Buf)>,
     /// The rights to overwrite both.
     pub(super) slots: [Option<S::Slot>; 2],
     /// Nodes to free: in the worst case a chain that became empty, and one that merged into the
     /// root.
-    pub(super) freed: [Option<u64>; 2],
+    pub(super) freed: [Option<Pblk>; 2],
 }
 
 impl<S: Store> Work<S> {
@@ -62,7 +62,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Image<B> {
 pub(super) struct Level<B> {
     pub(super) image: Image<B>,
     /// Its block; not of the root.
-    pub(super) pblk: u64,
+    pub(super) pblk: Pblk,
     /// In an inner node, the entry of the next level.
     pub(super) pos: u16,
     /// Differs from what is stored.

@@ -6,7 +6,7 @@ use super::{edit::Edit, Store, ROOT_BYTES};
 use crate::disk::{
     extent::{Extent, MAX_UNWRITTEN_LEN},
     superblock::MAX_FILE_BLOCKS,
-    Corrupt,
+    Corrupt, Pblk,
 };
 
 /// Up to three extents in a row.
@@ -20,7 +20,7 @@ impl Row {
         let nothing = Extent {
             lblk: 0,
             len: 0,
-            pblk: 0,
+            pblk: Pblk::default(),
             unwritten: false,
         };
         Row {

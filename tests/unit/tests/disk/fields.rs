@@ -191,11 +191,11 @@ fn extended_attributes() {
         image.debugfs_write(&format!("ea_set -f {} f user.large", value.display()));
         let ino = image.lookup("f");
         let inode = image.inode(ino);
-        assert_ne!(inode.file_acl, 0);
+        let acl = inode.file_acl.unwrap();
         let inside = xattr::inode_entries(image.raw_inode(ino), &image.geo, &inode).unwrap();
         let mut all: Vec<_> = inside.unwrap().map(|e| e.unwrap()).collect();
-        let block = image.block(inode.file_acl);
-        assert_eq!(xattr::check_block(block, &image.geo, inode.file_acl), Ok(1));
+        let block = image.block(acl);
+        assert_eq!(xattr::check_block(block, &image.geo, acl), Ok(1));
         all.extend(
             xattr::block_entries(block, &image.geo)
                 .unwrap()
@@ -217,12 +217,12 @@ fn extended_attributes() {
         assert!(inode.is_reg() && !inode.is_fast_symlink(&image.geo));
 
         let mut copy = block.to_vec();
-        xattr::set_refcount(&mut copy, &image.geo, inode.file_acl, 2).unwrap();
-        assert_eq!(xattr::check_block(&copy, &image.geo, inode.file_acl), Ok(2));
-        xattr::set_refcount(&mut copy, &image.geo, inode.file_acl, 1).unwrap();
+        xattr::set_refcount(&mut copy, &image.geo, acl, 2).unwrap();
+        assert_eq!(xattr::check_block(&copy, &image.geo, acl), Ok(2));
+        xattr::set_refcount(&mut copy, &image.geo, acl, 1).unwrap();
         assert_eq!(copy, block);
         copy[1000] ^= 1;
-        let changed = xattr::check_block(&copy, &image.geo, inode.file_acl);
+        let changed = xattr::check_block(&copy, &image.geo, acl);
         assert_eq!(changed.is_err(), image.geo.has_metadata_csum);
     }
 }

@@ -186,14 +186,14 @@ impl Image {
         self.reload();
     }
 
-    pub fn block(&self, n: u64) -> &[u8] {
+    pub fn block(&self, n: impl Into<u64>) -> &[u8] {
         let bs = self.geo.block_size as usize;
-        &self.data[n as usize * bs..][..bs]
+        &self.data[n.into() as usize * bs..][..bs]
     }
 
-    pub fn block_mut(&mut self, n: u64) -> &mut [u8] {
+    pub fn block_mut(&mut self, n: impl Into<u64>) -> &mut [u8] {
         let bs = self.geo.block_size as usize;
-        &mut self.data[n as usize * bs..][..bs]
+        &mut self.data[n.into() as usize * bs..][..bs]
     }
 
     pub fn desc_bytes(&self, group: u32) -> &[u8] {
@@ -275,7 +275,7 @@ impl Image {
     }
 
     /// The physical block of every mapped logical block.
-    pub fn block_map(&self, ino: Ino, inode: &Inode) -> BTreeMap<u32, u64> {
+    pub fn block_map(&self, ino: Ino, inode: &Inode) -> BTreeMap<u32, Pblk> {
         let mut map = BTreeMap::new();
         for e in self.extents(ino, inode) {
             for i in 0..e.len {
@@ -332,7 +332,7 @@ impl Image {
 
     /// The leaves of an indexed directory in hash order, every node checked and every name found
     /// to lie where its hash says.
-    fn leaves(&self, map: &BTreeMap<u32, u64>, seed: u32) -> Vec<u32> {
+    fn leaves(&self, map: &BTreeMap<u32, Pblk>, seed: u32) -> Vec<u32> {
         let blocks = map.len() as u32;
         let root_block = self.block(map[&0]);
         let root = htree::parse_root(root_block, &self.geo).unwrap();

@@ -245,7 +245,7 @@ fn check_groups(image: &Image) -> u32 {
 /// The first line of a group: its blocks, from `rest` on, and its flags.
 fn check_group_head(image: &Image, n: u32, desc: &GroupDesc, (line, rest): (&str, &str)) {
     let range = numbers(rest);
-    assert_eq!(range[0], image.geo.group_first_block(n));
+    assert_eq!(range[0], image.geo.group_first_block(n).get());
     assert_eq!(range[1] - range[0] + 1, image.geo.group_blocks(n).into());
     for (name, bit) in [
         ("INODE_UNINIT", group::INODE_UNINIT),

@@ -138,11 +138,11 @@ proptest! {
         let geo = geometry(1024, true);
         prop_assert!(inode.is_fast_symlink(&geo));
         // The block of its attributes does not make it slow, any other one does.
-        inode.file_acl = 100;
+        inode.file_acl = Some(Pblk::new(100));
         prop_assert!(!inode.is_fast_symlink(&geo));
         inode.blocks = 2;
         prop_assert!(inode.is_fast_symlink(&geo));
-        inode.file_acl = 0;
+        inode.file_acl = None;
         prop_assert!(!inode.is_fast_symlink(&geo));
         inode.blocks = 0;
         if fits && !target.is_empty() {
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn extents_round_trip(lblk: u32, len in prop_oneof![0u32..40_000, 32_766u32..32_770], pblk in 0u64..1 << 48, unwritten: bool) {
+    fn extents_round_trip(lblk: u32, len in prop_oneof![0u32..40_000, 32_766u32..32_770], pblk in (0u64..1 << 48).prop_map(Pblk::new), unwritten: bool) {
         let mut node = vec![0; 60];
         extent::init_node(&mut node, 0, 4).unwrap();
         let e = Extent { lblk, len, pblk, unwritten };
@@ -249,7 +249,7 @@ proptest! {
                 if result.is_ok() {
                     for i in 0..count {
                         next += 1;
-                        let e = Extent { lblk: 7, len: 1, pblk: next, unwritten: false };
+                        let e = Extent { lblk: 7, len: 1, pblk: Pblk::new(next), unwritten: false };
                         extent::put_extent(&mut node, at + i, &e).unwrap();
                         model.insert(usize::from(at + i), e);
                     }
@@ -276,7 +276,7 @@ proptest! {
         extent::init_node(&mut node, 1, 84).unwrap();
         extent::open_gap(&mut node, 0, keys.len() as u16).unwrap();
         for (i, &lblk) in keys.iter().enumerate() {
-            extent::put_index(&mut node, i as u16, &Index { lblk, pblk: 9 }).unwrap();
+            extent::put_index(&mut node, i as u16, &Index { lblk, pblk: Pblk::new(9) }).unwrap();
         }
         let want = keys.iter().filter(|&&k| k <= lblk).count();
         prop_assert_eq!(extent::search(&node, keys.len() as u16, lblk).unwrap(), want as u16);
@@ -295,7 +295,7 @@ proptest! {
         let mut all = Vec::new();
         for (i, &(gap, len, unwritten)) in lens.iter().enumerate() {
             let lblk_i = if i == 0 { 0 } else { lblk + gap };
-            let e = Extent { lblk: lblk_i, len, pblk: 100 + u64::from(lblk_i), unwritten };
+            let e = Extent { lblk: lblk_i, len, pblk: Pblk::new(100 + u64::from(lblk_i)), unwritten };
             extent::put_extent(&mut node, i as u16, &e).unwrap();
             lblk = lblk_i + len;
             all.push(e);
@@ -315,7 +315,7 @@ proptest! {
         seal(&mut node);
         prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentOrder));
         for pblk in [0, 1, geo.blocks_count, geo.blocks_count - u64::from(all[i].len) + 1, (1 << 48) - 1] {
-            extent::put_extent(&mut node, i as u16, &Extent { pblk, ..all[i] }).unwrap();
+            extent::put_extent(&mut node, i as u16, &Extent { pblk: Pblk::new(pblk), ..all[i] }).unwrap();
             seal(&mut node);
             prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentBlock));
         }

@@ -86,7 +86,7 @@ fn bad_bitmaps_are_refused() {
     seal(&mut desc, &map);
     assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapTail));
     bitmap::set_range(&mut map, 1000, 1);
-    let table = (desc.inode_table - geo.group_first_block(g)) as usize;
+    let table = (desc.inode_table - geo.group_first_block(g).get()) as usize;
     clear(&mut map, table + 5);
     seal(&mut desc, &map);
     assert_eq!(check(&desc, &map), Err(Corrupt::BlockBitmapMetadata));
@@ -132,8 +132,8 @@ fn bad_inodes_are_refused() {
         (|i| i.size = 1 << 42, Corrupt::InodeSize),
         (|i| i.size = u64::MAX, Corrupt::InodeSize),
         (|i| i.blocks = 1 << 20, Corrupt::InodeBlocks),
-        (|i| i.file_acl = 1, Corrupt::InodeAcl),
-        (|i| i.file_acl = 1 << 33, Corrupt::InodeAcl),
+        (|i| i.file_acl = Some(Pblk::new(1)), Corrupt::InodeAcl),
+        (|i| i.file_acl = Some(Pblk::new(1 << 33)), Corrupt::InodeAcl),
         (|i| i.mode = inode::S_IFDIR, Corrupt::InodeSize),
         (|i| i.mode = inode::S_IFLNK, Corrupt::ExtentMagic),
         (|i| i.block[0] = 0, Corrupt::ExtentMagic),
@@ -198,7 +198,7 @@ fn bad_attributes_are_refused() {
     good[56..58].copy_from_slice(&[1, 1]);
     good[72] = b'x';
     good[1020..].copy_from_slice(b"VALU");
-    assert_eq!(xattr::check_block(&good, &geo, 50), Ok(1));
+    assert_eq!(xattr::check_block(&good, &geo, Pblk::new(50)), Ok(1));
     let all: Vec<_> = xattr::block_entries(&good, &geo)
         .unwrap()
         .map(|e| e.unwrap())
@@ -224,15 +224,15 @@ fn bad_attributes_are_refused() {
     for (at, bytes, error) in changes {
         let mut bad = good.clone();
         bad[*at..][..bytes.len()].copy_from_slice(bytes);
-        let result = xattr::check_block(&bad, &geo, 50);
+        let result = xattr::check_block(&bad, &geo, Pblk::new(50));
         assert_eq!(result, Err(*error), "byte {at}: {bytes:?}");
     }
     good[34..36].copy_from_slice(&[80, 0]);
-    assert_eq!(xattr::check_block(&good, &geo, 50), Ok(1));
+    assert_eq!(xattr::check_block(&good, &geo, Pblk::new(50)), Ok(1));
     // A list that does not end.
     good[76..].fill(0xff);
     assert_eq!(
-        xattr::check_block(&good, &geo, 50),
+        xattr::check_block(&good, &geo, Pblk::new(50)),
         Err(Corrupt::XattrEntry)
     );
 }

@@ -111,8 +111,8 @@ fn seeds() -> Vec<Vec<u8>> {
                 let index = rext4_unit::disk::extent::index_at(&inode.block, 0).unwrap();
                 add(image.block(index.pblk));
             }
-            if inode.file_acl != 0 {
-                add(image.block(inode.file_acl));
+            if let Some(acl) = inode.file_acl {
+                add(image.block(acl));
             }
         }
         if let Some(ino) = image.geo.orphan_file_inum {

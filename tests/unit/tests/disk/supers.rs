@@ -277,17 +277,17 @@ fn changes_show_in_dumpe2fs() {
 fn ranges_end_where_the_filesystem_ends() {
     let geo = geometry(1024, true);
     let count = geo.blocks_count;
-    assert!(geo.blocks_valid(2, count - 2));
-    assert!(geo.blocks_valid(count - 1, 1));
-    assert!(!geo.blocks_valid(2, count - 1));
-    assert!(!geo.blocks_valid(count, 1));
-    assert!(!geo.blocks_valid(1, 1), "the superblock");
-    assert!(!geo.blocks_valid(5, 0));
-    assert!(!geo.blocks_valid(u64::MAX, 2));
-    assert_eq!(geo.block_group(count), None);
-    assert_eq!(geo.block_group(0), None);
-    assert_eq!(geo.block_group(1), Some((0, 0)));
-    assert_eq!(geo.block_group(count - 1), Some((3, 8191)));
+    assert!(geo.blocks_valid(Pblk::new(2), count - 2));
+    assert!(geo.blocks_valid(Pblk::new(count - 1), 1));
+    assert!(!geo.blocks_valid(Pblk::new(2), count - 1));
+    assert!(!geo.blocks_valid(Pblk::new(count), 1));
+    assert!(!geo.blocks_valid(Pblk::new(1), 1), "the superblock");
+    assert!(!geo.blocks_valid(Pblk::new(5), 0));
+    assert!(!geo.blocks_valid(Pblk::new(u64::MAX), 2));
+    assert_eq!(geo.block_group(Pblk::new(count)), None);
+    assert_eq!(geo.block_group(Pblk::new(0)), None);
+    assert_eq!(geo.block_group(Pblk::new(1)), Some((0, 0)));
+    assert_eq!(geo.block_group(Pblk::new(count - 1)), Some((3, 8191)));
     let valid: Vec<u32> = (0..20).filter(|&i| geo.inode_valid(Ino::new(i))).collect();
     assert_eq!(valid, [2, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
     let (last, beyond) = (Ino::new(geo.inodes_count), Ino::new(geo.inodes_count + 1));

@@ -16,7 +16,7 @@ mod random;
 mod worst;
 
 use disk::extent::{Extent, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};
-use disk::{superblock::MAX_FILE_BLOCKS, Corrupt};
+use disk::{superblock::MAX_FILE_BLOCKS, Corrupt, Pblk};
 use extent::tree::{self, Found};
 use memory::{Failure, CAPACITY};
 use pair::Pair;
@@ -105,7 +105,7 @@ fn extent(lblk: u32, len: u32, pblk: u64, unwritten: bool) -> Extent {
     Extent {
         lblk,
         len,
-        pblk,
+        pblk: Pblk::new(pblk),
         unwritten,
     }
 }

@@ -3,7 +3,7 @@
 //! The nodes of a tree in memory.
 
 use crate::disk::extent::{index_at, Header};
-use crate::disk::Corrupt;
+use crate::disk::{Corrupt, Pblk};
 use crate::extent::tree::{Nodes, Place, Store, WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +19,9 @@ pub enum Failure {
 
 #[derive(Default)]
 pub struct Memory {
-    pub nodes: BTreeMap<u64, Vec<u8>>,
+    pub nodes: BTreeMap<Pblk, Vec<u8>>,
     /// Allocated, whether written or not.
-    pub taken: BTreeSet<u64>,
+    pub taken: BTreeSet<Pblk>,
     next: u64,
     /// Allocations that still succeed.
     pub budget: Option<u32>,
@@ -62,7 +62,7 @@ impl Nodes for Memory {
 
 impl Store for Memory {
     type Buf = Vec<u8>;
-    type Slot = u64;
+    type Slot = Pblk;
     type Memory<T> = Vec<T>;
 
     fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<Vec<T>, Failure> {
@@ -81,35 +81,35 @@ impl Store for Memory {
         Ok(vec![0xa5; 12 * (usize::from(self.capacity()) + 1) + 4])
     }
 
-    fn alloc(&mut self, _goal: u64) -> Result<u64, Failure> {
+    fn alloc(&mut self, _goal: Option<Pblk>) -> Result<Pblk, Failure> {
         match &mut self.budget {
             Some(0) => return Err(Failure::NoSpace),
             Some(left) => *left -= 1,
             None => (),
         }
         self.next += 1;
-        let pblk = FIRST_NODE + self.next;
+        let pblk = Pblk::new(FIRST_NODE + self.next);
         self.taken.insert(pblk);
         Ok(pblk)
     }
 
-    fn unalloc(&mut self, pblk: u64) {
+    fn unalloc(&mut self, pblk: Pblk) {
         assert!(self.taken.remove(&pblk), "given back twice");
         assert!(!self.nodes.contains_key(&pblk), "given back but stored");
     }
 
-    fn access(&mut self, pblk: u64, fresh: bool) -> Result<u64, Failure> {
+    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<Pblk, Failure> {
         assert!(self.taken.contains(&pblk));
         assert_eq!(fresh, !self.nodes.contains_key(&pblk));
         Ok(pblk)
     }
 
-    fn put(&mut self, slot: u64, buf: &mut Vec<u8>) -> Result<(), Failure> {
+    fn put(&mut self, slot: Pblk, buf: &mut Vec<u8>) -> Result<(), Failure> {
         self.nodes.insert(slot, buf.clone());
         Ok(())
     }
 
-    fn free(&mut self, pblk: u64) -> Result<(), Failure> {
+    fn free(&mut self, pblk: Pblk) -> Result<(), Failure> {
         assert!(self.taken.remove(&pblk), "freed twice");
         self.nodes.remove(&pblk).expect("freed a stored node");
         if let Some(left) = self.budget.as_mut().filter(|_| self.returns) {

@@ -4,6 +4,7 @@
 
 use crate::disk::extent::{extent_at, index_at, init_node, Extent, Header, ROOT_ENTRIES};
 use crate::disk::superblock::MAX_FILE_BLOCKS;
+use crate::disk::Pblk;
 use crate::extent::tree::{self, Found, Nodes, Place, ROOT_BYTES};
 use crate::memory::{Failure, Memory};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Pair {
     pub memory: Memory,
     pub root: [u8; ROOT_BYTES],
-    pub model: BTreeMap<u32, (u64, bool)>,
-    next_data: u64,
+    pub model: BTreeMap<u32, (Pblk, bool)>,
+    next_data: Pblk,
 }
 
 impl Pair {
@@ -24,7 +25,7 @@ impl Pair {
             memory: Memory::default(),
             root,
             model: BTreeMap::new(),
-            next_data: 1000,
+            next_data: Pblk::new(1000),
         }
     }
 
@@ -54,7 +55,7 @@ impl Pair {
         h: Header,
         end: u64,
         all: &mut Vec<Extent>,
-        seen: &mut BTreeSet<u64>,
+        seen: &mut BTreeSet<Pblk>,
     ) {
         for i in 0..h.entries {
             if h.depth == 0 {
