@@ -21,8 +21,8 @@ mod retry;
 mod zones;
 
 pub(crate) use balloc::{blocks, free};
+pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
-pub(in crate::fs) use pending::committed;
 pub(crate) use retry::{retry, Effort};
 
 use self::{

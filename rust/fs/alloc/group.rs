@@ -17,7 +17,7 @@ use crate::{
     vfs::{
         bh::BufferHead,
         gfp::GFP_NOFAIL,
-        jbd2::{Handle, JournaledBuffer, Tid},
+        jbd2::{Committed, Handle, JournaledBuffer, Tid},
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
 };
@@ -398,5 +398,20 @@ impl<'a> Locked<'a> {
         self.forget_longest();
         *self.group = Group::new(desc);
         Ok(())
+    }
+}
+
+/// Forgets what is pending no more.
+///
+/// Group locks may be taken here: under one nobody waits for a commit, but for the end of the I/O
+/// of a block that is being committed, and what has committed has none.
+pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
+    let groups: &Groups = &sb.data().groups;
+    let pending = |&group: &u32| groups.slot(group).is_some_and(|slot| slot.has_pending());
+    for group in groups.touched.take().filter(pending) {
+        if let Ok(mut locked) = Locked::new(sb, group) {
+            locked.expire(|tid| done.includes(tid));
+            locked.note_pending();
+        }
     }
 }

@@ -11,14 +11,10 @@
 //! frees is clear in the copy and in the bitmap, and would be given out.
 //!
 //! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
-//! ([`committed`]). Else the removal of a large disk's files would hold a GiB until somebody looks
-//! for blocks in each of the groups. [`Touched`] says where they are.
+//! ([`committed`](super::committed)). Else the removal of a large disk's files would hold a GiB
+//! until somebody looks for blocks in each of the groups. [`Touched`] says where they are.
 
-use super::{group::Locked, Groups, Sb};
-use crate::{
-    disk::bitmap,
-    vfs::jbd2::{Committed, Tid}, //
-};
+use crate::{disk::bitmap, vfs::jbd2::Tid};
 use kernel::{
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
@@ -53,7 +49,7 @@ impl Touched {
     ///
     /// Who frees blocks after this sets the flag again, and its transaction has a commit of its own
     /// to come.
-    fn take(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn take(&self) -> impl Iterator<Item = u32> + '_ {
         let set = |flag: &Atomic<bool>| {
             flag.load(ordering::Relaxed) && flag.xchg(false, ordering::Acquire) //
         };
@@ -61,21 +57,6 @@ impl Touched {
             .zip(self.0.iter())
             .filter(move |(_, flag)| set(flag))
             .flat_map(|(share, _)| share * SHARE..(share * SHARE).saturating_add(SHARE))
-    }
-}
-
-/// Forgets what is pending no more.
-///
-/// Group locks may be taken here: under one nobody waits for a commit, but for the end of the I/O
-/// of a block that is being committed, and what has committed has none.
-pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
-    let groups: &Groups = &sb.data().groups;
-    let pending = |&group: &u32| groups.slot(group).is_some_and(|slot| slot.has_pending());
-    for group in groups.touched.take().filter(pending) {
-        if let Ok(mut locked) = Locked::new(sb, group) {
-            locked.expire(|tid| done.includes(tid));
-            locked.note_pending();
-        }
     }
 }
 
