@@ -15,32 +15,14 @@
 //! `EINVAL`: no such command, point or switch. Reading lists them with their state.
 
 use super::{
-    park::{Match, Points},
+    park::{self, Match},
     protect, Point, Rule,
 };
 use crate::{
     disk::Ino,
-    vfs::test_hooks::{Control, ControlFile, EmptyMapping},
+    vfs::test_hooks::{Control, ControlFile},
 };
-use kernel::{
-    error::code::*,
-    new_mutex,
-    prelude::*,
-    seq_file::SeqFile,
-    seq_print,
-    sync::{Arc, Mutex, SetOnce},
-};
-
-/// What there is once, from load to unload. (It is not freed at unload: a static never is.)
-pub(super) static LAB: SetOnce<Arc<Shared>> = SetOnce::new();
-
-#[pin_data]
-pub(super) struct Shared {
-    #[pin]
-    pub(super) points: Points,
-    #[pin]
-    pub(super) nothing: EmptyMapping,
-}
+use kernel::{error::code::*, new_mutex, prelude::*, seq_file::SeqFile, seq_print, sync::Mutex};
 
 /// The lab of a loaded module.
 pub(crate) struct Lab(#[allow(dead_code, reason = "held")] ControlFile<Session>);
@@ -48,15 +30,8 @@ pub(crate) struct Lab(#[allow(dead_code, reason = "held")] ControlFile<Session>)
 impl Lab {
     /// Makes the control file.
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
-        let shared = Arc::pin_init(
-            pin_init!(Shared {
-                points <- Points::new(),
-                nothing <- EmptyMapping::new(),
-            }),
-            GFP_KERNEL,
-        )?;
-        shared.nothing.link();
-        LAB.populate(shared);
+        park::init()?;
+        protect::init()?;
         pr_warn!("lab: this module can lose data on purpose; never mount what you want to keep\n");
         Ok(Self(ControlFile::new(c"rext4", c"lab", module)?))
     }
@@ -91,18 +66,18 @@ impl Control for Session {
     }
 
     fn command(&self, line: &str) -> Result {
-        let lab = LAB.as_ref().ok_or(ENODEV)?;
+        let points = park::points().ok_or(ENODEV)?;
         let mut words = line.split_ascii_whitespace();
         let (verb, name) = (words.next().ok_or(EINVAL)?, words.next().ok_or(EINVAL)?);
         let point = || Point::parse(name).ok_or(EINVAL);
         let switch = || Rule::parse(name).ok_or(EINVAL);
         match verb {
-            "arm" => lab.points.arm(self.id(), parse_match(point()?, words)?),
+            "arm" => points.arm(self.id(), parse_match(point()?, words)?),
             "wait" => {
                 let ms = words.next().and_then(|w| w.parse().ok()).ok_or(EINVAL)?;
-                lab.points.wait(self.id(), point()?, ms)
+                points.wait(self.id(), point()?, ms)
             }
-            "release" => lab.points.release(self.id(), point()?),
+            "release" => points.release(self.id(), point()?),
             "off" => {
                 self.switch(switch()?, true);
                 Ok(())
@@ -116,11 +91,11 @@ impl Control for Session {
     }
 
     fn show(&self, out: &SeqFile) {
-        let Some(lab) = LAB.as_ref() else {
+        let Some(points) = park::points() else {
             return;
         };
         for (point, name, text) in Point::ALL {
-            seq_print!(out, "point {} {}", &**name, lab.points.stage(*point));
+            seq_print!(out, "point {} {}", &**name, points.stage(*point));
             describe(out, text);
         }
         for (switch, name, text) in Rule::ALL {
@@ -131,8 +106,8 @@ impl Control for Session {
     }
 
     fn close(&self) {
-        if let Some(lab) = LAB.as_ref() {
-            lab.points.release_all(self.id());
+        if let Some(points) = park::points() {
+            points.release_all(self.id());
         }
         for (switch, _, _) in Rule::ALL {
             self.switch(*switch, false);

@@ -16,7 +16,7 @@
 //! So the order of the steps does not depend on speed, CPUs or luck. What is armed belongs to an
 //! open control file and goes with it.
 
-use super::{control::LAB, Point};
+use super::Point;
 use crate::{
     disk::Ino,
     fs::{Inode, Rext4},
@@ -29,7 +29,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{ordering::Relaxed, Atomic},
-        new_condvar, new_mutex, CondVar, CondVarTimeoutResult, Mutex,
+        new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex, SetOnce,
     },
     time::{msecs_to_jiffies, Jiffies},
     workqueue,
@@ -40,6 +40,20 @@ const LIMIT_MS: u32 = 20_000;
 
 /// How many points are armed or parked at, for the way past them.
 static BUSY: Atomic<i32> = Atomic::new(0);
+
+/// All points, from load to unload. (A static is never freed, and need not be.)
+static POINTS: SetOnce<Arc<Points>> = SetOnce::new();
+
+/// Before the first point is reached.
+pub(super) fn init() -> Result {
+    POINTS.populate(Arc::pin_init(Points::new(), GFP_KERNEL)?);
+    Ok(())
+}
+
+/// `None` before [`init`].
+pub(super) fn points() -> Option<&'static Points> {
+    POINTS.as_ref().map(|points| &**points)
+}
 
 /// Who is to park at a point.
 #[derive(Clone)]
@@ -247,17 +261,17 @@ pub(crate) fn point(point: Point, inode: &Inode, pos: u64, len: u64) {
     if BUSY.load(Relaxed) == 0 {
         return;
     }
-    if let Some(lab) = LAB.as_ref() {
-        lab.points.park(point, inode, bytes(pos, len));
+    if let Some(points) = points() {
+        points.park(point, inode, bytes(pos, len));
     }
 }
 
 /// Whether a thread would park there now.
 pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool {
-    let Some(lab) = LAB.as_ref() else {
+    let Some(points) = points() else {
         return false;
     };
-    let list = lab.points.list.lock();
+    let list = points.list.lock();
     let (ino, range) = (inode.ino(), bytes(pos, len));
     let mut armed = list.0.iter().filter(|e| e.stage == Stage::Armed);
     armed.any(|e| e.who.fits(point, ino, &range))

@@ -2,23 +2,38 @@
 
 //! Protections, and what happens where one is switched off.
 
-use super::{control::LAB, park, Point, Rule};
+use super::{park, Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
     vfs::{
         nofs::{self, NoFsMutexGuard},
         pagemap::InvalidateLock,
+        test_hooks::EmptyMapping,
         File, Kiocb,
     },
 };
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    sync::atomic::{ordering::Relaxed, Atomic},
+    sync::{
+        atomic::{ordering::Relaxed, Atomic},
+        Arc, SetOnce,
+    },
 };
 
 /// How many open control files have switched each protection off.
 static OFF: [Atomic<u32>; Rule::ALL.len()] = [const { Atomic::new(0) }; Rule::ALL.len()];
+
+/// What a file is shown whose page cache shall not be found, from load to unload.
+static NOTHING: SetOnce<Arc<EmptyMapping>> = SetOnce::new();
+
+/// Before a protection is switched off.
+pub(super) fn init() -> Result {
+    let nothing = Arc::pin_init(EmptyMapping::new(), GFP_KERNEL)?;
+    nothing.link();
+    NOTHING.populate(nothing);
+    Ok(())
+}
 
 /// Counts one more, or one less, who wants `rule` off.
 pub(super) fn set(rule: Rule, off: bool) {
@@ -105,8 +120,8 @@ pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
 }
 
 fn show_cache(file: &File<Rext4>, show: bool) {
-    if let Some(lab) = LAB.as_ref() {
-        file.show_cache(&lab.nothing, show);
+    if let Some(nothing) = NOTHING.as_ref() {
+        file.show_cache(nothing, show);
     }
 }
 
