@@ -20,7 +20,7 @@ use super::{
     extent::ExtentMap,
     io::gate::Gate,
     itable::Place,
-    orphan,
+    orphan::with_next,
     primary::{journal_super, read_super},
     Inode,
     InodeRef,
@@ -174,7 +174,7 @@ impl Node {
         self.datasync_tid.store(tid, ordering::Release);
     }
 
-    /// Whether the inode is on the orphan list, as far as it knows: see [`orphan`].
+    /// Whether the inode is on the orphan list, as far as it knows: see [`orphan`](super::orphan).
     pub(crate) fn is_orphan(&self) -> bool {
         self.orphan.load(ordering::Relaxed)
     }
@@ -281,7 +281,7 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
     // On the orphan list the deletion time is the next orphan, which others may change.
-    orphan::with_next(inode, |next| {
+    with_next(inode, |next| {
         if let Some(next) = next {
             fields.dtime = next;
         }

@@ -9,11 +9,11 @@
 //! Where the filesystem has an orphan file (`Documentation/filesystems/ext4/orphan.rst`) the list
 //! may be used all the same, so this module adds to the list only, and empties the file at mount.
 //!
-//! The list is doubly linked in memory, by number: the inodes on it are not pinned, they leave it
-//! when they are evicted. The next number is kept here and not in the inode, since taking an inode
-//! off the list changes its predecessor, which may not be in reach. So an inode on the list that is
-//! written to its table takes the field from here, under the lock ([`with_next`]), and that
-//! predecessor's field is changed in the table under the same lock:
+//! The list is doubly linked in memory (`orphan/list.rs`), by number: the inodes on it are not
+//! pinned, they leave it when they are evicted. The next number is kept here and not in the inode,
+//! since taking an inode off the list changes its predecessor, which may not be in reach. So an
+//! inode on the list that is written to its table takes the field from here, under the lock
+//! ([`with_next`]), and that predecessor's field is changed in the table under the same lock:
 //!
 //! ```text
 //!   a file of the list is written          the next of the list is deleted
@@ -29,8 +29,11 @@
 //!
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
 
+mod list;
 mod recover;
 
+use list::Link;
+pub(crate) use list::{with_next, Orphans};
 pub(crate) use recover::process;
 
 use super::{
@@ -47,60 +50,17 @@ use crate::{
         inode::HEAD_MAX, //
         Ino,
     },
-    vfs::{
-        jbd2::{Handle, JournaledBuffer},
-        nofs::{new_nofs_mutex, NoFsMutex}, //
-    },
+    vfs::jbd2::{Handle, JournaledBuffer}, //
 };
 use kernel::{
     prelude::*,
-    rbtree::{RBTree, RBTreeNodeReservation},
-    sync::atomic::{Atomic, Relaxed}, //
+    rbtree::RBTreeNodeReservation,
+    sync::atomic::Relaxed, //
 };
 use zerocopy::little_endian::U32;
 
 /// Byte of the deletion time, or next orphan, in a raw inode.
 const DTIME: usize = 0x14;
-
-/// Neighbours on the list.
-#[derive(Clone, Copy)]
-struct Link {
-    /// Towards the superblock.
-    prev: Option<Ino>,
-    /// What is on disk in the inode.
-    next: Option<Ino>,
-}
-
-/// The orphan list of a mounted filesystem.
-#[pin_data]
-pub(crate) struct Orphans {
-    #[pin]
-    links: NoFsMutex<RBTree<Ino, Link>>,
-    /// How many there are, to look at without the lock.
-    count: Atomic<u32>,
-    /// There are some, of the last mount or after an error, whose inodes may not know it.
-    strays: Atomic<bool>,
-}
-
-impl Orphans {
-    /// An empty list.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            links <- new_nofs_mutex!(RBTree::new(), "rext4_orphans"),
-            count: Atomic::new(0),
-            strays: Atomic::new(false),
-        })
-    }
-
-    fn contains(&self, ino: Ino) -> bool {
-        self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
-    }
-
-    /// Whether an inode may be on the list. Only the lock tells for sure.
-    fn may_contain(&self, inode: &Inode) -> bool {
-        inode.node().is_orphan() || self.strays.load(Relaxed)
-    }
-}
 
 /// Memory for one entry of the list. Gotten before the handle of what [`add`] is a part of: in the
 /// middle of that, lack of memory would be half an operation.
@@ -110,22 +70,6 @@ impl Room {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL)?))
     }
-}
-
-/// Runs `write`, which puts a raw inode into its table, with the number that goes into its deletion
-/// time field if it is on the list. That number does not change meanwhile.
-///
-/// The caller holds the lock of the inode's fields. An inode that is just being added may be
-/// written without the number; [`add`] then writes it once more.
-pub(crate) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) -> R {
-    let orphans = &inode.fs().orphans;
-    if orphans.may_contain(inode) {
-        let links = orphans.links.lock();
-        if let Some(&Link { next, .. }) = links.get(&inode.ino()) {
-            return write(Some(Ino::to_disk(next)));
-        }
-    }
-    write(None)
 }
 
 /// Puts an inode on the list, in the handle that removes its last link or begins to truncate it.

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The list of orphans in memory. How an inode is written to its table depends on it, so it knows
+//! nothing of how that is done.
+
+use crate::{
+    disk::Ino,
+    fs::Inode,
+    vfs::nofs::{new_nofs_mutex, NoFsMutex}, //
+};
+use kernel::{
+    prelude::*,
+    rbtree::RBTree,
+    sync::atomic::{Atomic, Relaxed}, //
+};
+
+/// Neighbours on the list.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// Towards the superblock.
+    pub(super) prev: Option<Ino>,
+    /// What is on disk in the inode.
+    pub(super) next: Option<Ino>,
+}
+
+/// The orphan list of a mounted filesystem.
+#[pin_data]
+pub(crate) struct Orphans {
+    #[pin]
+    pub(super) links: NoFsMutex<RBTree<Ino, Link>>,
+    /// How many there are, to look at without the lock.
+    pub(super) count: Atomic<u32>,
+    /// There are some, of the last mount or after an error, whose inodes may not know it.
+    pub(super) strays: Atomic<bool>,
+}
+
+impl Orphans {
+    /// An empty list.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            links <- new_nofs_mutex!(RBTree::new(), "rext4_orphans"),
+            count: Atomic::new(0),
+            strays: Atomic::new(false),
+        })
+    }
+
+    pub(super) fn contains(&self, ino: Ino) -> bool {
+        self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
+    }
+
+    /// Whether an inode may be on the list. Only the lock tells for sure.
+    pub(super) fn may_contain(&self, inode: &Inode) -> bool {
+        inode.node().is_orphan() || self.strays.load(Relaxed)
+    }
+}
+
+/// Runs `write`, which puts a raw inode into its table, with the number that goes into its deletion
+/// time field if it is on the list. That number does not change meanwhile.
+///
+/// The caller holds the lock of the inode's fields. An inode that is just being added may be
+/// written without the number; [`add`](super::add) then writes it once more.
+pub(crate) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) -> R {
+    let orphans = &inode.fs().orphans;
+    if orphans.may_contain(inode) {
+        let links = orphans.links.lock();
+        if let Some(&Link { next, .. }) = links.get(&inode.ino()) {
+            return write(Some(Ino::to_disk(next)));
+        }
+    }
+    write(None)
+}
