@@ -16,6 +16,7 @@
 mod add;
 mod create;
 mod dirblock;
+mod found;
 mod htree;
 mod lookup;
 mod readdir;

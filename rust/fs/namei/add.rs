@@ -5,9 +5,9 @@
 use super::{
     blocks,
     dirblock::{buffer, DirBlock, Kind},
+    found::Added,
     htree,
     is_indexed,
-    lookup::Found,
     Inode, //
 };
 use crate::{
@@ -19,36 +19,6 @@ use crate::{
     vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
-
-/// The leaves that [`add`] changed, as they are now.
-pub(super) struct Added {
-    leaf: DirBlock,
-    /// The other half of a leaf that was split.
-    other: Option<DirBlock>,
-}
-
-impl Added {
-    pub(super) fn one(leaf: DirBlock) -> Self {
-        Self { leaf, other: None }
-    }
-
-    pub(super) fn split(leaf: DirBlock, other: DirBlock) -> Self {
-        Self {
-            leaf,
-            other: Some(other),
-        }
-    }
-
-    /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
-    pub(super) fn follow(self, dir: &Inode, name: &[u8], old: Found) -> Result<Found> {
-        for block in [Some(self.leaf), self.other].into_iter().flatten() {
-            if let Ok(found) = block.find(dir, name)? {
-                return Ok(found);
-            }
-        }
-        Ok(old)
-    }
-}
 
 /// What a directory says of `inode` under this name.
 pub(super) fn entry_for<'a>(name: &'a [u8], inode: &Inode) -> NewEntry<'a> {

@@ -3,11 +3,11 @@
 //! Directory indexes: ways from the root to a leaf, splits.
 
 use super::{
-    add::Added,
     bad,
     blocks,
     corrupted,
     dirblock::{buffer, DirBlock, Kind},
+    found::Added,
     journal,
     Inode, //
 };

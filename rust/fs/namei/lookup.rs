@@ -7,70 +7,22 @@ use super::{
     blocks,
     corrupted,
     dirblock::{read_ahead, DirBlock, Kind},
+    found::Found,
     htree::Path,
     is_indexed,
     Inode, //
 };
 use crate::{
     disk::{
-        dirent::{self, ftype_for_mode, Dots, NAME_MAX},
+        dirent::{self, Dots, NAME_MAX},
         Ino,
     },
     fs::{inode::iget, InodeRef},
-    vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
 
 /// Blocks to read ahead where a directory is read from end to end.
 const READ_AHEAD: u32 = 8;
-
-/// An entry and the copy of the block it is in.
-pub(super) struct Found {
-    pub(super) block: DirBlock,
-    pub(super) offset: usize,
-    /// The inode it names.
-    pub(super) ino: Ino,
-}
-
-impl Found {
-    /// Makes the entry name another inode.
-    pub(super) fn set_inode(&mut self, handle: &Handle<'_>, dir: &Inode, to: &Inode) -> Result {
-        let geo = &dir.fs().geo;
-        let ftype = ftype_for_mode(to.mode(), geo);
-        dirent::set_inode(&mut self.block.data, geo, self.offset, to.ino(), ftype)
-            .map_err(|e| bad(dir, self.block.lblk, e))?;
-        self.ino = to.ino();
-        self.block.store(handle, dir, None)
-    }
-
-    /// Removes the entry.
-    pub(super) fn remove(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
-        dirent::remove(&mut self.block.data, &dir.fs().geo, self.offset)
-            .map_err(|e| bad(dir, self.block.lblk, e))?;
-        self.block.store(handle, dir, None)
-    }
-}
-
-impl DirBlock {
-    /// Looks for a name in a leaf; gives the block back if it is not there.
-    pub(super) fn find(
-        self,
-        dir: &Inode,
-        name: &[u8],
-    ) -> Result<core::result::Result<Found, DirBlock>> {
-        let found = dirent::find(&self.data, &dir.fs().geo, name)
-            .map_err(|e| bad(dir, self.lblk, e))?
-            .and_then(|entry| Some((entry.offset, entry.ino?)));
-        Ok(match found {
-            Some((offset, ino)) => Ok(Found {
-                block: self,
-                offset,
-                ino,
-            }),
-            None => Err(self),
-        })
-    }
-}
 
 /// The inode named `name` in `dir`, `None` if there is none. i_rwsem of `dir` is held, shared.
 pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {

@@ -4,11 +4,13 @@
 //! by the VFS.
 
 use super::{
-    add::{add, entry_for, Added},
+    add::{add, entry_for},
     apply, check_dir_links, check_target, corrupted, dec_dir_links,
     dirblock::DirBlock,
-    drop_links, inc_dir_links, is_indexed, journal,
-    lookup::{find, is_empty, read_dots, Found},
+    drop_links,
+    found::{Added, Found},
+    inc_dir_links, is_indexed, journal,
+    lookup::{find, is_empty, read_dots},
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
