@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The laws of the house, so that whoever carries on need not know them by heart: layers, names
+//! The laws of the house, so that whoever carries on need not know them by heart: layers, circles, names
 //! that nobody uses, paths in the documentation, what a case shows. What is looked for in the built
 //! module (frames, cycles of calls) is in `scripts/stack`.
 
 mod cases;
+mod circles;
 mod layers;
 mod names;
 mod paths;
