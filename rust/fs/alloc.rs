@@ -10,12 +10,13 @@
 //! ([`reserve_nodes`]), from three quarters of the pool if need be. The last quarter is for nodes
 //! that nobody could promise, since an ENOSPC at completion would lose data that was written.
 //!
-//! Lock order: handle, the inode's extent lock, then one group's lock. Nothing here is called in
-//! atomic context; everything that takes a handle may read the disk.
+//! Lock order: handle, the inode's extent lock, one group's lock, that of an [`index`]. Nothing is
+//! called in atomic context; everything that takes a handle may read the disk.
 
 mod balloc;
 mod group;
 mod ialloc;
+mod index;
 mod pending;
 mod retry;
 mod zones;
@@ -27,6 +28,7 @@ pub(crate) use retry::{retry, Effort};
 
 use self::{
     group::{Fault, Locked, Slot, MAX_DESC_SIZE},
+    index::Index,
     pending::Touched,
     retry::Freed,
     zones::Zones,
@@ -104,6 +106,12 @@ pub(crate) struct Groups {
     slots: KVVec<Pin<KBox<Slot>>>,
     /// The blocks of the primary descriptor table.
     descs: KVVec<BufferHead>,
+    /// By the longest run of blocks that can be allocated, as far as that is known.
+    #[pin]
+    with_run: Index,
+    /// By the number of free inodes.
+    #[pin]
+    with_inodes: Index,
     zones: Zones,
     /// The journal's blocks, known when its inode has been read.
     journal: SetOnce<Zones>,
@@ -161,14 +169,7 @@ impl Groups {
             );
             return Err(EINVAL);
         }
-        let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
-        let first = u64::from(geo.super_block) + 1;
-        let table = first..first + u64::from(geo.gdt_blocks);
-        table.clone().for_each(|block| sb.breadahead(block));
-        for block in table {
-            descs.push(sb.bread(block)?, GFP_KERNEL)?;
-        }
-
+        let descs = Self::read_table(sb, geo)?;
         let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
         let mut slots = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
         for group in 0..geo.groups_count {
@@ -189,10 +190,14 @@ impl Groups {
         let pool = (geo.blocks_count / 50).min(4096);
         let owner = raw.reserved_owner();
         let touched = Touched::new(geo.groups_count)?;
+        let with_run = Index::new(&list, |desc| desc.free_blocks)?;
+        let with_inodes = Index::new(&list, |desc| desc.free_inodes)?;
 
         Ok(try_pin_init!(Self {
             slots,
             descs,
+            with_run <- with_run,
+            with_inodes <- with_inodes,
             zones,
             journal: SetOnce::new(),
             free_blocks <- PercpuCounter::new(totals.free_blocks),
@@ -208,6 +213,18 @@ impl Groups {
             settling <- new_mutex!((), "rext4_settling"),
             rounds: Atomic::new(0),
         }? Error))
+    }
+
+    /// Reads the blocks of the primary descriptor table.
+    fn read_table(sb: &NewSuper<'_, Rext4>, geo: &Geometry) -> Result<KVVec<BufferHead>> {
+        let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
+        let first = u64::from(geo.super_block) + 1;
+        let table = first..first + u64::from(geo.gdt_blocks);
+        table.clone().for_each(|block| sb.breadahead(block));
+        for block in table {
+            descs.push(sb.bread(block)?, GFP_KERNEL)?;
+        }
+        Ok(descs)
     }
 
     /// Reads all descriptors again, from buffers that the replay of the journal may have changed.

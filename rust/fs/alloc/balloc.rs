@@ -4,13 +4,14 @@
 
 use super::{
     group::{Fault, Locked},
+    index::{class, least},
     is_system_block,
     pending::Pending,
     Kind, Request,
 };
 use crate::{
     disk::{bitmap, group::Bitmap, Geometry, Pblk},
-    fs::{error, Inode, Sb},
+    fs::{error, Inode, Rext4, Sb},
     vfs::{bh::BufferHead, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -139,9 +140,7 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u
 }
 
 fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pblk, u32)> {
-    let fs = sb.data();
-    let geo = &fs.geo;
-    let count = geo.groups_count;
+    let Rext4 { geo, groups, .. } = sb.data();
     let want = req.want.min(geo.blocks_per_group);
     let mut fault = None;
 
@@ -161,31 +160,25 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pb
 
     let (first, first_bit) = goal.unwrap_or_else(|| default_goal(geo, inode, req.kind, want));
     // Most of a long run close by is better than all of it far away: the copies of the superblock
-    // take a bite out of some groups.
-    let mut target = (want - want / 8).max(req.min);
+    // take a bite out of some groups. A length that the index tells from all shorter ones.
+    let mut target = least(class(want - want / 8)).max(req.min);
     loop {
         let mut searched = 0;
-        let mut best = 0;
         // The first group comes a second time, for what lies before the goal.
-        for i in 0..=count {
-            // CAST: A remainder of a u32. The sum of two group numbers can be larger.
-            let group = ((u64::from(first) + u64::from(i)) % u64::from(count)) as u32;
-            let from = if i == 0 { first_bit } else { 0 };
-            if i == count && first_bit == 0 {
-                break;
-            }
-            let bound = fs.groups.slot(group).map_or(0, |slot| slot.bound());
-            if bound < target {
-                best = bound.max(best);
+        for (i, group) in groups.with_run.around(first, target).enumerate() {
+            if groups.slot(group).is_none_or(|slot| slot.bound() < target) {
                 continue;
             }
             if searched >= MAX_SEARCHED && target > req.min {
-                best = target;
                 break;
             }
             searched += 1;
             let wanted = Search {
-                from,
+                from: if i == 0 && group == first {
+                    first_bit
+                } else {
+                    0
+                },
                 exact: false,
                 target,
                 want,
@@ -193,17 +186,12 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pb
             if let Some(run) = search(handle, sb, group, &wanted, &mut fault)? {
                 return Ok(run);
             }
-            // Now its bound is below the target.
-            best = fs
-                .groups
-                .slot(group)
-                .map_or(0, |slot| slot.bound())
-                .max(best);
         }
-        if target <= req.min || best < req.min {
+        let longest = groups.with_run.most();
+        if target <= req.min || longest < req.min {
             return Err(fault.unwrap_or(ENOSPC));
         }
-        target = best.min(target / 2).max(req.min);
+        target = longest.min(target / 2).max(req.min);
     }
 }
 

@@ -144,6 +144,14 @@ pub(super) struct Locked<'a> {
     pub(super) group: NoFsMutexGuard<'a, Group>,
 }
 
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let inodes = self.slot.free_inodes.load(Relaxed);
+        self.groups.with_run.set(self.number, self.slot.bound());
+        self.groups.with_inodes.set(self.number, inodes);
+    }
+}
+
 impl<'a> Locked<'a> {
     pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, Fault> {
         let groups = &sb.data().groups;

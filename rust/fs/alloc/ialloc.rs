@@ -25,6 +25,10 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
+/// Flex groups looked at to choose one for a directory, so that it takes as long on a disk of 16
+/// TiB, which has 8192, as on one of 128 GiB, which has no more than these.
+const CHOICE: u32 = 64;
+
 /// Space of a group or a flex group.
 #[derive(Clone, Copy, Default)]
 struct Stats {
@@ -66,8 +70,13 @@ impl<'a> Flex<'a> {
         self.count.div_ceil(self.size)
     }
 
+    /// The first group of a flex group.
+    fn start(&self, flex: u32) -> u32 {
+        flex.saturating_mul(self.size).min(self.count)
+    }
+
     fn members(&self, flex: u32) -> core::ops::Range<u32> {
-        let first = flex.saturating_mul(self.size).min(self.count);
+        let first = self.start(flex);
         first..first.saturating_add(self.size).min(self.count)
     }
 
@@ -85,29 +94,20 @@ impl<'a> Flex<'a> {
         sum
     }
 
-    /// The first group of a flex group with a free inode: inodes are packed at the start.
-    fn first_free(&self, flex: u32) -> Option<u32> {
-        self.members(flex)
-            .find(|&group| has_free(self.groups, group))
-    }
-
-    /// All flex groups, starting with one.
-    fn starting_at(&self, first: u32) -> impl Iterator<Item = u32> {
+    /// Flex groups to choose from, with their space: one and those behind it.
+    fn some_from(&self, first: u32) -> impl Iterator<Item = (u32, Stats)> + '_ {
         let number = self.number();
         // CAST: A remainder of a u32.
-        (0..number).map(move |i| ((u64::from(first) + u64::from(i)) % u64::from(number)) as u32)
+        let flex = move |i| ((u64::from(first) + u64::from(i)) % u64::from(number)) as u32;
+        (0..number.min(CHOICE))
+            .map(flex)
+            .map(|flex| (flex, self.stats(flex)))
     }
-}
-
-fn has_free(groups: &Groups, group: u32) -> bool {
-    groups
-        .slot(group)
-        .is_some_and(|slot| slot.free_inodes.load(Relaxed) > 0)
 }
 
 /// Spreads the directories below the root over the disk, others stay near their parent while its
-/// flex group has space and not too many directories (Orlov's rule).
-fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u32> {
+/// flex group has space and not too many directories (Orlov's rule). Returns a flex group.
+fn dir_flex(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u32> {
     let number = u64::from(flex.number());
     let average = Stats {
         free_inodes: flex.groups.free_inodes.read_positive() / number,
@@ -118,15 +118,14 @@ fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u3
         // CAST: A remainder of a u32.
         let start = (u64::from(random_u32()) % number) as u32;
         return flex
-            .starting_at(start)
-            .map(|group| (group, flex.stats(group)))
+            .some_from(start)
             .filter(|(_, stats)| {
                 stats.free_inodes > 0
                     && stats.free_inodes >= average.free_inodes
                     && stats.free_blocks >= average.free_blocks
             })
             .min_by_key(|(_, stats)| stats.dirs)
-            .and_then(|(group, _)| flex.first_free(group));
+            .map(|(flex, _)| flex);
     }
     let size = u64::from(flex.size);
     let inodes = u64::from(geo.inodes_per_group) * size;
@@ -134,30 +133,27 @@ fn dir_group(flex: &Flex<'_>, geo: &Geometry, home: u32, top: bool) -> Option<u3
     let max_dirs = average.dirs + inodes / 16;
     let min_inodes = average.free_inodes.saturating_sub(inodes / 4).max(1);
     let min_blocks = average.free_blocks.saturating_sub(blocks / 4);
-    flex.starting_at(home / flex.size)
-        .find(|&group| {
-            let stats = flex.stats(group);
+    flex.some_from(home / flex.size)
+        .find(|(_, stats)| {
             stats.dirs < max_dirs
                 && stats.free_inodes >= min_inodes
                 && stats.free_blocks >= min_blocks
         })
-        .and_then(|group| flex.first_free(group))
+        .map(|(flex, _)| flex)
 }
 
-/// The group to start in.
-fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
+/// Where to start to look for a group with a free inode: at the beginning of a flex group, where
+/// inodes are packed. Files go to their directory's.
+fn first_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
     let fs = sb.data();
     let home = fs.geo.inode_group(dir.ino()).map_or(0, |(group, _)| group);
     let flex = Flex::new(&fs.groups, &fs.geo);
-    if is_dir {
-        if let Some(group) = dir_group(&flex, &fs.geo, home, dir.ino() == Ino::ROOT) {
-            return group;
-        }
-    }
-    // Files go to their directory's flex group, else the nearest one that has space.
-    flex.starting_at(home / flex.size)
-        .find_map(|group| flex.first_free(group))
-        .unwrap_or(home)
+    let chosen = if is_dir {
+        dir_flex(&flex, &fs.geo, home, dir.ino() == Ino::ROOT)
+    } else {
+        None
+    };
+    flex.start(chosen.unwrap_or(home / flex.size))
 }
 
 /// Allocates an inode number for a new inode of type and permissions `mode` in directory `dir`.
@@ -168,16 +164,10 @@ fn choose_group(sb: &Sb, dir: &Inode, is_dir: bool) -> u32 {
 /// if a structure was found corrupt and no other group had one.
 pub(crate) fn inode(handle: &Handle<'_>, sb: &Sb, dir: &Inode, mode: u16) -> Result<(Ino, u32)> {
     let fs = sb.data();
-    let count = fs.geo.groups_count;
     let is_dir = mode & S_IFMT == S_IFDIR;
-    let first = choose_group(sb, dir, is_dir);
+    let first = first_group(sb, dir, is_dir);
     let mut err = ENOSPC;
-    for i in 0..count {
-        // CAST: A remainder of a u32.
-        let group = ((u64::from(first) + u64::from(i)) % u64::from(count)) as u32;
-        if !has_free(&fs.groups, group) {
-            continue;
-        }
+    for group in fs.groups.with_inodes.around(first, 1) {
         match take_locked(handle, sb, group, is_dir) {
             Ok(Some(ino)) => {
                 fs.groups.free_inodes.sub(1);
