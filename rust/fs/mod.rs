@@ -99,8 +99,8 @@ pub(crate) struct Rext4 {
     /// Mount options in force.
     #[pin]
     options: Mutex<Options>,
-    /// The option `dio_gate`, for the path of each direct write.
-    dio_gate: Atomic<bool>,
+    /// The option `dio_gate`, for each direct write and each page.
+    dio_gate: io::gate::Switch,
     /// The option `barrier`, for each fsync.
     barrier: Atomic<bool>,
     /// Whether we may write just now.

@@ -283,8 +283,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
             journal.set_commit_interval(opts.commit);
         }
     }
-    // Writes in flight open what they have closed, and who adds pages looks in any case.
-    fs.dio_gate.store(opts.dio_gate, ordering::Relaxed);
+    fs.dio_gate.set(opts.dio_gate);
     fs.barrier.store(opts.barrier, ordering::Relaxed);
     *fs.options.lock() = opts;
     Ok(())

@@ -182,6 +182,10 @@ impl AddressSpaceOps for Rext4 {
         direct::max_folio_order(pmd)
     }
 
+    fn is_guarded(inode: &Inode) -> bool {
+        gate::is_looked_at(inode)
+    }
+
     fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
         gate::may_fill(inode, range)
     }

@@ -32,6 +32,12 @@ pub(crate) trait AddressSpaceOps: FileSystem {
         0
     }
 
+    /// Whether [`AddressSpaceOps::may_fill`] has anything to say about this inode. Asked each time,
+    /// in the same place.
+    fn is_guarded(_inode: &Inode<Self>) -> bool {
+        true
+    }
+
     /// Whether a folio, inserted into the page cache at these bytes and locked, may be filled. For
     /// file systems that hold the page cache off for a while.
     fn may_fill(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
@@ -47,6 +53,14 @@ pub(crate) trait AddressSpaceOps: FileSystem {
     fn may_release(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
         true
     }
+}
+
+/// Whether a folio, inserted into the page cache and locked, may be filled. `range` says where.
+pub(super) fn may_fill<F: AddressSpaceOps>(
+    inode: &Inode<F>,
+    range: impl FnOnce() -> Range<u64>,
+) -> bool {
+    !F::HAS_MAY_FILL || !F::is_guarded(inode) || F::may_fill(inode, range())
 }
 
 pub(super) struct AddressSpaceTable<F>(PhantomData<F>);
@@ -101,7 +115,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     ) -> c_int {
         // SAFETY: By the caller.
         let (inode, range) = unsafe { folio_place::<F>(folio) };
-        if !F::HAS_MAY_FILL || F::may_fill(inode, range.clone()) {
+        if may_fill(inode, || range.clone()) {
             // SAFETY: As above; iomap unlocks it.
             unsafe { bindings::iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>()) };
             return 0;
@@ -154,14 +168,15 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     /// `rac` is this thread's, over locked folios of an inode of `F` (read_pages()).
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
         // SAFETY: By the caller.
-        let (inode, start, len) = unsafe {
-            (
-                Inode::<F>::from_raw(bindings::readahead_inode(rac)),
-                bindings::readahead_pos(rac) as u64,
-                bindings::readahead_length(rac) as u64,
-            )
+        let inode = unsafe { Inode::<F>::from_raw(bindings::readahead_inode(rac)) };
+        let range = || {
+            // SAFETY: As above.
+            unsafe {
+                let start = bindings::readahead_pos(rac) as u64;
+                start..start + bindings::readahead_length(rac) as u64
+            }
         };
-        if F::HAS_MAY_FILL && !F::may_fill(inode, start..start + len) {
+        if !may_fill(inode, range) {
             // The VFS takes out what we did not take.
             return;
         }

@@ -8,7 +8,7 @@
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
 use super::{
-    address_space::AddressSpaceOps,
+    address_space::{may_fill, AddressSpaceOps},
     bindings,
     fixed,
     inode::Inode,
@@ -298,12 +298,13 @@ impl<W: WriteOps> WriteTable<W> {
             if from_err_ptr(folio).is_err() {
                 return folio;
             }
-            // SAFETY: A folio of this inode, locked, and ours to put.
-            let (_, range) = unsafe { folio_place::<W::Fs>(folio) };
-            if !W::Fs::HAS_MAY_FILL || W::Fs::may_fill(inode, range.clone()) {
+            // SAFETY: A folio of this inode, locked.
+            let range = || unsafe { folio_place::<W::Fs>(folio).1 };
+            if may_fill(inode, range) {
                 return folio;
             }
-            // SAFETY: As above.
+            let range = range();
+            // SAFETY: As above, and ours to put.
             unsafe { bindings::folio_unlock_put(folio) };
             let waited = if flags.nowait() {
                 Err(EAGAIN)

@@ -97,10 +97,65 @@ use kernel::{
         },
         barrier::{smp_mb, Full},
         new_spinlock_irq,
+        rcu,
         SpinLockIrq, //
     },
     time::{Delta, Instant, Monotonic, Msecs},
 };
+
+/// The option `dio_gate` of a mount.
+///
+/// Without it nobody pays for the gate: who adds a page does not even look, and has no barrier. So
+/// when a remount turns it on, somebody may have added a page just before and be about to fill it,
+/// and the first direct write must find that page:
+///
+/// ```text
+///   remount              who adds a page               direct write
+///                        inserts the folio, locked
+///                        rcu_read_lock
+///                        is_looked_at: no
+///                        rcu_read_unlock
+///   looked_at
+///   synchronize_rcu      fills it
+///   closing
+///                                                      closing: closes, full barrier
+///                                                      looks for folios
+/// ```
+///
+/// Who has not seen `looked_at` is in a section that began before the grace period ended, so all
+/// that it did before the section's end, the insertion too, is seen by all after the grace period.
+/// Who has seen it looks at the gate as ever.
+///
+/// Turned off again, only `closing` goes: direct writes in flight have their gates still closed.
+pub(crate) struct Switch {
+    closing: Atomic<bool>,
+    looked_at: Atomic<bool>,
+}
+
+impl Switch {
+    /// As the options of the first mount say.
+    pub(crate) fn new(on: bool) -> Self {
+        Self {
+            closing: Atomic::new(on),
+            looked_at: Atomic::new(on),
+        }
+    }
+
+    /// Turns it on or off, with s_umount held. May sleep.
+    pub(crate) fn set(&self, on: bool) {
+        if on && !self.looked_at.load(Relaxed) {
+            self.looked_at.store(true, Relaxed);
+            rcu::synchronize_rcu();
+        }
+        // Release: who closes does so after the grace period.
+        self.closing.store(on, Release);
+    }
+
+    fn is_looked_at(&self) -> bool {
+        let _rcu = rcu::read_lock();
+        self.looked_at.load(Relaxed)
+    }
+}
 
 /// How long a claim is good for once its owner could go on.
 const TURN: Msecs = 20;
@@ -341,7 +396,13 @@ impl dio::Guard for Gate {
 
 /// Whether direct writes of this mount close the gate.
 pub(crate) fn is_used(inode: &Inode) -> bool {
-    inode.fs().dio_gate.load(Relaxed)
+    inode.fs().dio_gate.closing.load(Acquire)
+}
+
+/// Whether a gate of this mount may be closed: who has added a page, and holds its lock, has to
+/// ask [`may_fill`]. For the way past that costs nothing, see [`Switch`].
+pub(crate) fn is_looked_at(inode: &Inode) -> bool {
+    inode.fs().dio_gate.is_looked_at()
 }
 
 /// Lets those go first who have waited for the range. The caller holds no lock. `nowait`: `EAGAIN`

@@ -16,7 +16,8 @@ pub const CASES: &[Case] = &[
     Case::new("gate/libaio", ALL, |t| stores(t, Way::Libaio)).quick(),
     Case::new("gate/io_uring", ALL, |t| stores(t, Way::Uring)),
     Case::new("gate/readers_get_a_turn", ONE, turns),
-    Case::new("gate/slow_write", ONE, slow_write),
+    Case::new("gate/slow_write", ONE, |t| slow_write(t, false)),
+    Case::new("gate/after_remount", ONE, |t| slow_write(t, true)),
 ];
 
 const PAGE: usize = 4096;
@@ -215,9 +216,10 @@ fn turns(t: &mut T) -> Res {
     Ok(())
 }
 
-/// A write that takes long, by a slow device: a store into its range comes after it, other pages
+/// A write that takes long, by a slow device, also where a remount (`later`) turned the gate on while
+/// pages were in the cache: a store into its range comes after it, other pages
 /// are free, and who waits can be killed.
-fn slow_write(t: &mut T) -> Res {
+fn slow_write(t: &mut T, later: bool) -> Res {
     ours(t)?;
     if !dm::usable() {
         crate::skip!("no device mapper");
@@ -228,9 +230,13 @@ fn slow_write(t: &mut T) -> Res {
     let d = dm::start("gate", std::slice::from_ref(&line))?;
     t.dms.push(d.clone());
     let fs = t.fs.clone();
-    t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, "dio_gate")?;
+    let opts = if later { "" } else { "dio_gate" };
+    t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, opts)?;
     let len = 64 * PAGE;
     let f = put(&t.p("f"), 1, len)?;
+    if later {
+        t.remount(0, "dio_gate")?;
+    }
     f.fsync()?;
     f.dontneed()?;
     let mut want = pattern(1, 0, len);
