@@ -2,7 +2,7 @@
 
 //! The extent map of an inode: where its blocks are, and what is only promised.
 //!
-//! Three parts under one lock (`Node::extents`):
+//! Three parts under one lock (`Node::extents`), and copies for reads without it ([`recent`]):
 //!
 //! - the root of the tree on disk, a copy of `i_block`; nodes below it are metadata blocks
 //!   ([`nodes`]), changed by the algorithms of [`tree`];
@@ -26,10 +26,12 @@ mod delalloc;
 mod entry;
 mod nodes;
 mod promise;
+mod recent;
 mod remove;
 pub(crate) mod tree;
 
 pub(crate) use entry::{Entry, Hole};
+pub(crate) use recent::Recent;
 
 use super::{
     alloc::{self, Kind},
@@ -74,6 +76,24 @@ pub(crate) struct Extent {
     pub(crate) len: u32,
     pub(crate) pblk: Pblk,
     pub(crate) state: State,
+}
+
+impl Extent {
+    /// At most `max` blocks from `lblk` on of an extent of the tree that covers it.
+    fn part(e: &disk::extent::Extent, lblk: u32, max: u32) -> Self {
+        let skip = lblk.saturating_sub(e.lblk);
+        let state = if e.unwritten {
+            State::Unwritten
+        } else {
+            State::Written
+        };
+        Self {
+            lblk,
+            len: e.len.saturating_sub(skip).min(max).max(1),
+            pblk: e.pblk + u64::from(skip),
+            state,
+        }
+    }
 }
 
 /// How far [`remove`] came.
@@ -173,6 +193,14 @@ impl Inode {
         }
     }
 
+    /// What is at `lblk`, as [`Extents::lookup`] says, and the number of changes that belongs to
+    /// it. Without the extent lock; `None` if that needs it.
+    pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Extent, u32)> {
+        let node = self.node();
+        let (found, seq) = node.recent.find(lblk, &node.seq)?;
+        Some((Extent::part(&found, lblk, max), seq))
+    }
+
     /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has
     /// the lock may be reading nodes of the tree.
     pub(crate) fn extents_nowait(&self) -> Result<Extents<'_>> {
@@ -240,8 +268,15 @@ impl<'a> Extents<'a> {
 
     /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
     fn bump(&mut self) {
-        self.map.last = None;
         self.inode.node().seq.fetch_add(1, ordering::Full);
+    }
+
+    /// The same where it is the tree that changes, in the blocks `[lblk, lblk + len)`: nobody finds
+    /// them without the lock any more. Nothing is looked up between this and the change.
+    fn bump_tree(&mut self, lblk: u32, len: u32) {
+        self.map.last = None;
+        self.inode.node().recent.take_out(lblk, len);
+        self.bump();
     }
 
     fn corrupted(&self, what: kernel::fmt::Arguments<'_>) -> Error {
@@ -271,6 +306,7 @@ impl<'a> Extents<'a> {
                     e.len
                 )));
             }
+            inode.node().recent.put(&e);
         }
         self.map.last = Some(found);
         Ok(found)
@@ -293,20 +329,7 @@ impl<'a> Extents<'a> {
     /// What is at `lblk`; if it has no blocks, the extent before it.
     fn look(&mut self, lblk: u32, max: u32) -> Result<(Extent, Option<disk::extent::Extent>)> {
         let (prev, end) = match self.find(lblk)? {
-            Found::Extent(e) => {
-                let skip = lblk.saturating_sub(e.lblk);
-                let found = Extent {
-                    lblk,
-                    len: (e.len.saturating_sub(skip)).min(max).max(1),
-                    pblk: e.pblk + u64::from(skip),
-                    state: if e.unwritten {
-                        State::Unwritten
-                    } else {
-                        State::Written
-                    },
-                };
-                return Ok((found, None));
-            }
+            Found::Extent(e) => return Ok((Extent::part(&e, lblk, max), None)),
             Found::Hole { prev, end } => (prev, end),
         };
         let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
@@ -328,7 +351,7 @@ impl<'a> Extents<'a> {
     /// written ones. The caller journals the inode. Costs [`credits::INSERT`].
     pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: u32, len: u32) -> Result {
         let inode = self.inode;
-        self.bump();
+        self.bump_tree(lblk, len);
         trace::extent_convert(inode, lblk, len, State::Written.into());
         // In a tree with leaves of its own the inode does not change, neither its root nor the
         // number of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.

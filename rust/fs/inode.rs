@@ -17,7 +17,7 @@ pub(crate) use read::{iget, iget_orphan};
 use super::{
     credits,
     error::corrupted,
-    extent::ExtentMap,
+    extent::{ExtentMap, Recent},
     io::gate::Gate,
     itable::Place,
     orphan::with_next,
@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) extents: NoFsMutex<ExtentMap>,
     /// Number of changes of the map: bumped before each, under the extent lock.
     pub(crate) seq: Atomic<u32>,
+    /// What is known of the map without the extent lock.
+    pub(super) recent: Recent,
     /// Where direct writes are in flight.
     #[pin]
     pub(crate) gate: Gate,
@@ -83,6 +85,7 @@ impl Node {
         try_pin_init!(Self {
             extents <- new_nofs_mutex!(ExtentMap::new(), "rext4_extents"),
             seq: Atomic::new(0),
+            recent: Recent::new(),
             gate <- Gate::new(),
             fields <- new_nofs_mutex!(disk::inode::Inode::default(), "rext4_fields"),
             flags: Atomic::new(0),

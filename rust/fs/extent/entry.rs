@@ -142,7 +142,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         };
         let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
 
-        extents.bump();
+        extents.bump_tree(lblk, len);
         trace::extent_insert(inode, (lblk, len), pblk.get(), state.into());
         // The reservation has become blocks, whatever happens to them below.
         if reserved {

@@ -67,7 +67,7 @@ impl Extents<'_> {
             return Ok(Progress::Done);
         };
         let inode = self.inode;
-        self.bump();
+        self.bump_tree(start, len as u32);
         trace::extent_remove(inode, start, len);
         if !self.map.reserved.is_empty() {
             let n = self.map.reserved.remove(start, len as u32);

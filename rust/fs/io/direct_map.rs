@@ -37,6 +37,9 @@ impl MapOps for ReadOps {
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let (lblk, count) = map::blocks(inode, pos, len)?;
+        if map::fill_recent(inode, (lblk, count), flags, map) {
+            return Ok(());
+        }
         let mut flushed = None;
         loop {
             let seq = {

@@ -58,7 +58,27 @@ impl From<State> for MapType {
 /// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that was held
 /// when it was found still is, so the count belongs to it.
 pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map: &mut Map) {
-    let inode = extents.inode();
+    set(extents.inode(), (*extent, extents.seq()), flags, map);
+}
+
+/// As [`fill`] after a lookup at the first of `blocks`, if that takes no lock: then its holder may
+/// wait for the disk, and who reads does not. Returns whether it did. Why it is as good: see
+/// [`extent::recent`](crate::fs::extent).
+pub(super) fn fill_recent(
+    inode: &Inode,
+    (lblk, count): (u32, u32),
+    flags: MapFlags,
+    map: &mut Map,
+) -> bool {
+    let found = inode.recent_extent(lblk, count);
+    if let Some(found) = found {
+        set(inode, found, flags, map);
+    }
+    found.is_some()
+}
+
+/// Makes `map` say what the extent says, and with which count of changes.
+fn set(inode: &Inode, (extent, seq): (Extent, u32), flags: MapFlags, map: &mut Map) {
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Delalloc => None,
@@ -69,7 +89,7 @@ pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map:
         u64::from(extent.len) << bits,
     );
     let ty = extent.state.into();
-    map.set(inode, ty, offset, length, addr, extents.seq().into());
+    map.set(inode, ty, offset, length, addr, seq.into());
     trace::map(inode, flags, map);
 }
 
@@ -103,6 +123,9 @@ impl MapOps for ReadOps {
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let (lblk, count) = blocks(inode, pos, len)?;
+        if fill_recent(inode, (lblk, count), flags, map) {
+            return Ok(());
+        }
         let mut extents = lock(inode, flags)?;
         let found = extents.lookup(lblk, count)?;
         fill(&extents, &found, flags, map);

@@ -2,10 +2,11 @@
 //! Extent trees: deep ones, split, merged, cut, and made by others.
 
 use crate::fiemap::{fiemap, UNWRITTEN};
-use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL, FEATS, SMALL};
-use crate::sys::{self, Fd};
-use crate::{ensure, same};
+use crate::fixture::{holds, pattern, put, MNT, T};
+use crate::harness::{Case, Res, ALL, FEATS, ONE, SMALL};
+use crate::sys::{self, Aligned, Fd};
+use crate::{dm, ensure, fail, same, skip};
+use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
     Case::new("extents/deep", ALL, deep).quick(),
@@ -15,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("extents/convert_deep", ALL, convert),
     Case::new("extents/by_debugfs", ALL, by_debugfs),
     Case::new("extents/groups", SMALL, groups),
+    Case::new("extents/slow_bitmap", ONE, slow_bitmap).quick(),
 ];
 
 /// Depth of the tree in an inode of the unmounted image, as debugfs shows it.
@@ -304,5 +306,60 @@ fn groups(t: &mut T) -> Res {
             "remounted",
         )?;
     }
+    Ok(())
+}
+
+/// An allocation waits for a bitmap from a slow disk. Reads of what the file has do not wait too.
+fn slow_bitmap(t: &mut T) -> Res {
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    let dev = t.dev.clone();
+    t.mkfs(64, &[])?;
+    let line = dm::linear(&dev, 0, 64);
+    let d = dm::start("slow", std::slice::from_ref(&line))?;
+    t.dms.push(d.clone());
+    let fs = t.fs.clone();
+    t.mount_as(&d.path, MNT, &fs, 0, "")?;
+    put(&t.p("f"), 1, 4096)?;
+    t.umount_dir(MNT)?;
+    // A new access time goes to the disk with the root of the tree, which the extent lock owns.
+    t.mount_as(&d.path, MNT, &fs, libc::MS_NOATIME, "")?;
+    let f = sys::rdwr(&t.p("f"))?;
+    let first = fiemap(&f, 0, 4096, false, 1)?[0].phys / 512;
+    holds(&f, 0, &pattern(1, 0, 4096), "before")?;
+    // All metadata lies before the first file's data.
+    let slow = (0, first, "delay", format!("{dev} 0 1500 {dev} 0 0"));
+    let rest = (first, 64 * 2048 - first, "linear", format!("{dev} {first}"));
+    if let Err(e) = d.swap(&[slow, rest]) {
+        skip!("no delay target: {e}");
+    }
+    f.pwrite(b"x", 1 << 20)?;
+    let direct = sys::direct(&t.p("f"))?;
+    let mut slowest = Duration::ZERO;
+    std::thread::scope(|s| -> Res {
+        let allocation = s.spawn(|| {
+            let begin = Instant::now();
+            f.fsync().map(|()| begin.elapsed())
+        });
+        while !allocation.is_finished() {
+            let begin = Instant::now();
+            direct.pread(&mut Aligned::new(4096), 0)?;
+            slowest = slowest.max(begin.elapsed());
+        }
+        let Ok(took) = allocation.join() else {
+            fail!("thread panic")
+        };
+        let took = took?;
+        ensure!(
+            took > Duration::from_secs(1),
+            "the bitmap was there: {took:?}"
+        );
+        Ok(())
+    })?;
+    ensure!(slowest < Duration::from_secs(1), "a read took {slowest:?}");
+    d.swap(&[line])?;
+    drop((f, direct));
+    t.umount_dir(MNT)?;
     Ok(())
 }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Extents found lately, for who reads the file and has not got the extent lock.
+//!
+//! Who has it may have to wait under it: for a bitmap or a node that comes from the disk, for the
+//! log to be done with a block, for all that a removal frees. Reads of other blocks need not wait
+//! with him.
+//!
+//! An extent here says the truth for as long as it is here. It goes before its blocks change, and
+//! only then the change is counted:
+//!
+//! ```text
+//!   who changes, under the lock               who looks, without
+//!                                             (a) full barrier
+//!   (1) takes out what overlaps               (b) reads the count, acquire
+//!   (2) counts, full barrier                  (c) finds an extent
+//!   (3) changes the blocks
+//! ```
+//!
+//! That is worth what a lookup under the lock is, which is over as well when the lock is dropped:
+//!
+//! - The count belongs to the extent (rule 3). If (b) has seen (2), then (c) sees (1), and finds
+//!   nothing. If it has not, the count is an old one as soon as there is a change to learn of.
+//! - Who finds the extent comes before the change, and who changes sees what he has done until
+//!   then. Of (1) and what comes before (a) one is seen by the other side, since each has a full
+//!   barrier behind it. So a reader that has added a folio and finds the block unwritten is found
+//!   by the direct write that converts it and then looks for folios to drop; without (a) both could
+//!   miss each other, and zeros would stay in the cache.
+//! - Who has been told of a change, by a lock or otherwise, has been told of (1).
+//!
+//! Holes are not kept: who fills one looks twice anyway (rule 4).
+
+use super::tree::Found;
+use crate::disk::{extent::Extent, Pblk};
+use kernel::sync::{
+    atomic::{
+        ordering::{Acquire, Relaxed, Release},
+        Atomic, //
+    },
+    barrier::{smp_mb, Full, Read, Write},
+};
+
+/// An extent in words that are read one by one.
+struct Slot {
+    /// Odd: empty, or about to be something else. Changes with each change of the rest.
+    version: Atomic<u32>,
+    lblk: Atomic<u32>,
+    len: Atomic<u32>,
+    unwritten: Atomic<bool>,
+    pblk: Atomic<u64>,
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self {
+            version: Atomic::new(1),
+            lblk: Atomic::new(0),
+            len: Atomic::new(0),
+            unwritten: Atomic::new(false),
+            pblk: Atomic::new(0),
+        }
+    }
+
+    fn get(&self) -> Option<Extent> {
+        let version = self.version.load(Acquire);
+        let extent = Extent {
+            lblk: self.lblk.load(Relaxed),
+            len: self.len.load(Relaxed),
+            pblk: Pblk::new(self.pblk.load(Relaxed)),
+            unwritten: self.unwritten.load(Relaxed),
+        };
+        // The words before the version once more.
+        smp_mb(Read);
+        let same = self.version.load(Relaxed) == version;
+        (version % 2 == 0 && same).then_some(extent)
+    }
+
+    fn empty(&self) {
+        let version = self.version.load(Relaxed);
+        self.version.store(version | 1, Relaxed);
+    }
+
+    fn put(&self, extent: &Extent) {
+        self.empty();
+        smp_mb(Write);
+        self.lblk.store(extent.lblk, Relaxed);
+        self.len.store(extent.len, Relaxed);
+        self.pblk.store(extent.pblk.get(), Relaxed);
+        self.unwritten.store(extent.unwritten, Relaxed);
+        let version = self.version.load(Relaxed);
+        self.version.store(version.wrapping_add(1), Release);
+    }
+
+    fn overlaps(&self, lblk: u32, len: u32) -> bool {
+        let end = u64::from(lblk) + u64::from(len);
+        self.get()
+            .is_some_and(|e| u64::from(e.lblk) < end && u64::from(lblk) < e.end())
+    }
+}
+
+/// See the module. Changed by [`super::Extents`] only, which is the extent lock.
+pub(crate) struct Recent {
+    slots: [Slot; 4],
+    /// The slot to be used next.
+    next: Atomic<u32>,
+}
+
+impl Recent {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: [const { Slot::new() }; 4],
+            next: Atomic::new(0),
+        }
+    }
+
+    /// The extent that covers `lblk`, and the count that belongs to it. Any context.
+    pub(super) fn find(&self, lblk: u32, count: &Atomic<u32>) -> Option<(Extent, u32)> {
+        smp_mb(Full);
+        let count = count.load(Acquire);
+        let covers = |e: &Extent| Found::Extent(*e).covers(lblk);
+        let found = self.slots.iter().filter_map(Slot::get).find(covers);
+        found.map(|extent| (extent, count))
+    }
+
+    /// An extent was found. Under the extent lock.
+    pub(super) fn put(&self, extent: &Extent) {
+        // Grown since, or one of the two parts that it was: not twice.
+        self.take_out(extent.lblk, extent.len);
+        let next = self.next.load(Relaxed);
+        self.next.store(next.wrapping_add(1), Relaxed);
+        if let Some(slot) = self.slots.get(next as usize % self.slots.len()) {
+            slot.put(extent);
+        }
+    }
+
+    /// The blocks `[lblk, lblk + len)` are about to change: to be called before that is counted.
+    /// Under the extent lock.
+    pub(super) fn take_out(&self, lblk: u32, len: u32) {
+        for slot in self.slots.iter().filter(|slot| slot.overlaps(lblk, len)) {
+            slot.empty();
+        }
+    }
+}
