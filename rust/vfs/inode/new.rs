@@ -19,7 +19,7 @@ use crate::vfs::{
     Dentry, //
 };
 use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
-use kernel::{error::to_result, prelude::*};
+use kernel::{error::to_result, prelude::*, sync::rcu};
 
 /// What [`SuperBlock::iget`] finds.
 pub(crate) enum Iget<'sb, F: FileSystem> {
@@ -77,12 +77,10 @@ impl<F: FileSystem, S: Stage> Deref for NewInode<'_, F, S> {
 }
 
 impl<F: FileSystem> SuperBlock<F> {
-    /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ENOMEM` also for one
-    /// that is being made just now and has no name yet: C does not tell the two apart.
+    /// Looks inode `ino` up in the inode cache or makes a new one to be read. `ESTALE` for one that
+    /// is being made just now and has no name yet, `ENOMEM`.
     pub(crate) fn iget(&self, ino: u64) -> Result<Iget<'_, F>> {
-        // SAFETY: By the type invariant of `SuperBlock`.
-        let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
-        let inode = NonNull::new(inode.cast::<Inode<F>>()).ok_or(ENOMEM)?;
+        let inode = self.iget_locked(ino)?;
         // SAFETY: `iget_locked` has counted it for us.
         if unsafe { inode.as_ref() }.is_new() {
             // INVARIANT: `iget_locked` has hashed and locked it, and the count is ours.
@@ -98,6 +96,33 @@ impl<F: FileSystem> SuperBlock<F> {
             return Err(EIO);
         }
         Ok(Iget::Ready(inode))
+    }
+
+    /// `iget_locked()`, whose null pointer means either. Where it is not known by now, it is asked
+    /// again: one that was being made may be ready.
+    fn iget_locked(&self, ino: u64) -> Result<NonNull<Inode<F>>> {
+        for _ in 0..2 {
+            // SAFETY: By the type invariant of `SuperBlock`.
+            let inode = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
+            if let Some(inode) = NonNull::new(inode.cast()) {
+                return Ok(inode);
+            }
+            if self.is_creating(ino) {
+                return Err(ESTALE);
+            }
+        }
+        Err(ENOMEM)
+    }
+
+    /// Whether inode `ino` is in the cache and has not been published.
+    fn is_creating(&self, ino: u64) -> bool {
+        let _rcu = rcu::read_lock();
+        // SAFETY: By the type invariant of `SuperBlock`, and under the RCU lock, in which an inode
+        // that is found is not freed.
+        unsafe {
+            let inode = bindings::find_inode_by_ino_rcu(self.as_ptr(), ino);
+            !inode.is_null() && bindings::inode_is_creating(inode)
+        }
     }
 
     /// Inode `ino` if it is in memory, also one without links that is still open. Waits for one

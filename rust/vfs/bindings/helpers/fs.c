@@ -115,6 +115,11 @@ __rust_helper void rust_helper_inode_inc_iversion(struct inode *inode)
 	inode_inc_iversion(inode);
 }
 
+__rust_helper bool rust_helper_inode_is_creating(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_CREATING;
+}
+
 __rust_helper bool rust_helper_inode_is_new(struct inode *inode)
 {
 	return inode_state_read_once(inode) & I_NEW;
