@@ -37,11 +37,11 @@ use crate::{
         super_block::{FileSystem, Flags, NewSuper, Parts, StatFs},
         writeback::WritebackControl,
         Dentry,
-        Dest,
         DirEmitter,
         File,
         Io,
-        IovIter,
+        IovIterDest,
+        IovIterSource,
         Kiocb, //
     },
 };
@@ -210,7 +210,7 @@ impl FileOps for Rext4 {
         dont_cache: true,
     };
 
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         if iocb.direct() {
             direct::read(iocb, to)
         } else {
@@ -218,7 +218,7 @@ impl FileOps for Rext4 {
         }
     }
 
-    fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIter<'_>) -> Io<'a, Self> {
+    fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIterSource<'_>) -> Io<'a, Self> {
         if iocb.direct() {
             direct::write(iocb, from)
         } else {

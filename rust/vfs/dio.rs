@@ -15,7 +15,9 @@ use super::{
     iomap::{self, MapOps},
     kiocb::{Io, Kiocb},
     super_block::FileSystem,
-    uio::{result_len, Dest, IovIter}, //
+    uio::result_len,
+    IovIterDest,
+    IovIterSource, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -186,13 +188,13 @@ impl<D: DioOps> DioTable<D> {
 /// Reads directly. Returns the bytes read, unless the request completes later.
 pub(crate) fn read<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
-    to: &mut IovIter<'_, Dest>,
+    to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
     let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb.as_ptr(),
-            to.as_ptr(),
+            to.as_raw(),
             iomap::table::<T>(),
             ptr::null(),
             0,
@@ -207,7 +209,7 @@ pub(crate) fn read<'a, T: MapOps>(
 /// Writes directly. `ENOTBLK`: the page cache could not be invalidated, write buffered instead.
 pub(crate) fn write<'a, D: DioOps>(
     iocb: Kiocb<'a, D::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     flags: DioFlags,
 ) -> Io<'a, D::Fs> {
     // SAFETY: The request is valid; iomap keeps it if it is queued. The result is this request's.
@@ -222,7 +224,7 @@ pub(crate) fn write<'a, D: DioOps>(
 /// `iocb` is a request on a file of file system `D::Fs`, valid until it is completed.
 unsafe fn write_raw<D: DioOps>(
     iocb: *mut bindings::kiocb,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
     // SAFETY: By the caller. The file of a request keeps its inode, and that the super block. The
@@ -247,7 +249,7 @@ unsafe fn write_raw<D: DioOps>(
     result_len(unsafe {
         bindings::iomap_dio_rw(
             iocb,
-            from.as_ptr(),
+            from.as_raw(),
             iomap::table::<D>(),
             fixed(&DioTable::<D>::TABLE),
             bits,

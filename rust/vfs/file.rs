@@ -3,6 +3,9 @@
 //! Open files and the file operation table. Requests on them: [`super::kiocb`]. Directories:
 //! [`super::dir`].
 //!
+//! The kernel crate's `fs::File` is a file of anybody, for drivers that were handed one. Here one
+//! has to know whose inodes it is of.
+//!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
@@ -12,12 +15,14 @@ use super::{
     kiocb::{answer, Io, Kiocb},
     mmap,
     super_block::FileSystem,
-    uio::{Dest, IovIter}, //
+    IovIterDest,
+    IovIterSource, //
 };
 use core::{marker::PhantomData, mem};
 use kernel::{
     build_error,
     error::{from_err_ptr, from_result, to_result, VTABLE_DEFAULT_ERROR},
+    fs::{file::flags::O_DSYNC, LocalFile},
     prelude::*,
     str::CStr,
     types::Opaque, //
@@ -85,11 +90,11 @@ pub(crate) trait FileOps: FileSystem {
     const FILE_FLAGS: FileFlags = FileFlags::NONE;
 
     /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
-    fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
+    fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// `write_iter`, as `read_iter`.
-    fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIter<'_>) -> Io<'a, Self> {
+    fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIterSource<'_>) -> Io<'a, Self> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Makes the file durable in the byte range, metadata included unless `datasync`.
@@ -197,7 +202,8 @@ impl<F: FileSystem> File<F> {
     /// Whether it was opened with O_SYNC or O_DSYNC.
     pub(crate) fn is_dsync(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { (*self.as_ptr()).f_flags & bindings::O_DSYNC != 0 }
+        let file = unsafe { LocalFile::from_raw_file(self.as_ptr()) };
+        file.flags() & O_DSYNC != 0
     }
 }
 
@@ -295,8 +301,8 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
         to: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the caller.
-        let (iocb, mut to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(to)) };
-        answer(F::read_iter(iocb, &mut to))
+        let (iocb, to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIterDest::from_raw(to)) };
+        answer(F::read_iter(iocb, to))
     }
 
     /// # Safety
@@ -307,8 +313,8 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
         from: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the caller.
-        let (iocb, mut from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIter::from_raw(from)) };
-        answer(F::write_iter(iocb, &mut from))
+        let (iocb, from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIterSource::from_raw(from)) };
+        answer(F::write_iter(iocb, from))
     }
 
     /// # Safety

@@ -15,7 +15,8 @@ use super::{
     kiocb::{Kiocb, RequestId},
     pagemap::{folio_place, InvalidateLock},
     super_block::FileSystem,
-    uio::{result_len, IovIter}, //
+    uio::result_len,
+    IovIterSource, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -330,14 +331,14 @@ impl<W: WriteOps> WriteTable<W> {
 /// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
 pub(crate) fn buffered_write<W: WriteOps>(
     iocb: &mut Kiocb<'_, W::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
     // pointer.
     result_len(unsafe {
         bindings::iomap_file_buffered_write(
             iocb.as_ptr(),
-            from.as_ptr(),
+            from.as_raw(),
             table::<W>(),
             fixed(&WriteTable::<W>::TABLE),
             ptr::null_mut(),

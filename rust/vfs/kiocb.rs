@@ -2,6 +2,9 @@
 
 //! I/O requests on open files.
 //!
+//! The kernel crate's `fs::Kiocb` is for drivers: it leads to the private data of the file, where
+//! this leads to the inode, and it can be used after the request was queued.
+//!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
@@ -9,7 +12,9 @@ use super::{
     file::File,
     inode::{Inode, InodeLock, InodeLockShared, LocksInode},
     super_block::FileSystem,
-    uio::{result_len, Dest, IovIter}, //
+    uio::result_len,
+    IovIterDest,
+    IovIterSource, //
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{error::to_result, prelude::*};
@@ -128,13 +133,13 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// `EINVAL` for the lock of another file.
     pub(crate) fn write_checks(
         &mut self,
-        from: &mut IovIter<'_>,
+        from: &mut IovIterSource<'_>,
         lock: &impl LocksInode<F>,
     ) -> Result<usize> {
         lock.check(self.inode())?;
         // SAFETY: By the type invariants of both; i_rwsem is held, so that the size stays for
         // O_APPEND.
-        result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) })
+        result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_raw()) })
     }
 
     /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of
@@ -188,9 +193,9 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 
     /// Reads through the page cache. For io_uring this queues the request, too, where a page is
     /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
-    pub(crate) fn filemap_read(self, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
+    pub(crate) fn filemap_read(self, to: &mut IovIterDest<'_>) -> Io<'a, F> {
         // SAFETY: By the type invariants of both.
-        let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_ptr(), 0) };
+        let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_raw(), 0) };
         // SAFETY: It is this request's.
         unsafe { self.returned(result_len(ret)) }
     }

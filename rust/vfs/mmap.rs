@@ -2,6 +2,9 @@
 
 //! Shared mappings of files.
 //!
+//! The kernel crate's `mm::virt::VmaRef` stands for what a driver maps its own memory into. iomap
+//! and the page cache take the `struct vm_fault`, and of the vma only the file is asked for.
+//!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{

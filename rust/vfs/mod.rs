@@ -49,13 +49,14 @@ pub(crate) mod wait;
 pub(crate) mod work;
 pub(crate) mod writeback;
 
+pub(crate) use kernel::iov::{IovIterDest, IovIterSource};
+
 pub(crate) use dentry::Dentry;
 pub(crate) use dir::DirEmitter;
 pub(crate) use file::File;
 pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use kiocb::{Io, Kiocb, RequestId};
 pub(crate) use super_block::SuperBlock;
-pub(crate) use uio::{Dest, IovIter};
 
 /// A table that C keeps a pointer to. Compiles only if it lives for ever: a plain `&CONST`, made
 /// into a raw pointer, would dangle silently if it did not.

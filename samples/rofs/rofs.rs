@@ -16,7 +16,7 @@
 mod vfs;
 
 use core::ops::Range;
-use kernel::{prelude::*, sync::SetOnce};
+use kernel::{iov::IovIterDest, prelude::*, sync::SetOnce};
 use vfs::bh::BufferHead;
 use vfs::dir::{DirEmitter, DirOps};
 use vfs::file::FileOps;
@@ -27,7 +27,6 @@ use vfs::ioctl::IoctlOps;
 use vfs::kiocb::{Io, Kiocb};
 use vfs::namei::Namei;
 use vfs::super_block::{Describe, FileSystem, Flags, FsModule, NewSuper, StatFs};
-use vfs::uio::{Dest, IovIter};
 use vfs::writeback::NoWriteback;
 use zerocopy::{big_endian::U32, IntoBytes};
 
@@ -332,7 +331,7 @@ impl Fill for Rofs {
 
 #[vtable]
 impl FileOps for Rofs {
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIter<'_, Dest>) -> Io<'a, Self> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         iocb.filemap_read(to)
     }
 }

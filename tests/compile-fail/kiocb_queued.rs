@@ -2,9 +2,9 @@
 //! Once a request is queued it belongs to its completion, which may have freed it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem, Dest, Io, IovIter, Kiocb};
+use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem, Io, IovIterDest, IovIterSource, Kiocb};
 
-fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIter<'_, Dest>) -> Io<'a, T::Fs> {
+fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIterDest<'_>) -> Io<'a, T::Fs> {
     let (iocb, result) = dio::read::<T>(iocb, to)?;
     let _pos = iocb.pos();
     iocb.done(result)
@@ -13,7 +13,7 @@ fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIter<'_, Dest>) -> Io
 #[cfg(misuse = "use_after")]
 fn use_after<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
-    to: &mut IovIter<'_, Dest>,
+    to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
     let io = dio::read::<T>(iocb, to);
     let _pos = iocb.pos(); //~ E0382
@@ -23,14 +23,14 @@ fn use_after<'a, T: MapOps>(
 #[cfg(misuse = "use_after_guarded")]
 fn use_after_guarded<'a, D: dio::DioOps, G: dio::Guard<Fs = D::Fs>>(
     iocb: Kiocb<'a, D::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
 ) -> Io<'a, D::Fs> {
     let io = dio::write_guarded::<D, G>(iocb, from, None, dio::DioFlags::default());
     iocb.done(Ok(0)) //~ E0382
 }
 
 #[cfg(misuse = "buffered")]
-fn buffered<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIter<'_, Dest>) -> Io<'a, F> {
+fn buffered<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIterDest<'_>) -> Io<'a, F> {
     let io = iocb.filemap_read(to);
     let _pos = iocb.pos(); //~ E0382
     io
@@ -45,7 +45,7 @@ fn queued_by_nobody<'a, F: FileSystem>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
 #[cfg(misuse = "over_and_queued")]
 fn over_and_queued<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
-    to: &mut IovIter<'_, Dest>,
+    to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
     match dio::read::<T>(iocb, to) {
         Ok(over) => Ok(over),

@@ -11,22 +11,22 @@ use crate::{
     vfs::{
         inode::InodeLock,
         iomap,
-        Dest,
         Io,
-        IovIter,
+        IovIterDest,
+        IovIterSource,
         Kiocb, //
     },
 };
 use kernel::{error::code::*, prelude::*};
 
 /// `read_iter` without O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io<'a, Rext4> {
-    trace::buffered_read(iocb.inode(), iocb.pos(), to.count() as u64);
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
+    trace::buffered_read(iocb.inode(), iocb.pos(), to.len() as u64);
     iocb.filemap_read(to)
 }
 
 /// `write_iter` without O_DIRECT.
-pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Result<usize> {
+pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIterSource<'_>) -> Result<usize> {
     super::check_writable(iocb.inode())?;
     if iocb.nowait() {
         // Times are journaled, and a journal may have to be waited for.
@@ -44,13 +44,13 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIter<'_>) -> Resu
 /// Writes to the page cache; limits are checked. Also the way out for direct writes.
 pub(super) fn write_locked(
     iocb: &mut Kiocb<'_, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     lock: &InodeLock<'_, Rext4>,
 ) -> Result<usize> {
     let inode = iocb.inode();
-    trace::buffered_write(inode, iocb.pos(), from.count() as u64);
+    trace::buffered_write(inode, iocb.pos(), from.len() as u64);
     let old = inode.size();
-    let end = iocb.pos() + from.count() as u64;
+    let end = iocb.pos() + from.len() as u64;
     eof::before_write(lock, iocb.pos(), end)?;
     iocb.modified(lock)?;
     let written = iomap::buffered_write::<WriteOps>(iocb, from);

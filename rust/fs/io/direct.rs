@@ -40,9 +40,10 @@ use crate::{
     vfs::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
-        Dest,
+        uio,
         Io,
-        IovIter,
+        IovIterDest,
+        IovIterSource,
         Kiocb, //
     },
 };
@@ -76,8 +77,8 @@ pub(crate) fn max_folio_order(pmd: u32) -> u32 {
 const CHUNK: usize = 4 << 20;
 
 /// `read_iter` with O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io<'a, Rext4> {
-    if to.count() == 0 {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
+    if to.is_empty() {
         return iocb.done(Ok(0));
     }
     iocb.accessed();
@@ -86,7 +87,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIter<'_, Dest>) -> Io
         Ok(lock) => lock,
         Err(e) => return iocb.done(Err(e)),
     };
-    trace::dio_read(inode, iocb.pos(), to.count() as u64);
+    trace::dio_read(inode, iocb.pos(), to.len() as u64);
     lab::detach_cache(file);
     let io = dio::read::<ReadOps>(iocb, to);
     lab::attach_cache(file);
@@ -110,10 +111,10 @@ fn lock<'a>(iocb: &Kiocb<'a, Rext4>, exclusive: bool) -> Result<Locked<'a>> {
 }
 
 /// Before i_rwsem is taken for the first time. Returns whether to take it exclusive.
-fn begin(iocb: &Kiocb<'_, Rext4>, from: &IovIter<'_>) -> Result<bool> {
+fn begin(iocb: &Kiocb<'_, Rext4>, from: &IovIterSource<'_>) -> Result<bool> {
     let inode = iocb.inode();
     super::check_writable(inode)?;
-    let range = iocb.pos()..iocb.pos() + from.count() as u64;
+    let range = iocb.pos()..iocb.pos() + from.len() as u64;
     let exclusive = is_beyond(inode, range.end);
     if gate::is_used(inode) {
         gate::yield_to(inode, range, iocb.nowait())?;
@@ -124,7 +125,7 @@ fn begin(iocb: &Kiocb<'_, Rext4>, from: &IovIter<'_>) -> Result<bool> {
 /// Takes i_rwsem, checks limits. Returns the bytes left to write.
 fn enter<'a>(
     iocb: &mut Kiocb<'a, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     exclusive: bool,
 ) -> Result<(Locked<'a>, u64)> {
     let locked = lock(iocb, exclusive)?;
@@ -136,7 +137,7 @@ fn enter<'a>(
 }
 
 /// `write_iter` with O_DIRECT.
-pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIter<'_>) -> Io<'a, Rext4> {
+pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
     let inode = iocb.inode();
     let mask = u64::from(inode.fs().geo.block_size) - 1;
     let mut exclusive = match begin(&iocb, from) {
@@ -215,7 +216,7 @@ fn zeroes_tail(inode: &Inode, end: u64) -> bool {
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
 fn transfer<'a>(
     iocb: Kiocb<'a, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     flags: DioFlags,
     done: &mut usize,
 ) -> Io<'a, Rext4> {
@@ -235,11 +236,11 @@ fn transfer<'a>(
 /// held over all of them, so nobody's append comes in between.
 fn write_gated<'a>(
     mut iocb: Kiocb<'a, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     mut flags: DioFlags,
     done: &mut usize,
 ) -> Io<'a, Rext4> {
-    let pin = from.is_user() && rule::kept(Rule::Pin);
+    let pin = uio::is_user(from) && rule::kept(Rule::Pin);
     let block = iocb.inode().fs().geo.block_size as usize;
     loop {
         let (mut source, mut whole) = (None, true);
@@ -250,7 +251,7 @@ fn write_gated<'a>(
                 Ok(pinned) => source = Some(pinned),
                 Err(e) => return iocb.done(after(*done, Err(e))),
             }
-            whole = from.count() == 0;
+            whole = from.is_empty();
         }
         if !whole && iocb.nowait() && !iocb.is_sync() {
             // Would have to wait for the first chunk.
@@ -268,7 +269,7 @@ fn write_gated<'a>(
             Err(e) if e == ENOTBLK => return iocb.done(Err(e)),
             Err(e) => return iocb.done(after(*done, Err(e))),
         }
-        if from.count() == 0 {
+        if from.is_empty() {
             return iocb.done(Ok(*done));
         }
     }
@@ -287,7 +288,7 @@ fn after(done: usize, rest: Result<usize>) -> Result<usize> {
 /// other write to those blocks may see half done.
 fn write_alone<'a>(
     mut iocb: Kiocb<'a, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     lock: &InodeLock<'_, Rext4>,
     wait: bool,
     done: &mut usize,
@@ -295,7 +296,7 @@ fn write_alone<'a>(
     if wait {
         lock.dio_wait();
     }
-    let end = iocb.pos() + from.count() as u64;
+    let end = iocb.pos() + from.len() as u64;
     let ready = eof::before_write(lock, iocb.pos(), end);
     if let Err(e) = ready.and_then(|()| iocb.modified(lock)) {
         return iocb.done(Err(e));
@@ -311,7 +312,7 @@ fn write_alone<'a>(
 /// the pages are dropped if they let go now. Whoever reads, the data is the same.
 fn fall_back(
     iocb: &mut Kiocb<'_, Rext4>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     lock: Option<InodeLock<'_, Rext4>>,
 ) -> Result<usize> {
     let inode = iocb.inode();
@@ -325,7 +326,7 @@ fn fall_back(
         return Ok(0);
     }
     let start = iocb.pos();
-    trace::dio_fall_back(inode, start, from.count() as u64);
+    trace::dio_fall_back(inode, start, from.len() as u64);
     let written = buffered::write_locked(iocb, from, &lock)?;
     drop(lock);
     let end = start + written as u64;

@@ -14,7 +14,8 @@ use crate::vfs::{
     inode::Inode,
     kiocb::{Io, Kiocb},
     super_block::FileSystem,
-    uio::{result_len, IovIter}, //
+    uio::{self, result_len}, //
+    IovIterSource,
 };
 use core::{
     mem::MaybeUninit,
@@ -31,6 +32,8 @@ pub(crate) struct Pinned {
     vecs: KVec<bindings::bio_vec>,
     count: u16,
     bytes: usize,
+    /// What the iterator has left behind these.
+    left: usize,
 }
 
 // SAFETY: Pins belong to the pages, not to a task.
@@ -43,38 +46,32 @@ impl Pinned {
     /// then. `EINVAL`: this is no user's memory, whose pages C does not pin, or `unit` is 0.
     pub(crate) fn new<F: FileSystem>(
         iocb: &Kiocb<'_, F>,
-        from: &mut IovIter<'_>,
+        from: &mut IovIterSource<'_>,
         max: usize,
         unit: usize,
     ) -> Result<Self> {
-        if !from.is_user() || unit == 0 {
+        if !uio::is_user(from) || unit == 0 {
             return Err(EINVAL);
         }
-        let want = from.count().min(max);
-        let iter = from.as_ptr();
-        // SAFETY: The iterator is valid. A segment needs a piece more than it has whole pages,
-        // and one for the other end.
-        let room = unsafe {
-            let segments = bindings::iov_iter_segs(iter);
-            let limit = (want / kernel::page::PAGE_SIZE + 2 * segments).min(MAX_VECS);
-            bindings::iov_iter_npages(iter, limit as c_int)
-        };
+        let want = from.len().min(max);
+        let room = pieces_of(from, want);
         let mut pinned = Self {
-            vecs: KVec::with_capacity(room as usize, GFP_KERNEL)?,
+            vecs: KVec::with_capacity(room.into(), GFP_KERNEL)?,
             count: 0,
             bytes: 0,
+            left: 0,
         };
         // SAFETY: The device is valid while it is mounted.
         let align = unsafe { bindings::dma_alignment(iocb.inode().sb().bdev()) };
-        while pinned.bytes < want && usize::from(pinned.count) < room as usize {
+        while pinned.bytes < want && pinned.count < room {
             // SAFETY: The array has room for `room` pieces, of which `count` are filled.
             let got = unsafe {
                 bindings::iov_iter_extract_bvecs(
-                    iter,
+                    from.as_raw(),
                     pinned.vecs.as_mut_ptr(),
                     want - pinned.bytes,
                     &mut pinned.count,
-                    room as u16,
+                    room,
                     align,
                     0,
                 )
@@ -84,7 +81,8 @@ impl Pinned {
                 Ok(0) => break,
                 Ok(got) => pinned.bytes += got,
                 Err(e) => {
-                    from.revert(pinned.bytes);
+                    // SAFETY: It has gone on by these.
+                    unsafe { from.revert(pinned.bytes) };
                     return Err(e);
                 }
             }
@@ -92,9 +90,11 @@ impl Pinned {
         if pinned.bytes < want {
             let end = iocb.pos() as usize + pinned.bytes;
             let rest = (end % unit).min(pinned.bytes);
-            from.revert(rest);
+            // SAFETY: It has gone on by all that is pinned.
+            unsafe { from.revert(rest) };
             pinned.bytes -= rest;
         }
+        pinned.left = from.len();
         match pinned.bytes {
             0 => Err(EFAULT),
             _ => Ok(pinned),
@@ -107,8 +107,8 @@ impl Pinned {
     }
 
     /// Lets go of the memory; `from`, which it was taken from, has it again.
-    pub(crate) fn put_back(self, from: &mut IovIter<'_>) {
-        from.revert(self.bytes);
+    pub(crate) fn put_back(self, from: &mut IovIterSource<'_>) {
+        go_back(from, self.left, self.bytes);
     }
 
     fn pieces(&self) -> Pieces {
@@ -118,6 +118,19 @@ impl Pinned {
             bytes: self.bytes,
         }
     }
+}
+
+/// How many pieces of an array `want` bytes can become, as far as one array goes.
+fn pieces_of(from: &mut IovIterSource<'_>, want: usize) -> u16 {
+    let iter = from.as_raw();
+    // SAFETY: By the type invariant of the iterator. A segment needs a piece more than it has whole
+    // pages, and one for the other end.
+    let pieces = unsafe {
+        let segments = bindings::iov_iter_segs(iter);
+        let limit = (want / kernel::page::PAGE_SIZE + 2 * segments).min(MAX_VECS);
+        bindings::iov_iter_npages(iter, limit as c_int)
+    };
+    pieces as u16
 }
 
 /// What a [`Pinned`] has, without a borrow of it: it may go while it is used, with the request.
@@ -133,13 +146,13 @@ impl Pieces {
     /// # Safety
     ///
     /// The [`Pinned`] lives until the request is complete that `f` makes of the iterator.
-    unsafe fn with_iter<R>(self, f: impl FnOnce(&mut IovIter<'_>) -> R) -> R {
+    unsafe fn with_iter<R>(self, f: impl FnOnce(&mut IovIterSource<'_>) -> R) -> R {
         let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
         // SAFETY: The iterator is initialised here and lives during `f`; iomap uses it while it
         // submits only. By the caller the array, which bios point to, lives as long as they do.
         unsafe {
             bindings::iov_iter_source(iter.as_mut_ptr(), self.vecs, self.count.into(), self.bytes);
-            f(&mut IovIter::from_raw(iter.as_mut_ptr()))
+            f(IovIterSource::from_raw(iter.as_mut_ptr()))
         }
     }
 }
@@ -215,11 +228,11 @@ impl<H> Request<H> {
 /// `from` stands behind the bytes written (or queued) afterwards.
 pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: Kiocb<'a, D::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
 ) -> Io<'a, D::Fs> {
-    let taken = pinned.as_ref().map_or(0, Pinned::len);
+    let (left, taken) = pinned.as_ref().map_or((0, 0), |p| (p.left, p.bytes));
     let ret = if flags.force_wait || iocb.is_sync() {
         wait::<D, G>(&iocb, from, pinned, flags)
     } else {
@@ -227,22 +240,33 @@ pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     };
     // SAFETY: Both have made this request, or a clone that completes it.
     let (iocb, result) = unsafe { iocb.returned(ret) }?;
-    from.revert(taken.saturating_sub(result.unwrap_or(0)));
+    go_back(from, left, taken.saturating_sub(result.unwrap_or(0)));
     iocb.done(result)
+}
+
+/// Makes an iterator go back by `bytes` of those that a [`Pinned`] has taken of it, which left it
+/// `left` bytes. Not another iterator, nor one that has been used meanwhile: C would go back beyond
+/// its beginning.
+fn go_back(from: &mut IovIterSource<'_>, left: usize, bytes: usize) {
+    if bytes == 0 || kernel::warn_on!(from.len() != left) {
+        return;
+    }
+    // SAFETY: It stands where it stood when it had gone on by so many bytes, or more.
+    unsafe { from.revert(bytes) }
 }
 
 fn range_of<F: FileSystem>(
     iocb: &Kiocb<'_, F>,
-    from: &IovIter<'_>,
+    from: &IovIterSource<'_>,
     pinned: Option<&Pinned>,
 ) -> Range<u64> {
-    let len = pinned.map_or(from.count(), Pinned::len) as u64;
+    let len = pinned.map_or(from.len(), Pinned::len) as u64;
     iocb.pos()..iocb.pos() + len
 }
 
 fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: &Kiocb<'_, D::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
 ) -> Result<usize> {
@@ -250,7 +274,7 @@ fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
     let held = G::close(iocb.inode(), range)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
-    let write = |iter: &mut IovIter<'_>| unsafe { write_raw::<D>(request, iter, flags) };
+    let write = |iter: &mut IovIterSource<'_>| unsafe { write_raw::<D>(request, iter, flags) };
     let result = match &pinned {
         // SAFETY: `pinned` goes after the request, which is waited for.
         Some(memory) => unsafe { memory.pieces().with_iter(write) },
@@ -263,7 +287,7 @@ fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
 /// `EIOCBQUEUED`: then `iocb` may be gone already.
 fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: &Kiocb<'_, D::Fs>,
-    from: &mut IovIter<'_>,
+    from: &mut IovIterSource<'_>,
     pinned: Option<Pinned>,
     flags: DioFlags,
 ) -> Result<usize> {
@@ -295,8 +319,9 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     // SAFETY: Not queued yet, so it is ours.
     let pieces = unsafe { (*request).pinned.as_ref().map(Pinned::pieces) };
     // SAFETY: The request is ours and valid until it is queued.
-    let write =
-        |iter: &mut IovIter<'_>| unsafe { write_raw::<D>(&raw mut (*request).iocb, iter, flags) };
+    let write = |iter: &mut IovIterSource<'_>| unsafe {
+        write_raw::<D>(&raw mut (*request).iocb, iter, flags)
+    };
     let result = match pieces {
         // SAFETY: The request has the memory, and lets go of it when it is complete.
         Some(pieces) => unsafe { pieces.with_iter(write) },

@@ -14,7 +14,11 @@ use core::{
     mem::{offset_of, MaybeUninit},
     ptr::{self, NonNull}, //
 };
-use kernel::{prelude::*, str::CStr, sync::Arc};
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::{rcu::rcu_barrier, Arc}, //
+};
 
 /// What an inode of file system `F` is in memory: the VFS inode and our data in one object.
 #[repr(C)]
@@ -73,12 +77,10 @@ impl<F: FileSystem> InodeCache<F> {
 
 impl<F: FileSystem> Drop for InodeCache<F> {
     fn drop(&mut self) {
-        // SAFETY: The file system is unregistered. Inodes are freed by RCU callbacks, which
-        // `rcu_barrier` waits for; then the cache is empty.
-        unsafe {
-            bindings::rcu_barrier();
-            bindings::kmem_cache_destroy(self.slab.as_ptr());
-        }
+        rcu_barrier();
+        // SAFETY: By the type invariant. The file system is unregistered. Its inodes were freed by
+        // RCU callbacks, all of which have run: the cache is empty.
+        unsafe { bindings::kmem_cache_destroy(self.slab.as_ptr()) };
     }
 }
 
