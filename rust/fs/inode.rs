@@ -74,6 +74,8 @@ pub(crate) struct Node {
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
     emptied: Atomic<bool>,
+    /// Direct writes that are about to drop the page cache of their range.
+    pub(super) dropping: Atomic<u32>,
     lost_data: Atomic<bool>,
     sync_tid: Atomic<Tid>,
     datasync_tid: Atomic<Tid>,
@@ -97,6 +99,7 @@ impl Node {
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
             emptied: Atomic::new(false),
+            dropping: Atomic::new(0),
             lost_data: Atomic::new(false),
             sync_tid: Atomic::new(Tid::default()),
             datasync_tid: Atomic::new(Tid::default()),

@@ -69,6 +69,7 @@ pub(crate) mod fsync;
 pub(crate) mod gate;
 pub(crate) mod map;
 pub(crate) mod mmap;
+pub(crate) mod pinned;
 pub(crate) mod remove;
 pub(crate) mod seek;
 pub(crate) mod steps;

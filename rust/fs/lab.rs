@@ -124,6 +124,9 @@ named! {
         Release = c"release",
         /// Bytes beyond the end of the file are zeroed before they can become part of it (rule 11).
         TailZero = c"tail-zero",
+        /// A pinned folio stays where it is when its neighbours in the file go, or are written
+        /// directly (rules 5, 7).
+        KeepPinned = c"keep-pinned",
         /// The page cache goes before the blocks below it (rule 5).
         CacheFirst = c"cache-first",
         /// Punch and zero range write all that is dirty in the range before they drop it (rule 5).

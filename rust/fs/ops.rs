@@ -9,7 +9,7 @@ use super::{
     evict,
     export,
     inode::{self, Node},
-    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, seek, truncate},
+    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek, truncate},
     mount,
     namei,
     options::Options,
@@ -27,6 +27,7 @@ use crate::{
         dir::DirOps,
         export::Export,
         file::{FallocMode, FileFlags, FileOps},
+        folio::Folio,
         fs_context::{MountLog, Remount},
         inode::{Attr, Attributes, IdMap, InodeLock, InodeOps, NewInode, Stat},
         ioctl::{IoctlOps, Label},
@@ -194,9 +195,8 @@ impl AddressSpaceOps for Rext4 {
         gate::wait(inode, range)
     }
 
-    #[cfg(REXT4_LAB)]
-    fn may_release(inode: &Inode, range: Range<u64>) -> bool {
-        super::lab::may_release(inode, range)
+    fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
+        super::lab::may_release(inode, folio.range()) && pinned::may_release(inode, folio)
     }
 }
 

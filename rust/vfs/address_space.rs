@@ -7,6 +7,7 @@
 
 use super::{
     bindings,
+    folio::Folio,
     inode::Inode,
     iomap::{self, MapOps},
     pagemap::folio_place,
@@ -49,8 +50,9 @@ pub(crate) trait AddressSpaceOps: FileSystem {
         Ok(())
     }
 
-    /// Whether the folio of these bytes, which is locked, may let go of its state. May sleep.
-    fn may_release(_inode: &Inode<Self>, _range: Range<u64>) -> bool {
+    /// Whether a folio may let go of its state, which it is asked before it is dropped, unless its
+    /// blocks go. Also one that has none. May sleep.
+    fn may_release(_inode: &Inode<Self>, _folio: &Folio<'_>) -> bool {
         true
     }
 }
@@ -136,8 +138,9 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
     unsafe extern "C" fn release_folio(folio: *mut bindings::folio, gfp: bindings::gfp_t) -> bool {
         // SAFETY: By the caller.
         unsafe {
-            let (inode, range) = folio_place::<F>(folio);
-            F::may_release(inode, range) && bindings::iomap_release_folio(folio, gfp)
+            let inode = Inode::from_raw(bindings::folio_inode(folio));
+            F::may_release(inode, &Folio::from_raw(folio))
+                && bindings::iomap_release_folio(folio, gfp)
         }
     }
 

@@ -12,14 +12,14 @@ use super::{
     bindings,
     fixed,
     inode::Inode,
-    iomap::{self, MapOps},
-    kiocb::{Io, Kiocb},
+    iomap::{self, MapOps, Submission},
+    kiocb::{Io, Kiocb, RequestId},
     super_block::FileSystem,
     uio::result_len,
     IovIterDest,
     IovIterSource, //
 };
-use core::{marker::PhantomData, ptr};
+use core::{cell::Cell, marker::PhantomData, ptr};
 use kernel::{
     error::{code::*, from_result, to_result},
     pr_err_once,
@@ -114,6 +114,10 @@ pub(crate) trait DioOps: MapOps {
     /// Where sleeping is forbidden it is not called: the write fails with `EIO`, although its data
     /// is on disk, and the log says so. That is a bug of the file system.
     fn end_io(iocb: &Kiocb<'_, Self::Fs>, ended: &Ended, context: &MaySleep) -> Result;
+
+    /// iomap is about to write the page cache of a range of the file and to drop it. It is through
+    /// with that at [`MapOps::cache_dropped`].
+    fn dropping_cache(_inode: &Inode<Self::Fs>) {}
 
     /// Submits a bio for the file's bytes from `pos` on, at once or later.
     fn submit(_bio: DioBio<Self::Fs>, _pos: u64) {}
@@ -245,17 +249,29 @@ unsafe fn write_raw<D: DioOps>(
     if iflags & bindings::SB_I_STABLE_WRITES as c_ulong != 0 {
         bits |= bindings::IOMAP_DIO_BOUNCE;
     }
-    // SAFETY: By the caller; the iterator is valid during the call and the tables are static.
-    result_len(unsafe {
+    // SAFETY: By the caller; not queued yet.
+    let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
+    let submission = Submission {
+        request: RequestId(iocb as usize),
+        dropping: Cell::new(true),
+    };
+    D::dropping_cache(inode);
+    // SAFETY: By the caller; the iterator and the submission are valid during the call, and so long
+    // are mappings made. The tables are static.
+    let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb,
             from.as_raw(),
             iomap::table::<D>(),
             fixed(&DioTable::<D>::TABLE),
             bits,
-            // For `MapFlags::request`.
-            iocb.cast(),
+            (&raw const submission).cast_mut().cast(),
             0,
         )
-    })
+    };
+    // Without a mapping it is not queued, so it keeps its inode.
+    if submission.dropping.take() {
+        D::cache_dropped(inode);
+    }
+    result_len(ret)
 }

@@ -18,7 +18,7 @@ use super::{
     uio::result_len,
     IovIterSource, //
 };
-use core::{marker::PhantomData, ptr};
+use core::{cell::Cell, marker::PhantomData, ptr};
 use kernel::{
     error::{from_err_ptr, from_result, to_result},
     prelude::*, //
@@ -51,11 +51,11 @@ impl MapType {
 
 /// Why a mapping is asked for (`IOMAP_*`).
 #[derive(Clone, Copy)]
-pub(crate) struct MapFlags(pub(super) u32, usize);
+pub(crate) struct MapFlags(pub(super) u32, RequestId);
 
 impl MapFlags {
     /// Of writeback, which does not ask by way of [`MapOps`]. C knows no such flag.
-    pub(crate) const WRITEBACK: Self = Self(1 << 31, 0);
+    pub(crate) const WRITEBACK: Self = Self(1 << 31, RequestId::NONE);
 
     /// As C has them, to be told in events.
     pub(crate) const fn bits(self) -> u32 {
@@ -80,7 +80,7 @@ impl MapFlags {
     /// For which direct write. `end_io` gets the same one, once for all mappings that were asked
     /// for.
     pub(crate) fn request(self) -> RequestId {
-        RequestId(self.1)
+        self.1
     }
     /// Only over blocks that hold data already, in one mapping.
     pub(crate) fn overwrite_only(self) -> bool {
@@ -173,6 +173,11 @@ pub(crate) trait MapOps: 'static {
     fn begin(inode: &Inode<Self::Fs>, pos: u64, len: u64, flags: MapFlags, map: &mut Map)
         -> Result;
 
+    /// Before the first mapping of a direct write: the page cache of its range has been written and
+    /// dropped, or the write has ended without. Once after each
+    /// [`super::dio::DioOps::dropping_cache`].
+    fn cache_dropped(_inode: &Inode<Self::Fs>) {}
+
     /// The mapping was used for `written` of the `len` bytes from `pos`.
     fn end(
         _inode: &Inode<Self::Fs>,
@@ -184,6 +189,13 @@ pub(crate) trait MapOps: 'static {
     ) -> Result {
         Ok(())
     }
+}
+
+/// A direct write that is being submitted, for the mappings that are made meanwhile.
+pub(super) struct Submission {
+    pub(super) request: RequestId,
+    /// Its range is not out of the page cache yet.
+    pub(super) dropping: Cell<bool>,
 }
 
 struct Table<T>(PhantomData<T>);
@@ -207,17 +219,21 @@ impl<T: MapOps> Table<T> {
         iomap: *mut bindings::iomap,
         _srcmap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: By the caller. What its caller gave it (`dio.rs`) is not followed.
-        let (inode, map, request) = unsafe {
+        // SAFETY: By the caller. `private` is what `dio.rs` gave it, on the stack of the task that is
+        // in here, or null.
+        let (inode, map, submission) = unsafe {
             let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
-            let request = (*iter).private as usize;
+            let submission = (*iter).private.cast::<Submission>();
             (
                 Inode::<T::Fs>::from_raw(inode),
                 Map::from_raw(iomap),
-                request,
+                submission.as_ref(),
             )
         };
-        let flags = MapFlags(flags, request);
+        if submission.is_some_and(|s| s.dropping.take()) {
+            T::cache_dropped(inode);
+        }
+        let flags = MapFlags(flags, submission.map_or(RequestId::NONE, |s| s.request));
         from_result(|| T::begin(inode, pos as u64, length as u64, flags, map).map(|()| 0))
     }
 
@@ -241,7 +257,7 @@ impl<T: MapOps> Table<T> {
                 pos as u64,
                 length as u64,
                 written,
-                MapFlags(flags, 0),
+                MapFlags(flags, RequestId::NONE),
                 map,
             )
             .map(|()| 0)
@@ -289,7 +305,7 @@ impl<W: WriteOps> WriteTable<W> {
         let (inode, flags) = unsafe {
             (
                 Inode::<W::Fs>::from_raw((*iter).inode),
-                MapFlags((*iter).flags, 0),
+                MapFlags((*iter).flags, RequestId::NONE),
             )
         };
         W::before_folio(inode, pos as u64, len.into());

@@ -23,6 +23,11 @@ use kernel::{error::to_result, prelude::*};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestId(pub(super) usize);
 
+impl RequestId {
+    /// Of no request.
+    pub(super) const NONE: Self = Self(0);
+}
+
 /// One I/O request, ours to work on.
 ///
 /// Once it is queued it is no longer: its completion may run before the function that queued it

@@ -27,6 +27,7 @@ pub(crate) mod export;
 pub(crate) mod file;
 #[allow(dead_code, reason = "for file systems that iomap cannot read")]
 pub(crate) mod fill;
+pub(crate) mod folio;
 pub(crate) mod fs_context;
 pub(crate) mod gfp;
 pub(crate) mod inode;

@@ -8,6 +8,7 @@
 
 use super::{
     bindings,
+    folio::LockedFolio,
     inode::{Inode, InodeLock},
     super_block::FileSystem, //
 };
@@ -41,6 +42,57 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
 impl<F: FileSystem> InvalidateLock<'_, F> {
+    /// Zeroes, in memory, what large folios have of the range that reach beyond it and are pinned.
+    /// Returns the rest of the range, for [`Self::drop_pagecache`], which would drop them whole,
+    /// with what the device is about to put beside the range: the kernel cannot split a pinned
+    /// folio, and keeps it only if it is dirty (`truncate_inode_partial_folio()`).
+    ///
+    /// No page of the range is writable by a mapping: it has been written under this lock, or
+    /// nobody cares for what is in it.
+    pub(crate) fn keep_pinned(&self, range: Range<u64>) -> Range<u64> {
+        let mut rest = range.clone();
+        for edge in [range.start, range.end.saturating_sub(1)] {
+            if !rest.contains(&edge) {
+                continue;
+            }
+            let Some(folio) = LockedFolio::find(self.0, edge) else {
+                continue;
+            };
+            let place = folio.get().range();
+            let whole = range.start <= place.start && place.end <= range.end;
+            let small = place.end - place.start <= kernel::page::PAGE_SIZE as u64;
+            if whole || small || !folio.get().is_pinned() {
+                continue;
+            }
+            folio.zero(&rest);
+            if place.start <= rest.start {
+                rest.start = place.end.min(rest.end);
+            } else {
+                rest.end = place.start;
+            }
+        }
+        self.unmap(range.start..rest.start);
+        self.unmap(rest.end..range.end);
+        rest
+    }
+
+    /// Takes pages out of all mappings, whole ones only. Private copies stay.
+    fn unmap(&self, range: Range<u64>) {
+        let page = kernel::page::PAGE_SIZE as u64;
+        let (start, end) = (range.start.next_multiple_of(page), range.end / page * page);
+        if start < end {
+            // SAFETY: The mapping is valid. A length of 0 would mean all that follows.
+            unsafe {
+                bindings::unmap_mapping_range(
+                    self.0.mapping(),
+                    start as i64,
+                    (end - start) as i64,
+                    0,
+                )
+            }
+        }
+    }
+
     /// Drops the page cache of the range, dirty or not; parts of pages at the edges are zeroed in
     /// memory. Mappings of the pages go first. None comes back meanwhile.
     pub(crate) fn drop_pagecache(&self, range: Range<u64>) {
@@ -88,13 +140,30 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
 }
 
 impl<F: FileSystem> InodeLock<'_, F> {
-    /// Sets i_size and drops the page cache beyond it.
-    pub(crate) fn truncate_setsize(&self, size: u64, pages: &InvalidateLock<'_, F>) {
+    /// Sets i_size and drops the page cache beyond it: all of it, or what `keep` leaves of the range
+    /// ([`InvalidateLock::keep_pinned`]).
+    pub(crate) fn truncate_setsize(
+        &self,
+        size: u64,
+        pages: &InvalidateLock<'_, F>,
+        keep: impl FnOnce(Range<u64>) -> Range<u64>,
+    ) {
         if kernel::warn_on!(!pages.is_of(self.inode())) {
             return;
         }
-        // SAFETY: By the invariants of the guards, which are of one inode, as the C function asks.
-        unsafe { bindings::truncate_setsize(self.inode().as_ptr(), size as i64) }
+        let inode = self.inode();
+        // A buffered read, which takes no lock, must not see zeros before the old end.
+        inode.set_size(size);
+        let rest = keep(size..i64::MAX as u64);
+        // SAFETY: By the invariants of the guards, which are of one inode, as the C functions ask.
+        // Private copies of what is beyond the size go, too.
+        unsafe {
+            if rest.start > size {
+                let first = size.next_multiple_of(kernel::page::PAGE_SIZE as u64);
+                bindings::unmap_mapping_range(pages.0.mapping(), first as i64, 0, 1);
+            }
+            bindings::truncate_pagecache(inode.as_ptr(), rest.start as i64);
+        }
     }
 }
 

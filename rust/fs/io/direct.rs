@@ -27,7 +27,8 @@ use super::{
     buffered,
     direct_map::{is_beyond, ReadOps, WriteOps},
     eof,
-    gate::{self, Gate}, //
+    gate::{self, Gate},
+    pinned, //
 };
 use crate::{
     fs::{
@@ -332,6 +333,8 @@ fn fall_back(
     let end = start + written as u64;
     inode.write_and_wait(start, end)?;
     // A page that stays is uptodate and clean: nothing is stale.
+    pinned::begin(inode);
     let _ = inode.invalidate_pagecache(start, end);
+    pinned::end(inode);
     iocb.write_sync(written)
 }

@@ -7,6 +7,7 @@ use super::{
     allocate::{self, For},
     gate,
     map,
+    pinned,
     writeback, //
 };
 use crate::{
@@ -83,6 +84,10 @@ impl MapOps for WriteOps {
         map_write(inode, pos, len, flags, map)?;
         lab::point(Point::DioMapped, inode, pos, len);
         Ok(())
+    }
+
+    fn cache_dropped(inode: &Inode) {
+        pinned::end(inode);
     }
 }
 
@@ -176,6 +181,10 @@ impl dio::DioOps for WriteOps {
         // Whatever has become of it: a write that failed keeps no space.
         iocb.inode().extents().land(iocb.id(), 0);
         result
+    }
+
+    fn dropping_cache(inode: &Inode) {
+        pinned::begin(inode);
     }
 
     #[cfg(REXT4_LAB)]

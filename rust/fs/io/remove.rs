@@ -66,16 +66,37 @@ impl<'l> Alone<'l> {
             let last_edge = (end / block_size * block_size).max(first_edge);
             self.zero_edge(last_edge, end)?;
             write_range(inode, start..end)?;
-            self.pages().drop_pagecache(start..end);
+            self.pages().drop_pagecache(self.keep_pinned(start..end));
         }
         let range = start..blocks_end;
         Ok(CacheGone { alone: self, range })
     }
 
+    /// What is left to drop of a range when the folios at its edges that a device has pinned have
+    /// been taken care of:
+    ///
+    /// ```text
+    ///   direct read of another file into            punch 0..4096
+    ///   a mapping of this one, bytes 32768..
+    ///   pins a page, of a folio of 64 KiB
+    ///                                               writes the folio: it is clean
+    ///                                               cannot split it, since it is pinned,
+    ///                                               and drops it whole
+    ///   the device stores into a page that
+    ///   is in no file: the read is lost
+    /// ```
+    fn keep_pinned(&self, range: Range<u64>) -> Range<u64> {
+        if rule::kept(Rule::KeepPinned) {
+            return self.pages().keep_pinned(range);
+        }
+        range
+    }
+
     /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
     /// cache, written or not.
     pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
-        self.lock().truncate_setsize(new, self.pages());
+        let keep = |range| self.keep_pinned(range);
+        self.lock().truncate_setsize(new, self.pages(), keep);
         let range = new..u64::MAX;
         CacheGone { alone: self, range }
     }

@@ -52,3 +52,9 @@ pub(crate) fn detach_cache(_: &File<Rext4>) {}
 /// See `protect.rs`.
 #[inline(always)]
 pub(crate) fn attach_cache(_: &File<Rext4>) {}
+
+/// See `protect.rs`.
+#[inline(always)]
+pub(crate) fn may_release(_: &Inode, _range: core::ops::Range<u64>) -> bool {
+    true
+}

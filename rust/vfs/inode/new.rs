@@ -273,6 +273,9 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
                 let completions = &raw mut (*with_node::<F>(p)).completions;
                 Completions::init::<F::Writeback>(completions.cast(), self.sb().queue());
             }
+            if F::HAS_MAY_RELEASE {
+                bindings::mapping_set_release_always((*p).i_mapping);
+            }
             if F::HAS_MAX_FOLIO_ORDER {
                 bindings::mapping_set_max_folio_order(
                     (*p).i_mapping,

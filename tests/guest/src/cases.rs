@@ -35,6 +35,7 @@ pub static SETS: &[&[Case]] = &[
     direct::dio_end::CASES,
     direct::gate::CASES,
     direct::gate_source::CASES,
+    direct::pin::CASES,
     space::enomem::CASES,
     space::enospc::CASES,
     space::enospc_tree::CASES,

@@ -10,5 +10,6 @@ pub mod handle;
 pub mod harness;
 pub mod kmsg;
 pub mod map;
+pub mod source;
 pub mod sys;
 pub mod watch;

@@ -4,4 +4,4 @@
 
 mod kit;
 
-pub use kit::{aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, sys, watch};
+pub use kit::{aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, source, sys, watch};

@@ -45,6 +45,24 @@ __rust_helper struct inode *rust_helper_folio_inode(const struct folio *folio)
 	return folio->mapping->host;
 }
 
+/* Locked and referenced, or NULL. */
+__rust_helper struct folio *rust_helper_filemap_lock_folio(struct address_space *m, pgoff_t index)
+{
+	struct folio *folio = filemap_lock_folio(m, index);
+
+	return IS_ERR(folio) ? NULL : folio;
+}
+
+__rust_helper bool rust_helper_folio_maybe_dma_pinned(struct folio *folio)
+{
+	return folio_maybe_dma_pinned(folio);
+}
+
+__rust_helper void rust_helper_mapping_set_release_always(struct address_space *m)
+{
+	mapping_set_release_always(m);
+}
+
 __rust_helper struct inode *rust_helper_readahead_inode(const struct readahead_control *rac)
 {
 	return rac->mapping->host;

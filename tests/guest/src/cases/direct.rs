@@ -6,3 +6,4 @@ pub mod dio_async;
 pub mod dio_end;
 pub mod gate;
 pub mod gate_source;
+pub mod pin;

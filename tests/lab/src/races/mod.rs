@@ -6,6 +6,7 @@ mod collapse;
 mod direct;
 mod eof;
 mod gate;
+mod pin;
 mod punch;
 mod reserve;
 mod stale;
@@ -40,7 +41,9 @@ pub static ALL: &[&Race] = &[
     &stale::SEEK_VS_WRITEBACK,
     &append::TAIL_VS_AIO,
     &append::ZERO_VS_APPEND,
+    &pin::PIN_VS_PUNCH,
     &append::APPEND_VS_READ,
+    &pin::PIN_VS_DIO,
     &collapse::COLLAPSE_VS_PUNCH,
 ];
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A mapping of the file is the buffer of a direct read from another device. While the device has
+//! not delivered, a neighbour of the pinned page goes: by a punch, a truncate, a direct write. Both
+//! are in one large folio. What the device then puts into the page must not get lost.
+
+use crate::dm;
+use crate::fixture::{diff_at, holds, pattern, put, T};
+use crate::harness::{Case, Res, ONE};
+use crate::map::Map;
+use crate::source::Source;
+use crate::sys::{self, Aligned, Fd};
+use crate::{same, skip};
+use std::ops::Range;
+
+pub const CASES: &[Case] = &[
+    Case::new("pin/punch", ONE, punch).quick(),
+    Case::new("pin/zero", ONE, zero).quick(),
+    Case::new("pin/truncate", ONE, truncate).quick(),
+    Case::new("pin/direct_write", ONE, direct_write).quick(),
+    Case::new("pin/same_page", ONE, same_page).quick(),
+];
+
+const LEN: usize = 65_536;
+const PAGE: usize = 4096;
+/// Where the read from the other device goes.
+const AT: usize = 32_768;
+
+/// What `act` does to the file, of which it has what is expected.
+type Act = fn(&T, &Fd, &mut Vec<u8>) -> Res;
+
+/// As `around`, with a page in the middle of a folio.
+fn beside(t: &mut T, act: Act) -> Res {
+    if !sys::exists("/sys/kernel/mm/transparent_hugepage") {
+        skip!("no large folios in this kernel");
+    }
+    around(t, AT..AT + PAGE, act)
+}
+
+/// A file of `LEN` bytes on disk, in one folio where there are such; `act` while a device is about
+/// to put something into `bytes`. Then they have what was read, and the rest what `act` makes of it.
+fn around(t: &mut T, bytes: Range<usize>, act: Act) -> Res {
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, LEN)?;
+    f.fsync()?;
+    let map = Map::shared(&f, LEN)?;
+    let mut want = pattern(1, 0, LEN);
+    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
+    source.ask(&map, &bytes)?;
+    let acted = act(t, &f, &mut want);
+    source.deliver(&bytes)?;
+    acted?;
+    want[bytes.clone()].copy_from_slice(&pattern(9, 0, bytes.len()));
+    let got = map.read(0, want.len());
+    same!(diff_at(&got, &want), None, "mapped");
+    drop(map);
+    holds(&f, 0, &want, "in memory")?;
+    f.fsync()?;
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
+}
+
+/// A hole before the page.
+fn punch(t: &mut T) -> Res {
+    beside(t, |_, f, want| {
+        want[..PAGE].fill(0);
+        Ok(f.punch(0, PAGE as u64)?)
+    })
+}
+
+/// Zeros behind the page.
+fn zero(t: &mut T) -> Res {
+    beside(t, |_, f, want| {
+        want[AT + PAGE..].fill(0);
+        let (from, len) = ((AT + PAGE) as u64, (LEN - AT - PAGE) as u64);
+        Ok(f.fallocate(libc::FALLOC_FL_ZERO_RANGE, from, len)?)
+    })
+}
+
+/// The new end is two pages behind, in the same folio.
+fn truncate(t: &mut T) -> Res {
+    beside(t, |_, f, want| {
+        want.truncate(AT + 2 * PAGE);
+        // Somebody writes what is dirty. Without that the folio is kept for its dirty pages.
+        f.fsync()?;
+        Ok(f.truncate(want.len() as u64)?)
+    })
+}
+
+/// A direct write before the page.
+fn direct_write(t: &mut T) -> Res {
+    beside(t, |t, _, want| {
+        want[..PAGE].copy_from_slice(&pattern(2, 0, PAGE));
+        sys::direct(&t.p("f"))?.pwrite(&Aligned::of(&want[..PAGE]), 0)?;
+        Ok(())
+    })
+}
+
+/// Two sectors of one page: here the folio need not be large.
+fn same_page(t: &mut T) -> Res {
+    around(t, 512..1024, |t, _, want| {
+        want[..512].copy_from_slice(&pattern(2, 0, 512));
+        sys::direct(&t.p("f"))?.pwrite(&Aligned::of(&want[..512]), 0)?;
+        Ok(())
+    })
+}
