@@ -7,7 +7,7 @@
 //! *dirty* blocks, which are free but promised: to delayed allocation, or to an allocation under
 //! way. What may be promised is `free - dirty`, less what only root may use, less a small pool.
 //! Data never gets the pool: it is for the nodes of extent trees. They are promised with the data
-//! ([`reserve_nodes`]), from three quarters of the pool if need be. The last quarter is for nodes
+//! ([`Promise::nodes`]), from three quarters of the pool if need be. The last quarter is for nodes
 //! that nobody could promise, since an ENOSPC at completion would lose data that was written.
 //!
 //! Lock order: handle, the inode's extent lock, one group's lock, that of an [`index`]. Nothing is
@@ -18,12 +18,14 @@ mod group;
 mod ialloc;
 mod index;
 mod pending;
+mod promise;
 mod retry;
 mod zones;
 
 pub(crate) use balloc::{blocks, free};
 pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
+pub(crate) use promise::{Kept, Promise};
 pub(crate) use retry::{retry, Effort};
 
 use self::{
@@ -80,8 +82,6 @@ pub(crate) struct Request {
     pub(crate) min: u32,
     /// What the blocks are for.
     pub(crate) kind: Kind,
-    /// The blocks come out of a promise made by [`reserve`], which shrinks by what was allocated.
-    pub(crate) reserved: bool,
 }
 
 /// Space and inode counts for `statfs(2)`, in blocks and inodes.
@@ -316,7 +316,7 @@ impl Groups {
         }
     }
 
-    /// Promises up to `want` blocks, at least `min`. Returns how many.
+    /// Promises up to `want` blocks, at least `min`. Returns how many. For [`Promise`] only.
     fn promise(&self, want: u32, min: u32, kind: Kind) -> Result<u32> {
         let reserve = self.kept_back(kind);
         if self.is_plenty(reserve, want.into()) {
@@ -359,34 +359,6 @@ impl Totals {
             dirs: sum(|slot| &slot.used_dirs),
         }
     }
-}
-
-/// Promises `n` blocks to delayed allocation. `ENOSPC` if they are not there; then [`retry()`] may
-/// help. Any context that may sleep, with or without a handle.
-pub(crate) fn reserve(sb: &Sb, n: u32) -> Result {
-    if n > 0 {
-        sb.data().groups.promise(n, n, Kind::Data)?;
-    }
-    Ok(())
-}
-
-/// Promises `n` blocks for extent tree nodes of data that is about to be accepted. They may be
-/// root's, and most of the pool. `ENOSPC`; otherwise as [`reserve`].
-pub(crate) fn reserve_nodes(sb: &Sb, n: u32) -> Result {
-    if n > 0 {
-        sb.data().groups.promise(n, n, Kind::Node)?;
-    }
-    Ok(())
-}
-
-/// Promises `n` blocks that the caller has just freed to the caller.
-pub(crate) fn keep(sb: &Sb, n: u32) {
-    sb.data().groups.dirty_blocks.add(n.into());
-}
-
-/// Takes back a promise of [`reserve`], [`reserve_nodes`] or [`keep`] that was not used.
-pub(crate) fn unreserve(sb: &Sb, n: u32) {
-    sb.data().groups.dirty_blocks.sub(n.into());
 }
 
 /// Whether one of `len` blocks from `pblk` is fixed metadata or the journal's, so that inode

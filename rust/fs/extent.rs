@@ -10,6 +10,35 @@
 //!   tree;
 //! - the answer of the last lookup, so that sequential I/O does not walk a deep tree every time.
 //!
+//! # The life of a block
+//!
+//! A logical block of a file is in one of five states, and these are their names everywhere:
+//!
+//! ```text
+//!            reserve            fill              expect_write         convert
+//!    hole -----------> reserved ------> unwritten ------------> expected ------> written
+//!     ^  <----------- (delalloc)           |      <------------    |                |
+//!     |     forget                         |         unexpect      |                |
+//!     +-- remove --------------------------+-----------------------+----------------+
+//!
+//!    reads as:  zeros    the page          zeros      zeros, or the page      the data
+//!    on disk:   nothing  nothing           a block    a block                 a block
+//!    promised:  nothing  its block and     nothing    what the conversion     nothing
+//!                        tree blocks                  takes of the tree
+//! ```
+//!
+//! - *reserved*: its data is in a page, and a block is promised; iomap and ext4 say delalloc.
+//! - *unwritten*: it has a block, which reads as zeros: fallocated, or filled and then lost.
+//! - *expected*: unwritten, and data is on its way: a dirty page, one under writeback, or a direct
+//!   write in flight. [`State`] does not tell it from unwritten, which it is on disk; the sets in
+//!   [`promise`] do.
+//! - A reserved block is filled by writeback (or a direct write that is first) and is expected from
+//!   then on; a hole can be filled as well, by fallocate, a direct write, or for a page that nobody
+//!   reserved for (rule 10). Blocks of directories and symbolic links are journaled, and go from
+//!   hole to written at once.
+//! - From reserved and expected on, nothing that the data needs can fail for want of space: it has
+//!   been promised. A promise is a value ([`alloc::Promise`]), given back when it is dropped.
+//!
 //! `Node::seq` counts the changes of the map. It is bumped *before* each change, so a copy of a
 //! mapping whose count still agrees was true when the count was read (rule 3 of the data path).
 //!
@@ -34,7 +63,7 @@ pub(crate) use entry::{Entry, Hole};
 pub(crate) use recent::Recent;
 
 use super::{
-    alloc::{self, Kind},
+    alloc::{self, Kept, Kind},
     error::corrupted,
     Inode,
     Sb, //
@@ -60,8 +89,8 @@ use tree::{Found, ROOT_BYTES};
 pub(crate) enum State {
     /// Nothing.
     Hole,
-    /// Nothing yet: space is reserved.
-    Delalloc,
+    /// No block yet, but space for it.
+    Reserved,
     /// Blocks that read as zeros.
     Unwritten,
     /// Blocks with data.
@@ -108,12 +137,14 @@ pub(crate) enum Progress {
 pub(crate) struct ExtentMap {
     root: [u8; ROOT_BYTES],
     reserved: Reservations,
-    /// Unwritten blocks that data is on its way to.
-    converting: Reservations,
+    /// Unwritten blocks that a page's data is on its way to.
+    expected: Reservations,
     /// The same for direct writes, each on its own.
     flights: KVec<Flight>,
+    /// The promise of `reserved`, block by block.
+    blocks: Kept,
     /// Tree blocks promised for all three.
-    nodes: u32,
+    nodes: Kept,
     last: Option<Found>,
 }
 
@@ -123,9 +154,10 @@ impl ExtentMap {
         Self {
             root: [0; ROOT_BYTES],
             reserved: Reservations::new(),
-            converting: Reservations::new(),
+            expected: Reservations::new(),
             flights: KVec::new(),
-            nodes: 0,
+            blocks: Kept::new(),
+            nodes: Kept::new(),
             last: None,
         }
     }
@@ -255,13 +287,8 @@ impl<'a> Extents<'a> {
 
     /// Gives all reservations back; the inode goes away.
     pub(crate) fn clear(&mut self) {
-        let n = self.map.reserved.clear();
-        if n > 0 {
-            alloc::unreserve(self.inode.sb(), n);
-            let total = self.show_reserved();
-            trace::reserve_release(self.inode, 0, u32::MAX, n, total);
-        }
-        self.map.converting.clear();
+        self.give_back(0, u32::MAX);
+        self.map.expected.clear();
         self.map.flights.clear();
         self.settle();
     }
@@ -322,7 +349,7 @@ impl<'a> Extents<'a> {
         let (found, prev) = self.look(lblk, max)?;
         Ok(match found.state {
             State::Written | State::Unwritten => Entry::Mapped(found),
-            State::Hole | State::Delalloc => Entry::Hole(Hole::new(self, found, prev)),
+            State::Hole | State::Reserved => Entry::Hole(Hole::new(self, found, prev)),
         })
     }
 
@@ -334,7 +361,7 @@ impl<'a> Extents<'a> {
         };
         let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
         let (state, stop) = match self.map.reserved.find(lblk) {
-            (true, stop) => (State::Delalloc, stop),
+            (true, stop) => (State::Reserved, stop),
             (false, stop) => (State::Hole, stop),
         };
         let len = end.min(stop.into()).saturating_sub(lblk.into());

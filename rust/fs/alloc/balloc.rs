@@ -7,7 +7,7 @@ use super::{
     index::{class, least},
     is_system_block,
     pending::Pending,
-    Kind, Request,
+    Kind, Promise, Request,
 };
 use crate::{
     disk::{bitmap, group::Bitmap, Geometry, Pblk},
@@ -84,38 +84,38 @@ struct Search {
 }
 
 /// Allocates a run of contiguous blocks: as long as possible, between `req.min` and `req.want`.
-/// Returns its first block and its length.
+/// Returns its first block and its length. They come out of `promised`, or out of a promise that is
+/// made here.
 ///
 /// Costs [`credits::ALLOC`](crate::fs::credits::ALLOC). `ENOSPC` if there is no such run, or it may
 /// not be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
-pub(crate) fn blocks(
+pub(crate) fn blocks<'a>(
     handle: &Handle<'_>,
-    sb: &Sb,
-    inode: &Inode,
+    inode: &'a Inode,
     req: Request,
+    promised: Option<&mut Promise<'a>>,
 ) -> Result<(Pblk, u32)> {
     if req.min == 0 || req.min > req.want {
         return Err(EINVAL);
     }
+    let sb = inode.sb();
     let groups = &sb.data().groups;
-    let want = if req.reserved {
-        req.want
-    } else {
-        groups.promise(req.want, req.min, req.kind)?
-    };
-    let found = find(handle, sb, inode, Request { want, ..req });
-    // Of a promise made for this call the rest goes too. Free before dirty: the other way round
-    // somebody could see space that is not there.
-    let mut used = if req.reserved { 0 } else { want };
-    if let Ok((_, len)) = found {
-        groups.free_blocks.sub(len.into());
-        if req.reserved {
-            used = len;
+    // One that is made for this call goes with it, also what was not used of it.
+    let mut own;
+    let (promise, want) = match promised {
+        Some(promise) => (promise, req.want),
+        None => {
+            own = Promise::some(groups, req.want, req.min, req.kind)?;
+            let want = own.blocks();
+            (&mut own, want)
         }
-    }
-    groups.dirty_blocks.sub(used.into());
-    found
+    };
+    let (pblk, len) = find(handle, sb, inode, Request { want, ..req })?;
+    // Free before dirty: the other way round somebody could see space that is not there.
+    groups.free_blocks.sub(len.into());
+    promise.spend(len);
+    Ok((pblk, len))
 }
 
 /// Where to start for an inode that gives no hint: in its own group, or behind the first group of

@@ -11,7 +11,7 @@ use crate::{
     },
     fs::{
         alloc::{self, Kind, Request},
-        lab,
+        lab, Inode,
     },
     trace,
     vfs::{jbd2::Handle, RequestId},
@@ -24,6 +24,15 @@ pub(crate) enum Entry<'e, 'a> {
     Mapped(Extent),
     /// None, whether space is reserved or not.
     Hole(Hole<'e, 'a>),
+}
+
+/// What the blocks of an inode are for: those of directories and symbolic links are metadata.
+fn data_kind(inode: &Inode) -> Kind {
+    if inode.is_file() {
+        Kind::Data
+    } else {
+        Kind::Metadata
+    }
 }
 
 /// Logical blocks without blocks. It borrows the map, so it is one for as long as it lives: nobody
@@ -56,7 +65,7 @@ impl<'e, 'a> Hole<'e, 'a> {
 
     /// Whether space is reserved for it.
     pub(crate) fn is_reserved(&self) -> bool {
-        self.place.state == State::Delalloc
+        self.place.state == State::Reserved
     }
 
     /// The first block on disk to try. A gap in the file keeps its width on disk: what fills it
@@ -83,7 +92,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             place.len = 1;
             self.extents.reserve(place.lblk, 1)?;
         }
-        place.state = State::Delalloc;
+        place.state = State::Reserved;
         Ok(place)
     }
 
@@ -128,19 +137,18 @@ impl<'e, 'a> Hole<'e, 'a> {
         } else {
             (Kind::Metadata, extents.secure_other())
         };
-        let data = if inode.is_file() {
-            Kind::Data
-        } else {
-            Kind::Metadata
-        };
         let request = Request {
             goal,
             want: self.place.len.min(want).min(longest),
             min: 1,
-            kind: data,
-            reserved,
+            kind: data_kind(inode),
         };
-        let (pblk, len) = alloc::blocks(handle, inode.sb(), inode, request)?;
+        let mut promise = reserved.then(|| extents.map.blocks.take(inode.sb(), request.want));
+        let allocated = alloc::blocks(handle, inode, request, promise.as_mut());
+        if let Some(rest) = promise {
+            extents.map.blocks.add(rest);
+        }
+        let (pblk, len) = allocated?;
 
         extents.bump_tree(lblk, len);
         trace::extent_insert(inode, (lblk, len), pblk.get(), state.into());

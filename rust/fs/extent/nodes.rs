@@ -5,7 +5,7 @@
 use crate::{
     disk::{extent as format, Corrupt, Ino, Pblk},
     fs::{
-        alloc::{self, Kind, Request},
+        alloc::{self, Kind, Promise, Request},
         error::corrupted,
         Inode,
         Sb, //
@@ -28,15 +28,22 @@ pub(super) struct TreeNodes<'a, 'h> {
     inode: &'a Inode,
     /// Nodes freed so far: a revoke record each.
     pub(super) freed: u32,
-    /// Tree blocks promised to the inode that new nodes may come from.
-    pub(super) promised: u32,
-    /// How many did.
+    /// How many new ones came out of the promise.
     drawn: u32,
-    /// Data is outstanding: freed nodes are promised again.
-    pub(super) expecting: bool,
-    writer: Option<(&'a Handle<'h>, Kind)>,
+    writer: Option<Writer<'a, 'h>>,
     /// Only nodes that are in memory: `EAGAIN` for others.
     cached: bool,
+}
+
+/// What it takes to change them.
+pub(super) struct Writer<'a, 'h> {
+    pub(super) handle: &'a Handle<'h>,
+    /// How nodes are allocated for which nothing is promised.
+    pub(super) kind: Kind,
+    /// New nodes come out of this while it lasts.
+    pub(super) promise: Promise<'a>,
+    /// Data is outstanding: nodes that are freed are promised again, and go there.
+    pub(super) expecting: bool,
 }
 
 impl<'a, 'h> TreeNodes<'a, 'h> {
@@ -45,9 +52,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         Self {
             inode,
             freed: 0,
-            promised: 0,
             drawn: 0,
-            expecting: false,
             writer: None,
             cached: false,
         }
@@ -61,23 +66,21 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         }
     }
 
-    /// To change. New nodes come from the `promised` ones while there are any, and nodes that are
-    /// freed go there; after that they are allocated as `kind`. The caller takes back what is left.
-    pub(super) fn writer(
-        inode: &'a Inode,
-        handle: &'a Handle<'h>,
-        kind: Kind,
-        promised: u32,
-    ) -> Self {
+    /// To change.
+    pub(super) fn writer(inode: &'a Inode, writer: Writer<'a, 'h>) -> Self {
         Self {
-            inode,
-            freed: 0,
-            promised,
-            drawn: 0,
-            expecting: false,
-            writer: Some((handle, kind)),
-            cached: false,
+            writer: Some(writer),
+            ..Self::reader(inode)
         }
+    }
+
+    /// What is left of the promise.
+    pub(super) fn into_promise(self) -> Option<Promise<'a>> {
+        self.writer.map(|writer| writer.promise)
+    }
+
+    fn handle(&self) -> Result<&'a Handle<'h>> {
+        self.writer.as_ref().map(|w| w.handle).ok_or(EROFS)
     }
 
     fn bad(&self, pblk: Pblk, what: Corrupt) -> Error {
@@ -223,41 +226,38 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn alloc(&mut self, goal: Option<Pblk>) -> Result<Pblk> {
-        let (handle, kind) = self.writer.ok_or(EROFS)?;
+        let writer = self.writer.as_mut().ok_or(EROFS)?;
         let request = Request {
             goal,
             want: 1,
             min: 1,
-            kind,
-            reserved: self.promised > 0,
+            kind: writer.kind,
         };
-        let (pblk, _) = alloc::blocks(handle, self.inode.sb(), self.inode, request)?;
-        if request.reserved {
-            self.promised -= 1;
-            self.drawn += 1;
-        }
+        let promise = Some(&mut writer.promise).filter(|promise| promise.blocks() > 0);
+        let drawn = u32::from(promise.is_some());
+        let (pblk, _) = alloc::blocks(writer.handle, self.inode, request, promise)?;
+        self.drawn += drawn;
         super::add_blocks(self.inode, 1);
         Ok(pblk)
     }
 
     fn unalloc(&mut self, pblk: Pblk) {
-        let Some((handle, _)) = self.writer else {
+        let Some(writer) = &mut self.writer else {
             return;
         };
         let inode = self.inode;
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
-        let freed = alloc::free(handle, inode.sb(), Some(inode), pblk, 1, false);
+        let freed = alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, false);
         if freed.is_ok() && self.drawn > 0 {
             self.drawn -= 1;
-            self.promised += 1;
-            alloc::keep(inode.sb(), 1);
+            writer.promise.join(Promise::freed(inode.sb(), 1));
         }
     }
 
     fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<JournaledBuffer<'a>> {
-        let (handle, _) = self.writer.ok_or(EROFS)?;
+        let handle = self.handle()?;
         let sb = self.inode.sb();
         if fresh {
             handle.create(&sb.getblk(pblk.get())?)
@@ -275,14 +275,20 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn free(&mut self, pblk: Pblk) -> Result {
-        let (handle, _) = self.writer.ok_or(EROFS)?;
+        let writer = self.writer.as_mut().ok_or(EROFS)?;
         super::sub_blocks(self.inode, 1);
         self.freed += 1;
-        alloc::free(handle, self.inode.sb(), Some(self.inode), pblk, 1, true)?;
+        alloc::free(
+            writer.handle,
+            self.inode.sb(),
+            Some(self.inode),
+            pblk,
+            1,
+            true,
+        )?;
         // Outstanding data counts on the node that it had.
-        if self.expecting {
-            self.promised += 1;
-            alloc::keep(self.inode.sb(), 1);
+        if writer.expecting {
+            writer.promise.join(Promise::freed(self.inode.sb(), 1));
         }
         Ok(())
     }

@@ -27,14 +27,14 @@
 
 use super::{
     delalloc::Reservations,
-    nodes::TreeNodes,
+    nodes::{TreeNodes, Writer},
     tree::{self, ROOT_BYTES},
     Extents,
     State, //
 };
 use crate::{
     disk,
-    fs::alloc::{self, Kind},
+    fs::alloc::{Kind, Promise},
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
@@ -57,16 +57,16 @@ impl Flight {
     }
 }
 
-impl Extents<'_> {
+impl<'a> Extents<'a> {
     /// The most tree blocks that all outstanding data can take, and `entries` more extents at
     /// `places`.
     fn worst(&self, entries: u64, places: u32) -> u32 {
         let map = &*self.map;
         let flying: u64 = map.flights.iter().map(|f| u64::from(f.len)).sum();
-        let blocks = u64::from(map.reserved.count()) + u64::from(map.converting.count()) + flying;
+        let blocks = u64::from(map.reserved.count()) + u64::from(map.expected.count()) + flying;
         let places = u64::from(places)
             + u64::from(map.reserved.intervals())
-            + u64::from(map.converting.intervals())
+            + u64::from(map.expected.intervals())
             + map.flights.len() as u64;
         let capacity = disk::extent::block_entries(&self.inode.fs().geo);
         let n = tree::worst_nodes(&map.root, capacity, 2 * blocks + entries, places);
@@ -76,23 +76,25 @@ impl Extents<'_> {
     /// Whether data is on its way that the tree may need blocks for.
     fn is_expecting(&self) -> bool {
         let map = &*self.map;
-        !map.reserved.is_empty() || !map.converting.is_empty() || !map.flights.is_empty()
+        !map.reserved.is_empty() || !map.expected.is_empty() || !map.flights.is_empty()
     }
 
     /// Promises the tree blocks for what is outstanding and `entries` more extents at `places`.
     /// `ENOSPC`.
     fn secure(&mut self, entries: u64, places: u32) -> Result {
         let worst = self.worst(entries, places);
-        if let Some(more) = worst.checked_sub(self.map.nodes).filter(|more| *more > 0) {
-            alloc::reserve_nodes(self.inode.sb(), more)?;
-            self.map.nodes = worst;
+        if let Some(more) = worst
+            .checked_sub(self.map.nodes.blocks())
+            .filter(|more| *more > 0)
+        {
+            self.map.nodes.add(Promise::nodes(self.inode.sb(), more)?);
         }
         Ok(())
     }
 
     /// Gives back what is promised and not needed any more.
     pub(super) fn settle(&mut self) {
-        if self.map.nodes == 0 {
+        if self.map.nodes.blocks() == 0 {
             return;
         }
         let needed = if self.is_expecting() {
@@ -100,10 +102,8 @@ impl Extents<'_> {
         } else {
             0
         };
-        if let Some(less) = self.map.nodes.checked_sub(needed).filter(|less| *less > 0) {
-            alloc::unreserve(self.inode.sb(), less);
-            self.map.nodes = needed;
-        }
+        let less = self.map.nodes.blocks().saturating_sub(needed);
+        drop(self.map.nodes.take(self.inode.sb(), less));
     }
 
     /// Promises tree blocks for a change of the tree that is no outstanding data. Returns whether
@@ -118,7 +118,7 @@ impl Extents<'_> {
         let end = lblk.saturating_add(len);
         let (mut at, mut blocks, mut runs) = (lblk, 0, 0);
         while at < end {
-            let (found, stop) = self.map.converting.find(at);
+            let (found, stop) = self.map.expected.find(at);
             let stop = stop.min(end);
             if !found {
                 blocks += stop - at;
@@ -144,11 +144,18 @@ impl Extents<'_> {
         promised: bool,
         change: impl FnOnce(&mut TreeNodes<'_, '_>, &mut [u8; ROOT_BYTES]) -> Result<T>,
     ) -> Result<T> {
-        let usable = if promised { self.map.nodes } else { 0 };
-        let mut nodes = TreeNodes::writer(self.inode, handle, kind, usable);
-        nodes.expecting = self.is_expecting();
+        let usable = if promised { u32::MAX } else { 0 };
+        let writer = Writer {
+            handle,
+            kind,
+            promise: self.map.nodes.take(self.inode.sb(), usable),
+            expecting: self.is_expecting(),
+        };
+        let mut nodes = TreeNodes::writer(self.inode, writer);
         let result = change(&mut nodes, &mut self.map.root);
-        self.map.nodes = self.map.nodes - usable + nodes.promised;
+        if let Some(left) = nodes.into_promise() {
+            self.map.nodes.add(left);
+        }
         result
     }
 
@@ -157,10 +164,10 @@ impl Extents<'_> {
         let end = lblk.saturating_add(len);
         let mut at = lblk;
         while at < end {
-            let (found, stop) = self.map.converting.find(at);
+            let (found, stop) = self.map.expected.find(at);
             let stop = stop.min(end);
             if !found {
-                self.map.converting.insert(at, stop - at)?;
+                self.map.expected.insert(at, stop - at)?;
             }
             at = stop;
         }
@@ -169,8 +176,8 @@ impl Extents<'_> {
 
     /// Takes `[lblk, lblk + len)` out of the blocks that expect data.
     pub(super) fn end_expected(&mut self, lblk: u32, len: u32) {
-        if !self.map.converting.is_empty() {
-            self.map.converting.remove(lblk, len);
+        if !self.map.expected.is_empty() {
+            self.map.expected.remove(lblk, len);
         }
     }
 
@@ -256,23 +263,26 @@ impl Extents<'_> {
 
     /// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
     pub(super) fn reserve(&mut self, lblk: u32, len: u32) -> Result {
-        self.promise(len, 1)?;
+        let promise = self.promise(len, 1)?;
         self.bump();
-        let result = self.map.reserved.insert(lblk, len);
-        if result.is_err() {
-            alloc::unreserve(self.inode.sb(), len);
-            self.settle();
-            return result;
-        }
+        self.reserve_one(lblk, len, promise)
+            .inspect_err(|_| self.settle())
+    }
+
+    /// Reserves `[lblk, lblk + len)`, a hole, for which space is promised. The map is known to
+    /// change.
+    fn reserve_one(&mut self, lblk: u32, len: u32, promise: Promise<'_>) -> Result {
+        self.map.reserved.insert(lblk, len)?;
+        self.map.blocks.add(promise);
         let total = self.show_reserved();
         trace::reserve_take(self.inode, lblk, len, len, total);
         Ok(())
     }
 
     /// Promises `len` blocks at `places`, and the tree blocks that they may need.
-    fn promise(&mut self, len: u32, places: u32) -> Result {
+    fn promise(&mut self, len: u32, places: u32) -> Result<Promise<'a>> {
         self.secure(2 * u64::from(len), places)?;
-        alloc::reserve(self.inode.sb(), len).inspect_err(|_| self.settle())
+        Promise::data(self.inode.sb(), len).inspect_err(|_| self.settle())
     }
 
     /// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them; data will be
@@ -285,12 +295,10 @@ impl Extents<'_> {
         if holes.is_empty() {
             return Ok(());
         }
-        self.promise(holes.count(), holes.intervals())?;
+        let mut promise = self.promise(holes.count(), holes.intervals())?;
         self.bump();
         for (at, n) in holes.iter() {
-            self.map.reserved.insert(at, n)?;
-            let total = self.show_reserved();
-            trace::reserve_take(self.inode, at, n, n, total);
+            self.reserve_one(at, n, promise.split(n))?;
         }
         Ok(())
     }
@@ -316,11 +324,17 @@ impl Extents<'_> {
             return;
         }
         self.bump();
-        let n = self.map.reserved.remove(lblk, len);
-        if n > 0 {
-            alloc::unreserve(self.inode.sb(), n);
-            self.settle();
+        self.give_back(lblk, len);
+        self.settle();
+    }
+
+    /// Gives back what is reserved in `[lblk, lblk + len)`. The map is known to change.
+    pub(super) fn give_back(&mut self, lblk: u32, len: u32) {
+        if self.map.reserved.is_empty() {
+            return;
         }
+        let n = self.map.reserved.remove(lblk, len);
+        drop(self.map.blocks.take(self.inode.sb(), n));
         let total = self.show_reserved();
         trace::reserve_release(self.inode, lblk, len, n, total);
     }

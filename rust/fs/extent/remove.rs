@@ -69,12 +69,7 @@ impl Extents<'_> {
         let inode = self.inode;
         self.bump_tree(start, len as u32);
         trace::extent_remove(inode, start, len);
-        if !self.map.reserved.is_empty() {
-            let n = self.map.reserved.remove(start, len as u32);
-            alloc::unreserve(inode.sb(), n);
-            let total = self.show_reserved();
-            trace::reserve_release(inode, start, len as u32, n, total);
-        }
+        self.give_back(start, len as u32);
         self.end_expected(start, len as u32);
         let metadata = !inode.is_file();
         // The inode is journaled after. The first step, too, may be more than the handle was made

@@ -46,7 +46,7 @@ impl MapOps for ReadOps {
             let seq = {
                 let mut extents = map::lock(inode, flags)?;
                 let found = extents.lookup(lblk, count)?;
-                if found.state != State::Delalloc {
+                if found.state != State::Reserved {
                     map::fill(&extents, &found, flags, map);
                     return Ok(());
                 }

@@ -48,7 +48,7 @@ impl From<State> for MapType {
     fn from(state: State) -> Self {
         match state {
             State::Hole => MapType::Hole,
-            State::Delalloc => MapType::Delalloc,
+            State::Reserved => MapType::Delalloc,
             State::Unwritten => MapType::Unwritten,
             State::Written => MapType::Mapped,
         }
@@ -81,7 +81,7 @@ pub(super) fn fill_recent(
 fn set(inode: &Inode, (extent, seq): (Extent, u32), flags: MapFlags, map: &mut Map) {
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
-        State::Hole | State::Delalloc => None,
+        State::Hole | State::Reserved => None,
         State::Unwritten | State::Written => Some(extent.pblk.byte(bits)),
     };
     let (offset, length) = (
