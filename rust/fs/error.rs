@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens when the disk is not what it should be.
+//! Rule 12: what happens when the disk is not what it should be.
 //!
 //! Every structure is checked before it is believed. When a check fails, one line in the log says
 //! which structure of which inode or block, watchers are told, the `errors=` policy is applied,

@@ -20,8 +20,9 @@
 //!   marks.rs    the mark on disk that it was not
 //! ```
 //!
-//! Lock order: freeze WRITE > i_rwsem > mmap_lock > freeze PAGEFAULT > invalidate_lock > folio
-//! lock > PG_writeback > freeze FS > journal handle > an inode's extent lock > allocator locks.
+//! Rule 1, the lock order: freeze WRITE > i_rwsem > mmap_lock > freeze PAGEFAULT >
+//! invalidate_lock > folio lock > PG_writeback > freeze FS > journal handle > an inode's extent
+//! lock > allocator locks.
 
 #![forbid(unsafe_code)]
 

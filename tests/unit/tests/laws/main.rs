@@ -9,6 +9,7 @@ mod circles;
 mod layers;
 mod names;
 mod paths;
+mod rooms;
 mod safety;
 mod shape;
 mod source;
