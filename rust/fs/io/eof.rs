@@ -5,7 +5,7 @@
 //! them.
 //!
 //! What the two sizes and the stale tail are, and who moves which when, is in
-//! Documentation/data-path.md, rule 11.
+//! Documentation/i-size.md.
 
 use super::{delalloc::WriteOps, map, steps::Alone};
 use crate::{
