@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import common, tally
+from . import common, reasons, tally
 from .common import CACHE, REPO, SCRIPTS, note
 from .process import Group
+from .reasons import Failure
 from .tally import Tally
 
 HELP = """
@@ -31,6 +32,8 @@ Two lanes run side by side (host, stack, qemu and lab, uml and xfstests), with
 
 Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
 tests is started (default 600).
+
+The last lines say of each test that failed why; the very last is the sum.
 
 Exit status: 0 all passed, 1 some failed, 2 usage.
 """
@@ -188,10 +191,20 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
 
 
 def lane(runner: Runner, names: Sequence[str]) -> None:
-    """Some parts, one after the other. One that could not begin has no tally: a failure."""
+    """Some parts, one after the other. One that could not begin is a failure."""
     for name in names:
-        with contextlib.suppress(common.Failed, SystemExit), commands(name, runner.logs) as words:
-            runner.part(name, words)
+        why = "it has said why further up"
+        try:
+            with commands(name, runner.logs) as words:
+                runner.part(name, words)
+            continue
+        except common.Failed as failed:
+            why = str(failed)
+        except SystemExit:
+            pass
+        if name not in runner.tallies:
+            runner.tallies[name] = Tally()
+            runner.tallies[name].fail("could not begin", [why])
 
 
 def prepare(parts: Sequence[str]) -> None:
@@ -228,6 +241,21 @@ def run_lanes(runner: Runner, lanes: Sequence[Sequence[str]]) -> None:
         raise
 
 
+def sum_up(tallies: Sequence[tuple[str, Tally | None]]) -> int:
+    """The last lines: what failed and why, for those who see no more than the end, and the sum."""
+    total = Tally()
+    for part, found in tallies:
+        told = found or Tally(failed=1, failures=[Failure("did not come to an end")])
+        for failure in told.failures:
+            failure.name = f"{part}: {failure.name}"
+        total += told
+    if total.failures:
+        note("failed:")
+        print("\n".join(reasons.report(total.failures)), file=sys.stderr, flush=True)
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
 def main(arguments: list[str]) -> int:
     """Runs the parts and adds up."""
     parser = common.Options(HELP)
@@ -246,11 +274,5 @@ def main(arguments: list[str]) -> int:
     runner = Runner(logs)
     lanes = (PARTS,) if asked.serial else LANES
     run_lanes(runner, [[name for name in names if name in parts] for names in lanes])
-    total = Tally()
-    for name in parts:
-        total += runner.tallies.get(name, Tally(failed=1, names=[f"{name} could not begin"]))
-    if total.names:
-        note("failed: " + ", ".join(total.names))
     note(f"{time.monotonic() - began:.0f} s in all, logs in {logs}")
-    print(total, flush=True)
-    return 1 if total.failed else 0
+    return sum_up([(name, runner.tallies.get(name)) for name in parts])
