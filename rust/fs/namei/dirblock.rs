@@ -9,7 +9,7 @@ use crate::{
         htree::{self, Node},
         Corrupt, Pblk,
     },
-    fs::extent::{Entry, State},
+    fs::extent::{Entry, Extent, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -40,9 +40,18 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
     Ok(KVec::zeroed(dir.fs().geo.block_size as usize, GFP_NOFAIL)?)
 }
 
+/// What is at block `lblk`; without the extent lock if that goes, so that those who look up names
+/// in one directory do not wait for one another. By its i_rwsem the blocks stay.
+fn look(dir: &Inode, lblk: u32) -> Result<Extent> {
+    match dir.recent_extent(lblk, 1) {
+        Some((found, _)) => Ok(found),
+        None => dir.extents().lookup(lblk, 1),
+    }
+}
+
 /// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.
 fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
-    let found = dir.extents().lookup(lblk, 1)?;
+    let found = look(dir, lblk)?;
     match found.state {
         State::Written => Ok(found.pblk),
         _ => Err(corrupted(
@@ -55,7 +64,7 @@ fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
 
 /// Begins to read a block that is going to be wanted. Errors show up when it is read.
 pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
-    if let Ok(found) = dir.extents().lookup(lblk, 1) {
+    if let Ok(found) = look(dir, lblk) {
         if found.state == State::Written {
             dir.sb().breadahead(found.pblk.get());
         }
