@@ -22,7 +22,7 @@ mod promise;
 mod retry;
 mod zones;
 
-pub(crate) use balloc::{blocks, free};
+pub(crate) use balloc::{blocks, free, Revoke};
 pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{Kept, Promise};

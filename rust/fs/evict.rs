@@ -8,7 +8,7 @@
 
 use super::{
     access::Access,
-    alloc,
+    alloc::{self, Revoke},
     credits,
     error::corrupted,
     inode::{has_extents, hold, journal},
@@ -64,7 +64,7 @@ fn free(inode: &Inode) -> Result {
     inode.touch_ctime();
     node.set_dtime(inode.ctime().sec as u32);
     journal(&handle, inode)?;
-    alloc::free_inode(&handle, sb, inode.ino(), inode.is_dir())?;
+    alloc::free_inode(&handle, sb, inode.ino(), inode.mode())?;
     handle.stop()
 }
 
@@ -87,7 +87,7 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
         block.finish()?;
     } else {
         drop(bh);
-        alloc::free(handle, sb, Some(inode), acl, 1, true)?;
+        alloc::free(handle, sb, Some(inode), acl, 1, Revoke::Yes)?;
     }
     let sectors = u64::from(geo.block_size >> 9);
     inode.set_blocks(inode.blocks().saturating_sub(sectors));

@@ -388,7 +388,7 @@ impl<'a> Extents<'a> {
         let mut at = lblk;
         while u64::from(at) < end {
             let next = self.change(handle, Kind::Completion, promised, |nodes, root| {
-                tree::convert(nodes, root, at, end, false)
+                tree::convert(nodes, root, at, end, tree::To::Written)
             })?;
             if next <= at.into() {
                 return Err(self.corrupted(fmt!("extents at {} do not end", at)));

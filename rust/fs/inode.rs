@@ -81,6 +81,15 @@ pub(crate) struct Node {
     datasync_tid: Atomic<Tid>,
 }
 
+/// What must survive a crash: `fsync` or `fdatasync`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// The inode, with all that it says.
+    Inode,
+    /// What its data needs to be read.
+    Data,
+}
+
 impl Node {
     /// An empty node.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
@@ -166,12 +175,11 @@ impl Node {
         self.emptied.load(ordering::Relaxed) && self.emptied.xchg(false, ordering::Relaxed)
     }
 
-    /// The transaction to wait for so that the inode (`datasync`: what its data needs) is durable.
-    pub(crate) fn tid(&self, datasync: bool) -> Tid {
-        if datasync {
-            self.datasync_tid.load(ordering::Acquire)
-        } else {
-            self.sync_tid.load(ordering::Acquire)
+    /// The transaction to wait for so that `what` is durable.
+    pub(crate) fn tid(&self, what: Durable) -> Tid {
+        match what {
+            Durable::Inode => self.sync_tid.load(ordering::Acquire),
+            Durable::Data => self.datasync_tid.load(ordering::Acquire),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     error,
     evict,
     export,
-    inode::{self, Node},
+    inode::{self, Durable, Node},
     io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek, truncate},
     mount,
     namei,
@@ -147,7 +147,7 @@ impl FileSystem for Rext4 {
         // `sync` makes one commit and one flush of the device for all inodes. One for each would
         // make an unmount with `lazytime` take hours.
         if control.must_wait() && !control.is_for_sync() {
-            fsync::commit(inode, false)
+            fsync::commit(inode, Durable::Inode)
         } else {
             Ok(())
         }
@@ -228,7 +228,12 @@ impl FileOps for Rext4 {
     }
 
     fn fsync(file: &File<Self>, start: u64, end: u64, datasync: bool) -> Result {
-        fsync::fsync(file, start, end, datasync)
+        let what = if datasync {
+            Durable::Data
+        } else {
+            Durable::Inode
+        };
+        fsync::fsync(file, start, end, what)
     }
 
     fn fallocate(file: &File<Self>, mode: FallocMode, offset: u64, len: u64) -> Result {
@@ -278,7 +283,7 @@ impl DirOps for Rext4 {
     }
 
     fn fsync(dir: &File<Self>) -> Result {
-        fsync::fsync(dir, 0, i64::MAX as u64, false)
+        fsync::fsync(dir, 0, i64::MAX as u64, Durable::Inode)
     }
 
     fn dir_seeked(file: &namei::DirFile) {
@@ -301,7 +306,7 @@ impl Export for Rext4 {
     }
 
     fn commit_metadata(inode: &Inode) -> Result {
-        fsync::commit(inode, false)
+        fsync::commit(inode, Durable::Inode)
     }
 }
 

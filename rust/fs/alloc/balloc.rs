@@ -321,9 +321,18 @@ fn take(
     Ok(())
 }
 
+/// Whether blocks that go may be in the log, where a replay would find them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revoke {
+    /// Metadata: a replay must not write over what the next owner has. The handle needs a revoke
+    /// record for each block.
+    Yes,
+    /// Data, or what was never journaled.
+    No,
+}
+
 /// Frees `len` blocks from `pblk`, which `inode` owned. They may be used again when the handle's
-/// transaction has committed. `metadata` blocks are revoked, for which the handle needs a revoke
-/// record each.
+/// transaction has committed.
 ///
 /// Costs [`credits::free`](crate::fs::credits::free) of the number of groups touched. `EUCLEAN` if
 /// the blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a
@@ -334,7 +343,7 @@ pub(crate) fn free(
     inode: Option<&Inode>,
     pblk: Pblk,
     len: u32,
-    metadata: bool,
+    revoke: Revoke,
 ) -> Result {
     let geo = &sb.data().geo;
     if len == 0 {
@@ -352,7 +361,7 @@ pub(crate) fn free(
             ),
         ));
     }
-    if metadata {
+    if revoke == Revoke::Yes {
         // Before the bits are cleared: after it somebody else may own the blocks.
         for i in 0..u64::from(len) {
             let block = (pblk + i).get();

@@ -273,13 +273,13 @@ fn clear_place(place: &Place, geo: &Geometry, handle: &Handle<'_>) -> Result {
     block.finish()
 }
 
-/// Frees the number of a deleted inode. Its memory must not be found any more under that number,
-/// or be on its way out (`I_FREEING`).
+/// Frees the number of a deleted inode of type `mode`. Its memory must not be found any more under
+/// that number, or be on its way out (`I_FREEING`).
 ///
 /// Costs [`credits::INODE_FREE`](crate::fs::credits::INODE_FREE). `EUCLEAN` if the number is
 /// reserved, out of range or free. In a group whose bitmap is known to be corrupt the number is
 /// lost until e2fsck finds it.
-pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, is_dir: bool) -> Result {
+pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> Result {
     let fs = sb.data();
     let valid = fs.geo.inode_valid(ino) && ino != Ino::ROOT;
     let place = fs.geo.inode_group(ino).filter(|_| valid);
@@ -290,6 +290,7 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, is_dir: bool) -
             fmt!("freeing inode {}, which is reserved", ino),
         ));
     };
+    let is_dir = mode & S_IFMT == S_IFDIR;
     free_locked(handle, sb, group, index, is_dir).map_err(|fault| match fault {
         Fault::Corrupt(what) => error::corrupted(
             sb,

@@ -10,7 +10,7 @@ use crate::{
         Pblk,
     },
     fs::{
-        alloc::{self, Kind, Request},
+        alloc::{self, Kind, Request, Revoke},
         lab, Inode,
     },
     trace,
@@ -169,7 +169,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             extents.end_expected(lblk, if reserved { len } else { 0 });
             extents.settle();
             // Never journaled, so there is nothing to revoke.
-            let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, false);
+            let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, Revoke::No);
             return Err(e);
         }
         extents.settle();

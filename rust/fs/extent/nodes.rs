@@ -5,7 +5,7 @@
 use crate::{
     disk::{extent as format, Corrupt, Ino, Pblk},
     fs::{
-        alloc::{self, Kind, Promise, Request},
+        alloc::{self, Kind, Promise, Request, Revoke},
         error::corrupted,
         Inode,
         Sb, //
@@ -249,21 +249,21 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
-        let freed = alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, false);
+        let freed = alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, Revoke::No);
         if freed.is_ok() && self.drawn > 0 {
             self.drawn -= 1;
             writer.promise.join(Promise::freed(inode.sb(), 1));
         }
     }
 
-    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<JournaledBuffer<'a>> {
+    fn access(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {
         let handle = self.handle()?;
-        let sb = self.inode.sb();
-        if fresh {
-            handle.create(&sb.getblk(pblk.get())?)
-        } else {
-            handle.write(&sb.bread(pblk.get())?)
-        }
+        handle.write(&self.inode.sb().bread(pblk.get())?)
+    }
+
+    fn access_new(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {
+        let handle = self.handle()?;
+        handle.create(&self.inode.sb().getblk(pblk.get())?)
     }
 
     fn put(&mut self, mut slot: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
@@ -278,14 +278,8 @@ impl<'a> Store for TreeNodes<'a, '_> {
         let writer = self.writer.as_mut().ok_or(EROFS)?;
         super::sub_blocks(self.inode, 1);
         self.freed += 1;
-        alloc::free(
-            writer.handle,
-            self.inode.sb(),
-            Some(self.inode),
-            pblk,
-            1,
-            true,
-        )?;
+        let inode = self.inode;
+        alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, Revoke::Yes)?;
         // Outstanding data counts on the node that it had.
         if writer.expecting {
             writer.promise.join(Promise::freed(self.inode.sb(), 1));

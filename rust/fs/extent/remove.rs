@@ -6,7 +6,7 @@ use super::{sub_blocks, tree, Extents, Progress};
 use crate::{
     disk::{self, superblock::MAX_FILE_BLOCKS},
     fs::{
-        alloc::{self, Kind},
+        alloc::{self, Kind, Revoke},
         credits, Inode,
     },
     trace,
@@ -71,7 +71,11 @@ impl Extents<'_> {
         trace::extent_remove(inode, start, len);
         self.give_back(start, len as u32);
         self.end_expected(start, len as u32);
-        let metadata = !inode.is_file();
+        let revoke = if inode.is_file() {
+            Revoke::No
+        } else {
+            Revoke::Yes
+        };
         // The inode is journaled after. The first step, too, may be more than the handle was made
         // for.
         let step = self.step_credits(start, end) + credits::INODE;
@@ -84,7 +88,7 @@ impl Extents<'_> {
             let promised = self.secure_other();
             let (cut, freed) = self.change(handle, Kind::Completion, promised, |nodes, root| {
                 let cut = tree::cut(nodes, root, start, end, |e| {
-                    if metadata {
+                    if revoke == Revoke::Yes {
                         credits::STEP_REVOKES
                     } else {
                         step_blocks(inode, e)
@@ -98,10 +102,13 @@ impl Extents<'_> {
             trace::extent_free(inode, gone.lblk, gone.len, gone.pblk.get());
             sub_blocks(inode, gone.len);
             let (sb, owner) = (inode.sb(), Some(inode));
-            alloc::free(handle, sb, owner, gone.pblk, gone.len, metadata)?;
+            alloc::free(handle, sb, owner, gone.pblk, gone.len, revoke)?;
             end = gone.lblk.into();
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
-            revoked += freed + if metadata { gone.len } else { 0 };
+            revoked += freed;
+            if revoke == Revoke::Yes {
+                revoked += gone.len;
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ mod level;
 mod ops;
 mod worst;
 
-pub use ops::{convert, cut, insert};
+pub use ops::{convert, cut, insert, To};
 pub use worst::worst_nodes;
 
 use crate::disk::{
@@ -96,8 +96,11 @@ pub trait Store: Nodes {
     /// Takes back a block that [`Store::alloc`] gave and nobody has seen.
     fn unalloc(&mut self, pblk: Pblk);
 
-    /// Gets the right to overwrite a node; `fresh` if the block was just allocated.
-    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<Self::Slot, Self::Error>;
+    /// Gets the right to overwrite a node.
+    fn access(&mut self, pblk: Pblk) -> Result<Self::Slot, Self::Error>;
+
+    /// As [`Store::access`], of a block that was just allocated.
+    fn access_new(&mut self, pblk: Pblk) -> Result<Self::Slot, Self::Error>;
 
     /// Overwrites a node; adds its checksum.
     fn put(&mut self, slot: Self::Slot, buf: &mut Self::Buf) -> Result<(), Self::Error>;

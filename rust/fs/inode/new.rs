@@ -116,7 +116,6 @@ pub(crate) fn init_new<'a>(
     if let Some(target) = content.link {
         new.set_size(target.len() as u64);
     }
-    let is_dir = fields.mode & S_IFMT == S_IFDIR;
     let node = new.node();
     node.csum_seed
         .store(fields.csum_seed(geo, ino), ordering::Relaxed);
@@ -133,7 +132,7 @@ pub(crate) fn init_new<'a>(
     if result.is_err() {
         // No memory, no journal, or a table block that cannot be read; the number is given back in
         // the same transaction, so it was never taken.
-        let _ = alloc::free_inode(handle, sb, ino, is_dir);
+        let _ = alloc::free_inode(handle, sb, ino, mode);
     }
     result
 }

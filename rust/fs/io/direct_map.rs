@@ -14,6 +14,7 @@ use crate::{
     fs::{
         alloc::{self, Effort},
         extent::{Extent, Extents, State},
+        inode::Durable,
         lab::{self, Point},
         rule::{self, Rule},
         Inode,
@@ -154,7 +155,7 @@ fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) 
     map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
     // where the completion moves the size. Without the flag iomap makes do with a FUA write.
-    let tid = inode.node().tid(true);
+    let tid = inode.node().tid(Durable::Data);
     let committed = inode.fs().journal().is_none_or(|j| j.is_committed(tid));
     if !committed || is_beyond(inode, request.end) {
         map.set_dirty();

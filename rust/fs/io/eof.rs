@@ -58,7 +58,11 @@ impl Alone<'_> {
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
-        flush_for(inode, new, zeroed)?;
+        if zeroed {
+            flush_with_tail(inode, new)?;
+        } else {
+            flush_for(inode, new)?;
+        }
         inode.node().set_stale_tail(false);
         let _table = inode::hold(inode)?;
         let handle = inode.fs().start(credits::INODE)?;
@@ -100,12 +104,17 @@ fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
 }
 
 /// Before the size on disk becomes `new`: what is dirty between it and the size that the disk
-/// knows, and a tail that was zeroed, must be on disk. There is no ordered mode to see to that.
-pub(super) fn flush_for(inode: &Inode, new: u64, zeroed: bool) -> Result {
-    let disk = inode.node().disk_size();
-    if !zeroed && new <= disk {
+/// knows must be on disk. There is no ordered mode to see to that.
+pub(super) fn flush_for(inode: &Inode, new: u64) -> Result {
+    if new <= inode.node().disk_size() {
         return Ok(());
     }
+    flush_with_tail(inode, new)
+}
+
+/// As [`flush_for`], when the tail of the old last block was zeroed in the page cache.
+fn flush_with_tail(inode: &Inode, new: u64) -> Result {
+    let disk = inode.node().disk_size();
     let block_size = u64::from(inode.fs().geo.block_size);
     let start = disk.min(new) / block_size * block_size;
     inode.write_and_wait(start, new.max(disk))

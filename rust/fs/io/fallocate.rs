@@ -13,7 +13,7 @@ use crate::{
     fs::{
         alloc::{self, Effort},
         extent::State,
-        inode,
+        inode::{self, Durable},
         Inode,
         Rext4, //
     },
@@ -73,7 +73,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     drop(alone);
     drop(lock);
     if file.is_dsync() || inode.is_sync() {
-        fsync::commit(inode, false)
+        fsync::commit(inode, Durable::Inode)
     } else {
         Ok(())
     }

@@ -20,19 +20,19 @@
 //! `noauto_da_alloc`. What users may rely on is in Documentation/crash-promises.md.
 
 use crate::{
-    fs::{Inode, Rext4},
+    fs::{inode::Durable, Inode, Rext4},
     trace,
     vfs::File,
 };
 use kernel::{error::code::*, prelude::*};
 
 /// `fsync` and `fdatasync` of files and directories.
-pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, datasync: bool) -> Result {
+pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, what: Durable) -> Result {
     trace::fsync(file.inode(), start, end.saturating_sub(start));
     // Waits for PG_writeback, which ends only after the completion has put conversion and size
     // into a transaction and noted its tid.
     file.write_and_wait_range(start, end)?;
-    commit(file.inode(), datasync)
+    commit(file.inode(), what)
 }
 
 /// The name of a file is about to be given to `inode`. When this returns its data is written and
@@ -56,8 +56,8 @@ pub(crate) fn after_close(inode: &Inode) {
     }
 }
 
-/// Waits until the inode's last change is in the log and the log in the device.
-pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
+/// Waits until the inode's last change of `what` is in the log and the log in the device.
+pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     let (sb, fs) = (inode.sb(), inode.fs());
     let Some(journal) = fs.journal() else {
         return Ok(());
@@ -66,7 +66,8 @@ pub(crate) fn commit(inode: &Inode, datasync: bool) -> Result {
         return Err(EROFS);
     }
     // The content of a directory is in blocks that the inode does not tell of.
-    let tid = inode.node().tid(datasync && !inode.is_dir());
+    let what = if inode.is_dir() { Durable::Inode } else { what };
+    let tid = inode.node().tid(what);
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = fs.uses_barriers() && !journal.will_send_data_barrier(tid);

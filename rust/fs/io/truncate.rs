@@ -61,7 +61,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     event.step(Step::CacheDropped);
     // What could not be written is lost, and reported. The pages behind the new end are gone all
     // the same, so their blocks go, too, and the size on disk stays below the loss.
-    let written = flush_for(inode, new, false);
+    let written = flush_for(inode, new);
     let disk_size = match written {
         Ok(()) => new,
         Err(_) => new.min(inode.node().disk_size()),

@@ -458,10 +458,14 @@ impl<'s, S: Store> Edit<'s, S> {
             let [of_node, of_new] = &mut work.slots;
             let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
             if let Some(level) = work.node.as_ref().filter(changed) {
-                *of_node = Some(self.store.access(level.pblk, level.fresh)?);
+                *of_node = Some(if level.fresh {
+                    self.store.access_new(level.pblk)?
+                } else {
+                    self.store.access(level.pblk)?
+                });
             }
             if let Some((pblk, _)) = work.split_off {
-                *of_new = Some(self.store.access(pblk, true)?);
+                *of_new = Some(self.store.access_new(pblk)?);
             }
         }
         Ok(())

@@ -90,15 +90,25 @@ pub fn insert<S: Store>(
     edit.splice(root, at, remove, &[whole])
 }
 
-/// Turns the blocks from `lblk` to `end` that are in one extent into written or `unwritten` ones.
+/// What [`convert`] makes of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Blocks with data.
+    Written,
+    /// Blocks that read as zeros.
+    Unwritten,
+}
+
+/// Turns the blocks from `lblk` to `end` that are in one extent into what `to` says.
 /// Holes and what is in that state already are skipped. Returns where to go on, at most `end`.
 pub fn convert<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
     lblk: u32,
     end: u64,
-    unwritten: bool,
+    to: To,
 ) -> Result<u64, S::Error> {
+    let unwritten = to == To::Unwritten;
     let edit = Edit::descend(store, root, lblk)?;
     let start = u64::from(lblk);
     let old = match edit.at.checked_sub(1) {

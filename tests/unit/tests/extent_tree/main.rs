@@ -17,7 +17,7 @@ mod worst;
 
 use disk::extent::{Extent, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};
 use disk::{superblock::MAX_FILE_BLOCKS, Corrupt, Pblk};
-use extent::tree::{self, Found};
+use extent::tree::{self, Found, To};
 use memory::{Failure, CAPACITY};
 use pair::Pair;
 
@@ -94,7 +94,7 @@ fn converting_in_order_takes_no_space() {
     pair.insert(0, 1000, true, false).unwrap();
     pair.memory.budget = Some(0);
     for i in 0..100 {
-        pair.convert(10 * i, 10, false).unwrap();
+        pair.convert(10 * i, 10, To::Written).unwrap();
         pair.check();
         assert!(pair.extents().len() <= 2);
     }
@@ -127,7 +127,7 @@ fn extents_keep_to_their_longest() {
     // A written extent of full length does not fit into one unwritten.
     let mut pair = Pair::new();
     pair.insert(0, MAX_WRITTEN_LEN, false, false).unwrap();
-    pair.convert(0, MAX_WRITTEN_LEN, true).unwrap();
+    pair.convert(0, MAX_WRITTEN_LEN, To::Unwritten).unwrap();
     pair.check();
     assert_eq!(pair.extents().len(), 2);
 }
@@ -152,7 +152,13 @@ fn the_end_of_the_range() {
             ),
         }
     }
-    let next = tree::convert(&mut pair.memory, &mut pair.root, last, u64::MAX, false);
+    let next = tree::convert(
+        &mut pair.memory,
+        &mut pair.root,
+        last,
+        u64::MAX,
+        To::Written,
+    );
     assert_eq!(next, Ok(MAX_FILE_BLOCKS));
     let gone = tree::cut(&mut pair.memory, &mut pair.root, 0, u64::MAX, |_| u32::MAX).unwrap();
     assert_eq!(gone, Some(extent(last, 1, 77, false)));

@@ -98,9 +98,13 @@ impl Store for Memory {
         assert!(!self.nodes.contains_key(&pblk), "given back but stored");
     }
 
-    fn access(&mut self, pblk: Pblk, fresh: bool) -> Result<Pblk, Failure> {
-        assert!(self.taken.contains(&pblk));
-        assert_eq!(fresh, !self.nodes.contains_key(&pblk));
+    fn access(&mut self, pblk: Pblk) -> Result<Pblk, Failure> {
+        assert!(self.taken.contains(&pblk) && self.nodes.contains_key(&pblk));
+        Ok(pblk)
+    }
+
+    fn access_new(&mut self, pblk: Pblk) -> Result<Pblk, Failure> {
+        assert!(self.taken.contains(&pblk) && !self.nodes.contains_key(&pblk));
         Ok(pblk)
     }
 

@@ -5,7 +5,7 @@
 use crate::disk::extent::{extent_at, index_at, init_node, Extent, Header, ROOT_ENTRIES};
 use crate::disk::superblock::MAX_FILE_BLOCKS;
 use crate::disk::Pblk;
-use crate::extent::tree::{self, Found, Nodes, Place, ROOT_BYTES};
+use crate::extent::tree::{self, Found, Nodes, Place, To, ROOT_BYTES};
 use crate::memory::{Failure, Memory};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -144,13 +144,13 @@ impl Pair {
         Ok(())
     }
 
-    pub fn convert(&mut self, lblk: u32, len: u32, unwritten: bool) -> Result<(), Failure> {
+    pub fn convert(&mut self, lblk: u32, len: u32, to: To) -> Result<(), Failure> {
         let (mut at, end) = (lblk, u64::from(lblk + len));
         while u64::from(at) < end {
-            let next = tree::convert(&mut self.memory, &mut self.root, at, end, unwritten)?;
+            let next = tree::convert(&mut self.memory, &mut self.root, at, end, to)?;
             assert!(next > at.into() && next <= end);
             for (_, (_, state)) in self.model.range_mut(at..next as u32) {
-                *state = unwritten;
+                *state = to == To::Unwritten;
             }
             at = next as u32;
         }

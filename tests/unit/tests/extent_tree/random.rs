@@ -2,6 +2,7 @@
 
 //! Random changes: after each the tree is the map.
 
+use crate::extent::tree::To;
 use crate::memory::Failure;
 use crate::pair::Pair;
 use proptest::prelude::*;
@@ -54,7 +55,14 @@ impl Pair {
                 lblk,
                 len,
                 unwritten,
-            } => self.convert(lblk, len, unwritten),
+            } => {
+                let to = if unwritten {
+                    To::Unwritten
+                } else {
+                    To::Written
+                };
+                self.convert(lblk, len, to)
+            }
             Op::Cut { start, len, limit } => self.cut(start, start + len, limit),
         }
     }

@@ -2,7 +2,7 @@
 
 //! The nodes promised for data that is outstanding: the worst case is enough, whatever comes.
 
-use crate::extent::tree::{self, Store};
+use crate::extent::tree::{self, Store, To};
 use crate::pair::Pair;
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ impl Due {
     /// Converts a piece of what has its place.
     fn convert(&mut self, pair: &mut Pair, random: &mut Random, longest: u32) {
         let (start, len) = piece(&self.converting, random, longest).unwrap();
-        pair.convert(start, len, false)
+        pair.convert(start, len, To::Written)
             .expect("nodes for a conversion");
         for lblk in start..start + len {
             self.converting.remove(&lblk);
@@ -173,7 +173,7 @@ fn the_worst_case_of_full_leaves() {
     pair.memory.budget = Some(worst);
     for block in blocks {
         pair.insert(block, 1, true, false).unwrap();
-        pair.convert(block, 1, false).unwrap();
+        pair.convert(block, 1, To::Written).unwrap();
     }
     pair.check();
 }

@@ -4,6 +4,7 @@
 //! that nobody uses, paths in the documentation, what a case shows. What is looked for in the built
 //! module (frames, cycles of calls) is in `scripts/stack`.
 
+mod bools;
 mod cases;
 mod circles;
 mod layers;
