@@ -10,7 +10,10 @@ fn read<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIterDest<'_>) -> Io<'
 }
 
 #[cfg(misuse = "read_to_source")]
-fn read_to_source<'a, F: FileSystem>(iocb: Kiocb<'a, F>, from: &mut IovIterSource<'_>) -> Io<'a, F> {
+fn read_to_source<'a, F: FileSystem>(
+    iocb: Kiocb<'a, F>,
+    from: &mut IovIterSource<'_>,
+) -> Io<'a, F> {
     iocb.filemap_read(from) //~ E0308
 }
 

@@ -2,7 +2,8 @@
 //! Once a request is queued it belongs to its completion, which may have freed it.
 #![forbid(unsafe_code)]
 
-use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem, Io, IovIterDest, IovIterSource, Kiocb};
+use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem};
+use crate::vfs::{Io, IovIterDest, IovIterSource, Kiocb};
 
 fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIterDest<'_>) -> Io<'a, T::Fs> {
     let (iocb, result) = dio::read::<T>(iocb, to)?;

@@ -42,8 +42,8 @@ impl Handle {
             data: [0; ROOM],
         };
         let mut id = 0u64;
-        // SAFETY: a NUL-terminated path; the handle has the room it tells of, and the id is as large
-        // as it can be.
+        // SAFETY: a NUL-terminated path; the handle has the room it tells of, and the id is as
+        // large as it can be.
         let r = unsafe {
             libc::syscall(
                 libc::SYS_name_to_handle_at,

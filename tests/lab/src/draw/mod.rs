@@ -50,7 +50,8 @@ pub fn all(dir: &Path, races: &[&'static Race], print: &[&'static Race]) -> Resu
 
 const STYLE: &str = "
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 110rem; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 110rem; }
+body { padding: 0 1rem; }
 p { max-width: 45rem; }
 h2 { margin-top: 4rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }

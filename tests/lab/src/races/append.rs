@@ -15,9 +15,10 @@ pub static TAIL_VS_AIO: Race = Race {
     row: "21",
     name: "tail-vs-aio",
     title: "The old end is zeroed while a direct write to its block is in flight",
-    story: "A write far behind the end zeroes the rest of the block that the end is in, through the page \
-            cache: it reads the block, and writes it. A direct write to the same block that comes in \
-            between is undone by somebody who did not write there.",
+    story:
+        "A write far behind the end zeroes the rest of the block that the end is in, through the \
+            page cache: it reads the block, and writes it. A direct write to the same block that \
+            comes in between is undone by somebody who did not write there.",
     off: &["dio-wait"],
     run: tail_vs_aio,
     ..RACE

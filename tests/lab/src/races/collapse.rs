@@ -100,9 +100,9 @@ pub static DIO_VS_COLLAPSE: Race = Race {
     row: "6b",
     name: "dio-vs-collapse",
     title: "The old page is replaced while the invalidation waits for it",
-    story: "khugepaged holds the locks of 512 old pages and copies them to one huge folio. The invalidation \
-            after a direct write waits for one of the locks, finds a page that nobody has any more, and \
-            passes on. Reads return the old data from the huge folio, for ever and without an error.",
+    story: "khugepaged holds the locks of 512 old pages and copies them to one huge folio. The \
+            invalidation after a direct write waits for one of the locks, finds a page that nobody \
+            has any more, and passes on. Reads return the old data from the huge folio, for ever and without an error.",
     off: &["folio-order"],
     var: K1,
     needs: huge_folios,
@@ -141,9 +141,9 @@ pub static GATE_VS_COLLAPSE: Race = Race {
     row: "11c",
     name: "gate-vs-collapse",
     title: "A page comes back below the closed gate",
-    story: "The invalidation before a direct write waits for a page that khugepaged replaces meanwhile, and \
-            passes on. The huge folio is in the page cache without having come through the gate, and can \
-            be dirtied while the write is on its way.",
+    story: "The invalidation before a direct write waits for a page that khugepaged replaces \
+            meanwhile, and passes on. The huge folio is in the page cache without having come \
+            through the gate, and can be dirtied while the write is on its way.",
     off: &["folio-order"],
     var: K1,
     needs: huge_folios,

@@ -218,8 +218,8 @@ fn csum(line: &str) -> Option<u32> {
     u32::from_str_radix(&hex, 16).ok()
 }
 
-/// Checks what dumpe2fs says of every group, and every bitmap. Returns how many groups have no block
-/// bitmap yet.
+/// Checks what dumpe2fs says of every group, and every bitmap. Returns how many groups have no
+/// block bitmap yet.
 fn check_groups(image: &Image) -> u32 {
     let mut group = None;
     let mut seen = 0;

@@ -63,7 +63,12 @@ proptest! {
     }
 
     #[test]
-    fn inode_checksums_notice_a_bit(raw in raw_inode(), extra in 0u16..=32, at in 0usize..256, bit in 0u8..8) {
+    fn inode_checksums_notice_a_bit(
+        raw in raw_inode(),
+        extra in 0u16..=32,
+        at in 0usize..256,
+        bit in 0u8..8,
+    ) {
         let geo = geometry(1024, true);
         let mut raw = raw;
         raw[0x80..0x82].copy_from_slice(&(extra * 4).to_le_bytes());
@@ -71,13 +76,15 @@ proptest! {
             let (head, rest) = raw.split_at_mut(inode::head_size(&geo));
             inode::update_checksum(head, &geo, INO, |crc| rext4_unit::crc32c(crc, rest)).unwrap();
         }
-        prop_assert!(inode::checksum_matches(&raw, &geo, INO, inode_rest(&raw, &geo)).unwrap());
-        prop_assert!(!inode::checksum_matches(&raw, &geo, Ino::new(13), inode_rest(&raw, &geo)).unwrap() || extra == 0);
+        let matches = |raw: &[u8], ino| {
+            inode::checksum_matches(raw, &geo, ino, inode_rest(raw, &geo)).unwrap()
+        };
+        prop_assert!(matches(&raw, INO));
+        prop_assert!(!matches(&raw, Ino::new(13)) || extra == 0);
         raw[at] ^= 1 << bit;
         // The size of the extra fields decides how the checksum is stored: not a plain bit error.
         if at != 0x80 && at != 0x81 {
-            let same = inode::checksum_matches(&raw, &geo, INO, inode_rest(&raw, &geo)).unwrap();
-            prop_assert!(!same, "byte {} bit {}", at, bit);
+            prop_assert!(!matches(&raw, INO), "byte {} bit {}", at, bit);
         }
     }
 
@@ -107,7 +114,10 @@ proptest! {
 
     /// i_blocks in its three forms.
     #[test]
-    fn block_counts(blocks in prop_oneof![0u64..1 << 33, 0u64..1 << 48, 0u64..1 << 51], huge: bool) {
+    fn block_counts(
+        blocks in prop_oneof![0u64..1 << 33, 0u64..1 << 48, 0u64..1 << 51],
+        huge: bool,
+    ) {
         let geo = geometry_with(4096, |r| r.set_ro_compat(features::RO_COMPAT_HUGE_FILE, huge));
         // Beyond 48 bits the unit is a filesystem block.
         let blocks = if blocks >= 1 << 48 { blocks & !7 } else { blocks };
@@ -216,7 +226,12 @@ proptest! {
     }
 
     #[test]
-    fn extents_round_trip(lblk: u32, len in prop_oneof![0u32..40_000, 32_766u32..32_770], pblk in (0u64..1 << 48).prop_map(Pblk::new), unwritten: bool) {
+    fn extents_round_trip(
+        lblk: u32,
+        len in prop_oneof![0u32..40_000, 32_766u32..32_770],
+        pblk in (0u64..1 << 48).prop_map(Pblk::new),
+        unwritten: bool,
+    ) {
         let mut node = vec![0; 60];
         extent::init_node(&mut node, 0, 4).unwrap();
         let e = Extent { lblk, len, pblk, unwritten };
@@ -233,7 +248,9 @@ proptest! {
 
     /// Gaps in a node against a vector.
     #[test]
-    fn nodes_follow_a_model(ops in proptest::collection::vec((any::<bool>(), 0u16..100, 0u16..5), 1..60)) {
+    fn nodes_follow_a_model(
+        ops in proptest::collection::vec((any::<bool>(), 0u16..100, 0u16..5), 1..60),
+    ) {
         let geo = geometry(1024, true);
         let max = extent::block_entries(&geo);
         let mut node = vec![0xff; 1024];
@@ -271,7 +288,10 @@ proptest! {
 
     /// The entry that may map a block, against a scan.
     #[test]
-    fn search_finds_the_entry(keys in proptest::collection::btree_set(0u32..1000, 0..84), lblk in 0u32..1000) {
+    fn search_finds_the_entry(
+        keys in proptest::collection::btree_set(0u32..1000, 0..84),
+        lblk in 0u32..1000,
+    ) {
         let mut node = vec![0; 1024];
         extent::init_node(&mut node, 1, 84).unwrap();
         extent::open_gap(&mut node, 0, keys.len() as u16).unwrap();
@@ -285,7 +305,10 @@ proptest! {
     /// Extents that are in order and inside are accepted; one shifted over its neighbour, or out of
     /// the filesystem, is not.
     #[test]
-    fn bad_extents_are_refused(lens in proptest::collection::vec((0u32..9, 1u32..9, any::<bool>()), 2..40), pick: usize) {
+    fn bad_extents_are_refused(
+        lens in proptest::collection::vec((0u32..9, 1u32..9, any::<bool>()), 2..40),
+        pick: usize,
+    ) {
         let geo = geometry(1024, true);
         let mut node = vec![0; 1024];
         let n = lens.len() as u16;
@@ -295,7 +318,8 @@ proptest! {
         let mut all = Vec::new();
         for (i, &(gap, len, unwritten)) in lens.iter().enumerate() {
             let lblk_i = if i == 0 { 0 } else { lblk + gap };
-            let e = Extent { lblk: lblk_i, len, pblk: Pblk::new(100 + u64::from(lblk_i)), unwritten };
+            let pblk = Pblk::new(100 + u64::from(lblk_i));
+            let e = Extent { lblk: lblk_i, len, pblk, unwritten };
             extent::put_extent(&mut node, i as u16, &e).unwrap();
             lblk = lblk_i + len;
             all.push(e);
@@ -303,21 +327,25 @@ proptest! {
         let end = u64::from(lblk);
         let seal = |node: &mut Vec<u8>| extent::update_block_csum(node, &geo, 9).unwrap();
         seal(&mut node);
-        prop_assert!(extent::check_block(&node, &geo, 9, expected(0, 0, end)).is_ok());
-        prop_assert_eq!(extent::check_block(&node, &geo, 8, expected(0, 0, end)), Err(Corrupt::ExtentChecksum));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(1, 0, end)), Err(Corrupt::ExtentDepth));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 1, end)), Err(Corrupt::ExtentRange));
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end - 1)), Err(Corrupt::ExtentRange));
+        let check = |node: &[u8], seed, place| extent::check_block(node, &geo, seed, place).err();
+        let place = expected(0, 0, end);
+        prop_assert_eq!(check(&node, 9, place), None);
+        prop_assert_eq!(check(&node, 8, place), Some(Corrupt::ExtentChecksum));
+        prop_assert_eq!(check(&node, 9, expected(1, 0, end)), Some(Corrupt::ExtentDepth));
+        prop_assert_eq!(check(&node, 9, expected(0, 1, end)), Some(Corrupt::ExtentRange));
+        prop_assert_eq!(check(&node, 9, expected(0, 0, end - 1)), Some(Corrupt::ExtentRange));
         let i = 1 + pick % (all.len() - 1);
         let mut overlap = all[i];
         overlap.lblk = all[i - 1].lblk;
         extent::put_extent(&mut node, i as u16, &overlap).unwrap();
         seal(&mut node);
-        prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentOrder));
-        for pblk in [0, 1, geo.blocks_count, geo.blocks_count - u64::from(all[i].len) + 1, (1 << 48) - 1] {
-            extent::put_extent(&mut node, i as u16, &Extent { pblk: Pblk::new(pblk), ..all[i] }).unwrap();
+        prop_assert_eq!(check(&node, 9, place), Some(Corrupt::ExtentOrder));
+        let count = geo.blocks_count;
+        for pblk in [0, 1, count, count - u64::from(all[i].len) + 1, (1 << 48) - 1] {
+            let pblk = Pblk::new(pblk);
+            extent::put_extent(&mut node, i as u16, &Extent { pblk, ..all[i] }).unwrap();
             seal(&mut node);
-            prop_assert_eq!(extent::check_block(&node, &geo, 9, expected(0, 0, end)), Err(Corrupt::ExtentBlock));
+            prop_assert_eq!(check(&node, 9, place), Some(Corrupt::ExtentBlock));
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The laws of the house, so that whoever carries on need not know them by heart: layers, circles, names
-//! that nobody uses, paths in the documentation, what a case shows. What is looked for in the built
-//! module (frames, cycles of calls) is in `scripts/stack`.
+//! The laws of the house, so that whoever carries on need not know them by heart: layers, circles,
+//! names that nobody uses, choices of two without one, paths in the documentation, what a case
+//! shows. What is looked for in the built module (frames, cycles of calls) is in `scripts/stack`.
 
 mod bools;
 mod cases;

@@ -194,15 +194,62 @@ fn run(t: &mut T, seed: u64, steps: u64) -> Res {
     t.mount_as(&one, MNT, &fs, 0, "")?;
     t.mount_as(&two, MNT2, "ext4", 0, "")?;
     let mut r = fastrand::Rng::with_seed(seed * 7919 + t.bs());
-    let mut log: Vec<String> = Vec::new();
-    let mut failed = 0;
     for d in 0..DIRS {
         for m in [MNT, MNT2] {
             sys::mkdir(&format!("{m}/dir{d}"), 0o755)?;
         }
     }
+    side_by_side(t, &mut r, steps)?;
+    t.drop_caches()?;
+    let (x, y) = both_trees()?;
+    ensure!(x.len() > 30, "only {} names", x.len());
+    tree::compare(&x, &y, &without_time)?;
+    part(t, &one, &two)?;
+    // Crosswise: each reads what the other wrote, with all times now.
+    t.mount_as(&two, MNT, &fs, 0, "")?;
+    t.mount_as(&one, MNT2, "ext4", 0, "")?;
+    let (yx, xy) = both_trees()?;
+    tree::compare(&yx, &y, &|_| {}).map_err(|e| Stop::Fail(format!("{fs} reads ext4's: {e}")))?;
+    tree::compare(&xy, &x, &|_| {}).map_err(|e| Stop::Fail(format!("ext4 reads {fs}'s: {e}")))?;
+    // And goes on where the other stopped.
+    for i in 1..=steps / 4 {
+        let op = random(&mut r, steps + i);
+        let (a, b) = (apply(MNT, &op), apply(MNT2, &op));
+        ensure!(
+            a == b,
+            "crosswise step {i}: {fs} says {a:?}, ext4 says {b:?}: {op:?}"
+        );
+    }
+    let (x, y) = both_trees()?;
+    tree::compare(&x, &y, &without_time).map_err(|e| Stop::Fail(format!("crosswise: {e}")))?;
+    part(t, &one, &two)?;
+    same!(x.is_empty(), false, "the tree is not empty");
+    Ok(())
+}
+
+/// What is in both.
+fn both_trees() -> Res<(tree::Tree, tree::Tree)> {
+    Ok((
+        tree::read(MNT, &mut |_| {})?,
+        tree::read(MNT2, &mut |_| {})?,
+    ))
+}
+
+/// The end of both mounts: nothing is wrong on either device.
+fn part(t: &mut T, one: &str, two: &str) -> Res {
+    t.umount_dir(MNT)?;
+    t.umount_dir(MNT2)?;
+    t.fsck_dev(one)?;
+    t.fsck_dev(two)
+}
+
+/// Does the same on both, and compares the answers, and the trees now and then.
+fn side_by_side(t: &mut T, r: &mut fastrand::Rng, steps: u64) -> Res {
+    let fs = t.fs.clone();
+    let mut log: Vec<String> = Vec::new();
+    let mut failed = 0;
     for i in 1..=steps {
-        let op = random(&mut r, i);
+        let op = random(r, i);
         let (a, b) = (apply(MNT, &op), apply(MNT2, &op));
         failed += u64::from(b.is_err());
         log.push(format!("{op:?}"));
@@ -215,10 +262,7 @@ fn run(t: &mut T, seed: u64, steps: u64) -> Res {
             log.join("; ")
         );
         if i % 500 == 0 {
-            let (x, y) = (
-                tree::read(MNT, &mut |_| {})?,
-                tree::read(MNT2, &mut |_| {})?,
-            );
+            let (x, y) = both_trees()?;
             tree::compare(&x, &y, &without_time)
                 .map_err(|e| Stop::Fail(format!("step {i}: {e}")))?;
             if i % 1000 == 0 {
@@ -230,43 +274,6 @@ fn run(t: &mut T, seed: u64, steps: u64) -> Res {
         steps - failed > steps / 8,
         "{failed} of {steps} operations failed: too few do something"
     );
-    t.drop_caches()?;
-    let x = tree::read(MNT, &mut |_| {})?;
-    let y = tree::read(MNT2, &mut |_| {})?;
-    ensure!(x.len() > 30, "only {} names", x.len());
-    tree::compare(&x, &y, &without_time)?;
-    t.umount_dir(MNT)?;
-    t.umount_dir(MNT2)?;
-    t.fsck_dev(&one)?;
-    t.fsck_dev(&two)?;
-    // Crosswise: each reads what the other wrote, with all times now.
-    t.mount_as(&two, MNT, &fs, 0, "")?;
-    t.mount_as(&one, MNT2, "ext4", 0, "")?;
-    let (yx, xy) = (
-        tree::read(MNT, &mut |_| {})?,
-        tree::read(MNT2, &mut |_| {})?,
-    );
-    tree::compare(&yx, &y, &|_| {}).map_err(|e| Stop::Fail(format!("{fs} reads ext4's: {e}")))?;
-    tree::compare(&xy, &x, &|_| {}).map_err(|e| Stop::Fail(format!("ext4 reads {fs}'s: {e}")))?;
-    // And goes on where the other stopped.
-    for i in 1..=steps / 4 {
-        let op = random(&mut r, steps + i);
-        let (a, b) = (apply(MNT, &op), apply(MNT2, &op));
-        ensure!(
-            a == b,
-            "crosswise step {i}: {fs} says {a:?}, ext4 says {b:?}: {op:?}"
-        );
-    }
-    let (x, y) = (
-        tree::read(MNT, &mut |_| {})?,
-        tree::read(MNT2, &mut |_| {})?,
-    );
-    tree::compare(&x, &y, &without_time).map_err(|e| Stop::Fail(format!("crosswise: {e}")))?;
-    t.umount_dir(MNT)?;
-    t.umount_dir(MNT2)?;
-    t.fsck_dev(&one)?;
-    t.fsck_dev(&two)?;
-    same!(x.is_empty(), false, "the tree is not empty");
     Ok(())
 }
 

@@ -146,6 +146,33 @@ impl Fsx {
     }
 
     fn step(&mut self, i: u64, r: &mut fastrand::Rng, dio: bool, t: &mut T) -> Res {
+        let (off, len) = self.range(r);
+        match r.u32(..100) {
+            op @ 0..=43 => self.write((i, op), (off, len), r, t.ours() || !dio, dio)?,
+            op @ 44..=70 => self.allocate((i, op), (off, len), r)?,
+            op @ 71..=76 => self.settle((i, op), (off, len), r, t)?,
+            77..=84 => self.check("buffered", off, len)?,
+            85..=92 => self.check("mapped", off, len)?,
+            _ if dio => self.check("direct", off, len)?,
+            _ => {}
+        }
+        same!(self.f.size()?, self.model.len() as u64, "size");
+        if i % 200 == 0 {
+            self.note(format!("{i} remount"));
+            self.remount(t)?;
+        }
+        if i % 64 == 63 {
+            self.check(
+                ["buffered", "mapped", "direct"][i as usize / 64 % if dio { 3 } else { 2 }],
+                0,
+                self.max,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A range of the file.
+    fn range(&self, r: &mut fastrand::Rng) -> (usize, usize) {
         let off = r.usize(..self.max);
         let len = if r.u32(..8) == 0 {
             r.usize(1..self.max)
@@ -154,44 +181,64 @@ impl Fsx {
         };
         let len = len.min(self.max - off).max(1);
         // Databases and virtual machines know page-aligned ranges and sizes only.
-        let (off, len) = match r.u32(..3) {
+        match r.u32(..3) {
             0 => (
                 off & !4095,
                 len.next_multiple_of(4096).min(self.max - (off & !4095)),
             ),
             _ => (off, len),
-        };
-        let (al, an) = (
-            off & !4095,
-            len.next_multiple_of(4096)
-                .min((self.max - (off & !4095)) & !4095),
-        );
+        }
+    }
+
+    /// Writes in one of three ways. `garbage`: also where nobody's bytes are.
+    fn write(
+        &mut self,
+        (i, op): (u64, u32),
+        (off, len): (usize, usize),
+        r: &mut fastrand::Rng,
+        garbage: bool,
+        dio: bool,
+    ) -> Res {
         let size = self.model.len();
-        let op = r.u32(..100);
+        let lo = off & !4095;
+        let blocks = len.next_multiple_of(4096).min((self.max - lo) & !4095);
         match op {
             0..=17 => {
                 self.note(format!("{i} write {off}+{len}"));
                 let d = pattern(i, off as u64, len);
                 self.f.pwrite(&d, off as u64)?;
                 self.put(off, &d);
-                self.check("buffered", off, len)?;
+                self.check("buffered", off, len)
             }
             18..=31 => {
                 self.note(format!("{i} mapped write {off}+{len} (size {size})"));
                 let d = pattern(i, off as u64, len);
                 // The kernel's ext4 (7.3) lets such bytes show when a direct write beyond EOF moves
                 // the size, with blocks below the page size.
-                let garbage = r.bool() && (t.ours() || !dio);
+                let garbage = r.bool() && garbage;
                 self.mapped_write(off, &d, garbage)?;
-                self.check("mapped", off, len)?;
+                self.check("mapped", off, len)
             }
-            32..=43 if dio && an > 0 => {
-                self.note(format!("{i} direct write {al}+{an} (size {size})"));
-                let d = pattern(i, al as u64, an);
-                self.d.pwrite(&Aligned::of(&d), al as u64)?;
-                self.put(al, &d);
-                self.check("buffered", al, an)?;
+            _ if dio && blocks > 0 => {
+                self.note(format!("{i} direct write {lo}+{blocks} (size {size})"));
+                let d = pattern(i, lo as u64, blocks);
+                self.d.pwrite(&Aligned::of(&d), lo as u64)?;
+                self.put(lo, &d);
+                self.check("buffered", lo, blocks)
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Blocks come and go.
+    fn allocate(
+        &mut self,
+        (i, op): (u64, u32),
+        (off, len): (usize, usize),
+        r: &mut fastrand::Rng,
+    ) -> Res {
+        let size = self.model.len();
+        match op {
             44..=51 => {
                 self.note(format!("{i} truncate {off} (size {size})"));
                 self.f.truncate(off as u64)?;
@@ -219,22 +266,42 @@ impl Fsx {
                     self.model.resize(off + len, 0);
                 }
             }
-            68..=70 if self.zero_range => {
+            _ if self.zero_range => {
                 self.note(format!("{i} zero range {off}+{len} (size {size})"));
-                match self
-                    .f
-                    .fallocate(libc::FALLOC_FL_ZERO_RANGE, off as u64, len as u64)
-                {
-                    Ok(()) => {
-                        self.zero(off, len);
-                        if off + len > size {
-                            self.model.resize(off + len, 0);
-                        }
-                    }
-                    Err(e) if e.errno == libc::EOPNOTSUPP => self.zero_range = false,
-                    Err(e) => return Err(e.into()),
-                }
+                self.zero_range(off, len)?;
             }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn zero_range(&mut self, off: usize, len: usize) -> Res {
+        let mode = libc::FALLOC_FL_ZERO_RANGE;
+        match self.f.fallocate(mode, off as u64, len as u64) {
+            Ok(()) => {
+                self.zero(off, len);
+                if off + len > self.model.len() {
+                    self.model.resize(off + len, 0);
+                }
+                Ok(())
+            }
+            Err(e) if e.errno == libc::EOPNOTSUPP => {
+                self.zero_range = false;
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Has data written, opens the file anew, drops caches.
+    fn settle(
+        &mut self,
+        (i, op): (u64, u32),
+        (off, len): (usize, usize),
+        r: &mut fastrand::Rng,
+        t: &mut T,
+    ) -> Res {
+        match op {
             71..=74 => {
                 self.note(format!("{i} sync and drop"));
                 match r.u32(..4) {
@@ -252,27 +319,12 @@ impl Fsx {
                 self.f = sys::rdwr(&self.path)?;
                 self.d = sys::direct(&self.path)?;
             }
-            76 if i % 3 == 0 => {
+            _ if i % 3 == 0 => {
                 self.note(format!("{i} drop all caches"));
                 t.drop_caches()?;
                 self.check("buffered", 0, self.max)?;
             }
-            77..=84 => self.check("buffered", off, len)?,
-            85..=92 => self.check("mapped", off, len)?,
-            93..=99 if dio => self.check("direct", off, len)?,
             _ => {}
-        }
-        same!(self.f.size()?, self.model.len() as u64, "size");
-        if i % 200 == 0 {
-            self.note(format!("{i} remount"));
-            self.remount(t)?;
-        }
-        if i % 64 == 63 {
-            self.check(
-                ["buffered", "mapped", "direct"][i as usize / 64 % if dio { 3 } else { 2 }],
-                0,
-                self.max,
-            )?;
         }
         Ok(())
     }

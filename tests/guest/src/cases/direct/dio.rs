@@ -104,7 +104,14 @@ fn unaligned(t: &mut T) -> Res {
     if t.var.bs == 1024 {
         ensure!(served > 0, "no write of whole sectors was served");
     }
-    // Into fresh blocks: the rest of the block must be zero.
+    into_new_blocks(t, &buf)?;
+    errno!(d.pwrite_once(&buf[..100], 0), EINVAL);
+    errno!(d.pwrite_once(&buf[..4096], 100), EINVAL);
+    halves_of_blocks(t, &buf, served > 0)
+}
+
+/// Sectors into fresh blocks: the rest of the block must be zero.
+fn into_new_blocks(t: &mut T, buf: &Aligned) -> Res {
     let g = sys::direct(&t.p("g"))?;
     g.truncate(40_960)?;
     let mut want = vec![0; 40_960];
@@ -125,14 +132,16 @@ fn unaligned(t: &mut T) -> Res {
             &format!("sector into a new block, preallocated {pre}"),
         )?;
     }
-    errno!(d.pwrite_once(&buf[..100], 0), EINVAL);
-    errno!(d.pwrite_once(&buf[..4096], 100), EINVAL);
-    // Two threads in the two halves of one block (generic/240's race).
+    Ok(())
+}
+
+/// Two threads in the two halves of one block (generic/240's race).
+fn halves_of_blocks(t: &mut T, buf: &Aligned, served: bool) -> Res {
     let h = sys::direct(&t.p("h"))?;
     h.truncate(1 << 20)?;
     std::thread::scope(|s| {
         for half in 0..2u64 {
-            let (h, buf) = (&h, &buf);
+            let h = &h;
             s.spawn(move || {
                 for i in 0..100u64 {
                     let _ = h.pwrite_once(&buf[..512], i * 4096 + half * 512);
@@ -141,7 +150,7 @@ fn unaligned(t: &mut T) -> Res {
         }
     });
     let h = sys::rdonly(&t.p("h"))?;
-    if served > 0 {
+    if served {
         t.drop_caches()?;
         for i in 0..100u64 {
             for half in 0..2u64 {

@@ -216,9 +216,9 @@ fn turns(t: &mut T) -> Res {
     Ok(())
 }
 
-/// A write that takes long, by a slow device, also where a remount (`later`) turned the gate on while
-/// pages were in the cache: a store into its range comes after it, other pages
-/// are free, and who waits can be killed.
+/// A write that takes long, by a slow device, also where a remount (`later`) turned the gate on
+/// while pages were in the cache: a store into its range comes after it, other pages are free, and
+/// who waits can be killed.
 fn slow_write(t: &mut T, later: bool) -> Res {
     ours(t)?;
     if !dm::usable() {

@@ -37,7 +37,8 @@ fn beside(t: &mut T, act: Act) -> Res {
 }
 
 /// A file of `LEN` bytes on disk, in one folio where there are such; `act` while a device is about
-/// to put something into `bytes`. Then they have what was read, and the rest what `act` makes of it.
+/// to put something into `bytes`. Then they have what was read, and the rest what `act` makes of
+/// it.
 fn around(t: &mut T, bytes: Range<usize>, act: Act) -> Res {
     if !dm::usable() {
         skip!("no device mapper");
