@@ -109,7 +109,7 @@ impl Geometry {
     /// file says what the next mount deletes.
     pub fn inode_valid(&self, ino: Ino) -> bool {
         let own = [self.journal_inum, self.orphan_file_inum].contains(&Some(ino))
-            || self.quota_inums.contains(&Some(ino));
+            || self.quota_inums.contains(&ino);
         ino == Ino::ROOT || ino >= self.first_ino && self.inode_exists(ino) && !own
     }
 

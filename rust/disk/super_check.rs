@@ -105,7 +105,6 @@ impl Geometry {
             },
             default_mount_opts: sb.default_mount_opts.get(),
             state: sb.state.get(),
-            last_orphan: sb.last_orphan(),
             features,
         })
     }
@@ -336,11 +335,11 @@ fn csum_seed(sb: &RawSuper, features: &Features) -> u32 {
     }
 }
 
-fn quota_inums(sb: &RawSuper, features: &Features) -> [Option<Ino>; 3] {
+fn quota_inums(sb: &RawSuper, features: &Features) -> [Ino; 3] {
     if !features.has_ro_compat(RO_COMPAT_QUOTA) {
-        return [None; 3];
+        return [Ino::default(); 3];
     }
-    [sb.usr_quota_inum, sb.grp_quota_inum, sb.prj_quota_inum].map(|ino| Ino::from_disk(ino.get()))
+    [sb.usr_quota_inum, sb.grp_quota_inum, sb.prj_quota_inum].map(|ino| Ino::new(ino.get()))
 }
 
 /// The largest size of a file, in bytes.

@@ -142,7 +142,7 @@ pub struct Geometry {
     /// Inode of the orphan file, 0 when there is none.
     pub orphan_file_inum: Option<Ino>,
     /// Inodes of the quotas of users, groups and projects, 0 when there are none.
-    pub quota_inums: [Option<Ino>; 3],
+    pub quota_inums: [Ino; 3],
     /// Seed of the directory hashes, zeros mean the default one.
     pub hash_seed: [u32; 4],
     /// Hash of new directory indexes: 0 legacy, 1 half MD4, 2 TEA.
@@ -157,8 +157,6 @@ pub struct Geometry {
     pub default_mount_opts: u32,
     /// `s_state` at mount.
     pub state: u16,
-    /// Head of the orphan list at mount, unchecked.
-    pub last_orphan: Option<Ino>,
 }
 
 /// Number of logical blocks of a file that extents can map: the last number is never used, so that

@@ -243,7 +243,7 @@ fn changes_show_in_dumpe2fs() {
     image.data[1024..2048].copy_from_slice(raw.as_bytes());
     image.save();
     image.reload();
-    assert_eq!(image.geo.last_orphan, Some(Ino::new(13)));
+    assert_eq!(image.raw_super().last_orphan(), Some(Ino::new(13)));
     assert_eq!(
         image.geo.state & superblock::STATE_ERROR,
         superblock::STATE_ERROR
