@@ -219,8 +219,8 @@ impl<T: MapOps> Table<T> {
         iomap: *mut bindings::iomap,
         _srcmap: *mut bindings::iomap,
     ) -> c_int {
-        // SAFETY: By the caller. `private` is what `dio.rs` gave it, on the stack of the task that is
-        // in here, or null.
+        // SAFETY: By the caller. `private` is what `dio.rs` gave it, on the stack of the task that
+        // is in here, or null.
         let (inode, map, submission) = unsafe {
             let iter = kernel::container_of!(iomap, bindings::iomap_iter, iomap);
             let submission = (*iter).private.cast::<Submission>();

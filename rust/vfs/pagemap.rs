@@ -140,8 +140,8 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
 }
 
 impl<F: FileSystem> InodeLock<'_, F> {
-    /// Sets i_size and drops the page cache beyond it: all of it, or what `keep` leaves of the range
-    /// ([`InvalidateLock::keep_pinned`]).
+    /// Sets i_size and drops the page cache beyond it: all of it, or what `keep` leaves of the
+    /// range ([`InvalidateLock::keep_pinned`]).
     pub(crate) fn truncate_setsize(
         &self,
         size: u64,
