@@ -95,14 +95,22 @@ fn set_limits(sb: &NewSuper<'_, Rext4>, geo: &Geometry) {
     );
 }
 
+/// The checked constants. In memory of their own until they have a place: moved from frame to frame
+/// they would be in two of them at once, several times.
+#[inline(never)]
+fn parse(sb: &NewSuper<'_, Rext4>, raw: &RawSuper) -> Result<KBox<Geometry>> {
+    let geo = Geometry::parse(raw, sb.device_bytes()).map_err(|why| {
+        let err = EINVAL.or_corrupt(&why);
+        refuse(sb.id(), sb.log(), fmt!("{}", why), err)
+    })?;
+    Ok(KBox::new(geo, GFP_KERNEL)?)
+}
+
 // Not part of the frame of its caller, which moves what this returns.
 #[inline(never)]
 fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
     let raw = read_raw(sb)?;
-    let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|why| {
-        let err = EINVAL.or_corrupt(&why);
-        refuse(sb.id(), sb.log(), fmt!("{}", why), err)
-    })?;
+    let geo = parse(sb, &raw)?;
     check_mount(sb, &geo, opts)?;
     sb.set_blocksize(geo.block_size)?;
     let primary = Primary::new(sb, &geo)?;
@@ -110,13 +118,14 @@ fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, 
     sb.set_export();
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
+    let block_size = geo.block_size;
     let about = About::new(&raw, sb.device());
     let groups = alloc::Groups::load(sb, &geo, &raw)?;
     Ok(try_pin_init!(Rext4 {
-        geo,
+        geo: KBox::into_inner(geo),
         primary <- new_mutex!(primary, "rext4_super"),
         journal: JournalSlot::new(),
-        marks <- Marks::new(geo.block_size),
+        marks <- Marks::new(block_size),
         journal_dead: Atomic::new(false),
         later <- Later::new(),
         access <- AccessState::new(),

@@ -122,7 +122,7 @@ class Callers(WithFolder):
         )
         sleepers = self.sleepers()
         caller.send_signal(number)
-        status = caller.wait(10)
+        status = caller.wait(60)
         self.assert_gone(sleepers)
         return status
 
