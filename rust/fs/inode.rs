@@ -18,7 +18,7 @@ use super::{
     credits,
     error::corrupted,
     extent::{ExtentMap, Recent},
-    io::gate::Gate,
+    io::{gate::Gate, pinned::Droppers},
     itable::Place,
     orphan::with_next,
     primary::{journal_super, read_super},
@@ -74,8 +74,8 @@ pub(crate) struct Node {
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
     emptied: Atomic<bool>,
-    /// Direct writes that are about to drop the page cache of their range.
-    pub(super) dropping: Atomic<u32>,
+    /// Tasks whose direct writes are about to drop the page cache of their range.
+    pub(super) droppers: Droppers,
     lost_data: Atomic<bool>,
     sync_tid: Atomic<Tid>,
     datasync_tid: Atomic<Tid>,
@@ -108,7 +108,7 @@ impl Node {
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
             emptied: Atomic::new(false),
-            dropping: Atomic::new(0),
+            droppers: Droppers::new(),
             lost_data: Atomic::new(false),
             sync_tid: Atomic::new(Tid::default()),
             datasync_tid: Atomic::new(Tid::default()),

@@ -34,6 +34,9 @@ pub(crate) struct DioFlags {
     pub(crate) force_wait: bool,
     /// `EAGAIN` instead of allocating blocks or zeroing parts of them.
     pub(crate) overwrite_only: bool,
+    /// The source is pinned, and some of it is in the page cache of the file. [`write_guarded`]
+    /// sets it.
+    pub(crate) from_itself: bool,
 }
 
 /// A bio of a direct write that has not been submitted. Submitted when it is dropped.
@@ -115,9 +118,14 @@ pub(crate) trait DioOps: MapOps {
     /// is on disk, and the log says so. That is a bug of the file system.
     fn end_io(iocb: &Kiocb<'_, Self::Fs>, ended: &Ended, context: &MaySleep) -> Result;
 
-    /// iomap is about to write the page cache of a range of the file and to drop it. It is through
-    /// with that at [`MapOps::cache_dropped`].
-    fn dropping_cache(_inode: &Inode<Self::Fs>) {}
+    /// In the task that submits the write: iomap is about to write the page cache of a range of the
+    /// file and to drop it. It is through with that, in the same task, at
+    /// [`MapOps::cache_dropped`].
+    /// `ENOTBLK`: it shall not, the write goes through the page cache. Not called where the source
+    /// is pinned and in the page cache of the file itself: it would be in its own way.
+    fn dropping_cache(_inode: &Inode<Self::Fs>) -> Result {
+        Ok(())
+    }
 
     /// Submits a bio for the file's bytes from `pos` on, at once or later.
     fn submit(_bio: DioBio<Self::Fs>, _pos: u64) {}
@@ -253,9 +261,11 @@ unsafe fn write_raw<D: DioOps>(
     let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
     let submission = Submission {
         request: RequestId(iocb as usize),
-        dropping: Cell::new(true),
+        dropping: Cell::new(!flags.from_itself),
     };
-    D::dropping_cache(inode);
+    if submission.dropping.get() {
+        D::dropping_cache(inode)?;
+    }
     // SAFETY: By the caller; the iterator and the submission are valid during the call, and so long
     // are mappings made. The tables are static.
     let ret = unsafe {

@@ -36,8 +36,8 @@ impl Folio<'_> {
 
     /// Whether a device may be about to store into it, or to read it: somebody has pinned one of
     /// its pages (Documentation/core-api/pin_user_pages.rst). Exact for large folios, else it may
-    /// be so for no reason. A new pin that is to be written to needs a page fault that makes the
-    /// page writable.
+    /// be so for no reason. Who holds a plain reference meanwhile (`FOLL_GET`) is not seen. A new
+    /// pin that is to be written to needs a page fault that makes the page writable.
     pub(crate) fn is_pinned(&self) -> bool {
         // SAFETY: By the type invariant.
         unsafe { bindings::folio_maybe_dma_pinned(self.0.as_ptr()) }
@@ -62,17 +62,29 @@ impl<'a> LockedFolio<'a> {
     }
 
     /// Makes bytes of the file that are in the folio zeros, in memory. Waits for writeback.
-    pub(super) fn zero(&self, bytes: &Range<u64>) {
+    /// Returns where in the folio, and how many.
+    pub(super) fn zero(&self, bytes: &Range<u64>) -> (usize, usize) {
         let Range { start, end } = self.0.range();
         let (from, to) = (bytes.start.max(start), bytes.end.min(end));
         if from >= to {
-            return;
+            return (0, 0);
         }
+        let (at, len) = ((from - start) as usize, (to - from) as usize);
         let folio = self.0 .0.as_ptr();
         // SAFETY: By the type invariant; the bytes are inside of it.
         unsafe {
             bindings::folio_wait_writeback(folio);
-            bindings::folio_zero_range(folio, (from - start) as usize, (to - from) as usize);
+            bindings::folio_zero_range(folio, at, len);
+        }
+        (at, len)
+    }
+
+    /// As [`Self::zero`], of bytes whose blocks go: nobody need write the whole ones.
+    pub(super) fn clear(&self, bytes: &Range<u64>) {
+        let (at, len) = self.zero(bytes);
+        if len != 0 {
+            // SAFETY: As above; the folio is locked, as the C function asks.
+            unsafe { bindings::folio_invalidate(self.0 .0.as_ptr(), at, len) }
         }
     }
 }

@@ -59,6 +59,11 @@ pub(crate) use inode::{INode, Inode, InodeRef};
 pub(crate) use kiocb::{Io, Kiocb, RequestId};
 pub(crate) use super_block::SuperBlock;
 
+/// The address of the task that runs this: tells tasks that are there from each other.
+pub(crate) fn current_task() -> usize {
+    kernel::task::Task::current_raw() as usize
+}
+
 /// A table that C keeps a pointer to. Compiles only if it lives for ever: a plain `&CONST`, made
 /// into a raw pointer, would dangle silently if it did not.
 const fn fixed<T>(table: &'static T) -> &'static T {

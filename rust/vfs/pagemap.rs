@@ -41,16 +41,20 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 #[must_use]
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
-impl<F: FileSystem> InvalidateLock<'_, F> {
+/// Folios that were not dropped with their neighbours, locked ([`InvalidateLock::keep_pinned`]).
+#[derive(Default)]
+pub(crate) struct Kept<'a>([Option<LockedFolio<'a>>; 2]);
+
+impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     /// Zeroes, in memory, what large folios have of the range that reach beyond it and are pinned.
     /// Returns the rest of the range, for [`Self::drop_pagecache`], which would drop them whole,
     /// with what the device is about to put beside the range: the kernel cannot split a pinned
     /// folio, and keeps it only if it is dirty (`truncate_inode_partial_folio()`).
     ///
-    /// No page of the range is writable by a mapping: it has been written under this lock, or
-    /// nobody cares for what is in it.
-    pub(crate) fn keep_pinned(&self, range: Range<u64>) -> Range<u64> {
-        let mut rest = range.clone();
+    /// The folios stay locked as long as the second result lives: not dropped, they can be made
+    /// dirty by the device and written, to the blocks that are still there.
+    pub(crate) fn keep_pinned(&self, range: Range<u64>) -> (Range<u64>, Kept<'a>) {
+        let (mut rest, mut kept) = (range.clone(), Kept::default());
         for edge in [range.start, range.end.saturating_sub(1)] {
             if !rest.contains(&edge) {
                 continue;
@@ -61,36 +65,40 @@ impl<F: FileSystem> InvalidateLock<'_, F> {
             let place = folio.get().range();
             let whole = range.start <= place.start && place.end <= range.end;
             let small = place.end - place.start <= kernel::page::PAGE_SIZE as u64;
-            if whole || small || !folio.get().is_pinned() {
+            if whole || small {
                 continue;
             }
-            folio.zero(&rest);
+            // From here on a new pin that is to be written to needs a fault, which waits for the
+            // folio, and then for this lock.
+            self.unmap(place.clone());
+            if !folio.get().is_pinned() {
+                continue;
+            }
+            folio.clear(&rest);
             if place.start <= rest.start {
                 rest.start = place.end.min(rest.end);
+                kept.0[0] = Some(folio);
             } else {
                 rest.end = place.start;
+                kept.0[1] = Some(folio);
             }
         }
-        self.unmap(range.start..rest.start);
-        self.unmap(rest.end..range.end);
-        rest
+        (rest, kept)
     }
 
-    /// Takes pages out of all mappings, whole ones only. Private copies stay.
-    fn unmap(&self, range: Range<u64>) {
-        let page = kernel::page::PAGE_SIZE as u64;
-        let (start, end) = (range.start.next_multiple_of(page), range.end / page * page);
-        if start < end {
-            // SAFETY: The mapping is valid. A length of 0 would mean all that follows.
-            unsafe {
-                bindings::unmap_mapping_range(
-                    self.0.mapping(),
-                    start as i64,
-                    (end - start) as i64,
-                    0,
-                )
-            }
+    /// Zeroes, in memory, the bytes of the range that are in the folio of its first one. For those
+    /// behind the end of the file, which a device may have changed after they had been zeroed.
+    pub(crate) fn zero_first_folio(&self, range: Range<u64>) {
+        if let Some(folio) = LockedFolio::find(self.0, range.start) {
+            folio.zero(&range);
         }
+    }
+
+    /// Takes the pages of a folio out of all mappings. Private copies stay.
+    fn unmap(&self, place: Range<u64>) {
+        let (start, len) = (place.start as i64, (place.end - place.start) as i64);
+        // SAFETY: The mapping is valid. The length is not 0, which would mean all that follows.
+        unsafe { bindings::unmap_mapping_range(self.0.mapping(), start, len, 0) }
     }
 
     /// Drops the page cache of the range, dirty or not; parts of pages at the edges are zeroed in
@@ -148,6 +156,7 @@ impl<F: FileSystem> InodeLock<'_, F> {
         pages: &InvalidateLock<'_, F>,
         keep: impl FnOnce(Range<u64>) -> Range<u64>,
     ) {
+        // It does not grow: `isize_extended` is for that.
         if kernel::warn_on!(!pages.is_of(self.inode())) {
             return;
         }
@@ -156,13 +165,14 @@ impl<F: FileSystem> InodeLock<'_, F> {
         inode.set_size(size);
         let rest = keep(size..i64::MAX as u64);
         // SAFETY: By the invariants of the guards, which are of one inode, as the C functions ask.
-        // Private copies of what is beyond the size go, too.
+        // Private copies of what is beyond the size go, too, and who has looked at the size before
+        // it moved may have mapped some of a folio that stays.
         unsafe {
+            bindings::truncate_pagecache(inode.as_ptr(), rest.start as i64);
             if rest.start > size {
                 let first = size.next_multiple_of(kernel::page::PAGE_SIZE as u64);
                 bindings::unmap_mapping_range(pages.0.mapping(), first as i64, 0, 1);
             }
-            bindings::truncate_pagecache(inode.as_ptr(), rest.start as i64);
         }
     }
 }

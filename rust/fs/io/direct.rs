@@ -304,7 +304,7 @@ fn write_alone<'a>(
     }
     let flags = DioFlags {
         force_wait: wait,
-        overwrite_only: false,
+        ..DioFlags::default()
     };
     transfer(iocb, from, flags, done)
 }
@@ -333,8 +333,9 @@ fn fall_back(
     let end = start + written as u64;
     inode.write_and_wait(start, end)?;
     // A page that stays is uptodate and clean: nothing is stale.
-    pinned::begin(inode);
-    let _ = inode.invalidate_pagecache(start, end);
-    pinned::end(inode);
+    if pinned::begin(inode).is_ok() {
+        let _ = inode.invalidate_pagecache(start, end);
+        pinned::end(inode);
+    }
     iocb.write_sync(written)
 }

@@ -184,8 +184,8 @@ impl dio::DioOps for WriteOps {
         result
     }
 
-    fn dropping_cache(inode: &Inode) {
-        pinned::begin(inode);
+    fn dropping_cache(inode: &Inode) -> Result {
+        pinned::begin(inode)
     }
 
     #[cfg(REXT4_LAB)]

@@ -19,33 +19,62 @@
 //! with every folio that stays. A page with two sectors that are read and written so is the same
 //! in small.
 //!
-//! Only before the write, though ([`begin`], [`end`]). Behind it, when iomap drops the range again,
-//! a folio that is clean and pinned has old data for ever if it stays, and its pin may be why it is
-//! there at all: the source of a write elsewhere (race 7). Who has pinned it to store into it has
-//! made it dirty, so it stays anyway.
+//! Only the write that is about to drop it asks so, and only before it writes ([`Droppers`]).
+//! Afterwards, when iomap drops the range again, a folio that is clean and pinned has old data for
+//! ever if it stays, and its pin may be why it is there at all: the source of a write elsewhere
+//! (race 7). Who has pinned it to store into it has made it dirty, and it stays for that, unless
+//! somebody has written it meanwhile.
 
 use crate::{
     fs::{
         rule::{self, Rule},
         Inode, //
     },
-    vfs::folio::Folio,
+    vfs::{current_task, folio::Folio},
 };
-use kernel::sync::atomic::ordering;
+use kernel::{
+    error::code::*,
+    prelude::*,
+    sync::atomic::{ordering, Atomic}, //
+};
 
-/// A direct write begins to drop the page cache of its range.
-pub(super) fn begin(inode: &Inode) {
-    inode.node().dropping.fetch_add(1, ordering::Relaxed);
+/// How many direct writes may drop the cache of one file at once; who finds no place goes through
+/// the page cache.
+const PLACES: usize = 4;
+
+/// The tasks that are about to drop pages of a file for direct writes: each is itself the caller of
+/// [`may_release`] then. A place is 0, or the address of a task, which is in there meanwhile.
+pub(crate) struct Droppers([Atomic<usize>; PLACES]);
+
+impl Droppers {
+    pub(crate) fn new() -> Self {
+        Self([const { Atomic::new(0) }; PLACES])
+    }
+}
+
+/// A direct write begins to drop the page cache of its range. `ENOTBLK`: it cannot.
+pub(super) fn begin(inode: &Inode) -> Result {
+    let me = current_task();
+    let free = |place: &Atomic<usize>| place.cmpxchg(0, me, ordering::Relaxed).is_ok();
+    if inode.node().droppers.0.iter().any(free) {
+        Ok(())
+    } else {
+        Err(ENOTBLK)
+    }
 }
 
 /// It is through, or has given up.
 pub(super) fn end(inode: &Inode) {
-    inode.node().dropping.fetch_sub(1, ordering::Relaxed);
+    let me = current_task();
+    let mine = |place: &Atomic<usize>| place.cmpxchg(me, 0, ordering::Relaxed).is_ok();
+    let _ = inode.node().droppers.0.iter().any(mine);
 }
 
 /// Whether a folio may go. It is locked and in no mapping of user memory any more: whoever wants
 /// to pin it to store into it must first make its page writable, and waits for the lock.
 pub(crate) fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
-    let dropping = inode.node().dropping.load(ordering::Relaxed) != 0;
+    let me = current_task();
+    let mine = |place: &Atomic<usize>| place.load(ordering::Relaxed) == me;
+    let dropping = inode.node().droppers.0.iter().any(mine);
     !(dropping && folio.is_pinned() && rule::kept(Rule::KeepPinned))
 }

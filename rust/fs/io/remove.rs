@@ -12,6 +12,7 @@ use crate::fs::{
     rule::{self, Rule},
     Inode, //
 };
+use crate::vfs::pagemap::Kept;
 use core::ops::Range;
 use kernel::prelude::*;
 
@@ -22,6 +23,8 @@ pub(crate) const END: u64 = 1 << 32;
 /// Holds all that was held for it.
 #[must_use]
 pub(crate) struct CacheGone<'l> {
+    /// Not gone, but zeros, and locked until the blocks are: what writes them finds a hole.
+    kept: Kept<'l>,
     alone: Alone<'l>,
     range: Range<u64>,
 }
@@ -66,10 +69,15 @@ impl<'l> Alone<'l> {
             let last_edge = (end / block_size * block_size).max(first_edge);
             self.zero_edge(last_edge, end)?;
             write_range(inode, start..end)?;
-            self.pages().drop_pagecache(self.keep_pinned(start..end));
         }
+        let (rest, kept) = self.keep_pinned(start..end.max(start));
+        self.pages().drop_pagecache(rest);
         let range = start..blocks_end;
-        Ok(CacheGone { alone: self, range })
+        Ok(CacheGone {
+            kept,
+            alone: self,
+            range,
+        })
     }
 
     /// What is left to drop of a range when the folios at its edges that a device has pinned have
@@ -85,20 +93,24 @@ impl<'l> Alone<'l> {
     ///   the device stores into a page that
     ///   is in no file: the read is lost
     /// ```
-    fn keep_pinned(&self, range: Range<u64>) -> Range<u64> {
+    fn keep_pinned(&self, range: Range<u64>) -> (Range<u64>, Kept<'l>) {
         if rule::kept(Rule::KeepPinned) {
             return self.pages().keep_pinned(range);
         }
-        range
+        (range, Kept::default())
     }
 
     /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
     /// cache, written or not.
     pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
-        let keep = |range| self.keep_pinned(range);
+        // Nothing is written behind the end, so the folio at the end need not stay locked.
+        let keep = |range| self.keep_pinned(range).0;
         self.lock().truncate_setsize(new, self.pages(), keep);
-        let range = new..u64::MAX;
-        CacheGone { alone: self, range }
+        CacheGone {
+            kept: Kept::default(),
+            alone: self,
+            range: new..u64::MAX,
+        }
     }
 }
 
@@ -113,7 +125,9 @@ impl<'l> CacheGone<'l> {
         let (inode, Range { start, end }) = (self.inode(), self.range);
         let alone = self.alone.pause(Point::PunchInvalidated, start..end);
         let (first, last) = whole_blocks(inode, start..end);
-        remove_range(inode, first, last)?;
+        let removed = remove_range(inode, first, last);
+        drop(self.kept);
+        removed?;
         let kept = end.min(inode.size());
         if start < kept {
             keep_size(inode, kept);

@@ -106,6 +106,14 @@ impl Pinned {
         self.bytes
     }
 
+    /// Whether some of it is in a page cache. The pins keep it what it is; it may leave the cache.
+    fn is_in(&self, mapping: *const bindings::address_space) -> bool {
+        (0..usize::from(self.count)).any(|i| {
+            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages.
+            unsafe { bindings::bvec_is_in(self.vecs.as_ptr().add(i), mapping) }
+        })
+    }
+
     /// Lets go of the memory; `from`, which it was taken from, has it again.
     pub(crate) fn put_back(self, from: &mut IovIterSource<'_>) {
         go_back(from, self.left, self.bytes);
@@ -264,6 +272,18 @@ fn range_of<F: FileSystem>(
     iocb.pos()..iocb.pos() + len
 }
 
+fn flags_of<F: FileSystem>(
+    iocb: &Kiocb<'_, F>,
+    pinned: Option<&Pinned>,
+    flags: DioFlags,
+) -> DioFlags {
+    let mapping = iocb.inode().mapping();
+    DioFlags {
+        from_itself: pinned.is_some_and(|p| p.is_in(mapping)),
+        ..flags
+    }
+}
+
 fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: &Kiocb<'_, D::Fs>,
     from: &mut IovIterSource<'_>,
@@ -271,6 +291,7 @@ fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
     flags: DioFlags,
 ) -> Result<usize> {
     let range = range_of(iocb, from, pinned.as_ref());
+    let flags = flags_of(iocb, pinned.as_ref(), flags);
     let held = G::close(iocb.inode(), range)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
@@ -292,6 +313,7 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     flags: DioFlags,
 ) -> Result<usize> {
     let range = range_of(iocb, from, pinned.as_ref());
+    let flags = flags_of(iocb, pinned.as_ref(), flags);
     let memory = KBox::<Request<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.

@@ -112,13 +112,19 @@ class Groups(WithFolder):
         self.assert_gone(numbers)
 
 
+def heed() -> None:
+    """A shell has those that it runs in the background ignore SIGINT, and nohup SIGHUP; their
+    children do, too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Callers(WithFolder):
     def ended_by(self, number: signal.Signals) -> int:
         caller = subprocess.Popen(
             [sys.executable, "-c", CALLER, SLEEPERS, str(self.numbers)],
             env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
-            # A shell has those that it runs in the background ignore it, and so do their children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=heed,  # noqa: PLW1509
         )
         sleepers = self.sleepers()
         caller.send_signal(number)

@@ -136,6 +136,12 @@ __rust_helper unsigned int rust_helper_dma_alignment(struct block_device *bdev)
 	return bdev_dma_alignment(bdev);
 }
 
+__rust_helper bool
+rust_helper_bvec_is_in(const struct bio_vec *bv, const struct address_space *mapping)
+{
+	return READ_ONCE(bvec_folio(bv)->mapping) == mapping;
+}
+
 __rust_helper void rust_helper_bvec_unpin(const struct bio_vec *bv)
 {
 	size_t first = bv->bv_offset / PAGE_SIZE;

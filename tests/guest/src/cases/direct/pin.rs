@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("pin/punch", ONE, punch).quick(),
     Case::new("pin/zero", ONE, zero).quick(),
     Case::new("pin/truncate", ONE, truncate).quick(),
+    Case::new("pin/grow", ONE, grow).quick(),
     Case::new("pin/direct_write", ONE, direct_write).quick(),
     Case::new("pin/same_page", ONE, same_page).quick(),
 ];
@@ -30,19 +31,29 @@ type Act = fn(&T, &Fd, &mut Vec<u8>) -> Res;
 
 /// As `around`, with a page in the middle of a folio.
 fn beside(t: &mut T, act: Act) -> Res {
+    needs_large()?;
+    around(t, AT..AT + PAGE, act)
+}
+
+fn needs_large() -> Res {
     if !sys::exists("/sys/kernel/mm/transparent_hugepage") {
         skip!("no large folios in this kernel");
     }
-    around(t, AT..AT + PAGE, act)
+    needs_dm()
+}
+
+fn needs_dm() -> Res {
+    if !dm::usable() {
+        skip!("no device mapper");
+    }
+    Ok(())
 }
 
 /// A file of `LEN` bytes on disk, in one folio where there are such; `act` while a device is about
 /// to put something into `bytes`. Then they have what was read, and the rest what `act` makes of
 /// it.
 fn around(t: &mut T, bytes: Range<usize>, act: Act) -> Res {
-    if !dm::usable() {
-        skip!("no device mapper");
-    }
+    needs_dm()?;
     t.fresh()?;
     let f = put(&t.p("f"), 1, LEN)?;
     f.fsync()?;
@@ -107,4 +118,30 @@ fn same_page(t: &mut T) -> Res {
         sys::direct(&t.p("f"))?.pwrite(&Aligned::of(&want[..512]), 0)?;
         Ok(())
     })
+}
+
+/// The page is behind the new end, and the device delivers there. When the file grows again, it
+/// reads as zeros.
+fn grow(t: &mut T) -> Res {
+    needs_large()?;
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, LEN)?;
+    f.fsync()?;
+    let map = Map::shared(&f, LEN)?;
+    let page = AT..AT + PAGE;
+    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
+    source.ask(&map, &page)?;
+    f.fsync()?;
+    let cut = f.truncate(AT as u64 / 2);
+    source.deliver(&page)?;
+    cut?;
+    f.truncate(LEN as u64)?;
+    let mut want = pattern(1, 0, LEN);
+    want[AT / 2..].fill(0);
+    holds(&f, 0, &want, "in memory")?;
+    drop(map);
+    f.fsync()?;
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
 }
