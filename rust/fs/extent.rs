@@ -285,12 +285,18 @@ impl<'a> Extents<'a> {
         count
     }
 
-    /// Gives all reservations back; the inode goes away.
+    /// Gives all promises back, whatever the sets say: the inode goes away.
     pub(crate) fn clear(&mut self) {
-        self.give_back(0, u32::MAX);
+        let n = self.map.reserved.clear();
+        if n > 0 {
+            let total = self.show_reserved();
+            trace::reserve_release(self.inode, 0, u32::MAX, n, total);
+        }
         self.map.expected.clear();
         self.map.flights.clear();
-        self.settle();
+        let sb = self.inode.sb();
+        drop(self.map.blocks.take(sb, u32::MAX));
+        drop(self.map.nodes.take(sb, u32::MAX));
     }
 
     /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.

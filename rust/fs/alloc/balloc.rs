@@ -187,10 +187,11 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pb
                 return Ok(run);
             }
         }
-        let longest = groups.with_run.most();
-        if target <= req.min || longest < req.min {
+        if target <= req.min {
             return Err(fault.unwrap_or(ENOSPC));
         }
+        // Of the class of the longest runs the least: there may be longer ones.
+        let longest = groups.with_run.most();
         target = longest.min(target / 2).max(req.min);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::{Acquire, Atomic, Relaxed, Release}, //
 };
 
 /// Bytes of a descriptor this module handles.
@@ -64,7 +64,7 @@ impl Slot {
 
     /// Whether there is something to forget after a commit.
     pub(super) fn has_pending(&self) -> bool {
-        self.pending.load(Relaxed)
+        self.pending.load(Acquire)
     }
 
     /// An upper bound of the runs that can be allocated here.
@@ -217,7 +217,8 @@ impl<'a> Locked<'a> {
     /// To be called when what is pending has changed.
     pub(super) fn note_pending(&self) {
         let some = !self.group.pending.is_empty();
-        self.slot.pending.store(some, Relaxed);
+        // Who sees that nothing is pending any more sees that the bound is no longer the old one.
+        self.slot.pending.store(some, Release);
         if some {
             self.groups.touched.set(self.number);
         }

@@ -37,6 +37,7 @@ const BAD: &[&str] = &[
     "Busy inodes after unmount",
     "reserved data blocks not cleared",
     "promised to nobody",
+    "blocks promised to it",
     "cannot be completed where it ends",
 ];
 
