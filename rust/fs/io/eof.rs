@@ -39,8 +39,8 @@ impl Alone<'_> {
     fn zero_tail(&self, from: u64, to: u64) -> Result<bool> {
         if rule::kept(Rule::TailZero) {
             // iomap looks at blocks, and behind that of the end there are none. A folio that was
-            // kept for a device may have something there all the same (race 24). Not before the end:
-            // what follows may fail, and the bytes are the file's until the size has moved.
+            // kept for a device may have something there all the same (race 24). Not before the
+            // end: what follows may fail, and the bytes are the file's until the size has moved.
             if from >= self.inode().size() {
                 self.pages().zero_first_folio(from..to);
             }
