@@ -27,33 +27,57 @@
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
 //!
-//! Who calls what, and what is allowed there ("handle": it may start one, and wait for the
-//! journal). Where it may not sleep it takes no lock and looks at atomic fields only.
+//! # Contexts
 //!
-//! | callback                      | when                       | holds on entry             | sleeps | handle |
-//! |-------------------------------|----------------------------|----------------------------|--------|--------|
-//! | `map::ReadOps::begin`         | a folio is read, readahead | folios, invalidate_lock shared | yes | no |
-//! |                               | FIEMAP, seek; bmap         | i_rwsem shared; nothing    | yes    | no     |
-//! | `map::SwapOps::begin`         | swapon                     | i_rwsem                    | yes    | no     |
-//! | `gate::may_fill`              | a folio was added          | its lock                   | no     | no     |
-//! | `gate::wait`                  | it may not be filled       | no folio; else as the filler | yes  | no     |
-//! | `delalloc::WriteOps::begin`   | write(2), zeroing          | i_rwsem; zeroing: invalidate_lock | yes | no |
-//! |                               | write fault                | mmap_lock or the VMA's, invalidate_lock shared, the folio | yes | no |
-//! | `delalloc::WriteOps::valid`   | before a folio is changed  | the folio                  | no     | no     |
-//! | `delalloc::WriteOps::end`     | a mapping is used up       | as `begin`                 | yes    | no     |
-//! | `writeback::map_blocks`       | flusher, fsync             | the folio, PG_writeback    | yes    | yes    |
-//! | `writeback::discard`          | its error; a memory error  | the folio                  | yes    | no     |
-//! | `writeback::needs_completion` | before a bio is sent       | PG_writeback               | no     | no     |
-//! | `end_bio` in `vfs/writeback.rs` | the bio is done          | interrupt                  | no     | no     |
-//! | `writeback::complete`         | a worker, soon after       | PG_writeback; reclaim stays out | yes | yes  |
-//! | `writeback::failed`           | the same, after an error   | PG_writeback; reclaim stays out | yes | no   |
-//! | `direct_map::ReadOps::begin`  | direct read                | i_rwsem shared             | yes    | no     |
-//! | `direct_map::WriteOps::begin` | direct write               | i_rwsem; with `dio_gate` the gate | yes | yes |
-//! | `direct_map::WriteOps::is_done` | a direct write ends      | anything; interrupt        | no     | no     |
-//! | `direct_map::WriteOps::end_io` | it has more to do         | nothing, in a worker; or what the waiting writer holds | yes | yes |
-//! | drop of `gate::Closed`        | the request is completed   | anything; interrupt        | no     | no     |
+//! What C calls, from where, and what is allowed there; the other callbacks are in
+//! [`ops`](super::ops). Locks are exclusive where nothing is said; of folio locks and PG_writeback
+//! those of the range are meant. Handle: it `starts` one; it `waits` for a commit; the locks
+//! `allow` both, it does neither; `never`.
 //!
-//! With `IOMAP_NOWAIT` a `begin` does not sleep for a lock or for the disk, but says `EAGAIN`.
+//! | callback | C function | holds on entry | context | sleeps | handle |
+//! |---|---|---|---|---|---|
+//! | `buffered::read`, `direct::read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
+//! | `buffered::write`, `direct::write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
+//! | `fsync::fsync` | `vfs_fsync_range` | nothing; swapon, or a direct write with O_SYNC that waits: i_rwsem | task | yes | starts, waits |
+//! | `fallocate::fallocate` | `vfs_fallocate` | freeze WRITE | task | yes | starts |
+//! | `truncate::set_size` | `notify_change` | freeze WRITE, i_rwsem | task | yes | starts |
+//! | `seek::seek` | `vfs_llseek` | nothing | task | yes | allow |
+//! | `fsync::after_close` | `__fput` | nothing | task | yes | starts |
+//! | `mmap::page_mkwrite` | `do_page_mkwrite` | mmap_lock or the VMA's, shared; i_rwsem if direct I/O touches the memory | task | yes | starts |
+//! | `map::ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
+//! |  | `iomap_readahead` of `read_pages` | all folios, invalidate_lock shared | task, NOFS | yes | allow |
+//! |  | `iomap_fiemap` | nothing | task | yes | allow |
+//! |  | `iomap_bmap` | nothing; the journal's own inode: a commit runs (`jbd2_journal_next_log_block`) | task | yes | never |
+//! | `map::SwapOps::begin` | `iomap_swapfile_activate` of `swapon` | i_rwsem | task | yes | allow |
+//! | `seek::Cached::begin`, `seek::Allocated::begin` | `iomap_seek_hole`, `iomap_seek_data` | i_rwsem shared | task | yes | allow |
+//! | `gate::may_fill` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |
+//! | `gate::wait` | `filemap_read_folio`, `__iomap_get_folio` | no folio; what these hold | task | yes | allow |
+//! | `pinned::may_release` | `filemap_release_folio` | the folio; from reclaim: whatever the task holds, a handle too | task | if `gfp` says so; it does not | never |
+//! | `delalloc::WriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
+//! |  | `iomap_zero_range` | i_rwsem, invalidate_lock | task | yes | starts, waits |
+//! |  | `iomap_page_mkwrite` | as `page_mkwrite`; freeze PAGEFAULT, invalidate_lock shared, the folio | task | yes | waits |
+//! | `delalloc::WriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | waits |
+//! | `delalloc::Unreserve`, `Unexpect` | `iomap_write_delalloc_release` | i_rwsem, invalidate_lock, a folio or none | task | yes | allow |
+//! | `delalloc::WriteOps::valid` | `iomap_write_begin` | as `begin` of write(2) or zeroing; the folio | task | yes | allow |
+//! | `writeback::map_blocks` | `iomap_writeback_folio` of `do_writepages` | freeze FS, the folio, PG_writeback; of its caller: s_umount shared (flusher, sync), or nothing, i_rwsem, invalidate_lock | task | yes | starts, waits |
+//! | `writeback::discard` | the same, after an error | the same | task | yes | allow |
+//! |  | `truncate_error_folio` | the folio | task | yes | allow |
+//! | `writeback::needs_completion` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
+//! | `end_bio` in `vfs/writeback.rs` | `bio_endio` | PG_writeback | any, interrupt | no | never |
+//! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
+//! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
+//! | `direct_map::ReadOps::begin` | `__iomap_dio_rw` | i_rwsem shared | task | yes | starts (writes out) |
+//! | `direct_map::WriteOps::dropping_cache`, `cache_dropped` | before `__iomap_dio_rw`; in it, or after | freeze WRITE, i_rwsem shared or not, with `dio_gate` the gate | task | yes | allow |
+//! | `direct_map::WriteOps::begin` | `__iomap_dio_rw` | the same | task | yes | starts, waits |
+//! | `direct_map::WriteOps::is_done` | `iomap_dio_complete` | anything | any, interrupt | no | never |
+//! | `direct_map::WriteOps::end_io` | `iomap_dio_complete` of `iomap_dio_complete_work` | freeze WRITE, with `dio_gate` the gate | worker | yes | starts, waits |
+//! |  | the same, of `iomap_dio_rw`: the writer waits | i_rwsem besides | task | yes | starts, waits |
+//! | drop of `gate::Closed` | `ki_complete`; the writer that waits | anything | any, interrupt | no | never |
+//!
+//! - With `IOMAP_NOWAIT` a `begin` does not sleep for a lock or for the disk, but says `EAGAIN`.
+//! - Where none may sleep it takes spinlocks at most.
+//! - User memory that is touched may be a mapping of any file: rule 8 says what may be held then.
+//! - The lab has a few more: `added`, `before_folio`, `submit`, `before_invalidate`.
 
 use super::{access::Access, Inode};
 use kernel::{error::code::*, prelude::*};

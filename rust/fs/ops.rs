@@ -1,6 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the VFS calls, forwarded to where it is done.
+//!
+//! # Contexts
+//!
+//! From where, and what is allowed there, as in [`io`](super::io), which has the callbacks of the
+//! data path. All run in a task and may sleep, but for the last.
+//!
+//! | callback | C function | holds on entry | handle |
+//! |---|---|---|---|
+//! | `lookup` | `__lookup_slow`, `lookup_open` | i_rwsem of the directory, shared or not | allow |
+//! | `create`, `mknod`, `mkdir`, `symlink` | `lookup_open`, `vfs_create` and the like | freeze WRITE, i_rwsem of the directory | starts |
+//! | `link`, `unlink`, `rmdir` | `vfs_link`, `vfs_unlink`, `vfs_rmdir` | the same, and i_rwsem of what is named | starts |
+//! | `rename` | `vfs_rename` | freeze WRITE, i_rwsem of both directories and of what is named, of a directory only if it goes or its parent changes; `s_vfs_rename_mutex` for two directories | starts |
+//! | `tmpfile` | `vfs_tmpfile` | freeze WRITE; no i_rwsem | starts |
+//! | `read_link` | `vfs_get_link`, `pick_link` | nothing (an RCU walk is sent back) | allow |
+//! | `readdir` | `iterate_dir` | i_rwsem of the directory, shared; touches user memory | allow |
+//! | `open_dir`, `dir_seeked` | `do_dentry_open`, `vfs_llseek` | nothing | allow |
+//! | `opened` | `do_dentry_open` | nothing; freeze WRITE (O_TMPFILE), i_rwsem of the directory (`dentry_create`) | starts |
+//! | `setattr` | `notify_change` | freeze WRITE, i_rwsem | starts |
+//! | `getattr` | `vfs_getattr_nosec` | nothing | allow |
+//! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
+//! | `by_handle`, `parent` | `exportfs_decode_fh_raw`, `reconnect_one` | nothing | allow |
+//! | `commit_metadata` | `commit_metadata` of nfsd | nothing | waits |
+//! | `dirty_inode` | `__mark_inode_dirty` | what the caller has: i_rwsem, or mmap_lock and freeze PAGEFAULT, or nothing (atime) | starts |
+//! | `write_inode` | `__writeback_single_inode` | `I_SYNC` of the inode; s_umount shared, or nothing | waits |
+//! | `evict` | `evict` of `iput`, `prune_icache_sb`, `evict_inodes` | nothing of the inode; s_umount, shared (reclaim that may enter file systems) or not (unmount) | starts |
+//! | `load`; `start` | `get_tree_bdev` | s_umount | never: no journal yet; starts |
+//! | `reconfigure` | `reconfigure_super` | s_umount | starts |
+//! | `stop` | `generic_shutdown_super`, `get_tree_bdev` after an error | s_umount | never: the journal is closed |
+//! | `sync` | `sync_filesystem`, `sync_fs_one_sb` | s_umount, shared or not | waits |
+//! | `freeze`, `unfreeze` | `freeze_super`, `thaw_super` | s_umount; freeze all three levels | waits |
+//! | `statfs` | `statfs_by_dentry` | nothing; ustat(2): s_umount shared | allow |
+//! | `show_options` | `show_vfsmnt`, `show_mountinfo` | namespace_sem shared: mounts wait | never |
+//! | `run_later` | `process_one_work` | nothing | starts |
+//! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
+//! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
 
 use super::{
     about,

@@ -118,7 +118,7 @@ pub(crate) trait FileOps: FileSystem {
     fn page_mkwrite(_fault: &mmap::Fault<'_, Self>) -> mmap::VmFault {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// A file was opened. A directory may be locked (O_TMPFILE).
+    /// A file was opened. Its directory may be locked (dentry_create(), of nfsd).
     fn opened(_file: &File<Self>) {}
     /// An open file is closed, once for each, when its last user has gone; `writer`: it was open
     /// for writing. Others of the inode may be open.

@@ -90,7 +90,7 @@ pub(crate) trait Namei: FileSystem {
     ) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Makes a file without a name in `dir`; it is opened through `dentry`'s file.
+    /// Makes a file without a name, as if in `dir`, whose i_rwsem is not held.
     fn tmpfile<'a>(
         _idmap: IdMap<'_>,
         _dir: &'a Inode<Self>,
@@ -308,8 +308,8 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
 
     /// # Safety
     ///
-    /// `dir` is a directory of `F`, whose i_rwsem is held; `file` is being opened and has a new
-    /// dentry of the same super block.
+    /// `dir` is a directory of `F`, which the caller holds, and does not lock; `file` is being
+    /// opened and has a new dentry of the same super block (vfs_tmpfile()).
     unsafe extern "C" fn tmpfile(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
