@@ -32,10 +32,29 @@ pub(crate) const EFSCORRUPTED: Error = EUCLEAN;
 /// log.
 const LOUD: u32 = 64;
 
-/// Reports corruption and returns the error to fail with. Any context that may sleep.
+impl Inode {
+    /// Reports that this inode, or a structure of its own, is not what it should be; `what` is
+    /// wrong with which. Returns the error to fail with. Any context that may sleep.
+    #[cold]
+    #[track_caller]
+    pub(crate) fn corrupted(&self, what: fmt::Arguments<'_>) -> Error {
+        corrupted(self.sb(), Some(self), what)
+    }
+}
+
+impl Sb {
+    /// As [`Inode::corrupted`], of what belongs to no inode, or to one that cannot be had.
+    #[cold]
+    #[track_caller]
+    pub(crate) fn corrupted(&self, what: fmt::Arguments<'_>) -> Error {
+        corrupted(self, None, what)
+    }
+}
+
+/// Reports corruption and returns the error to fail with.
 #[cold]
 #[track_caller]
-pub(crate) fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error {
+fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error {
     let fs = sb.data();
     let count = fs.errored.fetch_add(1, ordering::Relaxed);
     if count < LOUD || count % 1024 == 0 {

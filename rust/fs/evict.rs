@@ -10,7 +10,6 @@ use super::{
     access::Access,
     alloc::{self, Revoke},
     credits,
-    error::corrupted,
     inode::{has_extents, hold, journal},
     io,
     orphan,
@@ -78,7 +77,7 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     let bh = sb.bread(acl.get())?;
     let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
     bh.copy_out(0, &mut data)?;
-    let bad = |why| corrupted(sb, Some(inode), fmt!("attribute block {}: {}", acl, why));
+    let bad = |why| inode.corrupted(fmt!("attribute block {}: {}", acl, why));
     let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
     if refcount > 1 {
         disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
@@ -87,7 +86,7 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
         block.finish()?;
     } else {
         drop(bh);
-        alloc::free(handle, sb, Some(inode), acl, 1, Revoke::Yes)?;
+        alloc::free(handle, inode, (acl, 1), Revoke::Yes)?;
     }
     let sectors = u64::from(geo.block_size >> 9);
     inode.set_blocks(inode.blocks().saturating_sub(sectors));

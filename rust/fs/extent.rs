@@ -64,7 +64,6 @@ pub(crate) use recent::Recent;
 
 use super::{
     alloc::{self, Kept, Kind},
-    error::corrupted,
     Inode,
     Sb, //
 };
@@ -312,10 +311,6 @@ impl<'a> Extents<'a> {
         self.bump();
     }
 
-    fn corrupted(&self, what: kernel::fmt::Arguments<'_>) -> Error {
-        corrupted(self.inode.sb(), Some(self.inode), what)
-    }
-
     fn find(&mut self, lblk: u32) -> Result<Found> {
         if let Some(found) = self.map.last.filter(|found| found.covers(lblk)) {
             return Ok(found);
@@ -332,7 +327,7 @@ impl<'a> Extents<'a> {
             let inode = self.inode;
             let fits = inode.fs().geo.blocks_valid(e.pblk, e.len.into());
             if !fits || alloc::is_system_block(inode.sb(), e.pblk, e.len, Some(inode.ino())) {
-                return Err(self.corrupted(fmt!(
+                return Err(inode.corrupted(fmt!(
                     "extent of block {} lies at {}, len {}",
                     e.lblk,
                     e.pblk,
@@ -397,7 +392,7 @@ impl<'a> Extents<'a> {
                 tree::convert(nodes, root, at, end, tree::To::Written)
             })?;
             if next <= at.into() {
-                return Err(self.corrupted(fmt!("extents at {} do not end", at)));
+                return Err(self.inode.corrupted(fmt!("extents at {} do not end", at)));
             }
             at = u32::try_from(next).unwrap_or(u32::MAX);
         }

@@ -16,7 +16,6 @@ pub(crate) use read::{iget, iget_orphan};
 
 use super::{
     credits,
-    error::corrupted,
     extent::{ExtentMap, Recent},
     io::{gate::Gate, pinned::Droppers},
     itable::Place,
@@ -300,9 +299,9 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
             fields.dtime = next;
         }
         let (ino, rest) = (inode.ino(), place.rest(geo));
-        fields.encode(raw, geo, ino, rest).map_err(|why| {
-            corrupted(inode.sb(), Some(inode), fmt!("cannot be written: {}", why))
-        })?;
+        fields
+            .encode(raw, geo, ino, rest)
+            .map_err(|why| inode.corrupted(fmt!("cannot be written: {}", why)))?;
         block.copy_in(place.offset(), raw)
     })?;
     block.finish()?;

@@ -15,7 +15,7 @@ use load::{check_writable, refuse, unsaid};
 use super::{
     access::Access,
     alloc,
-    error::{corrupted, journal_error},
+    error::journal_error,
     extent,
     inode,
     marks,
@@ -65,7 +65,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     fs.groups.init_counts(sb)?;
     let root = own_inode(sb, Ino::ROOT, "root")?;
     if !root.is_dir() {
-        return Err(corrupted(sb, Some(&root), fmt!("the root is no directory")));
+        return Err(root.corrupted(fmt!("the root is no directory")));
     }
     advise(sb)?;
     if !sb.is_read_only() {
@@ -93,7 +93,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
 fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a>> {
     inode::iget(sb, ino).map_err(|e| {
         if e == ESTALE {
-            corrupted(sb, None, fmt!("inode {}: the {} is not in use", ino, what))
+            sb.corrupted(fmt!("inode {}: the {} is not in use", ino, what))
         } else {
             pr_err!("{}: cannot read the {}, inode {}\n", sb.id(), what, ino);
             e
@@ -122,7 +122,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;
     if !file.is_file() || file.nlink() == 0 {
-        return Err(corrupted(sb, Some(&file), fmt!("the journal is no file")));
+        return Err(file.corrupted(fmt!("the journal is no file")));
     }
     protect_journal(sb, &file)?;
     let journal = fs.journal.open(file)?;

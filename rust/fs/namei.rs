@@ -33,7 +33,6 @@ pub(crate) use symlink::{read_target, symlink};
 
 use super::{
     alloc,
-    error::corrupted,
     inode::{self, journal},
     itable::Place,
     orphan,
@@ -49,11 +48,7 @@ use kernel::prelude::*;
 
 /// Reports block `lblk` of a directory as corrupt.
 fn bad(dir: &Inode, lblk: u32, what: Corrupt) -> Error {
-    corrupted(
-        dir.sb(),
-        Some(dir),
-        fmt!("directory block {lblk}: {}", what.as_str()),
-    )
+    dir.corrupted(fmt!("directory block {lblk}: {}", what.as_str()))
 }
 
 /// Length of a directory in blocks.
@@ -63,11 +58,7 @@ fn blocks(dir: &Inode) -> Result<u32> {
     let blocks = size >> geo.block_bits;
     match u32::try_from(blocks) {
         Ok(n) if n > 0 && u64::from(n) << geo.block_bits == size => Ok(n),
-        _ => Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("directory of {size} bytes"),
-        )),
+        _ => Err(dir.corrupted(fmt!("directory of {size} bytes"))),
     }
 }
 
@@ -193,13 +184,9 @@ fn check_target(dir: &Inode, dentry: &Dentry<Rext4>, ino: Ino) -> Result {
     match dentry.inode() {
         None => Err(ENOENT),
         Some(inode) if inode.ino() == ino => Ok(()),
-        Some(inode) => Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!(
-                "directory entry names inode {ino} instead of {}",
-                inode.ino()
-            ),
-        )),
+        Some(inode) => Err(dir.corrupted(fmt!(
+            "directory entry names inode {ino} instead of {}",
+            inode.ino()
+        ))),
     }
 }

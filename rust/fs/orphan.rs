@@ -37,7 +37,6 @@ pub(crate) use list::{with_next, Orphans};
 pub(crate) use recover::process;
 
 use super::{
-    error::corrupted,
     inode,
     itable::Place,
     primary::{change_super, super_access},
@@ -125,11 +124,7 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
         }
         if !before.set_next(sb, ino, link.next)? {
             drop(links);
-            return Err(corrupted(
-                sb,
-                Some(inode),
-                fmt!("first orphan, but the superblock has another"),
-            ));
+            return Err(inode.corrupted(fmt!("first orphan, but the superblock has another")));
         }
         if let Some(prev) = link.prev.and_then(|prev| links.get_mut(&prev)) {
             prev.next = link.next;

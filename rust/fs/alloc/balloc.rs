@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     disk::{bitmap, group::Bitmap, Geometry, Pblk},
-    fs::{error, Inode, Rext4, Sb},
+    fs::{Inode, Rext4, Sb},
     vfs::{bh::BufferHead, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -340,27 +340,19 @@ pub(crate) enum Revoke {
 /// group whose bitmap is known to be corrupt are lost until e2fsck finds them.
 pub(crate) fn free(
     handle: &Handle<'_>,
-    sb: &Sb,
-    inode: Option<&Inode>,
-    pblk: Pblk,
-    len: u32,
+    inode: &Inode,
+    (pblk, len): (Pblk, u32),
     revoke: Revoke,
 ) -> Result {
-    let geo = &sb.data().geo;
+    let (sb, geo) = (inode.sb(), &inode.fs().geo);
     if len == 0 {
         return Ok(());
     }
-    let owner = inode.map(Inode::ino);
+    let owner = Some(inode.ino());
     if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len, owner) {
-        return Err(error::corrupted(
-            sb,
-            inode,
-            fmt!(
-                "freeing {} blocks from {}, which are not a file's",
-                len,
-                pblk
-            ),
-        ));
+        return Err(inode.corrupted(fmt!(
+            "freeing {len} blocks from {pblk}, which are not a file's"
+        )));
     }
     if revoke == Revoke::Yes {
         // Before the bits are cleared: after it somebody else may own the blocks.
@@ -377,19 +369,12 @@ pub(crate) fn free(
         if here == 0 {
             return Err(EINVAL);
         }
-        free_locked(handle, sb, group, bit, here).map_err(|fault| match fault {
-            Fault::Corrupt(what) => error::corrupted(
-                sb,
-                inode,
-                fmt!(
-                    "freeing {} blocks from {}: group {}: {}",
-                    here,
-                    block,
-                    group,
-                    what
-                ),
-            ),
-            Fault::Other(e) => e,
+        free_locked(handle, sb, group, bit, here).map_err(|fault| {
+            fault.report_as(|what| {
+                inode.corrupted(fmt!(
+                    "freeing {here} blocks from {block}: group {group}: {what}"
+                ))
+            })
         })?;
         block = block + u64::from(here);
         left -= here;

@@ -13,7 +13,7 @@ use crate::{
         group::{self, Bitmap, BLOCK_UNINIT, INODE_UNINIT},
         Corrupt, GroupDesc,
     },
-    fs::{error, Sb},
+    fs::Sb,
     vfs::{
         bh::BufferHead,
         gfp::GFP_NOFAIL,
@@ -128,8 +128,13 @@ impl From<Corrupt> for Fault {
 impl Fault {
     /// Reports corruption; the error to return.
     pub(super) fn report(self, sb: &Sb, group: u32) -> Error {
+        self.report_as(|what| sb.corrupted(fmt!("group {group}: {what}")))
+    }
+
+    /// The same, where more can be said than the group: `corrupted` reports it.
+    pub(super) fn report_as(self, corrupted: impl FnOnce(&'static str) -> Error) -> Error {
         match self {
-            Fault::Corrupt(what) => error::corrupted(sb, None, fmt!("group {}: {}", group, what)),
+            Fault::Corrupt(what) => corrupted(what),
             Fault::Other(e) => e,
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         inode::{S_IFDIR, S_IFMT},
         Geometry, Ino,
     },
-    fs::{error, itable::Place, Inode, Sb},
+    fs::{itable::Place, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle, random::random_u32},
 };
 use kernel::{
@@ -284,20 +284,11 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> R
     let valid = fs.geo.inode_valid(ino) && ino != Ino::ROOT;
     let place = fs.geo.inode_group(ino).filter(|_| valid);
     let Some((group, index)) = place else {
-        return Err(error::corrupted(
-            sb,
-            None,
-            fmt!("freeing inode {}, which is reserved", ino),
-        ));
+        return Err(sb.corrupted(fmt!("freeing inode {}, which is reserved", ino)));
     };
     let is_dir = mode & S_IFMT == S_IFDIR;
-    free_locked(handle, sb, group, index, is_dir).map_err(|fault| match fault {
-        Fault::Corrupt(what) => error::corrupted(
-            sb,
-            None,
-            fmt!("freeing inode {}: group {}: {}", ino, group, what),
-        ),
-        Fault::Other(e) => e,
+    free_locked(handle, sb, group, index, is_dir).map_err(|fault| {
+        fault.report_as(|what| sb.corrupted(fmt!("freeing inode {ino}: group {group}: {what}")))
     })
 }
 

@@ -169,7 +169,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             extents.end_expected(lblk, if reserved { len } else { 0 });
             extents.settle();
             // Never journaled, so there is nothing to revoke.
-            let _ = alloc::free(handle, inode.sb(), Some(inode), pblk, len, Revoke::No);
+            let _ = alloc::free(handle, inode, (pblk, len), Revoke::No);
             return Err(e);
         }
         extents.settle();

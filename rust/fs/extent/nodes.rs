@@ -6,7 +6,6 @@ use crate::{
     disk::{extent as format, Corrupt, Ino, Pblk},
     fs::{
         alloc::{self, Kind, Promise, Request, Revoke},
-        error::corrupted,
         Inode,
         Sb, //
     },
@@ -84,12 +83,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
     }
 
     fn bad(&self, pblk: Pblk, what: Corrupt) -> Error {
-        let inode = self.inode;
-        corrupted(
-            inode.sb(),
-            Some(inode),
-            fmt!("extent block {}: {}", pblk, what),
-        )
+        self.inode.corrupted(fmt!("extent block {pblk}: {what}"))
     }
 
     /// Checks all of a node that has just been read: checksum, entries, and that none of them
@@ -137,11 +131,7 @@ impl Nodes for TreeNodes<'_, '_> {
     type Node = BufferHead;
 
     fn corrupt(&self, what: Corrupt) -> Error {
-        corrupted(
-            self.inode.sb(),
-            Some(self.inode),
-            fmt!("extent tree: {}", what),
-        )
+        self.inode.corrupted(fmt!("extent tree: {}", what))
     }
 
     fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
@@ -249,7 +239,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
-        let freed = alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, Revoke::No);
+        let freed = alloc::free(writer.handle, inode, (pblk, 1), Revoke::No);
         if freed.is_ok() && self.drawn > 0 {
             self.drawn -= 1;
             writer.promise.join(Promise::freed(inode.sb(), 1));
@@ -279,7 +269,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(self.inode, 1);
         self.freed += 1;
         let inode = self.inode;
-        alloc::free(writer.handle, inode.sb(), Some(inode), pblk, 1, Revoke::Yes)?;
+        alloc::free(writer.handle, inode, (pblk, 1), Revoke::Yes)?;
         // Outstanding data counts on the node that it had.
         if writer.expecting {
             writer.promise.join(Promise::freed(self.inode.sb(), 1));

@@ -101,8 +101,7 @@ impl Extents<'_> {
             };
             trace::extent_free(inode, gone.lblk, gone.len, gone.pblk.get());
             sub_blocks(inode, gone.len);
-            let (sb, owner) = (inode.sb(), Some(inode));
-            alloc::free(handle, sb, owner, gone.pblk, gone.len, revoke)?;
+            alloc::free(handle, inode, (gone.pblk, gone.len), revoke)?;
             end = gone.lblk.into();
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             revoked += freed;

@@ -8,7 +8,7 @@ use crate::{
         self,
         inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
     },
-    fs::{alloc, error::corrupted},
+    fs::alloc,
     vfs::{
         inode::{Fresh, Hashed, IdMap, InodeFlags, NewInode},
         jbd2::Handle, //
@@ -101,8 +101,7 @@ pub(crate) fn init_new<'a>(
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode())?;
     let mut new = new.insert(ino.into(), generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
-        let why = fmt!("inode {} is allocated twice: {}", ino, e.to_errno());
-        corrupted(sb, None, why)
+        sb.corrupted(fmt!("inode {ino} is allocated twice: {}", e.to_errno()))
     })?;
     let mut fields = disk::inode::Inode {
         mode: new.mode(),

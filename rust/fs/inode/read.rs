@@ -9,7 +9,7 @@ use crate::{
         inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
         Ino,
     },
-    fs::{alloc, error::corrupted, extent, itable::Place},
+    fs::{alloc, extent, itable::Place},
     vfs::{
         inode::{Hashed, Iget, InodeFlags, NewInode},
         jbd2::Tid, //
@@ -44,11 +44,7 @@ enum Origin {
 fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     let geo = &sb.data().geo;
     if !geo.inode_exists(ino) {
-        return Err(corrupted(
-            sb,
-            None,
-            fmt!("inode number {} out of range", ino),
-        ));
+        return Err(sb.corrupted(fmt!("inode number {} out of range", ino)));
     }
     let mut new = match sb.iget(ino.into())? {
         Iget::Ready(inode) => return Ok(inode),
@@ -81,7 +77,7 @@ fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
 /// Reports an inode that cannot be believed.
 #[track_caller]
 fn bad(inode: &Inode, why: disk::Corrupt) -> Error {
-    corrupted(inode.sb(), Some(inode), fmt!("{}", why))
+    inode.corrupted(fmt!("{}", why))
 }
 
 /// What `i_block` of an inode holds.
@@ -101,10 +97,9 @@ enum Block {
 /// Looks at what only the file system as a whole can judge.
 fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
     let (sb, ino) = (inode.sb(), inode.ino());
-    let bad = |why: &'static str| corrupted(sb, Some(inode), fmt!("{}", why));
     let is_system = |block| alloc::is_system_block(sb, block, 1, None);
     if fields.file_acl.is_some_and(is_system) {
-        return Err(bad("attributes in fixed metadata"));
+        return Err(inode.corrupted(fmt!("attributes in fixed metadata")));
     }
     match fields.mode & S_IFMT {
         S_IFLNK if fields.is_fast_symlink(&sb.data().geo) => {
@@ -123,7 +118,7 @@ fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
         kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
     }
-    extent::check_root(sb, ino, &fields.block).map_err(|why| bad(why.as_str()))?;
+    extent::check_root(sb, ino, &fields.block).map_err(|why| bad(inode, why))?;
     Ok(Block::Root)
 }
 

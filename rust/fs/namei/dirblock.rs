@@ -2,7 +2,7 @@
 
 //! Blocks of directories: read, checked and copied; copied back into a handle.
 
-use super::{bad, blocks, corrupted, is_indexed, journal, Inode};
+use super::{bad, blocks, is_indexed, journal, Inode};
 use crate::{
     disk::{
         dirent,
@@ -54,11 +54,7 @@ fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
     let found = look(dir, lblk)?;
     match found.state {
         State::Written => Ok(found.pblk),
-        _ => Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("directory block {lblk} is not there"),
-        )),
+        _ => Err(dir.corrupted(fmt!("directory block {lblk} is not there"))),
     }
 }
 

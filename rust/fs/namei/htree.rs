@@ -5,7 +5,6 @@
 use super::{
     bad,
     blocks,
-    corrupted,
     dirblock::{buffer, DirBlock, Kind},
     found::Added,
     journal,
@@ -239,11 +238,7 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
         // Complete in itself: if there is no space for the leaf after, nothing is lost.
         path.split_node(handle, dir)?;
     }
-    Err(corrupted(
-        dir.sb(),
-        Some(dir),
-        fmt!("directory index: no room after a split"),
-    ))
+    Err(dir.corrupted(fmt!("directory index: no room after a split")))
 }
 
 /// Gives a directory of one full block an index.

@@ -5,7 +5,6 @@
 use super::{
     bad,
     blocks,
-    corrupted,
     dirblock::{read_ahead, DirBlock, Kind},
     found::Found,
     htree::Path,
@@ -49,11 +48,7 @@ pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
     if parent.is_dir() {
         Ok(parent)
     } else {
-        Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("\"..\" names inode {ino}, which is no directory"),
-        ))
+        Err(dir.corrupted(fmt!("\"..\" names inode {ino}, which is no directory")))
     }
 }
 
@@ -61,20 +56,12 @@ pub(crate) fn parent(dir: &Inode) -> Result<InodeRef<'_>> {
 fn follow(dir: &Inode, ino: Ino) -> Result<InodeRef<'_>> {
     // A directory that contains itself would send every walk of the tree round in circles.
     if !dir.fs().geo.inode_valid(ino) || ino == dir.ino() {
-        return Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("directory entry names inode {ino}"),
-        ));
+        return Err(dir.corrupted(fmt!("directory entry names inode {ino}")));
     }
     // Nobody can have removed the inode and its name since: i_rwsem.
     iget(dir.sb(), ino).map_err(|e| {
         if e == ESTALE {
-            corrupted(
-                dir.sb(),
-                Some(dir),
-                fmt!("directory entry names deleted inode {ino}"),
-            )
+            dir.corrupted(fmt!("directory entry names deleted inode {ino}"))
         } else {
             e
         }
@@ -119,11 +106,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
             _ => return Ok(None),
         }
     }
-    Err(corrupted(
-        dir.sb(),
-        Some(dir),
-        fmt!("directory index: more leaves than blocks"),
-    ))
+    Err(dir.corrupted(fmt!("directory index: more leaves than blocks")))
 }
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
@@ -172,11 +155,7 @@ pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
     let block = DirBlock::read(dir, 0, kind)?;
     let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
     if dots.ino != dir.ino() {
-        return Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("\".\" names inode {}", dots.ino),
-        ));
+        return Err(dir.corrupted(fmt!("\".\" names inode {}", dots.ino)));
     }
     Ok((block, dots))
 }

@@ -32,7 +32,6 @@
 use super::{
     bad,
     blocks,
-    corrupted,
     dirblock::{DirBlock, Kind},
     htree::Path,
     is_indexed,
@@ -440,10 +439,6 @@ impl List<'_> {
                 return Ok(true);
             }
         }
-        Err(corrupted(
-            dir.sb(),
-            Some(dir),
-            fmt!("directory index: more leaves than blocks"),
-        ))
+        Err(dir.corrupted(fmt!("directory index: more leaves than blocks")))
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     add::{add, entry_for},
-    apply, check_dir_links, check_target, corrupted, dec_dir_links,
+    apply, check_dir_links, check_target, dec_dir_links,
     dirblock::DirBlock,
     drop_links,
     found::{Added, Found},
@@ -96,15 +96,11 @@ impl<'a> DotDot<'a> {
         }
         let (block, dots) = read_dots(inode)?;
         if dots.parent != from.ino() {
-            return Err(corrupted(
-                inode.sb(),
-                Some(inode),
-                fmt!(
-                    "\"..\" names inode {} instead of {}",
-                    dots.parent,
-                    from.ino()
-                ),
-            ));
+            return Err(inode.corrupted(fmt!(
+                "\"..\" names inode {} instead of {}",
+                dots.parent,
+                from.ino()
+            )));
         }
         Ok(Some(Self { dir: inode, block }))
     }

@@ -6,7 +6,6 @@
 //! past that cache, as the page cache of a file would.)
 
 use super::{
-    corrupted,
     create::{make, Wanted},
     dirblock::{append_block, buffer},
     journal, Inode, Rext4,
@@ -65,7 +64,7 @@ fn write_target(handle: &Handle<'_>, inode: &Inode, target: &[u8]) -> Result {
 
 /// Reads the target of a link that has a block.
 pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
-    let bad = |what| corrupted(inode.sb(), Some(inode), fmt!("symbolic link {what}"));
+    let bad = |what| inode.corrupted(fmt!("symbolic link {what}"));
     let len = inode.size() as usize;
     if len == 0 || len >= inode.fs().geo.block_size as usize {
         return Err(bad("of impossible length"));

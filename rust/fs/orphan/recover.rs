@@ -16,7 +16,6 @@ use crate::{
     fs::{
         alloc,
         credits,
-        error::corrupted,
         extent,
         inode,
         io,
@@ -83,17 +82,13 @@ struct Done {
 fn open(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
     check_number(sb, ino)?;
     let inode = inode::iget_orphan(sb, ino).map_err(|e| match e {
-        ESTALE => corrupted(sb, None, fmt!("orphan inode {} is empty", ino)),
+        ESTALE => sb.corrupted(fmt!("orphan inode {} is empty", ino)),
         e => e,
     })?;
     // Only their truncation takes more than one handle. Directories have it in common with files
     // that there would be nothing to do.
     if inode.nlink() > 0 && !inode.is_file() && !inode.is_dir() {
-        return Err(corrupted(
-            sb,
-            Some(&inode),
-            fmt!("an orphan with links that cannot be truncated"),
-        ));
+        return Err(inode.corrupted(fmt!("an orphan with links that cannot be truncated")));
     }
     Ok(inode)
 }
@@ -103,11 +98,7 @@ fn check_number(sb: &Sb, ino: Ino) -> Result {
     if sb.data().geo.inode_valid(ino) && ino != Ino::ROOT && alloc::inode_in_use(sb, ino)? {
         Ok(())
     } else {
-        Err(corrupted(
-            sb,
-            None,
-            fmt!("orphan inode {} is not in use", ino),
-        ))
+        Err(sb.corrupted(fmt!("orphan inode {} is not in use", ino)))
     }
 }
 
@@ -146,22 +137,14 @@ fn next_on_disk(sb: &Sb, ino: Ino) -> Result<Option<Ino>> {
     let fs = sb.data();
     check_number(sb, ino)?;
     if fs.orphans.contains(ino) {
-        return Err(corrupted(
-            sb,
-            None,
-            fmt!("orphan list: inode {} comes twice", ino),
-        ));
+        return Err(sb.corrupted(fmt!("orphan list: inode {} comes twice", ino)));
     }
     let place = Place::find(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(&fs.geo, &mut raw)?;
     match disk::Inode::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
         Ok(inode) => Ok(Ino::from_disk(inode.dtime)),
-        Err(why) => Err(corrupted(
-            sb,
-            None,
-            fmt!("orphan list: inode {}: {}", ino, why.as_str()),
-        )),
+        Err(why) => Err(sb.corrupted(fmt!("orphan list: inode {}: {}", ino, why.as_str()))),
     }
 }
 
@@ -170,7 +153,7 @@ fn next_on_disk(sb: &Sb, ino: Ino) -> Result<Option<Ino>> {
 fn cut_list(sb: &Sb, last: Option<Ino>, ino: Ino, why: Error) {
     let fs = sb.data();
     if why != EUCLEAN {
-        corrupted(sb, None, fmt!("orphan list: error {}", why.to_errno()));
+        sb.corrupted(fmt!("orphan list: error {}", why.to_errno()));
     }
     let cut = || {
         let handle = fs.start(credits::ORPHAN)?;
@@ -216,7 +199,7 @@ fn finish(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done) -> Re
     if err == EUCLEAN || err == EOPNOTSUPP || err == ENOMEM {
         pr_err!("{}: orphan inode {} is left to e2fsck\n", sb.id(), ino);
     } else {
-        corrupted(sb, None, fmt!("orphan inode {} cannot be finished", ino));
+        sb.corrupted(fmt!("orphan inode {} cannot be finished", ino));
     }
     Err(err)
 }
@@ -234,11 +217,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let file = inode::iget(sb, number)?;
     let blocks = file.size() >> geo.block_bits;
     if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
-        return Err(corrupted(
-            sb,
-            Some(&file),
-            fmt!("this cannot be the orphan file"),
-        ));
+        return Err(file.corrupted(fmt!("this cannot be the orphan file")));
     }
     let mut result = Ok(());
     // CAST: At most `MAX_BLOCKS`.
@@ -266,16 +245,12 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
     let seed = file.node().csum_seed();
     let extent = file.extents().lookup(lblk, 1)?;
     if extent.state != extent::State::Written {
-        return Err(corrupted(
-            sb,
-            Some(file),
-            fmt!("orphan file has a hole at {}", lblk),
-        ));
+        return Err(file.corrupted(fmt!("orphan file has a hole at {}", lblk)));
     }
     let bh = sb.bread(extent.pblk.get())?;
     let mut data = KVec::zeroed(bh.size(), GFP_KERNEL)?;
     bh.copy_out(0, &mut data)?;
-    let bad = |why: Corrupt| corrupted(sb, Some(file), fmt!("block {}: {}", lblk, why.as_str()));
+    let bad = |why: Corrupt| file.corrupted(fmt!("block {}: {}", lblk, why.as_str()));
     disk::orphan::check_block(&data, geo, seed, extent.pblk).map_err(bad)?;
     let mut result = Ok(());
     for slot in 0..disk::orphan::entries_per_block(geo) {
