@@ -44,21 +44,21 @@
 //! | `seek::seek` | `vfs_llseek` | nothing | task | yes | allow |
 //! | `fsync::after_close` | `__fput` | nothing | task | yes | starts |
 //! | `mmap::page_mkwrite` | `do_page_mkwrite` | mmap_lock or the VMA's, shared; i_rwsem if direct I/O touches the memory | task | yes | starts |
-//! | `map::ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
+//! | `ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
 //! |  | `iomap_readahead` of `read_pages` | all folios, invalidate_lock shared | task, NOFS | yes | allow |
 //! |  | `iomap_fiemap` | nothing | task | yes | allow |
 //! |  | `iomap_bmap` | nothing; the journal's own inode: a commit runs (`jbd2_journal_next_log_block`) | task | yes | never |
-//! | `map::SwapOps::begin` | `iomap_swapfile_activate` of `swapon` | i_rwsem | task | yes | allow |
+//! | `SwapOps::begin` | `iomap_swapfile_activate` of `swapon` | i_rwsem | task | yes | allow |
 //! | `seek::Cached::begin`, `seek::Allocated::begin` | `iomap_seek_hole`, `iomap_seek_data` | i_rwsem shared | task | yes | allow |
 //! | `gate::may_fill` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |
 //! | `gate::wait` | `filemap_read_folio`, `__iomap_get_folio` | no folio; what these hold | task | yes | allow |
 //! | `pinned::may_release` | `filemap_release_folio` | the folio; from reclaim: whatever the task holds, a handle too | task | if `gfp` says so; it does not | never |
-//! | `delalloc::WriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
+//! | `BufferedWriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
 //! |  | `iomap_zero_range` | i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! |  | `iomap_page_mkwrite` | as `page_mkwrite`; freeze PAGEFAULT, invalidate_lock shared, the folio | task | yes | waits |
-//! | `delalloc::WriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | waits |
+//! | `BufferedWriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | waits |
 //! | `delalloc::Unreserve`, `Unexpect` | `iomap_write_delalloc_release` | i_rwsem, invalidate_lock, a folio or none | task | yes | allow |
-//! | `delalloc::WriteOps::valid` | `iomap_write_begin` | as `begin` of write(2) or zeroing; the folio | task | yes | allow |
+//! | `BufferedWriteOps::valid` | `iomap_write_begin` | as `begin` of write(2) or zeroing; the folio | task | yes | allow |
 //! | `writeback::map_blocks` | `iomap_writeback_folio` of `do_writepages` | freeze FS, the folio, PG_writeback; of its caller: s_umount shared (flusher, sync), or nothing, i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! | `writeback::discard` | the same, after an error | the same | task | yes | allow |
 //! |  | `truncate_error_folio` | the folio | task | yes | allow |
@@ -66,11 +66,11 @@
 //! | `end_bio` in `vfs/writeback.rs` | `bio_endio` | PG_writeback | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
-//! | `direct_map::ReadOps::begin` | `__iomap_dio_rw` | i_rwsem shared | task | yes | starts (writes out) |
-//! | `direct_map::WriteOps::dropping_cache`, `cache_dropped` | before `__iomap_dio_rw`; in it, or after | freeze WRITE, i_rwsem shared or not, with `dio_gate` the gate | task | yes | allow |
-//! | `direct_map::WriteOps::begin` | `__iomap_dio_rw` | the same | task | yes | starts, waits |
-//! | `direct_map::WriteOps::is_done` | `iomap_dio_complete` | anything | any, interrupt | no | never |
-//! | `direct_map::WriteOps::end_io` | `iomap_dio_complete` of `iomap_dio_complete_work` | freeze WRITE, with `dio_gate` the gate | worker | yes | starts, waits |
+//! | `DirectReadOps::begin` | `__iomap_dio_rw` | i_rwsem shared | task | yes | starts (writes out) |
+//! | `DirectWriteOps::dropping_cache`, `cache_dropped` | before `__iomap_dio_rw`; in it, or after | freeze WRITE, i_rwsem shared or not, with `dio_gate` the gate | task | yes | allow |
+//! | `DirectWriteOps::begin` | `__iomap_dio_rw` | the same | task | yes | starts, waits |
+//! | `DirectWriteOps::is_done` | `iomap_dio_complete` | anything | any, interrupt | no | never |
+//! | `DirectWriteOps::end_io` | `iomap_dio_complete` of `iomap_dio_complete_work` | freeze WRITE, with `dio_gate` the gate | worker | yes | starts, waits |
 //! |  | the same, of `iomap_dio_rw`: the writer waits | i_rwsem besides | task | yes | starts, waits |
 //! | drop of `gate::Closed` | `ki_complete`; the writer that waits | anything | any, interrupt | no | never |
 //!

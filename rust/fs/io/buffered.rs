@@ -4,7 +4,7 @@
 //! and what is reserved below them, are in `delalloc.rs` (rule 4); what a growing write owes to the
 //! old end is in `eof.rs` (rule 11).
 
-use super::{delalloc::WriteOps, eof};
+use super::{delalloc::BufferedWriteOps, eof};
 use crate::{
     fs::Rext4,
     trace,
@@ -53,7 +53,7 @@ pub(super) fn write_locked(
     let end = iocb.pos() + from.len() as u64;
     eof::before_write(lock, iocb.pos(), end)?;
     iocb.modified(lock)?;
-    let written = iomap::buffered_write::<WriteOps>(iocb, from);
+    let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from);
     trace::isize_was(inode, old);
     written
 }

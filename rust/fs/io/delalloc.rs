@@ -35,10 +35,10 @@ use kernel::{error::code::*, prelude::*};
 const MAX_RESERVE: u32 = 2048;
 
 /// Mappings for writing to the page cache and for zeroing in it.
-pub(crate) struct WriteOps;
+pub(crate) struct BufferedWriteOps;
 
 #[vtable]
-impl MapOps for WriteOps {
+impl MapOps for BufferedWriteOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
@@ -156,7 +156,7 @@ fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
 }
 
 #[vtable]
-impl iomap::WriteOps for WriteOps {
+impl iomap::WriteOps for BufferedWriteOps {
     fn valid(inode: &Inode, map: &Map) -> bool {
         !rule::kept(Rule::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
     }

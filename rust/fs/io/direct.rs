@@ -25,7 +25,7 @@
 
 use super::{
     buffered,
-    direct_map::{is_beyond, ReadOps, WriteOps},
+    direct_map::{is_beyond, DirectReadOps, DirectWriteOps},
     eof,
     gate::{self, Gate},
     pinned, //
@@ -90,7 +90,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'
     };
     trace::dio_read(inode, iocb.pos(), to.len() as u64);
     lab::detach_cache(file);
-    let io = dio::read::<ReadOps>(iocb, to);
+    let io = dio::read::<DirectReadOps>(iocb, to);
     lab::attach_cache(file);
     io
 }
@@ -226,7 +226,7 @@ fn transfer<'a>(
     let io = if gate::is_used(iocb.inode()) {
         write_gated(iocb, from, flags, done)
     } else {
-        dio::write::<WriteOps>(iocb, from, flags)
+        dio::write::<DirectWriteOps>(iocb, from, flags)
     };
     lab::attach_cache(file);
     io
@@ -263,7 +263,7 @@ fn write_gated<'a>(
         }
         flags.force_wait |= !whole;
         let result;
-        (iocb, result) = dio::write_guarded::<WriteOps, Gate>(iocb, from, source, flags)?;
+        (iocb, result) = dio::write_guarded::<DirectWriteOps, Gate>(iocb, from, source, flags)?;
         match result {
             Ok(0) => return iocb.done(Ok(*done)),
             Ok(written) => *done += written,

@@ -31,10 +31,10 @@ use crate::{
 use kernel::{error::code::*, prelude::*};
 
 /// Mappings for direct reads.
-pub(super) struct ReadOps;
+pub(super) struct DirectReadOps;
 
 #[vtable]
-impl MapOps for ReadOps {
+impl MapOps for DirectReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
@@ -75,10 +75,10 @@ impl MapOps for ReadOps {
 }
 
 /// Mappings for direct writes.
-pub(super) struct WriteOps;
+pub(super) struct DirectWriteOps;
 
 #[vtable]
-impl MapOps for WriteOps {
+impl MapOps for DirectWriteOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
@@ -163,7 +163,7 @@ fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) 
 }
 
 #[vtable]
-impl dio::DioOps for WriteOps {
+impl dio::DioOps for DirectWriteOps {
     /// Whether the write changed data only. Of what iomap does not send to a worker or make wait
     /// this is true: [`super::direct`] makes a write wait that ends beyond either size, and neither
     /// of them gets smaller while a direct write is in flight.

@@ -7,7 +7,7 @@
 //! What the two sizes and the stale tail are, and who moves which when, is in
 //! Documentation/i-size.md.
 
-use super::{delalloc::WriteOps, map, steps::Alone};
+use super::{delalloc::BufferedWriteOps, map, steps::Alone};
 use crate::{
     fs::{
         credits,
@@ -31,7 +31,7 @@ impl Alone<'_> {
         }
         let inode = self.inode();
         trace::zero_tail(inode, from, to - from);
-        iomap::zero_range::<WriteOps>(inode, from, to - from)
+        iomap::zero_range::<BufferedWriteOps>(inode, from, to - from)
     }
 
     /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies

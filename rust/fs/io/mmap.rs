@@ -13,7 +13,7 @@
 //!   dirties the page                            <- a dirty page over a hole: the store is lost
 //! ```
 
-use super::delalloc::WriteOps;
+use super::delalloc::BufferedWriteOps;
 use crate::{
     fs::Rext4,
     trace,
@@ -44,5 +44,5 @@ fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
         return e.into();
     }
     let pages = inode.invalidate_lock_shared();
-    fault.page_mkwrite::<WriteOps>(&pages)
+    fault.page_mkwrite::<BufferedWriteOps>(&pages)
 }
