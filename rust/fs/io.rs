@@ -4,26 +4,28 @@
 //!
 //! ```text
 //!   map.rs        an iomap and its validity cookie: rule 3
-//!   buffered.rs   reads and writes through the page cache
-//!   delalloc.rs   what they reserve: rule 4
+//!   buffered.rs   reads and writes through the page cache: rules 11, 12
+//!   delalloc.rs   their mappings, and what they reserve: rules 3, 4, 6
 //!   allocate.rs   blocks for data, whoever asks: rules 2, 4, 10
-//!   writeback.rs  dirty folios to blocks, completion: rules 2, 10
-//!   mmap.rs       write faults: rule 6
-//!   direct.rs     direct I/O and its locks: rules 7, 8
-//!   direct_map.rs its mappings and completion: rule 7
+//!   writeback.rs  dirty folios to blocks, completion: rules 2, 3, 10
+//!   mmap.rs       write faults: rules 1, 6
+//!   direct.rs     direct I/O and its locks: rules 7, 8, 9, 11
+//!   direct_map.rs its mappings and completion: rules 4, 7
+//!   pinned.rs     pages that a device stores into stay: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
-//!   steps.rs      blocks go in four steps, the first two: rule 5
-//!   remove.rs     the last two: rule 5
+//!   steps.rs      blocks go in four steps, the first two: rules 1, 5
+//!   remove.rs     the last two: rules 4, 5
 //!   eof.rs        zeros behind the end: rule 11
-//!   truncate.rs   file size, both ways
-//!   fallocate.rs  allocate, punch, zero
+//!   truncate.rs   file size, both ways: rules 5, 11
+//!   fallocate.rs  allocate, punch, zero: rule 5
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
-//!   fsync.rs      what must be durable, and what is written unasked
+//!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
 //! ```
 //!
-//! The rules are in Documentation/data-path.md. Three orders hold everywhere:
+//! The rules are in Documentation/data-path.md. A file begins with those it keeps, and the line
+//! that keeps one says its number. Three orders hold everywhere:
 //!
-//! - Locks: i_rwsem > invalidate_lock > folio lock > PG_writeback > handle > extent lock.
+//! - Locks, rule 1: see [`fs`](super).
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
 //!

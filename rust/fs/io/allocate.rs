@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 2: blocks for data are allocated *unwritten*, whoever asks. Rule 4: what was looked up
-//! before the handle was started is looked up again under the lock.
+//! Rules 2, 4 and 10: blocks for data, whoever asks. They are allocated *unwritten* (2), what was
+//! looked up before the handle was started is looked up again under the lock (4), and data that
+//! nobody reserved for gets blocks, too (10).
 
 use crate::fs::{
     credits,
@@ -61,6 +62,7 @@ pub(super) fn unwritten(
             For::Writeback => {
                 // Where nobody reserved the next one may be zeros.
                 let want = if hole.is_reserved() { count } else { 1 };
+                // Rule 2: unwritten.
                 let new = hole.fill(&handle, want, State::Unwritten)?;
                 // Reserved ones are promised this already. Without it the pool has to do.
                 let _ = extents.expect_write(new.lblk, new.len);

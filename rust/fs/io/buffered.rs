@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads and writes through the page cache: the system calls. The mappings that they are made of,
-//! and what is reserved below them, are in `delalloc.rs` (rule 4); what a growing write owes to the
-//! old end is in `eof.rs` (rule 11).
+//! Rules 11 and 12: reads and writes through the page cache, the system calls. What could never be
+//! written is not accepted (12), and before the file grows its old end is put in order (11, in
+//! `eof.rs`). The mappings that they are made of, and what is reserved below them, are in
+//! `delalloc.rs`.
 
 use super::{delalloc::BufferedWriteOps, eof};
 use crate::{
@@ -27,6 +28,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'
 
 /// `write_iter` without O_DIRECT.
 pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIterSource<'_>) -> Result<usize> {
+    // Rule 12.
     super::check_writable(iocb.inode())?;
     if iocb.nowait() {
         // Times are journaled, and a journal may have to be waited for.
@@ -51,6 +53,7 @@ pub(super) fn write_locked(
     trace::buffered_write(inode, iocb.pos(), from.len() as u64);
     let old = inode.size();
     let end = iocb.pos() + from.len() as u64;
+    // Rule 11.
     eof::before_write(lock, iocb.pos(), end)?;
     iocb.modified(lock)?;
     let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from);

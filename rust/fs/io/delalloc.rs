@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 4: delayed allocation counts each block once.
+//! Rules 3, 4 and 6: the mappings of buffered writes. Delayed allocation counts each block once
+//! (4); a write fault reserves for its folio, or fails (6); a mapping is checked under the folio
+//! lock (3).
 //!
 //! A write into a hole reserves space and no blocks (delalloc): writeback allocates, when it
 //! knows how much there is. The lookup that finds the hole and the reservation are one critical
@@ -90,11 +92,12 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
-        // All of the folio or nothing: iomap marks it dirty as a whole at its first mapping, and
-        // without space for the rest there would be dirty blocks that nobody reserved for. Nothing
-        // may fail after it.
+        // Rule 6, all of the folio or nothing: iomap marks it dirty as a whole at its first
+        // mapping, and without space for the rest there would be dirty blocks that nobody reserved
+        // for. Nothing may fail after it.
         extents.reserve_holes(lblk, count)?;
     }
+    // Rule 4: the lookup and the reservation, under one lock.
     let mut fresh = false;
     let mut found = match extents.entry(lblk, count)? {
         Entry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
@@ -157,6 +160,7 @@ fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
 
 #[vtable]
 impl iomap::WriteOps for BufferedWriteOps {
+    /// Rule 3: the folio is locked.
     fn valid(inode: &Inode, map: &Map) -> bool {
         !rule::kept(Rule::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
     }

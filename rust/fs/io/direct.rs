@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 7 and 8: direct I/O.
+//! Rules 7, 8, 9 and 11: direct I/O, how it is begun and under which locks.
 //!
-//! iomap writes the page cache of the range out before, and invalidates it before and again after
-//! a write: a page may come back in between (readahead, or the source of the write is a mapping
-//! of the range itself), and it would show old data for ever.
+//! Rule 7: iomap writes the page cache of the range out before, and invalidates it before and again
+//! after a write: a page may come back in between (readahead, or the source of the write is a
+//! mapping of the range itself), and it would show old data for ever.
 //!
-//! What is held while user memory is touched is i_rwsem only. No fault path takes it, so a source
-//! that is a mapping of this file, or of a file being written from ours, cannot deadlock: faults
-//! take invalidate_lock, folio locks and handles, and none of them is held here (`begin` returns
-//! with all of them released). With `dio_gate` the gate is held besides, and faults may wait for
-//! it, so all of the memory is pinned before.
+//! Rule 8: what is held while user memory is touched is i_rwsem only. No fault path takes it, so a
+//! source that is a mapping of this file, or of a file being written from ours, cannot deadlock:
+//! faults take invalidate_lock, folio locks and handles, and none of them is held here (`begin`
+//! returns with all of them released). With `dio_gate` the gate is held besides, and faults may
+//! wait for it, so all of the memory is pinned before.
 //!
 //! | write                                 | i_rwsem   | waits for completion |
 //! |---------------------------------------|-----------|----------------------|
@@ -50,8 +50,8 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*};
 
-/// The largest folios of a file, as an order: smaller than those that khugepaged makes, so that
-/// nobody replaces a folio while an invalidation waits for its lock (race 6b).
+/// Rule 7: the largest folios of a file, as an order: smaller than those that khugepaged makes, so
+/// that nobody replaces a folio while an invalidation waits for its lock (race 6b).
 ///
 /// ```text
 ///   khugepaged, or MADV_COLLAPSE               direct write
@@ -190,7 +190,7 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>
         }
         match result {
             Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
-            // Some page would not go: through it, then.
+            // Rule 7: some page would not go. Through it, then.
             Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
                 let rest = fall_back(&mut iocb, from, lock);
                 return iocb.done(after(done, rest));
@@ -200,8 +200,9 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>
     }
 }
 
-/// Whether a write of parts of blocks that ends at `end` zeroes what lies behind, although the file
-/// does not grow: iomap does it at the very end of the file, too. Somebody may append there:
+/// Rule 11: whether a write of parts of blocks that ends at `end` zeroes what lies behind, although
+/// the file does not grow: iomap does it at the very end of the file, too. Somebody may append
+/// there:
 ///
 /// ```text
 ///   direct write of 512 bytes, shared lock      append, or another direct write
@@ -232,9 +233,9 @@ fn transfer<'a>(
     io
 }
 
-/// The user memory is pinned before the gate closes, a chunk at a time, so that no fault happens
-/// while it is closed (see `gate.rs`). A request of more than one chunk waits for each; i_rwsem is
-/// held over all of them, so nobody's append comes in between.
+/// Rules 8 and 9: the user memory is pinned before the gate closes, a chunk at a time, so that no
+/// fault happens while it is closed (see `gate.rs`). A request of more than one chunk waits for
+/// each; i_rwsem is held over all of them, so nobody's append comes in between.
 fn write_gated<'a>(
     mut iocb: Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
@@ -298,6 +299,7 @@ fn write_alone<'a>(
         lock.dio_wait();
     }
     let end = iocb.pos() + from.len() as u64;
+    // Rule 11.
     let ready = eof::before_write(lock, iocb.pos(), end);
     if let Err(e) = ready.and_then(|()| iocb.modified(lock)) {
         return iocb.done(Err(e));

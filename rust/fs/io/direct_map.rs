@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 7: the mappings of direct I/O, and what follows when a write is done. How it is begun, and
-//! under which locks, is in `direct.rs`.
+//! Rules 4 and 7: the mappings of direct I/O, what is promised for them (4), and what follows when
+//! a write is done (7). How it is begun, and under which locks, is in `direct.rs`.
 
 use super::{
     allocate::{self, For},
@@ -179,7 +179,7 @@ impl dio::DioOps for DirectWriteOps {
             Ok(()) if ended.size > 0 => finish(iocb, ended, context),
             other => other,
         };
-        // Whatever has become of it: a write that failed keeps no space.
+        // Rule 4, whatever has become of it: a write that failed keeps no space.
         iocb.inode().extents().land(iocb.id(), 0);
         result
     }
@@ -212,7 +212,7 @@ fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result
     let end = pos + ended.size;
     // Reclaim must not come back to us: it could need the transaction that waits for us.
     let _nofs = NoFs::enter();
-    // Converted before i_size moves, else a read beyond the old end finds unwritten blocks.
+    // Rule 7: converted before i_size moves, else a read beyond the old end finds unwritten blocks.
     let old = inode.size();
     let result = writeback::finish(inode, pos, ended.size, ended.unwritten, old.max(end));
     // What fails half way has moved the size on disk up to there, and that in memory follows:
@@ -227,9 +227,9 @@ fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result
     result
 }
 
-/// The file grows to `end` by a direct write from `pos` on, which holds i_rwsem exclusive and
-/// waits. A reader may have filled the page of the old end meanwhile, with zeros behind it: it goes
-/// before the size moves, and under invalidate_lock it is not filled again until then.
+/// Rule 7: the file grows to `end` by a direct write from `pos` on, which holds i_rwsem exclusive
+/// and waits. A reader may have filled the page of the old end meanwhile, with zeros behind it: it
+/// goes before the size moves, and under invalidate_lock it is not filled again until then.
 ///
 /// ```text
 ///   direct write of block 1                    read(2)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `fallocate(2)`: allocate, punch a hole, zero a range. Rule 5: blocks go in its four steps
-//! (`steps.rs`).
+//! Rule 5: `fallocate(2)`, which allocates, punches a hole, or zeroes a range. Blocks go in four
+//! steps (`steps.rs`).
 
 use super::{
     allocate::{self, For},
@@ -55,7 +55,8 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     // Rule 5, step 1.
     let shut = Shut::new(&lock);
     event.step(Step::Locked);
-    // Step 2: asynchronous I/O holds neither lock, and may change the size when it completes.
+    // Rule 5, step 2: asynchronous I/O holds neither lock, and may change the size when it
+    // completes.
     let mut alone = shut.drain();
     event.step(Step::Drained);
     file.modified(&lock)?;
@@ -79,7 +80,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     }
 }
 
-/// Steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
+/// Rule 5, steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
 fn remove<'l>(
     alone: Alone<'l>,
     range: Range<u64>,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be durable when fsync returns, and what is written although nobody asked.
+//! Rules 2 and 12: what must be durable when fsync returns, and what is written although nobody
+//! asked.
 //!
 //! Programs replace a file by writing a new one and renaming it, or by truncating it and writing it
 //! anew, and many of them do not call fsync. The names and the size 0 are in the journal and commit
@@ -29,8 +30,8 @@ use kernel::{error::code::*, prelude::*};
 /// `fsync` and `fdatasync` of files and directories.
 pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, what: Durable) -> Result {
     trace::fsync(file.inode(), start, end.saturating_sub(start));
-    // Waits for PG_writeback, which ends only after the completion has put conversion and size
-    // into a transaction and noted its tid.
+    // Rule 12: says what could not be written. Rule 2: waits for PG_writeback, which ends only
+    // after the completion has put conversion and size into a transaction and noted its tid.
     file.write_and_wait_range(start, end)?;
     commit(file.inode(), what)
 }

@@ -275,7 +275,7 @@ impl Gate {
         }
     }
 
-    /// Whether a folio of this range, inserted and locked, may be filled.
+    /// Rule 9: whether a folio of this range, inserted and locked, may be filled.
     fn look(&self, range: &Range<u64>) -> bool {
         // Orders the insertion before the look; pairs with the barrier in `close`.
         smp_mb(Full);
@@ -387,7 +387,7 @@ impl dio::Guard for Gate {
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
         let id = gate.add(&range, Kind::Closed)?;
-        // Orders the mark before the search for folios; pairs with the barrier in `look`.
+        // Rule 9: orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
         tell(inode, &range, trace::Gate::Closed);
         Ok(Some(Closed { inode, range, id }))

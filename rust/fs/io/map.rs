@@ -55,8 +55,8 @@ impl From<State> for MapType {
     }
 }
 
-/// Makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that was held
-/// when it was found still is, so the count belongs to it.
+/// Rule 3: makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that
+/// was held when it was found still is, so the count belongs to it.
 pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map: &mut Map) {
     set(extents.inode(), (*extent, extents.seq()), flags, map);
 }
@@ -93,8 +93,8 @@ fn set(inode: &Inode, (extent, seq): (Extent, u32), flags: MapFlags, map: &mut M
     trace::map(inode, flags, map);
 }
 
-/// Whether nothing has changed since `map` was filled; if it has, tells `event` with the count
-/// now. Under the folio lock, see above.
+/// Rule 3: whether nothing has changed since `map` was filled; if it has, tells `event` with the
+/// count now. Under the folio lock, see above.
 pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map, u32)) -> bool {
     let seq = inode.node().seq.load(ordering::Acquire);
     if map.cookie() == u64::from(seq) {

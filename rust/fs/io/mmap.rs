@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 6: write faults in shared mappings.
+//! Rules 1 and 6: write faults in shared mappings, which announce the write (6), and take freeze
+//! PAGEFAULT and invalidate_lock between mmap_lock and the folio lock (1).
 //!
 //! Stores into a mapped page are invisible to us, but the first one announces itself here. Now is
 //! the time to reserve space: no space means SIGBUS now, not data lost at writeback. The lock
@@ -36,6 +37,8 @@ fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
     if inode.flags().immutable {
         return EIO.into();
     }
+    // Rule 1: freeze PAGEFAULT, a handle for the times that ends with them, invalidate_lock, and
+    // in iomap the folio lock.
     let _freeze = inode.sb().start_pagefault();
     if let Err(e) = super::check_writable(inode) {
         return e.into();
@@ -44,5 +47,6 @@ fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
         return e.into();
     }
     let pages = inode.invalidate_lock_shared();
+    // Rule 6.
     fault.page_mkwrite::<BufferedWriteOps>(&pages)
 }

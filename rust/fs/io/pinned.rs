@@ -70,8 +70,8 @@ pub(super) fn end(inode: &Inode) {
     let _ = inode.node().droppers.0.iter().any(mine);
 }
 
-/// Whether a folio may go. It is locked and in no mapping of user memory any more: whoever wants
-/// to pin it to store into it must first make its page writable, and waits for the lock.
+/// Rule 7: whether a folio may go. It is locked and in no mapping of user memory any more: whoever
+/// wants to pin it to store into it must first make its page writable, and waits for the lock.
 pub(crate) fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.load(ordering::Relaxed) == me;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 5, the last two steps: the page cache goes, then the blocks. The first two are in
-//! `steps.rs`.
+//! Rules 4 and 5: the last two steps of rule 5, the page cache goes, then the blocks. The first two
+//! are in `steps.rs`. What was reserved goes with the pages (4).
 
 use super::steps::Alone;
 use crate::fs::{
@@ -30,9 +30,9 @@ pub(crate) struct CacheGone<'l> {
 }
 
 impl<'l> Alone<'l> {
-    /// Step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops its page
-    /// cache. Beyond the end of the file there is nothing to keep: a block that the range cuts
-    /// there goes whole.
+    /// Rule 5, step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops
+    /// its page cache. Beyond the end of the file there is nothing to keep: a block that the range
+    /// cuts there goes whole.
     ///
     /// The whole range is written, also what is about to go, for two things hang on its dirty pages
     /// that are not the range's own:
@@ -120,7 +120,8 @@ impl<'l> CacheGone<'l> {
         self.alone.inode()
     }
 
-    /// Step 4: the blocks of the range go. What lies before the end of the file reads as zeros.
+    /// Rule 5, step 4: the blocks of the range go. What lies before the end of the file reads as
+    /// zeros.
     pub(crate) fn remove_blocks(self) -> Result<Alone<'l>> {
         let (inode, Range { start, end }) = (self.inode(), self.range);
         let alone = self.alone.pause(Point::PunchInvalidated, start..end);
@@ -168,9 +169,9 @@ pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
     remove_range(inode, first, END)
 }
 
-/// Gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone. Needs
-/// no handle, so it comes before everything that can fail: a reservation without a page is used by
-/// nobody.
+/// Rule 4: gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone.
+/// Needs no handle, so it comes before everything that can fail: a reservation without a page is
+/// used by nobody.
 pub(super) fn forget(inode: &Inode, first: u64, end: u64) {
     if let Ok(lblk) = u32::try_from(first) {
         let len = end.saturating_sub(first).min(u32::MAX.into());

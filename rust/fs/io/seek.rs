@@ -47,7 +47,7 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
     for _ in 0..ATTEMPTS {
         let before = seq();
         let found = iomap::seek::<Cached>(inode, offset, hole);
-        // The page cache was looked at before the count is.
+        // Rule 3: the page cache was looked at before the count is.
         smp_mb(Read);
         if seq() == before || !rule::kept(Rule::SeekValidity) {
             return found;

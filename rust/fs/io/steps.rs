@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 5, the first two steps: nobody writes, nobody faults, no direct I/O is in flight.
+//! Rules 1 and 5: the first two steps of rule 5. Nobody writes, nobody faults, no direct I/O is in
+//! flight. The locks that say so are taken in their order (1).
 //!
 //! Taking blocks away has four steps, always in this order:
 //!
@@ -29,7 +30,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Step 1: i_rwsem and invalidate_lock of an inode are held exclusive.
+/// Rule 5, step 1: i_rwsem and invalidate_lock of an inode are held exclusive.
 #[must_use]
 pub(crate) struct Shut<'l> {
     lock: &'l InodeLock<'l, Rext4>,
@@ -37,13 +38,13 @@ pub(crate) struct Shut<'l> {
 }
 
 impl<'l> Shut<'l> {
-    /// Takes invalidate_lock of the inode that `lock` is of.
+    /// Takes invalidate_lock of the inode that `lock` is of. Rule 1: i_rwsem comes first.
     pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
         let pages = lock.inode().invalidate_lock();
         Self { lock, pages }
     }
 
-    /// Step 2: waits for direct I/O in flight. None starts.
+    /// Rule 5, step 2: waits for direct I/O in flight. None starts.
     pub(crate) fn drain(self) -> Alone<'l> {
         if rule::kept(Rule::DioWait) {
             self.lock.dio_wait();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `truncate(2)`, both ways. Rule 5: blocks go in its four steps (`steps.rs`). Rule 11: what lies
-//! behind the end is zeros (`eof.rs`).
+//! Rules 5 and 11: `truncate(2)`, both ways. Blocks go in four steps (5, `steps.rs`); what lies
+//! behind the end is zeros (11, `eof.rs`).
 
 use super::{
     eof::flush_for,
@@ -46,10 +46,10 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     lab::too_early(Rule::CacheFirst, inode, new, || {
         remove::free_blocks(inode, first_beyond(inode, new))
     })?;
-    // Step 3.
-    // Not written before the size is: a crash in between would show zeros in a file of the old
-    // size. Should the crash come after, the bytes beyond the end are the file's own old ones, and
-    // zeros are written over them before it grows.
+    // Rule 5, step 3.
+    // Rule 11: the tail is zeroed, but not written before the size is: a crash in between would
+    // show zeros in a file of the old size. Should the crash come after, the bytes beyond the end
+    // are the file's own old ones, and zeros are written over them before it grows.
     if alone.zero_partial(new)? {
         inode.node().set_stale_tail(true);
     }
@@ -67,7 +67,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         Err(_) => new.min(inode.node().disk_size()),
     };
     lab::point(Point::PunchInvalidated, inode, new, END);
-    // Step 4.
+    // Rule 5, step 4.
     shrink(&gone, disk_size, room)?;
     event.step(Step::BlocksRemoved);
     written

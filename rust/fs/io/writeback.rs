@@ -47,6 +47,7 @@ use kernel::{error::code::*, prelude::*};
 impl Writeback for Rext4 {
     type Fs = Self;
 
+    /// Rule 3: what the folio before was mapped to is used again only if it is still true.
     fn map_blocks(
         inode: &Inode,
         pos: u64,
@@ -73,9 +74,9 @@ impl Writeback for Rext4 {
         {
             let mut extents = inode.extents();
             let mut found = extents.lookup(lblk, allocate::MAX)?;
-            // Folios become dirty as a whole, also where nothing was stored and nobody reserved.
-            // Zeros are what a hole reads as. Who stores without a fault (a device that pinned the
-            // page) makes the folio dirty again when that is done.
+            // Rule 10: folios become dirty as a whole, also where nothing was stored and nobody
+            // reserved. Zeros are what a hole reads as. Who stores without a fault (a device that
+            // pinned the page) makes the folio dirty again when that is done.
             let block_size = 1 << inode.fs().geo.block_bits;
             let nothing = found.state == State::Hole
                 && (bytes.start_is_zero(block_size) || !rule::kept(Rule::FillUnreserved));
@@ -155,8 +156,8 @@ impl Writeback for Rext4 {
     }
 }
 
-/// `len` bytes at `pos` are on disk: converts what is unwritten and moves the size on disk up to
-/// `size`, in the same handles, so that neither is ever seen without the other.
+/// Rule 2: `len` bytes at `pos` are on disk. Converts what is unwritten and moves the size on disk
+/// up to `size`, in the same handles, so that neither is ever seen without the other.
 pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
     let end = pos + len;
     let mut at = pos;

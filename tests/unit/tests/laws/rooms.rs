@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each rule of the data path has a room, whose first lines name it; each switch of the lab belongs
-//! to a rule, stands where that is kept, and has a race; each race has a page with a picture.
+//! Each rule of the data path has a room in `io/`, whose first line names it, and in it the line
+//! that keeps it; each switch of the lab belongs to a rule, stands where that is kept, and has a
+//! race; each race has a page with a picture.
 
 use crate::{none, source};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Lists the rooms, and so names each rule; it is the room of none.
+/// The rooms, and who lists them.
+const ROOMS: &str = "rust/fs/io/";
 const LIST: &str = "rust/fs/io.rs";
 
 /// A switch that protects nothing: it makes a situation.
@@ -33,12 +35,52 @@ fn rules(text: &str) -> BTreeSet<u32> {
 }
 
 /// What a file says of itself before its code.
-fn head(file: &source::File) -> String {
-    let lines = file.text.lines().skip_while(|l| !l.starts_with("//!"));
+fn head(text: &str) -> String {
+    let lines = text.lines().skip_while(|l| !l.starts_with("//!"));
     let head = lines.take_while(|l| l.starts_with("//!"));
     head.map(|l| l.trim_start_matches("//!"))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The rules that a room keeps: those that its first words name, "Rules 2 and 3: ".
+fn kept(text: &str) -> BTreeSet<u32> {
+    let head = head(text);
+    let first = head
+        .trim_start()
+        .split_once(':')
+        .map_or("", |(rules, _)| rules);
+    if first.starts_with("Rule") {
+        rules(first)
+    } else {
+        BTreeSet::new()
+    }
+}
+
+/// The rules that comments name which stand with the code.
+fn at_lines(text: &str) -> BTreeSet<u32> {
+    let comment = |l: &&str| l.starts_with("//") && !l.starts_with("//!");
+    let comments = text.lines().map(str::trim).filter(comment);
+    comments.flat_map(rules).collect()
+}
+
+/// The list of rooms: "map.rs   an iomap: rule 3".
+fn listed(text: &str) -> BTreeMap<String, BTreeSet<u32>> {
+    let row = |line: &str| {
+        let (name, what) = line.trim_start_matches("//!").trim().split_once(".rs ")?;
+        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        is_name.then(|| (format!("{name}.rs"), rules(what)))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// The rules of data-path.md: the text of each.
+fn sections(data_path: &str) -> BTreeMap<u32, &str> {
+    let parts = data_path.split("\n## ").skip(1);
+    let number = |part: &str| part.split_once(". ")?.0.parse().ok();
+    parts
+        .filter_map(|part| Some((number(part)?, part)))
+        .collect()
 }
 
 /// The switches: how the code calls each, how the lab does, and what is said of it.
@@ -59,18 +101,39 @@ fn switches(lab: &str) -> Vec<(String, String, String)> {
 #[test]
 fn each_rule_has_a_room() {
     let path = text("Documentation/data-path.md");
-    let number = |line: &str| line.strip_prefix("## ")?.split_once(". ")?.0.parse().ok();
-    let all: BTreeSet<u32> = path.lines().filter_map(number).collect();
-    let files = source::files(&["rust"], &[".rs"]);
-    let rooms = files.iter().filter(|f| f.path != LIST);
-    let kept: BTreeSet<u32> = rooms.flat_map(|f| rules(&head(f))).collect();
-    let homeless = all.difference(&kept);
-    let mut wrong: Vec<_> = homeless
-        .map(|n| format!("rule {n}: no file begins with it"))
-        .collect();
-    let unknown = kept.difference(&all);
-    wrong.extend(unknown.map(|n| format!("rule {n} is not in data-path.md")));
-    assert_eq!(all.len(), 12);
+    let told = sections(&path);
+    assert_eq!(
+        told.keys().copied().collect::<Vec<u32>>(),
+        Vec::from_iter(1..=12)
+    );
+    let mut wrong = Vec::new();
+    let mut homeless: BTreeSet<u32> = told.keys().copied().collect();
+    let mut listed = listed(&text(LIST));
+    for room in source::files(&[ROOMS], &[".rs"]) {
+        let name = room.path.trim_start_matches(ROOMS);
+        let (kept, lines) = (kept(&room.text), at_lines(&room.text));
+        if kept.is_empty() {
+            wrong.push(format!("{}: does not begin with a rule", room.path));
+        }
+        if listed.remove(name).as_ref() != Some(&kept) {
+            wrong.push(format!("{LIST}: says not what {name} does: {kept:?}"));
+        }
+        for rule in &kept {
+            homeless.remove(rule);
+            if !lines.contains(rule) {
+                wrong.push(format!("{}: no line keeps rule {rule}", room.path));
+            }
+            if !told.get(rule).is_some_and(|told| told.contains(name)) {
+                wrong.push(format!("data-path.md: rule {rule} does not name {name}"));
+            }
+        }
+    }
+    wrong.extend(homeless.iter().map(|n| format!("rule {n}: no room")));
+    wrong.extend(
+        listed
+            .keys()
+            .map(|name| format!("{LIST}: {name} is no room")),
+    );
     none(&wrong);
 }
 
@@ -147,6 +210,14 @@ fn the_search_for_rooms_finds() {
         [2, 3, 7, 10].into()
     );
     assert!(rules("the rules of 12 files").is_empty());
+    let room = "// x\n//! Rules 2 and 3: y. Rule 4: z\n\n    // Rule 3.\nf(\"rule 5\");";
+    assert_eq!(kept(room), [2, 3].into());
+    assert_eq!(at_lines(room), [3].into());
+    assert!(kept("//! What rule 7 says: z").is_empty());
+    let list = "//!   map.rs     an iomap: rules 3, 4\n//! see map.rs for rule 5";
+    assert_eq!(listed(list), [("map.rs".into(), [3, 4].into())].into());
+    let told = "# t\n\n## 1. One\nmap.rs\n\n## Where\nx\n";
+    assert_eq!(sections(told), [(1, "1. One\nmap.rs\n")].into());
     let lab = "    Rule {\n/// One\n/// two (rule 3).\nA = c\"a-b\",\n}";
     let want = ("A".into(), "a-b".into(), " One two (rule 3).".into());
     assert_eq!(switches(lab), [want]);
