@@ -20,9 +20,7 @@
 //!   marks.rs    the mark on disk that it was not
 //! ```
 //!
-//! Rule 1, the lock order: freeze WRITE > i_rwsem > mmap_lock > freeze PAGEFAULT >
-//! invalidate_lock > folio lock > PG_writeback > freeze FS > journal handle > an inode's extent
-//! lock > allocator locks.
+//! The lock order is rule 1 of Documentation/data-path.md.
 
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,7 @@
 
 //! The page cache of an inode: invalidate_lock, truncation. What C calls: [`super::address_space`].
 //!
-//! Lock order (rule 1 of the data path): i_rwsem > mmap_lock > invalidate_lock > folio lock.
+//! The lock order is at the head of mm/filemap.c.
 //!
 //! C headers: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
