@@ -23,9 +23,10 @@
 //! ```
 //!
 //! The rules are in Documentation/data-path.md. A file begins with those it keeps, and the line
-//! that keeps one says its number. Three orders hold everywhere:
+//! that keeps one says its number; "race 1" is drawn in Documentation/races/. Three orders hold
+//! everywhere:
 //!
-//! - Locks, rule 1: see [`fs`](super).
+//! - Locks, as rule 1 draws it.
 //! - Blocks go away only after the page cache above them is gone and direct I/O has drained.
 //! - Data reaches the disk before the metadata that makes it visible.
 //!

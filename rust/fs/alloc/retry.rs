@@ -5,18 +5,8 @@
 //! Freed blocks count as free at once, so they can be promised, but they cannot be used before the
 //! transaction that freed them commits ([`super::pending`]). So a search may fail though the
 //! promise was good, and a commit ends it. When the search has failed nobody can tell any more
-//! whether it met such blocks, for the commit may have come meanwhile:
-//!
-//! ```text
-//!   writeback                                   journal
-//!   ---------                                   -------
-//!   searches all groups: what is free
-//!     is pending
-//!                                               commits: nothing is pending
-//!   ENOSPC. Is there something to wait for?
-//!     Nothing is pending. Is there a block that nobody was promised? No: the rest is ours
-//!   gives up, and drops the data                <- while its blocks are there
-//! ```
+//! whether it met such blocks, for the commit may have come meanwhile, and who gives up then drops
+//! data whose blocks are there (race 13b).
 //!
 //! So a [`Retry`] is made before the search, and knows what was pending then. Data that was
 //! accepted is tried again as often as that helps; what can still be refused, three times.

@@ -7,16 +7,8 @@
 //! A write into a hole reserves space and no blocks (delalloc): writeback allocates, when it
 //! knows how much there is. The lookup that finds the hole and the reservation are one critical
 //! section of the extent lock. They must be, for two writers may race to the same hole without
-//! sharing any other lock:
-//!
-//! ```text
-//!   page_mkwrite (invalidate_lock shared)       fallocate, before it took invalidate_lock;
-//!                                               or page_mkwrite of the neighbour page
-//!   looks up block 3: hole
-//!                                               looks up block 3: hole
-//!                                               reserves or allocates block 3
-//!   reserves block 3                            <- counted twice, and once forever
-//! ```
+//! sharing any other lock (a write fault has invalidate_lock shared, write(2) i_rwsem), and a block
+//! that both reserve is counted twice, and once for ever (race 5).
 
 use super::map;
 use crate::{

@@ -51,18 +51,8 @@ use crate::{
 use kernel::{error::code::*, prelude::*};
 
 /// Rule 7: the largest folios of a file, as an order: smaller than those that khugepaged makes, so
-/// that nobody replaces a folio while an invalidation waits for its lock (race 6b).
-///
-/// ```text
-///   khugepaged, or MADV_COLLAPSE               direct write
-///   locks the folios of 2 MiB, one by one
-///                                              the new data is on disk
-///                                              invalidates: finds page 7, waits for its lock
-///   copies them to one of 2 MiB, which goes
-///     into the page cache, with old data
-///   unlocks page 7, which has no mapping now
-///                                              somebody has dropped it: passes on
-/// ```
+/// that nobody replaces a folio while an invalidation waits for its lock. The invalidation would
+/// take it for one that is gone (race 6b).
 ///
 /// And reads return the old data from then on (`collapse_file` does not freeze the references of
 /// the folios that it replaces; migration does, and fails when somebody waits for the lock).
@@ -202,15 +192,7 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>
 
 /// Rule 11: whether a write of parts of blocks that ends at `end` zeroes what lies behind, although
 /// the file does not grow: iomap does it at the very end of the file, too. Somebody may append
-/// there:
-///
-/// ```text
-///   direct write of 512 bytes, shared lock      append, or another direct write
-///   sends the data, and zeros for the rest
-///   of the block behind the end
-///                                               writes there, behind the end, on disk
-///   the zeros reach the disk                    <- the appended bytes are gone
-/// ```
+/// there meanwhile, and the zeros would go over his bytes (race 22).
 fn zeroes_tail(inode: &Inode, end: u64) -> bool {
     end == inode.size() && rule::kept(Rule::EofAlone)
 }

@@ -229,16 +229,8 @@ fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result
 
 /// Rule 7: the file grows to `end` by a direct write from `pos` on, which holds i_rwsem exclusive
 /// and waits. A reader may have filled the page of the old end meanwhile, with zeros behind it: it
-/// goes before the size moves, and under invalidate_lock it is not filled again until then.
-///
-/// ```text
-///   direct write of block 1                    read(2)
-///                                              fills page 0: block 0, and zeros behind the end
-///   block 1 is on disk, converted
-///   moves i_size
-///                                              finds page 0: block 1 is zeros
-///   iomap drops page 0                         <- too late
-/// ```
+/// goes before the size moves, and under invalidate_lock it is not filled again until then. Else
+/// the zeros are read as the new data (race 25).
 fn grow(inode: &Inode, pos: u64, end: u64) {
     let old = inode.size();
     // Below a closed gate nobody fills it either, and who waits there may hold the lock.

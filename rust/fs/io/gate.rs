@@ -2,19 +2,9 @@
 
 //! Rule 9, the gate: while a direct write is in flight nobody fills the page cache of its range.
 //!
-//! iomap invalidates the page cache before a direct write and again after it. What comes back
-//! clean in between is dropped by the second pass. What comes back and is *dirtied* cannot be
-//! dropped, and its writeback overwrites the direct write:
-//!
-//! ```text
-//!   direct write                               store through a mapping
-//!   writes back, invalidates page 7
-//!                                              read fault: reads the old block into page 7
-//!                                              write fault: page 7 is dirty
-//!   new data reaches the disk
-//!   invalidates again: page 7 is dirty, stays
-//!                                              writeback: old page 7 over the new data
-//! ```
+//! iomap invalidates the page cache before a direct write and again after it. What comes back clean
+//! in between is dropped by the second pass. What comes back and is *dirtied* cannot be dropped,
+//! and its writeback overwrites the direct write (race 11).
 //!
 //! A lock that both sides hold cannot close this, for it would be taken under mmap_lock by the one
 //! and above it by the other. So the gate has one side only. The writer *closes* a range and never

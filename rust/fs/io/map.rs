@@ -2,16 +2,9 @@
 
 //! Rule 3: from byte ranges to extents, and the cookie that tells whether the answer is still true.
 //!
-//! An iomap is a copy of a piece of the extent map, stale the moment the extent lock is dropped:
-//!
-//! ```text
-//!   writer                                  writeback, reclaim
-//!   iomap_begin: block 7 is unwritten
-//!                                           writes page 7, converts block 7 to written
-//!                                           reclaims page 7
-//!   gets a new page 7, still thinks "unwritten":
-//!   zeroes around its bytes                 <- the data written before is gone
-//! ```
+//! An iomap is a copy of a piece of the extent map, stale the moment the extent lock is dropped: a
+//! writer that still thinks "unwritten" zeroes around its bytes, over data that was written
+//! meanwhile (race 1).
 //!
 //! So the extent map counts its changes (`Node::seq`, bumped before each change under the extent
 //! lock). [`fill`] stores the count in the iomap while the lock is still held, [`is_valid`]

@@ -4,15 +4,9 @@
 //! PAGEFAULT and invalidate_lock between mmap_lock and the folio lock (1).
 //!
 //! Stores into a mapped page are invisible to us, but the first one announces itself here. Now is
-//! the time to reserve space: no space means SIGBUS now, not data lost at writeback. The lock
-//! keeps a punch from taking the blocks between the mapping and the dirty bit:
-//!
-//! ```text
-//!   page_mkwrite                                punch hole
-//!   maps block 5
-//!                                               drops the page, frees block 5
-//!   dirties the page                            <- a dirty page over a hole: the store is lost
-//! ```
+//! the time to reserve space: no space means SIGBUS now, not data lost at writeback. The lock keeps
+//! a punch from taking the blocks between the mapping and the dirty bit: a dirty page over a hole
+//! is a store that is lost (race 4).
 
 use super::delalloc::BufferedWriteOps;
 use crate::{

@@ -3,17 +3,8 @@
 //! Rule 7: a direct write does not drop a page that somebody else's I/O has pinned.
 //!
 //! iomap drops the pages of the range, and of a large folio all of it or nothing. What it does not
-//! look at are pins:
-//!
-//! ```text
-//!   direct read of another file into            direct write of 0..4096
-//!   a mapping of this one, bytes 32768..
-//!   pins a page, of a folio of 64 KiB
-//!                                               writes the folio back: it is clean
-//!                                               drops it, all of it
-//!   the device stores into a page that
-//!   is in no file: the read is lost
-//! ```
+//! look at are pins: a page that a device is about to store into, for a direct read of another file
+//! into a mapping of this one, would be in no file by then, and the read be lost (race 26).
 //!
 //! So such a folio does not let go ([`may_release`]), and the write goes through the page cache, as
 //! with every folio that stays. A page with two sectors that are read and written so is the same

@@ -35,16 +35,7 @@ impl<'l> Alone<'l> {
     /// cuts there goes whole.
     ///
     /// The whole range is written, also what is about to go, for two things hang on its dirty pages
-    /// that are not the range's own:
-    ///
-    /// ```text
-    ///   pwrite 0..8192: i_size 8192                 a folio of 64 KiB, all dirty
-    ///   punch 4096..8192, both page aligned         punch 0..4096
-    ///   page 1 is dropped, dirty                    the folio is split at 4096. If that does not
-    ///   go page 0 is written: size on disk 4096        (somebody reads it),
-    ///   truncate_inode_pages_range evicted, read again: the file has shrunk    drops the folio
-    ///   whole, dirty bytes behind 4096 too
-    /// ```
+    /// that are not the range's own (race 19):
     ///
     /// - The size on disk moves when data is written, and nothing else moves it.
     /// - A large folio at the edge may be dropped as a whole. Writeback writes folios as a whole.
@@ -81,18 +72,8 @@ impl<'l> Alone<'l> {
     }
 
     /// What is left to drop of a range when the folios at its edges that a device has pinned have
-    /// been taken care of:
-    ///
-    /// ```text
-    ///   direct read of another file into            punch 0..4096
-    ///   a mapping of this one, bytes 32768..
-    ///   pins a page, of a folio of 64 KiB
-    ///                                               writes the folio: it is clean
-    ///                                               cannot split it, since it is pinned,
-    ///                                               and drops it whole
-    ///   the device stores into a page that
-    ///   is in no file: the read is lost
-    /// ```
+    /// been taken care of: a folio that is pinned cannot be split, and dropped whole it would take
+    /// a page with it that the device stores into later, beside the range (race 24).
     fn keep_pinned(&self, range: Range<u64>) -> (Range<u64>, Kept<'l>) {
         if rule::kept(Rule::KeepPinned) {
             return self.pages().keep_pinned(range);

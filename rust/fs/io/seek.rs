@@ -4,15 +4,9 @@
 //!
 //! iomap asks for a mapping; where it is told "unwritten" there may be data in the page cache, and
 //! it looks there. Between the two the answer grows old, as in rule 3, but nobody asks whether it
-//! is still true: there is no folio whose lock one would hold.
-//!
-//! ```text
-//!   lseek(SEEK_DATA)                        writeback, reclaim
-//!   begin: block 7 is unwritten
-//!                                           writes page 7, converts block 7 to written
-//!                                           reclaims page 7
-//!   looks for page 7: none, so no data      <- a sparse copy leaves the data out
-//! ```
+//! is still true: there is no folio whose lock one would hold. If writeback converts the block
+//! meanwhile and its clean page is evicted, none is found, and a sparse copy leaves the data out
+//! (race 20).
 //!
 //! So the count of changes ([`map`]) is compared when the search is through, and if it has moved
 //! all of it is done again. A page goes after PG_writeback, that after the conversion, and that

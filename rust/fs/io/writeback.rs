@@ -6,16 +6,9 @@
 //! done, one handle converts them and moves the size on disk. A crash in between shows zeros or
 //! the old size, never what the blocks held before.
 //!
-//! The mapping of one folio serves the next ones too, and between two folios anything may happen
-//! to the extents:
-//!
-//! ```text
-//!   writeback                                   punch hole
-//!   maps blocks 0-15, adds folio 0 to the bio
-//!                                               drops folio 1, frees block 1
-//!                                               (commit; block 1 now belongs to another file)
-//!   folio 1 dirtied again: writes it to the old block 1   <- another file's data destroyed
-//! ```
+//! The mapping of one folio serves the next ones too, and between two folios anything may happen to
+//! the extents: what is written to a block that was punched meanwhile destroys another file's data
+//! (race 2).
 //!
 //! So the mapping is checked for each range ([`map::is_valid`]): the folio in hand is locked and
 //! under writeback, hence its own blocks cannot go while it is used.
