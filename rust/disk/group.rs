@@ -302,13 +302,20 @@ fn csum_mask(geo: &Geometry) -> u32 {
     }
 }
 
-/// The checksum of a bitmap: over the bits a full group has, whatever this group's length.
-pub fn bitmap_csum(geo: &Geometry, which: Bitmap, map: &[u8]) -> Result<u32> {
+/// How many bytes of a bitmap its checksum is over: as many as a full group has, whatever this
+/// group's length.
+pub fn csum_bytes(geo: &Geometry, which: Bitmap) -> usize {
     let bits = match which {
         Bitmap::Block => geo.blocks_per_group.min(geo.block_size * 8),
         Bitmap::Inode => geo.inodes_per_group,
     };
-    Ok(crc32c(geo.csum_seed, bytes(map, 0, bits as usize / 8)?))
+    bits as usize / 8
+}
+
+/// The checksum of a bitmap.
+pub fn bitmap_csum(geo: &Geometry, which: Bitmap, map: &[u8]) -> Result<u32> {
+    let map = bytes(map, 0, csum_bytes(geo, which))?;
+    Ok(crc32c(geo.csum_seed, map))
 }
 
 fn computed_checksum(raw: &[u8], geo: &Geometry, group: u32) -> Result<Option<u16>> {

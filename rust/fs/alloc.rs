@@ -14,6 +14,7 @@
 //! called in atomic context; everything that takes a handle may read the disk.
 
 mod balloc;
+mod bitmap;
 mod group;
 mod ialloc;
 mod index;

@@ -3,6 +3,7 @@
 //! Blocks: finding runs, taking them, giving them back.
 
 use super::{
+    bitmap::{Change, GroupBitmap},
     group::{Fault, Locked},
     index::{class, least},
     is_system_block,
@@ -10,9 +11,9 @@ use super::{
     Kind, Promise, Request,
 };
 use crate::{
-    disk::{bitmap, group::Bitmap, Geometry, Pblk},
+    disk::{group::Bitmap, Geometry, Pblk},
     fs::{Inode, Rext4, Sb},
-    vfs::{bh::BufferHead, jbd2::Handle},
+    vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
 
@@ -22,27 +23,7 @@ const MAX_SEARCHED: u32 = 64;
 /// more at once start at places of their own, to have room to grow.
 const SPREAD: u32 = 16;
 
-/// A bitmap to search: on disk, or what it will be at its first use.
-enum Map {
-    Disk(BufferHead),
-    Initial(KVec<u8>),
-}
-
-impl Map {
-    fn next_zero(&self, start: usize, end: usize) -> usize {
-        match self {
-            Map::Disk(bh) => bh.find_next_zero_bit(end, start),
-            Map::Initial(map) => bitmap::next_zero(map, start, end).unwrap_or(end),
-        }
-    }
-
-    fn next_set(&self, start: usize, end: usize) -> usize {
-        match self {
-            Map::Disk(bh) => bh.find_next_bit(end, start),
-            Map::Initial(map) => bitmap::next_set(map, start, end).unwrap_or(end),
-        }
-    }
-
+impl GroupBitmap {
     /// The first run of usable blocks in `start..end` as (first bit, length), cut off at `max`.
     fn next_run(
         &self,
@@ -228,39 +209,34 @@ fn search_locked(
     let geo = &sb.data().geo;
     let mut locked = Locked::new(sb, number)?;
     locked.expire(|tid| handle.journal().is_committed(tid));
-    if locked.group.blocks_bad || locked.group.desc.free_blocks < wanted.target {
+    if locked.is_bad(Bitmap::Block) || locked.group.desc.free_blocks < wanted.target {
         return Ok(None);
     }
-    let map = if locked.blocks_uninit() {
-        locked.initial_block_bitmap().map(Map::Initial)
-    } else {
-        locked.block_bitmap().map(Map::Disk)
-    };
-    let map = map.inspect_err(|why| {
-        if matches!(why, Fault::Corrupt(_)) {
-            locked.set_blocks_bad();
+    locked.trusting(Bitmap::Block, |locked| {
+        let map = locked.bitmap(Bitmap::Block)?;
+        let Some((bit, len)) = pick(locked, &map, geo.group_blocks(number), wanted) else {
+            return Ok(None);
+        };
+        let pblk = geo.group_first_block(number) + u64::from(bit);
+        if is_system_block(sb, pblk, len, None) {
+            return Err(Fault::Corrupt("fixed metadata is marked free"));
         }
-    })?;
-    let Some((bit, len)) = pick(&mut locked, &map, geo.group_blocks(number), wanted) else {
-        return Ok(None);
-    };
-
-    let pblk = geo.group_first_block(number) + u64::from(bit);
-    if is_system_block(sb, pblk, len, None) {
-        locked.set_blocks_bad();
-        return Err(Fault::Corrupt("fixed metadata is marked free"));
-    }
-    take(&mut locked, handle, &map, bit, len)
-        .inspect_err(|why| {
-            if matches!(why, Fault::Corrupt(_)) {
-                locked.set_blocks_bad();
-            }
-        })
-        .map(|()| Some((pblk, len)))
+        let run = bit as usize..(bit + len) as usize;
+        locked.change(handle, &map, Change::Take(run), |_| Ok(()))?;
+        if bit <= locked.group.first_free {
+            locked.group.first_free = bit + len;
+        }
+        Ok(Some((pblk, len)))
+    })
 }
 
 /// Chooses a run of the group: the first that is long enough.
-fn pick(locked: &mut Locked<'_>, map: &Map, blocks: u32, wanted: &Search) -> Option<(u32, u32)> {
+fn pick(
+    locked: &mut Locked<'_>,
+    map: &GroupBitmap,
+    blocks: u32,
+    wanted: &Search,
+) -> Option<(u32, u32)> {
     let end = blocks as usize;
     let (target, want) = (wanted.target as usize, wanted.want as usize);
     // CAST, also below: bits of one group.
@@ -292,34 +268,6 @@ fn pick(locked: &mut Locked<'_>, map: &Map, blocks: u32, wanted: &Search) -> Opt
         locked.set_longest(longest as u32);
     }
     None
-}
-
-/// Takes a run that is free.
-fn take(
-    locked: &mut Locked<'_>,
-    handle: &Handle<'_>,
-    map: &Map,
-    bit: u32,
-    len: u32,
-) -> Result<(), Fault> {
-    let left = locked.group.desc.free_blocks.checked_sub(len);
-    let left = left.ok_or(Fault::Corrupt("fewer free blocks than its bitmap has"))?;
-    // Access to both before anything changes: what fails then leaves everything as it was.
-    let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = match map {
-        Map::Disk(bh) => handle.write(bh)?,
-        Map::Initial(map) => locked.init_block_bitmap(handle, map)?,
-    };
-    buf.set_bits(bit as usize..(bit + len) as usize)?;
-    locked.group.desc.free_blocks = left;
-    locked.set_csum(&buf, Bitmap::Block);
-    locked.store(&mut desc, off)?;
-    if bit <= locked.group.first_free {
-        locked.group.first_free = bit + len;
-    }
-    buf.finish()?;
-    desc.finish()?;
-    Ok(())
 }
 
 /// Whether blocks that go may be in the log, where a replay would find them.
@@ -383,52 +331,22 @@ pub(crate) fn free(
 }
 
 fn free_locked(handle: &Handle<'_>, sb: &Sb, number: u32, bit: u32, len: u32) -> Result<(), Fault> {
-    let fs = sb.data();
     let mut locked = Locked::new(sb, number)?;
-    if locked.group.blocks_bad {
+    if locked.is_bad(Bitmap::Block) {
         return Ok(());
     }
-    let freed = give_back(&mut locked, handle, bit, len);
-    match freed {
-        Ok(()) => {
-            fs.groups.free_blocks.add(len.into());
-        }
-        Err(Fault::Corrupt(_)) => locked.set_blocks_bad(),
-        Err(Fault::Other(_)) => (),
-    }
-    freed
-}
-
-fn give_back(
-    locked: &mut Locked<'_>,
-    handle: &Handle<'_>,
-    bit: u32,
-    len: u32,
-) -> Result<(), Fault> {
-    let geo = &locked.sb.data().geo;
-    if locked.blocks_uninit() {
-        return Err(Fault::Corrupt("nothing can be in use in an unused group"));
-    }
-    let bh = locked.block_bitmap()?;
-    let (start, end) = (bit as usize, (bit + len) as usize);
-    if bh.find_next_zero_bit(end, start) < end {
-        return Err(Fault::Corrupt("they are free already"));
-    }
-    let free = locked.group.desc.free_blocks + len;
-    if free > geo.group_blocks(locked.number) {
-        return Err(Fault::Corrupt("more free blocks than blocks"));
-    }
-    let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = handle.write(&bh)?;
-    locked.expire(|tid| handle.journal().is_committed(tid));
-    locked.groups.freed.note(handle.tid());
-    locked.group.pending.add(handle.tid(), bit, len, bh.size());
-    locked.note_pending();
-    buf.clear_bits(start..end)?;
-    locked.group.desc.free_blocks = free;
-    locked.set_csum(&buf, Bitmap::Block);
-    locked.store(&mut desc, off)?;
-    buf.finish()?;
-    desc.finish()?;
+    locked.trusting(Bitmap::Block, |locked| {
+        let run = bit as usize..(bit + len) as usize;
+        let map = locked.in_use(Bitmap::Block, &run)?;
+        locked.change(handle, &map, Change::Free(run), |locked| {
+            locked.expire(|tid| handle.journal().is_committed(tid));
+            locked.groups.freed.note(handle.tid());
+            let bytes = locked.sb.data().geo.block_size as usize;
+            locked.group.pending.add(handle.tid(), bit, len, bytes);
+            locked.note_pending();
+            Ok(())
+        })
+    })?;
+    locked.groups.free_blocks.add(len.into());
     Ok(())
 }

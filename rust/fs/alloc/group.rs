@@ -8,16 +8,10 @@
 
 use super::{pending::Pending, Groups};
 use crate::{
-    disk::{
-        self, bitmap,
-        group::{self, Bitmap, BLOCK_UNINIT, INODE_UNINIT},
-        Corrupt, GroupDesc,
-    },
+    disk::{self, Corrupt, GroupDesc},
     fs::Sb,
     vfs::{
-        bh::BufferHead,
-        gfp::GFP_NOFAIL,
-        jbd2::{Committed, Handle, JournaledBuffer, Tid},
+        jbd2::{Committed, JournaledBuffer, Tid},
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
 };
@@ -170,44 +164,15 @@ impl<'a> Locked<'a> {
         })
     }
 
-    fn geo(&self) -> &'a disk::Geometry {
+    pub(super) fn geo(&self) -> &'a disk::Geometry {
         &self.sb.data().geo
     }
 
-    fn has_flag(&self, flag: u16) -> bool {
+    /// Whether the descriptor has a flag.
+    pub(super) fn has_flag(&self, flag: u16) -> bool {
         // Without checksums of descriptors the flags mean nothing.
         let geo = self.geo();
         (geo.has_metadata_csum || geo.has_gdt_csum) && self.group.desc.flags & flag != 0
-    }
-
-    /// Whether the block bitmap was never written.
-    pub(super) fn blocks_uninit(&self) -> bool {
-        self.has_flag(BLOCK_UNINIT)
-    }
-
-    /// Whether the inode bitmap was never written.
-    pub(super) fn inodes_uninit(&self) -> bool {
-        self.has_flag(INODE_UNINIT)
-    }
-
-    /// Takes the block bitmap for corrupt from now on, and its free blocks out of the totals.
-    pub(super) fn set_blocks_bad(&mut self) {
-        if !core::mem::replace(&mut self.group.blocks_bad, true) {
-            self.groups
-                .free_blocks
-                .sub(self.group.desc.free_blocks.into());
-            self.slot.free_blocks.store(0, Relaxed);
-        }
-    }
-
-    /// Takes the inode bitmap for corrupt from now on, and its free inodes out of the totals.
-    pub(super) fn set_inodes_bad(&mut self) {
-        if !core::mem::replace(&mut self.group.inodes_bad, true) {
-            self.groups
-                .free_inodes
-                .sub(self.group.desc.free_inodes.into());
-            self.slot.free_inodes.store(0, Relaxed);
-        }
     }
 
     /// Makes what has committed usable again.
@@ -235,144 +200,6 @@ impl<'a> Locked<'a> {
 
     pub(super) fn forget_longest(&self) {
         self.set_longest(u32::MAX);
-    }
-
-    /// The block bitmap as it is before its first use: nothing but metadata.
-    pub(super) fn initial_block_bitmap(&self) -> Result<KVec<u8>, Fault> {
-        let geo = self.geo();
-        let first = geo.group_first_block(self.number).get();
-        let end = first + u64::from(geo.group_blocks(self.number));
-        let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
-        let zones = self.groups.zones.within(first, end);
-        let free = group::initial_block_bitmap(geo, self.number, &mut map, zones)?;
-        if free != self.group.desc.free_blocks {
-            return Err(Fault::Corrupt(
-                "wrong number of free blocks in an unused group",
-            ));
-        }
-        Ok(map)
-    }
-
-    /// The block bitmap, read and checked. Not for a group that has none yet.
-    pub(super) fn block_bitmap(&self) -> Result<BufferHead, Fault> {
-        let bh = self.read(self.group.desc.block_bitmap)?;
-        if !bh.is_verified() {
-            let zeros = self.verify(&bh, Bitmap::Block, self.geo().group_blocks(self.number))?;
-            if zeros != self.group.desc.free_blocks {
-                return Err(Fault::Corrupt(
-                    "block bitmap and descriptor disagree on free blocks",
-                ));
-            }
-            bh.set_verified();
-        }
-        Ok(bh)
-    }
-
-    /// The inode bitmap, read and checked. Not for a group that has none yet.
-    pub(super) fn inode_bitmap(&self) -> Result<BufferHead, Fault> {
-        let bh = self.read(self.group.desc.inode_bitmap)?;
-        if !bh.is_verified() {
-            let zeros = self.verify(&bh, Bitmap::Inode, self.geo().inodes_per_group)?;
-            if zeros != self.group.desc.free_inodes {
-                return Err(Fault::Corrupt(
-                    "inode bitmap and descriptor disagree on free inodes",
-                ));
-            }
-            bh.set_verified();
-        }
-        Ok(bh)
-    }
-
-    fn read(&self, block: u64) -> Result<BufferHead, Fault> {
-        // Counts as corruption, so that the other groups go on working. That is also for the one
-        // read that cannot come before all changes: which groups the blocks lie in that a removal
-        // frees is known when they are taken out of the tree. Then they are in use on the disk, and
-        // e2fsck is due.
-        self.sb
-            .bread(block)
-            .map_err(|_| Fault::Corrupt("cannot read its bitmap"))
-    }
-
-    /// Checks a bitmap that has just been read; returns the number of clear bits.
-    fn verify(&self, bh: &BufferHead, which: Bitmap, bits: u32) -> Result<u32, Fault> {
-        let geo = self.geo();
-        let mut map = KVec::zeroed(bh.size(), GFP_NOFAIL)?;
-        bh.copy_out(0, &mut map)?;
-        self.group
-            .desc
-            .check_bitmap(geo, self.number, which, &map)?;
-        if which == Bitmap::Block {
-            // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
-            let first = geo.group_first_block(self.number).get();
-            for (start, len) in self.groups.zones.within(first, first + u64::from(bits)) {
-                // CAST: Relative to the group, both are smaller than 2^32.
-                let bit = (start - first) as usize;
-                if bitmap::next_zero(&map, bit, bit + len as usize).is_some() {
-                    return Err(Corrupt::BlockBitmapMetadata.into());
-                }
-            }
-        }
-        // CAST: At most the number of bits in a block.
-        Ok(bitmap::count_zeros(&map, bits as usize) as u32)
-    }
-
-    /// Journal access to the descriptor's block and the offset of the descriptor in it.
-    pub(super) fn desc_access<'h>(
-        &self,
-        handle: &'h Handle<'_>,
-    ) -> Result<(JournaledBuffer<'h>, usize), Fault> {
-        let (bh, off) = self.groups.desc_buffer(self.geo(), self.number)?;
-        Ok((handle.write(bh)?, off))
-    }
-
-    /// Writes the block bitmap of a group that has none yet.
-    pub(super) fn init_block_bitmap<'h>(
-        &mut self,
-        handle: &'h Handle<'_>,
-        map: &[u8],
-    ) -> Result<JournaledBuffer<'h>, Fault> {
-        let bh = self.sb.getblk(self.group.desc.block_bitmap)?;
-        let mut buf = handle.create(&bh)?;
-        buf.copy_in(0, map)?;
-        self.group.desc.flags &= !BLOCK_UNINIT;
-        self.set_csum(&buf, Bitmap::Block);
-        Ok(buf)
-    }
-
-    /// Writes the inode bitmap of a group that has none yet.
-    pub(super) fn init_inode_bitmap<'h>(
-        &mut self,
-        handle: &'h Handle<'_>,
-    ) -> Result<JournaledBuffer<'h>, Fault> {
-        let geo = self.geo();
-        if self.group.desc.free_inodes != geo.inodes_per_group {
-            return Err(Fault::Corrupt(
-                "wrong number of free inodes in an unused group",
-            ));
-        }
-        let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
-        group::initial_inode_bitmap(geo, &mut map);
-        let bh = self.sb.getblk(self.group.desc.inode_bitmap)?;
-        let mut buf = handle.create(&bh)?;
-        buf.copy_in(0, &map)?;
-        self.group.desc.flags &= !INODE_UNINIT;
-        // None of the table has been written either.
-        self.group.desc.itable_unused = geo.inodes_per_group;
-        Ok(buf)
-    }
-
-    /// Puts a changed bitmap's checksum into the descriptor.
-    pub(super) fn set_csum(&mut self, map: &BufferHead, which: Bitmap) {
-        let geo = self.geo();
-        if !geo.has_metadata_csum {
-            return;
-        }
-        let bits = match which {
-            Bitmap::Block => geo.blocks_per_group.min(geo.block_size * 8),
-            Bitmap::Inode => geo.inodes_per_group,
-        };
-        let crc = map.crc32c(geo.csum_seed, 0..bits as usize / 8);
-        self.group.desc.set_bitmap_csum(geo, which, crc);
     }
 
     /// Writes the descriptor into its block and the copies outside of the lock.

@@ -8,6 +8,7 @@
 //! grows without holes; the inode is cleared there before its number is taken.
 
 use super::{
+    bitmap::Change,
     group::{Fault, Locked, Slot},
     Groups,
 };
@@ -189,6 +190,8 @@ pub(crate) fn inode(handle: &Handle<'_>, sb: &Sb, dir: &Inode, mode: u16) -> Res
     Err(err)
 }
 
+// Of its own, or the frame of who makes a name would hold all that is needed here.
+#[inline(never)]
 fn take_locked(
     handle: &Handle<'_>,
     sb: &Sb,
@@ -196,14 +199,12 @@ fn take_locked(
     is_dir: bool,
 ) -> Result<Option<Ino>, Fault> {
     let mut locked = Locked::new(sb, number)?;
-    if locked.group.inodes_bad || locked.group.desc.free_inodes == 0 {
+    if locked.is_bad(Bitmap::Inode) || locked.group.desc.free_inodes == 0 {
         return Ok(None);
     }
-    let taken = take(&mut locked, handle, is_dir);
-    if let Err(Fault::Corrupt(_)) = taken {
-        locked.set_inodes_bad();
-    }
-    taken.map(Some)
+    locked
+        .trusting(Bitmap::Inode, |locked| take(locked, handle, is_dir))
+        .map(Some)
 }
 
 fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<Ino, Fault> {
@@ -211,21 +212,13 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<In
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
     // would work out anew what the tables take.
-    let blocks = if locked.blocks_uninit() && !locked.group.blocks_bad {
-        Some(locked.initial_block_bitmap()?)
+    let blocks = if locked.is_uninit(Bitmap::Block) && !locked.is_bad(Bitmap::Block) {
+        Some(locked.bitmap(Bitmap::Block)?)
     } else {
         None
     };
-    let bitmap = if locked.inodes_uninit() {
-        None
-    } else {
-        Some(locked.inode_bitmap()?)
-    };
-    let bit = match &bitmap {
-        Some(bh) => bh.find_next_zero_bit(per_group as usize, 0),
-        // All of a group that was never used are free.
-        None => 0,
-    };
+    let map = locked.bitmap(Bitmap::Inode)?;
+    let bit = map.next_zero(0, per_group as usize);
     // CAST: A bit of one group.
     let index = bit as u32;
     if index >= per_group {
@@ -239,29 +232,21 @@ fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<In
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
     let place = Place::find(locked.sb, ino)?;
-    let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = match &bitmap {
-        Some(bh) => handle.write(bh)?,
-        None => locked.init_inode_bitmap(handle)?,
-    };
-    clear_place(&place, geo, handle)?;
-    if let Some(map) = blocks {
-        locked.init_block_bitmap(handle, &map)?.finish()?;
-    }
-    buf.set_bits(bit..bit + 1)?;
-    let group = &mut *locked.group;
-    group.desc.free_inodes = group.desc.free_inodes.saturating_sub(1);
-    if is_dir {
-        group.desc.used_dirs += 1;
-    }
-    let used = per_group.saturating_sub(group.desc.itable_unused);
-    if index >= used {
-        group.desc.itable_unused = per_group - index - 1;
-    }
-    locked.set_csum(&buf, Bitmap::Inode);
-    locked.store(&mut desc, off)?;
-    buf.finish()?;
-    desc.finish()?;
+    locked.change(handle, &map, Change::Take(bit..bit + 1), |locked| {
+        clear_place(&place, geo, handle)?;
+        if let Some(map) = blocks {
+            locked.create(handle, &map)?;
+        }
+        let desc = &mut locked.group.desc;
+        if is_dir {
+            desc.used_dirs += 1;
+        }
+        let used = per_group.saturating_sub(desc.itable_unused);
+        if index >= used {
+            desc.itable_unused = per_group - index - 1;
+        }
+        Ok(())
+    })?;
     Ok(ino)
 }
 
@@ -300,66 +285,24 @@ fn free_locked(
     is_dir: bool,
 ) -> Result<(), Fault> {
     let mut locked = Locked::new(sb, number)?;
-    if locked.group.inodes_bad {
+    if locked.is_bad(Bitmap::Inode) {
         return Ok(());
     }
-    let freed = give_back(&mut locked, handle, index, is_dir);
-    match freed {
-        Ok(()) => {
-            locked.groups.free_inodes.add(1);
-            if is_dir {
-                locked.groups.dirs.sub(1);
-            }
-        }
-        Err(Fault::Corrupt(_)) => locked.set_inodes_bad(),
-        Err(Fault::Other(_)) => (),
+    locked.trusting(Bitmap::Inode, |locked| {
+        let run = index as usize..index as usize + 1;
+        let map = locked.in_use(Bitmap::Inode, &run)?;
+        let dirs = locked.group.desc.used_dirs.checked_sub(is_dir.into());
+        let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
+        locked.change(handle, &map, Change::Free(run), |locked| {
+            locked.group.desc.used_dirs = dirs;
+            Ok(())
+        })
+    })?;
+    locked.groups.free_inodes.add(1);
+    if is_dir {
+        locked.groups.dirs.sub(1);
     }
-    freed
-}
-
-fn give_back(
-    locked: &mut Locked<'_>,
-    handle: &Handle<'_>,
-    index: u32,
-    is_dir: bool,
-) -> Result<(), Fault> {
-    if locked.inodes_uninit() {
-        return Err(Fault::Corrupt("nothing can be in use in an unused group"));
-    }
-    let bh = locked.inode_bitmap()?;
-    let bit = index as usize;
-    if !bh.test_bit(bit) {
-        return Err(Fault::Corrupt("it is free already"));
-    }
-    let dirs = if is_dir {
-        locked.group.desc.used_dirs.checked_sub(1)
-    } else {
-        Some(locked.group.desc.used_dirs)
-    };
-    let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
-    let free = locked.group.desc.free_inodes + 1;
-    if free > locked.sb.data().geo.inodes_per_group {
-        return Err(Fault::Corrupt("more free inodes than inodes"));
-    }
-    let (mut desc, off) = locked.desc_access(handle)?;
-    let mut buf = handle.write(&bh)?;
-    buf.clear_bits(bit..bit + 1)?;
-    locked.group.desc.free_inodes = free;
-    locked.group.desc.used_dirs = dirs;
-    locked.set_csum(&buf, Bitmap::Inode);
-    locked.store(&mut desc, off)?;
-    buf.finish()?;
-    desc.finish()?;
     Ok(())
-}
-
-/// The group's bitmap, checked; one that is not right is not asked again.
-fn checked_bitmap(locked: &mut Locked<'_>) -> Result<BufferHead, Fault> {
-    locked.inode_bitmap().inspect_err(|why| {
-        if matches!(why, Fault::Corrupt(_)) {
-            locked.set_inodes_bad();
-        }
-    })
 }
 
 /// Reads the bitmap that [`free_inode`] will change, and keeps it in memory. Before the handle:
@@ -371,10 +314,12 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>>
     };
     let read = || -> Result<Option<BufferHead>, Fault> {
         let mut locked = Locked::new(sb, number)?;
-        if locked.group.inodes_bad || locked.inodes_uninit() {
+        if locked.is_bad(Bitmap::Inode) || locked.is_uninit(Bitmap::Inode) {
             return Ok(None);
         }
-        checked_bitmap(&mut locked).map(Some)
+        locked
+            .trusting(Bitmap::Inode, |locked| locked.read(Bitmap::Inode))
+            .map(Some)
     };
     read().map_err(|fault| fault.report(sb, number))
 }
@@ -387,13 +332,14 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
     };
     let in_use = || -> Result<bool, Fault> {
         let mut locked = Locked::new(sb, number)?;
-        if locked.group.inodes_bad {
+        if locked.is_bad(Bitmap::Inode) {
             return Err(EUCLEAN.into());
         }
-        if locked.inodes_uninit() {
+        if locked.is_uninit(Bitmap::Inode) {
             return Ok(false);
         }
-        Ok(checked_bitmap(&mut locked)?.test_bit(index as usize))
+        let map = locked.trusting(Bitmap::Inode, |locked| locked.read(Bitmap::Inode))?;
+        Ok(map.test_bit(index as usize))
     };
     in_use().map_err(|fault| fault.report(sb, number))
 }

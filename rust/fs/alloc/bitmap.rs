@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two bitmaps of a group: read and checked, changed, or not believed any more.
+//!
+//! What is said here goes for blocks and for inodes; what only one of them has is in
+//! [`super::balloc`] and [`super::ialloc`].
+
+use super::group::{Fault, Locked};
+use crate::{
+    disk::{
+        bitmap,
+        group::{self, csum_bytes, Bitmap, BLOCK_UNINIT, INODE_UNINIT},
+        Corrupt,
+    },
+    vfs::{
+        bh::BufferHead,
+        gfp::GFP_NOFAIL,
+        jbd2::{Handle, JournaledBuffer}, //
+    },
+};
+use core::ops::Range;
+use kernel::{prelude::*, sync::atomic::Relaxed};
+
+/// A bitmap of a group that was found right.
+pub(super) struct GroupBitmap {
+    which: Bitmap,
+    bits: Bits,
+}
+
+/// Where it is.
+enum Bits {
+    Disk(BufferHead),
+    /// The disk has none; this is what it will be at its first use.
+    Initial(KVec<u8>),
+}
+
+impl GroupBitmap {
+    /// The first clear bit in `start..end`; `end` if there is none.
+    pub(super) fn next_zero(&self, start: usize, end: usize) -> usize {
+        match &self.bits {
+            Bits::Disk(bh) => bh.find_next_zero_bit(end, start),
+            Bits::Initial(map) => bitmap::next_zero(map, start, end).unwrap_or(end),
+        }
+    }
+
+    /// The first set bit in `start..end`; `end` if there is none.
+    pub(super) fn next_set(&self, start: usize, end: usize) -> usize {
+        match &self.bits {
+            Bits::Disk(bh) => bh.find_next_bit(end, start),
+            Bits::Initial(map) => bitmap::next_set(map, start, end).unwrap_or(end),
+        }
+    }
+}
+
+/// What becomes of bits.
+pub(super) enum Change {
+    /// They are free, and will be in use.
+    Take(Range<usize>),
+    /// They are in use, and will be free.
+    Free(Range<usize>),
+}
+
+impl Locked<'_> {
+    /// Whether a bitmap was never written.
+    pub(super) fn is_uninit(&self, which: Bitmap) -> bool {
+        self.has_flag(uninit_flag(which))
+    }
+
+    /// Whether a bitmap was found to be corrupt.
+    pub(super) fn is_bad(&self, which: Bitmap) -> bool {
+        match which {
+            Bitmap::Block => self.group.blocks_bad,
+            Bitmap::Inode => self.group.inodes_bad,
+        }
+    }
+
+    /// Looks at a bitmap, or changes it. If that finds corruption, the bitmap is taken for corrupt
+    /// from now on, and what is free in it goes out of the totals.
+    pub(super) fn trusting<T>(
+        &mut self,
+        which: Bitmap,
+        act: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let result = act(self);
+        if let Err(Fault::Corrupt(_)) = result {
+            self.set_bad(which);
+        }
+        result
+    }
+
+    fn set_bad(&mut self, which: Bitmap) {
+        let group = &mut *self.group;
+        let (bad, total, free, copy) = match which {
+            Bitmap::Block => (
+                &mut group.blocks_bad,
+                &self.groups.free_blocks,
+                group.desc.free_blocks,
+                &self.slot.free_blocks,
+            ),
+            Bitmap::Inode => (
+                &mut group.inodes_bad,
+                &self.groups.free_inodes,
+                group.desc.free_inodes,
+                &self.slot.free_inodes,
+            ),
+        };
+        if !core::mem::replace(bad, true) {
+            total.sub(free.into());
+            copy.store(0, Relaxed);
+        }
+    }
+
+    /// How many bits a bitmap has.
+    fn count(&self, which: Bitmap) -> u32 {
+        match which {
+            Bitmap::Block => self.geo().group_blocks(self.number),
+            Bitmap::Inode => self.geo().inodes_per_group,
+        }
+    }
+
+    /// How many of them are free, as the descriptor has it.
+    fn free(&self, which: Bitmap) -> u32 {
+        match which {
+            Bitmap::Block => self.group.desc.free_blocks,
+            Bitmap::Inode => self.group.desc.free_inodes,
+        }
+    }
+
+    fn set_free(&mut self, which: Bitmap, free: u32) {
+        let desc = &mut self.group.desc;
+        match which {
+            Bitmap::Block => desc.free_blocks = free,
+            Bitmap::Inode => desc.free_inodes = free,
+        }
+    }
+
+    /// A bitmap, checked.
+    pub(super) fn bitmap(&self, which: Bitmap) -> Result<GroupBitmap, Fault> {
+        let bits = if self.is_uninit(which) {
+            Bits::Initial(self.initial(which)?)
+        } else {
+            Bits::Disk(self.read(which)?)
+        };
+        Ok(GroupBitmap { which, bits })
+    }
+
+    /// A bitmap, checked, in which all of `run` is in use.
+    pub(super) fn in_use(&self, which: Bitmap, run: &Range<usize>) -> Result<GroupBitmap, Fault> {
+        if self.is_uninit(which) {
+            return Err(Fault::Corrupt("nothing can be in use in an unused group"));
+        }
+        let map = self.bitmap(which)?;
+        if map.next_zero(run.start, run.end) < run.end {
+            return Err(Fault::Corrupt("free already"));
+        }
+        Ok(map)
+    }
+
+    /// A bitmap as it is before its first use: nothing but metadata, or nothing.
+    fn initial(&self, which: Bitmap) -> Result<KVec<u8>, Fault> {
+        let geo = self.geo();
+        let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
+        let free = match which {
+            Bitmap::Block => {
+                let first = geo.group_first_block(self.number).get();
+                let end = first + u64::from(self.count(which));
+                let zones = self.groups.zones.within(first, end);
+                group::initial_block_bitmap(geo, self.number, &mut map, zones)?
+            }
+            Bitmap::Inode => {
+                group::initial_inode_bitmap(geo, &mut map);
+                self.count(which)
+            }
+        };
+        if free != self.free(which) {
+            return Err(Fault::Corrupt(match which {
+                Bitmap::Block => "wrong number of free blocks in an unused group",
+                Bitmap::Inode => "wrong number of free inodes in an unused group",
+            }));
+        }
+        Ok(map)
+    }
+
+    /// The buffer of a bitmap, read and checked. Not for a group that has none yet.
+    pub(super) fn read(&self, which: Bitmap) -> Result<BufferHead, Fault> {
+        let block = match which {
+            Bitmap::Block => self.group.desc.block_bitmap,
+            Bitmap::Inode => self.group.desc.inode_bitmap,
+        };
+        // Counts as corruption, so that the other groups go on working. That is also for the one
+        // read that cannot come before all changes: which groups the blocks lie in that a removal
+        // frees is known when they are taken out of the tree. Then they are in use on the disk, and
+        // e2fsck is due.
+        let bh = self
+            .sb
+            .bread(block)
+            .map_err(|_| Fault::Corrupt("cannot read its bitmap"))?;
+        if !bh.is_verified() {
+            if self.verify(&bh, which)? != self.free(which) {
+                return Err(Fault::Corrupt(match which {
+                    Bitmap::Block => "block bitmap and descriptor disagree on free blocks",
+                    Bitmap::Inode => "inode bitmap and descriptor disagree on free inodes",
+                }));
+            }
+            bh.set_verified();
+        }
+        Ok(bh)
+    }
+
+    /// Checks a bitmap that has just been read; returns the number of clear bits.
+    fn verify(&self, bh: &BufferHead, which: Bitmap) -> Result<u32, Fault> {
+        let (geo, bits) = (self.geo(), self.count(which));
+        let mut map = KVec::zeroed(bh.size(), GFP_NOFAIL)?;
+        bh.copy_out(0, &mut map)?;
+        self.group
+            .desc
+            .check_bitmap(geo, self.number, which, &map)?;
+        if which == Bitmap::Block {
+            // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
+            let first = geo.group_first_block(self.number).get();
+            for (start, len) in self.groups.zones.within(first, first + u64::from(bits)) {
+                // CAST: Relative to the group, both are smaller than 2^32.
+                let bit = (start - first) as usize;
+                if bitmap::next_zero(&map, bit, bit + len as usize).is_some() {
+                    return Err(Corrupt::BlockBitmapMetadata.into());
+                }
+            }
+        }
+        // CAST: At most the number of bits in a block.
+        Ok(bitmap::count_zeros(&map, bits as usize) as u32)
+    }
+
+    /// Changes a bitmap, and brings the count, the checksums and the copies outside of the lock up
+    /// to date. `also` is done in the same step, before any bit changes: where it fails, none does.
+    ///
+    /// The totals of all groups are the caller's.
+    pub(super) fn change(
+        &mut self,
+        handle: &Handle<'_>,
+        map: &GroupBitmap,
+        change: Change,
+        also: impl FnOnce(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let which = map.which;
+        let free = self.free_after(which, &change)?;
+        // Access to both before anything changes: what fails then leaves everything as it was.
+        let (bh, off) = self.groups.desc_buffer(self.geo(), self.number)?;
+        let mut desc = handle.write(bh)?;
+        let mut buf = self.access(handle, map)?;
+        also(self)?;
+        match change {
+            Change::Take(run) => buf.set_bits(run)?,
+            Change::Free(run) => buf.clear_bits(run)?,
+        }
+        self.set_free(which, free);
+        self.set_csum(&buf, which);
+        self.store(&mut desc, off)?;
+        buf.finish()?;
+        desc.finish()?;
+        Ok(())
+    }
+
+    /// How many bits are free after a change.
+    fn free_after(&self, which: Bitmap, change: &Change) -> Result<u32, Fault> {
+        // CAST: Bits of one group.
+        let (free, wrong) = match change {
+            Change::Take(run) => (
+                self.free(which).checked_sub(run.len() as u32),
+                "less is free than its bitmap has",
+            ),
+            Change::Free(run) => (
+                Some(self.free(which) + run.len() as u32).filter(|free| *free <= self.count(which)),
+                "more is free than it has",
+            ),
+        };
+        free.ok_or(Fault::Corrupt(wrong))
+    }
+
+    /// Writes a bitmap that the disk has none of yet, without a change.
+    pub(super) fn create(&mut self, handle: &Handle<'_>, map: &GroupBitmap) -> Result<(), Fault> {
+        let buf = self.access(handle, map)?;
+        self.set_csum(&buf, map.which);
+        buf.finish()?;
+        Ok(())
+    }
+
+    /// Journal access to a bitmap, which is on the way to the disk after this.
+    fn access<'h>(
+        &mut self,
+        handle: &'h Handle<'_>,
+        map: &GroupBitmap,
+    ) -> Result<JournaledBuffer<'h>, Fault> {
+        let bits = match &map.bits {
+            Bits::Disk(bh) => return Ok(handle.write(bh)?),
+            Bits::Initial(bits) => bits,
+        };
+        let geo = self.geo();
+        let desc = &mut self.group.desc;
+        let block = match map.which {
+            Bitmap::Block => desc.block_bitmap,
+            Bitmap::Inode => desc.inode_bitmap,
+        };
+        let bh = self.sb.getblk(block)?;
+        let mut buf = handle.create(&bh)?;
+        buf.copy_in(0, bits)?;
+        desc.flags &= !uninit_flag(map.which);
+        if map.which == Bitmap::Inode {
+            // None of the table has been written either.
+            desc.itable_unused = geo.inodes_per_group;
+        }
+        Ok(buf)
+    }
+
+    /// Puts a changed bitmap's checksum into the descriptor.
+    fn set_csum(&mut self, map: &BufferHead, which: Bitmap) {
+        let geo = self.geo();
+        if geo.has_metadata_csum {
+            let crc = map.crc32c(geo.csum_seed, 0..csum_bytes(geo, which));
+            self.group.desc.set_bitmap_csum(geo, which, crc);
+        }
+    }
+}
+
+fn uninit_flag(which: Bitmap) -> u16 {
+    match which {
+        Bitmap::Block => BLOCK_UNINIT,
+        Bitmap::Inode => INODE_UNINIT,
+    }
+}
