@@ -4,13 +4,17 @@
 //!
 //! The raw inode lies in the inode table, which is journaled. In memory the VFS inode holds what
 //! the VFS changes, [`Node`] the rest; [`journal`] brings both into the table. How a new one begins
-//! is in `inode/new.rs`, how one is read in `inode/read.rs`.
+//! is in `inode/new.rs`, how one is read in `inode/read.rs`, and which have to be finished after a
+//! crash in `inode/orphans.rs`.
 
 mod new;
+mod orphans;
 mod read;
 
 use new::set_operations;
 pub(crate) use new::{init_new, NewKind};
+pub(crate) use orphans::Orphans;
+pub(super) use orphans::{with_next, Link};
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
 
@@ -19,7 +23,6 @@ use super::{
     extent::{ExtentMap, Recent},
     io::{gate::Gate, pinned::Droppers},
     itable::Place,
-    orphan::with_next,
     primary::{journal_super, read_super},
     Inode,
     InodeRef,

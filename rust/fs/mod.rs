@@ -13,7 +13,7 @@
 //!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
 //!   credits.rs  how many metadata blocks each operation may touch in a handle
-//!   orphan.rs   inodes to finish after a crash
+//!   orphan.rs   inodes to finish after a crash, recover.rs does so
 //!   rule.rs     signposts: here a rule is kept
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
@@ -43,6 +43,7 @@ mod ops;
 pub(crate) mod options;
 pub(crate) mod orphan;
 pub(crate) mod primary;
+mod recover;
 pub(crate) mod rule;
 
 use crate::{
@@ -94,7 +95,7 @@ pub(crate) struct Rext4 {
     pub(crate) groups: alloc::Groups,
     /// Inodes to be finished after a crash.
     #[pin]
-    pub(crate) orphans: orphan::Orphans,
+    pub(crate) orphans: inode::Orphans,
     /// Mount options in force.
     #[pin]
     options: Mutex<Options>,

@@ -20,8 +20,8 @@ use super::{
     inode,
     marks,
     options::Options,
-    orphan,
     primary::{read_super, write_super},
+    recover,
     Inode,
     InodeRef,
     Rext4,
@@ -201,7 +201,7 @@ fn begin_writing(sb: &Sb) -> Result {
         raw.set_hash_flag();
     })?;
     fs.access.open();
-    orphan::process(sb)
+    recover::process(sb)
 }
 
 /// Everything is written, and nothing more will be: says in the super block that no recovery is

@@ -9,11 +9,12 @@
 //! Where the filesystem has an orphan file (`Documentation/filesystems/ext4/orphan.rst`) the list
 //! may be used all the same, so this module adds to the list only, and empties the file at mount.
 //!
-//! The list is doubly linked in memory (`orphan/list.rs`), by number: the inodes on it are not
-//! pinned, they leave it when they are evicted. The next number is kept here and not in the inode,
+//! The list is doubly linked in memory (`inode/orphans.rs`), by number: the inodes on it are not
+//! pinned, they leave it when they are evicted. The next number is kept there and not in the inode,
 //! since taking an inode off the list changes its predecessor, which may not be in reach. So an
-//! inode on the list that is written to its table takes the field from here, under the lock
-//! ([`with_next`]), and that predecessor's field is changed in the table under the same lock:
+//! inode on the list that is written to its table takes the field from there, under the lock
+//! ([`with_next`](inode::with_next)), and that predecessor's field is changed in the table under
+//! the same lock:
 //!
 //! ```text
 //!   a file of the list is written          the next of the list is deleted
@@ -29,15 +30,8 @@
 //!
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
 
-mod list;
-mod recover;
-
-use list::Link;
-pub(crate) use list::{with_next, Orphans};
-pub(crate) use recover::process;
-
 use super::{
-    inode,
+    inode::{self, Link},
     itable::Place,
     primary::{change_super, super_access},
     Inode,
@@ -164,14 +158,14 @@ pub(crate) fn forget(inode: &Inode) {
 }
 
 /// What leads to an inode of the list, with the right to change it.
-enum Before<'h> {
+pub(super) enum Before<'h> {
     Super(JournaledBuffer<'h>),
     Inode(Ino, Place, JournaledBuffer<'h>),
 }
 
 impl<'h> Before<'h> {
     /// `prev`: of the inode's [`Link`]. May wait for the log.
-    fn access(handle: &'h Handle<'_>, sb: &Sb, prev: Option<Ino>) -> Result<Self> {
+    pub(super) fn access(handle: &'h Handle<'_>, sb: &Sb, prev: Option<Ino>) -> Result<Self> {
         let Some(prev) = prev else {
             return Ok(Self::Super(super_access(handle, sb.data())?));
         };
@@ -182,7 +176,7 @@ impl<'h> Before<'h> {
 
     /// Has it lead to `next`, under the lock of the list. False, and nothing done, if it is the
     /// superblock and does not lead to `ino` now.
-    fn set_next(&mut self, sb: &Sb, ino: Ino, next: Option<Ino>) -> Result<bool> {
+    pub(super) fn set_next(&mut self, sb: &Sb, ino: Ino, next: Option<Ino>) -> Result<bool> {
         let geo = &sb.data().geo;
         match self {
             Self::Super(block) => {
@@ -207,7 +201,7 @@ impl<'h> Before<'h> {
         }
     }
 
-    fn finish(self) -> Result {
+    pub(super) fn finish(self) -> Result {
         match self {
             Self::Super(block) | Self::Inode(_, _, block) => block.finish(),
         }

@@ -2,7 +2,6 @@
 
 //! What the last mount left: orphans that a crash kept from being finished.
 
-use super::{add, Before, Link, Room};
 use crate::{
     disk::{
         self,
@@ -17,9 +16,10 @@ use crate::{
         alloc,
         credits,
         extent,
-        inode,
+        inode::{self, Link},
         io,
         itable::Place,
+        orphan::{add, Before, Room},
         primary::{journal_super, read_super},
         Inode,
         InodeRef,

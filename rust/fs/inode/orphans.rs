@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of orphans in memory. How an inode is written to its table depends on it, so it knows
-//! nothing of how that is done.
+//! The list of orphans in memory. How an inode is written to its table depends on it, so it is a
+//! part of the inodes. Who changes it, and when, is in [`orphan`](crate::fs::orphan).
 
 use crate::{
     disk::Ino,
@@ -16,22 +16,22 @@ use kernel::{
 
 /// Neighbours on the list.
 #[derive(Clone, Copy)]
-pub(super) struct Link {
+pub(in crate::fs) struct Link {
     /// Towards the superblock.
-    pub(super) prev: Option<Ino>,
+    pub(in crate::fs) prev: Option<Ino>,
     /// What is on disk in the inode.
-    pub(super) next: Option<Ino>,
+    pub(in crate::fs) next: Option<Ino>,
 }
 
 /// The orphan list of a mounted filesystem.
 #[pin_data]
 pub(crate) struct Orphans {
     #[pin]
-    pub(super) links: NoFsMutex<RBTree<Ino, Link>>,
+    pub(in crate::fs) links: NoFsMutex<RBTree<Ino, Link>>,
     /// How many there are, to look at without the lock.
-    pub(super) count: Atomic<u32>,
+    pub(in crate::fs) count: Atomic<u32>,
     /// There are some, of the last mount or after an error, whose inodes may not know it.
-    pub(super) strays: Atomic<bool>,
+    pub(in crate::fs) strays: Atomic<bool>,
 }
 
 impl Orphans {
@@ -44,12 +44,12 @@ impl Orphans {
         })
     }
 
-    pub(super) fn contains(&self, ino: Ino) -> bool {
+    pub(in crate::fs) fn contains(&self, ino: Ino) -> bool {
         self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
     }
 
     /// Whether an inode may be on the list. Only the lock tells for sure.
-    pub(super) fn may_contain(&self, inode: &Inode) -> bool {
+    pub(in crate::fs) fn may_contain(&self, inode: &Inode) -> bool {
         inode.node().is_orphan() || self.strays.load(Relaxed)
     }
 }
@@ -58,8 +58,8 @@ impl Orphans {
 /// time field if it is on the list. That number does not change meanwhile.
 ///
 /// The caller holds the lock of the inode's fields. An inode that is just being added may be
-/// written without the number; [`add`](super::add) then writes it once more.
-pub(crate) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) -> R {
+/// written without the number; [`add`](crate::fs::orphan::add) then writes it once more.
+pub(in crate::fs) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) -> R {
     let orphans = &inode.fs().orphans;
     if orphans.may_contain(inode) {
         let links = orphans.links.lock();
