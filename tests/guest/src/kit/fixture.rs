@@ -371,6 +371,22 @@ pub fn holds(f: &Fd, off: u64, want: &[u8], what: &str) -> Res {
     }
 }
 
+impl T {
+    /// The file of this name must hold this from its start.
+    #[track_caller]
+    pub fn file_holds(&self, name: &str, want: &[u8], what: &str) -> Res {
+        holds(&sys::rdonly(&self.p(name))?, 0, want, what)
+    }
+
+    /// The file must hold this from its start, as the page cache has it and as the disk has it.
+    #[track_caller]
+    pub fn holds_both(&self, f: &Fd, want: &[u8], what: &str) -> Res {
+        holds(f, 0, want, &format!("{what}, cached"))?;
+        self.drop_caches()?;
+        holds(f, 0, want, &format!("{what}, from disk"))
+    }
+}
+
 /// Writes a pattern file in one go and returns it open.
 pub fn put(path: &str, seed: u64, len: usize) -> Sys<Fd> {
     let f = sys::create(path)?;

@@ -23,19 +23,14 @@ const MORE_PARAMETERS: &[(&str, usize)] = &[
 const LONGER: &[(&str, usize)] = &[("write", 61), ("map_blocks", 63)];
 /// As [`LONGER`], of tests.
 const LONGER_TESTS: &[(&str, usize)] = &[
-    ("apply", 64),
     ("bad_indexes_are_refused", 78),
     ("bad_inodes_are_refused", 76),
     ("bad_superblocks_are_refused", 82),
     ("changes_show_in_dumpe2fs", 68),
     ("check_super", 79),
-    ("coherence", 68),
-    ("deep", 66),
     ("dirty_over_hole", 63),
-    ("down_up", 65),
     ("draw", 65),
     ("each_name", 61),
-    ("fiemap_pattern", 73),
     ("fsync", 68),
     ("inode_fields", 61),
     ("inode_fields_agree_with_debugfs", 61),
@@ -46,7 +41,6 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("order", 64),
     ("random_flips", 63),
     ("rename_flags", 62),
-    ("seek", 63),
     ("slow_write", 83),
     ("small_fields", 62),
     ("steps", 83),

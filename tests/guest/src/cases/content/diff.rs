@@ -98,8 +98,26 @@ fn random(r: &mut fastrand::Rng, i: u64) -> Op {
     }
 }
 
+/// Opens what may be a fifo, for which nobody waits, but not what a symlink names.
+fn open(p: &str, flags: i32) -> Sys<Fd> {
+    sys::open(p, flags | libc::O_NONBLOCK | libc::O_NOFOLLOW, 0o644)
+}
+
 fn existing(p: &str) -> Sys<Fd> {
-    sys::open(p, libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOFOLLOW, 0)
+    open(p, libc::O_RDWR)
+}
+
+/// What stat says, without what differs from one filesystem to the other.
+fn look(p: &str) -> Sys<String> {
+    let s = sys::lstat(p)?;
+    let size = match s.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => 0,
+        _ => s.st_size,
+    };
+    Ok(format!(
+        "{:o} {} {} {} {size} {}",
+        s.st_mode, s.st_nlink, s.st_uid, s.st_gid, s.st_rdev
+    ))
 }
 
 /// The answer of one side: an errno, or what was seen.
@@ -108,32 +126,20 @@ fn apply(root: &str, op: &Op) -> Result<String, i32> {
     let done = |r: Sys<()>| r.map(|()| String::new());
     let r: Sys<String> = match op {
         Op::Create(a, seed, n) => done(
-            sys::open(
-                &p(a),
-                libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK | libc::O_NOFOLLOW,
-                0o644,
-            )
-            .and_then(|f| f.pwrite(&pattern(*seed, 0, *n), 0)),
+            open(&p(a), libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)
+                .and_then(|f| f.pwrite(&pattern(*seed, 0, *n), 0)),
         ),
         Op::Write(a, seed, off, n) => {
             done(existing(&p(a)).and_then(|f| f.pwrite(&pattern(*seed, *off, *n), *off)))
         }
         Op::Direct(a, seed, off, n) => done(
-            sys::open(
-                &p(a),
-                libc::O_RDWR | libc::O_DIRECT | libc::O_NONBLOCK | libc::O_NOFOLLOW,
-                0,
-            )
-            .and_then(|f| f.pwrite(&Aligned::of(&pattern(*seed, *off, *n)), *off)),
+            open(&p(a), libc::O_RDWR | libc::O_DIRECT)
+                .and_then(|f| f.pwrite(&Aligned::of(&pattern(*seed, *off, *n)), *off)),
         ),
         Op::Append(a, seed, n) => done(
-            sys::open(
-                &p(a),
-                libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOFOLLOW,
-                0,
-            )
-            .and_then(|f| f.write(&pattern(*seed, 0, *n)))
-            .map(|_| ()),
+            open(&p(a), libc::O_WRONLY | libc::O_APPEND)
+                .and_then(|f| f.write(&pattern(*seed, 0, *n)))
+                .map(drop),
         ),
         Op::Truncate(a, n) => done(existing(&p(a)).and_then(|f| f.truncate(*n))),
         Op::Punch(a, off, n) => done(existing(&p(a)).and_then(|f| f.punch(*off, *n))),
@@ -153,17 +159,7 @@ fn apply(root: &str, op: &Op) -> Result<String, i32> {
         Op::Times(a, at, mt) => done(sys::utimens(&p(a), *at, *mt)),
         Op::Fsync(a) => done(existing(&p(a)).and_then(|f| f.fsync())),
         Op::List(a) => return names(&p(a)).map(|v| v.join("/")).map_err(|_| libc::ENOENT),
-        Op::Look(a) => sys::lstat(&p(a)).map(|s| {
-            let size = if s.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                0
-            } else {
-                s.st_size
-            };
-            format!(
-                "{:o} {} {} {} {size} {}",
-                s.st_mode, s.st_nlink, s.st_uid, s.st_gid, s.st_rdev
-            )
-        }),
+        Op::Look(a) => look(&p(a)),
     };
     r.map_err(|e| e.errno)
 }

@@ -4,7 +4,7 @@
 use crate::fiemap::{fiemap, UNWRITTEN};
 use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res, ALL, FEATS, ONE, SMALL};
-use crate::sys::{self, Aligned, Fd};
+use crate::sys::{self, Aligned, Fd, Sys};
 use crate::{dm, ensure, fail, same, skip};
 use std::time::{Duration, Instant};
 
@@ -37,13 +37,33 @@ pub fn depth(t: &T, path: &str) -> Res<u32> {
     Ok(d)
 }
 
-fn check_alternate(f: &Fd, bs: usize, n: usize, every: usize, what: &str) -> Res {
-    let mut want = vec![0u8; (n - 1) * 2 * bs + bs];
-    for i in (0..n).filter(|i| i % every == 0) {
-        let o = i * 2 * bs;
-        want[o..o + bs].copy_from_slice(&pattern(1, o as u64, bs));
+/// A file of which every second block is written, `n` of them: one extent each.
+#[derive(Clone, Copy)]
+struct Comb {
+    bs: usize,
+    n: usize,
+}
+
+impl Comb {
+    /// Where the written block `i` begins.
+    fn at(self, i: usize) -> usize {
+        i * 2 * self.bs
     }
-    holds(f, 0, &want, what)
+
+    fn write(self, f: &Fd, i: usize) -> Sys<()> {
+        let o = self.at(i) as u64;
+        f.pwrite(&pattern(1, o, self.bs), o)
+    }
+
+    /// The file's bytes when of the first `n` blocks each `every`-th is left.
+    fn bytes(self, every: usize) -> Vec<u8> {
+        let mut bytes = vec![0u8; self.at(self.n - 1) + self.bs];
+        for i in (0..self.n).step_by(every) {
+            let o = self.at(i);
+            bytes[o..o + self.bs].copy_from_slice(&pattern(1, o as u64, self.bs));
+        }
+        bytes
+    }
 }
 
 /// Every second block: one extent each, until the tree has two levels of nodes below the inode.
@@ -52,24 +72,17 @@ fn deep(t: &mut T) -> Res {
     let bs = t.var.bs;
     let free = sys::statfs(&t.p(""))?.f_bfree;
     // An index block holds (bs - 12 - tail) / 12 entries; the inode holds 4.
-    let per = (bs - 16) / 12;
-    let n = if bs == 1024 {
-        per * 4 + 500
-    } else {
-        per * 4 + 50
-    };
+    let n = (bs - 16) / 12 * 4 + if bs == 1024 { 500 } else { 50 };
+    let comb = Comb { bs, n };
     let f = sys::create(&t.p("f"))?;
     for i in 0..n {
-        let o = (i * 2 * bs) as u64;
-        f.pwrite(&pattern(1, o, bs), o)?;
+        comb.write(&f, i)?;
         if i % 512 == 511 {
             f.fsync()?;
         }
     }
     f.fsync()?;
-    check_alternate(&f, bs, n, 1, "cached")?;
-    t.drop_caches()?;
-    check_alternate(&f, bs, n, 1, "from disk")?;
+    t.holds_both(&f, &comb.bytes(1), "written")?;
     same!(fiemap(&f, 0, u64::MAX, true, 200)?.len(), n, "extents");
     drop(f);
     t.umount()?;
@@ -78,30 +91,9 @@ fn deep(t: &mut T) -> Res {
     ensure!(d >= 2, "depth {d} for {n} extents");
     t.mount("")?;
     let f = sys::rdwr(&t.p("f"))?;
-    check_alternate(&f, bs, n, 1, "remounted")?;
-    // Punch all but every fourth; then fill a hole in the middle; then cut.
-    for i in (0..n).filter(|i| i % 4 != 0) {
-        f.punch((i * 2 * bs) as u64, bs as u64)?;
-    }
-    check_alternate(&f, bs, n, 4, "punched")?;
-    t.drop_caches()?;
-    check_alternate(&f, bs, n, 4, "punched, from disk")?;
-    f.truncate((n / 2 * 2 * bs) as u64 + 1)?;
-    f.truncate((n * 2 * bs) as u64)?;
-    let mut want = vec![0; n * 2 * bs];
-    for i in (0..n).step_by(4) {
-        let o = i * 2 * bs;
-        if i < n / 2 {
-            want[o..o + bs].copy_from_slice(&pattern(1, o as u64, bs));
-        }
-    }
-    let cut = n / 2 * 2 * bs;
-    if (n / 2) % 4 == 0 {
-        want[cut] = pattern(1, cut as u64, 1)[0];
-    }
-    holds(&f, 0, &want, "cut")?;
-    t.drop_caches()?;
-    holds(&f, 0, &want, "cut, from disk")?;
+    holds(&f, 0, &comb.bytes(1), "remounted")?;
+    all_but_every_fourth_punched(t, &f, comb)?;
+    cut_and_grown(t, &f, comb)?;
     f.truncate(0)?;
     same!(f.stat()?.st_blocks, 0, "blocks of an emptied file");
     drop(f);
@@ -114,22 +106,39 @@ fn deep(t: &mut T) -> Res {
     Ok(())
 }
 
+fn all_but_every_fourth_punched(t: &T, f: &Fd, comb: Comb) -> Res {
+    for i in (0..comb.n).filter(|i| i % 4 != 0) {
+        f.punch(comb.at(i) as u64, comb.bs as u64)?;
+    }
+    t.holds_both(f, &comb.bytes(4), "punched")
+}
+
+/// Of every fourth block the first half is left, and one byte of the block in the middle.
+fn cut_and_grown(t: &T, f: &Fd, comb: Comb) -> Res {
+    let (middle, end) = (comb.at(comb.n / 2), comb.at(comb.n));
+    f.truncate(middle as u64 + 1)?;
+    f.truncate(end as u64)?;
+    let mut want = comb.bytes(4);
+    want[middle + 1..].fill(0);
+    want.resize(end, 0);
+    t.holds_both(f, &want, "cut and grown")
+}
+
 /// A file written from its end to its start, block beside hole, reads as written.
 fn backwards(t: &mut T) -> Res {
     t.fresh()?;
-    let bs = t.var.bs;
-    let n = 900;
+    let comb = Comb {
+        bs: t.var.bs,
+        n: 900,
+    };
     let f = sys::create(&t.p("f"))?;
-    for i in (0..n).rev() {
-        let o = (i * 2 * bs) as u64;
-        f.pwrite(&pattern(1, o, bs), o)?;
+    for i in (0..comb.n).rev() {
+        comb.write(&f, i)?;
         if i % 64 == 0 {
             f.fsync()?;
         }
     }
-    check_alternate(&f, bs, n, 1, "cached")?;
-    t.drop_caches()?;
-    check_alternate(&f, bs, n, 1, "from disk")?;
+    t.holds_both(&f, &comb.bytes(1), "written")?;
     drop(f);
     t.umount()?;
     ensure!(depth(t, "/f")? >= 2, "depth");
@@ -169,9 +178,7 @@ fn random(t: &mut T) -> Res {
             }
         })
         .collect();
-    holds(&f, 0, &want, "cached")?;
-    t.drop_caches()?;
-    holds(&f, 0, &want, "from disk")?;
+    t.holds_both(&f, &want, "written and punched")?;
     let used = have.iter().filter(|s| **s != 0).count();
     let got = f.stat()?.st_blocks as usize * 512 / bs;
     ensure!(
@@ -212,14 +219,14 @@ fn convert(t: &mut T) -> Res {
     let bs = t.var.bs;
     let n = 700;
     let f = sys::create(&t.p("f"))?;
-    f.fallocate(0, 0, (n * 2 * bs) as u64)?;
+    let comb = Comb { bs, n };
+    f.fallocate(0, 0, comb.at(n) as u64)?;
     for i in 0..n {
-        let o = (i * 2 * bs) as u64;
-        f.pwrite(&pattern(1, o, bs), o)?;
+        comb.write(&f, i)?;
     }
     f.fsync()?;
     t.drop_caches()?;
-    check_alternate(&f, bs, n, 1, "from disk")?;
+    holds(&f, 0, &comb.bytes(1), "from disk")?;
     let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
     let written: u64 = ext
         .iter()

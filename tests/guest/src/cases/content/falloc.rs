@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Preallocation, holes, and the reports about them.
 
-use crate::fiemap::{fiemap, DELALLOC, LAST, UNWRITTEN};
-use crate::fixture::{holds, pattern, put, T};
+use crate::fiemap::{fiemap, Ext, DELALLOC, LAST, UNWRITTEN};
+use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, ONE};
-use crate::sys::{self, Sys};
-use crate::{ensure, errno, same};
+use crate::sys::{self, Fd, Sys};
+use crate::{ensure, errno, fail, same};
 
 pub const CASES: &[Case] = &[
     Case::new("falloc/default", ALL, default).quick(),
@@ -310,14 +310,15 @@ fn write_into(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Blocks of a file: d = data, u = preallocated, . = hole; runs of different length.
+const PLAN: &str = "dd..uuu.d.dddddd....uud..duuuu.....d";
+
 /// FIEMAP says what was written where, and the device holds it there.
 fn fiemap_pattern(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
     let f = sys::create(&t.p("f"))?;
-    // d = data, u = preallocated, . = hole; runs of different length.
-    let plan = "dd..uuu.d.dddddd....uud..duuuu.....d";
-    for (i, c) in plan.bytes().enumerate() {
+    for (i, c) in PLAN.bytes().enumerate() {
         let off = i as u64 * bs;
         match c {
             b'd' => f.pwrite(&pattern(1, off, t.var.bs), off)?,
@@ -333,29 +334,7 @@ fn fiemap_pattern(t: &mut T) -> Res {
     f.fsync()?;
     for batch in [1, 3, 100] {
         let ext = fiemap(&f, 0, u64::MAX, true, batch)?;
-        let mut got = vec![b'.'; plan.len()];
-        for e in &ext {
-            ensure!(
-                e.log % bs == 0 && e.len % bs == 0 && e.phys % bs == 0,
-                "unaligned {e:?}"
-            );
-            for k in e.log / bs..(e.log + e.len) / bs {
-                ensure!((k as usize) < got.len(), "extent beyond the file: {e:?}");
-                got[k as usize] = if e.flags & UNWRITTEN != 0 { b'u' } else { b'd' };
-            }
-        }
-        same!(
-            String::from_utf8_lossy(&got),
-            plan,
-            "map in batches of {batch}"
-        );
-        let last: Vec<bool> = ext.iter().map(|e| e.flags & LAST != 0).collect();
-        same!(
-            last.iter().filter(|l| **l).count(),
-            1,
-            "extents marked last"
-        );
-        same!(last.last(), Some(&true), "the last extent is marked");
+        as_planned(&ext, bs, &format!("in batches of {batch}"))?;
     }
     // Part of the file only.
     let part = fiemap(&f, 10 * bs, 6 * bs, true, 10)?;
@@ -372,80 +351,117 @@ fn fiemap_pattern(t: &mut T) -> Res {
     let ext = fiemap(&f, 0, u64::MAX, true, 100)?;
     drop(f);
     t.umount()?;
+    on_the_device(t, &ext)
+}
+
+/// The extents are those of `PLAN`, and the last of them says so.
+fn as_planned(ext: &[Ext], bs: u64, what: &str) -> Res {
+    let mut got = vec![b'.'; PLAN.len()];
+    for e in ext {
+        ensure!(
+            e.log % bs == 0 && e.len % bs == 0 && e.phys % bs == 0,
+            "{what}: unaligned {e:?}"
+        );
+        for k in e.log / bs..(e.log + e.len) / bs {
+            ensure!(
+                (k as usize) < got.len(),
+                "{what}: extent beyond the file: {e:?}"
+            );
+            got[k as usize] = if e.flags & UNWRITTEN != 0 { b'u' } else { b'd' };
+        }
+    }
+    same!(String::from_utf8_lossy(&got), PLAN, "map {what}");
+    let last: Vec<bool> = ext.iter().map(|e| e.flags & LAST != 0).collect();
+    let marked = last.iter().filter(|l| **l).count();
+    same!(marked, 1, "{what}: extents marked last");
+    same!(
+        last.last(),
+        Some(&true),
+        "{what}: the last extent is marked"
+    );
+    Ok(())
+}
+
+/// The written extents hold their part of the file, where the report says they are.
+fn on_the_device(t: &T, ext: &[Ext]) -> Res {
     for e in ext.iter().filter(|e| e.flags & UNWRITTEN == 0) {
         let disk = t.peek(e.phys, e.len as usize)?;
-        let d = crate::fixture::diff_at(&disk, &pattern(1, e.log, e.len as usize));
-        ensure!(
-            d.is_none(),
-            "the device at {}: {}",
-            e.phys,
-            d.unwrap_or_default()
-        );
+        if let Some(d) = diff_at(&disk, &pattern(1, e.log, e.len as usize)) {
+            fail!("the device at {}: {d}", e.phys);
+        }
     }
     Ok(())
 }
+
+const DATA: i32 = libc::SEEK_DATA;
+const HOLE: i32 = libc::SEEK_HOLE;
 
 /// SEEK_DATA and SEEK_HOLE tell data from holes, dirty, synced or dropped.
 fn seek(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
     let f = sys::create(&t.p("f"))?;
-    let (data, hole) = (libc::SEEK_DATA, libc::SEEK_HOLE);
-    errno!(f.seek(0, data), ENXIO);
-    errno!(f.seek(0, hole), ENXIO);
+    errno!(f.seek(0, DATA), ENXIO);
+    errno!(f.seek(0, HOLE), ENXIO);
     // One page is the finest a dirty page cache can tell.
     let u = bs.max(4096);
     f.pwrite(&pattern(1, 4 * u, 2 * u as usize), 4 * u)?;
     f.pwrite(&pattern(1, 10 * u, 1), 10 * u)?;
     f.truncate(20 * u)?;
     for pass in ["dirty", "synced", "dropped"] {
-        let at = |o: u64, w: i32| f.seek(o as i64, w).map(|x| x as u64);
-        same!(at(0, data)?, 4 * u, "{pass}: data from 0");
-        same!(at(0, hole)?, 0, "{pass}: hole from 0");
-        same!(
-            at(4 * u + 7, data)?,
-            4 * u + 7,
-            "{pass}: data from inside data"
-        );
-        same!(at(4 * u, hole)?, 6 * u, "{pass}: hole after data");
-        same!(at(6 * u, data)?, 10 * u, "{pass}: next data");
-        let h = at(10 * u, hole)?;
-        ensure!(
-            h == 10 * u + bs || h == 11 * u,
-            "{pass}: hole after one byte at {h}"
-        );
-        errno!(at(12 * u, data), ENXIO);
-        same!(at(12 * u, hole)?, 12 * u, "{pass}: hole in the last hole");
-        errno!(at(20 * u, hole), ENXIO);
-        errno!(f.seek(-1, data), ENXIO | EINVAL);
+        data_and_holes(&f, u, bs, pass)?;
         if pass == "dirty" {
             f.fsync()?;
         } else {
             t.drop_caches()?;
         }
     }
-    // Preallocated and clean is a hole; dirty in it is data.
-    let g = sys::create(&t.p("g"))?;
-    g.fallocate(0, 0, 20 * u)?;
-    errno!(g.seek(0, data), ENXIO);
-    same!(g.seek(0, hole)?, 0, "hole in preallocated space");
-    g.pwrite(&[1; 10], 8 * u)?;
-    same!(
-        g.seek(0, data)? as u64,
-        8 * u,
-        "dirty data in preallocated space"
+    preallocated_is_a_hole(t, u)?;
+    a_hole_at_the_end(t, u)
+}
+
+/// Two units of data at the fourth, one byte at the tenth, a hole from there to the twentieth.
+fn data_and_holes(f: &Fd, u: u64, bs: u64, pass: &str) -> Res {
+    let at = |o: u64, w: i32| f.seek(o as i64, w).map(|x| x as u64);
+    same!(at(0, DATA)?, 4 * u, "{pass}: data from 0");
+    same!(at(0, HOLE)?, 0, "{pass}: hole from 0");
+    let inside = 4 * u + 7;
+    same!(at(inside, DATA)?, inside, "{pass}: data from inside data");
+    same!(at(4 * u, HOLE)?, 6 * u, "{pass}: hole after data");
+    same!(at(6 * u, DATA)?, 10 * u, "{pass}: next data");
+    let h = at(10 * u, HOLE)?;
+    ensure!(
+        h == 10 * u + bs || h == 11 * u,
+        "{pass}: hole after one byte at {h}"
     );
-    g.fsync()?;
-    same!(
-        g.seek(0, data)? as u64,
-        8 * u,
-        "written data in preallocated space"
-    );
-    // A file without holes has one at its end.
-    let h = put(&t.p("h"), 1, 12_345)?;
-    same!(h.seek(0, hole)?, 12_345, "the hole at EOF");
-    same!(h.seek(12_344, data)?, 12_344, "the last byte");
-    h.punch(0, u)?;
-    same!(h.seek(0, data)? as u64, u, "data behind a punched hole");
+    errno!(at(12 * u, DATA), ENXIO);
+    same!(at(12 * u, HOLE)?, 12 * u, "{pass}: hole in the last hole");
+    errno!(at(20 * u, HOLE), ENXIO);
+    errno!(f.seek(-1, DATA), ENXIO | EINVAL);
+    Ok(())
+}
+
+/// Preallocated and clean is a hole; dirty in it is data.
+fn preallocated_is_a_hole(t: &T, u: u64) -> Res {
+    let f = sys::create(&t.p("g"))?;
+    f.fallocate(0, 0, 20 * u)?;
+    errno!(f.seek(0, DATA), ENXIO);
+    same!(f.seek(0, HOLE)?, 0, "hole in preallocated space");
+    f.pwrite(&[1; 10], 8 * u)?;
+    let data = f.seek(0, DATA)? as u64;
+    same!(data, 8 * u, "dirty data in preallocated space");
+    f.fsync()?;
+    let data = f.seek(0, DATA)? as u64;
+    same!(data, 8 * u, "written data in preallocated space");
+    Ok(())
+}
+
+/// A file without holes has one at its end.
+fn a_hole_at_the_end(t: &T, u: u64) -> Res {
+    let f = put(&t.p("h"), 1, 12_345)?;
+    same!(f.seek(0, HOLE)?, 12_345, "the hole at EOF");
+    same!(f.seek(12_344, DATA)?, 12_344, "the last byte");
+    f.punch(0, u)?;
+    same!(f.seek(0, DATA)? as u64, u, "data behind a punched hole");
     Ok(())
 }

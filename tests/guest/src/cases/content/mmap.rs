@@ -2,10 +2,11 @@
 //! Mappings, and their coherence with buffered and direct I/O.
 
 use crate::fixture::{diff_at, holds, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL};
+use crate::harness::{Case, Res, ALL};
 use crate::map::{sigbus_taken, Map};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, fail, same};
+use std::ops::Range;
 
 pub const CASES: &[Case] = &[
     Case::new("mmap/read", ALL, read).quick(),
@@ -85,13 +86,16 @@ fn write(t: &mut T) -> Res {
     Ok(())
 }
 
-struct Ways<'a> {
-    f: &'a Fd,
-    d: &'a Fd,
-    m: &'a Map,
+const WAYS: [&str; 3] = ["buffered", "direct", "mapped"];
+
+/// A file open in each of the `WAYS`.
+struct Ways {
+    f: Fd,
+    d: Fd,
+    m: Map,
 }
 
-impl Ways<'_> {
+impl Ways {
     fn store(&self, way: &str, off: usize, data: &[u8]) -> Res {
         match way {
             "buffered" => self.f.pwrite(data, off as u64)?,
@@ -116,6 +120,43 @@ impl Ways<'_> {
             _ => self.m.read(off, len),
         })
     }
+
+    /// Makes the state of the page cache, or of the blocks, that `prep` names. `want`: the file.
+    fn prepare(&self, prep: &str, range: Range<usize>, want: &mut [u8]) -> Res {
+        let (off, n) = (range.start as u64, range.len() as u64);
+        match prep {
+            "clean" => self.f.fsync()?,
+            "dirty" => {
+                let at = range.start + 5;
+                let x = pattern(off + 1000, 0, 100);
+                self.f.pwrite(&x, at as u64)?;
+                want[at..at + 100].copy_from_slice(&x);
+            }
+            "absent" => {
+                self.f.fsync()?;
+                self.f.dontneed()?;
+            }
+            "hole" => {
+                self.f.punch(off, n)?;
+                want[range].fill(0);
+            }
+            _ => {
+                self.f.punch(off, n)?;
+                self.f.fallocate(0, off, n)?;
+                want[range].fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// A read of this range, by this way, must give what `want` has there.
+    fn shows(&self, way: &str, range: Range<usize>, want: &[u8], what: &str) -> Res {
+        let got = self.load(way, range.start, range.len())?;
+        if let Some(x) = diff_at(&got, &want[range.clone()]) {
+            fail!("{what}, {way} read: {x} (from {})", range.start);
+        }
+        Ok(())
+    }
 }
 
 /// Each way of writing, seen by each way of reading, on every state of the page cache.
@@ -126,61 +167,29 @@ fn coherence(t: &mut T) -> Res {
     let f = put(&path, 1, len)?;
     let d = sys::direct(&path)?;
     let m = Map::shared(&f, len)?;
-    let w = Ways {
-        f: &f,
-        d: &d,
-        m: &m,
-    };
+    let w = Ways { f, d, m };
     let mut want = pattern(1, 0, len);
-    let ways = ["buffered", "direct", "mapped"];
-    let mut k = 0u64;
+    let mut k = 0;
     for prep in ["clean", "dirty", "absent", "hole", "unwritten"] {
-        for a in ways {
-            for b in ways {
+        for a in WAYS {
+            for b in WAYS {
                 k += 1;
                 // Whole 4 KiB blocks, so that direct I/O is aligned at every block size.
-                let off = (k as usize * 12_288) % (len - 65_536);
-                let n = 4096 * (1 + k as usize % 8);
-                match prep {
-                    "clean" => f.fsync()?,
-                    "dirty" => {
-                        let x = pattern(k + 1000, 0, 100);
-                        f.pwrite(&x, off as u64 + 5)?;
-                        want[off + 5..off + 105].copy_from_slice(&x);
-                    }
-                    "absent" => {
-                        f.fsync()?;
-                        f.dontneed()?;
-                    }
-                    "hole" => {
-                        f.punch(off as u64, n as u64)?;
-                        want[off..off + n].fill(0);
-                    }
-                    _ => {
-                        f.punch(off as u64, n as u64)?;
-                        f.fallocate(0, off as u64, n as u64)?;
-                        want[off..off + n].fill(0);
-                    }
-                }
-                let data = pattern(k, off as u64, n);
+                let off = (k * 12_288) % (len - 65_536);
+                let n = 4096 * (1 + k % 8);
+                w.prepare(prep, off..off + n, &mut want)?;
+                let data = pattern(k as u64, off as u64, n);
                 w.store(a, off, &data)?;
                 want[off..off + n].copy_from_slice(&data);
-                let (lo, hi) = (off.saturating_sub(4096), (off + n + 4096).min(len));
-                let got = w.load(b, lo, hi - lo)?;
-                if let Some(x) = diff_at(&got, &want[lo..hi]) {
-                    return Err(Stop::Fail(format!(
-                        "{a} write, {b} read, {prep}: {x} (from {lo})"
-                    )));
-                }
+                let around = off.saturating_sub(4096)..(off + n + 4096).min(len);
+                w.shows(b, around, &want, &format!("{prep}, {a} write"))?;
             }
         }
     }
-    for way in ways {
-        let got = w.load(way, 0, len)?;
-        if let Some(x) = diff_at(&got, &want) {
-            return Err(Stop::Fail(format!("at the end, {way} read: {x}")));
-        }
+    for way in WAYS {
+        w.shows(way, 0..len, &want, "at the end")?;
     }
+    let Ways { f, m, .. } = w;
     f.fsync()?;
     drop(m);
     t.drop_caches()?;

@@ -42,35 +42,25 @@ fn down_up(t: &mut T) -> Res {
         40 * bs + 122,
         len,
     ];
-    for (i, n) in points.iter().enumerate() {
+    for (seed, n) in (0..).zip(points) {
         for synced in [true, false] {
-            let f = put(&t.p("f"), i as u64, len)?;
+            let f = put(&t.p("f"), seed, len)?;
             if synced {
                 f.fsync()?;
             }
-            f.truncate(*n as u64)?;
-            same!(f.size()?, *n as u64, "size");
+            f.truncate(n as u64)?;
+            let what = format!("down to {n}, synced {synced}");
+            same!(f.size()?, n as u64, "{what}: size");
             if synced {
                 f.fsync()?;
                 f.dontneed()?;
             }
             f.truncate(len as u64 + 5000)?;
-            let mut want = pattern(i as u64, 0, *n);
-            want.resize(len + 5000, 0);
-            holds(
-                &f,
-                0,
-                &want,
-                &format!("down to {n}, synced {synced}, cached"),
-            )?;
+            let want = cut(seed, n, len + 5000);
+            holds(&f, 0, &want, &format!("{what}, cached"))?;
             f.fsync()?;
             f.dontneed()?;
-            holds(
-                &f,
-                0,
-                &want,
-                &format!("down to {n}, synced {synced}, from disk"),
-            )?;
+            holds(&f, 0, &want, &format!("{what}, from disk"))?;
         }
     }
     let f = put(&t.p("g"), 1, len)?;
@@ -79,10 +69,15 @@ fn down_up(t: &mut T) -> Res {
     t.cycle()?;
     let f = sys::rdwr(&t.p("g"))?;
     f.truncate(100_000)?;
-    let mut want = pattern(1, 0, 777);
-    want.resize(100_000, 0);
-    holds(&f, 0, &want, "grown after remount")?;
+    holds(&f, 0, &cut(1, 777, 100_000), "grown after remount")?;
     Ok(())
+}
+
+/// What a file cut to `n` bytes holds when it has `len` again.
+fn cut(seed: u64, n: usize, len: usize) -> Vec<u8> {
+    let mut bytes = pattern(seed, 0, n);
+    bytes.resize(len, 0);
+    bytes
 }
 
 /// The rest of the last block is zero on the disk itself.
@@ -105,8 +100,7 @@ fn stale_tail(t: &mut T) -> Res {
         drop(m);
         // And seen by growing without touching the tail: a write far beyond.
         f.pwrite(b"z", 10 * bs as u64)?;
-        let mut want = pattern(9, 0, bs + k);
-        want.resize(10 * bs, 0);
+        let mut want = cut(9, bs + k, 10 * bs);
         want.push(b'z');
         t.drop_caches()?;
         holds(&f, 0, &want, &format!("grown by a write, k = {k}"))?;
@@ -135,8 +129,7 @@ fn past_eof(t: &mut T) -> Res {
             if writeback {
                 f.fsync()?;
             }
-            let mut want = pattern(2, 0, size);
-            want.resize(20_000, 0);
+            let mut want = cut(2, size, 20_000);
             match way {
                 "truncate" => f.truncate(20_000)?,
                 "fallocate" => f.fallocate(0, 0, 20_000)?,
