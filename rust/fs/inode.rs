@@ -365,6 +365,15 @@ fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
     }
 }
 
+/// The VFS has changed the inode. There is nobody to tell of an error: one of the journal is in the
+/// log, and the next change brings the whole inode.
+pub(super) fn dirty(inode: &Inode) {
+    if let Err(e) = journal_alone(inode) {
+        let (id, ino) = (inode.sb().id(), inode.ino());
+        pr_debug!("{id}: inode {ino} not journaled: error {}\n", e.to_errno());
+    }
+}
+
 /// Journals the inode in a handle of its own.
 pub(crate) fn journal_alone(inode: &Inode) -> Result {
     let handle = inode.fs().start_nofail(credits::INODE)?;

@@ -8,6 +8,7 @@
 //!   extent/     the extent tree, delayed allocation, the sequence number
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
+//!   attr.rs     what setattr and getattr do
 //!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
@@ -27,6 +28,7 @@
 pub(crate) mod about;
 pub(crate) mod access;
 pub(crate) mod alloc;
+mod attr;
 mod credits;
 pub(crate) mod error;
 mod evict;

@@ -39,7 +39,7 @@ use crate::{
         super_block::StatFs, //
     },
 };
-use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print, sync::atomic::ordering};
 
 fn now() -> u64 {
     crate::vfs::inode::now().sec as u64
@@ -335,6 +335,14 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
             let _ = settle(sb, journal);
         }
     })
+}
+
+/// The options as /proc/mounts shows them, and whether errors have ended all writing.
+pub(super) fn show_options(fs: &Rext4, out: &SeqFile) {
+    options(fs).show(out);
+    if fs.access.is_emergency() {
+        seq_print!(out, ",emergency_ro");
+    }
 }
 
 /// The options in force.

@@ -40,11 +40,12 @@
 use super::{
     about,
     alloc,
+    attr,
     error,
     evict,
     export,
     inode::{self, Durable, Node},
-    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek, truncate},
+    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek},
     mount,
     namei,
     options::Options,
@@ -55,7 +56,7 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk::{inode::flags, Ino},
+    disk::Ino,
     trace::Traced,
     vfs::{
         address_space::AddressSpaceOps,
@@ -64,7 +65,7 @@ use crate::{
         file::{FallocMode, FileFlags, FileOps},
         folio::Folio,
         fs_context::{MountLog, Remount},
-        inode::{Attr, Attributes, IdMap, InodeLock, InodeOps, NewInode, Stat},
+        inode::{Attr, IdMap, InodeLock, InodeOps, NewInode, Stat},
         ioctl::{IoctlOps, Label},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
@@ -85,7 +86,6 @@ use core::ops::Range;
 use kernel::{
     prelude::*,
     seq_file::SeqFile,
-    seq_print,
     sync::atomic::ordering, //
 };
 
@@ -160,32 +160,15 @@ impl FileSystem for Rext4 {
     }
 
     fn show_options(&self, out: &SeqFile) {
-        mount::options(self).show(out);
-        if self.access.is_emergency() {
-            seq_print!(out, ",emergency_ro");
-        }
+        mount::show_options(self, out);
     }
 
     fn dirty_inode(inode: &Inode) {
-        if let Err(e) = inode::journal_alone(inode) {
-            let (id, ino) = (inode.sb().id(), inode.ino());
-            pr_debug!(
-                "{}: inode {} not journaled: error {}\n",
-                id,
-                ino,
-                e.to_errno()
-            );
-        }
+        inode::dirty(inode);
     }
 
     fn write_inode(inode: &Inode, control: &WritebackControl<'_>) -> Result {
-        // `sync` makes one commit and one flush of the device for all inodes. One for each would
-        // make an unmount with `lazytime` take hours.
-        if control.must_wait() && !control.is_for_sync() {
-            fsync::commit(inode, Durable::Inode)
-        } else {
-            Ok(())
-        }
+        fsync::write_inode(inode, control)
     }
 
     fn evict(inode: &Inode) {
@@ -406,39 +389,11 @@ impl InodeOps for Rext4 {
         lock: &InodeLock<'_, Self>,
         attr: &mut Attr<'_>,
     ) -> Result {
-        attr.prepare(idmap)?;
-        if let Some(size) = attr.size() {
-            if !inode.is_file() {
-                return Err(EINVAL);
-            }
-            if size != inode.size() || attr.sets_mtime() {
-                inode.touch_mtime();
-            }
-            truncate::set_size(lock, size)?;
-        }
-        attr.copy_to(idmap, lock);
-        inode::journal_alone(inode)
+        attr::set(idmap, inode, lock, attr)
     }
 
     fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
-        let node = inode.node();
-        let disk_flags = node.flags();
-        if let Some(time) = node.btime() {
-            stat.set_btime(time);
-        }
-        let has = |flag| disk_flags & flag != 0;
-        stat.set_attributes(&Attributes {
-            append: has(flags::APPEND),
-            immutable: has(flags::IMMUTABLE),
-            no_dump: has(flags::NODUMP),
-            compressed: has(flags::COMPR),
-            encrypted: has(flags::ENCRYPT),
-        });
-        if inode.is_file() {
-            let reserved = u64::from(node.reserved_blocks());
-            stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
-            stat.set_direct_io(inode.sb());
-        }
+        attr::get(inode, stat);
     }
 
     fn fiemap(inode: &Inode, info: FiemapInfo<'_>, start: u64, len: u64) -> Result {

@@ -23,7 +23,7 @@
 use crate::{
     fs::{inode::Durable, Inode, Rext4},
     trace,
-    vfs::File,
+    vfs::{writeback::WritebackControl, File},
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -54,6 +54,18 @@ pub(crate) fn before_replace(inode: &Inode) -> Result {
 pub(crate) fn after_close(inode: &Inode) {
     if inode.node().take_emptied() && inode.fs().writes_replacements() {
         inode.start_writeback();
+    }
+}
+
+/// `write_inode`: the inode has been in its table block, in the journal, since it changed. What is
+/// left is to wait, if the caller wants that.
+pub(crate) fn write_inode(inode: &Inode, control: &WritebackControl<'_>) -> Result {
+    // `sync` makes one commit and one flush of the device for all inodes. One for each would make
+    // an unmount with `lazytime` take hours.
+    if control.must_wait() && !control.is_for_sync() {
+        commit(inode, Durable::Inode)
+    } else {
+        Ok(())
     }
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes of an inode: what `chmod`, `chown`, `utimes` and `truncate` change, and what `stat`
+//! shows beyond the fields that the VFS has.
+
+use super::{inode, io::truncate, Inode, Rext4};
+use crate::{
+    disk::inode::flags,
+    vfs::inode::{Attr, Attributes, IdMap, InodeLock, Stat},
+};
+use kernel::prelude::*;
+
+/// `setattr`: changes what `attr` says. A size comes first, since it may fail half way and the
+/// rest is to be done only if it does not. `EINVAL` for the size of what is no file.
+pub(super) fn set(
+    idmap: IdMap<'_>,
+    inode: &Inode,
+    lock: &InodeLock<'_, Rext4>,
+    attr: &mut Attr<'_>,
+) -> Result {
+    attr.prepare(idmap)?;
+    if let Some(size) = attr.size() {
+        if !inode.is_file() {
+            return Err(EINVAL);
+        }
+        if size != inode.size() || attr.sets_mtime() {
+            inode.touch_mtime();
+        }
+        truncate::set_size(lock, size)?;
+    }
+    attr.copy_to(idmap, lock);
+    inode::journal_alone(inode)
+}
+
+/// `getattr`. The blocks are also those that are reserved: data without a block yet takes space.
+pub(super) fn get(inode: &Inode, stat: &mut Stat<'_>) {
+    let node = inode.node();
+    let disk_flags = node.flags();
+    if let Some(time) = node.btime() {
+        stat.set_btime(time);
+    }
+    let has = |flag| disk_flags & flag != 0;
+    stat.set_attributes(&Attributes {
+        append: has(flags::APPEND),
+        immutable: has(flags::IMMUTABLE),
+        no_dump: has(flags::NODUMP),
+        compressed: has(flags::COMPR),
+        encrypted: has(flags::ENCRYPT),
+    });
+    if inode.is_file() {
+        let reserved = u64::from(node.reserved_blocks());
+        stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
+        stat.set_direct_io(inode.sb());
+    }
+}
