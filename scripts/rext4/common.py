@@ -62,6 +62,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """A number that may be zero, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number: {text}")
+    return int(text)
+
+
 def lib(function: str, *arguments: str | Path) -> str:
     """What a function of scripts/lib.sh prints. What both worlds need is written there only."""
     script = '. "$1"; PROG=$2; shift 2; "$@"'
