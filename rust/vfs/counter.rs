@@ -12,6 +12,10 @@ use kernel::{
 };
 
 /// A `struct percpu_counter`.
+///
+/// # Invariants
+///
+/// `inner` is initialised.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PercpuCounter {
     // Linked into a list of all counters for CPU hotplug, hence pinned.
@@ -29,6 +33,7 @@ impl PercpuCounter {
     pub(crate) fn new(amount: i64) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot| {
+                // INVARIANT: Or there is no counter.
                 // SAFETY: `slot` is memory for a counter, pinned from now on.
                 to_result(unsafe { bindings::percpu_counter_init(slot, amount) })
             }),
@@ -37,7 +42,7 @@ impl PercpuCounter {
 
     /// Adds; any context. Exact in sum, not at once visible in [`PercpuCounter::read_positive`].
     pub(crate) fn add(&self, amount: i64) {
-        // SAFETY: Initialised by `new`.
+        // SAFETY: By the type invariant.
         unsafe { bindings::percpu_counter_add(self.inner.get(), amount) }
     }
 
@@ -48,13 +53,13 @@ impl PercpuCounter {
 
     /// Sets the counter; nobody may be changing it.
     pub(crate) fn set(&self, amount: i64) {
-        // SAFETY: Initialised by `new`.
+        // SAFETY: By the type invariant.
         unsafe { bindings::percpu_counter_set(self.inner.get(), amount) }
     }
 
     /// The sum over all CPUs, exact if nobody changes it meanwhile. Expensive.
     pub(crate) fn sum(&self) -> i64 {
-        // SAFETY: Initialised by `new`.
+        // SAFETY: By the type invariant.
         unsafe { bindings::percpu_counter_sum(self.inner.get()) }
     }
 
@@ -66,7 +71,7 @@ impl PercpuCounter {
     /// The value without the parts that CPUs hold back (together at most [`PercpuCounter::slack`]),
     /// or 0 if that is negative. Cheap.
     pub(crate) fn read_positive(&self) -> u64 {
-        // SAFETY: Initialised by `new`.
+        // SAFETY: By the type invariant.
         unsafe { bindings::percpu_counter_read_positive(self.inner.get()) }.unsigned_abs()
     }
 
@@ -81,7 +86,7 @@ impl PercpuCounter {
 #[pinned_drop]
 impl PinnedDrop for PercpuCounter {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Initialised by `new`, and nobody else has a reference any more.
+        // SAFETY: By the type invariant, and nobody else has a reference any more.
         unsafe { bindings::percpu_counter_destroy(self.inner.get()) }
     }
 }

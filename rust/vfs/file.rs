@@ -275,7 +275,7 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
             let hole = match whence as u32 {
                 bindings::SEEK_HOLE if F::HAS_SEEK => true,
                 bindings::SEEK_DATA if F::HAS_SEEK => false,
-                // SAFETY: By the type invariant.
+                // SAFETY: By the caller.
                 _ => unsafe {
                     return Ok(bindings::generic_file_llseek_size(
                         file,
@@ -287,7 +287,7 @@ impl<F: FileOps + IoctlOps> FileTable<F> {
                 },
             };
             let pos = F::seek(inode, u64::try_from(offset).map_err(|_| ENXIO)?, hole)?;
-            // SAFETY: By the type invariant.
+            // SAFETY: By the caller.
             Ok(unsafe { bindings::vfs_setpos(file, pos as i64, max) })
         })
     }

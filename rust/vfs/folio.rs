@@ -45,13 +45,17 @@ impl Folio<'_> {
 }
 
 /// A folio that is ours to lock and to keep. Unlocked when dropped.
+///
+/// # Invariants
+///
+/// We have locked it, and own a reference to it.
 pub(super) struct LockedFolio<'a>(Folio<'a>);
 
 impl<'a> LockedFolio<'a> {
     /// The one with the byte at `pos`, if it is in the page cache. Sleeps.
     pub(super) fn find<F: FileSystem>(inode: &'a Inode<F>, pos: u64) -> Option<Self> {
         let index = (pos >> kernel::page::PAGE_SHIFT) as usize;
-        // SAFETY: The mapping is valid.
+        // SAFETY: By the type invariant of `Inode`.
         let folio = unsafe { bindings::filemap_lock_folio(inode.mapping(), index) };
         // INVARIANT: Locked and referenced, in the mapping of the inode, which `'a` keeps.
         NonNull::new(folio).map(|folio| Self(Folio(folio, PhantomData)))

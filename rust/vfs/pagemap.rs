@@ -97,7 +97,8 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     /// Takes the pages of a folio out of all mappings. Private copies stay.
     fn unmap(&self, place: Range<u64>) {
         let (start, len) = (place.start as i64, (place.end - place.start) as i64);
-        // SAFETY: The mapping is valid. The length is not 0, which would mean all that follows.
+        // SAFETY: By the type invariant of `Inode`. The length is not 0, which would mean all that
+        // follows.
         unsafe { bindings::unmap_mapping_range(self.0.mapping(), start, len, 0) }
     }
 
@@ -185,14 +186,14 @@ impl<F: FileSystem> Inode<F> {
 
     /// Takes invalidate_lock exclusive.
     pub(crate) fn invalidate_lock(&self) -> InvalidateLock<'_, F> {
-        // SAFETY: The mapping is that of a valid inode; the guard unlocks.
+        // SAFETY: By the type invariant of `Inode`; the guard unlocks.
         unsafe { bindings::invalidate_lock(self.mapping()) };
         InvalidateLock(self, NotThreadSafe)
     }
 
     /// Takes invalidate_lock shared.
     pub(crate) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
-        // SAFETY: The mapping is that of a valid inode; the guard unlocks.
+        // SAFETY: By the type invariant of `Inode`; the guard unlocks.
         unsafe { bindings::invalidate_lock_shared(self.mapping()) };
         InvalidateLockShared(self, NotThreadSafe)
     }
@@ -204,7 +205,7 @@ impl<F: FileSystem> Inode<F> {
             return Ok(());
         }
         let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The mapping is that of a valid inode.
+        // SAFETY: By the type invariant of `Inode`.
         to_result(unsafe {
             bindings::filemap_write_and_wait_range(self.mapping(), start as i64, last)
         })
@@ -213,7 +214,7 @@ impl<F: FileSystem> Inode<F> {
     /// Begins to write what is dirty in the page cache, and waits for nothing. Errors are in the
     /// mapping, for fsync.
     pub(crate) fn start_writeback(&self) {
-        // SAFETY: The mapping is that of a valid inode.
+        // SAFETY: By the type invariant of `Inode`.
         let _ = unsafe { bindings::filemap_flush(self.mapping()) };
     }
 
@@ -223,7 +224,7 @@ impl<F: FileSystem> Inode<F> {
             return;
         }
         let last = (end - 1).min(i64::MAX as u64) as i64;
-        // SAFETY: The mapping is that of a valid inode.
+        // SAFETY: By the type invariant of `Inode`.
         let _ = unsafe {
             bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start as i64, last)
         };
@@ -242,7 +243,7 @@ impl<F: FileSystem> Inode<F> {
             return Ok(());
         }
         let shift = kernel::page::PAGE_SHIFT;
-        // SAFETY: The mapping is that of a valid inode.
+        // SAFETY: By the type invariant of `Inode`.
         to_result(unsafe {
             bindings::invalidate_inode_pages2_range(
                 self.mapping(),

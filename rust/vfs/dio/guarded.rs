@@ -131,8 +131,8 @@ impl Pinned {
 /// How many pieces of an array `want` bytes can become, as far as one array goes.
 fn pieces_of(from: &mut IovIterSource<'_>, want: usize) -> u16 {
     let iter = from.as_raw();
-    // SAFETY: By the type invariant of the iterator. A segment needs a piece more than it has whole
-    // pages, and one for the other end.
+    // SAFETY: By the type invariant of `IovIterSource`. A segment needs a piece more than it has
+    // whole pages, and one for the other end.
     let pieces = unsafe {
         let segments = bindings::iov_iter_segs(iter);
         let limit = (want / kernel::page::PAGE_SIZE + 2 * segments).min(MAX_VECS);

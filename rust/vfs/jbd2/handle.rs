@@ -286,7 +286,8 @@ impl<'h> JournaledBuffer<'h> {
         let ret = if jh.is_null() {
             Err(EUCLEAN)
         } else {
-            // SAFETY: By the type invariants, and the buffer keeps its journal head until below.
+            // SAFETY: By the type invariants of `Handle` and `BufferHead`, and the buffer keeps its
+            // journal head until below.
             let ret = to_result(unsafe { bindings::jbd2_journal_dirty_metadata(handle, bh) });
             // SAFETY: The reference is ours.
             unsafe { bindings::jbd2_journal_put_journal_head(jh) };

@@ -99,8 +99,8 @@ fn start<F: FileSystem>(this: &SuperBlock<F>, log: &MountLog<'_>) -> Result {
     if dentry.is_null() {
         return Err(ENOMEM);
     }
-    // SAFETY: By the type invariant; it is being filled, and nobody looks for a root before that is
-    // done.
+    // SAFETY: By the type invariant of `SuperBlock`; it is being filled, and nobody looks for a
+    // root before that is done.
     unsafe { (*this.as_ptr()).s_root = dentry };
     Ok(())
 }

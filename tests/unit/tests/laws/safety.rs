@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unsafe code says why it may, and an unsafe function what it asks for.
+//! Unsafe code says why it may, and an unsafe function what it asks for. Who says "by the type
+//! invariant" has a type with one.
 
 use crate::{none, source};
 use syn::spanned::Spanned;
@@ -17,6 +18,21 @@ struct Unsafe {
     silent: Vec<(String, usize)>,
 }
 
+/// Whether a line of the documentation is `what`.
+fn says(attrs: &[syn::Attribute], what: &str) -> bool {
+    let is_it = |attr: &syn::Attribute| match &attr.meta {
+        syn::Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+            syn::Expr::Lit(syn::ExprLit {
+                lit: syn::Lit::Str(text),
+                ..
+            }) => text.value().trim() == what,
+            _ => false,
+        },
+        _ => false,
+    };
+    attrs.iter().any(is_it)
+}
+
 impl Unsafe {
     fn within(&mut self, at: proc_macro2::Span, inside: impl FnOnce(&mut Self)) {
         self.begins.push(at.start().line);
@@ -25,17 +41,7 @@ impl Unsafe {
     }
 
     fn declared(&mut self, attrs: &[syn::Attribute], name: &syn::Ident) {
-        let says = |attr: &syn::Attribute| match &attr.meta {
-            syn::Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-                syn::Expr::Lit(syn::ExprLit {
-                    lit: syn::Lit::Str(text),
-                    ..
-                }) => text.value().trim() == "# Safety",
-                _ => false,
-            },
-            _ => false,
-        };
-        if !attrs.iter().any(says) {
+        if !says(attrs, "# Safety") {
             self.silent
                 .push((name.to_string(), name.span().start().line));
         }
@@ -181,6 +187,77 @@ fn unsafe_functions_say_what_they_ask_for() {
         );
     }
     none(&wrong);
+}
+
+/// The types of a file whose documentation has invariants.
+fn with_invariants(file: &syn::File) -> Vec<String> {
+    let said = |attrs: &[syn::Attribute]| says(attrs, "# Invariants");
+    let name = |item: &syn::Item| match item {
+        syn::Item::Struct(s) if said(&s.attrs) => Some(s.ident.to_string()),
+        syn::Item::Enum(e) if said(&e.attrs) => Some(e.ident.to_string()),
+        _ => None,
+    };
+    file.items.iter().filter_map(name).collect()
+}
+
+/// The lines that lean on "the type invariant" and do not say of which type, each with the type
+/// whose implementation it is in; an empty name if it is in none.
+fn by_invariant(text: &str) -> Vec<(usize, String)> {
+    let file = syn::parse_file(text).unwrap();
+    let block = |item: &syn::Item| match item {
+        syn::Item::Impl(i) => match &*i.self_ty {
+            syn::Type::Path(ty) => Some((i.span(), ty.path.segments.last()?.ident.to_string())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let blocks: Vec<_> = file.items.iter().filter_map(block).collect();
+    let leans = |line: &str| {
+        let said = line.contains("SAFETY: By the type invariant");
+        said && !line.contains("invariant of `") && !line.contains("invariants of")
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| leans(line));
+    let within = |n: usize| {
+        let around =
+            |b: &&(proc_macro2::Span, String)| (b.0.start().line..b.0.end().line).contains(&n);
+        blocks
+            .iter()
+            .find(around)
+            .map_or(String::new(), |b| b.1.clone())
+    };
+    lines.map(|(n, _)| (n + 1, within(n + 1))).collect()
+}
+
+#[test]
+fn who_leans_on_an_invariant_has_one() {
+    let files = source::files(&["rust/vfs"], &[".rs"]);
+    let types: Vec<_> = files
+        .iter()
+        .flat_map(|f| with_invariants(&f.parsed()))
+        .collect();
+    let mut wrong = Vec::new();
+    for file in &files {
+        let bare = by_invariant(&file.text).into_iter();
+        let bare = bare.filter(|(_, name)| !types.contains(name));
+        wrong.extend(bare.map(|(n, name)| format!("{}:{n}: {name} has none", file.path)));
+    }
+    assert!(types.len() > 30, "only {} types", types.len());
+    none(&wrong);
+}
+
+#[test]
+fn the_search_for_invariants_finds() {
+    let text = "/// A.\n///\n/// # Invariants\n///\n/// Valid.\nstruct A<T>(T);\nstruct B;
+        impl<T> A<T> {\nfn f() {\n// SAFETY: By the type invariant.\n} }
+        impl Drop for B {\nfn drop(&mut self) {\n// SAFETY: By the type invariant; x.\n
+        // SAFETY: By the type invariant of `A`.\n} }
+        fn g() {\n// SAFETY: By the type invariant.\n}";
+    assert_eq!(with_invariants(&syn::parse_file(text).unwrap()), ["A"]);
+    let found: Vec<_> = by_invariant(text)
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(found, ["A", "B", ""]);
 }
 
 #[test]
