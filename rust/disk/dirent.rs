@@ -5,7 +5,7 @@
 //! marks an unused entry. With metadata_csum the last 12 bytes look like an unused entry of type
 //! 0xde and hold the checksum.
 //!
-//! The functions take one whole block. `seed` is [`super::inode::Inode::csum_seed`] of the
+//! The functions take one whole block. `seed` is [`super::InodeFields::csum_seed`] of the
 //! directory; changing functions leave the checksum to [`update_csum`].
 
 use super::checksum::crc32c;

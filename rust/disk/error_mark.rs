@@ -24,7 +24,7 @@ pub struct FoundError<'a> {
 
 /// The fields of one error, as they lie in the superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
+struct RawError {
     time: U32,
     time_hi: u8,
     ino: U32,
@@ -39,8 +39,8 @@ struct Slot {
 pub struct ErrorMark {
     marked: bool,
     count: u32,
-    first: Slot,
-    last: Slot,
+    first: RawError,
+    last: RawError,
 }
 
 impl ErrorMark {
@@ -51,7 +51,7 @@ impl ErrorMark {
 }
 
 impl FoundError<'_> {
-    fn slot(&self) -> Slot {
+    fn to_raw(&self) -> RawError {
         let mut func = [0u8; 32];
         // One byte stays zero, old tools print it as a C string.
         let bytes = self.func.as_bytes();
@@ -59,7 +59,7 @@ impl FoundError<'_> {
         for (to, from) in func.iter_mut().zip(tail) {
             *to = *from;
         }
-        Slot {
+        RawError {
             time: U32::new(self.sec as u32),
             time_hi: (self.sec >> 32) as u8,
             ino: U32::new(Ino::to_disk(self.ino)),
@@ -77,9 +77,9 @@ impl RawSuper {
     pub fn record_errors(&mut self, first: &FoundError<'_>, last: &FoundError<'_>, count: u32) {
         let mut mark = self.error_mark();
         mark.marked = true;
-        mark.last = last.slot();
+        mark.last = last.to_raw();
         if mark.first.time.get() == 0 && mark.first.time_hi == 0 {
-            mark.first = first.slot();
+            mark.first = first.to_raw();
         }
         mark.count = mark.count.saturating_add(count);
         self.set_error_mark(&mark);
@@ -90,7 +90,7 @@ impl RawSuper {
         ErrorMark {
             marked: self.has_state(STATE_ERROR),
             count: self.error_count.get(),
-            first: Slot {
+            first: RawError {
                 time: self.first_error_time,
                 time_hi: self.first_error_time_hi,
                 ino: self.first_error_ino,
@@ -99,7 +99,7 @@ impl RawSuper {
                 line: self.first_error_line,
                 code: self.first_error_errcode,
             },
-            last: Slot {
+            last: RawError {
                 time: self.last_error_time,
                 time_hi: self.last_error_time_hi,
                 ino: self.last_error_ino,
@@ -126,12 +126,12 @@ impl RawSuper {
             self.update_state(STATE_ERROR, 0);
         }
         self.error_count.set(mark.count);
-        let Slot { time, time_hi, .. } = mark.first;
+        let RawError { time, time_hi, .. } = mark.first;
         (self.first_error_time, self.first_error_time_hi) = (time, time_hi);
         (self.first_error_ino, self.first_error_block) = (mark.first.ino, mark.first.block);
         (self.first_error_func, self.first_error_line) = (mark.first.func, mark.first.line);
         self.first_error_errcode = mark.first.code;
-        let Slot { time, time_hi, .. } = mark.last;
+        let RawError { time, time_hi, .. } = mark.last;
         (self.last_error_time, self.last_error_time_hi) = (time, time_hi);
         (self.last_error_ino, self.last_error_block) = (mark.last.ino, mark.last.block);
         (self.last_error_func, self.last_error_line) = (mark.last.func, mark.last.line);

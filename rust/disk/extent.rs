@@ -354,7 +354,7 @@ pub fn check_root(i_block: &[u8], geo: &Geometry) -> Result<Header> {
 }
 
 /// Checks a node block that an index entry leads to, its checksum included (`seed`:
-/// [`super::inode::Inode::csum_seed`]); returns its header.
+/// [`super::InodeFields::csum_seed`]); returns its header.
 pub fn check_block(node: &[u8], geo: &Geometry, seed: u32, expected: Expected) -> Result<Header> {
     let h = Header::read(node)?;
     h.check(expected.depth, block_entries(geo))?;

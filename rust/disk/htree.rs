@@ -64,7 +64,7 @@ pub struct DxEntry {
 
 /// Where the index of one block lies in it; root and inner nodes are alike from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct DxNode {
     /// Byte offset of the first entry.
     pub offset: usize,
     /// Entries in use, at least 1.
@@ -81,7 +81,7 @@ pub struct Root {
     /// Levels of inner nodes between the root and the leaves: 0 or 1.
     pub indirect_levels: u8,
     /// The root's own entries.
-    pub node: Node,
+    pub node: DxNode,
 }
 
 /// Entries that fit in the root or in an inner node.
@@ -90,9 +90,9 @@ pub(super) fn limit_at(geo: &Geometry, offset: usize) -> u16 {
     ((geo.block_size as usize - offset - tail) / ENTRY_SIZE) as u16
 }
 
-fn parse_entries(block: &[u8], geo: &Geometry, offset: usize) -> Result<Node> {
+fn parse_entries(block: &[u8], geo: &Geometry, offset: usize) -> Result<DxNode> {
     let raw: RawCountLimit = get(block, offset)?;
-    let node = Node {
+    let node = DxNode {
         offset,
         count: raw.count.get(),
         limit: raw.limit.get(),
@@ -131,7 +131,7 @@ pub fn parse_root(block: &[u8], geo: &Geometry) -> Result<Root> {
 }
 
 /// Reads and checks an inner node (not its checksum).
-pub fn parse_node(block: &[u8], geo: &Geometry) -> Result<Node> {
+pub fn parse_node(block: &[u8], geo: &Geometry) -> Result<DxNode> {
     let zero: U32 = get(block, 0)?;
     let rec_len: U16 = get(block, 4)?;
     if zero.get() != 0 || u32::from(rec_len.get()) != geo.block_size {
@@ -145,7 +145,7 @@ pub fn parse_node(block: &[u8], geo: &Geometry) -> Result<Node> {
 pub fn check_node(
     block: &[u8],
     geo: &Geometry,
-    node: &Node,
+    node: &DxNode,
     seed: u32,
     dir_blocks: u32,
 ) -> Result<()> {
@@ -166,7 +166,7 @@ pub fn check_node(
     Ok(())
 }
 
-impl Node {
+impl DxNode {
     pub(super) fn entry_offset(&self, i: u16) -> usize {
         self.offset + ENTRY_SIZE * usize::from(i)
     }
@@ -228,14 +228,14 @@ impl Node {
     }
 }
 
-fn computed_csum(block: &[u8], node: &Node, seed: u32) -> Result<u32> {
+fn computed_csum(block: &[u8], node: &DxNode, seed: u32) -> Result<u32> {
     let crc = crc32c(seed, bytes(block, 0, node.entry_offset(node.count))?);
     let crc = crc32c(crc, bytes(block, node.tail_offset(), 4)?);
     Ok(crc32c(crc, &[0; 4]))
 }
 
 /// Whether a root's or node's checksum is right; true where there is none.
-pub fn csum_matches(block: &[u8], geo: &Geometry, node: &Node, seed: u32) -> Result<bool> {
+pub fn csum_matches(block: &[u8], geo: &Geometry, node: &DxNode, seed: u32) -> Result<bool> {
     if !geo.has_metadata_csum {
         return Ok(true);
     }
@@ -244,7 +244,7 @@ pub fn csum_matches(block: &[u8], geo: &Geometry, node: &Node, seed: u32) -> Res
 }
 
 /// Brings a root's or node's checksum up to date.
-pub fn update_csum(block: &mut [u8], geo: &Geometry, node: &Node, seed: u32) -> Result<()> {
+pub fn update_csum(block: &mut [u8], geo: &Geometry, node: &DxNode, seed: u32) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }

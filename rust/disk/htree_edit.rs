@@ -12,7 +12,7 @@ use super::{bytes, bytes_mut, put, Corrupt, Result};
 use zerocopy::little_endian::{U16, U32};
 
 /// Inserts an entry behind entry `after`. False when the node is full.
-pub fn insert(block: &mut [u8], node: &mut Node, after: u16, entry: DxEntry) -> Result<bool> {
+pub fn insert(block: &mut [u8], node: &mut DxNode, after: u16, entry: DxEntry) -> Result<bool> {
     if node.is_full() {
         return Ok(false);
     }
@@ -31,12 +31,12 @@ pub fn insert(block: &mut [u8], node: &mut Node, after: u16, entry: DxEntry) -> 
 }
 
 /// Makes an empty inner node in `block`; it needs its first entry before it is valid.
-fn init_node(block: &mut [u8], geo: &Geometry) -> Result<Node> {
+fn init_node(block: &mut [u8], geo: &Geometry) -> Result<DxNode> {
     let size = geo.block_size as usize;
     bytes_mut(block, 0, size)?.fill(0);
     // To a reader of plain entries the node is one unused entry.
     put(block, 4, &U16::new(geo.block_size as u16))?;
-    Ok(Node {
+    Ok(DxNode {
         offset: NODE_ENTRIES_OFFSET,
         count: 0,
         limit: limit_at(geo, NODE_ENTRIES_OFFSET),
@@ -46,11 +46,11 @@ fn init_node(block: &mut [u8], geo: &Geometry) -> Result<Node> {
 /// Copies entries `first ..` of `node` to the start of a new node.
 fn move_tail(
     block: &[u8],
-    node: &Node,
+    node: &DxNode,
     first: u16,
     new_block: &mut [u8],
     geo: &Geometry,
-) -> Result<Node> {
+) -> Result<DxNode> {
     let mut new = init_node(new_block, geo)?;
     let len = ENTRY_SIZE * usize::from(node.count - first);
     let from = bytes(block, node.entry_offset(first), len)?;
@@ -66,10 +66,10 @@ fn move_tail(
 /// the logical block of `new_block`.
 pub fn split_node(
     block: &mut [u8],
-    node: &mut Node,
+    node: &mut DxNode,
     new_block: &mut [u8],
     geo: &Geometry,
-) -> Result<(Node, u32)> {
+) -> Result<(DxNode, u32)> {
     let keep = node.count / 2;
     if keep == 0 {
         return Err(Corrupt::DxCount);
@@ -90,7 +90,7 @@ pub fn grow_root(
     new_block: &mut [u8],
     lblk: u32,
     geo: &Geometry,
-) -> Result<Node> {
+) -> Result<DxNode> {
     if usize::from(root.indirect_levels) + 1 >= MAX_LEVELS {
         return Err(Corrupt::DxLevels);
     }
@@ -142,7 +142,7 @@ pub fn make_indexed(
             unused_flags: 0,
         },
     )?;
-    let node = Node {
+    let node = DxNode {
         offset: ROOT_ENTRIES_OFFSET,
         count: 1,
         limit: limit_at(geo, ROOT_ENTRIES_OFFSET),

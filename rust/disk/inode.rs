@@ -36,7 +36,7 @@ pub use super::inode_raw::{
 
 /// An inode with its halves joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inode {
+pub struct InodeFields {
     /// File type and permissions.
     pub mode: u16,
     /// Owner.
@@ -75,9 +75,9 @@ pub struct Inode {
     pub version: u64,
 }
 
-impl Default for Inode {
+impl Default for InodeFields {
     fn default() -> Self {
-        Inode {
+        InodeFields {
             mode: 0,
             uid: 0,
             gid: 0,
@@ -103,9 +103,9 @@ impl Default for Inode {
 /// The largest number the 48 bits of `i_blocks` hold.
 const BLOCKS_48: u64 = (1 << 48) - 1;
 
-impl Inode {
+impl InodeFields {
     /// Reads an inode; `raw` begins with its head. Only `i_extra_isize` is checked here, as it
-    /// says which fields there are: see [`Inode::check`] and [`checksum_matches`].
+    /// says which fields there are: see [`InodeFields::check`] and [`checksum_matches`].
     pub fn decode(raw: &[u8], geo: &Geometry) -> Result<Self> {
         let raw = bytes(raw, 0, head_size(geo))?;
         let r: RawInode = get(raw, 0)?;
@@ -126,7 +126,7 @@ impl Inode {
         if mode & S_IFMT == S_IFREG {
             size |= u64::from(r.size_hi.get()) << 32;
         }
-        Ok(Inode {
+        Ok(InodeFields {
             mode,
             uid: u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16),
             gid: u32::from(r.gid_lo.get()) | (u32::from(r.gid_hi.get()) << 16),

@@ -42,7 +42,7 @@ pub mod time;
 pub mod xattr;
 
 pub use group::GroupDesc;
-pub use inode::Inode;
+pub use inode::InodeFields;
 pub use numbers::{Ino, Pblk};
 pub use superblock::{Geometry, RawSuper};
 pub use time::Time;

@@ -26,7 +26,7 @@ fn tail_offset(geo: &Geometry) -> usize {
 }
 
 /// The checksum; `pblk` is the physical block it lies in, `seed` the orphan file's
-/// [`super::inode::Inode::csum_seed`].
+/// [`super::InodeFields::csum_seed`].
 fn computed_csum(block: &[u8], geo: &Geometry, seed: u32, pblk: Pblk) -> Result<u32> {
     let crc = crc32c(seed, &pblk.get().to_le_bytes());
     Ok(crc32c(crc, bytes(block, 0, entries_per_block(geo) * 4)?))

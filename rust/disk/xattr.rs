@@ -5,7 +5,7 @@
 //! an inode needs of the block, and what more fields need of the space.
 
 use super::checksum::crc32c;
-use super::inode::{Inode, GOOD_OLD_SIZE};
+use super::inode::{InodeFields, GOOD_OLD_SIZE};
 use super::superblock::Geometry;
 use super::{bytes, get, put, Corrupt, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
@@ -194,7 +194,7 @@ pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<Entries<'a>>
 pub fn inode_entries<'a>(
     raw: &'a [u8],
     geo: &Geometry,
-    inode: &Inode,
+    inode: &InodeFields,
 ) -> Result<Option<Entries<'a>>> {
     let start = GOOD_OLD_SIZE + usize::from(inode.extra_isize);
     let size = usize::from(geo.inode_size);

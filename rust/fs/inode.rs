@@ -66,7 +66,7 @@ pub(crate) struct Node {
     pub(crate) gate: Gate,
     /// The inode as it was last written. Locked inside a handle, outside the extent lock.
     #[pin]
-    fields: NoFsMutex<disk::inode::Inode>,
+    fields: NoFsMutex<disk::InodeFields>,
     flags: Atomic<u32>,
     btime_sec: Atomic<i64>,
     btime_nsec: Atomic<u32>,
@@ -100,7 +100,7 @@ impl Node {
             seq: Atomic::new(0),
             recent: Recent::new(),
             gate <- Gate::new(),
-            fields <- new_nofs_mutex!(disk::inode::Inode::default(), "rext4_fields"),
+            fields <- new_nofs_mutex!(disk::InodeFields::default(), "rext4_fields"),
             flags: Atomic::new(0),
             btime_sec: Atomic::new(0),
             btime_nsec: Atomic::new(0),
@@ -338,7 +338,7 @@ fn note_large_file(handle: &Handle<'_>, fs: &Rext4) -> Result {
 }
 
 /// Collects what the VFS and the extent map know into the on-disk form.
-fn collect(inode: &Inode, fields: &mut disk::inode::Inode) {
+fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
     let node = inode.node();
     fields.mode = inode.mode();
     (fields.uid, fields.gid) = inode.owner();

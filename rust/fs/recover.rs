@@ -142,7 +142,7 @@ fn next_on_disk(sb: &Sb, ino: Ino) -> Result<Option<Ino>> {
     let place = Place::find(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(&fs.geo, &mut raw)?;
-    match disk::Inode::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
+    match disk::InodeFields::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {
         Ok(inode) => Ok(Ino::from_disk(inode.dtime)),
         Err(why) => Err(sb.corrupted(fmt!("orphan list: inode {}: {}", ino, why.as_str()))),
     }
@@ -242,7 +242,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
 fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
-    let seed = file.node().csum_seed();
+    let seed = file.info().csum_seed();
     let extent = file.extents().lookup(lblk, 1)?;
     if extent.state != extent::State::Written {
         return Err(file.corrupted(fmt!("orphan file has a hole at {}", lblk)));

@@ -49,7 +49,7 @@ struct Content<'a> {
 }
 
 /// Fills `i_block` and the flag that says what it holds.
-fn set_block<'a>(fields: &mut disk::inode::Inode, kind: NewKind<'a>) -> Content<'a> {
+fn set_block<'a>(fields: &mut disk::InodeFields, kind: NewKind<'a>) -> Content<'a> {
     let mut content = Content {
         link: None,
         rdev: 0,
@@ -66,7 +66,7 @@ fn set_block<'a>(fields: &mut disk::inode::Inode, kind: NewKind<'a>) -> Content<
 }
 
 /// What `stat` shows of a new inode.
-fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::inode::Inode) {
+fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::InodeFields) {
     new.touch_mtime();
     let now = new.mtime();
     new.set_times(now, now, now);
@@ -103,12 +103,12 @@ pub(crate) fn init_new<'a>(
         // The bitmap said free, but the inode is in use.
         sb.corrupted(fmt!("inode {ino} is allocated twice: {}", e.to_errno()))
     })?;
-    let mut fields = disk::inode::Inode {
+    let mut fields = disk::InodeFields {
         mode: new.mode(),
         generation,
         extra_isize: geo.want_extra_isize,
         flags: inherited(dir, new.mode()),
-        ..disk::inode::Inode::default()
+        ..disk::InodeFields::default()
     };
     let content = set_block(&mut fields, kind);
     set_attributes(&mut new, &mut fields);

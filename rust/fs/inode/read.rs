@@ -53,10 +53,10 @@ fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     let place = Place::find_ahead(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
-    let fields = disk::inode::Inode::decode(raw, geo);
+    let fields = disk::InodeFields::decode(raw, geo);
 
     // What a handle names may be free by now, and cleared for another inode just when it is read.
-    if let (Origin::Handle, Ok(disk::inode::Inode { links: 0, .. })) = (origin, &fields) {
+    if let (Origin::Handle, Ok(disk::InodeFields { links: 0, .. })) = (origin, &fields) {
         return Err(ESTALE);
     }
     // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
@@ -95,7 +95,7 @@ enum Block {
 }
 
 /// Looks at what only the file system as a whole can judge.
-fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
+fn check_block(inode: &Inode, fields: &disk::InodeFields) -> Result<Block> {
     let (sb, ino) = (inode.sb(), inode.ino());
     let is_system = |block| alloc::is_system_block(sb, block, 1, None);
     if fields.file_acl.is_some_and(is_system) {
@@ -123,7 +123,7 @@ fn check_block(inode: &Inode, fields: &disk::inode::Inode) -> Result<Block> {
 }
 
 /// What `stat` shows.
-fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::Inode) {
+fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFields) {
     new.set_mode(fields.mode);
     new.set_owner(fields.uid, fields.gid);
     new.set_nlink(fields.links.into());
@@ -150,7 +150,7 @@ fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::inode::I
 fn fill<'a>(
     sb: &Sb,
     mut new: NewInode<'a, Rext4, Hashed>,
-    fields: disk::inode::Inode,
+    fields: disk::InodeFields,
 ) -> Result<NewInode<'a, Rext4>> {
     let fs = sb.data();
     let ino = new.ino();

@@ -6,7 +6,7 @@ use super::{bad, blocks, is_indexed, journal, Inode};
 use crate::{
     disk::{
         dirent,
-        htree::{self, Node},
+        htree::{self, DxNode},
         Corrupt, Pblk,
     },
     fs::extent::{Entry, Extent, State},
@@ -138,7 +138,7 @@ impl DirBlock {
         &mut self,
         handle: &Handle<'_>,
         dir: &Inode,
-        node: Option<&Node>,
+        node: Option<&DxNode>,
     ) -> Result {
         self.seal(dir, node)?;
         let mut block = handle.write(&self.bh)?;
@@ -146,7 +146,7 @@ impl DirBlock {
         block.finish()
     }
 
-    fn seal(&mut self, dir: &Inode, node: Option<&Node>) -> Result {
+    fn seal(&mut self, dir: &Inode, node: Option<&DxNode>) -> Result {
         let (geo, seed) = (&dir.fs().geo, dir.node().csum_seed());
         match node {
             Some(node) => htree::update_csum(&mut self.data, geo, node, seed),
@@ -161,7 +161,7 @@ impl DirBlock {
         handle: &Handle<'_>,
         dir: &Inode,
         data: KVec<u8>,
-        node: Option<&Node>,
+        node: Option<&DxNode>,
     ) -> Result<Self> {
         let geo = &dir.fs().geo;
         // The high half of the size means something else in directories.

@@ -14,7 +14,7 @@ use crate::{
     disk::{
         dirent::{self, NewEntry},
         hash::{Hash, Hasher},
-        htree::{self, DxEntry, Hashed, Node, Root},
+        htree::{self, DxEntry, DxNode, Hashed, Root},
         htree_edit,
         inode::flags,
         Corrupt,
@@ -26,7 +26,7 @@ use kernel::prelude::*;
 /// An index block on the way to a leaf, and which of its entries the way takes.
 struct Step {
     block: DirBlock,
-    node: Node,
+    node: DxNode,
     at: u16,
 }
 

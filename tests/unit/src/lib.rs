@@ -41,14 +41,18 @@ pub fn inode_rest<'a>(raw: &'a [u8], geo: &disk::Geometry) -> impl Fn(u32) -> u3
     |crc| crc32c(crc, rest)
 }
 
-/// [`disk::Inode::decode_checked`] of whole inodes.
-pub fn decode_whole(raw: &[u8], geo: &disk::Geometry, ino: disk::Ino) -> disk::Result<disk::Inode> {
-    disk::Inode::decode_checked(raw, geo, ino, inode_rest(raw, geo))
+/// [`disk::InodeFields::decode_checked`] of whole inodes.
+pub fn decode_whole(
+    raw: &[u8],
+    geo: &disk::Geometry,
+    ino: disk::Ino,
+) -> disk::Result<disk::InodeFields> {
+    disk::InodeFields::decode_checked(raw, geo, ino, inode_rest(raw, geo))
 }
 
-/// [`disk::Inode::encode`] into whole inodes.
+/// [`disk::InodeFields::encode`] into whole inodes.
 pub fn encode_whole(
-    inode: &disk::Inode,
+    inode: &disk::InodeFields,
     raw: &mut [u8],
     geo: &disk::Geometry,
     ino: disk::Ino,

@@ -161,7 +161,7 @@ pub fn group_desc(data: &[u8]) -> bool {
 pub fn inode(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 256);
     let _ = decode_whole(short(data), &geo, Ino::new(12));
-    let Ok(inode) = Inode::decode(&buf, &geo) else {
+    let Ok(inode) = InodeFields::decode(&buf, &geo) else {
         return false;
     };
     let _ = (inode.device(), inode.fast_symlink());
@@ -173,12 +173,12 @@ pub fn inode(data: &[u8]) -> bool {
         return false;
     }
     // The flag for the unit of the block count is set only when it is needed.
-    let plain = |i: Inode| Inode {
+    let plain = |i: InodeFields| InodeFields {
         flags: i.flags & !inode::flags::HUGE_FILE,
         ..i
     };
     assert_eq!(
-        Inode::decode(&buf, &geo).map(plain),
+        InodeFields::decode(&buf, &geo).map(plain),
         Ok(plain(inode.clone()))
     );
     let checked = decode_whole(&buf, &geo, Ino::new(12));
@@ -292,7 +292,7 @@ pub fn dir_block(data: &[u8]) -> bool {
 }
 
 /// What a directory does with an index node that passed the checks.
-fn use_index(buf: &mut [u8], geo: &Geometry, node: &mut htree::Node) {
+fn use_index(buf: &mut [u8], geo: &Geometry, node: &mut htree::DxNode) {
     for hash in [0, 1, 0x8000_0000, u32::MAX] {
         let i = node.search(buf, hash).expect("checked");
         assert!(node.entry(buf, i).expect("checked").0 <= hash);

@@ -6,7 +6,7 @@
 use crate::image::{geometry, Image};
 use proptest::prelude::*;
 use rext4_unit::disk::hash::{HashVersion, Hasher};
-use rext4_unit::disk::htree::{self, Hashed, Node, MAX_LEAF_ENTRIES};
+use rext4_unit::disk::htree::{self, DxNode, Hashed, MAX_LEAF_ENTRIES};
 use rext4_unit::disk::*;
 use rext4_unit::short::dx;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct Dir {
 }
 
 /// The path from the root to a leaf: for each level the block, its node and the entry taken.
-type Frames = Vec<(usize, Node, u16)>;
+type Frames = Vec<(usize, DxNode, u16)>;
 
 impl Dir {
     fn new(geo: &Geometry, seed: u32, ino: Ino, max_blocks: usize) -> Self {
@@ -50,7 +50,7 @@ impl Dir {
         dirent::update_csum(&mut self.blocks[n], &self.geo, self.seed).unwrap();
     }
 
-    fn seal_node(&mut self, n: usize, node: &Node) {
+    fn seal_node(&mut self, n: usize, node: &DxNode) {
         htree::update_csum(&mut self.blocks[n], &self.geo, node, self.seed).unwrap();
     }
 

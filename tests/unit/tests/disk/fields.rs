@@ -231,9 +231,9 @@ fn extended_attributes() {
 #[test]
 fn attributes_make_room() {
     let geo = geometry(1024, false);
-    let old = Inode {
+    let old = InodeFields {
         extra_isize: 4,
-        ..Inode::default()
+        ..InodeFields::default()
     };
     for value in 0..100usize {
         let mut raw = vec![0x5a; 256];
@@ -248,7 +248,7 @@ fn attributes_make_room() {
         raw[base + 24..base + 26].copy_from_slice(&[1, 1]);
         raw[base + 40] = b'x';
         raw[256 - value..].fill(b'V');
-        let list = |raw: &[u8], inode: &Inode| -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        let list = |raw: &[u8], inode: &InodeFields| -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
             let entries = xattr::inode_entries(raw, &geo, inode).ok()??;
             let pair = |e: xattr::Entry<'_>| (e.name.to_vec(), e.value.to_vec());
             entries.map(|e| e.ok().map(pair)).collect()
@@ -260,9 +260,9 @@ fn attributes_make_room() {
         match grown {
             false => assert_eq!(raw, before),
             true => {
-                let new = Inode {
+                let new = InodeFields {
                     extra_isize: 32,
-                    ..Inode::default()
+                    ..InodeFields::default()
                 };
                 assert_eq!(list(&raw, &new), was);
                 assert!(raw[132..160].iter().all(|b| *b == 0));

@@ -216,12 +216,12 @@ impl Image {
         &self.data[self.inode_at(ino)..][..usize::from(self.geo.inode_size)]
     }
 
-    pub fn inode(&self, ino: Ino) -> Inode {
+    pub fn inode(&self, ino: Ino) -> InodeFields {
         decode_whole(self.raw_inode(ino), &self.geo, ino)
             .unwrap_or_else(|e| panic!("inode {ino}: {e}"))
     }
 
-    pub fn put_inode(&mut self, ino: Ino, inode: &Inode) {
+    pub fn put_inode(&mut self, ino: Ino, inode: &InodeFields) {
         let at = self.inode_at(ino);
         let size = usize::from(self.geo.inode_size);
         let geo = self.geo.clone();
@@ -229,7 +229,7 @@ impl Image {
     }
 
     /// All extents of an inode, every node checked.
-    pub fn extents(&self, ino: Ino, inode: &Inode) -> Vec<extent::Extent> {
+    pub fn extents(&self, ino: Ino, inode: &InodeFields) -> Vec<extent::Extent> {
         let mut out = Vec::new();
         let root = extent::check_root(&inode.block, &self.geo).unwrap();
         let seed = inode.csum_seed(&self.geo, ino);
@@ -275,7 +275,7 @@ impl Image {
     }
 
     /// The physical block of every mapped logical block.
-    pub fn block_map(&self, ino: Ino, inode: &Inode) -> BTreeMap<u32, Pblk> {
+    pub fn block_map(&self, ino: Ino, inode: &InodeFields) -> BTreeMap<u32, Pblk> {
         let mut map = BTreeMap::new();
         for e in self.extents(ino, inode) {
             for i in 0..e.len {
@@ -285,7 +285,7 @@ impl Image {
         map
     }
 
-    pub fn read_file(&self, ino: Ino, inode: &Inode) -> Vec<u8> {
+    pub fn read_file(&self, ino: Ino, inode: &InodeFields) -> Vec<u8> {
         let bs = self.geo.block_size as usize;
         let mut out = vec![0; (inode.size as usize).div_ceil(bs) * bs];
         for (lblk, pblk) in self.block_map(ino, inode) {

@@ -46,14 +46,14 @@ proptest! {
             raw[at + 3] &= 0x7f;
         }
         raw[0x22] &= !0x04; // HUGE_FILE
-        let inode = Inode::decode(&raw, &geo).unwrap();
+        let inode = InodeFields::decode(&raw, &geo).unwrap();
         let mut copy = raw.clone();
         encode_whole(&inode, &mut copy, &geo, INO).unwrap();
-        prop_assert_eq!(&Inode::decode(&copy, &geo).unwrap(), &inode);
+        prop_assert_eq!(&InodeFields::decode(&copy, &geo).unwrap(), &inode);
         // Every field is written, not only kept.
         let mut fresh = vec![0; 256];
         encode_whole(&inode, &mut fresh, &geo, INO).unwrap();
-        prop_assert_eq!(&Inode::decode(&fresh, &geo).unwrap(), &inode);
+        prop_assert_eq!(&InodeFields::decode(&fresh, &geo).unwrap(), &inode);
         for field in [0x7c, 0x7d, 0x82, 0x83] {
             if csum {
                 copy[field] = raw[field];
@@ -121,13 +121,13 @@ proptest! {
         let geo = geometry_with(4096, |r| r.set_ro_compat(features::RO_COMPAT_HUGE_FILE, huge));
         // Beyond 48 bits the unit is a filesystem block.
         let blocks = if blocks >= 1 << 48 { blocks & !7 } else { blocks };
-        let inode = Inode { blocks, ..Inode::default() };
+        let inode = InodeFields { blocks, ..InodeFields::default() };
         let mut raw = vec![0; 256];
         let result = encode_whole(&inode, &mut raw, &geo, INO);
         let fits = if huge { true } else { blocks <= u64::from(u32::MAX) };
         prop_assert_eq!(result.is_ok(), fits);
         if fits {
-            let back = Inode::decode(&raw, &geo).unwrap();
+            let back = InodeFields::decode(&raw, &geo).unwrap();
             prop_assert_eq!(back.blocks, blocks);
             prop_assert_eq!(back.has_flags(inode::flags::HUGE_FILE), blocks >= 1 << 48);
         }
@@ -135,14 +135,14 @@ proptest! {
 
     #[test]
     fn devices_round_trip(major in 0u32..4096, minor in 0u32..1 << 20) {
-        let mut inode = Inode::default();
+        let mut inode = InodeFields::default();
         inode.set_device(major, minor);
         prop_assert_eq!(inode.device(), (major, minor));
     }
 
     #[test]
     fn symlinks_round_trip(target in proptest::collection::vec(1u8..=255, 0..80)) {
-        let mut inode = Inode { mode: inode::S_IFLNK | 0o777, links: 1, ..Inode::default() };
+        let mut inode = InodeFields { mode: inode::S_IFLNK | 0o777, links: 1, ..InodeFields::default() };
         let fits = inode.set_fast_symlink(&target);
         prop_assert_eq!(fits, target.len() < 60);
         let geo = geometry(1024, true);

@@ -108,18 +108,18 @@ fn bad_bitmaps_are_refused() {
 #[test]
 fn bad_inodes_are_refused() {
     let geo = geometry(1024, true);
-    let mut good = Inode {
+    let mut good = InodeFields {
         mode: inode::S_IFREG | 0o644,
         links: 1,
         size: 100,
         blocks: 2,
         flags: inode::flags::EXTENTS,
         extra_isize: 32,
-        ..Inode::default()
+        ..InodeFields::default()
     };
     extent::init_node(&mut good.block, 0, 4).unwrap();
     good.check(&geo).unwrap();
-    type Change = fn(&mut Inode);
+    type Change = fn(&mut InodeFields);
     let cases: &[(Change, Corrupt)] = &[
         (|i| i.mode = 0, Corrupt::InodeMode),
         (|i| i.mode = 0xf1a4, Corrupt::InodeMode),
@@ -177,10 +177,13 @@ fn bad_inodes_are_refused() {
     assert_eq!(other, Err(Corrupt::InodeChecksum));
     for extra in [129u16, 132, 2, 0xffff] {
         raw[0x80..0x82].copy_from_slice(&extra.to_le_bytes());
-        assert_eq!(Inode::decode(&raw, &geo), Err(Corrupt::InodeExtraIsize));
+        assert_eq!(
+            InodeFields::decode(&raw, &geo),
+            Err(Corrupt::InodeExtraIsize)
+        );
     }
     let short = &raw[..inode::HEAD_MAX - 1];
-    assert_eq!(Inode::decode(short, &geo), Err(Corrupt::ShortBuffer));
+    assert_eq!(InodeFields::decode(short, &geo), Err(Corrupt::ShortBuffer));
 }
 
 /// Each rule of an attribute block, broken alone.
