@@ -34,9 +34,9 @@ pub(super) fn set(
 
 /// `getattr`. The blocks are also those that are reserved: data without a block yet takes space.
 pub(super) fn get(inode: &Inode, stat: &mut Stat<'_>) {
-    let node = inode.node();
-    let disk_flags = node.flags();
-    if let Some(time) = node.btime() {
+    let info = inode.info();
+    let disk_flags = info.flags();
+    if let Some(time) = info.btime() {
         stat.set_btime(time);
     }
     let has = |flag| disk_flags & flag != 0;
@@ -48,7 +48,7 @@ pub(super) fn get(inode: &Inode, stat: &mut Stat<'_>) {
         encrypted: has(flags::ENCRYPT),
     });
     if inode.is_file() {
-        let reserved = u64::from(node.reserved_blocks());
+        let reserved = u64::from(info.reserved_blocks());
         stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
         stat.set_direct_io(inode.sb());
     }

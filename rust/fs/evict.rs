@@ -46,12 +46,12 @@ pub(crate) fn evict(inode: &Inode) {
 fn free(inode: &Inode) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
-    let node = inode.node();
+    let info = inode.info();
     // With the first of the handles below, so that a crash between two of them leaves an inode that
     // is plainly on its way out.
     inode.set_size(0);
-    node.set_disk_size(0);
-    if has_extents(inode.mode(), node.flags()) && !inode.extents().is_empty() {
+    info.set_disk_size(0);
+    if has_extents(inode.mode(), info.flags()) && !inode.extents().is_empty() {
         io::remove::free_blocks(inode, 0)?;
     }
     let credits = credits::EVICT;
@@ -61,7 +61,7 @@ fn free(inode: &Inode) -> Result {
     release_attributes(&handle, inode)?;
     orphan::remove(&handle, inode)?;
     inode.touch_ctime();
-    node.set_dtime(inode.ctime().sec as u32);
+    info.set_dtime(inode.ctime().sec as u32);
     journal(&handle, inode)?;
     alloc::free_inode(&handle, sb, inode.ino(), inode.mode())?;
     handle.stop()
@@ -69,7 +69,7 @@ fn free(inode: &Inode) -> Result {
 
 /// Gives up the inode's share of its block of extended attributes.
 fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
-    let Some(acl) = inode.node().file_acl() else {
+    let Some(acl) = inode.info().file_acl() else {
         return Ok(());
     };
     let sb = inode.sb();
@@ -90,6 +90,6 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     }
     let sectors = u64::from(geo.block_size >> 9);
     inode.set_blocks(inode.blocks().saturating_sub(sectors));
-    inode.node().drop_file_acl();
+    inode.info().drop_file_acl();
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 //! The extent map of an inode: where its blocks are, and what is only promised.
 //!
-//! Three parts under one lock (`Node::extents`), and copies for reads without it ([`recent`]):
+//! Three parts under one lock (`InodeInfo::extents`), and copies for reads without it ([`recent`]):
 //!
 //! - the root of the tree on disk, a copy of `i_block`; nodes below it are metadata blocks
 //!   ([`nodes`]), changed by the algorithms of [`tree`];
@@ -39,8 +39,8 @@
 //! - From reserved and expected on, nothing that the data needs can fail for want of space: it has
 //!   been promised. A promise is a value ([`alloc::Promise`]), given back when it is dropped.
 //!
-//! `Node::seq` counts the changes of the map. It is bumped *before* each change, so a copy of a
-//! mapping whose count still agrees was true when the count was read (rule 3 of the data path).
+//! `InodeInfo::seq` counts the changes of the map. It is bumped *before* each change, so a copy of
+//! a mapping whose count still agrees was true when the count was read (rule 3 of the data path).
 //!
 //! All there is to do with a map is a method of [`Extents`], which is the inode with its lock held:
 //! the map of another inode cannot be meant, and nobody is without the lock. What changes the disk
@@ -219,7 +219,7 @@ impl Inode {
     pub(crate) fn extents(&self) -> Extents<'_> {
         Extents {
             inode: self,
-            map: self.node().extents.lock(),
+            map: self.info().extents.lock(),
             cached: false,
         }
     }
@@ -227,8 +227,8 @@ impl Inode {
     /// What is at `lblk`, as [`Extents::lookup`] says, and the number of changes that belongs to
     /// it. Without the extent lock; `None` if that needs it.
     pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Extent, u32)> {
-        let node = self.node();
-        let (found, seq) = node.recent.find(lblk, &node.seq)?;
+        let info = self.info();
+        let (found, seq) = info.recent.find(lblk, &info.seq)?;
         Some((Extent::part(&found, lblk, max), seq))
     }
 
@@ -237,7 +237,7 @@ impl Inode {
     pub(crate) fn extents_nowait(&self) -> Result<Extents<'_>> {
         Ok(Extents {
             inode: self,
-            map: self.node().extents.try_lock().ok_or(EAGAIN)?,
+            map: self.info().extents.try_lock().ok_or(EAGAIN)?,
             cached: true,
         })
     }
@@ -251,7 +251,7 @@ impl<'a> Extents<'a> {
 
     /// Number of changes of the map: says of a copy, later, whether it is still true.
     pub(crate) fn seq(&self) -> u32 {
-        self.inode.node().seq.load(ordering::Acquire)
+        self.inode.info().seq.load(ordering::Acquire)
     }
 
     /// The root as it goes to disk.
@@ -267,12 +267,12 @@ impl<'a> Extents<'a> {
     /// Sets the size on disk, which is the lock's too; [`super::inode::journal`] writes it.
     pub(crate) fn set_disk_size(&mut self, size: u64) {
         trace::disize_set(self.inode, size);
-        self.inode.node().set_disk_size(size);
+        self.inode.info().set_disk_size(size);
     }
 
     /// The size on disk is `size` at least.
     pub(crate) fn raise_disk_size(&mut self, size: u64) {
-        if size > self.inode.node().disk_size() {
+        if size > self.inode.info().disk_size() {
             self.set_disk_size(size);
         }
     }
@@ -280,7 +280,7 @@ impl<'a> Extents<'a> {
     /// Shows `stat` how many blocks are reserved, after each change of that. Returns it.
     fn show_reserved(&self) -> u32 {
         let count = self.map.reserved.count();
-        self.inode.node().set_reserved_blocks(count);
+        self.inode.info().set_reserved_blocks(count);
         count
     }
 
@@ -300,14 +300,14 @@ impl<'a> Extents<'a> {
 
     /// Says that the map is about to change. Everybody who holds a copy of a mapping compares.
     fn bump(&mut self) {
-        self.inode.node().seq.fetch_add(1, ordering::Full);
+        self.inode.info().seq.fetch_add(1, ordering::Full);
     }
 
     /// The same where it is the tree that changes, in the blocks `[lblk, lblk + len)`: nobody finds
     /// them without the lock any more. Nothing is looked up between this and the change.
     fn bump_tree(&mut self, lblk: u32, len: u32) {
         self.map.last = None;
-        self.inode.node().recent.take_out(lblk, len);
+        self.inode.info().recent.take_out(lblk, len);
         self.bump();
     }
 
@@ -334,7 +334,7 @@ impl<'a> Extents<'a> {
                     e.len
                 )));
             }
-            inode.node().recent.put(&e);
+            inode.info().recent.put(&e);
         }
         self.map.last = Some(found);
         Ok(found)
@@ -383,7 +383,7 @@ impl<'a> Extents<'a> {
         trace::extent_convert(inode, lblk, len, State::Written.into());
         // In a tree with leaves of its own the inode does not change, neither its root nor the
         // number of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
-        inode.node().set_datasync_tid(handle.tid());
+        inode.info().set_datasync_tid(handle.tid());
         let promised = self.is_expected(lblk, len) || self.secure_other();
         let end = u64::from(lblk) + u64::from(len);
         let mut at = lblk;

@@ -3,9 +3,9 @@
 //! Inodes between disk and memory.
 //!
 //! The raw inode lies in the inode table, which is journaled. In memory the VFS inode holds what
-//! the VFS changes, [`Node`] the rest; [`journal`] brings both into the table. How a new one begins
-//! is in `inode/new.rs`, how one is read in `inode/read.rs`, and which have to be finished after a
-//! crash in `inode/orphans.rs`.
+//! the VFS changes, [`InodeInfo`] the rest; [`journal`] brings both into the table. How a new one
+//! begins is in `inode/new.rs`, how one is read in `inode/read.rs`, and which have to be finished
+//! after a crash in `inode/orphans.rs`.
 
 mod new;
 mod orphans;
@@ -53,7 +53,7 @@ const LARGE_SIZE: u64 = i32::MAX as u64;
 
 /// What we keep of an inode beside the VFS inode.
 #[pin_data]
-pub(crate) struct Node {
+pub(crate) struct InodeInfo {
     /// The extent lock and the map below it.
     #[pin]
     pub(crate) extents: NoFsMutex<ExtentMap>,
@@ -92,8 +92,8 @@ pub(crate) enum Durable {
     Data,
 }
 
-impl Node {
-    /// An empty node.
+impl InodeInfo {
+    /// Of an inode of which nothing is known.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             extents <- new_nofs_mutex!(ExtentMap::new(), "rext4_extents"),
@@ -150,7 +150,7 @@ impl Node {
         self.stale_tail.load(ordering::Relaxed)
     }
 
-    /// Says what [`Node::stale_tail`] answers.
+    /// Says what [`InodeInfo::stale_tail`] answers.
     pub(crate) fn set_stale_tail(&self, stale: bool) {
         self.stale_tail.store(stale, ordering::Relaxed);
     }
@@ -195,7 +195,7 @@ impl Node {
         self.orphan.load(ordering::Relaxed)
     }
 
-    /// Says what [`Node::is_orphan`] answers. Under the lock of the list.
+    /// Says what [`InodeInfo::is_orphan`] answers. Under the lock of the list.
     pub(crate) fn set_orphan(&self, on: bool) {
         self.orphan.store(on, ordering::Relaxed);
     }
@@ -216,7 +216,7 @@ impl Node {
     }
 
     /// Time of creation, if the disk knows it: old inodes have no room for it, or had none when
-    /// they were made. Takes no lock, since [`Node::fields`] waits for the log.
+    /// they were made. Takes no lock, since [`InodeInfo::fields`] waits for the log.
     pub(crate) fn btime(&self) -> Option<Time> {
         let time = Time {
             sec: self.btime_sec.load(ordering::Relaxed),
@@ -236,7 +236,7 @@ impl Node {
         self.reserved.load(ordering::Relaxed)
     }
 
-    /// Says what [`Node::reserved_blocks`] answers. Under the extent lock.
+    /// Says what [`InodeInfo::reserved_blocks`] answers. Under the extent lock.
     pub(crate) fn set_reserved_blocks(&self, blocks: u32) {
         self.reserved.store(blocks, ordering::Relaxed);
     }
@@ -279,13 +279,13 @@ pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
 /// `fresh`: the raw inode is all zeros and is made from nothing.
 fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let geo = &inode.fs().geo;
-    let node = inode.node();
+    let info = inode.info();
     let place = Place::find(inode.sb(), inode.ino())?;
     let mut block = handle.write(place.buffer())?;
 
     // The lock spans reading the fields and writing the block, so that of two writers the one
     // with the newer values is also the later one.
-    let mut fields = node.fields.lock();
+    let mut fields = info.fields.lock();
     let before = (fields.size, fields.block, fields.blocks);
     collect(inode, &mut fields);
     if !fresh && fields.extra_isize < geo.want_extra_isize && fields.links > 0 {
@@ -310,9 +310,9 @@ fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     block.finish()?;
 
     let tid = handle.tid();
-    node.sync_tid.store(tid, ordering::Release);
+    info.sync_tid.store(tid, ordering::Release);
     if fresh || before != (fields.size, fields.block, fields.blocks) {
-        node.datasync_tid.store(tid, ordering::Release);
+        info.datasync_tid.store(tid, ordering::Release);
     }
     let large = fields.size > LARGE_SIZE;
     drop(fields);
@@ -339,7 +339,7 @@ fn note_large_file(handle: &Handle<'_>, fs: &Rext4) -> Result {
 
 /// Collects what the VFS and the extent map know into the on-disk form.
 fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
-    let node = inode.node();
+    let info = inode.info();
     fields.mode = inode.mode();
     (fields.uid, fields.gid) = inode.owner();
     // With dir_nlink a directory of too many links says 1.
@@ -347,7 +347,7 @@ fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
     fields.atime = to_disk(inode.atime());
     fields.mtime = to_disk(inode.mtime());
     fields.ctime = to_disk(inode.ctime());
-    fields.flags = node.flags();
+    fields.flags = info.flags();
     fields.version = inode.version();
     fields.generation = inode.generation();
     if has_extents(fields.mode, fields.flags) {
@@ -355,7 +355,7 @@ fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
         fields.block = *extents.root();
         fields.blocks = inode.blocks();
         fields.size = if inode.is_file() {
-            node.disk_size()
+            info.disk_size()
         } else {
             inode.size()
         };

@@ -64,7 +64,7 @@ fn blocks(dir: &Inode) -> Result<u32> {
 
 /// Whether a directory has an index.
 fn is_indexed(dir: &Inode) -> bool {
-    dir.node().flags() & flags::INDEX != 0
+    dir.info().flags() & flags::INDEX != 0
 }
 
 /// The most inodes that an operation writes: two directories, and two that have names there.

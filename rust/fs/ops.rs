@@ -44,7 +44,7 @@ use super::{
     error,
     evict,
     export,
-    inode::{self, Durable, Node},
+    inode::{self, Durable, InodeInfo},
     io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek},
     mount,
     namei,
@@ -91,7 +91,7 @@ use kernel::{
 
 #[vtable]
 impl FileSystem for Rext4 {
-    type Node = Node;
+    type InodeInfo = InodeInfo;
     type Options = Options;
     type Writeback = Self;
 
@@ -102,8 +102,8 @@ impl FileSystem for Rext4 {
         cgroup_writeback: true,
     };
 
-    fn new_node() -> impl PinInit<Node, Error> {
-        Node::new()
+    fn new_inode_info() -> impl PinInit<InodeInfo, Error> {
+        InodeInfo::new()
     }
 
     fn parse_option(
@@ -184,11 +184,11 @@ impl Journaled for Rext4 {
 
 impl Traced for Rext4 {
     fn seq(inode: &Inode) -> u32 {
-        inode.node().seq.load(ordering::Relaxed)
+        inode.info().seq.load(ordering::Relaxed)
     }
 
     fn disk_size(inode: &Inode) -> u64 {
-        inode.node().disk_size()
+        inode.info().disk_size()
     }
 }
 

@@ -24,9 +24,9 @@
 //!   writes "next" over it                                  (without the lock)
 //! ```
 //!
-//! Whoever is on the list knows it ([`Node::is_orphan`](inode::Node::is_orphan)), so others do not
-//! wait for the lock. And nobody waits for the log with it: the right to change a block comes
-//! first, then the lock, then the change.
+//! Whoever is on the list knows it ([`InodeInfo::is_orphan`](inode::InodeInfo::is_orphan)), so
+//! others do not wait for the lock. And nobody waits for the log with it: the right to change a
+//! block comes first, then the lock, then the change.
 //!
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
 
@@ -87,7 +87,7 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
             old.prev = Some(ino);
         }
         fs.orphans.count.add(1, Relaxed);
-        inode.node().set_orphan(true);
+        inode.info().set_orphan(true);
     }
     block.finish()?;
     inode::journal(handle, inode)
@@ -128,12 +128,12 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
         }
         links.remove(&ino);
         fs.orphans.count.fetch_sub(1, Relaxed);
-        inode.node().set_orphan(false);
+        inode.info().set_orphan(false);
         drop(links);
         before.finish()?;
         break;
     }
-    inode.node().set_dtime(0);
+    inode.info().set_dtime(0);
     inode::journal(handle, inode)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
 /// it comes back.
 pub(crate) fn forget(inode: &Inode) {
-    if inode.node().is_orphan() {
+    if inode.info().is_orphan() {
         inode.fs().orphans.strays.store(true, Relaxed);
     }
 }

@@ -14,7 +14,7 @@ pub(super) use cache::{
     alloc_inode_callback,
     destroy_inode_callback,
     free_inode_callback,
-    with_node, //
+    with_info, //
 };
 pub(crate) use lock::{InodeLock, InodeLockShared, LocksInode};
 pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready};
@@ -70,7 +70,7 @@ pub(crate) struct InodeFlags {
 ///
 /// # Invariants
 ///
-/// A reference is to an inode of `F` with its [`WithNode`](cache::WithNode), valid with its super
+/// A reference is to an inode of `F` with its [`WithInfo`](cache::WithInfo), valid with its super
 /// block as long as the reference.
 #[repr(transparent)]
 pub(crate) struct Inode<F>(Opaque<bindings::inode>, PhantomData<F>);
@@ -95,9 +95,9 @@ impl<F: FileSystem> Inode<F> {
     }
 
     /// The file system's data of this inode.
-    pub(crate) fn node(&self) -> &F::Node {
-        // SAFETY: By the type invariant; `alloc_inode_callback` has initialised the node.
-        unsafe { (*with_node::<F>(self.as_ptr())).node.assume_init_ref() }
+    pub(crate) fn info(&self) -> &F::InodeInfo {
+        // SAFETY: By the type invariant; `alloc_inode_callback` has initialised it.
+        unsafe { (*with_info::<F>(self.as_ptr())).info.assume_init_ref() }
     }
 
     /// The super block.

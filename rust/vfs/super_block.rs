@@ -96,7 +96,7 @@ impl Flags {
 #[vtable]
 pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Data of one inode, in the same allocation as the VFS inode.
-    type Node: Send + Sync;
+    type InodeInfo: Send + Sync;
     /// Mount options.
     type Options: Default + Send + Sync;
     /// How its files are written back; [`NoWriteback`](super::writeback::NoWriteback) if never.
@@ -105,8 +105,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// What the VFS may do with it.
     const FLAGS: Flags = Flags::NONE;
 
-    /// A fresh, empty [`Self::Node`].
-    fn new_node() -> impl PinInit<Self::Node, Error>;
+    /// A fresh, empty [`Self::InodeInfo`].
+    fn new_inode_info() -> impl PinInit<Self::InodeInfo, Error>;
 
     /// Parses one mount option into `opts`. `ENOPARAM` leaves it to the VFS (`source`, LSMs).
     fn parse_option(

@@ -275,7 +275,7 @@ unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
     // `Completions::init` made them; the function takes their lock.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-        let queue = &raw mut (*inode::with_node::<W::Fs>((*ioend).io_inode)).completions;
+        let queue = &raw mut (*inode::with_info::<W::Fs>((*ioend).io_inode)).completions;
         let queue = queue.cast::<Completions>();
         bindings::ioend_queue_add(
             &raw mut (*queue).lock,

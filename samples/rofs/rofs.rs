@@ -74,7 +74,7 @@ struct Rofs {
 }
 
 /// Of an inode: where its contents begin, of a directory the first header.
-struct Node(SetOnce<u64>);
+struct InodeInfo(SetOnce<u64>);
 
 /// A file's header and name.
 struct Header {
@@ -141,7 +141,7 @@ impl Header {
 
     /// Calls `found` with the headers of a directory until it says that it has enough.
     fn each(dir: &Inode, mut found: impl FnMut(Self) -> Result<bool>) -> Result {
-        let mut at = dir.node().0.copy().ok_or(EIO)?;
+        let mut at = dir.info().0.copy().ok_or(EIO)?;
         while at != 0 {
             let header = Self::read(dir.sb(), at)?;
             at = place(header.next);
@@ -171,7 +171,7 @@ fn iget(sb: &Sb, mut header: Header) -> Result<InodeRef<'_, Rofs>> {
     } else {
         header.start
     };
-    inode.node().0.populate(start);
+    inode.info().0.populate(start);
     let ready = match header.kind() {
         // Of another name.
         LINK => return Err(EUCLEAN),
@@ -190,7 +190,7 @@ fn each_block(
     bytes: Range<u64>,
     mut take: impl FnMut(&BufferHead, Range<usize>, u64) -> Result,
 ) -> Result {
-    let start = inode.node().0.copy().ok_or(EIO)?;
+    let start = inode.info().0.copy().ok_or(EIO)?;
     let (mut at, end) = (bytes.start, bytes.end.min(inode.size()));
     while at < end {
         let offset = (start + at) % BLOCK;
@@ -204,7 +204,7 @@ fn each_block(
 
 #[vtable]
 impl FileSystem for Rofs {
-    type Node = Node;
+    type InodeInfo = InodeInfo;
     type Options = ();
     type Writeback = NoWriteback<Self>;
 
@@ -213,8 +213,8 @@ impl FileSystem for Rofs {
         ..Flags::NONE
     };
 
-    fn new_node() -> impl PinInit<Node, Error> {
-        Ok(Node(SetOnce::new()))
+    fn new_inode_info() -> impl PinInit<InodeInfo, Error> {
+        Ok(InodeInfo(SetOnce::new()))
     }
 
     fn load(sb: &NewSuper<'_, Self>, _opts: &()) -> Result<impl PinInit<Self, Error>> {

@@ -93,7 +93,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
         let (sb, geo) = (inode.sb(), &inode.fs().geo);
         let mut node = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
         bh.copy_out(0, &mut node)?;
-        let seed = inode.node().csum_seed();
+        let seed = inode.info().csum_seed();
         let bad = |what| self.bad(place.pblk, what);
         let expected = format::Expected {
             depth: place.depth,
@@ -257,7 +257,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn put(&mut self, mut slot: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
-        let seed = self.inode.node().csum_seed();
+        let seed = self.inode.info().csum_seed();
         format::update_block_csum(&mut buf.0, &self.inode.fs().geo, seed)
             .map_err(|what| self.corrupt(what))?;
         slot.copy_in(0, &buf.0)?;

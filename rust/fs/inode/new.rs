@@ -37,7 +37,7 @@ fn inherited(dir: &Inode, mode: u16) -> u32 {
         S_IFREG => flags::REG_MASK,
         _ => flags::OTHER_MASK,
     };
-    dir.node().flags() & flags::INHERITED & of_type
+    dir.info().flags() & flags::INHERITED & of_type
 }
 
 /// What a new inode holds beside data, as `set_operations` asks for it.
@@ -115,17 +115,17 @@ pub(crate) fn init_new<'a>(
     if let Some(target) = content.link {
         new.set_size(target.len() as u64);
     }
-    let node = new.node();
-    node.csum_seed
+    let info = new.info();
+    info.csum_seed
         .store(fields.csum_seed(geo, ino), ordering::Relaxed);
-    node.flags.store(fields.flags, ordering::Relaxed);
+    info.flags.store(fields.flags, ordering::Relaxed);
     if fields.flags & flags::EXTENTS != 0 {
-        node.extents.lock().init_root();
+        info.extents.lock().init_root();
     }
     if geo.inode_size > GOOD_OLD_SIZE as u16 {
-        node.set_btime(fields.crtime);
+        info.set_btime(fields.crtime);
     }
-    *node.fields.lock() = fields;
+    *info.fields.lock() = fields;
     let result = set_operations(new, content.link, content.rdev)
         .and_then(|new| write(handle, &new, true).map(|()| new));
     if result.is_err() {

@@ -50,7 +50,7 @@ impl Orphans {
 
     /// Whether an inode may be on the list. Only the lock tells for sure.
     pub(in crate::fs) fn may_contain(&self, inode: &Inode) -> bool {
-        inode.node().is_orphan() || self.strays.load(Relaxed)
+        inode.info().is_orphan() || self.strays.load(Relaxed)
     }
 }
 

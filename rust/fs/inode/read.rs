@@ -157,18 +157,18 @@ fn fill<'a>(
     let block = check_block(&new, &fields)?;
     set_attributes(&mut new, &fields);
 
-    let node = new.node();
+    let info = new.info();
     let seed = fields.csum_seed(&fs.geo, ino);
-    node.csum_seed.store(seed, ordering::Relaxed);
-    node.flags.store(fields.flags, ordering::Relaxed);
-    node.set_disk_size(fields.size);
+    info.csum_seed.store(seed, ordering::Relaxed);
+    info.flags.store(fields.flags, ordering::Relaxed);
+    info.set_disk_size(fields.size);
     // What changed the inode before it was read may not have committed yet.
     let tid = fs.journal().map_or(Tid::default(), |j| j.latest_tid());
-    node.sync_tid.store(tid, ordering::Relaxed);
-    node.datasync_tid.store(tid, ordering::Relaxed);
+    info.sync_tid.store(tid, ordering::Relaxed);
+    info.datasync_tid.store(tid, ordering::Relaxed);
     match block {
-        Block::Root => node.extents.lock().load_root(&fields.block),
-        Block::Spent => node.extents.lock().init_root(),
+        Block::Root => info.extents.lock().load_root(&fields.block),
+        Block::Spent => info.extents.lock().init_root(),
         Block::Target | Block::Device => (),
     }
     let (major, minor) = fields.device();
@@ -181,7 +181,7 @@ fn fill<'a>(
             link = Some(&*to);
         }
     }
-    node.set_btime(fields.crtime);
-    *node.fields.lock() = fields;
+    info.set_btime(fields.crtime);
+    *info.fields.lock() = fields;
     set_operations(new, link, (major << 20) | minor)
 }

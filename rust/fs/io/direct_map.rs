@@ -155,7 +155,7 @@ fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) 
     map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
     // where the completion moves the size. Without the flag iomap makes do with a FUA write.
-    let tid = inode.node().tid(Durable::Data);
+    let tid = inode.info().tid(Durable::Data);
     let committed = inode.fs().journal().is_none_or(|j| j.is_committed(tid));
     if !committed || is_beyond(inode, request.end) {
         map.set_dirty();
@@ -203,7 +203,7 @@ impl dio::DioOps for DirectWriteOps {
 /// data waits for writeback, and stays behind when that has failed: a write up to there has a size
 /// to move.
 pub(super) fn is_beyond(inode: &Inode, end: u64) -> bool {
-    end > inode.size() || end > inode.node().disk_size()
+    end > inode.size() || end > inode.info().disk_size()
 }
 
 /// The data is on disk, the page cache not invalidated again yet.
@@ -219,7 +219,7 @@ fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result
     // nobody expects data of a file behind its end.
     let end = match result {
         Ok(()) => end,
-        Err(_) => end.min(inode.node().disk_size()),
+        Err(_) => end.min(inode.info().disk_size()),
     };
     if end > old {
         grow(inode, pos, end);

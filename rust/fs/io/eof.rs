@@ -60,7 +60,7 @@ impl Alone<'_> {
     pub(super) fn grow(&self, new: u64) -> Result {
         let inode = self.inode();
         let old = inode.size();
-        let zeroed = self.zero_tail(old, new)? || inode.node().stale_tail();
+        let zeroed = self.zero_tail(old, new)? || inode.info().stale_tail();
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
@@ -69,7 +69,7 @@ impl Alone<'_> {
         } else {
             flush_for(inode, new)?;
         }
-        inode.node().set_stale_tail(false);
+        inode.info().set_stale_tail(false);
         let _table = inode::hold(inode)?;
         let handle = inode.fs().start(credits::INODE)?;
         inode.extents().set_disk_size(new);
@@ -86,7 +86,7 @@ impl Alone<'_> {
 pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> Result {
     let inode = lock.inode();
     let size = inode.size();
-    let stale = inode.node().stale_tail();
+    let stale = inode.info().stale_tail();
     if end <= size || (pos <= size && !stale) {
         return Ok(());
     }
@@ -98,7 +98,7 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
     if stale || (zeroed && tail_is_written(inode, size)?) {
         let start = size - size % u64::from(inode.fs().geo.block_size);
         inode.write_and_wait(start, size)?;
-        inode.node().set_stale_tail(false);
+        inode.info().set_stale_tail(false);
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
 /// Before the size on disk becomes `new`: what is dirty between it and the size that the disk
 /// knows must be on disk. There is no ordered mode to see to that.
 pub(super) fn flush_for(inode: &Inode, new: u64) -> Result {
-    if new <= inode.node().disk_size() {
+    if new <= inode.info().disk_size() {
         return Ok(());
     }
     flush_with_tail(inode, new)
@@ -120,7 +120,7 @@ pub(super) fn flush_for(inode: &Inode, new: u64) -> Result {
 
 /// As [`flush_for`], when the tail of the old last block was zeroed in the page cache.
 fn flush_with_tail(inode: &Inode, new: u64) -> Result {
-    let disk = inode.node().disk_size();
+    let disk = inode.info().disk_size();
     let block_size = u64::from(inode.fs().geo.block_size);
     let start = disk.min(new) / block_size * block_size;
     inode.write_and_wait(start, new.max(disk))

@@ -52,7 +52,7 @@ pub(crate) fn before_replace(inode: &Inode) -> Result {
 /// way to the disk from here on. The commit of the truncate may have come first, so nothing is
 /// gained by waiting.
 pub(crate) fn after_close(inode: &Inode) {
-    if inode.node().take_emptied() && inode.fs().writes_replacements() {
+    if inode.info().take_emptied() && inode.fs().writes_replacements() {
         inode.start_writeback();
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     }
     // The content of a directory is in blocks that the inode does not tell of.
     let what = if inode.is_dir() { Durable::Inode } else { what };
-    let tid = inode.node().tid(what);
+    let tid = inode.info().tid(what);
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = fs.uses_barriers() && !journal.will_send_data_barrier(tid);

@@ -353,7 +353,7 @@ impl Drop for Closed<'_> {
     fn drop(&mut self) {
         // Told before it happens, so that who waited goes on after it in a trace.
         tell(self.inode, &self.range, trace::Gate::Opened);
-        let gate = &self.inode.node().gate;
+        let gate = &self.inode.info().gate;
         let awaited = gate.with(|marks| {
             marks.list.retain(|m| m.id != self.id);
             marks.sleepers != 0
@@ -372,7 +372,7 @@ impl dio::Guard for Gate {
         if !rule::kept(Rule::Gate) {
             return Ok(None);
         }
-        let gate = &inode.node().gate;
+        let gate = &inode.info().gate;
         // Where the write covers a part of a block, iomap may write the rest of it.
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
@@ -398,18 +398,18 @@ pub(crate) fn is_looked_at(inode: &Inode) -> bool {
 /// Lets those go first who have waited for the range. The caller holds no lock. `nowait`: `EAGAIN`
 /// instead.
 pub(crate) fn yield_to(inode: &Inode, range: Range<u64>, nowait: bool) -> Result {
-    inode.node().gate.yield_to(inode, &range, nowait)
+    inode.info().gate.yield_to(inode, &range, nowait)
 }
 
 /// Whether the folio of this range may be filled: it is in the page cache, and locked.
 pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
-    inode.node().gate.look(&range)
+    inode.info().gate.look(&range)
 }
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
     tell(inode, &range, trace::Gate::Wait);
-    let result = inode.node().gate.wait(&range);
+    let result = inode.info().gate.wait(&range);
     tell(inode, &range, trace::Gate::Passed);
     result
 }

@@ -6,8 +6,8 @@
 //! writer that still thinks "unwritten" zeroes around its bytes, over data that was written
 //! meanwhile (race 1).
 //!
-//! So the extent map counts its changes (`Node::seq`, bumped before each change under the extent
-//! lock). [`fill`] stores the count in the iomap while the lock is still held, [`is_valid`]
+//! So the extent map counts its changes (`InodeInfo::seq`, bumped before each change under the
+//! extent lock). [`fill`] stores the count in the iomap while the lock is still held, [`is_valid`]
 //! compares. The comparison is sound without the extent lock because it is made under the folio
 //! lock (or with the folio under writeback): conversion bumps the count before PG_writeback ends,
 //! and blocks are removed only after the folio is.
@@ -89,7 +89,7 @@ fn set(inode: &Inode, (extent, seq): (Extent, u32), flags: MapFlags, map: &mut M
 /// Rule 3: whether nothing has changed since `map` was filled; if it has, tells `event` with the
 /// count now. Under the folio lock, see above.
 pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map, u32)) -> bool {
-    let seq = inode.node().seq.load(ordering::Acquire);
+    let seq = inode.info().seq.load(ordering::Acquire);
     if map.cookie() == u64::from(seq) {
         return true;
     }

@@ -47,7 +47,7 @@ impl Droppers {
 pub(super) fn begin(inode: &Inode) -> Result {
     let me = current_task();
     let free = |place: &Atomic<usize>| place.cmpxchg(0, me, ordering::Relaxed).is_ok();
-    if inode.node().droppers.0.iter().any(free) {
+    if inode.info().droppers.0.iter().any(free) {
         Ok(())
     } else {
         Err(ENOTBLK)
@@ -58,7 +58,7 @@ pub(super) fn begin(inode: &Inode) -> Result {
 pub(super) fn end(inode: &Inode) {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.cmpxchg(me, 0, ordering::Relaxed).is_ok();
-    let _ = inode.node().droppers.0.iter().any(mine);
+    let _ = inode.info().droppers.0.iter().any(mine);
 }
 
 /// Rule 7: whether a folio may go. It is locked and in no mapping of user memory any more: whoever
@@ -66,6 +66,6 @@ pub(super) fn end(inode: &Inode) {
 pub(crate) fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.load(ordering::Relaxed) == me;
-    let dropping = inode.node().droppers.0.iter().any(mine);
+    let dropping = inode.info().droppers.0.iter().any(mine);
     !(dropping && folio.is_pinned() && rule::kept(Rule::KeepPinned))
 }

@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 4;
 /// Finds the next hole or data from byte `offset`; `ENXIO` beyond the end.
 pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
     let _lock = inode.lock_shared();
-    let seq = || inode.node().seq.load(ordering::Acquire);
+    let seq = || inode.info().seq.load(ordering::Acquire);
     for _ in 0..ATTEMPTS {
         let before = seq();
         let found = iomap::seek::<Cached>(inode, offset, hole);

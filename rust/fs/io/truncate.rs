@@ -51,10 +51,10 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // show zeros in a file of the old size. Should the crash come after, the bytes beyond the end
     // are the file's own old ones, and zeros are written over them before it grows.
     if alone.zero_partial(new)? {
-        inode.node().set_stale_tail(true);
+        inode.info().set_stale_tail(true);
     }
     if new == 0 && inode.size() > 0 {
-        inode.node().set_emptied();
+        inode.info().set_emptied();
     }
     trace::isize_set(inode, new);
     let gone = alone.cut_cache(new);
@@ -64,7 +64,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     let written = flush_for(inode, new);
     let disk_size = match written {
         Ok(()) => new,
-        Err(_) => new.min(inode.node().disk_size()),
+        Err(_) => new.min(inode.info().disk_size()),
     };
     lab::point(Point::PunchInvalidated, inode, new, END);
     // Rule 5, step 4.

@@ -53,7 +53,7 @@ impl Writeback for Rext4 {
         super::check_writable(inode)?;
         // After an error nobody may have asked for what an unwritten block needs.
         let usable = match map.map_type() {
-            MapType::Unwritten => !inode.node().has_lost_data(),
+            MapType::Unwritten => !inode.info().has_lost_data(),
             kind => kind == MapType::Mapped,
         };
         let valid = || {
@@ -76,7 +76,7 @@ impl Writeback for Rext4 {
             if nothing {
                 found.len = 1;
             }
-            if found.state == State::Unwritten && inode.node().has_lost_data() {
+            if found.state == State::Unwritten && inode.info().has_lost_data() {
                 let end = (pos + len).div_ceil(block_size);
                 found.len = found.len.min((end - u64::from(lblk)) as u32).max(1);
                 // Most often it is promised already. Without it the pool has to do.
@@ -119,7 +119,7 @@ impl Writeback for Rext4 {
     }
 
     fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
-        unwritten || end > inode.node().disk_size()
+        unwritten || end > inode.info().disk_size()
     }
 
     fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
@@ -144,7 +144,7 @@ impl Writeback for Rext4 {
             return;
         };
         let mut extents = inode.extents();
-        inode.node().set_lost_data();
+        inode.info().set_lost_data();
         extents.unexpect(lblk, count);
     }
 }

@@ -124,7 +124,7 @@ impl DirBlock {
     }
 
     fn check(&self, dir: &Inode, kind: Kind, dir_blocks: u32) -> core::result::Result<(), Corrupt> {
-        let (geo, seed) = (&dir.fs().geo, dir.node().csum_seed());
+        let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         let node = match kind {
             Kind::Leaf => return dirent::check_block(&self.data, geo, seed),
             Kind::Root => htree::parse_root(&self.data, geo)?.node,
@@ -147,7 +147,7 @@ impl DirBlock {
     }
 
     fn seal(&mut self, dir: &Inode, node: Option<&DxNode>) -> Result {
-        let (geo, seed) = (&dir.fs().geo, dir.node().csum_seed());
+        let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         match node {
             Some(node) => htree::update_csum(&mut self.data, geo, node, seed),
             None => dirent::update_csum(&mut self.data, geo, seed),

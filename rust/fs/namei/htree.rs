@@ -249,7 +249,7 @@ pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) 
     let root = htree_edit::make_indexed(&mut first.data, &mut data, geo, hasher.version, 1)
         .map_err(|e| bad(dir, 0, e))?;
     DirBlock::append(handle, dir, data, None)?;
-    dir.node().set_flags(flags::INDEX, true);
+    dir.info().set_flags(flags::INDEX, true);
     first.store(handle, dir, Some(&root.node))?;
     journal(handle, dir)
 }

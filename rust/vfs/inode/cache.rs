@@ -22,8 +22,8 @@ use kernel::{
 
 /// What an inode of file system `F` is in memory: the VFS inode and our data in one object.
 #[repr(C)]
-pub(in crate::vfs) struct WithNode<F: FileSystem> {
-    pub(super) node: MaybeUninit<F::Node>,
+pub(in crate::vfs) struct WithInfo<F: FileSystem> {
+    pub(super) info: MaybeUninit<F::InodeInfo>,
     /// Where the object goes back to. Kept here because the RCU free may run after the super
     /// block is gone.
     slab: *mut bindings::kmem_cache,
@@ -37,7 +37,7 @@ pub(in crate::vfs) struct WithNode<F: FileSystem> {
 ///
 /// # Invariants
 ///
-/// `slab` is a cache of `WithNode<F>`, which is ours.
+/// `slab` is a cache of `WithInfo<F>`, which is ours.
 pub(crate) struct InodeCache<F: FileSystem> {
     slab: NonNull<bindings::kmem_cache>,
     _fs: PhantomData<F>,
@@ -53,14 +53,14 @@ impl<F: FileSystem> InodeCache<F> {
     pub(crate) fn new(name: &'static CStr) -> Result<Arc<Self>> {
         extern "C" fn init_once<F: FileSystem>(obj: *mut c_void) {
             // SAFETY: The slab allocator passes the memory of a new object.
-            unsafe { bindings::inode_init_once(&raw mut (*obj.cast::<WithNode<F>>()).inode) }
+            unsafe { bindings::inode_init_once(&raw mut (*obj.cast::<WithInfo<F>>()).inode) }
         }
         // SAFETY: The name is static; the constructor has the right type.
         let slab = unsafe {
             bindings::inode_cache(
                 name.as_char_ptr(),
-                size_of::<WithNode<F>>() as c_uint,
-                align_of::<WithNode<F>>() as c_uint,
+                size_of::<WithInfo<F>>() as c_uint,
+                align_of::<WithInfo<F>>() as c_uint,
                 Some(init_once::<F>),
             )
         };
@@ -93,7 +93,7 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     // SAFETY: By the caller.
     let slab = unsafe { cache_of::<F>(sb) }.slab.as_ptr();
     // SAFETY: The cache is valid and accounts to the super block's inode LRU.
-    let obj = unsafe { bindings::alloc_inode_sb(sb, slab) }.cast::<WithNode<F>>();
+    let obj = unsafe { bindings::alloc_inode_sb(sb, slab) }.cast::<WithInfo<F>>();
     if obj.is_null() {
         return ptr::null_mut();
     }
@@ -101,8 +101,8 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     // set up; it does not move until it is freed.
     unsafe {
         (&raw mut (*obj).slab).write(slab);
-        let node = (&raw mut (*obj).node).cast::<F::Node>();
-        if pin_init::raw_try_init(node, F::new_node()).is_err() {
+        let info = (&raw mut (*obj).info).cast::<F::InodeInfo>();
+        if pin_init::raw_try_init(info, F::new_inode_info()).is_err() {
             bindings::kmem_cache_free(slab, obj.cast());
             return ptr::null_mut();
         }
@@ -119,10 +119,10 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
 pub(in crate::vfs) unsafe extern "C" fn destroy_inode_callback<F: FileSystem>(
     inode: *mut bindings::inode,
 ) {
-    // SAFETY: By the caller no callback runs, and the node goes once.
+    // SAFETY: By the caller no callback runs, and the data goes once.
     unsafe {
-        (&raw mut (*with_node::<F>(inode)).node)
-            .cast::<F::Node>()
+        (&raw mut (*with_info::<F>(inode)).info)
+            .cast::<F::InodeInfo>()
             .drop_in_place()
     }
 }
@@ -137,7 +137,7 @@ pub(in crate::vfs) unsafe extern "C" fn free_inode_callback<F: FileSystem>(
 ) {
     // SAFETY: By the caller nobody looks at it any more.
     unsafe {
-        let obj = with_node::<F>(inode);
+        let obj = with_info::<F>(inode);
         free_link(inode);
         bindings::kmem_cache_free((*obj).slab, obj.cast());
     }
@@ -146,11 +146,11 @@ pub(in crate::vfs) unsafe extern "C" fn free_inode_callback<F: FileSystem>(
 /// # Safety
 ///
 /// `inode` was allocated by [`alloc_inode_callback`] of `F`.
-pub(in crate::vfs) unsafe fn with_node<F: FileSystem>(
+pub(in crate::vfs) unsafe fn with_info<F: FileSystem>(
     inode: *mut bindings::inode,
-) -> *mut WithNode<F> {
-    // SAFETY: By the caller, the inode is embedded in a `WithNode`.
-    unsafe { inode.byte_sub(offset_of!(WithNode<F>, inode)).cast() }
+) -> *mut WithInfo<F> {
+    // SAFETY: By the caller, the inode is embedded in a `WithInfo`.
+    unsafe { inode.byte_sub(offset_of!(WithInfo<F>, inode)).cast() }
 }
 
 /// Frees the `i_link` text of a short symbolic link.

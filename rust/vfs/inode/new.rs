@@ -4,7 +4,7 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::cache::with_node;
+use super::cache::with_info;
 use super::{IdMap, Inode, InodeFlags, InodeOps, InodeRef, InodeTable, Time};
 use crate::vfs::{
     address_space::{AddressSpaceOps, AddressSpaceTable},
@@ -270,7 +270,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         // data, when all inodes have been evicted.
         unsafe {
             if F::Writeback::HAS_COMPLETE {
-                let completions = &raw mut (*with_node::<F>(p)).completions;
+                let completions = &raw mut (*with_info::<F>(p)).completions;
                 Completions::init::<F::Writeback>(completions.cast(), self.sb().queue());
             }
             if F::HAS_MAY_RELEASE {
