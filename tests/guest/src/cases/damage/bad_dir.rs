@@ -61,12 +61,7 @@ fn dirent(t: &mut T) -> Res {
         }
         let ok = t.logged(&[&["inode", &n], &["inode", "2147483647"], &["dir", &n]]);
         ensure!(ok, "{what}: directory {n} is not named: {:?}", t.seen);
-        holds(
-            &sys::rdonly(&t.p("good"))?,
-            0,
-            &pattern(2, 0, 50_000),
-            "a good file",
-        )?;
+        t.file_holds("good", &pattern(2, 0, 50_000), "a good file")?;
         t.umount()?;
         t.poke(at, &good)?;
     }
@@ -304,12 +299,7 @@ fn errors_option(t: &mut T) -> Res {
                 same!(e.errno, libc::EROFS, "{opt}: create");
             }
         }
-        holds(
-            &sys::rdonly(&t.p("good"))?,
-            0,
-            &pattern(2, 0, 50_000),
-            "a good file",
-        )?;
+        t.file_holds("good", &pattern(2, 0, 50_000), "a good file")?;
         t.umount()?;
         // The superblock remembers that e2fsck is due.
         let (_, text) = run_cmd("dumpe2fs", &["-h", &t.dev])?;
@@ -360,15 +350,7 @@ fn random_flips(t: &mut T) -> Res {
     prepared_mb(t, 16)?;
     let size = 16 << 20;
     let image = t.peek(0, size)?;
-    let mut hot: Vec<usize> = vec![0, 1024, gdt(t) as usize];
-    for p in ["/f", "/d", "/deep", "<2>", "<8>"] {
-        hot.push(inode_at(t, p)? as usize);
-    }
-    hot.push((dir_block(t, "/d")? * t.bs()) as usize);
-    hot.push((dir_block(t, "/")? * t.bs()) as usize);
-    hot.push((tree_block(t)? * t.bs()) as usize);
-    hot.push(bitmap_at(t, "Block")? as usize);
-    hot.push(bitmap_at(t, "Inode")? as usize);
+    let mut hot = metadata(t)?;
     hot.retain(|h| h + 512 < size);
     let mut r = fastrand::Rng::with_seed(2024 + t.bs());
     let rounds = if crate::fixture::slowness() > 2 {
@@ -377,20 +359,7 @@ fn random_flips(t: &mut T) -> Res {
         40
     };
     for round in 0..rounds {
-        let f = t.raw()?;
-        let mut spots = Vec::new();
-        for _ in 0..r.usize(1..6) {
-            let at = hot[r.usize(..hot.len())] + r.usize(..256);
-            let v = if r.bool() {
-                image[at] ^ (1 << r.u32(..8))
-            } else {
-                r.u8(..)
-            };
-            f.pwrite(&[v], at as u64)?;
-            spots.push(at);
-        }
-        f.fsync()?;
-        drop(f);
+        let spots = flip(t, &image, &hot, &mut r)?;
         let flags = if round % 3 == 0 { libc::MS_RDONLY } else { 0 };
         let opt = if round % 2 == 0 {
             "errors=continue"
@@ -403,20 +372,42 @@ fn random_flips(t: &mut T) -> Res {
                 fail!("round {round}, bytes {spots:x?}: {e}");
             }
         }
-        let f = t.raw()?;
-        for (i, c) in image.chunks(1 << 20).enumerate() {
-            f.pwrite(c, (i << 20) as u64)?;
-        }
-        f.fsync()?;
+        t.poke(0, &image)?;
     }
     t.mount("")?;
-    holds(
-        &sys::rdonly(&t.p("good"))?,
-        0,
-        &pattern(2, 0, 50_000),
-        "restored",
-    )?;
-    Ok(())
+    t.file_holds("good", &pattern(2, 0, 50_000), "restored")
+}
+
+/// Where metadata of each kind begins on the unmounted device, in bytes.
+fn metadata(t: &T) -> Res<Vec<usize>> {
+    let mut at = vec![0, 1024, gdt(t)];
+    for p in ["/f", "/d", "/deep", "<2>", "<8>"] {
+        at.push(inode_at(t, p)?);
+    }
+    at.push(dir_block(t, "/d")? * t.bs());
+    at.push(dir_block(t, "/")? * t.bs());
+    at.push(tree_block(t)? * t.bs());
+    at.push(bitmap_at(t, "Block")?);
+    at.push(bitmap_at(t, "Inode")?);
+    Ok(at.into_iter().map(|at| at as usize).collect())
+}
+
+/// Changes a few bytes behind the places of `hot`, by a bit or to anything. Returns where.
+fn flip(t: &T, image: &[u8], hot: &[usize], r: &mut fastrand::Rng) -> Res<Vec<usize>> {
+    let f = t.raw()?;
+    let mut spots = Vec::new();
+    for _ in 0..r.usize(1..6) {
+        let at = hot[r.usize(..hot.len())] + r.usize(..256);
+        let v = if r.bool() {
+            image[at] ^ (1 << r.u32(..8))
+        } else {
+            r.u8(..)
+        };
+        f.pwrite(&[v], at as u64)?;
+        spots.push(at);
+    }
+    f.fsync()?;
+    Ok(spots)
 }
 
 /// Touches everything; results do not matter.

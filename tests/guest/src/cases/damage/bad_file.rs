@@ -37,12 +37,7 @@ fn inode_checksum(t: &mut T) -> Res {
         t.seen
     );
     // Its neighbours are well.
-    holds(
-        &sys::rdonly(&t.p("good"))?,
-        0,
-        &pattern(2, 0, 50_000),
-        "a good file",
-    )?;
+    t.file_holds("good", &pattern(2, 0, 50_000), "a good file")?;
     put(&t.p("new"), 3, 5000)?.fsync()?;
     t.umount()?;
     same!(
@@ -80,40 +75,38 @@ fn inode_fields(t: &mut T) -> Res {
         ensure!(t.peek(at, 256)? != good, "{what}: debugfs changed nothing");
         t.forget_log();
         t.mount("errors=continue")?;
-        let path = t.p(name);
-        // Whatever is refused is refused with EUCLEAN (ESTALE without links); no wrong content.
-        let mut refused = 0;
-        let l = sys::lstat(&path).map(drop);
-        let o = match name {
-            "sym" => sys::readlink(&path).map(drop),
-            "d" => names(&path).map(drop).map_err(|_| sys::SysErr {
-                what: "readdir".into(),
-                errno: libc::EUCLEAN,
-            }),
-            _ => sys::rdonly(&path).map(drop),
-        };
-        for r in [l, o] {
-            if let Err(e) = r {
-                refused += 1;
-                let ok = [libc::EUCLEAN, libc::ESTALE].contains(&e.errno);
-                ensure!(
-                    ok || !t.ours() && [libc::EIO, libc::EBADMSG].contains(&e.errno),
-                    "{what}: {e}"
-                );
-            }
-        }
+        let refused = refusals(t, name, what)?;
         // A directory of holes or without blocks may count as empty.
         ensure!(refused > 0 || name == "d", "{what}: accepted");
-        holds(
-            &sys::rdonly(&t.p("good"))?,
-            0,
-            &pattern(2, 0, 50_000),
-            "a good file",
-        )?;
+        t.file_holds("good", &pattern(2, 0, 50_000), "a good file")?;
         t.umount()?;
         t.poke(at, &good)?;
     }
     Ok(())
+}
+
+/// Looks at a corrupt inode, and into it: how often that is refused. Whatever is refused is refused
+/// with EUCLEAN (ESTALE without links); no wrong content.
+fn refusals(t: &T, name: &str, what: &str) -> Res<usize> {
+    let path = t.p(name);
+    let at = sys::lstat(&path).map(drop);
+    let into = match name {
+        "sym" => sys::readlink(&path).map(drop),
+        "d" => names(&path).map(drop).map_err(|_| sys::SysErr {
+            what: "readdir".into(),
+            errno: libc::EUCLEAN,
+        }),
+        _ => sys::rdonly(&path).map(drop),
+    };
+    let refused: Vec<_> = [at, into].into_iter().filter_map(Result::err).collect();
+    for e in &refused {
+        let ok = [libc::EUCLEAN, libc::ESTALE].contains(&e.errno);
+        ensure!(
+            ok || !t.ours() && [libc::EIO, libc::EBADMSG].contains(&e.errno),
+            "{what}: {e}"
+        );
+    }
+    Ok(refused.len())
 }
 
 /// An attribute block where bitmaps, tables or the journal are: deleting the file would change or
@@ -201,12 +194,7 @@ fn file_is_corrupt(t: &mut T, path: &str, what: &str) -> Res {
         "{what}: inode {n} and its extents are not named: {:?}",
         t.seen
     );
-    holds(
-        &sys::rdonly(&t.p("good"))?,
-        0,
-        &pattern(2, 0, 50_000),
-        "a good file",
-    )?;
+    t.file_holds("good", &pattern(2, 0, 50_000), "a good file")?;
     put(&t.p("new"), 3, 5000)?.fsync()?;
     t.umount()
 }
