@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a case works with: device, image, mount, log.
 
+use crate::dm::{self, Dm};
 use crate::harness::{Res, Stop, Variant, K4};
 use crate::kmsg::Kmsg;
 use crate::sys::{self, Aligned, Fd, Sys, SysErr};
@@ -29,7 +30,7 @@ pub struct T {
     /// The image is left broken on purpose: no e2fsck after the case.
     pub broken: bool,
     made: bool,
-    pub dms: Vec<crate::dm::Dm>,
+    pub dms: Vec<Dm>,
 }
 
 pub fn run_cmd(prog: &str, args: &[&str]) -> Res<(i32, String)> {
@@ -124,6 +125,17 @@ impl T {
     pub fn fresh_mb(&mut self, mb: u64) -> Res {
         self.mkfs(mb, &[])?;
         self.mount("")
+    }
+
+    /// A device of device mapper over the first MiBs of the device under test, for this case: its
+    /// table can be swapped under a mounted file system.
+    pub fn mapped(&mut self, name: &str, mb: u64) -> Res<Dm> {
+        if !dm::usable() {
+            skip!("no device mapper");
+        }
+        let d = dm::start(name, &[dm::linear(&self.dev, 0, mb)])?;
+        self.dms.push(d.clone());
+        Ok(d)
     }
 
     pub fn mount(&mut self, opts: &str) -> Res {

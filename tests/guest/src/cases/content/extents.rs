@@ -318,14 +318,9 @@ fn groups(t: &mut T) -> Res {
 
 /// An allocation waits for a bitmap from a slow disk. Reads of what the file has do not wait too.
 fn slow_bitmap(t: &mut T) -> Res {
-    if !dm::usable() {
-        skip!("no device mapper");
-    }
     let dev = t.dev.clone();
     t.mkfs(64, &[])?;
-    let line = dm::linear(&dev, 0, 64);
-    let d = dm::start("slow", std::slice::from_ref(&line))?;
-    t.dms.push(d.clone());
+    let d = t.mapped("slow", 64)?;
     let fs = t.fs.clone();
     t.mount_as(&d.path, MNT, &fs, 0, "")?;
     put(&t.p("f"), 1, 4096)?;
@@ -365,7 +360,7 @@ fn slow_bitmap(t: &mut T) -> Res {
         Ok(())
     })?;
     ensure!(slowest < Duration::from_secs(1), "a read took {slowest:?}");
-    d.swap(&[line])?;
+    d.swap(&[dm::linear(&dev, 0, 64)])?;
     drop((f, direct));
     t.umount_dir(MNT)?;
     Ok(())

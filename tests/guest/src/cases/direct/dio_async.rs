@@ -2,7 +2,6 @@
 //! Asynchronous direct I/O, and direct I/O against others.
 
 use crate::aio::{Aio, Op};
-use crate::dm;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::sys::{self, Aligned, Fd};
@@ -217,12 +216,8 @@ fn stable_pages(t: &mut T) -> Res {
     if !t.ours() {
         crate::skip!("ext4 does not ask for a copy");
     }
-    if !dm::usable() {
-        crate::skip!("no device mapper");
-    }
     t.mkfs(64, &[])?;
-    let d = dm::start("stable", &[dm::linear(&t.dev, 0, 64)])?;
-    t.dms.push(d.clone());
+    let d = t.mapped("stable", 64)?;
     let dev = d.path.rsplit('/').next().unwrap_or_default();
     sys::write_file(&format!("/sys/block/{dev}/queue/stable_writes"), "1")?;
     let fs = t.fs.clone();

@@ -2,7 +2,7 @@
 //! Direct writes with the option `dio_gate`: nobody brings a page of the range back meanwhile.
 
 use crate::aio::{Aio, Op};
-use crate::fixture::{holds, pattern, put, T};
+use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
@@ -221,17 +221,12 @@ fn turns(t: &mut T) -> Res {
 /// who waits can be killed.
 fn slow_write(t: &mut T, later: bool) -> Res {
     ours(t)?;
-    if !dm::usable() {
-        crate::skip!("no device mapper");
-    }
     let dev = t.dev.clone();
     t.mkfs(64, &[])?;
-    let line = dm::linear(&dev, 0, 64);
-    let d = dm::start("gate", std::slice::from_ref(&line))?;
-    t.dms.push(d.clone());
+    let d = t.mapped("gate", 64)?;
     let fs = t.fs.clone();
     let opts = if later { "" } else { "dio_gate" };
-    t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, opts)?;
+    t.mount_as(&d.path, MNT, &fs, 0, opts)?;
     let len = 64 * PAGE;
     let f = put(&t.p("f"), 1, len)?;
     if later {
@@ -255,6 +250,24 @@ fn slow_write(t: &mut T, later: bool) -> Res {
         "the submission waited {:?}",
         begun.elapsed()
     );
+    while_page_7_is_written(t, &m, begun)?;
+    same!(aio.wait(1)?[0].1, PAGE as i64, "result of the write");
+    want[7 * PAGE..8 * PAGE].copy_from_slice(&data);
+    want[7 * PAGE] = 0xAA;
+    holds(&f, 0, &want, "cached")?;
+    d.swap(&[dm::linear(&dev, 0, 64)])?;
+    f.fsync()?;
+    drop(m);
+    t.drop_caches()?;
+    holds(&f, 0, &want, "on disk")?;
+    drop((f, direct, aio));
+    t.umount_dir(MNT)?;
+    Ok(())
+}
+
+/// A write to page 7 that takes two seconds has begun: another page can be had at once, a reader of
+/// page 7 waits until it is killed, and a store into it until the write is done.
+fn while_page_7_is_written(t: &T, m: &Map, begun: Instant) -> Res {
     let mut dd = std::process::Command::new("dd")
         .args([&format!("if={}", t.p("f")), "of=/dev/null", "bs=4096"])
         .args(["skip=7", "count=1"])
@@ -288,17 +301,5 @@ fn slow_write(t: &mut T, later: bool) -> Res {
             "the store was done after {stored:?}, before the write"
         );
         Ok(())
-    })?;
-    same!(aio.wait(1)?[0].1, PAGE as i64, "result of the write");
-    want[7 * PAGE..8 * PAGE].copy_from_slice(&data);
-    want[7 * PAGE] = 0xAA;
-    holds(&f, 0, &want, "cached")?;
-    d.swap(&[line])?;
-    f.fsync()?;
-    drop(m);
-    t.drop_caches()?;
-    holds(&f, 0, &want, "on disk")?;
-    drop((f, direct, aio));
-    t.umount_dir(crate::fixture::MNT)?;
-    Ok(())
+    })
 }

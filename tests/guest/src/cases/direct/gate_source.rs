@@ -120,22 +120,104 @@ fn each_other(t: &mut T) -> Res {
     Ok(())
 }
 
-/// The first `n` bytes are new, the rest is old or new page by page.
-fn partly(f: &Fd, off: usize, old: &[u8], new: &[u8], n: usize, what: &str) -> Res {
-    let mut got = vec![0; old.len()];
-    f.pread(&mut got, off as u64)?;
-    ensure!(
-        got[..n] == new[..n],
-        "{what}: the {n} bytes reported are not there"
-    );
-    for i in (n..old.len()).step_by(512) {
-        let r = i..(i + 512).min(old.len());
-        ensure!(
-            got[r.clone()] == old[r.clone()] || got[r.clone()] == new[r],
-            "{what}: garbage at {i}"
-        );
+/// A file under the gate, open for the page cache and for direct I/O, and its block size.
+struct Target {
+    f: Fd,
+    d: Fd,
+    bs: usize,
+}
+
+/// Memory that holds `new` from `start` on, but cannot be read from `good` on.
+struct Torn {
+    map: Map,
+    start: usize,
+    good: usize,
+    new: Vec<u8>,
+}
+
+impl Torn {
+    fn new(good: usize, n: usize, start: usize) -> Res<Torn> {
+        let map = Map::anonymous(n + PAGE)?;
+        let new = pattern(good as u64 + 7, start as u64, n);
+        map.write(start, &new);
+        // Not unmapped: something else could be mapped there.
+        // SAFETY: the tail of our own mapping, which is not looked at any more.
+        let r = unsafe {
+            let tail = map.addr().add(good).cast();
+            libc::mprotect(tail, n + PAGE - good, libc::PROT_NONE)
+        };
+        same!(r, 0, "mprotect");
+        Ok(Torn {
+            map,
+            start,
+            good,
+            new,
+        })
     }
-    Ok(())
+
+    /// How many of the bytes of `new` can be read.
+    fn there(&self) -> usize {
+        self.good.saturating_sub(self.start)
+    }
+
+    fn what(&self, off: u64) -> String {
+        let (good, n, start) = (self.good, self.new.len(), self.start);
+        format!("{good} of {n} bytes there, from {start}, at {off}")
+    }
+
+    /// One call writes at most what is there, or fails and writes nothing that counts: the bytes
+    /// reported are new, the rest is old or new sector by sector.
+    fn pwrite(&self, to: &Target, off: u64) -> Res {
+        let (n, what) = (self.new.len(), self.what(off));
+        let (mut old, mut got) = (vec![0; n], vec![0; n]);
+        to.f.pread(&mut old, off)?;
+        let k = match to.d.pwrite_once(self.map.as_slice(self.start, n), off) {
+            Ok(k) => k,
+            Err(e) if e.errno == libc::EINVAL && self.start % to.bs != 0 => return Ok(()),
+            Err(e) => {
+                same!(e.errno, libc::EFAULT, "{what}");
+                0
+            }
+        };
+        ensure!(k <= self.there(), "{what}: wrote {k}");
+        to.f.pread(&mut got, off)?;
+        ensure!(
+            got[..k] == self.new[..k],
+            "{what}: the {k} bytes reported are not there"
+        );
+        for i in (k..n).step_by(512) {
+            let r = i..(i + 512).min(n);
+            let now = &got[r.clone()];
+            ensure!(
+                *now == old[r.clone()] || *now == self.new[r],
+                "{what}: garbage at {i}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The same by libaio: as many bytes at most.
+    fn submit(&self, to: &Target, off: u64) -> Res {
+        let (n, what) = (self.new.len(), self.what(off));
+        let mut aio = Aio::new(1)?;
+        match aio.submit(
+            &to.d,
+            Op::Write,
+            self.map.as_mut_slice(self.start, n),
+            off,
+            0,
+        ) {
+            Ok(()) => {
+                let (_, res) = aio.wait(1)?[0];
+                ensure!(res <= self.there() as i64, "{what}: libaio wrote {res}");
+            }
+            Err(e) => ensure!(
+                [libc::EFAULT, libc::EINVAL].contains(&e.errno),
+                "{what}: {e}"
+            ),
+        }
+        Ok(())
+    }
 }
 
 /// Memory that cannot be read, in whole or from somewhere on: EFAULT, or a short write.
@@ -145,7 +227,8 @@ fn missing(t: &mut T) -> Res {
     let f = put(&t.p("f"), 1, len)?;
     f.fsync()?;
     let d = sys::direct(&t.p("f"))?;
-    let zero = sys::rdwr("/dev/zero")?;
+    let bs = t.var.bs;
+    let to = Target { f, d, bs };
     for (good, n) in [
         (0, 16 * PAGE),
         (5 * PAGE, 16 * PAGE),
@@ -154,54 +237,17 @@ fn missing(t: &mut T) -> Res {
         (4 * MIB, 5 * MIB),
     ] {
         for start in [0, 512] {
-            let m = Map::new(
-                &zero,
-                0,
-                n + PAGE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE,
-            )?;
-            let new = pattern(good as u64 + 7, start as u64, n);
-            m.write(start, &new);
-            // Not unmapped: something else could be mapped there.
-            // SAFETY: the tail of our own mapping, which is not looked at any more.
-            let r = unsafe {
-                let tail = m.addr().add(good).cast();
-                libc::mprotect(tail, n + PAGE - good, libc::PROT_NONE)
-            };
-            same!(r, 0, "mprotect");
-            for off in [0, MIB] {
-                let mut old = vec![0; n];
-                f.pread(&mut old, off as u64)?;
-                let what = format!("{good} of {n} bytes there, from {start}, at {off}");
-                match d.pwrite_once(m.as_slice(start, n), off as u64) {
-                    Ok(k) => {
-                        ensure!(k <= good.saturating_sub(start), "{what}: wrote {k}");
-                        partly(&f, off, &old, &new, k, &what)?;
-                    }
-                    Err(e) if e.errno == libc::EINVAL && start % t.var.bs != 0 => {}
-                    Err(e) => {
-                        same!(e.errno, libc::EFAULT, "{what}");
-                        partly(&f, off, &old, &new, 0, &what)?;
-                    }
-                }
-                let mut aio = Aio::new(1)?;
-                match aio.submit(&d, Op::Write, m.as_mut_slice(start, n), off as u64, 0) {
-                    Ok(()) => {
-                        let (_, res) = aio.wait(1)?[0];
-                        let there = good.saturating_sub(start) as i64;
-                        ensure!(res <= there, "{what}: libaio wrote {res}");
-                    }
-                    Err(e) => ensure!(
-                        [libc::EFAULT, libc::EINVAL].contains(&e.errno),
-                        "{what}: {e}"
-                    ),
-                }
+            let torn = Torn::new(good, n, start)?;
+            for off in [0, MIB as u64] {
+                torn.pwrite(&to, off)?;
+                torn.submit(&to, off)?;
             }
         }
     }
+    let Target { f, d, .. } = to;
     same!(f.size()?, len as u64, "size");
     // Beyond the end: the size covers what is reported and no more.
+    let zero = sys::rdwr("/dev/zero")?;
     let m = Map::new(&zero, 0, 16 * PAGE, libc::PROT_NONE, libc::MAP_PRIVATE)?;
     errno!(d.pwrite_once(m.as_slice(0, 16 * PAGE), len as u64), EFAULT);
     same!(f.size()?, len as u64, "size after EFAULT beyond the end");

@@ -23,13 +23,8 @@ pub const MB: u64 = 256;
 
 /// A linear device over the first disk, as the device under test, with no known content.
 pub fn on_dm(t: &mut T) -> Res<Dm> {
-    if !dm::usable() {
-        skip!("no device mapper");
-    }
-    let disk = t.disks[0].clone();
-    let d = dm::start("t", &[dm::linear(&disk, 0, MB)])?;
+    let d = t.mapped("t", MB)?;
     t.dev = d.path.clone();
-    t.dms.push(d.clone());
     Ok(d)
 }
 
