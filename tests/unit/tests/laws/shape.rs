@@ -36,7 +36,6 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("main", 63),
     ("mkdir", 68),
     ("mknod", 72),
-    ("order", 64),
     ("rename_flags", 62),
     ("small_fields", 62),
     ("steps", 83),

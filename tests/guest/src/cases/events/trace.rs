@@ -151,25 +151,14 @@ fn counted(events: &[Event]) -> Res {
 
 const LEN: u64 = 64 << 10;
 
-/// Writes, punches, writes directly and through a mapping: the story as the trace tells it.
-fn order(t: &mut T) -> Res {
-    t.fresh()?;
-    let tracer = Tracer::new(t)?;
-    let f = put(&t.p("f"), 1, LEN as usize)?;
-    f.fsync()?;
-    f.punch(16 << 10, 16 << 10)?;
-    let direct = Aligned::of(&pattern(2, 0, 16 << 10));
-    sys::direct(&t.p("f"))?.pwrite(&direct, 16 << 10)?;
-    let m = Map::shared(&f, LEN as usize)?;
-    m.set(33 << 10, 7);
-    tracer.on(false)?;
-
+/// What the trace tells of `order`: blocks of `bs` bytes.
+fn story(bs: u64) -> Vec<String> {
     // Numbers of blocks, hexadecimal like in the trace.
-    let b = |kib: u64| format!("{:#x}", (kib << 10) / t.bs());
+    let b = |kib: u64| format!("{:#x}", (kib << 10) / bs);
     let (all, hole) = (b(64), b(16));
-    let nr = LEN / t.bs();
+    let nr = LEN / bs;
     let punch = |step| format!("step pos 0x4000 bytecount 0x4000 op PUNCH step {step}");
-    let want = [
+    vec![
         // Reserved, not allocated.
         format!("buffered_write isize 0x0 pos 0x0 bytecount {LEN:#x} seq 0"),
         format!("reserve_take lblk 0x0 len {all} nr {nr} reserved {nr} seq 1"),
@@ -203,9 +192,24 @@ fn order(t: &mut T) -> Res {
         "page_mkwrite pos 0x8000 bytecount 0x1000 seq 6".to_string(),
         format!("map lblk {} type MAPPED flags WRITE|FAULT seq 6", b(32)),
         "page_mkwrite_done pos 0x8000 bytecount 0x1000 result LOCKED seq 6".to_string(),
-    ];
+    ]
+}
+
+/// Writes, punches, writes directly and through a mapping: the story as the trace tells it.
+fn order(t: &mut T) -> Res {
+    t.fresh()?;
+    let tracer = Tracer::new(t)?;
+    let f = put(&t.p("f"), 1, LEN as usize)?;
+    f.fsync()?;
+    f.punch(16 << 10, 16 << 10)?;
+    let direct = Aligned::of(&pattern(2, 0, 16 << 10));
+    sys::direct(&t.p("f"))?.pwrite(&direct, 16 << 10)?;
+    let m = Map::shared(&f, LEN as usize)?;
+    m.set(33 << 10, 7);
+    tracer.on(false)?;
+
     let events = tracer.events(f.stat()?.st_ino)?;
-    in_order(&events, &want)?;
+    in_order(&events, &story(t.bs()))?;
     counted(&events)?;
     let blocks = |name: &str| {
         let event = events.iter().find(|e| e.name == name);
