@@ -30,7 +30,7 @@ pub(crate) use promise::{Kept, Promise};
 pub(crate) use retry::{retry, Effort};
 
 use self::{
-    group::{Fault, Locked, Slot, MAX_DESC_SIZE},
+    group::{Fault, GroupInfo, LockedGroup, MAX_DESC_SIZE},
     index::Index,
     pending::Touched,
     retry::Freed,
@@ -59,7 +59,7 @@ use kernel::{
 
 /// What blocks are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BlockKind {
     /// File data.
     Data,
     /// Extent tree nodes, directory and attribute blocks.
@@ -82,7 +82,7 @@ pub(crate) struct Request {
     /// The least useful length, at least 1.
     pub(crate) min: u32,
     /// What the blocks are for.
-    pub(crate) kind: Kind,
+    pub(crate) kind: BlockKind,
 }
 
 /// Space and inode counts for `statfs(2)`, in blocks and inodes.
@@ -104,7 +104,7 @@ const WATERMARK: u64 = 65536;
 /// All block groups of a mounted filesystem.
 #[pin_data]
 pub(crate) struct Groups {
-    slots: KVVec<Pin<KBox<Slot>>>,
+    infos: KVVec<Pin<KBox<GroupInfo>>>,
     /// The blocks of the primary descriptor table.
     descs: KVVec<BufferHead>,
     /// By the longest run of blocks that can be allocated, as far as that is known.
@@ -172,21 +172,24 @@ impl Groups {
         }
         let descs = Self::read_table(sb, geo)?;
         let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
-        let mut slots = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
+        let mut infos = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
         for group in 0..geo.groups_count {
             let (bh, off) = Self::find_desc(&descs, geo, group)?;
             let desc = decode(geo, bh, off, group)?.map_err(|what| {
                 pr_err!("group {}: {}\n", group, what.as_str());
                 EUCLEAN
             })?;
-            slots.push(KBox::pin_init(Slot::new(desc), GFP_KERNEL)?, GFP_KERNEL)?;
+            infos.push(
+                KBox::pin_init(GroupInfo::new(desc), GFP_KERNEL)?,
+                GFP_KERNEL,
+            )?;
             list.push(desc, GFP_KERNEL)?;
         }
         let zones = Zones::new(geo, list.iter().copied())?.map_err(|_| {
             pr_err!("metadata of two groups in one place\n");
             EUCLEAN
         })?;
-        let totals = Totals::of(&slots);
+        let totals = Totals::of(&infos);
         let root_blocks = raw.reserved_blocks_count().min(geo.blocks_count);
         let pool = (geo.blocks_count / 50).min(4096);
         let owner = raw.reserved_owner();
@@ -195,7 +198,7 @@ impl Groups {
         let with_inodes = Index::new(&list, |desc| desc.free_inodes)?;
 
         Ok(try_pin_init!(Self {
-            slots,
+            infos,
             descs,
             with_run <- with_run,
             with_inodes <- with_inodes,
@@ -236,10 +239,10 @@ impl Groups {
             let (bh, off) = self.desc_buffer(&fs.geo, number)?;
             decode(&fs.geo, bh, off, number)?
                 .map_err(Fault::from)
-                .and_then(|desc| Locked::new(sb, number)?.reload(desc))
+                .and_then(|desc| LockedGroup::new(sb, number)?.reload(desc))
                 .map_err(|fault| fault.report(sb, number))?;
         }
-        let totals = Totals::of(&self.slots);
+        let totals = Totals::of(&self.infos);
         self.free_blocks.set(totals.free_blocks);
         self.free_inodes.set(totals.free_inodes);
         self.dirs.set(totals.dirs);
@@ -261,8 +264,8 @@ impl Groups {
         Self::find_desc(&self.descs, geo, group)
     }
 
-    fn slot(&self, group: u32) -> Option<&Slot> {
-        self.slots.get(group as usize).map(|slot| &**slot)
+    fn info(&self, group: u32) -> Option<&GroupInfo> {
+        self.infos.get(group as usize).map(|info| &**info)
     }
 
     /// Where an inode lies: the block of the table and the byte in it. `EINVAL` if there is no
@@ -270,7 +273,7 @@ impl Groups {
     pub(crate) fn inode_location(&self, geo: &Geometry, ino: Ino) -> Result<(u64, usize)> {
         let (group, index) = geo.inode_group(ino).ok_or(EINVAL)?;
         let (block, off) = geo.inode_offset(index);
-        let table = self.slot(group).ok_or(EINVAL)?.inode_table;
+        let table = self.info(group).ok_or(EINVAL)?.inode_table;
         Ok((table + u64::from(block), off as usize))
     }
 
@@ -278,13 +281,13 @@ impl Groups {
     /// written. `EINVAL` if there is no such inode.
     pub(crate) fn used_table(&self, geo: &Geometry, ino: Ino) -> Result<Range<u64>> {
         let (group, _) = geo.inode_group(ino).ok_or(EINVAL)?;
-        let slot = self.slot(group).ok_or(EINVAL)?;
+        let info = self.info(group).ok_or(EINVAL)?;
         let used = geo
             .inodes_per_group
-            .saturating_sub(slot.itable_unused.load(Relaxed));
+            .saturating_sub(info.itable_unused.load(Relaxed));
         let bytes = u64::from(used) * u64::from(geo.inode_size);
         let blocks = bytes.div_ceil(u64::from(geo.block_size));
-        Ok(slot.inode_table..slot.inode_table + blocks)
+        Ok(info.inode_table..info.inode_table + blocks)
     }
 
     /// Whether there is so much to spare that the cheap reading of the counters says enough.
@@ -305,10 +308,10 @@ impl Groups {
     }
 
     /// What the caller must leave alone.
-    fn kept_back(&self, kind: Kind) -> u64 {
-        if kind == Kind::Completion {
+    fn kept_back(&self, kind: BlockKind) -> u64 {
+        if kind == BlockKind::Completion {
             0
-        } else if kind == Kind::Node {
+        } else if kind == BlockKind::Node {
             self.pool / 4
         } else if self.root_blocks == 0 || cred::may_use_reserved(self.owner.0, self.owner.1) {
             self.pool
@@ -318,7 +321,7 @@ impl Groups {
     }
 
     /// Promises up to `want` blocks, at least `min`. Returns how many. For [`Promise`] only.
-    fn promise(&self, want: u32, min: u32, kind: Kind) -> Result<u32> {
+    fn promise(&self, want: u32, min: u32, kind: BlockKind) -> Result<u32> {
         let reserve = self.kept_back(kind);
         if self.is_plenty(reserve, want.into()) {
             // Then looked at again: any number of tasks may be between the look and the promise,
@@ -347,17 +350,17 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(slots: &[Pin<KBox<Slot>>]) -> Self {
-        let sum = |field: fn(&Slot) -> &Atomic<u32>| {
-            slots
+    fn of(infos: &[Pin<KBox<GroupInfo>>]) -> Self {
+        let sum = |field: fn(&GroupInfo) -> &Atomic<u32>| {
+            infos
                 .iter()
-                .map(|slot| i64::from(field(slot).load(Relaxed)))
+                .map(|info| i64::from(field(info).load(Relaxed)))
                 .sum()
         };
         Self {
-            free_blocks: sum(|slot| &slot.free_blocks),
-            free_inodes: sum(|slot| &slot.free_inodes),
-            dirs: sum(|slot| &slot.used_dirs),
+            free_blocks: sum(|info| &info.free_blocks),
+            free_inodes: sum(|info| &info.free_inodes),
+            dirs: sum(|info| &info.used_dirs),
         }
     }
 }

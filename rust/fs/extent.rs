@@ -63,7 +63,7 @@ pub(crate) use entry::{Entry, Hole};
 pub(crate) use recent::Recent;
 
 use super::{
-    alloc::{self, Kept, Kind},
+    alloc::{self, BlockKind, Kept},
     Inode,
     Sb, //
 };
@@ -99,14 +99,14 @@ pub(crate) enum State {
 /// `len` logical blocks from `lblk` on that are in one state; if that means blocks, they are
 /// contiguous from `pblk` on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
+pub(crate) struct Mapping {
     pub(crate) lblk: u32,
     pub(crate) len: u32,
     pub(crate) pblk: Pblk,
     pub(crate) state: State,
 }
 
-impl Extent {
+impl Mapping {
     /// At most `max` blocks from `lblk` on of an extent of the tree that covers it.
     fn part(e: &disk::extent::Extent, lblk: u32, max: u32) -> Self {
         let skip = lblk.saturating_sub(e.lblk);
@@ -226,10 +226,10 @@ impl Inode {
 
     /// What is at `lblk`, as [`Extents::lookup`] says, and the number of changes that belongs to
     /// it. Without the extent lock; `None` if that needs it.
-    pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Extent, u32)> {
+    pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Mapping, u32)> {
         let info = self.info();
         let (found, seq) = info.recent.find(lblk, &info.seq)?;
-        Some((Extent::part(&found, lblk, max), seq))
+        Some((Mapping::part(&found, lblk, max), seq))
     }
 
     /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has
@@ -341,7 +341,7 @@ impl<'a> Extents<'a> {
     }
 
     /// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
-    pub(crate) fn lookup(&mut self, lblk: u32, max: u32) -> Result<Extent> {
+    pub(crate) fn lookup(&mut self, lblk: u32, max: u32) -> Result<Mapping> {
         Ok(self.look(lblk, max)?.0)
     }
 
@@ -355,9 +355,9 @@ impl<'a> Extents<'a> {
     }
 
     /// What is at `lblk`; if it has no blocks, the extent before it.
-    fn look(&mut self, lblk: u32, max: u32) -> Result<(Extent, Option<disk::extent::Extent>)> {
+    fn look(&mut self, lblk: u32, max: u32) -> Result<(Mapping, Option<disk::extent::Extent>)> {
         let (prev, end) = match self.find(lblk)? {
-            Found::Extent(e) => return Ok((Extent::part(&e, lblk, max), None)),
+            Found::Extent(e) => return Ok((Mapping::part(&e, lblk, max), None)),
             Found::Hole { prev, end } => (prev, end),
         };
         let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
@@ -366,7 +366,7 @@ impl<'a> Extents<'a> {
             (false, stop) => (State::Hole, stop),
         };
         let len = end.min(stop.into()).saturating_sub(lblk.into());
-        let found = Extent {
+        let found = Mapping {
             lblk,
             len: (len as u32).max(1),
             pblk: Pblk::default(),
@@ -388,7 +388,7 @@ impl<'a> Extents<'a> {
         let end = u64::from(lblk) + u64::from(len);
         let mut at = lblk;
         while u64::from(at) < end {
-            let next = self.change(handle, Kind::Completion, promised, |nodes, root| {
+            let next = self.change(handle, BlockKind::Completion, promised, |nodes, root| {
                 tree::convert(nodes, root, at, end, tree::To::Written)
             })?;
             if next <= at.into() {

@@ -4,11 +4,11 @@
 
 use super::{
     bitmap::{Change, GroupBitmap},
-    group::{Fault, Locked},
+    group::{Fault, LockedGroup},
     index::{class, least},
     is_system_block,
     pending::Pending,
-    Kind, Promise, Request,
+    BlockKind, Promise, Request,
 };
 use crate::{
     disk::{group::Bitmap, Geometry, Pblk},
@@ -101,7 +101,7 @@ pub(crate) fn blocks<'a>(
 
 /// Where to start for an inode that gives no hint: in its own group, or behind the first group of
 /// its flex group, which is left to directories and inode tables.
-fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u32) {
+fn default_goal(geo: &Geometry, inode: &Inode, kind: BlockKind, want: u32) -> (u32, u32) {
     let home = geo.inode_group(inode.ino()).map_or(0, |(group, _)| group);
     let flex = 1u32
         .checked_shl(geo.log_groups_per_flex.into())
@@ -114,7 +114,7 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: Kind, want: u32) -> (u32, u
         }
     }
     let mut bit = 0;
-    if kind == Kind::Data && want >= SPREAD {
+    if kind == BlockKind::Data && want >= SPREAD {
         bit = geo.group_blocks(group) / 16 * (inode.ino().get() % 16);
     }
     (group, bit)
@@ -147,7 +147,7 @@ fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pb
         let mut searched = 0;
         // The first group comes a second time, for what lies before the goal.
         for (i, group) in groups.with_run.around(first, target).enumerate() {
-            if groups.slot(group).is_none_or(|slot| slot.bound() < target) {
+            if groups.info(group).is_none_or(|info| info.bound() < target) {
                 continue;
             }
             if searched >= MAX_SEARCHED && target > req.min {
@@ -207,7 +207,7 @@ fn search_locked(
     wanted: &Search,
 ) -> Result<Option<(Pblk, u32)>, Fault> {
     let geo = &sb.data().geo;
-    let mut locked = Locked::new(sb, number)?;
+    let mut locked = LockedGroup::new(sb, number)?;
     locked.expire(|tid| handle.journal().is_committed(tid));
     if locked.is_bad(Bitmap::Block) || locked.group.desc.free_blocks < wanted.target {
         return Ok(None);
@@ -232,7 +232,7 @@ fn search_locked(
 
 /// Chooses a run of the group: the first that is long enough.
 fn pick(
-    locked: &mut Locked<'_>,
+    locked: &mut LockedGroup<'_>,
     map: &GroupBitmap,
     blocks: u32,
     wanted: &Search,
@@ -331,7 +331,7 @@ pub(crate) fn free(
 }
 
 fn free_locked(handle: &Handle<'_>, sb: &Sb, number: u32, bit: u32, len: u32) -> Result<(), Fault> {
-    let mut locked = Locked::new(sb, number)?;
+    let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(Bitmap::Block) {
         return Ok(());
     }

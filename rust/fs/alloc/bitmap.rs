@@ -5,7 +5,7 @@
 //! What is said here goes for blocks and for inodes; what only one of them has is in
 //! [`super::balloc`] and [`super::ialloc`].
 
-use super::group::{Fault, Locked};
+use super::group::{Fault, LockedGroup};
 use crate::{
     disk::{
         bitmap,
@@ -60,7 +60,7 @@ pub(super) enum Change {
     Free(Range<usize>),
 }
 
-impl Locked<'_> {
+impl LockedGroup<'_> {
     /// Whether a bitmap was never written.
     pub(super) fn is_uninit(&self, which: Bitmap) -> bool {
         self.has_flag(uninit_flag(which))
@@ -95,13 +95,13 @@ impl Locked<'_> {
                 &mut group.blocks_bad,
                 &self.groups.free_blocks,
                 group.desc.free_blocks,
-                &self.slot.free_blocks,
+                &self.info.free_blocks,
             ),
             Bitmap::Inode => (
                 &mut group.inodes_bad,
                 &self.groups.free_inodes,
                 group.desc.free_inodes,
-                &self.slot.free_inodes,
+                &self.info.free_inodes,
             ),
         };
         if !core::mem::replace(bad, true) {

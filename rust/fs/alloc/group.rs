@@ -25,7 +25,7 @@ pub(super) const MAX_DESC_SIZE: usize = 64;
 
 /// A group; what lies outside of the lock are copies to look at before taking it.
 #[pin_data]
-pub(super) struct Slot {
+pub(super) struct GroupInfo {
     /// First block of the inode table; never changes.
     pub(super) inode_table: u64,
     pub(super) free_blocks: Atomic<u32>,
@@ -41,7 +41,7 @@ pub(super) struct Slot {
     state: NoFsMutex<Group>,
 }
 
-impl Slot {
+impl GroupInfo {
     pub(super) fn new(desc: GroupDesc) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inode_table: desc.inode_table,
@@ -135,32 +135,32 @@ impl Fault {
 }
 
 /// A group under its lock, with what is needed to change it.
-pub(super) struct Locked<'a> {
+pub(super) struct LockedGroup<'a> {
     pub(super) sb: &'a Sb,
     pub(super) groups: &'a Groups,
-    pub(super) slot: &'a Slot,
+    pub(super) info: &'a GroupInfo,
     pub(super) number: u32,
     pub(super) group: NoFsMutexGuard<'a, Group>,
 }
 
-impl Drop for Locked<'_> {
+impl Drop for LockedGroup<'_> {
     fn drop(&mut self) {
-        let inodes = self.slot.free_inodes.load(Relaxed);
-        self.groups.with_run.set(self.number, self.slot.bound());
+        let inodes = self.info.free_inodes.load(Relaxed);
+        self.groups.with_run.set(self.number, self.info.bound());
         self.groups.with_inodes.set(self.number, inodes);
     }
 }
 
-impl<'a> Locked<'a> {
+impl<'a> LockedGroup<'a> {
     pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, Fault> {
         let groups = &sb.data().groups;
-        let slot = groups.slot(number).ok_or(Corrupt::GroupNumber)?;
+        let info = groups.info(number).ok_or(Corrupt::GroupNumber)?;
         Ok(Self {
             sb,
             groups,
-            slot,
+            info,
             number,
-            group: slot.state.lock(),
+            group: info.state.lock(),
         })
     }
 
@@ -188,14 +188,14 @@ impl<'a> Locked<'a> {
     pub(super) fn note_pending(&self) {
         let some = !self.group.pending.is_empty();
         // Who sees that nothing is pending any more sees that the bound is no longer the old one.
-        self.slot.pending.store(some, Release);
+        self.info.pending.store(some, Release);
         if some {
             self.groups.touched.set(self.number);
         }
     }
 
     pub(super) fn set_longest(&self, longest: u32) {
-        self.slot.longest.store(longest, Relaxed);
+        self.info.longest.store(longest, Relaxed);
     }
 
     pub(super) fn forget_longest(&self) {
@@ -214,14 +214,14 @@ impl<'a> Locked<'a> {
         desc.encode(raw, geo, self.number)?;
         buf.copy_in(off, raw)?;
         if !self.group.blocks_bad {
-            self.slot.free_blocks.store(desc.free_blocks, Relaxed);
+            self.info.free_blocks.store(desc.free_blocks, Relaxed);
         }
         if !self.group.inodes_bad {
-            self.slot.free_inodes.store(desc.free_inodes, Relaxed);
+            self.info.free_inodes.store(desc.free_inodes, Relaxed);
         }
-        self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        self.info.used_dirs.store(desc.used_dirs, Relaxed);
         let unused = desc.itable_unused;
-        self.slot.itable_unused.store(unused, Relaxed);
+        self.info.itable_unused.store(unused, Relaxed);
         Ok(())
     }
 
@@ -231,11 +231,11 @@ impl<'a> Locked<'a> {
         if desc.metadata(self.geo()) != old.metadata(self.geo()) {
             return Err(Fault::Corrupt("the journal moved its metadata"));
         }
-        self.slot.free_blocks.store(desc.free_blocks, Relaxed);
-        self.slot.free_inodes.store(desc.free_inodes, Relaxed);
-        self.slot.used_dirs.store(desc.used_dirs, Relaxed);
+        self.info.free_blocks.store(desc.free_blocks, Relaxed);
+        self.info.free_inodes.store(desc.free_inodes, Relaxed);
+        self.info.used_dirs.store(desc.used_dirs, Relaxed);
         let unused = desc.itable_unused;
-        self.slot.itable_unused.store(unused, Relaxed);
+        self.info.itable_unused.store(unused, Relaxed);
         self.forget_longest();
         *self.group = Group::new(desc);
         Ok(())
@@ -248,9 +248,9 @@ impl<'a> Locked<'a> {
 /// of a block that is being committed, and what has committed has none.
 pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
     let groups: &Groups = &sb.data().groups;
-    let pending = |&group: &u32| groups.slot(group).is_some_and(|slot| slot.has_pending());
+    let pending = |&group: &u32| groups.info(group).is_some_and(|info| info.has_pending());
     for group in groups.touched.take().filter(pending) {
-        if let Ok(mut locked) = Locked::new(sb, group) {
+        if let Ok(mut locked) = LockedGroup::new(sb, group) {
             locked.expire(|tid| done.includes(tid));
             locked.note_pending();
         }

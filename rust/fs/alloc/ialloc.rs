@@ -9,7 +9,7 @@
 
 use super::{
     bitmap::Change,
-    group::{Fault, Locked, Slot},
+    group::{Fault, GroupInfo, LockedGroup},
     Groups,
 };
 use crate::{
@@ -39,11 +39,11 @@ struct Stats {
 }
 
 impl Stats {
-    fn of(slot: &Slot) -> Self {
+    fn of(info: &GroupInfo) -> Self {
         Self {
-            free_inodes: slot.free_inodes.load(Relaxed).into(),
-            free_blocks: slot.free_blocks.load(Relaxed).into(),
-            dirs: slot.used_dirs.load(Relaxed).into(),
+            free_inodes: info.free_inodes.load(Relaxed).into(),
+            free_blocks: info.free_blocks.load(Relaxed).into(),
+            dirs: info.used_dirs.load(Relaxed).into(),
         }
     }
 }
@@ -83,11 +83,11 @@ impl<'a> Flex<'a> {
 
     fn stats(&self, flex: u32) -> Stats {
         let mut sum = Stats::default();
-        for slot in self
+        for info in self
             .members(flex)
-            .filter_map(|group| self.groups.slot(group))
+            .filter_map(|group| self.groups.info(group))
         {
-            let one = Stats::of(slot);
+            let one = Stats::of(info);
             sum.free_inodes += one.free_inodes;
             sum.free_blocks += one.free_blocks;
             sum.dirs += one.dirs;
@@ -198,7 +198,7 @@ fn take_locked(
     number: u32,
     is_dir: bool,
 ) -> Result<Option<Ino>, Fault> {
-    let mut locked = Locked::new(sb, number)?;
+    let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(Bitmap::Inode) || locked.group.desc.free_inodes == 0 {
         return Ok(None);
     }
@@ -207,7 +207,7 @@ fn take_locked(
         .map(Some)
 }
 
-fn take(locked: &mut Locked<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<Ino, Fault> {
+fn take(locked: &mut LockedGroup<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<Ino, Fault> {
     let geo = &locked.sb.data().geo;
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
@@ -284,7 +284,7 @@ fn free_locked(
     index: u32,
     is_dir: bool,
 ) -> Result<(), Fault> {
-    let mut locked = Locked::new(sb, number)?;
+    let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(Bitmap::Inode) {
         return Ok(());
     }
@@ -313,7 +313,7 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>>
         return Ok(None);
     };
     let read = || -> Result<Option<BufferHead>, Fault> {
-        let mut locked = Locked::new(sb, number)?;
+        let mut locked = LockedGroup::new(sb, number)?;
         if locked.is_bad(Bitmap::Inode) || locked.is_uninit(Bitmap::Inode) {
             return Ok(None);
         }
@@ -331,7 +331,7 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
         return Ok(false);
     };
     let in_use = || -> Result<bool, Fault> {
-        let mut locked = Locked::new(sb, number)?;
+        let mut locked = LockedGroup::new(sb, number)?;
         if locked.is_bad(Bitmap::Inode) {
             return Err(EUCLEAN.into());
         }

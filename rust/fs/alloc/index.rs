@@ -18,7 +18,8 @@
 //!
 //! Nobody has to believe it. A byte that is too high costs a look at the group, and one that is too
 //! low means that something was freed just now: who looks afterwards finds it, for
-//! [`Locked`](super::group::Locked) brings the index up to date before it lets go of the group.
+//! [`LockedGroup`](super::group::LockedGroup) brings the index up to date before it lets go of the
+//! group.
 
 mod walk;
 

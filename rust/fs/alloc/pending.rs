@@ -38,7 +38,7 @@ impl Touched {
         Ok(Self(flags))
     }
 
-    /// Something is pending in `group`, and its slot says so. Under the group's lock.
+    /// Something is pending in `group`, and its info says so. Under the group's lock.
     pub(super) fn set(&self, group: u32) {
         if let Some(flag) = self.0.get((group / SHARE) as usize) {
             flag.store(true, ordering::Release);

@@ -7,7 +7,7 @@
 //! two ways: it is spent, when a block is allocated, or given back, when the promise is dropped. So
 //! nothing can be counted twice, or stay counted because a way out of a function forgot it.
 
-use super::{Groups, Kind};
+use super::{BlockKind, Groups};
 use crate::fs::Sb;
 use kernel::prelude::*;
 
@@ -22,13 +22,13 @@ impl<'a> Promise<'a> {
     /// `n` blocks for data that is about to be accepted. `ENOSPC` if they are not there; then
     /// [`retry()`](super::retry()) may help. Any context that may sleep, with or without a handle.
     pub(crate) fn data(sb: &'a Sb, n: u32) -> Result<Self> {
-        Self::some(&sb.data().groups, n, n, Kind::Data)
+        Self::some(&sb.data().groups, n, n, BlockKind::Data)
     }
 
     /// `n` blocks for extent tree nodes of data that is about to be accepted. They may be root's,
     /// and most of the pool. `ENOSPC`; otherwise as [`Promise::data`].
     pub(crate) fn nodes(sb: &'a Sb, n: u32) -> Result<Self> {
-        Self::some(&sb.data().groups, n, n, Kind::Node)
+        Self::some(&sb.data().groups, n, n, BlockKind::Node)
     }
 
     /// `n` blocks that the caller has just freed. Cannot fail.
@@ -39,7 +39,7 @@ impl<'a> Promise<'a> {
     }
 
     /// `want` blocks, or fewer, `min` at least.
-    pub(super) fn some(groups: &'a Groups, want: u32, min: u32, kind: Kind) -> Result<Self> {
+    pub(super) fn some(groups: &'a Groups, want: u32, min: u32, kind: BlockKind) -> Result<Self> {
         let blocks = if want > 0 {
             groups.promise(want, min, kind)?
         } else {

@@ -11,7 +11,7 @@
 //! So a [`Retry`] is made before the search, and knows what was pending then. Data that was
 //! accepted is tried again as often as that helps; what can still be refused, three times.
 
-use super::{Kind, Sb};
+use super::{BlockKind, Sb};
 use crate::{
     fs::rule::{self, Rule},
     vfs::jbd2::{Journal, Tid}, //
@@ -121,7 +121,8 @@ impl Retry {
         self.left = self.left.map(|left| left - 1);
         let groups = &sb.data().groups;
         // A promise may have been given back meanwhile. Not if this has one: nobody else's helps.
-        self.commit(sb) || self.left.is_some() && groups.spare(groups.kept_back(Kind::Data)) > 0
+        self.commit(sb)
+            || self.left.is_some() && groups.spare(groups.kept_back(BlockKind::Data)) > 0
     }
 
     /// Waits for what was pending. False if nothing was: the search has seen all there is.

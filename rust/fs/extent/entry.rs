@@ -3,14 +3,14 @@
 //! What a search of the map found, as what may be done there: blocks can be used, a hole can be
 //! filled.
 
-use super::{add_blocks, tree, Extent, Extents, State};
+use super::{add_blocks, tree, Extents, Mapping, State};
 use crate::{
     disk::{
         extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
         Pblk,
     },
     fs::{
-        alloc::{self, Kind, Request, Revoke},
+        alloc::{self, BlockKind, Request, Revoke},
         lab, Inode,
     },
     trace,
@@ -21,17 +21,17 @@ use kernel::prelude::*;
 /// What is at a logical block, under the extent lock.
 pub(crate) enum Entry<'e, 'a> {
     /// Blocks, unwritten or written.
-    Mapped(Extent),
+    Mapped(Mapping),
     /// None, whether space is reserved or not.
     Hole(Hole<'e, 'a>),
 }
 
 /// What the blocks of an inode are for: those of directories and symbolic links are metadata.
-fn data_kind(inode: &Inode) -> Kind {
+fn block_kind(inode: &Inode) -> BlockKind {
     if inode.is_file() {
-        Kind::Data
+        BlockKind::Data
     } else {
-        Kind::Metadata
+        BlockKind::Metadata
     }
 }
 
@@ -40,7 +40,7 @@ fn data_kind(inode: &Inode) -> Kind {
 #[must_use = "the lookup was for nothing"]
 pub(crate) struct Hole<'e, 'a> {
     extents: &'e mut Extents<'a>,
-    place: Extent,
+    place: Mapping,
     /// The extent before it in the file.
     prev: Option<format::Extent>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Hole<'e, 'a> {
 impl<'e, 'a> Hole<'e, 'a> {
     pub(super) fn new(
         extents: &'e mut Extents<'a>,
-        place: Extent,
+        place: Mapping,
         prev: Option<format::Extent>,
     ) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl<'e, 'a> Hole<'e, 'a> {
     }
 
     /// Where it is, and how long; all of it is in one state.
-    pub(crate) fn place(&self) -> Extent {
+    pub(crate) fn place(&self) -> Mapping {
         self.place
     }
 
@@ -77,7 +77,7 @@ impl<'e, 'a> Hole<'e, 'a> {
 
     /// Reserves space for the first blocks, `most` at most, which are not reserved yet. Returns
     /// what was: one block at least, `ENOSPC` if there is none.
-    pub(crate) fn reserve(self, most: u32) -> Result<Extent> {
+    pub(crate) fn reserve(self, most: u32) -> Result<Mapping> {
         let mut place = self.place;
         place.len = place.len.min(most);
         let inode = self.extents.inode;
@@ -103,7 +103,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         handle: &Handle<'_>,
         want: u32,
         request: RequestId,
-    ) -> Result<Extent> {
+    ) -> Result<Mapping> {
         let Hole {
             extents,
             place,
@@ -122,7 +122,7 @@ impl<'e, 'a> Hole<'e, 'a> {
     /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what
     /// was mapped, which may be shorter. The caller journals the inode in the same handle, after it
     /// has dropped the lock. Costs [`credits::ALLOC`] and [`credits::INSERT`].
-    pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Extent> {
+    pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Mapping> {
         let (inode, lblk) = (self.extents.inode, self.place.lblk);
         let reserved = self.is_reserved();
         let longest = match state {
@@ -133,15 +133,15 @@ impl<'e, 'a> Hole<'e, 'a> {
         let extents = self.extents;
         // Data of somebody else that was accepted comes before what can still be refused.
         let (kind, promised) = if reserved {
-            (Kind::Completion, true)
+            (BlockKind::Completion, true)
         } else {
-            (Kind::Metadata, extents.secure_other())
+            (BlockKind::Metadata, extents.secure_other())
         };
         let request = Request {
             goal,
             want: self.place.len.min(want).min(longest),
             min: 1,
-            kind: data_kind(inode),
+            kind: block_kind(inode),
         };
         let mut promise = reserved.then(|| extents.map.blocks.take(inode.sb(), request.want));
         let allocated = alloc::blocks(handle, inode, request, promise.as_mut());
@@ -174,7 +174,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         }
         extents.settle();
         add_blocks(inode, len);
-        Ok(Extent {
+        Ok(Mapping {
             lblk,
             len,
             pblk,

@@ -5,7 +5,7 @@
 use crate::{
     disk::{extent as format, Corrupt, Ino, Pblk},
     fs::{
-        alloc::{self, Kind, Promise, Request, Revoke},
+        alloc::{self, BlockKind, Promise, Request, Revoke},
         Inode,
         Sb, //
     },
@@ -38,7 +38,7 @@ pub(super) struct TreeNodes<'a, 'h> {
 pub(super) struct Writer<'a, 'h> {
     pub(super) handle: &'a Handle<'h>,
     /// How nodes are allocated for which nothing is promised.
-    pub(super) kind: Kind,
+    pub(super) kind: BlockKind,
     /// New nodes come out of this while it lasts.
     pub(super) promise: Promise<'a>,
     /// Data is outstanding: nodes that are freed are promised again, and go there.
@@ -189,7 +189,7 @@ impl AsMut<[u8]> for NodeBuf {
 
 impl<'a> Store for TreeNodes<'a, '_> {
     type Buf = NodeBuf;
-    type Slot = JournaledBuffer<'a>;
+    type Access = JournaledBuffer<'a>;
     type Memory<T> = KVec<T>;
 
     fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<KVec<T>> {
@@ -256,12 +256,12 @@ impl<'a> Store for TreeNodes<'a, '_> {
         handle.create(&self.inode.sb().getblk(pblk.get())?)
     }
 
-    fn put(&mut self, mut slot: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
+    fn put(&mut self, mut access: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
         let seed = self.inode.info().csum_seed();
         format::update_block_csum(&mut buf.0, &self.inode.fs().geo, seed)
             .map_err(|what| self.corrupt(what))?;
-        slot.copy_in(0, &buf.0)?;
-        slot.finish()
+        access.copy_in(0, &buf.0)?;
+        access.finish()
     }
 
     fn free(&mut self, pblk: Pblk) -> Result {

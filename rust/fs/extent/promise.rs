@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     disk,
-    fs::alloc::{Kind, Promise},
+    fs::alloc::{BlockKind, Promise},
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
@@ -140,7 +140,7 @@ impl<'a> Extents<'a> {
     pub(super) fn change<T>(
         &mut self,
         handle: &Handle<'_>,
-        kind: Kind,
+        kind: BlockKind,
         promised: bool,
         change: impl FnOnce(&mut TreeNodes<'_, '_>, &mut [u8; ROOT_BYTES]) -> Result<T>,
     ) -> Result<T> {

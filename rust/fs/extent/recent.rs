@@ -41,7 +41,7 @@ use kernel::sync::{
 };
 
 /// An extent in words that are read one by one.
-struct Slot {
+struct RecentSlot {
     /// Odd: empty, or about to be something else. Changes with each change of the rest.
     version: Atomic<u32>,
     lblk: Atomic<u32>,
@@ -50,7 +50,7 @@ struct Slot {
     pblk: Atomic<u64>,
 }
 
-impl Slot {
+impl RecentSlot {
     const fn new() -> Self {
         Self {
             version: Atomic::new(1),
@@ -100,7 +100,7 @@ impl Slot {
 
 /// See the module. Changed by [`super::Extents`] only, which is the extent lock.
 pub(crate) struct Recent {
-    slots: [Slot; 4],
+    slots: [RecentSlot; 4],
     /// The slot to be used next.
     next: Atomic<u32>,
 }
@@ -108,7 +108,7 @@ pub(crate) struct Recent {
 impl Recent {
     pub(crate) const fn new() -> Self {
         Self {
-            slots: [const { Slot::new() }; 4],
+            slots: [const { RecentSlot::new() }; 4],
             next: Atomic::new(0),
         }
     }
@@ -118,7 +118,7 @@ impl Recent {
         smp_mb(Full);
         let count = count.load(Acquire);
         let covers = |e: &Extent| Found::Extent(*e).covers(lblk);
-        let found = self.slots.iter().filter_map(Slot::get).find(covers);
+        let found = self.slots.iter().filter_map(RecentSlot::get).find(covers);
         found.map(|extent| (extent, count))
     }
 

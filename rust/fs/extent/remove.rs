@@ -6,7 +6,7 @@ use super::{sub_blocks, tree, Extents, Progress};
 use crate::{
     disk::{self, superblock::MAX_FILE_BLOCKS},
     fs::{
-        alloc::{self, Kind, Revoke},
+        alloc::{self, BlockKind, Revoke},
         credits, Inode,
     },
     trace,
@@ -86,16 +86,17 @@ impl Extents<'_> {
                 return Ok(Progress::Continue(end));
             }
             let promised = self.secure_other();
-            let (cut, freed) = self.change(handle, Kind::Completion, promised, |nodes, root| {
-                let cut = tree::cut(nodes, root, start, end, |e| {
-                    if revoke == Revoke::Yes {
-                        credits::STEP_REVOKES
-                    } else {
-                        step_blocks(inode, e)
-                    }
+            let (cut, freed) =
+                self.change(handle, BlockKind::Completion, promised, |nodes, root| {
+                    let cut = tree::cut(nodes, root, start, end, |e| {
+                        if revoke == Revoke::Yes {
+                            credits::STEP_REVOKES
+                        } else {
+                            step_blocks(inode, e)
+                        }
+                    })?;
+                    Ok((cut, nodes.freed))
                 })?;
-                Ok((cut, nodes.freed))
-            })?;
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };

@@ -74,7 +74,7 @@ pub trait Store: Nodes {
     /// A private copy of a node.
     type Buf: AsRef<[u8]> + AsMut<[u8]>;
     /// The right to overwrite a node.
-    type Slot;
+    type Access;
     /// Memory for some values, not on the stack.
     type Memory<T>: DerefMut<Target = [T]>;
 
@@ -97,13 +97,13 @@ pub trait Store: Nodes {
     fn unalloc(&mut self, pblk: Pblk);
 
     /// Gets the right to overwrite a node.
-    fn access(&mut self, pblk: Pblk) -> Result<Self::Slot, Self::Error>;
+    fn access(&mut self, pblk: Pblk) -> Result<Self::Access, Self::Error>;
 
     /// As [`Store::access`], of a block that was just allocated.
-    fn access_new(&mut self, pblk: Pblk) -> Result<Self::Slot, Self::Error>;
+    fn access_new(&mut self, pblk: Pblk) -> Result<Self::Access, Self::Error>;
 
     /// Overwrites a node; adds its checksum.
-    fn put(&mut self, slot: Self::Slot, buf: &mut Self::Buf) -> Result<(), Self::Error>;
+    fn put(&mut self, access: Self::Access, buf: &mut Self::Buf) -> Result<(), Self::Error>;
 
     /// Frees the block of a node that is not part of the tree any more.
     fn free(&mut self, pblk: Pblk) -> Result<(), Self::Error>;

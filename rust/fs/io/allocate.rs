@@ -6,7 +6,7 @@
 
 use crate::fs::{
     credits,
-    extent::{Entry, Extent, Extents, State},
+    extent::{Entry, Extents, Mapping, State},
     inode,
     Inode, //
 };
@@ -41,8 +41,8 @@ pub(super) fn unwritten(
     inode: &Inode,
     (lblk, count): (u32, u32),
     purpose: For,
-    ready: impl FnOnce(&Extents<'_>, &Extent, bool),
-) -> Result<Extent> {
+    ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
+) -> Result<Mapping> {
     let credits = credits::ALLOCATE;
     let _table = inode::hold(inode)?;
     let handle = match purpose {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     fs::{
         alloc::{self, Effort},
-        extent::{Extent, Extents, State},
+        extent::{Extents, Mapping, State},
         inode::Durable,
         lab::{self, Point},
         rule::{self, Rule},
@@ -150,7 +150,7 @@ fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) 
 }
 
 /// Fills the mapping with blocks that are there.
-fn fill(extents: &Extents<'_>, found: &Extent, request: Request, map: &mut Map) {
+fn fill(extents: &Extents<'_>, found: &Mapping, request: Request, map: &mut Map) {
     let inode = extents.inode();
     map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and

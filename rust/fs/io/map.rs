@@ -14,7 +14,7 @@
 
 use crate::{
     fs::{
-        extent::{Extent, Extents, State},
+        extent::{Extents, Mapping, State},
         Inode, Rext4,
     },
     trace,
@@ -50,7 +50,7 @@ impl From<State> for MapType {
 
 /// Rule 3: makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that
 /// was held when it was found still is, so the count belongs to it.
-pub(super) fn fill(extents: &Extents<'_>, extent: &Extent, flags: MapFlags, map: &mut Map) {
+pub(super) fn fill(extents: &Extents<'_>, extent: &Mapping, flags: MapFlags, map: &mut Map) {
     set(extents.inode(), (*extent, extents.seq()), flags, map);
 }
 
@@ -71,7 +71,7 @@ pub(super) fn fill_recent(
 }
 
 /// Makes `map` say what the extent says, and with which count of changes.
-fn set(inode: &Inode, (extent, seq): (Extent, u32), flags: MapFlags, map: &mut Map) {
+fn set(inode: &Inode, (extent, seq): (Mapping, u32), flags: MapFlags, map: &mut Map) {
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Reserved => None,

@@ -455,7 +455,7 @@ impl<'s, S: Store> Edit<'s, S> {
     /// Gets the right to write every node that changed. From here on only a dead journal can fail.
     fn access(&mut self) -> Result<(), S::Error> {
         for (l, work) in self.levels.iter_mut().enumerate() {
-            let [of_node, of_new] = &mut work.slots;
+            let [of_node, of_new] = &mut work.access;
             let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
             if let Some(level) = work.node.as_ref().filter(changed) {
                 *of_node = Some(if level.fresh {
@@ -473,13 +473,13 @@ impl<'s, S: Store> Edit<'s, S> {
 
     fn write(&mut self) -> Result<(), S::Error> {
         for work in self.levels.iter_mut() {
-            let [of_node, of_new] = &mut work.slots;
+            let [of_node, of_new] = &mut work.access;
             let image = work.node.as_mut().map(|level| &mut level.image);
-            if let (Some(slot), Some(Image::Block(buf))) = (of_node.take(), image) {
-                self.store.put(slot, buf)?;
+            if let (Some(access), Some(Image::Block(buf))) = (of_node.take(), image) {
+                self.store.put(access, buf)?;
             }
-            if let (Some(slot), Some((_, buf))) = (of_new.take(), &mut work.split_off) {
-                self.store.put(slot, buf)?;
+            if let (Some(access), Some((_, buf))) = (of_new.take(), &mut work.split_off) {
+                self.store.put(access, buf)?;
             }
         }
         Ok(())

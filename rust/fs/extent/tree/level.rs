@@ -19,7 +19,7 @@ pub struct Work<S: Store> {
     /// A node split off, the right neighbour of one of the path.
     pub(super) split_off: Option<(Pblk, S::Buf)>,
     /// The rights to overwrite both.
-    pub(super) slots: [Option<S::Slot>; 2],
+    pub(super) access: [Option<S::Access>; 2],
     /// Nodes to free: in the worst case a chain that became empty, and one that merged into the
     /// root.
     pub(super) freed: [Option<Pblk>; 2],
@@ -31,7 +31,7 @@ impl<S: Store> Work<S> {
             node: None,
             spare: None,
             split_off: None,
-            slots: [None, None],
+            access: [None, None],
             freed: [None; 2],
         }
     }

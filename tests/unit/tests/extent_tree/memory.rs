@@ -62,7 +62,7 @@ impl Nodes for Memory {
 
 impl Store for Memory {
     type Buf = Vec<u8>;
-    type Slot = Pblk;
+    type Access = Pblk;
     type Memory<T> = Vec<T>;
 
     fn memory<T>(&self, len: usize, make: fn() -> T) -> Result<Vec<T>, Failure> {
@@ -108,8 +108,8 @@ impl Store for Memory {
         Ok(pblk)
     }
 
-    fn put(&mut self, slot: Pblk, buf: &mut Vec<u8>) -> Result<(), Failure> {
-        self.nodes.insert(slot, buf.clone());
+    fn put(&mut self, access: Pblk, buf: &mut Vec<u8>) -> Result<(), Failure> {
+        self.nodes.insert(access, buf.clone());
         Ok(())
     }
 
