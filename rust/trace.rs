@@ -300,7 +300,7 @@ pub(crate) fn disize_set<F: Traced>(inode: &Inode<F>, new: u64) {
 /// What happens at the gate between a direct write and those who add pages.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Gate {
+pub(crate) enum GateAction {
     /// The writer has closed it.
     Closed = bindings::REXT4_GATE_CLOSED,
     /// The writer has opened it.
@@ -313,14 +313,14 @@ pub(crate) enum Gate {
 
 /// Somebody is at the gate.
 #[inline(always)]
-pub(crate) fn gate<F: Traced>(inode: &Inode<F>, pos: u64, len: u64, action: Gate) {
+pub(crate) fn gate<F: Traced>(inode: &Inode<F>, pos: u64, len: u64, action: GateAction) {
     tell!(gate(inode, pos, len, action: action as u32, seq: F::seq(inode)));
 }
 
 /// What happens at a delay point.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Point {
+pub(crate) enum PointAction {
     /// A thread came to it and waits.
     Reached = bindings::REXT4_POINT_REACHED,
     /// It was let go.
@@ -335,7 +335,7 @@ pub(crate) fn point<F: Traced>(
     inode: &Inode<F>,
     name: &'static CStr,
     range: &Range<u64>,
-    action: Point,
+    action: PointAction,
 ) {
     let (pos, len) = (range.start, range.end - range.start);
     tell!(point(inode, name, action: action as u32, pos, len, seq: F::seq(inode)));

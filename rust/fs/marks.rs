@@ -36,7 +36,7 @@ pub(crate) struct Errors {
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundErrors {
     pending: Option<Errors>,
     /// The mark that was written past the journal: older copies may come over it.
     on_disk: Option<ErrorMark>,
@@ -44,21 +44,21 @@ struct Found {
 
 /// What this mount has to say on disk about errors.
 #[pin_data]
-pub(crate) struct Marks {
+pub(crate) struct ErrorMarks {
     #[pin]
-    found: Mutex<Found>,
+    found: Mutex<FoundErrors>,
     /// Memory for one block, since an error may be found when there is none.
     #[pin]
     block: Mutex<KVec<u8>>,
 }
 
-impl Marks {
+impl ErrorMarks {
     /// No errors, on a file system of this block size.
     pub(crate) fn new(block_size: u32) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let block = KVec::from_elem(0, block_size as usize, GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
-                found <- new_mutex!(Found::default(), "rext4_marks"),
+                found <- new_mutex!(FoundErrors::default(), "rext4_marks"),
                 block <- new_mutex!(block, "rext4_marks_block"),
             }? Error))
         })

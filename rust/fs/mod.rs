@@ -78,7 +78,7 @@ impl Inode {
 }
 
 /// An inode of ours that can be owned.
-pub(crate) type INode = vfs::INode<Rext4>;
+pub(crate) type HeldInode = vfs::HeldInode<Rext4>;
 /// An inode of ours, owned while the super block is borrowed.
 pub(crate) type InodeRef<'sb> = vfs::InodeRef<'sb, Rext4>;
 
@@ -114,7 +114,7 @@ pub(crate) struct Rext4 {
     errored: Atomic<u32>,
     /// What the super block on disk is to say of them.
     #[pin]
-    pub(crate) marks: marks::Marks,
+    pub(crate) marks: marks::ErrorMarks,
     /// jbd2 has aborted the journal, and nobody has dealt with it yet.
     journal_dead: Atomic<bool>,
     /// Runs [`error::later`].

@@ -35,7 +35,7 @@ use crate::{
     },
     vfs::{
         fs_context::{MountLog, Remount},
-        jbd2::{Features, Journal},
+        jbd2::{Journal, JournalFeatures},
         super_block::StatFs, //
     },
 };
@@ -150,7 +150,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     let mark = read_super(fs, |raw| raw.error_mark())?;
     journal.load(|journal| {
         if !read_only {
-            journal.set_features(Features {
+            journal.set_features(JournalFeatures {
                 wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
                 checksums: fs.geo.has_metadata_csum,
             })?;

@@ -49,7 +49,7 @@ use super::{
     mount,
     namei,
     options::Options,
-    INode,
+    HeldInode,
     Inode,
     InodeRef,
     Rext4,
@@ -350,7 +350,7 @@ impl Namei for Rext4 {
         namei::symlink(idmap, dir, dentry, target)
     }
 
-    fn link(inode: &INode, dir: &Inode, dentry: &Dentry<Self>) -> Result {
+    fn link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Self>) -> Result {
         namei::link(inode, dir, dentry)
     }
 

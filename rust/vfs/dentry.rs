@@ -6,7 +6,7 @@
 
 use super::{
     bindings,
-    inode::{INode, Inode, InodeRef},
+    inode::{HeldInode, Inode, InodeRef},
     super_block::FileSystem, //
 };
 use core::marker::PhantomData;
@@ -46,7 +46,7 @@ impl<F: FileSystem> Dentry<F> {
     }
 
     /// The inode of a positive dentry.
-    pub(crate) fn inode(&self) -> Option<&INode<F>> {
+    pub(crate) fn inode(&self) -> Option<&HeldInode<F>> {
         // SAFETY: By the type invariant. A positive dentry references its inode, and stays positive
         // while it is held.
         unsafe {

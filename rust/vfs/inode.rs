@@ -66,7 +66,7 @@ pub(crate) struct InodeFlags {
 }
 
 /// An inode of file system `F`, borrowed, and with it its super block. It may be on its way out
-/// ([`FileSystem::evict`]), so it cannot be made into an owned reference; [`INode`] can.
+/// ([`FileSystem::evict`]), so it cannot be made into an owned reference; [`HeldInode`] can.
 ///
 /// # Invariants
 ///
@@ -317,9 +317,9 @@ impl<F: FileSystem> Inode<F> {
 ///
 /// A reference is to an inode of which somebody keeps a count as long.
 #[repr(transparent)]
-pub(crate) struct INode<F: FileSystem>(Inode<F>);
+pub(crate) struct HeldInode<F: FileSystem>(Inode<F>);
 
-impl<F: FileSystem> Deref for INode<F> {
+impl<F: FileSystem> Deref for HeldInode<F> {
     type Target = Inode<F>;
     fn deref(&self) -> &Inode<F> {
         &self.0
@@ -348,11 +348,14 @@ impl<F: FileSystem> Deref for INode<F> {
 /// # Invariants
 ///
 /// The pointer is to an inode of `F` of which we own a count (`i_count`).
-pub(crate) struct InodeRef<'sb, F: FileSystem>(NonNull<INode<F>>, PhantomData<&'sb SuperBlock<F>>);
+pub(crate) struct InodeRef<'sb, F: FileSystem>(
+    NonNull<HeldInode<F>>,
+    PhantomData<&'sb SuperBlock<F>>,
+);
 
 // SAFETY: The count is atomic; any thread may drop the last reference.
 unsafe impl<F: FileSystem> Send for InodeRef<'_, F> {}
-// SAFETY: Lends a `&INode`, which is shared by all threads.
+// SAFETY: Lends a `&HeldInode`, which is shared by all threads.
 unsafe impl<F: FileSystem> Sync for InodeRef<'_, F> {}
 
 impl<F: FileSystem> InodeRef<'_, F> {
@@ -371,8 +374,8 @@ impl<F: FileSystem> InodeRef<'_, F> {
     }
 }
 
-impl<'a, F: FileSystem> From<&'a INode<F>> for InodeRef<'a, F> {
-    fn from(inode: &'a INode<F>) -> Self {
+impl<'a, F: FileSystem> From<&'a HeldInode<F>> for InodeRef<'a, F> {
+    fn from(inode: &'a HeldInode<F>) -> Self {
         // SAFETY: By the type invariant and referenced, so its count is not zero.
         unsafe { bindings::ihold(inode.as_ptr()) };
         // INVARIANT: Counted just now.
@@ -381,8 +384,8 @@ impl<'a, F: FileSystem> From<&'a INode<F>> for InodeRef<'a, F> {
 }
 
 impl<F: FileSystem> Deref for InodeRef<'_, F> {
-    type Target = INode<F>;
-    fn deref(&self) -> &INode<F> {
+    type Target = HeldInode<F>;
+    fn deref(&self) -> &HeldInode<F> {
         // SAFETY: By the type invariant; the super block is borrowed for longer than `self`.
         unsafe { self.0.as_ref() }
     }

@@ -36,7 +36,7 @@ const fn long(mask: u32) -> c_ulong {
 
 /// Journal features to ask for, see [`Journal::set_features`].
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Features {
+pub(crate) struct JournalFeatures {
     /// Block numbers of 64 bits.
     pub(crate) wide: bool,
     /// Checksums (version 3) of everything in the log; else none.
@@ -187,7 +187,7 @@ impl Journal {
 
     /// See [`slot::LoadedJournal::set_features`], whose users cannot start a handle: a commit that
     /// runs relies on the size of a tag, which this may change.
-    fn set_features(&self, features: Features) -> Result {
+    fn set_features(&self, features: JournalFeatures) -> Result {
         let raw = self.as_ptr();
         let checksum = long(bindings::JBD2_FEATURE_COMPAT_CHECKSUM);
         let async_commit = long(bindings::JBD2_FEATURE_INCOMPAT_ASYNC_COMMIT);

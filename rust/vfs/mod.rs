@@ -55,7 +55,7 @@ pub(crate) use kernel::iov::{IovIterDest, IovIterSource};
 pub(crate) use dentry::Dentry;
 pub(crate) use dir::DirEmitter;
 pub(crate) use file::File;
-pub(crate) use inode::{INode, Inode, InodeRef};
+pub(crate) use inode::{HeldInode, Inode, InodeRef};
 pub(crate) use kiocb::{Io, Kiocb, RequestId};
 pub(crate) use super_block::SuperBlock;
 

@@ -7,7 +7,7 @@
 
 use super::{
     bindings,
-    inode::{INode, IdMap, Inode, InodeOps, InodeRef, InodeTable, NewInode},
+    inode::{HeldInode, IdMap, Inode, InodeOps, InodeRef, InodeTable, NewInode},
     super_block::FileSystem,
     Dentry, //
 };
@@ -69,7 +69,7 @@ pub(crate) trait Namei: FileSystem {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Adds a name for `inode`.
-    fn link(_inode: &INode<Self>, _dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
+    fn link(_inode: &HeldInode<Self>, _dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Removes the name of an inode that is no directory.
@@ -261,7 +261,7 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         from_result(|| {
             // SAFETY: By the caller, who holds `old`. It is not made a `Dentry`: its parent is not
             // locked.
-            let inode = unsafe { &*(*old).d_inode.cast::<INode<F>>() };
+            let inode = unsafe { &*(*old).d_inode.cast::<HeldInode<F>>() };
             // SAFETY: By the caller.
             let (dir, dentry) = unsafe { Self::name_in(dir, dentry) };
             F::link(inode, dir, dentry).map(|()| 0)

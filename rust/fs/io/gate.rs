@@ -155,7 +155,7 @@ const PATIENCE: Msecs = 1000;
 
 /// What a range is noted for.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MarkKind {
     /// A direct write is in flight.
     Closed,
     /// Somebody waits to fill it, or may do so until then.
@@ -166,7 +166,7 @@ enum Kind {
 struct Mark {
     id: u64,
     range: Range<u64>,
-    kind: Kind,
+    kind: MarkKind,
 }
 
 impl Mark {
@@ -175,11 +175,11 @@ impl Mark {
     }
 
     fn is_claim(&self) -> bool {
-        matches!(self.kind, Kind::Claimed(_))
+        matches!(self.kind, MarkKind::Claimed(_))
     }
 
     fn is_old(&self, now: Instant<Monotonic>) -> bool {
-        matches!(self.kind, Kind::Claimed(Some(end)) if (end - now).is_negative())
+        matches!(self.kind, MarkKind::Claimed(Some(end)) if (end - now).is_negative())
     }
 }
 
@@ -239,7 +239,7 @@ impl Gate {
         result
     }
 
-    fn add(&self, range: &Range<u64>, kind: Kind) -> Result<u64> {
+    fn add(&self, range: &Range<u64>, kind: MarkKind) -> Result<u64> {
         let mut room = KVec::new();
         loop {
             let (added, len) = self.with(|marks| {
@@ -292,7 +292,7 @@ impl Gate {
     /// Waits until the range is open. The caller holds no folio lock.
     fn wait(&self, range: &Range<u64>) -> Result {
         // Short of memory it waits all the same, only without a claim.
-        let claim = self.add(range, Kind::Claimed(None)).ok();
+        let claim = self.add(range, MarkKind::Claimed(None)).ok();
         self.with(|marks| marks.sleepers += 1);
         let result = self
             .changed
@@ -304,7 +304,7 @@ impl Gate {
                 marks.list.retain(|m| Some(m.id) != claim);
             } else if let Some(mark) = marks.list.iter_mut().find(|m| Some(m.id) == claim) {
                 // If it is not there any more, somebody has filled the range meanwhile.
-                mark.kind = Kind::Claimed(Some(end));
+                mark.kind = MarkKind::Claimed(Some(end));
             }
         });
         if result.is_err() {
@@ -352,7 +352,7 @@ pub(crate) struct Closed<'a> {
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         // Told before it happens, so that who waited goes on after it in a trace.
-        tell(self.inode, &self.range, trace::Gate::Opened);
+        tell(self.inode, &self.range, trace::GateAction::Opened);
         let gate = &self.inode.info().gate;
         let awaited = gate.with(|marks| {
             marks.list.retain(|m| m.id != self.id);
@@ -376,10 +376,10 @@ impl dio::Guard for Gate {
         // Where the write covers a part of a block, iomap may write the rest of it.
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
-        let id = gate.add(&range, Kind::Closed)?;
+        let id = gate.add(&range, MarkKind::Closed)?;
         // Rule 9: orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
-        tell(inode, &range, trace::Gate::Closed);
+        tell(inode, &range, trace::GateAction::Closed);
         Ok(Some(Closed { inode, range, id }))
     }
 }
@@ -408,12 +408,12 @@ pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
-    tell(inode, &range, trace::Gate::Wait);
+    tell(inode, &range, trace::GateAction::Wait);
     let result = inode.info().gate.wait(&range);
-    tell(inode, &range, trace::Gate::Passed);
+    tell(inode, &range, trace::GateAction::Passed);
     result
 }
 
-fn tell(inode: &Inode, range: &Range<u64>, what: trace::Gate) {
+fn tell(inode: &Inode, range: &Range<u64>, what: trace::GateAction) {
     trace::gate(inode, range.start, range.end - range.start, what);
 }

@@ -216,8 +216,8 @@ impl Points {
         list.0[at].stage = Stage::Parked;
         let id = list.0[at].id;
         self.changed.notify_all();
-        told(inode, point, &range, trace::Point::Reached);
-        let mut end = trace::Point::Released;
+        told(inode, point, &range, trace::PointAction::Reached);
+        let mut end = trace::PointAction::Released;
         let mut left: Jiffies = msecs_to_jiffies(LIMIT_MS);
         while let Some(at) = list.0.iter().position(|e| e.id == id) {
             if list.0[at].stage == Stage::Released {
@@ -231,7 +231,7 @@ impl Points {
                     if let Some(at) = list.0.iter().position(|e| e.id == id) {
                         list.0[at].stage = Stage::TimedOut;
                     }
-                    end = trace::Point::TimedOut;
+                    end = trace::PointAction::TimedOut;
                     break;
                 }
             };
@@ -247,7 +247,7 @@ fn remove(list: &mut KVec<Entry>, at: usize) {
     }
 }
 
-fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::Point) {
+fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::PointAction) {
     trace::point(inode, point.name(), range, what);
 }
 

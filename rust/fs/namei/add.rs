@@ -4,7 +4,7 @@
 
 use super::{
     blocks,
-    dirblock::{buffer, DirBlock, Kind},
+    dirblock::{buffer, DirBlock, DirBlockKind},
     found::Added,
     htree,
     is_indexed,
@@ -42,7 +42,7 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
     let count = blocks(dir)?;
     for lblk in 0..count {
         dir.go_on()?;
-        let mut block = DirBlock::read(dir, lblk, Kind::Leaf)?;
+        let mut block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         if htree::insert(&mut block.data, dir, lblk, entry)? {
             block.store(handle, dir, None)?;
             return Ok(Added::one(block));

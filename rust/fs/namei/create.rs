@@ -17,7 +17,7 @@ use crate::{
         credits,
         inode::{init_new, NewKind},
         namei::bad,
-        INode, InodeRef,
+        HeldInode, InodeRef,
     },
     vfs::{
         inode::{IdMap, NewInode},
@@ -172,11 +172,11 @@ pub(crate) fn tmpfile<'a>(
 
 /// Adds a name for an inode. The VFS keeps directories and, but for files opened with O_TMPFILE,
 /// inodes without links away.
-pub(crate) fn link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+pub(crate) fn link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     with_retry(dir, || try_link(inode, dir, dentry))
 }
 
-fn try_link(inode: &INode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let links = inode.nlink();
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);

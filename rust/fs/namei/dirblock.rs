@@ -9,14 +9,14 @@ use crate::{
         htree::{self, DxNode},
         Corrupt, Pblk,
     },
-    fs::extent::{Entry, Extent, State},
+    fs::extent::{Entry, Mapping, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
 
 /// What a block of a directory holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum DirBlockKind {
     /// Entries, and nothing else.
     Leaf,
     /// The root of an index: `.`, `..` and an index node.
@@ -42,7 +42,7 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
 
 /// What is at block `lblk`; without the extent lock if that goes, so that those who look up names
 /// in one directory do not wait for one another. By its i_rwsem the blocks stay.
-fn look(dir: &Inode, lblk: u32) -> Result<Extent> {
+fn look(dir: &Inode, lblk: u32) -> Result<Mapping> {
     match dir.recent_extent(lblk, 1) {
         Some((found, _)) => Ok(found),
         None => dir.extents().lookup(lblk, 1),
@@ -78,7 +78,7 @@ pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Res
 
 impl DirBlock {
     /// Reads a block that must be of `kind`.
-    pub(super) fn read(dir: &Inode, lblk: u32, kind: Kind) -> Result<Self> {
+    pub(super) fn read(dir: &Inode, lblk: u32, kind: DirBlockKind) -> Result<Self> {
         let this = Self::load(dir, lblk)?;
         this.verify(dir, kind)?;
         Ok(this)
@@ -90,17 +90,17 @@ impl DirBlock {
         let this = Self::load(dir, lblk)?;
         if is_indexed(dir) {
             if lblk == 0 {
-                this.verify(dir, Kind::Root)?;
+                this.verify(dir, DirBlockKind::Root)?;
                 return Ok(None);
             }
             // Where there are no checksums an empty leaf can look like a node at first sight, but
             // not at the second.
             if htree::parse_node(&this.data, &dir.fs().geo).is_ok() {
-                this.verify(dir, Kind::Node)?;
+                this.verify(dir, DirBlockKind::Node)?;
                 return Ok(None);
             }
         }
-        this.verify(dir, Kind::Leaf)?;
+        this.verify(dir, DirBlockKind::Leaf)?;
         Ok(Some(this))
     }
 
@@ -112,7 +112,7 @@ impl DirBlock {
     }
 
     /// Checks the contents, unless that was done since the block was read from the disk.
-    fn verify(&self, dir: &Inode, kind: Kind) -> Result {
+    fn verify(&self, dir: &Inode, kind: DirBlockKind) -> Result {
         if self.bh.is_verified() {
             return Ok(());
         }
@@ -123,12 +123,17 @@ impl DirBlock {
         Ok(())
     }
 
-    fn check(&self, dir: &Inode, kind: Kind, dir_blocks: u32) -> core::result::Result<(), Corrupt> {
+    fn check(
+        &self,
+        dir: &Inode,
+        kind: DirBlockKind,
+        dir_blocks: u32,
+    ) -> core::result::Result<(), Corrupt> {
         let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         let node = match kind {
-            Kind::Leaf => return dirent::check_block(&self.data, geo, seed),
-            Kind::Root => htree::parse_root(&self.data, geo)?.node,
-            Kind::Node => htree::parse_node(&self.data, geo)?,
+            DirBlockKind::Leaf => return dirent::check_block(&self.data, geo, seed),
+            DirBlockKind::Root => htree::parse_root(&self.data, geo)?.node,
+            DirBlockKind::Node => htree::parse_node(&self.data, geo)?,
         };
         htree::check_node(&self.data, geo, &node, seed, dir_blocks)
     }

@@ -13,14 +13,14 @@ use crate::{
 use kernel::prelude::*;
 
 /// An entry and the copy of the block it is in.
-pub(super) struct Found {
+pub(super) struct FoundEntry {
     pub(super) block: DirBlock,
     pub(super) offset: usize,
     /// The inode it names.
     pub(super) ino: Ino,
 }
 
-impl Found {
+impl FoundEntry {
     /// Makes the entry name another inode.
     pub(super) fn set_inode(&mut self, handle: &Handle<'_>, dir: &Inode, to: &Inode) -> Result {
         let geo = &dir.fs().geo;
@@ -45,12 +45,12 @@ impl DirBlock {
         self,
         dir: &Inode,
         name: &[u8],
-    ) -> Result<core::result::Result<Found, DirBlock>> {
+    ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
         let found = dirent::find(&self.data, &dir.fs().geo, name)
             .map_err(|e| bad(dir, self.lblk, e))?
             .and_then(|entry| Some((entry.offset, entry.ino?)));
         Ok(match found {
-            Some((offset, ino)) => Ok(Found {
+            Some((offset, ino)) => Ok(FoundEntry {
                 block: self,
                 offset,
                 ino,
@@ -80,7 +80,7 @@ impl Added {
     }
 
     /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
-    pub(super) fn follow(self, dir: &Inode, name: &[u8], old: Found) -> Result<Found> {
+    pub(super) fn follow(self, dir: &Inode, name: &[u8], old: FoundEntry) -> Result<FoundEntry> {
         for block in [Some(self.leaf), self.other].into_iter().flatten() {
             if let Ok(found) = block.find(dir, name)? {
                 return Ok(found);

@@ -5,7 +5,7 @@
 use super::{
     bad,
     blocks,
-    dirblock::{buffer, DirBlock, Kind},
+    dirblock::{buffer, DirBlock, DirBlockKind},
     found::Added,
     journal,
     Inode, //
@@ -67,7 +67,7 @@ impl Path {
     /// [`Path::seek`].
     pub(super) fn open(dir: &Inode) -> Result<Self> {
         let geo = &dir.fs().geo;
-        let block = DirBlock::read(dir, 0, Kind::Root)?;
+        let block = DirBlock::read(dir, 0, DirBlockKind::Root)?;
         let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, 0, e))?;
         Ok(Self {
             root: Step {
@@ -101,7 +101,7 @@ impl Path {
         self.inner = None;
         if self.info.indirect_levels > 0 {
             let (_, lblk) = self.root.entry(dir)?;
-            let block = DirBlock::read(dir, lblk, Kind::Node)?;
+            let block = DirBlock::read(dir, lblk, DirBlockKind::Node)?;
             let node =
                 htree::parse_node(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))?;
             self.inner = Some(Step { block, node, at: 0 });
@@ -135,7 +135,7 @@ impl Path {
         if lblk == step.block.lblk {
             return Err(bad(dir, lblk, Corrupt::DxBlock));
         }
-        DirBlock::read(dir, lblk, Kind::Leaf)
+        DirBlock::read(dir, lblk, DirBlockKind::Leaf)
     }
 
     /// Splits the inner node, or the root into one: the way is void after.

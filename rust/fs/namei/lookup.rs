@@ -5,8 +5,8 @@
 use super::{
     bad,
     blocks,
-    dirblock::{read_ahead, DirBlock, Kind},
-    found::Found,
+    dirblock::{read_ahead, DirBlock, DirBlockKind},
+    found::FoundEntry,
     htree::Path,
     is_indexed,
     Inode, //
@@ -78,7 +78,7 @@ pub(super) fn read_ahead_from(dir: &Inode, lblk: u32, count: u32) {
 }
 
 /// Finds an entry.
-pub(super) fn find(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
+pub(super) fn find(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
     if !is_indexed(dir) {
         return scan(dir, name, 0, false);
     }
@@ -90,7 +90,7 @@ pub(super) fn find(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
     }
 }
 
-fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
+fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
     let mut path = Path::open(dir)?;
     let major = path.hash(name).major;
     path.seek(dir, major)?;
@@ -110,7 +110,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
 }
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
-fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Found>> {
+fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
     let count = blocks(dir)?;
     for lblk in first..count {
         dir.go_on()?;
@@ -148,9 +148,9 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
 /// Block 0 of a directory and what `.` and `..` in it say.
 pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
     let kind = if is_indexed(dir) {
-        Kind::Root
+        DirBlockKind::Root
     } else {
-        Kind::Leaf
+        DirBlockKind::Leaf
     };
     let block = DirBlock::read(dir, 0, kind)?;
     let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, 0, e))?;

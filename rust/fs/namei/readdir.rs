@@ -32,7 +32,7 @@
 use super::{
     bad,
     blocks,
-    dirblock::{DirBlock, Kind},
+    dirblock::{DirBlock, DirBlockKind},
     htree::Path,
     is_indexed,
     lookup::{read_ahead_from, read_dots},
@@ -100,7 +100,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
     for lblk in u32::try_from(first).unwrap_or(count)..count {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
-        let block = DirBlock::read(dir, lblk, Kind::Leaf)?;
+        let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         for entry in dirent::entries_from(&block.data, geo, offset) {
             let entry = entry.map_err(|e| bad(dir, lblk, e))?;
             let at = (u64::from(lblk) << geo.block_bits) + entry.offset as u64;

@@ -8,14 +8,14 @@ use super::{
     apply, check_dir_links, check_target, dec_dir_links,
     dirblock::DirBlock,
     drop_links,
-    found::{Added, Found},
+    found::{Added, FoundEntry},
     inc_dir_links, is_indexed, journal,
     lookup::{find, is_empty, read_dots},
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
     disk::{dirent, htree, Ino},
-    fs::{credits, io::fsync, namei::bad, INode},
+    fs::{credits, io::fsync, namei::bad, HeldInode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
 use kernel::prelude::*;
@@ -56,19 +56,19 @@ impl<'a> Side<'a> {
         Self { dir, dentry }
     }
 
-    fn inode(&self) -> Result<&'a INode> {
+    fn inode(&self) -> Result<&'a HeldInode> {
         self.dentry.inode().ok_or(ENOENT)
     }
 
     /// The entry, which names the dentry's inode.
-    fn find(&self) -> Result<Found> {
+    fn find(&self) -> Result<FoundEntry> {
         let found = find(self.dir, self.dentry.name())?.ok_or(ENOENT)?;
         check_target(self.dir, self.dentry, found.ino)?;
         Ok(found)
     }
 
     /// `inode`, and the one that it replaces or is exchanged with, are written as well.
-    fn start(&self, other: &Self, inode: &Inode, old: Option<&INode>) -> Result<Operation<'a>> {
+    fn start(&self, other: &Self, inode: &Inode, old: Option<&HeldInode>) -> Result<Operation<'a>> {
         let old = old.map_or(inode, |old| old);
         let handle = start(
             self.dir,
@@ -120,9 +120,9 @@ impl<'a> DotDot<'a> {
 
 /// The entries of a rename.
 struct Names {
-    old: Found,
+    old: FoundEntry,
     /// Of the inode that is replaced, if there is one.
-    target: Option<Found>,
+    target: Option<FoundEntry>,
     /// Where the new name went, if there is none.
     added: Option<Added>,
 }

@@ -3,7 +3,7 @@
 //! Where a mounted file system keeps its journal: opened into it at mount, taken down by this
 //! layer at unmount.
 
-use super::{Committed, Features, Journal, Tid, UnloadedJournal};
+use super::{Committed, Journal, JournalFeatures, Tid, UnloadedJournal};
 use crate::vfs::{
     bindings,
     inode::InodeRef,
@@ -177,7 +177,7 @@ pub(crate) struct LoadedJournal<'a>(&'a Journal);
 impl LoadedJournal<'_> {
     /// Sets features in the journal's super block, to be written with it later. Before any
     /// handle is started. `EINVAL` if the journal's format has no room for them.
-    pub(crate) fn set_features(&self, features: Features) -> Result {
+    pub(crate) fn set_features(&self, features: JournalFeatures) -> Result {
         self.0.set_features(features)
     }
 
