@@ -37,7 +37,6 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("mkdir", 68),
     ("mknod", 72),
     ("rename_flags", 62),
-    ("small_fields", 62),
     ("steps", 83),
     ("three_ways", 65),
     ("under_load", 66),

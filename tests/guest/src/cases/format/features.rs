@@ -101,66 +101,91 @@ fn bigalloc_symlink(t: &mut T) -> Res {
     Ok(())
 }
 
+const YEAR_2100: i64 = 4_102_444_800;
+
+/// A file of `small_fields`: how many bytes its inode uses for fields behind the first 128, and the
+/// value of an attribute that follows them.
+struct Small {
+    extra: usize,
+    value: &'static str,
+    len: usize,
+}
+
+impl Small {
+    fn all() -> Vec<Small> {
+        let values = [("none", 0), ("short", 20), ("long", 76)];
+        let with = |extra| values.map(|(value, len)| Small { extra, value, len });
+        [0, 4, 8, 28].into_iter().flat_map(with).collect()
+    }
+
+    fn name(&self) -> String {
+        format!("{}{}", self.value, self.extra)
+    }
+
+    fn has_attribute(&self) -> bool {
+        self.len > 0 && self.extra > 0
+    }
+
+    /// What debugfs makes it by.
+    fn script(&self) -> Res<Vec<String>> {
+        let (name, extra, len) = (self.name(), self.extra, self.len);
+        let mut cmds = vec![
+            format!("write /dev/null {name}"),
+            format!("sif {name} extra_isize {extra}"),
+        ];
+        if self.has_attribute() {
+            let file = format!("/mnt/value{len}");
+            sys::write_file(&file, &"v".repeat(len))?;
+            cmds.push(format!("ea_set -f {file} {name} user.x"));
+        }
+        Ok(cmds)
+    }
+
+    /// It has the time that was set, though it had no field for it; but no time of birth.
+    fn has_grown(&self, t: &T) -> Res {
+        // The longest attribute leaves no room for more.
+        if self.value == "long" && (1..28).contains(&self.extra) {
+            return Ok(());
+        }
+        let path = t.p(&self.name());
+        let st = sys::lstat(&path)?;
+        let mtime = (st.st_mtime, st.st_mtime_nsec);
+        same!(mtime, (YEAR_2100, 6), "{path}: mtime");
+        let mask = sys::statx(&path)?.stx_mask & libc::STATX_BTIME;
+        ensure!(
+            !t.ours() || mask == 0 || self.extra == 28,
+            "{path}: a birth time"
+        );
+        Ok(())
+    }
+}
+
 /// Inodes of an image that once had smaller ones get the fields they lack when they are written,
 /// unless attributes are in the way, which stay in any case.
 fn small_fields(t: &mut T) -> Res {
-    const YEAR_2100: i64 = 4_102_444_800;
-    let small = [0, 4, 8, 28];
-    let values = [("none", 0), ("short", 20), ("long", 76)];
     for feats in ["metadata_csum", "^metadata_csum"] {
         t.mkfs(64, &["-O", feats])?;
+        let files = Small::all();
         let mut cmds = Vec::new();
-        for extra in small {
-            for (name, len) in values {
-                let name = format!("{name}{extra}");
-                cmds.push(format!("write /dev/null {name}"));
-                cmds.push(format!("sif {name} extra_isize {extra}"));
-                if len > 0 && extra > 0 {
-                    sys::write_file("/mnt/value", &"v".repeat(len))?;
-                    let file = format!("/mnt/value{len}");
-                    sys::write_file(&file, &"v".repeat(len))?;
-                    cmds.push(format!("ea_set -f {file} {name} user.x"));
-                }
-            }
+        for file in &files {
+            cmds.extend(file.script()?);
         }
         script(t, &cmds)?;
         t.fsck()?;
         t.mount("")?;
-        let all = || {
-            small
-                .iter()
-                .flat_map(|extra| values.map(|(name, _)| (*extra, name)))
-        };
-        for (extra, name) in all() {
-            let path = t.p(&format!("{name}{extra}"));
-            sys::utimens(&path, (YEAR_2100, 5), (YEAR_2100, 6))?;
+        for file in &files {
+            sys::utimens(&t.p(&file.name()), (YEAR_2100, 5), (YEAR_2100, 6))?;
         }
         t.cycle()?;
-        for (extra, name) in all() {
-            // The longest attribute leaves no room for more.
-            if name == "long" && (1..28).contains(&extra) {
-                continue;
-            }
-            let path = t.p(&format!("{name}{extra}"));
-            let st = sys::lstat(&path)?;
-            same!(
-                (st.st_mtime, st.st_mtime_nsec),
-                (YEAR_2100, 6),
-                "{path}: mtime"
-            );
-            let mask = sys::statx(&path)?.stx_mask & libc::STATX_BTIME;
-            ensure!(
-                !t.ours() || mask == 0 || extra == 28,
-                "{path}: a birth time"
-            );
+        for file in &files {
+            file.has_grown(t)?;
         }
         t.umount()?;
         t.fsck()?;
-        for extra in small {
-            for (name, len) in values.iter().filter(|(_, len)| *len > 0 && extra > 0) {
-                let text = t.debugfs(&[&format!("ea_get {name}{extra} user.x")])?;
-                ensure!(text.contains(&"v".repeat(*len)), "{name}{extra}: {text}");
-            }
+        for file in files.iter().filter(|file| file.has_attribute()) {
+            let name = file.name();
+            let text = t.debugfs(&[&format!("ea_get {name} user.x")])?;
+            ensure!(text.contains(&"v".repeat(file.len)), "{name}: {text}");
         }
     }
     Ok(())
