@@ -5,7 +5,7 @@ use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS};
 use crate::sys::{self};
 use crate::{ensure, errno, same};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 pub const CASES: &[Case] = &[
     Case::new("names/create", FEATS, create).quick(),
@@ -72,11 +72,20 @@ fn mkdir(t: &mut T) -> Res {
     for i in 0..20 {
         sys::mkdir(&t.p(&format!("d{i}")), 0o755)?;
     }
-    same!(
-        sys::lstat(&t.p(""))?.st_nlink,
-        23,
-        "links of the root after 20 mkdir"
-    );
+    let links = sys::lstat(&t.p(""))?.st_nlink;
+    same!(links, 23, "links of the root after 20 mkdir");
+    a_name_in_it_keeps_it(t)?;
+    for i in 0..20 {
+        sys::rmdir(&t.p(&format!("d{i}")))?;
+    }
+    let links = sys::lstat(&t.p(""))?.st_nlink;
+    same!(links, 3, "links of the root at the end");
+    removed_while_open(t)?;
+    setgid_goes_to_children(t)
+}
+
+/// `d0` is new, gets a directory and a file, loses them.
+fn a_name_in_it_keeps_it(t: &T) -> Res {
     let st = sys::lstat(&t.p("d0"))?;
     same!(
         (st.st_nlink, st.st_size),
@@ -93,44 +102,30 @@ fn mkdir(t: &mut T) -> Res {
     sys::rmdir(&t.p("d0/x"))?;
     sys::unlink(&t.p("d0/f"))?;
     same!(sys::lstat(&t.p("d0"))?.st_nlink, 2, "links after rmdir");
-    for i in 0..20 {
-        sys::rmdir(&t.p(&format!("d{i}")))?;
-    }
-    same!(
-        sys::lstat(&t.p(""))?.st_nlink,
-        3,
-        "links of the root at the end"
-    );
-    // A directory removed while open is empty and takes no new names.
+    Ok(())
+}
+
+/// A directory removed while open is empty and takes no new names.
+fn removed_while_open(t: &T) -> Res {
     sys::mkdir(&t.p("gone"), 0o755)?;
     let d = sys::open(&t.p("gone"), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     sys::rmdir(&t.p("gone"))?;
-    errno!(
-        sys::open(
-            &format!("/proc/self/fd/{}/new", d.raw),
-            libc::O_CREAT | libc::O_RDWR,
-            0o644
-        ),
-        ENOENT
-    );
-    drop(d);
-    // setgid on the parent goes to children.
+    let new = format!("/proc/self/fd/{}/new", d.raw);
+    errno!(sys::open(&new, libc::O_CREAT | libc::O_RDWR, 0o644), ENOENT);
+    Ok(())
+}
+
+fn setgid_goes_to_children(t: &T) -> Res {
     sys::mkdir(&t.p("sg"), 0o755)?;
     sys::lchown(&t.p("sg"), 0, 1234)?;
     sys::chmod(&t.p("sg"), 0o2775)?;
     sys::mkdir(&t.p("sg/d"), 0o755)?;
     put(&t.p("sg/f"), 1, 1)?;
     let d = sys::lstat(&t.p("sg/d"))?;
-    same!(
-        (d.st_gid, d.st_mode & 0o7777),
-        (1234, 0o2755),
-        "setgid directory"
-    );
-    same!(
-        sys::lstat(&t.p("sg/f"))?.st_gid,
-        1234,
-        "group of a file in it"
-    );
+    let got = (d.st_gid, d.st_mode & 0o7777);
+    same!(got, (1234, 0o2755), "setgid directory");
+    let gid = sys::lstat(&t.p("sg/f"))?.st_gid;
+    same!(gid, 1234, "group of a file in it");
     Ok(())
 }
 
@@ -279,60 +274,49 @@ fn symlink(t: &mut T) -> Res {
 fn mknod(t: &mut T) -> Res {
     t.fresh()?;
     let devs = [(8, 1), (255, 255), (300, 7), (4095, 0xfffff)];
-    for (i, (maj, min)) in devs.iter().enumerate() {
-        let d = libc::makedev(*maj, *min);
-        sys::mknod(&t.p(&format!("b{i}")), libc::S_IFBLK | 0o600, d)?;
-        sys::mknod(&t.p(&format!("c{i}")), libc::S_IFCHR | 0o600, d)?;
+    let kinds = [("block", libc::S_IFBLK), ("char", libc::S_IFCHR)];
+    for (i, (major, minor)) in devs.iter().enumerate() {
+        let d = libc::makedev(*major, *minor);
+        for (name, kind) in kinds {
+            sys::mknod(&t.p(&format!("{name}{i}")), kind | 0o600, d)?;
+        }
     }
     sys::mknod(&t.p("fifo"), libc::S_IFIFO | 0o622, 0)?;
     sys::mknod(&t.p("sock"), libc::S_IFSOCK | 0o600, 0)?;
     sys::mknod(&t.p("reg"), libc::S_IFREG | 0o604, 0)?;
     sys::chmod(&t.p("fifo"), 0o622)?;
     t.cycle()?;
-    for (i, (maj, min)) in devs.iter().enumerate() {
-        let d = libc::makedev(*maj, *min);
-        let (b, c) = (
-            sys::lstat(&t.p(&format!("b{i}")))?,
-            sys::lstat(&t.p(&format!("c{i}")))?,
-        );
-        same!(
-            (b.st_mode, b.st_rdev),
-            (libc::S_IFBLK | 0o600, d),
-            "block device {maj}:{min}"
-        );
-        same!(
-            (c.st_mode, c.st_rdev),
-            (libc::S_IFCHR | 0o600, d),
-            "char device {maj}:{min}"
-        );
+    for (i, (major, minor)) in devs.iter().enumerate() {
+        let d = libc::makedev(*major, *minor);
+        for (name, kind) in kinds {
+            let st = sys::lstat(&t.p(&format!("{name}{i}")))?;
+            let got = (st.st_mode, st.st_rdev);
+            same!(got, (kind | 0o600, d), "{name} device {major}:{minor}");
+        }
     }
-    same!(
-        sys::lstat(&t.p("fifo"))?.st_mode,
-        libc::S_IFIFO | 0o622,
-        "fifo"
-    );
-    same!(
-        sys::lstat(&t.p("sock"))?.st_mode,
-        libc::S_IFSOCK | 0o600,
-        "socket"
-    );
-    same!(
-        sys::lstat(&t.p("reg"))?.st_mode & libc::S_IFMT,
-        libc::S_IFREG,
-        "regular by mknod"
-    );
-    // The fifo works as one, and the directory entry's type byte agrees with the inode.
+    let mode = |n: &str| sys::lstat(&t.p(n)).map(|st| st.st_mode);
+    same!(mode("fifo")?, libc::S_IFIFO | 0o622, "fifo");
+    same!(mode("sock")?, libc::S_IFSOCK | 0o600, "socket");
+    let kind = mode("reg")? & libc::S_IFMT;
+    same!(kind, libc::S_IFREG, "regular by mknod");
+    a_byte_goes_through(t)?;
+    entries_know_the_kind(t)
+}
+
+/// The fifo works as one.
+fn a_byte_goes_through(t: &T) -> Res {
     let r = sys::open(&t.p("fifo"), libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
     let w = sys::open(&t.p("fifo"), libc::O_WRONLY | libc::O_NONBLOCK, 0)?;
     w.write(b"x")?;
     let mut b = [0u8; 4];
     // SAFETY: b is valid.
-    same!(
-        unsafe { libc::read(r.raw, b.as_mut_ptr().cast(), 4) },
-        1,
-        "read of a fifo"
-    );
-    use std::os::unix::fs::FileTypeExt;
+    let n = unsafe { libc::read(r.raw, b.as_mut_ptr().cast(), 4) };
+    same!(n, 1, "read of a fifo");
+    Ok(())
+}
+
+/// The type byte of each directory entry agrees with the inode.
+fn entries_know_the_kind(t: &T) -> Res {
     for e in std::fs::read_dir(t.p(""))? {
         let e = e?;
         let (d, m) = (e.file_type()?, e.metadata()?.mode() & libc::S_IFMT);
