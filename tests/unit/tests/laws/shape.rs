@@ -31,12 +31,10 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("dirty_over_hole", 63),
     ("draw", 65),
     ("each_name", 61),
-    ("fsync", 68),
     ("inode_fields_agree_with_debugfs", 61),
     ("main", 63),
     ("steps", 83),
     ("three_ways", 65),
-    ("under_load", 66),
     ("words", 82),
     ("written_metadata_is_clean", 62),
 ];

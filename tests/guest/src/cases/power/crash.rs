@@ -67,7 +67,17 @@ pub fn start(t: &mut T) -> Res<Dm> {
 /// What was synced, in every way there is, is there after a crash.
 fn fsync(t: &mut T) -> Res {
     let d = start(t)?;
-    let n = 300_001;
+    synced_in_every_way(t)?;
+    crash(t, &d)?;
+    all_that_was_synced(t)
+}
+
+const LEN: usize = 300_001;
+const APPENDS: u64 = 20;
+
+/// A file for each way to bring data to the disk.
+fn synced_in_every_way(t: &T) -> Res {
+    let n = LEN;
     put(&t.p("buffered"), 1, n)?.fsync()?;
     let f = put(&t.p("mapped"), 2, n)?;
     let m = Map::shared(&f, n)?;
@@ -84,7 +94,7 @@ fn fsync(t: &mut T) -> Res {
     s.pwrite(&pattern(4, 0, 10_000), 0)?;
     let a = put(&t.p("append"), 5, 1000)?;
     a.fsync()?;
-    for i in 0..20u64 {
+    for i in 0..APPENDS {
         a.pwrite(&pattern(5, 1000 + i * 777, 777), 1000 + i * 777)?;
         a.fsync()?;
     }
@@ -96,42 +106,28 @@ fn fsync(t: &mut T) -> Res {
     w.fallocate(0, 0, 1 << 20)?;
     w.pwrite(&pattern(6, 0, 5000), 50_000)?;
     w.fsync()?;
-    drop((m, f, g, s, a, h, w));
-    crash(t, &d)?;
-    let open = |n: &str| sys::rdonly(&t.p(n));
-    holds(&open("buffered")?, 0, &pattern(1, 0, n), "fsync")?;
-    let mut want = pattern(2, 0, n);
+    Ok(())
+}
+
+fn all_that_was_synced(t: &T) -> Res {
+    t.file_holds("buffered", &pattern(1, 0, LEN), "fsync")?;
+    let mut want = pattern(2, 0, LEN);
     want[1000..1019].copy_from_slice(b"through the mapping");
-    holds(&open("mapped")?, 0, &want, "msync")?;
-    holds(
-        &open("direct")?,
-        0,
-        &pattern(3, 0, 65_536),
-        "direct and fsync",
-    )?;
-    holds(&open("osync")?, 0, &pattern(4, 0, 10_000), "O_SYNC")?;
-    same!(
-        open("append")?.size()?,
-        1000 + 20 * 777,
-        "size of the appended file"
-    );
-    holds(
-        &open("append")?,
-        0,
-        &pattern(5, 0, 1000 + 20 * 777),
-        "append and fsync",
-    )?;
-    same!(
-        open("holes")?.size()?,
-        (1 << 30) + 3,
-        "size of the sparse file"
-    );
-    holds(&open("holes")?, 100, b"near", "sparse")?;
-    holds(&open("holes")?, 1 << 30, b"far", "sparse")?;
+    t.file_holds("mapped", &want, "msync")?;
+    t.file_holds("direct", &pattern(3, 0, 65_536), "direct and fsync")?;
+    t.file_holds("osync", &pattern(4, 0, 10_000), "O_SYNC")?;
+    let size = 1000 + APPENDS * 777;
+    let appended = sys::rdonly(&t.p("append"))?;
+    same!(appended.size()?, size, "size of the appended file");
+    let want = pattern(5, 0, size as usize);
+    holds(&appended, 0, &want, "append and fsync")?;
+    let sparse = sys::rdonly(&t.p("holes"))?;
+    same!(sparse.size()?, (1 << 30) + 3, "size of the sparse file");
+    holds(&sparse, 100, b"near", "sparse")?;
+    holds(&sparse, 1 << 30, b"far", "sparse")?;
     let mut want = vec![0; 1 << 20];
     want[50_000..55_000].copy_from_slice(&pattern(6, 0, 5000));
-    holds(&open("prealloc")?, 0, &want, "preallocated")?;
-    Ok(())
+    t.file_holds("prealloc", &want, "preallocated")
 }
 
 /// A conversion that changes only a leaf of the extent tree, nothing in the inode.

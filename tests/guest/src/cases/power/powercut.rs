@@ -2,6 +2,7 @@
 //! Power cuts with much in flight, and journals read by others.
 
 use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
+use crate::dm::Dm;
 use crate::fixture::{holds, knows_fs, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS};
 use crate::sys::{self, Aligned};
@@ -234,61 +235,23 @@ fn revoked(t: &mut T) -> Res {
     Ok(())
 }
 
+/// Path, seed and length of a file that was synced before the cut.
+type Synced = (String, u64, usize);
+
+/// What the threads of `under_load` are told.
+#[derive(Default)]
+struct Lights {
+    /// The cut is coming: what is synced from now on may be lost.
+    dark: AtomicBool,
+    stop: AtomicBool,
+}
+
 /// Threads at work, a cut at any moment: consistent after replay, nothing synced is lost.
 fn under_load(t: &mut T) -> Res {
     let d = on_dm(t)?;
     for round in 0..4u64 {
         t.fresh()?;
-        let stop = AtomicBool::new(false);
-        let dark = AtomicBool::new(false);
-        let dir = t.p("");
-        let synced = std::thread::scope(|s| -> Res<Vec<(String, u64, usize)>> {
-            let hs: Vec<_> = (0..3u64)
-                .map(|k| {
-                    let (stop, dark, dir) = (&stop, &dark, &dir);
-                    s.spawn(move || -> Res<Vec<(String, u64, usize)>> {
-                        let mut r = fastrand::Rng::with_seed(round * 10 + k);
-                        let mut done = Vec::new();
-                        let mut i = 0u64;
-                        sys::mkdir(&format!("{dir}/t{k}"), 0o755)?;
-                        while !stop.load(Ordering::Relaxed) && i < 600 {
-                            i += 1;
-                            let name = format!("{dir}/t{k}/{i}");
-                            let n = r.usize(1..60_000);
-                            let f = put(&name, i, n)?;
-                            match r.u32(..6) {
-                                0 => {
-                                    f.fsync()?;
-                                    // Counts only if the lights were on when it returned.
-                                    if !dark.load(Ordering::SeqCst) {
-                                        done.push((name, i, n));
-                                    }
-                                }
-                                1 => sys::rename(&name, &format!("{dir}/t{k}/r{}", i % 10))?,
-                                2 => sys::unlink(&name)?,
-                                3 => f.truncate(r.u64(..80_000))?,
-                                4 => f.punch(r.u64(..30_000), 20_000)?,
-                                _ => {
-                                    sys::mkdir(&format!("{dir}/t{k}/d{i}"), 0o755)?;
-                                    put(&format!("{dir}/t{k}/d{i}/x"), 1, 10)?;
-                                }
-                            }
-                        }
-                        Ok(done)
-                    })
-                })
-                .collect();
-            std::thread::sleep(std::time::Duration::from_millis(250 + 130 * round));
-            dark.store(true, Ordering::SeqCst);
-            let c = cut(t, &d);
-            stop.store(true, Ordering::Relaxed);
-            let mut all = Vec::new();
-            for h in hs {
-                all.extend(h.join().map_err(|_| Stop::Fail("thread panic".into()))??);
-            }
-            c?;
-            Ok(all)
-        })?;
+        let synced = work_until_cut(t, &d, round)?;
         lights_on(t, &d)?;
         t.mount("")?;
         for (name, seed, n) in &synced {
@@ -300,6 +263,61 @@ fn under_load(t: &mut T) -> Res {
         t.fsck()?;
     }
     Ok(())
+}
+
+/// Three threads work, each round a little longer, until nothing reaches the disk any more.
+fn work_until_cut(t: &T, d: &Dm, round: u64) -> Res<Vec<Synced>> {
+    let lights = Lights::default();
+    std::thread::scope(|s| -> Res<Vec<Synced>> {
+        let workers: Vec<_> = (0..3u64)
+            .map(|k| {
+                let (dir, seed, lights) = (t.p(&format!("t{k}")), round * 10 + k, &lights);
+                s.spawn(move || work(&dir, seed, lights))
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(250 + 130 * round));
+        lights.dark.store(true, Ordering::SeqCst);
+        let c = cut(t, d);
+        lights.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for w in workers {
+            all.extend(w.join().map_err(|_| Stop::Fail("thread panic".into()))??);
+        }
+        c?;
+        Ok(all)
+    })
+}
+
+/// Makes files in a directory of its own, and with each a thing at random. Returns which it synced.
+fn work(dir: &str, seed: u64, lights: &Lights) -> Res<Vec<Synced>> {
+    let mut r = fastrand::Rng::with_seed(seed);
+    let mut done = Vec::new();
+    let mut i = 0u64;
+    sys::mkdir(dir, 0o755)?;
+    while !lights.stop.load(Ordering::Relaxed) && i < 600 {
+        i += 1;
+        let name = format!("{dir}/{i}");
+        let n = r.usize(1..60_000);
+        let f = put(&name, i, n)?;
+        match r.u32(..6) {
+            0 => {
+                f.fsync()?;
+                // Counts only if the lights were on when it returned.
+                if !lights.dark.load(Ordering::SeqCst) {
+                    done.push((name, i, n));
+                }
+            }
+            1 => sys::rename(&name, &format!("{dir}/r{}", i % 10))?,
+            2 => sys::unlink(&name)?,
+            3 => f.truncate(r.u64(..80_000))?,
+            4 => f.punch(r.u64(..30_000), 20_000)?,
+            _ => {
+                sys::mkdir(&format!("{dir}/d{i}"), 0o755)?;
+                put(&format!("{dir}/d{i}/x"), 1, 10)?;
+            }
+        }
+    }
+    Ok(done)
 }
 
 /// e2fsck can replay the journal we leave.
