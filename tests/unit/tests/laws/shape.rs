@@ -30,7 +30,6 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("check_super", 79),
     ("dirty_over_hole", 63),
     ("draw", 65),
-    ("each_name", 61),
     ("inode_fields_agree_with_debugfs", 61),
     ("main", 63),
     ("steps", 83),

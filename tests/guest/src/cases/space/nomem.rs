@@ -86,37 +86,48 @@ fn there(path: &str, want: bool) -> Res {
     Ok(())
 }
 
+const NOTHING: Do<'_> = &|| Ok(());
+
 /// A change of names that fails for memory leaves no trace.
 fn each_name(t: &mut T) -> Res {
     prepare()?;
     t.fresh()?;
-    let p = |n: &str| t.p(n);
-    sys::mkdir(&p("d"), 0o755)?;
-    let (a, b, c) = (p("a"), p("b"), p("d/c"));
-    let none: Do<'_> = &|| Ok(());
+    sys::mkdir(&t.p("d"), 0o755)?;
+    new_names(t)?;
+    changed_names(t)?;
+    moved_names(t)?;
+    ends_well(t)
+}
+
+/// What is made is there, or nothing is.
+fn new_names(t: &T) -> Res {
+    let a = t.p("a");
+    let made = |ok| there(&a, ok);
     let target = "s".repeat(200);
-    each("create", none, &|| sys::create(&a).map(drop), &|ok| {
-        there(&a, ok)
-    })?;
-    each("mkdir", none, &|| sys::mkdir(&a, 0o755), &|ok| {
-        there(&a, ok)
-    })?;
-    each("symlink", none, &|| sys::symlink(&target, &a), &|ok| {
-        there(&a, ok)
-    })?;
-    each(
-        "mknod",
-        none,
-        &|| sys::mknod(&a, libc::S_IFIFO | 0o600, 0),
-        &|ok| there(&a, ok),
-    )?;
-    let tmp = || sys::open(&p("d"), libc::O_TMPFILE | libc::O_RDWR, 0o600).map(drop);
-    each("tmpfile", none, &tmp, &|_| Ok(()))?;
-    let file = || put(&a, 1, 5000)?.fsync();
-    let gone = |ok: bool| -> Res {
-        same!(sys::exists(&a), !ok, "the old name");
-        Ok(())
-    };
+    each("create", NOTHING, &|| sys::create(&a).map(drop), &made)?;
+    each("mkdir", NOTHING, &|| sys::mkdir(&a, 0o755), &made)?;
+    each("symlink", NOTHING, &|| sys::symlink(&target, &a), &made)?;
+    let fifo = || sys::mknod(&a, libc::S_IFIFO | 0o600, 0);
+    each("mknod", NOTHING, &fifo, &made)?;
+    let tmp = || sys::open(&t.p("d"), libc::O_TMPFILE | libc::O_RDWR, 0o600).map(drop);
+    each("tmpfile", NOTHING, &tmp, &|_| Ok(()))?;
+    Ok(())
+}
+
+fn file(path: &str) -> Sys<()> {
+    put(path, 1, 5000)?.fsync()
+}
+
+fn gone(path: &str, ok: bool) -> Res {
+    same!(sys::exists(path), !ok, "the old name");
+    Ok(())
+}
+
+/// What is removed, cut or linked is, or all is as it was.
+fn changed_names(t: &T) -> Res {
+    let (a, c) = (t.p("a"), t.p("d/c"));
+    let file = || file(&a);
+    let gone = |ok| gone(&a, ok);
     each("unlink", &file, &|| sys::unlink(&a), &gone)?;
     let dir = || match sys::exists(&a) {
         true => Ok(()),
@@ -129,24 +140,31 @@ fn each_name(t: &mut T) -> Res {
         Ok(())
     })?;
     each("link", &file, &|| sys::link(&a, &c), &|ok| there(&c, ok))?;
-    for to in [&b, &c] {
-        each("rename", &file, &|| sys::rename(&a, to), &|ok| {
-            gone(ok)?;
+    Ok(())
+}
+
+/// What is renamed, in its directory or to another, has one of both names.
+fn moved_names(t: &T) -> Res {
+    let a = t.p("a");
+    for to in [&t.p("b"), &t.p("d/c")] {
+        let rename = || sys::rename(&a, to);
+        each("rename", &|| file(&a), &rename, &|ok| {
+            gone(&a, ok)?;
             there(to, ok)
         })?;
         let both = || {
-            file()?;
+            file(&a)?;
             put(to, 2, 3000).map(drop)
         };
-        each("rename over", &both, &|| sys::rename(&a, to), &|ok| {
-            gone(ok)?;
+        each("rename over", &both, &rename, &|ok| {
+            gone(&a, ok)?;
             let size = sys::lstat(to)?.st_size;
             same!(size, if ok { 5000 } else { 3000 }, "size");
             Ok(())
         })?;
         sys::unlink(to)?;
     }
-    ends_well(t)
+    Ok(())
 }
 
 /// The journal has not been aborted, and what could not be deleted is after the next mount.
