@@ -30,7 +30,7 @@ pub fn set_range(map: &mut [u8], start: usize, len: usize) -> usize {
     already
 }
 
-fn find(map: &[u8], start: usize, end: usize, invert: u8) -> Option<usize> {
+fn next_bit(map: &[u8], start: usize, end: usize, invert: u8) -> Option<usize> {
     let end = end.min(map.len().saturating_mul(8));
     let mut n = start;
     while n < end {
@@ -55,12 +55,12 @@ fn find(map: &[u8], start: usize, end: usize, invert: u8) -> Option<usize> {
 
 /// The first clear bit in `start .. end`.
 pub fn next_zero(map: &[u8], start: usize, end: usize) -> Option<usize> {
-    find(map, start, end, 0xff)
+    next_bit(map, start, end, 0xff)
 }
 
 /// The first set bit in `start .. end`.
 pub fn next_set(map: &[u8], start: usize, end: usize) -> Option<usize> {
-    find(map, start, end, 0)
+    next_bit(map, start, end, 0)
 }
 
 /// How many of the bits `0 .. nbits` are clear.

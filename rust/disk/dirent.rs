@@ -215,7 +215,7 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
 }
 
 /// Looks a name up in a block.
-pub fn find<'a>(block: &'a [u8], geo: &Geometry, name: &[u8]) -> Result<Option<Entry<'a>>> {
+pub fn search_block<'a>(block: &'a [u8], geo: &Geometry, name: &[u8]) -> Result<Option<Entry<'a>>> {
     for entry in entries(block, geo) {
         let entry = entry?;
         if entry.ino.is_some() && entry.name == name {
@@ -324,7 +324,7 @@ pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<
 
 /// Removes the entry at `offset`: its space goes to the entry before it, the first one of a block
 /// stays as an unused entry. What the entry held is wiped.
-pub fn remove(block: &mut [u8], geo: &Geometry, offset: usize) -> Result<()> {
+pub fn delete_entry(block: &mut [u8], geo: &Geometry, offset: usize) -> Result<()> {
     let (prev, entry) = entry_at(block, geo, offset)?;
     let rec_len = entry.rec_len;
     let prev = prev.map(|p| (p.offset, p.rec_len));

@@ -59,7 +59,7 @@ fn free(inode: &Inode) -> Result {
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
-    orphan::remove(&handle, inode)?;
+    orphan::del(&handle, inode)?;
     inode.touch_ctime();
     info.set_dtime(inode.ctime().sec as u32);
     journal(&handle, inode)?;

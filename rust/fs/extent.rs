@@ -124,7 +124,7 @@ impl Mapping {
     }
 }
 
-/// How far [`remove`] came.
+/// How far [`Extents::remove_space`] came.
 pub(crate) enum Progress {
     /// All is gone.
     Done,
@@ -228,7 +228,7 @@ impl Inode {
     /// it. Without the extent lock; `None` if that needs it.
     pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Mapping, u32)> {
         let info = self.info();
-        let (found, seq) = info.recent.find(lblk, &info.seq)?;
+        let (found, seq) = info.recent.covering(lblk, &info.seq)?;
         Some((Mapping::part(&found, lblk, max), seq))
     }
 
@@ -311,7 +311,7 @@ impl<'a> Extents<'a> {
         self.bump();
     }
 
-    fn find(&mut self, lblk: u32) -> Result<Found> {
+    fn find_extent(&mut self, lblk: u32) -> Result<Found> {
         if let Some(found) = self.map.last.filter(|found| found.covers(lblk)) {
             return Ok(found);
         }
@@ -356,12 +356,12 @@ impl<'a> Extents<'a> {
 
     /// What is at `lblk`; if it has no blocks, the extent before it.
     fn look(&mut self, lblk: u32, max: u32) -> Result<(Mapping, Option<disk::extent::Extent>)> {
-        let (prev, end) = match self.find(lblk)? {
+        let (prev, end) = match self.find_extent(lblk)? {
             Found::Extent(e) => return Ok((Mapping::part(&e, lblk, max), None)),
             Found::Hole { prev, end } => (prev, end),
         };
         let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
-        let (state, stop) = match self.map.reserved.find(lblk) {
+        let (state, stop) = match self.map.reserved.run_at(lblk) {
             (true, stop) => (State::Reserved, stop),
             (false, stop) => (State::Hole, stop),
         };

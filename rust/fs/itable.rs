@@ -27,16 +27,16 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads the table block of inode `ino`. `EINVAL` if there is no such inode.
-    pub(super) fn find(sb: &Sb, ino: Ino) -> Result<Self> {
+    pub(super) fn locate(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
         let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
         let bh = sb.bread(block)?;
         Ok(Self { bh, off })
     }
 
-    /// [`Place::find`] for who will look at the neighbours soon, as all do who go through a
+    /// [`Place::locate`] for who will look at the neighbours soon, as all do who go through a
     /// directory: begins to read them as well, if this block has to be read.
-    pub(super) fn find_ahead(sb: &Sb, ino: Ino) -> Result<Self> {
+    pub(super) fn locate_ahead(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
         let (block, _) = fs.groups.inode_location(&fs.geo, ino)?;
         if !sb.getblk(block)?.is_uptodate() {
@@ -45,7 +45,7 @@ impl Place {
             let ahead = first.max(table.start)..(first + READ_AHEAD).min(table.end);
             ahead.for_each(|block| sb.breadahead(block));
         }
-        Self::find(sb, ino)
+        Self::locate(sb, ino)
     }
 
     /// The table block.

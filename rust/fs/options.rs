@@ -112,7 +112,7 @@ impl Options {
 /// One of ext4's options, or one for the VFS.
 fn foreign(key: &[u8], value: Option<&[u8]>, log: &MountLog<'_>) -> Result {
     let name = core::str::from_utf8(key).map_err(|_| EINVAL)?;
-    match foreign::find(key, value).ok_or_else(unknown)? {
+    match foreign::verdict(key, value).ok_or_else(unknown)? {
         Foreign::Same => (),
         Foreign::Instead(what) => {
             pr_info!("option {}: {}\n", name, what);

@@ -98,7 +98,7 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 /// reads nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
-pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
+pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
     let (sb, fs, ino) = (inode.sb(), inode.fs(), inode.ino());
     if !fs.orphans.may_contain(inode) {
         return Ok(());
@@ -137,7 +137,7 @@ pub(crate) fn remove(handle: &Handle<'_>, inode: &Inode) -> Result {
     inode::journal(handle, inode)
 }
 
-/// As [`inode::hold`], of what leads to the inode on the list, for [`remove`]. Another one that
+/// As [`inode::hold`], of what leads to the inode on the list, for [`del`]. Another one that
 /// leads there by then has been written since, so it is in memory as well.
 pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
     let orphans = &inode.fs().orphans;
@@ -146,7 +146,7 @@ pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
     }
     let link = orphans.links.lock().get(&inode.ino()).copied();
     let prev = link.and_then(|link| link.prev);
-    prev.map(|prev| Place::find(inode.sb(), prev)).transpose()
+    prev.map(|prev| Place::locate(inode.sb(), prev)).transpose()
 }
 
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
@@ -169,7 +169,7 @@ impl<'h> Before<'h> {
         let Some(prev) = prev else {
             return Ok(Self::Super(super_access(handle, sb.data())?));
         };
-        let place = Place::find(sb, prev)?;
+        let place = Place::locate(sb, prev)?;
         let block = handle.write(place.buffer())?;
         Ok(Self::Inode(prev, place, block))
     }

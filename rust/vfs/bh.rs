@@ -92,7 +92,7 @@ impl BufferHead {
     /// # Safety
     ///
     /// As for [`BufferHead::getblk`].
-    pub(super) unsafe fn find(sb: *mut bindings::super_block, block: u64) -> Option<Self> {
+    pub(super) unsafe fn find_get(sb: *mut bindings::super_block, block: u64) -> Option<Self> {
         // SAFETY: Per the contract of this function; returns an owned count or null.
         let bh = unsafe { Self::from_raw(bindings::sb_find_get_block(sb, block)) };
         bh.ok().filter(Self::is_uptodate)

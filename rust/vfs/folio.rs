@@ -53,7 +53,7 @@ pub(super) struct LockedFolio<'a>(Folio<'a>);
 
 impl<'a> LockedFolio<'a> {
     /// The one with the byte at `pos`, if it is in the page cache. Sleeps.
-    pub(super) fn find<F: FileSystem>(inode: &'a Inode<F>, pos: u64) -> Option<Self> {
+    pub(super) fn find_lock<F: FileSystem>(inode: &'a Inode<F>, pos: u64) -> Option<Self> {
         let index = (pos >> kernel::page::PAGE_SHIFT) as usize;
         // SAFETY: By the type invariant of `Inode`.
         let folio = unsafe { bindings::filemap_lock_folio(inode.mapping(), index) };

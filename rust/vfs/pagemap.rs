@@ -59,7 +59,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
             if !rest.contains(&edge) {
                 continue;
             }
-            let Some(folio) = LockedFolio::find(self.0, edge) else {
+            let Some(folio) = LockedFolio::find_lock(self.0, edge) else {
                 continue;
             };
             let place = folio.get().range();
@@ -89,7 +89,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     /// Zeroes, in memory, the bytes of the range that are in the folio of its first one. For those
     /// behind the end of the file, which a device may have changed after they had been zeroed.
     pub(crate) fn zero_first_folio(&self, range: Range<u64>) {
-        if let Some(folio) = LockedFolio::find(self.0, range.start) {
+        if let Some(folio) = LockedFolio::find_lock(self.0, range.start) {
             folio.zero(&range);
         }
     }

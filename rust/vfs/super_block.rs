@@ -282,7 +282,7 @@ impl<F: FileSystem> SuperBlock<F> {
     /// The buffer of `block` if it is in memory and up to date. Does not sleep.
     pub(crate) fn find_block(&self, block: u64) -> Option<BufferHead> {
         // SAFETY: By the type invariant.
-        unsafe { BufferHead::find(self.as_ptr(), block) }
+        unsafe { BufferHead::find_get(self.as_ptr(), block) }
     }
 
     /// Starts to read `block`, does not wait.

@@ -92,7 +92,7 @@ pub(crate) fn blocks<'a>(
             (&mut own, want)
         }
     };
-    let (pblk, len) = find(handle, sb, inode, Request { want, ..req })?;
+    let (pblk, len) = find_run(handle, sb, inode, Request { want, ..req })?;
     // Free before dirty: the other way round somebody could see space that is not there.
     groups.free_blocks.sub(len.into());
     promise.spend(len);
@@ -120,7 +120,7 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: BlockKind, want: u32) -> (u
     (group, bit)
 }
 
-fn find(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pblk, u32)> {
+fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pblk, u32)> {
     let Rext4 { geo, groups, .. } = sb.data();
     let want = req.want.min(geo.blocks_per_group);
     let mut fault = None;

@@ -231,7 +231,7 @@ fn take(locked: &mut LockedGroup<'_>, handle: &Handle<'_>, is_dir: bool) -> Resu
         return Err(Fault::Corrupt("a reserved inode is marked free"));
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
-    let place = Place::find(locked.sb, ino)?;
+    let place = Place::locate(locked.sb, ino)?;
     locked.change(handle, &map, Change::Take(bit..bit + 1), |locked| {
         clear_place(&place, geo, handle)?;
         if let Some(map) = blocks {

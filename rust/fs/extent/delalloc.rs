@@ -69,7 +69,7 @@ impl Reservations {
 
     /// Whether `lblk` is in the set, and the first block from there on for which the answer is
     /// another.
-    pub(super) fn find(&self, lblk: u32) -> (bool, u32) {
+    pub(super) fn run_at(&self, lblk: u32) -> (bool, u32) {
         match self.at_or_after(lblk) {
             Some((start, end)) if start <= lblk => (true, end),
             Some((start, _)) => (false, start),
@@ -105,7 +105,7 @@ impl Reservations {
     }
 
     /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set.
-    pub(super) fn remove(&mut self, lblk: u32, len: u32) -> u32 {
+    pub(super) fn take_out(&mut self, lblk: u32, len: u32) -> u32 {
         let stop = lblk.saturating_add(len);
         let mut removed = 0;
         while let Some((start, end)) = self.at_or_after(lblk).filter(|(start, _)| *start < stop) {

@@ -118,7 +118,7 @@ impl<'a> Extents<'a> {
         let end = lblk.saturating_add(len);
         let (mut at, mut blocks, mut runs) = (lblk, 0, 0);
         while at < end {
-            let (found, stop) = self.map.expected.find(at);
+            let (found, stop) = self.map.expected.run_at(at);
             let stop = stop.min(end);
             if !found {
                 blocks += stop - at;
@@ -164,7 +164,7 @@ impl<'a> Extents<'a> {
         let end = lblk.saturating_add(len);
         let mut at = lblk;
         while at < end {
-            let (found, stop) = self.map.expected.find(at);
+            let (found, stop) = self.map.expected.run_at(at);
             let stop = stop.min(end);
             if !found {
                 self.map.expected.insert(at, stop - at)?;
@@ -177,14 +177,14 @@ impl<'a> Extents<'a> {
     /// Takes `[lblk, lblk + len)` out of the blocks that expect data.
     pub(super) fn end_expected(&mut self, lblk: u32, len: u32) {
         if !self.map.expected.is_empty() {
-            self.map.expected.remove(lblk, len);
+            self.map.expected.take_out(lblk, len);
         }
     }
 
     /// The reserved blocks among `[lblk, lblk + len)` have become unwritten ones, which expect
     /// data.
     pub(super) fn use_reserved(&mut self, lblk: u32, len: u32) {
-        let n = self.map.reserved.remove(lblk, len);
+        let n = self.map.reserved.take_out(lblk, len);
         let total = self.show_reserved();
         trace::reserve_use(self.inode, lblk, len, n, total);
         // Cannot fail: the blocks are there.
@@ -333,7 +333,7 @@ impl<'a> Extents<'a> {
         if self.map.reserved.is_empty() {
             return;
         }
-        let n = self.map.reserved.remove(lblk, len);
+        let n = self.map.reserved.take_out(lblk, len);
         drop(self.map.blocks.take(self.inode.sb(), n));
         let total = self.show_reserved();
         trace::reserve_release(self.inode, lblk, len, n, total);

@@ -114,7 +114,7 @@ impl Recent {
     }
 
     /// The extent that covers `lblk`, and the count that belongs to it. Any context.
-    pub(super) fn find(&self, lblk: u32, count: &Atomic<u32>) -> Option<(Extent, u32)> {
+    pub(super) fn covering(&self, lblk: u32, count: &Atomic<u32>) -> Option<(Extent, u32)> {
         smp_mb(Full);
         let count = count.load(Acquire);
         let covers = |e: &Extent| Found::Extent(*e).covers(lblk);

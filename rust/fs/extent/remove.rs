@@ -41,9 +41,9 @@ impl Extents<'_> {
         }
     }
 
-    /// Credits, and revoke records, for [`Extents::remove`] of a range, which takes as many steps
-    /// as they allow: most files have a few extents in the root, and a transaction has room for
-    /// many that go at the same time.
+    /// Credits, and revoke records, for [`Extents::remove_space`] of a range, which takes as many
+    /// steps as they allow: most files have a few extents in the root, and a transaction has room
+    /// for many that go at the same time.
     pub(crate) fn remove_credits(&self, start: u32, end: u64) -> u32 {
         let steps = match self.step_credits(start, end) {
             credits::ROOT_STEP => credits::ROOT_STEPS,
@@ -55,7 +55,12 @@ impl Extents<'_> {
     /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as
     /// the handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes).
     /// The page cache of the range is gone. The caller journals the inode also after an error.
-    pub(crate) fn remove(&mut self, handle: &Handle<'_>, start: u32, end: u64) -> Result<Progress> {
+    pub(crate) fn remove_space(
+        &mut self,
+        handle: &Handle<'_>,
+        start: u32,
+        end: u64,
+    ) -> Result<Progress> {
         let result = self.remove_some(handle, start, end);
         self.settle();
         result

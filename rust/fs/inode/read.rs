@@ -50,7 +50,7 @@ fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
-    let place = Place::find_ahead(sb, ino)?;
+    let place = Place::locate_ahead(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
     let fields = disk::InodeFields::decode(raw, geo);

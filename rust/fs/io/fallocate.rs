@@ -62,7 +62,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     file.modified(&lock)?;
 
     if mode.op != FallocOp::Allocate {
-        alone = remove(alone, offset..end, &event)?;
+        alone = punch(alone, offset..end, &event)?;
     }
     if mode.op != FallocOp::PunchHole {
         allocate(inode, offset, end)?;
@@ -81,7 +81,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
 }
 
 /// Rule 5, steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
-fn remove<'l>(
+fn punch<'l>(
     alone: Alone<'l>,
     range: Range<u64>,
     event: &Operation<'_, Rext4>,

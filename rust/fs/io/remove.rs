@@ -173,7 +173,7 @@ fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
         let credits = inode.extents().remove_credits(first as u32, end);
         let _table = inode::hold(inode)?;
         let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
-        let progress = inode.extents().remove(&handle, first as u32, end);
+        let progress = inode.extents().remove_space(&handle, first as u32, end);
         // Also after an error: what was removed before it is in this handle.
         inode::journal(&handle, inode)?;
         handle.stop()?;

@@ -103,7 +103,7 @@ fn cut(gone: &CacheGone<'_>) -> Result {
 fn unorphan(inode: &Inode) -> Result {
     let (_table, _before) = (inode::hold(inode)?, orphans::hold(inode)?);
     let handle = inode.fs().start(credits::TRUNCATE)?;
-    orphans::remove(&handle, inode)?;
+    orphans::del(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()
 }

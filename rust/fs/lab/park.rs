@@ -181,7 +181,7 @@ impl Points {
                 Ok(())
             }
             stage => {
-                remove(list, at);
+                unlist(list, at);
                 match stage {
                     Stage::TimedOut => Err(ETIMEDOUT),
                     _ => Ok(()),
@@ -221,7 +221,7 @@ impl Points {
         let mut left: Jiffies = msecs_to_jiffies(LIMIT_MS);
         while let Some(at) = list.0.iter().position(|e| e.id == id) {
             if list.0[at].stage == Stage::Released {
-                remove(&mut list.0, at);
+                unlist(&mut list.0, at);
                 break;
             }
             left = match self.changed.wait_interruptible_timeout(&mut list, left) {
@@ -241,7 +241,7 @@ impl Points {
     }
 }
 
-fn remove(list: &mut KVec<Entry>, at: usize) {
+fn unlist(list: &mut KVec<Entry>, at: usize) {
     if list.remove(at).is_ok() {
         BUSY.fetch_sub(1, Relaxed);
     }

@@ -189,7 +189,7 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         inode.set_nlink(links + 1);
         inode.touch_ctime();
         if links == 0 {
-            orphan::remove(handle, inode)?;
+            orphan::del(handle, inode)?;
         }
         journal(handle, inode)?;
         touch(handle, dir)

@@ -32,8 +32,8 @@ impl FoundEntry {
     }
 
     /// Removes the entry.
-    pub(super) fn remove(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
-        dirent::remove(&mut self.block.data, &dir.fs().geo, self.offset)
+    pub(super) fn delete(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        dirent::delete_entry(&mut self.block.data, &dir.fs().geo, self.offset)
             .map_err(|e| bad(dir, self.block.lblk, e))?;
         self.block.store(handle, dir, None)
     }
@@ -41,12 +41,12 @@ impl FoundEntry {
 
 impl DirBlock {
     /// Looks for a name in a leaf; gives the block back if it is not there.
-    pub(super) fn find(
+    pub(super) fn search(
         self,
         dir: &Inode,
         name: &[u8],
     ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
-        let found = dirent::find(&self.data, &dir.fs().geo, name)
+        let found = dirent::search_block(&self.data, &dir.fs().geo, name)
             .map_err(|e| bad(dir, self.lblk, e))?
             .and_then(|entry| Some((entry.offset, entry.ino?)));
         Ok(match found {
@@ -82,7 +82,7 @@ impl Added {
     /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
     pub(super) fn follow(self, dir: &Inode, name: &[u8], old: FoundEntry) -> Result<FoundEntry> {
         for block in [Some(self.leaf), self.other].into_iter().flatten() {
-            if let Ok(found) = block.find(dir, name)? {
+            if let Ok(found) = block.search(dir, name)? {
                 return Ok(found);
             }
         }

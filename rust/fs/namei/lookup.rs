@@ -28,7 +28,7 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
     if name.len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }
-    let Some(found) = find(dir, name)? else {
+    let Some(found) = find_entry(dir, name)? else {
         return Ok(None);
     };
     let ino = found.ino;
@@ -78,7 +78,7 @@ pub(super) fn read_ahead_from(dir: &Inode, lblk: u32, count: u32) {
 }
 
 /// Finds an entry.
-pub(super) fn find(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
+pub(super) fn find_entry(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
     if !is_indexed(dir) {
         return scan(dir, name, 0, false);
     }
@@ -97,7 +97,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
     // An index has no more leaves than the directory has blocks, unless it names some twice.
     for _ in 0..blocks(dir)? {
         dir.go_on()?;
-        if let Ok(found) = path.leaf(dir)?.find(dir, name)? {
+        if let Ok(found) = path.leaf(dir)?.search(dir, name)? {
             return Ok(Some(found));
         }
         // Names of one hash may go on in the next leaf, which is marked then.
@@ -116,7 +116,7 @@ fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Fo
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let result = DirBlock::read_any(dir, lblk).and_then(|block| match block {
-            Some(block) => Ok(block.find(dir, name)?.ok()),
+            Some(block) => Ok(block.search(dir, name)?.ok()),
             None => Ok(None),
         });
         match result {

@@ -4,7 +4,7 @@
 
 use super::{
     apply, check_target, dec_dir_links, drop_links,
-    lookup::{find, is_empty},
+    lookup::{find_entry, is_empty},
     orphan, start, touch, Inode, Rext4,
 };
 use crate::{fs::credits, vfs::Dentry};
@@ -12,7 +12,7 @@ use kernel::prelude::*;
 
 /// Removes the name of an inode that is no directory.
 pub(crate) fn unlink(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
-    remove(dir, dentry)
+    remove_name(dir, dentry)
 }
 
 /// Removes an empty directory.
@@ -21,17 +21,17 @@ pub(crate) fn rmdir(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     if !is_empty(inode)? {
         return Err(ENOTEMPTY);
     }
-    remove(dir, dentry)
+    remove_name(dir, dentry)
 }
 
-fn remove(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+fn remove_name(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let inode = dentry.inode().ok_or(ENOENT)?;
-    let found = find(dir, dentry.name())?.ok_or(ENOENT)?;
+    let found = find_entry(dir, dentry.name())?.ok_or(ENOENT)?;
     check_target(dir, dentry, found.ino)?;
 
     let room = orphan::Room::new()?;
     apply(start(dir, credits::REMOVE_NAME, &[dir, inode])?, |handle| {
-        found.remove(handle, dir)?;
+        found.delete(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);
         }

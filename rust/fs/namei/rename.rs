@@ -10,7 +10,7 @@ use super::{
     drop_links,
     found::{Added, FoundEntry},
     inc_dir_links, is_indexed, journal,
-    lookup::{find, is_empty, read_dots},
+    lookup::{find_entry, is_empty, read_dots},
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
@@ -61,8 +61,8 @@ impl<'a> Side<'a> {
     }
 
     /// The entry, which names the dentry's inode.
-    fn find(&self) -> Result<FoundEntry> {
-        let found = find(self.dir, self.dentry.name())?.ok_or(ENOENT)?;
+    fn find_entry(&self) -> Result<FoundEntry> {
+        let found = find_entry(self.dir, self.dentry.name())?.ok_or(ENOENT)?;
         check_target(self.dir, self.dentry, found.ino)?;
         Ok(found)
     }
@@ -148,7 +148,7 @@ impl Names {
         if let Some(added) = self.added.filter(|_| same_dir) {
             old = added.follow(from.dir, from.dentry.name(), old)?;
         }
-        old.remove(handle, from.dir)
+        old.delete(handle, from.dir)
     }
 }
 
@@ -159,9 +159,9 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let victim = to.dentry.inode();
     let same_dir = from.dir.ino() == to.dir.ino();
 
-    let old = from.find()?;
+    let old = from.find_entry()?;
     let target = match victim {
-        Some(_) => Some(to.find()?),
+        Some(_) => Some(to.find_entry()?),
         None => None,
     };
     match victim {
@@ -215,8 +215,8 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
 fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let (inode_a, inode_b) = (a.inode()?, b.inode()?);
     let same_dir = a.dir.ino() == b.dir.ino();
-    let mut entry_a = a.find()?;
-    let mut entry_b = b.find()?;
+    let mut entry_a = a.find_entry()?;
+    let mut entry_b = b.find_entry()?;
     if inode_a.is_dir() != inode_b.is_dir() && !same_dir {
         check_dir_links(if inode_a.is_dir() { b.dir } else { a.dir })?;
     }

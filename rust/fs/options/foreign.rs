@@ -22,7 +22,7 @@ const NO_QUOTA: Foreign = Refused("quotas are not supported");
 const NO_TUNABLE: Foreign = Instead("no such tunable here");
 
 /// What becomes of option `key` with this value; `None` if ext4 has none of that kind.
-pub(super) fn find(key: &[u8], value: Option<&[u8]>) -> Option<Foreign> {
+pub(super) fn verdict(key: &[u8], value: Option<&[u8]>) -> Option<Foreign> {
     match value {
         None => flag(key),
         Some(value) => valued(key, value),

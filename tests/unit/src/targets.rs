@@ -249,12 +249,12 @@ pub fn dir_block(data: &[u8]) -> bool {
     let seed = 7;
     let _ = dirent::check_block(short(data), &geo, seed);
     let _ = dirent::dots(short(data), &geo);
-    let _ = dirent::find(short(data), &geo, b"name");
+    let _ = dirent::search_block(short(data), &geo, b"name");
     let _ = dirent::dots(&buf, &geo);
     let _ = dirent::is_empty(&buf, &geo);
     let mut copy = buf.clone();
     let _ = dirent::insert(&mut copy, &geo, &entry(b"some name", 12));
-    let _ = dirent::remove(&mut copy, &geo, 12);
+    let _ = dirent::delete_entry(&mut copy, &geo, 12);
     let _ = dirent::init_tail(&mut buf, &geo);
     if dirent::update_csum(&mut buf, &geo, seed).is_err()
         || dirent::check_block(&buf, &geo, seed).is_err()
@@ -283,7 +283,7 @@ pub fn dir_block(data: &[u8]) -> bool {
         let Some(at) = first.map(|e| e.expect("still valid").offset) else {
             break;
         };
-        dirent::remove(&mut buf, &geo, at).expect("an entry");
+        dirent::delete_entry(&mut buf, &geo, at).expect("an entry");
         dirent::update_csum(&mut buf, &geo, seed).expect("a tail");
         dirent::check_block(&buf, &geo, seed).expect("still valid");
     }

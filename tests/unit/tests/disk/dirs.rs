@@ -217,7 +217,7 @@ impl Dir {
     fn find(&self, name: &[u8]) -> Option<(usize, usize)> {
         let look = |n: usize| -> Option<(usize, usize)> {
             dirent::check_block(&self.blocks[n], &self.geo, self.seed).unwrap();
-            let found = dirent::find(&self.blocks[n], &self.geo, name).unwrap();
+            let found = dirent::search_block(&self.blocks[n], &self.geo, name).unwrap();
             found.map(|e| (n, e.offset))
         };
         if !self.indexed {
@@ -250,7 +250,7 @@ impl Dir {
         let Some((n, offset)) = self.find(name) else {
             return false;
         };
-        dirent::remove(&mut self.blocks[n], &self.geo, offset).unwrap();
+        dirent::delete_entry(&mut self.blocks[n], &self.geo, offset).unwrap();
         self.seal_leaf(n);
         true
     }

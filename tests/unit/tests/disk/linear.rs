@@ -27,13 +27,13 @@ fn iteration_starts_anywhere() {
         let want: Vec<usize> = all.iter().copied().filter(|&o| o >= from).collect();
         assert_eq!(got, want);
     }
-    dirent::remove(&mut block, &geo, all[5]).unwrap();
+    dirent::delete_entry(&mut block, &geo, all[5]).unwrap();
     let got: Vec<usize> = dirent::entries_from(&block, &geo, all[5])
         .map(|e| e.unwrap().offset)
         .collect();
     assert_eq!(got, all[6..]);
     assert_eq!(
-        dirent::remove(&mut block, &geo, all[5]),
+        dirent::delete_entry(&mut block, &geo, all[5]),
         Err(Corrupt::DirentOffset)
     );
 }
