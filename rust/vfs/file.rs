@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Open files and the file operation table. Requests on them: [`super::kiocb`]. Directories:
+//! Open files, and what is asked of regular ones. Requests on them: [`super::kiocb`]. Directories:
 //! [`super::dir`].
 //!
 //! The kernel crate's `fs::File` is a file of anybody, for drivers that were handed one. Here one
@@ -8,140 +8,24 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
+mod ops;
+
+pub(super) use ops::FileTable;
+pub(crate) use ops::{FallocMode, FallocOp, FileFlags, FileOps};
+
 use super::{
     bindings,
     inode::{Inode, InodeLock, LocksInode},
-    ioctl::{self, IoctlOps},
-    kiocb::{answer, Io, Kiocb},
-    mmap,
-    super_block::FileSystem,
-    IovIterDest,
-    IovIterSource, //
+    super_block::FileSystem, //
 };
-use core::{marker::PhantomData, mem};
+use core::marker::PhantomData;
 use kernel::{
-    build_error,
-    error::{from_err_ptr, from_result, to_result, VTABLE_DEFAULT_ERROR},
+    error::{from_err_ptr, to_result},
     fs::{file::flags::O_DSYNC, LocalFile},
     prelude::*,
     str::CStr,
     types::Opaque, //
 };
-
-/// What may be asked of open regular files, beyond what the operations say.
-#[derive(Clone, Copy)]
-pub(crate) struct FileFlags {
-    /// Reads and writes fail with `EAGAIN` rather than sleep if the request says so
-    /// (`FMODE_NOWAIT`).
-    pub(crate) nowait: bool,
-    /// O_DIRECT, by iomap (`FMODE_CAN_ODIRECT`); requests can be polled for.
-    pub(crate) direct: bool,
-    /// A buffered read may be queued where its page is being read (`FOP_BUFFER_RASYNC`).
-    pub(crate) async_read: bool,
-    /// Direct writes of one file may run at once (`FOP_DIO_PARALLEL_WRITE`).
-    pub(crate) parallel_direct_write: bool,
-    /// Buffered I/O that leaves nothing in the page cache (`FOP_DONTCACHE`).
-    pub(crate) dont_cache: bool,
-}
-
-impl FileFlags {
-    /// Nothing.
-    pub(crate) const NONE: Self = Self {
-        nowait: false,
-        direct: false,
-        async_read: false,
-        parallel_direct_write: false,
-        dont_cache: false,
-    };
-
-    const fn fop(self) -> bindings::fop_flags_t {
-        let mut bits = 0;
-        if self.async_read {
-            bits |= bindings::FOP_BUFFER_RASYNC;
-        }
-        if self.parallel_direct_write {
-            bits |= bindings::FOP_DIO_PARALLEL_WRITE;
-        }
-        if self.dont_cache {
-            bits |= bindings::FOP_DONTCACHE;
-        }
-        bits
-    }
-
-    const fn mode(self) -> bindings::fmode_t {
-        let mut bits = 0;
-        if self.nowait {
-            bits |= bindings::FMODE_NOWAIT;
-        }
-        if self.direct {
-            bits |= bindings::FMODE_CAN_ODIRECT;
-        }
-        bits
-    }
-}
-
-/// Operations on open regular files. One that is not implemented is not in the table: the VFS
-/// answers as for a file system that does not have it.
-///
-/// Lock context: none held on entry unless said.
-#[vtable]
-pub(crate) trait FileOps: FileSystem {
-    /// What may be asked of them.
-    const FILE_FLAGS: FileFlags = FileFlags::NONE;
-
-    /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
-    fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIterDest<'_>) -> Io<'a, Self> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// `write_iter`, as `read_iter`.
-    fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIterSource<'_>) -> Io<'a, Self> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// Makes the file durable in the byte range, metadata included unless `datasync`.
-    fn fsync(_file: &File<Self>, _start: u64, _end: u64, _datasync: bool) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// `fallocate` (freeze protection held).
-    fn fallocate(_file: &File<Self>, _mode: FallocMode, _offset: u64, _len: u64) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// Finds the next hole or data from `offset`; `ENXIO` beyond the end. Without it all is data.
-    fn seek(_inode: &Inode<Self>, _offset: u64, _hole: bool) -> Result<u64> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// The largest offset that `llseek` accepts.
-    fn max_bytes(inode: &Inode<Self>) -> u64 {
-        inode.sb().max_bytes()
-    }
-    /// A write fault in a shared mapping; see [`super::mmap`]. Without it mappings cannot be stored
-    /// to.
-    fn page_mkwrite(_fault: &mmap::Fault<'_, Self>) -> mmap::VmFault {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-    /// A file was opened. Its directory may be locked (dentry_create(), of nfsd).
-    fn opened(_file: &File<Self>) {}
-    /// An open file is closed, once for each, when its last user has gone; `writer`: it was open
-    /// for writing. Others of the inode may be open.
-    fn release(_inode: &Inode<Self>, _writer: bool) {}
-}
-
-/// What `fallocate` is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FallocOp {
-    /// Allocate unwritten blocks.
-    Allocate,
-    /// Deallocate the range.
-    PunchHole,
-    /// Make the range read as zeros, allocated.
-    ZeroRange,
-}
-
-/// The mode of a `fallocate` call.
-#[derive(Clone, Copy)]
-pub(crate) struct FallocMode {
-    pub(crate) op: FallocOp,
-    pub(crate) keep_size: bool,
-}
 
 /// An open file.
 ///
@@ -204,186 +88,5 @@ impl<F: FileSystem> File<F> {
         // SAFETY: By the type invariant.
         let file = unsafe { LocalFile::from_raw_file(self.as_ptr()) };
         file.flags() & O_DSYNC != 0
-    }
-}
-
-pub(super) struct FileTable<F>(PhantomData<F>);
-
-impl<F: FileOps + IoctlOps> FileTable<F> {
-    pub(super) const FILE: bindings::file_operations = bindings::file_operations {
-        llseek: Some(Self::llseek),
-        unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
-        #[cfg(CONFIG_COMPAT)]
-        compat_ioctl: Some(bindings::compat_ptr_ioctl),
-        read_iter: if F::HAS_READ_ITER {
-            Some(Self::read_iter)
-        } else {
-            None
-        },
-        write_iter: if F::HAS_WRITE_ITER {
-            Some(Self::write_iter)
-        } else {
-            None
-        },
-        // Who polls for a request of iomap finds its bio in `kiocb::private`, or nothing.
-        iopoll: if F::FILE_FLAGS.direct {
-            Some(bindings::iocb_bio_iopoll)
-        } else {
-            None
-        },
-        mmap_prepare: if F::HAS_PAGE_MKWRITE {
-            Some(mmap::mmap_prepare_callback::<F>)
-        } else {
-            Some(bindings::generic_file_readonly_mmap_prepare)
-        },
-        open: Some(Self::open),
-        release: if F::HAS_RELEASE {
-            Some(Self::release)
-        } else {
-            None
-        },
-        fsync: if F::HAS_FSYNC {
-            Some(Self::fsync)
-        } else {
-            None
-        },
-        splice_read: Some(bindings::filemap_splice_read),
-        splice_write: if F::HAS_WRITE_ITER {
-            Some(bindings::iter_file_splice_write)
-        } else {
-            None
-        },
-        fallocate: if F::HAS_FALLOCATE {
-            Some(Self::fallocate)
-        } else {
-            None
-        },
-        setlease: Some(bindings::generic_setlease),
-        fop_flags: F::FILE_FLAGS.fop(),
-        // SAFETY: All other members are nullable pointers.
-        ..unsafe { mem::zeroed() }
-    };
-
-    /// # Safety
-    ///
-    /// `file` is an open regular file of `F` and stays open during the call.
-    unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
-        from_result(|| {
-            // SAFETY: By the caller.
-            let inode = unsafe { File::<F>::from_raw(file) }.inode();
-            let max = F::max_bytes(inode) as i64;
-            let hole = match whence as u32 {
-                bindings::SEEK_HOLE if F::HAS_SEEK => true,
-                bindings::SEEK_DATA if F::HAS_SEEK => false,
-                // SAFETY: By the caller.
-                _ => unsafe {
-                    return Ok(bindings::generic_file_llseek_size(
-                        file,
-                        offset,
-                        whence,
-                        max,
-                        inode.size() as i64,
-                    ));
-                },
-            };
-            let pos = F::seek(inode, u64::try_from(offset).map_err(|_| ENXIO)?, hole)?;
-            // SAFETY: By the caller.
-            Ok(unsafe { bindings::vfs_setpos(file, pos as i64, max) })
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `iocb` is a request on an open regular file of `F`, this thread's until it is queued; the
-    /// caller keeps the file during the call. `to` is its memory, and a destination.
-    unsafe extern "C" fn read_iter(
-        iocb: *mut bindings::kiocb,
-        to: *mut bindings::iov_iter,
-    ) -> isize {
-        // SAFETY: By the caller.
-        let (iocb, to) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIterDest::from_raw(to)) };
-        answer(F::read_iter(iocb, to))
-    }
-
-    /// # Safety
-    ///
-    /// As for [`Self::read_iter`]; `from` is a source.
-    unsafe extern "C" fn write_iter(
-        iocb: *mut bindings::kiocb,
-        from: *mut bindings::iov_iter,
-    ) -> isize {
-        // SAFETY: By the caller.
-        let (iocb, from) = unsafe { (Kiocb::<F>::from_raw(iocb), IovIterSource::from_raw(from)) };
-        answer(F::write_iter(iocb, from))
-    }
-
-    /// # Safety
-    ///
-    /// `file` is a regular file of `F` that is being opened, so this thread's; `inode` is its
-    /// inode.
-    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the caller it is ours to set up.
-        let opened = to_result(unsafe {
-            (*file).f_mode |= F::FILE_FLAGS.mode();
-            bindings::generic_file_open(inode, file)
-        });
-        from_result(|| {
-            opened?;
-            // SAFETY: By the caller; it has its inode and its path.
-            F::opened(unsafe { File::from_raw(file) });
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `file` is a regular file of `F` that nobody has any more; it keeps `inode` until the return.
-    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the caller.
-        let (inode, writer) = unsafe { (Inode::from_raw(inode), bindings::file_is_writer(file)) };
-        F::release(inode, writer);
-        0
-    }
-
-    /// # Safety
-    ///
-    /// `file` is an open regular file of `F` and stays open during the call.
-    unsafe extern "C" fn fsync(
-        file: *mut bindings::file,
-        start: i64,
-        end: i64,
-        datasync: c_int,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: By the caller.
-            let file = unsafe { File::<F>::from_raw(file) };
-            F::fsync(file, start as u64, end as u64, datasync != 0).map(|()| 0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `file` is an open regular file of `F` and stays open during the call; offset >= 0 and len >
-    /// 0 (vfs_fallocate()).
-    unsafe extern "C" fn fallocate(
-        file: *mut bindings::file,
-        mode: c_int,
-        offset: i64,
-        len: i64,
-    ) -> c_long {
-        from_result(|| {
-            let mode = mode as u32;
-            let keep_size = mode & bindings::FALLOC_FL_KEEP_SIZE != 0;
-            let op = match mode & !bindings::FALLOC_FL_KEEP_SIZE {
-                0 => FallocOp::Allocate,
-                bindings::FALLOC_FL_PUNCH_HOLE => FallocOp::PunchHole,
-                bindings::FALLOC_FL_ZERO_RANGE => FallocOp::ZeroRange,
-                _ => return Err(EOPNOTSUPP),
-            };
-            // SAFETY: By the caller.
-            let file = unsafe { File::<F>::from_raw(file) };
-            let mode = FallocMode { op, keep_size };
-            F::fallocate(file, mode, offset as u64, len as u64).map(|()| 0)
-        })
     }
 }

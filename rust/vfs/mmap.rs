@@ -9,14 +9,12 @@
 
 use super::{
     bindings,
-    file::FileOps,
-    fixed,
     inode::Inode,
     iomap::{self, MapOps},
     pagemap::InvalidateLockShared,
     super_block::FileSystem, //
 };
-use core::{marker::PhantomData, mem, ptr};
+use core::{marker::PhantomData, ptr};
 use kernel::{error::to_result, prelude::*};
 
 /// The answer to a fault.
@@ -44,6 +42,15 @@ impl From<Error> for VmFault {
 pub(crate) struct Fault<'a, F>(*mut bindings::vm_fault, PhantomData<&'a F>);
 
 impl<'a, F: FileSystem> Fault<'a, F> {
+    /// # Safety
+    ///
+    /// `vmf` is a write fault of this thread in a mapping of a file of `F`, valid for `'a`;
+    /// mmap_lock or the lock of the vma is held.
+    pub(super) unsafe fn from_raw(vmf: *mut bindings::vm_fault) -> Self {
+        // INVARIANT: By the caller.
+        Self(vmf, PhantomData)
+    }
+
     fn file(&self) -> *mut bindings::file {
         // SAFETY: By the type invariant.
         unsafe { (*(*self.0).__bindgen_anon_1.vma).vm_file }
@@ -81,38 +88,4 @@ impl<'a, F: FileSystem> Fault<'a, F> {
             bindings::iomap_page_mkwrite(self.0, iomap::table::<T>(), ptr::null_mut())
         })
     }
-}
-
-struct VmTable<F>(PhantomData<F>);
-
-impl<F: FileOps> VmTable<F> {
-    const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
-        fault: Some(bindings::filemap_fault),
-        map_pages: Some(bindings::filemap_map_pages),
-        page_mkwrite: Some(Self::page_mkwrite),
-        // SAFETY: All other members are nullable pointers.
-        ..unsafe { mem::zeroed() }
-    };
-
-    /// # Safety
-    ///
-    /// `vmf` is a write fault of this thread in a mapping of a file of `F`; mmap_lock or the lock
-    /// of the vma is held.
-    unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        F::page_mkwrite(&Fault(vmf, PhantomData)).0
-    }
-}
-
-/// # Safety
-///
-/// `desc` describes a mapping of an open file of `F`, and is this thread's to fill.
-pub(super) unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(
-    desc: *mut bindings::vm_area_desc,
-) -> c_int {
-    // SAFETY: By the caller.
-    unsafe {
-        bindings::file_accessed((*desc).file);
-        (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);
-    }
-    0
 }

@@ -55,17 +55,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "alloc_inode finds its cache by the super block",
     ),
     (
-        "vfs/file",
-        "vfs/ioctl",
-        "file_operations has unlocked_ioctl, which takes a file",
-    ),
-    (
-        "vfs/file",
-        "vfs/kiocb",
-        "file_operations has read_iter, whose kiocb has ki_filp",
-    ),
-    ("vfs/file", "vfs/mmap", "file_operations has mmap_prepare"),
-    (
         "vfs/iomap",
         "vfs/address_space",
         "who writes by iomap_write_ops has a page cache",
