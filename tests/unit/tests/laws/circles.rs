@@ -55,11 +55,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "alloc_inode finds its cache by the super block",
     ),
     (
-        "vfs/iomap",
-        "vfs/address_space",
-        "who writes by iomap_write_ops has a page cache",
-    ),
-    (
         "vfs/namei",
         "vfs/inode/new",
         "inode_operations has create, and a new inode has a table",

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writing to the page cache, and zeroing in it.
+//!
+//! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+
+use super::{table, Map, MapFlags, MapOps};
+use crate::vfs::{
+    address_space::{may_fill, AddressSpaceOps},
+    bindings,
+    fixed,
+    inode::Inode,
+    kiocb::{Kiocb, RequestId},
+    pagemap::folio_place,
+    uio::result_len,
+    IovIterSource, //
+};
+use core::{marker::PhantomData, ptr};
+use kernel::{
+    error::{from_err_ptr, to_result},
+    prelude::*, //
+};
+
+/// Mappings for buffered writes, and their check under the folio lock.
+#[vtable]
+pub(crate) trait WriteOps: MapOps<Fs: AddressSpaceOps> {
+    /// Whether `map` still says the truth. False makes iomap map again.
+    fn valid(inode: &Inode<Self::Fs>, map: &Map) -> bool;
+
+    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes. For
+    /// tests that hold it here.
+    fn before_folio(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
+}
+
+struct WriteTable<W>(PhantomData<W>);
+
+impl<W: WriteOps> WriteTable<W> {
+    const TABLE: bindings::iomap_write_ops = bindings::iomap_write_ops {
+        get_folio: Some(Self::get_folio),
+        put_folio: None,
+        iomap_valid: Some(Self::valid),
+        read_folio_range: None,
+    };
+
+    /// Looks the folio up, or adds one, and locks it; not while it may not be filled.
+    ///
+    /// # Safety
+    ///
+    /// `iter` is this thread's, over an inode of `W::Fs` that the caller keeps; no folio is locked.
+    unsafe extern "C" fn get_folio(
+        iter: *mut bindings::iomap_iter,
+        pos: i64,
+        len: c_uint,
+    ) -> *mut bindings::folio {
+        // SAFETY: By the caller.
+        let (inode, flags) = unsafe {
+            (
+                Inode::<W::Fs>::from_raw((*iter).inode),
+                MapFlags((*iter).flags, RequestId::NONE),
+            )
+        };
+        W::before_folio(inode, pos as u64, len.into());
+        loop {
+            // SAFETY: As above.
+            let folio = unsafe { bindings::iomap_get_folio(iter, pos, len as usize) };
+            if from_err_ptr(folio).is_err() {
+                return folio;
+            }
+            // SAFETY: A folio of this inode, locked.
+            let range = || unsafe { folio_place::<W::Fs>(folio).1 };
+            if may_fill(inode, range) {
+                return folio;
+            }
+            let range = range();
+            // SAFETY: As above, and ours to put.
+            unsafe { bindings::folio_unlock_put(folio) };
+            let waited = if flags.nowait() {
+                Err(EAGAIN)
+            } else {
+                W::Fs::wait_to_fill(inode, range)
+            };
+            if let Err(e) = waited {
+                return e.to_ptr();
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `inode` is one of `W::Fs` that the caller keeps, and `map` a mapping of it that is this
+    /// thread's.
+    unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
+        // SAFETY: By the caller; `Map` is transparent.
+        unsafe { W::valid(Inode::<W::Fs>::from_raw(inode), &*map.cast::<Map>()) }
+    }
+}
+
+/// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
+pub(crate) fn buffered_write<W: WriteOps>(
+    iocb: &mut Kiocb<'_, W::Fs>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
+    result_len(unsafe {
+        bindings::iomap_file_buffered_write(
+            iocb.as_ptr(),
+            from.as_raw(),
+            table::<W>(),
+            fixed(&WriteTable::<W>::TABLE),
+            ptr::null_mut(),
+        )
+    })
+}
+
+/// Zeroes `[pos, pos + len)` in the page cache where there is data; holes stay. i_rwsem and, if
+/// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
+pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, pos: u64, len: u64) -> Result<bool> {
+    let mut did_zero = false;
+    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
+    // pointer.
+    to_result(unsafe {
+        bindings::iomap_zero_range(
+            inode.as_ptr(),
+            pos as i64,
+            len as i64,
+            &mut did_zero,
+            table::<W>(),
+            fixed(&WriteTable::<W>::TABLE),
+            ptr::null_mut(),
+        )
+    })?;
+    Ok(did_zero)
+}
