@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 mod cache;
+mod kinds;
 mod lock;
 mod new;
 mod ops;

@@ -54,11 +54,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "vfs/super_block/register",
         "alloc_inode finds its cache by the super block",
     ),
-    (
-        "vfs/namei",
-        "vfs/inode/new",
-        "inode_operations has create, and a new inode has a table",
-    ),
 ];
 
 /// The module that a file is.
