@@ -34,9 +34,9 @@ use crate::{
         Ino,
     },
     vfs::{
-        fs_context::{MountLog, Remount},
+        fs_context::MountLog,
         jbd2::{Journal, JournalFeatures},
-        super_block::StatFs, //
+        super_block::{Remount, StatFs}, //
     },
 };
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print, sync::atomic::ordering};

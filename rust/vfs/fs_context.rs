@@ -4,108 +4,17 @@
 //!
 //! C headers: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
 
+mod log;
+
+pub(crate) use log::MountLog;
+
 use super::{
     bindings,
     fixed,
-    super_block::{fill_super_callback, FileSystem, SuperBlock}, //
+    super_block::{fill_super_callback, FileSystem, Remount, SuperBlock}, //
 };
-use core::{cell::Cell, ffi::c_void, marker::PhantomData, mem, ptr};
-use kernel::{
-    error::{from_result, to_result},
-    fmt,
-    prelude::*,
-    str::CStr, //
-};
-
-/// Where a mount or remount tells who asked for it why it is refused: the log of the context, which
-/// mount(8) prints. Without one (mount(2), the kernel itself) nothing is written; the kernel log is
-/// the caller's.
-///
-/// # Invariants
-///
-/// `fc` is valid for `'a`, and this thread's.
-pub(crate) struct MountLog<'a> {
-    fc: *mut bindings::fs_context,
-    refused: Cell<bool>,
-    _context: PhantomData<&'a ()>,
-}
-
-impl MountLog<'_> {
-    /// # Safety
-    ///
-    /// `fc` is a context that this thread may use for `'a`.
-    pub(super) unsafe fn from_raw(fc: *mut bindings::fs_context) -> Self {
-        Self {
-            fc,
-            refused: Cell::new(false),
-            _context: PhantomData,
-        }
-    }
-
-    /// Why it fails. One line, without the device. Sleeps.
-    pub(crate) fn error(&self, why: fmt::Arguments<'_>) {
-        self.refused.set(true);
-        self.put(b'e', why);
-    }
-
-    /// What will be otherwise than asked for. Sleeps.
-    pub(crate) fn warning(&self, what: fmt::Arguments<'_>) {
-        self.put(b'w', what);
-    }
-
-    /// Whether [`MountLog::error`] was called.
-    pub(crate) fn has_error(&self) -> bool {
-        self.refused.get()
-    }
-
-    fn put(&self, level: u8, text: fmt::Arguments<'_>) {
-        let text: *const c_void = ptr::from_ref(&text).cast();
-        // SAFETY: By the type invariant. The text is printed before the return, by `%pA`, which
-        // takes a pointer to `fmt::Arguments`.
-        unsafe { bindings::logfc(self.fc, level, text.cast()) }
-    }
-}
-
-/// A remount under way. Whoever has one knows that s_umount is held exclusive.
-///
-/// # Invariants
-///
-/// `fc` is the context of a remount of `sb`, this thread's; s_umount of `sb` is held exclusive.
-pub(crate) struct Remount<'a, F> {
-    sb: &'a SuperBlock<F>,
-    fc: *mut bindings::fs_context,
-    log: MountLog<'a>,
-    read_only: bool,
-}
-
-impl<F: FileSystem> Remount<'_, F> {
-    /// The mounted super block, as it is before.
-    pub(crate) fn sb(&self) -> &SuperBlock<F> {
-        self.sb
-    }
-
-    /// Whether it shall be read-only afterwards. The flag is the VFS's to set.
-    pub(crate) fn read_only(&self) -> bool {
-        self.read_only
-    }
-
-    /// Whether it will be so whatever we say, and with writers under way: an emergency remount.
-    pub(crate) fn is_forced(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { (*self.fc).sb_flags & bindings::SB_FORCE != 0 }
-    }
-
-    /// Writes out all that is dirty and waits for it. Outside of any handle.
-    pub(crate) fn sync(&self) -> Result {
-        // SAFETY: By the type invariant.
-        to_result(unsafe { bindings::sync_filesystem(self.sb.as_ptr()) })
-    }
-
-    /// Where to say why it is refused.
-    pub(crate) fn log(&self) -> &MountLog<'_> {
-        &self.log
-    }
-}
+use core::{marker::PhantomData, mem, ptr};
+use kernel::{error::from_result, prelude::*, str::CStr};
 
 struct ContextTable<F>(PhantomData<F>);
 
@@ -216,13 +125,9 @@ impl<F: FileSystem> ContextTable<F> {
                 ((*raw).s_flags as u32 & !(*fc).sb_flags_mask)
                     | ((*fc).sb_flags & (*fc).sb_flags_mask)
             };
-            let remount = Remount {
-                sb,
-                fc,
-                // SAFETY: By the caller.
-                log: unsafe { MountLog::from_raw(fc) },
-                read_only: flags & bindings::SB_RDONLY != 0,
-            };
+            let read_only = flags & bindings::SB_RDONLY != 0;
+            // SAFETY: By the caller.
+            let remount = unsafe { Remount::new(sb, fc, read_only) };
             F::reconfigure(&remount, KBox::into_inner(opts))?;
             Ok(0)
         })

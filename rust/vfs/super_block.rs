@@ -5,24 +5,28 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
+mod fill;
 mod later;
 mod new;
 mod part;
 mod register;
+mod remount;
 mod table;
 
+pub(super) use fill::fill_super_callback;
 pub(crate) use later::Later;
 pub(crate) use new::NewSuper;
 pub(super) use part::Part;
 pub(crate) use part::Parts;
-pub(super) use register::{cache_of, fill_super_callback};
+pub(super) use register::cache_of;
 pub(crate) use register::{Describe, FsModule};
+pub(crate) use remount::Remount;
 
 use super::{
     bh::BufferHead,
     bindings,
     blkdev::BlockDevice,
-    fs_context::{MountLog, Remount},
+    fs_context::MountLog,
     inode::{Inode, InodeRef},
     work::Workqueue,
     writeback::{Writeback, WritebackControl}, //

@@ -37,22 +37,14 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     (
         "vfs/super_block",
         "vfs/writeback",
-        "write_inode takes a writeback_control",
-    ),
-    (
-        "vfs/super_block",
-        "vfs/fs_context",
-        "what a mount says goes to the fs_context's log",
-    ),
-    (
-        "vfs/fs_context",
-        "vfs/super_block/register",
-        "get_tree calls fill_super, and is called by it",
+        "a file system says how its files are written (FileSystem::Writeback), and its mount has \
+         the queue on which that completes",
     ),
     (
         "vfs/inode/cache",
         "vfs/super_block/register",
-        "alloc_inode finds its cache by the super block",
+        "a file system type has the cache of its inodes, and alloc_inode has only the super block \
+         to find it by",
     ),
 ];
 

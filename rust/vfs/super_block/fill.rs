@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The beginning and the end of a super block.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::{part::Attached, table::SuperTable, FileSystem, Mounted, NewSuper, SuperBlock};
+use crate::vfs::{
+    bindings,
+    fixed,
+    fs_context::MountLog,
+    work::Workqueue,
+    writeback::Writeback, //
+};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr, //
+};
+use kernel::{
+    error::from_result,
+    prelude::*,
+    str::CStr,
+    sync::atomic::Atomic, //
+};
+
+/// Fills a super block: the callback of `get_tree_bdev`.
+///
+/// # Safety
+///
+/// `sb` is a new super block of the file system type `F` with its device, and `fc` the context of
+/// its mount, set up by the layer (fs_context.rs). Both are this thread's.
+pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
+    sb: *mut bindings::super_block,
+    fc: *mut bindings::fs_context,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: By the caller; `ContextTable::init` has stored the options.
+        let opts = unsafe { &*(*fc).fs_private.cast::<F::Options>() };
+        // SAFETY: By the caller.
+        unsafe {
+            (*sb).s_op = fixed(&SuperTable::<F>::TABLE);
+            if F::FLAGS.cgroup_writeback {
+                (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
+            }
+        }
+        // SAFETY: By the caller.
+        let log = unsafe { MountLog::from_raw(fc) };
+        let new = NewSuper(sb, log, PhantomData);
+        // SAFETY: Both are NUL-terminated and do not change; the type's is static.
+        let (kind, id) = unsafe {
+            let kind = CStr::from_char_ptr((*(*sb).s_type).name);
+            (kind, CStr::from_char_ptr((*sb).s_id.as_ptr()))
+        };
+        let queue = if F::Writeback::HAS_COMPLETE {
+            Some(Workqueue::new(kind, id)?)
+        } else {
+            None
+        };
+        let fs = F::load(&new, opts)?;
+        let data = KBox::try_pin_init(
+            try_pin_init!(Mounted {
+                queue,
+                in_flight: Atomic::new(0),
+                fs <- fs,
+                parts: Attached::none(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The super block is new, and `kill_sb_callback` takes the data back.
+        unsafe { attach(sb, data) }?;
+        // SAFETY: The data is attached now.
+        let this = unsafe { SuperBlock::<F>::from_raw(sb) };
+        // SAFETY: They are closed by `shut_down`: below, or in `put_super`.
+        unsafe { this.mounted().parts.attach(this) };
+        start(this, new.log()).inspect_err(|_| {
+            // SAFETY: The mount failed; only this thread knows the super block.
+            unsafe { this.shut_down() }
+        })?;
+        Ok(0)
+    })
+}
+
+/// The second half of mount: the super block gets its root.
+fn start<F: FileSystem>(this: &SuperBlock<F>, log: &MountLog<'_>) -> Result {
+    let root = F::start(this, log)?;
+    if !ptr::eq(root.sb(), this) {
+        return Err(EXDEV);
+    }
+    // SAFETY: The count of the root, an inode of this super block, becomes `d_make_root`'s, which
+    // takes it also when it fails.
+    let dentry = unsafe { bindings::d_make_root(root.into_raw()) };
+    if dentry.is_null() {
+        return Err(ENOMEM);
+    }
+    // SAFETY: By the type invariant of `SuperBlock`; it is being filled, and nobody looks for a
+    // root before that is done.
+    unsafe { (*this.as_ptr()).s_root = dentry };
+    Ok(())
+}
+
+/// Attaches the data and notes its parts. On its own for the sake of the stack.
+///
+/// # Safety
+///
+/// `sb` is new and this thread's; its data is taken back when nobody uses it.
+#[inline(never)]
+unsafe fn attach<F: FileSystem>(
+    sb: *mut bindings::super_block,
+    data: Pin<KBox<Mounted<F>>>,
+) -> Result {
+    let parts = Attached::of(&data.fs, &data.fs.parts())?;
+    // SAFETY: Nothing is moved out of the box. Pinned until `kill_sb_callback` takes it back, and
+    // nobody has a mutable reference to `fs`, so the parts stay where they are.
+    unsafe {
+        let data = KBox::into_raw(Pin::into_inner_unchecked(data));
+        (*data).parts = parts;
+        (*sb).s_fs_info = data.cast();
+    }
+    Ok(())
+}
+
+/// Ends a super block: `kill_block_super()`, and no page of the device is left in the cache.
+///
+/// File data and the journal are written past the device's own page cache. If somebody else has
+/// the device open and has read it during the mount (udev's probes do), that cache has old bytes
+/// there. It would live on with that opener, and show them to all who read the device next.
+///
+/// # Safety
+///
+/// `sb` is a super block of `F` that has no active reference left; s_umount is held exclusive.
+/// Called once.
+pub(super) unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: By the caller. After it no inode of the super block is left but for the RCU delayed
+    // free of its memory, which does not look at the data.
+    unsafe { bindings::generic_shutdown_super(sb) };
+    // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
+    let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
+    if !data.is_null() {
+        // Before the device's pages, since buffers that are held keep them.
+        // SAFETY: As above; the box was leaked by `fill_super_callback`.
+        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
+    }
+    // SAFETY: By the caller.
+    let (bdev, file) = unsafe { ((*sb).s_bdev, (*sb).s_bdev_file) };
+    if !bdev.is_null() {
+        // SAFETY: `get_tree_bdev` opened the device for this super block. It is open until the
+        // release, and nobody else does that.
+        unsafe {
+            // An error has been reported by whoever wrote, as far as it is ours.
+            bindings::sync_blockdev(bdev);
+            bindings::invalidate_bdev(bdev);
+            bindings::fs_bdev_file_release(file, sb);
+        }
+    }
+}
