@@ -105,6 +105,51 @@ fn check_opts(o: &Opts) -> Result<(), String> {
     Ok(())
 }
 
+/// The exit code of what is asked for, or why it could not be done.
+fn run(cmd: Cmd) -> Result<i32, String> {
+    match cmd {
+        Cmd::Test {
+            o,
+            quick,
+            seed,
+            rofs,
+            filter,
+        } => {
+            check_opts(&o)?;
+            std::env::set_var("REXT4_SEED", seed.to_string());
+            std::env::set_var("REXT4_ROFS", rofs);
+            return runner::test(&o, &filter, quick).map_err(|e| e.to_string());
+        }
+        Cmd::List { quick } => {
+            for j in harness::jobs(cases::SETS, &[], quick) {
+                println!("{}", j.name());
+            }
+        }
+        Cmd::Demo { o, source, other } => {
+            check_opts(&o)?;
+            demo::run(&o.fs, &o.dev, &source, &other).map_err(|e| e.to_string())?;
+        }
+        Cmd::Diff {
+            o,
+            seed,
+            count,
+            steps,
+            block,
+        } => {
+            check_opts(&o)?;
+            let var = match block {
+                1024 => harness::K1,
+                2048 => harness::K2,
+                _ => harness::K4,
+            };
+            cases::content::diff::tool(&o.fs, &o.dev, var, seed..seed + count, steps)
+                .map_err(|e| e.to_string())?;
+        }
+        Cmd::Worker { o, list } => runner::worker(&o, &list).map_err(|e| e.to_string())?,
+    }
+    Ok(0)
+}
+
 fn main() {
     let cli = Cli::parse();
     for m in &cli.module {
@@ -113,54 +158,7 @@ fn main() {
             std::process::exit(2);
         }
     }
-    let code = match cli.cmd {
-        Cmd::Test {
-            o,
-            quick,
-            seed,
-            rofs,
-            filter,
-        } => match check_opts(&o) {
-            Ok(()) => {
-                std::env::set_var("REXT4_SEED", seed.to_string());
-                std::env::set_var("REXT4_ROFS", rofs);
-                runner::test(&o, &filter, quick).map_err(|e| e.to_string())
-            }
-            Err(e) => Err(e),
-        },
-        Cmd::List { quick } => {
-            for j in harness::jobs(cases::SETS, &[], quick) {
-                println!("{}", j.name());
-            }
-            Ok(0)
-        }
-        Cmd::Demo { o, source, other } => check_opts(&o).and_then(|()| {
-            demo::run(&o.fs, &o.dev, &source, &other)
-                .map(|()| 0)
-                .map_err(|e| e.to_string())
-        }),
-        Cmd::Diff {
-            o,
-            seed,
-            count,
-            steps,
-            block,
-        } => check_opts(&o).and_then(|()| {
-            let var = match block {
-                1024 => harness::K1,
-                2048 => harness::K2,
-                _ => harness::K4,
-            };
-            cases::content::diff::tool(&o.fs, &o.dev, var, seed..seed + count, steps)
-                .map(|()| 0)
-                .map_err(|e| e.to_string())
-        }),
-        Cmd::Worker { o, list } => match runner::worker(&o, &list) {
-            Ok(()) => Ok(0),
-            Err(e) => Err(e.to_string()),
-        },
-    };
-    match code {
+    match run(cli.cmd) {
         Ok(c) => std::process::exit(c),
         Err(e) => {
             eprintln!("guest: {e}");

@@ -31,9 +31,6 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("dirty_over_hole", 63),
     ("draw", 65),
     ("inode_fields_agree_with_debugfs", 61),
-    ("main", 63),
-    ("steps", 83),
-    ("three_ways", 65),
     ("words", 82),
     ("written_metadata_is_clean", 62),
 ];
