@@ -89,43 +89,74 @@ fn text(x: usize, y: usize, class: &str, words: &str) -> Markup {
     html! { text x=(x) y=(y) class=(class) { (words) } }
 }
 
+/// A line of the timeline, wrapped: where it begins.
 struct Placed {
     top: usize,
     words: Vec<String>,
 }
 
+/// Where everything is, in pixels.
+struct Layout {
+    width: usize,
+    /// The top of the heads of the columns.
+    head: usize,
+    given: Vec<String>,
+    placed: Vec<Placed>,
+    /// Where the lives of the threads end.
+    bottom: usize,
+}
+
+fn wrapped(text: &str, chars: usize) -> Vec<String> {
+    let lines = textwrap::wrap(text, chars).into_iter();
+    lines.map(|line| line.into_owned()).collect()
+}
+
+impl Layout {
+    /// `over`, `under`: the lines that stand above and below the columns.
+    fn new(t: &Timeline, over: &str, under: &str) -> Layout {
+        // One column is narrower than what stands above and below it.
+        let words = over.chars().count().max(under.chars().count());
+        let columns = t.columns.len().max(1);
+        let width = 2 * MARGIN + (words * BOLD_CHAR).max(columns * COLUMN);
+        let given = wrapped(&t.given, (width - 2 * MARGIN) / 8);
+        let head = 46 + given.len() * TEXT + 10;
+        let mut y = head + 26 + 12;
+        let mut placed = Vec::new();
+        for (i, line) in t.lines.iter().enumerate() {
+            // A new step of a thread, or another thread's turn, begins a little lower.
+            let turn = i > 0 && (t.lines[i - 1].column != line.column || line.kind == Kind::Step);
+            if turn {
+                y += GAP;
+            }
+            let words = wrapped(&line.text, CHARS);
+            let top = y;
+            y += words.len() * TEXT + GAP;
+            placed.push(Placed { top, words });
+        }
+        let bottom = y + 4;
+        Layout {
+            width,
+            head,
+            given,
+            placed,
+            bottom,
+        }
+    }
+}
+
 pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
-    let columns = t.columns.len().max(1);
+    let title = heading(race, mode);
     let mut closing = verdict(t).to_string();
     if t.lost {
         closing.push_str(" (events were lost)");
     }
-    // One column is narrower than what stands above and below it.
-    let lines = [&heading(race, mode), &closing];
-    let words = lines.iter().map(|l| l.chars().count()).max().unwrap_or(0);
-    let width = 2 * MARGIN + (words * BOLD_CHAR).max(columns * COLUMN);
-    let given: Vec<String> = textwrap::wrap(&t.given, (width - 2 * MARGIN) / 8)
-        .into_iter()
-        .map(|s| s.into_owned())
-        .collect();
-    let head = 46 + given.len() * TEXT + 10;
-    let mut y = head + 26 + 12;
-    let mut placed = Vec::new();
-    for (i, line) in t.lines.iter().enumerate() {
-        // A new step of a thread, or another thread's turn, begins a little lower.
-        let turn = i > 0 && (t.lines[i - 1].column != line.column || line.kind == Kind::Step);
-        if turn {
-            y += GAP;
-        }
-        let words: Vec<String> = textwrap::wrap(&line.text, CHARS)
-            .into_iter()
-            .map(|s| s.into_owned())
-            .collect();
-        let top = y;
-        y += words.len() * TEXT + GAP;
-        placed.push(Placed { top, words });
-    }
-    let bottom = y + 4;
+    let Layout {
+        width,
+        head,
+        given,
+        placed,
+        bottom,
+    } = Layout::new(t, &title, &closing);
     let height = bottom + 34;
     let x = |column: usize| MARGIN + column * COLUMN + 10;
     let ends = if t.harm() || !t.ended { "bad" } else { "clean" };
@@ -133,10 +164,10 @@ pub fn draw(race: &Race, mode: Mode, t: &Timeline) -> String {
     html! {
         svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)
             viewBox={ "0 0 " (width) " " (height) } role="img" {
-            title { (heading(race, mode)) }
+            title { (title) }
             style { (PreEscaped(STYLE)) }
             rect class="bg" width=(width) height=(height) {}
-            (text(MARGIN, 28, "title", &heading(race, mode)))
+            (text(MARGIN, 28, "title", &title))
             @for (i, g) in given.iter().enumerate() {
                 (text(MARGIN, 50 + i * TEXT, "given", g))
             }

@@ -73,77 +73,116 @@ pub fn pages(name: &str, first: u64, count: u64) -> String {
 
 /// `None`: not worth a line. `seq`: sequence numbers are part of the story.
 pub fn words(e: &Event, seq: bool) -> Option<String> {
-    let count = || e.num("seq").unwrap_or(0);
+    match e.name.strip_prefix("rext4_") {
+        Some(name) => asked(name, e)
+            .or_else(|| mapped(name, e, seq))
+            .or_else(|| reserved(name, e, seq))
+            .or_else(|| changed(name, e)),
+        None => of_the_page_cache(e),
+    }
+}
 
-    let disk = || e.num("pblk").unwrap_or(0);
-    let at = match disk() {
-        0 => String::new(),
-        b => format!(" at{NBSP}{b}"),
-    };
-    let counted = || match seq {
-        true => format!(", seq{NBSP}{}", count()),
-        false => String::new(),
-    };
-
-    Some(match e.name.as_str() {
-        "rext4_buffered_read" => format!("buffered read of {}", bytes(e)),
-        "rext4_buffered_write" => format!("buffered write to {}", bytes(e)),
-        "rext4_dio_read" => format!("direct read of {}", bytes(e)),
-        "rext4_dio_write" => format!("direct write to {}", bytes(e)),
-        "rext4_dio_fall_back" => "falls back to the page cache".into(),
-        "rext4_page_mkwrite" => format!("page_mkwrite of {}", bytes(e)),
-        "rext4_page_mkwrite_done" => match e.get("result") {
-            Some(r) if r.contains("SIGBUS") => "page_mkwrite: no space, SIGBUS".into(),
-            _ => "page_mkwrite: the page is dirty".into(),
-        },
-        "rext4_zero_tail" => format!("zeroes {}", bytes(e)),
-        "rext4_writeback_range" => format!("writeback of {}", bytes(e)),
-        "rext4_writeback_end_io" => format!("I/O of {} is done", bytes(e)),
-        "rext4_fsync" => "fsync".into(),
-        "rext4_map" => {
-            if e.get("flags").is_some_and(|f| f.contains("REPORT")) {
-                return None;
-            }
-            format!("extent map: {} {}{at}{}", blocks(e), state(e), counted())
-        }
-        "rext4_write_stale" | "rext4_writeback_stale" => format!(
-            "its mapping is stale: seq{NBSP}{}, now{NBSP}{}",
-            e.num("map_seq").unwrap_or(0),
-            count()
-        ),
-        "rext4_extent_insert" => {
-            format!("allocates {}{at}: {}{}", blocks(e), state(e), counted())
-        }
-        "rext4_extent_convert" => format!("{} becomes {}{}", blocks(e), state(e), counted()),
-        "rext4_extent_remove" => format!("removes the extents of {}{}", blocks(e), counted()),
-        "rext4_extent_free" => {
-            let n = e.num("len").unwrap_or(1);
-            format!("frees disk {}", one_or_more("block", disk(), n))
-        }
-        "rext4_reserve_take" => match (e.num("reserved"), e.num("nr")) {
-            (Some(all), Some(n)) if all > n => {
-                format!("reserves {}: {all} reserved in all", blocks(e))
-            }
-            _ => format!("reserves {}{}", blocks(e), counted()),
-        },
-        "rext4_reserve_use" => "uses the reservation".into(),
-        "rext4_reserve_release" => match e.num("nr") {
-            Some(0) | None => return None,
-            Some(n) => format!("gives back {n} reserved"),
-        },
-        "rext4_step" => step(e)?,
-        "rext4_dio_end_io" => match e.get("error") {
+/// What a program or writeback asks for, and what becomes of it.
+fn asked(name: &str, e: &Event) -> Option<String> {
+    Some(match name {
+        "buffered_read" => format!("buffered read of {}", bytes(e)),
+        "buffered_write" => format!("buffered write to {}", bytes(e)),
+        "dio_read" => format!("direct read of {}", bytes(e)),
+        "dio_write" => format!("direct write to {}", bytes(e)),
+        "dio_fall_back" => "falls back to the page cache".into(),
+        "dio_end_io" => match e.get("error") {
             Some("0") | None => "direct I/O is on disk".into(),
             Some(n) => format!("direct I/O failed: {n}"),
         },
-        "rext4_isize" => format!("i_size {}", sizes(e)),
-        "rext4_disize" => format!("size on disk {}", sizes(e)),
-        "rext4_gate" => match e.get("action") {
+        "page_mkwrite" => format!("page_mkwrite of {}", bytes(e)),
+        "page_mkwrite_done" => match e.get("result") {
+            Some(r) if r.contains("SIGBUS") => "page_mkwrite: no space, SIGBUS".into(),
+            _ => "page_mkwrite: the page is dirty".into(),
+        },
+        "zero_tail" => format!("zeroes {}", bytes(e)),
+        "writeback_range" => format!("writeback of {}", bytes(e)),
+        "writeback_end_io" => format!("I/O of {} is done", bytes(e)),
+        "fsync" => "fsync".into(),
+        _ => return None,
+    })
+}
+
+/// A number of the event, with what it is and on the same line.
+fn numbered(what: &str, e: &Event, field: &str) -> String {
+    format!("{what}{NBSP}{}", e.num(field).unwrap_or(0))
+}
+
+/// Behind a sentence: the sequence number, where it is part of the story.
+fn counted(e: &Event, seq: bool) -> String {
+    match seq {
+        true => numbered(", seq", e, "seq"),
+        false => String::new(),
+    }
+}
+
+/// Extents, as they are looked up and as they change.
+fn mapped(name: &str, e: &Event, seq: bool) -> Option<String> {
+    let at = match e.num("pblk") {
+        Some(0) | None => String::new(),
+        Some(_) => numbered(" at", e, "pblk"),
+    };
+    let (blocks, state, counted) = (blocks(e), state(e), counted(e, seq));
+    Some(match name {
+        "map" if e.get("flags").is_some_and(|f| f.contains("REPORT")) => return None,
+        "map" => format!("extent map: {blocks} {state}{at}{counted}"),
+        "write_stale" | "writeback_stale" => format!(
+            "its mapping is stale: {}, {}",
+            numbered("seq", e, "map_seq"),
+            numbered("now", e, "seq")
+        ),
+        "extent_insert" => format!("allocates {blocks}{at}: {state}{counted}"),
+        "extent_convert" => format!("{blocks} becomes {state}{counted}"),
+        "extent_remove" => format!("removes the extents of {blocks}{counted}"),
+        "extent_free" => {
+            let (first, n) = (e.num("pblk").unwrap_or(0), e.num("len").unwrap_or(1));
+            format!("frees disk {}", one_or_more("block", first, n))
+        }
+        _ => return None,
+    })
+}
+
+/// Blocks that are promised, and what becomes of the promise.
+fn reserved(name: &str, e: &Event, seq: bool) -> Option<String> {
+    Some(match name {
+        "reserve_take" => match (e.num("reserved"), e.num("nr")) {
+            (Some(all), Some(n)) if all > n => {
+                format!("reserves {}: {all} reserved in all", blocks(e))
+            }
+            _ => format!("reserves {}{}", blocks(e), counted(e, seq)),
+        },
+        "reserve_use" => "uses the reservation".into(),
+        "reserve_release" => match e.num("nr") {
+            Some(0) | None => return None,
+            Some(n) => format!("gives back {n} reserved"),
+        },
+        _ => return None,
+    })
+}
+
+/// Sizes, the gate, and the steps of what removes blocks.
+fn changed(name: &str, e: &Event) -> Option<String> {
+    Some(match name {
+        "step" => step(e)?,
+        "isize" => format!("i_size {}", sizes(e)),
+        "disize" => format!("size on disk {}", sizes(e)),
+        "gate" => match e.get("action") {
             Some("CLOSED") => "closes the gate".into(),
             Some("OPENED") => "opens the gate".into(),
             Some("WAIT") => "waits at the gate".into(),
             _ => "passes the gate".into(),
         },
+        _ => return None,
+    })
+}
+
+/// Events of the kernel.
+fn of_the_page_cache(e: &Event) -> Option<String> {
+    Some(match e.name.as_str() {
         "writeback_dirty_folio" => {
             format!("page {} becomes dirty", e.num("index").unwrap_or(0))
         }

@@ -6,11 +6,11 @@ use crate::lab::{evict, resident, symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::tracing::step;
 use crate::{broken, harm};
-use guest::dm;
+use guest::dm::{self, Dm};
 use guest::fixture::MNT2;
 use guest::harness::K1;
 use guest::map::{self, Map};
-use guest::sys;
+use guest::sys::{self, Fd};
 use std::sync::Arc;
 
 pub static DOUBLE_RESERVE: Race = Race {
@@ -83,8 +83,8 @@ pub static DIRTY_OVER_HOLE: Race = Race {
     ..RACE
 };
 
-fn dirty_over_hole(lab: &mut Lab) -> Res {
-    // A file system of its own for g, on a device that can be held.
+/// A file of a page on a file system of its own, and its device, which can be held.
+fn on_slow_disk(lab: &mut Lab) -> Res<(Dm, Fd)> {
     let Some(disk) = lab.t.disks.get(1).cloned() else {
         broken!("needs a second disk");
     };
@@ -97,7 +97,11 @@ fn dirty_over_hole(lab: &mut Lab) -> Res {
     let g = sys::direct(&format!("{MNT2}/g"))?;
     g.pwrite(&sys::Aligned::of(&[b'G'; PAGE]), 0)?;
     g.fsync()?;
+    Ok((slow, g))
+}
 
+fn dirty_over_hole(lab: &mut Lab) -> Res {
+    let (slow, g) = on_slow_disk(lab)?;
     let f = lab.file("f", &[b'A'; PAGE])?;
     let m = Arc::new(Map::shared(&f, PAGE)?);
     lab.given(

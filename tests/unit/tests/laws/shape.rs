@@ -28,10 +28,7 @@ const LONGER_TESTS: &[(&str, usize)] = &[
     ("bad_superblocks_are_refused", 82),
     ("changes_show_in_dumpe2fs", 68),
     ("check_super", 79),
-    ("dirty_over_hole", 63),
-    ("draw", 65),
     ("inode_fields_agree_with_debugfs", 61),
-    ("words", 82),
     ("written_metadata_is_clean", 62),
 ];
 const COLUMNS: usize = 100;
