@@ -8,6 +8,43 @@ use rext4_unit::encode_whole;
 use rext4_unit::short::expected;
 use std::fs;
 
+/// Fields of an inode, and what debugfs is told to make of them.
+const FIELDS: [(&str, &str); 10] = [
+    ("uid", "305419896"),
+    ("gid", "2271560481"),
+    ("mode", "0100640"),
+    ("flags", "0x800a0"),
+    ("generation", "3735928559"),
+    ("version", "0xcafebabe12345678"),
+    ("atime", "@0x0123456789"),
+    ("mtime", "@-5"),
+    ("ctime_extra", "0x77359400"),
+    ("links_count", "3"),
+];
+
+/// Each time is encoded as `stat` of debugfs shows it: seconds, and behind a colon the rest where
+/// the inode is large.
+fn times_agree(i: &InodeFields, stat: &str, large: bool) {
+    for (what, t) in [("atime", i.atime), ("ctime", i.ctime), ("mtime", i.mtime)] {
+        let line = stat.lines().find(|l| l.trim().starts_with(what)).unwrap();
+        let hex = line.split("0x").nth(1).unwrap();
+        let hex = hex.split_whitespace().next().unwrap();
+        let (base, extra) = hex
+            .split_once(':')
+            .map_or((hex, None), |(b, e)| (b, Some(e)));
+        let (b, e) = t.encode(large);
+        assert_eq!(u32::from_str_radix(base, 16).unwrap(), b, "{line}");
+        assert_eq!(extra.is_some(), large);
+        if let Some(extra) = extra {
+            assert_eq!(u32::from_str_radix(extra, 16).unwrap(), e, "{line}");
+        }
+    }
+    if large {
+        assert_eq!(i.atime.sec, 0x01_2345_6789);
+        assert_eq!(i.ctime.nsec, 500_000_000);
+    }
+}
+
 /// Every field of an inode as debugfs shows it, before and after changes made through debugfs.
 #[test]
 fn inode_fields_agree_with_debugfs() {
@@ -16,18 +53,7 @@ fn inode_fields_agree_with_debugfs() {
             fs::write(dir.join("f"), vec![7u8; 5000]).unwrap();
         });
         let large = image.geo.inode_size > 128;
-        for (field, value) in [
-            ("uid", "305419896"),
-            ("gid", "2271560481"),
-            ("mode", "0100640"),
-            ("flags", "0x800a0"),
-            ("generation", "3735928559"),
-            ("version", "0xcafebabe12345678"),
-            ("atime", "@0x0123456789"),
-            ("mtime", "@-5"),
-            ("ctime_extra", "0x77359400"),
-            ("links_count", "3"),
-        ] {
+        for (field, value) in FIELDS {
             image.debugfs_write(&format!("set_inode_field f {field} {value}"));
         }
         let ino = image.lookup("f");
@@ -41,23 +67,8 @@ fn inode_fields_agree_with_debugfs() {
         assert_eq!(i.links, 3);
         assert_eq!(i.size, 5000);
         let stat = image.debugfs(&["stat f".into()]).remove(0);
-        for (what, t) in [("atime", i.atime), ("ctime", i.ctime), ("mtime", i.mtime)] {
-            let line = stat.lines().find(|l| l.trim().starts_with(what)).unwrap();
-            let hex = line.split("0x").nth(1).unwrap();
-            let hex = hex.split_whitespace().next().unwrap();
-            let (base, extra) = hex
-                .split_once(':')
-                .map_or((hex, None), |(b, e)| (b, Some(e)));
-            let (b, e) = t.encode(large);
-            assert_eq!(u32::from_str_radix(base, 16).unwrap(), b, "{line}");
-            assert_eq!(extra.is_some(), large);
-            if let Some(extra) = extra {
-                assert_eq!(u32::from_str_radix(extra, 16).unwrap(), e, "{line}");
-            }
-        }
+        times_agree(&i, &stat, large);
         if large {
-            assert_eq!(i.atime.sec, 0x01_2345_6789);
-            assert_eq!(i.ctime.nsec, 500_000_000);
             assert_eq!(i.version & 0xffff_ffff, 0x1234_5678);
         }
         let word = |key: &str| -> u64 {

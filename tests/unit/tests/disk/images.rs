@@ -3,7 +3,7 @@
 //! Whole images in many shapes: what dumpe2fs and debugfs say is what this code reads.
 
 use crate::image::{run, Image};
-use rext4_unit::disk::features::FeatureName;
+use rext4_unit::disk::features::{FeatureName, Features};
 use rext4_unit::disk::group::{self, bitmap_csum, Bitmap};
 use rext4_unit::disk::*;
 use std::collections::BTreeMap;
@@ -124,59 +124,57 @@ fn number(dump: &str, key: &str) -> u64 {
     v.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// As `number`, of what dumpe2fs shows only where it is not as usual.
+fn number_or(dump: &str, key: &str, usual: u64) -> u64 {
+    field(dump, key).map_or(usual, |v| v.parse().unwrap())
+}
+
 fn check_super(image: &Image) {
     let dump = image.dumpe2fs();
     let geo = &image.geo;
     let raw = image.raw_super();
-    assert_eq!(number(&dump, "Inode count"), geo.inodes_count.into());
-    assert_eq!(number(&dump, "Block count"), geo.blocks_count);
-    let free = raw.free_blocks_count_lo.get();
-    assert_eq!(number(&dump, "Free blocks"), free.into());
-    assert_eq!(
-        number(&dump, "Free inodes"),
-        raw.free_inodes_count.get().into()
-    );
-    assert_eq!(
-        number(&dump, "Reserved block count"),
-        raw.reserved_blocks_count()
-    );
-    assert_eq!(number(&dump, "First block"), geo.first_data_block.into());
-    assert_eq!(number(&dump, "Block size"), geo.block_size.into());
-    assert_eq!(
-        number(&dump, "Blocks per group"),
-        geo.blocks_per_group.into()
-    );
-    assert_eq!(
-        number(&dump, "Inodes per group"),
-        geo.inodes_per_group.into()
-    );
-    assert_eq!(
-        number(&dump, "Inode blocks per group"),
-        geo.itable_blocks.into()
-    );
-    assert_eq!(number(&dump, "First inode"), geo.first_ino.into());
-    assert_eq!(number(&dump, "Inode size"), geo.inode_size.into());
-    let reserved = field(&dump, "Reserved GDT blocks").map_or(0, |v| v.parse().unwrap());
-    assert_eq!(geo.reserved_gdt_blocks, reserved);
-    let desc_size = field(&dump, "Group descriptor size").map_or(32, |v| v.parse().unwrap());
-    assert_eq!(geo.desc_size, desc_size);
+    for (key, value) in [
+        ("Inode count", geo.inodes_count.into()),
+        ("Block count", geo.blocks_count),
+        ("Free blocks", raw.free_blocks_count_lo.get().into()),
+        ("Free inodes", raw.free_inodes_count.get().into()),
+        ("Reserved block count", raw.reserved_blocks_count()),
+        ("First block", geo.first_data_block.into()),
+        ("Block size", geo.block_size.into()),
+        ("Blocks per group", geo.blocks_per_group.into()),
+        ("Inodes per group", geo.inodes_per_group.into()),
+        ("Inode blocks per group", geo.itable_blocks.into()),
+        ("First inode", geo.first_ino.into()),
+        ("Inode size", geo.inode_size.into()),
+    ] {
+        assert_eq!(number(&dump, key), value, "{key}");
+    }
+    let per_flex = 1 << geo.log_groups_per_flex;
+    for (key, usual, value) in [
+        ("Reserved GDT blocks", 0, geo.reserved_gdt_blocks.into()),
+        ("Group descriptor size", 32, geo.desc_size.into()),
+        ("Flex block group size", 1, per_flex),
+    ] {
+        assert_eq!(number_or(&dump, key, usual), value, "{key}");
+    }
     let inode = |name| field(&dump, name).map(|v| Ino::new(v.parse().unwrap()));
     assert_eq!(geo.journal_inum, inode("Journal inode"));
     assert_eq!(geo.orphan_file_inum, inode("Orphan file inode"));
-    let flex = field(&dump, "Flex block group size").map_or(1, |v| v.parse().unwrap());
-    assert_eq!(1u32 << geo.log_groups_per_flex, flex);
     let signed = field(&dump, "Filesystem flags")
         .unwrap()
         .contains("unsigned");
     assert_eq!(geo.hash_unsigned, signed);
+    let dumped = field(&dump, "Filesystem features").unwrap();
+    check_features(&geo.features, dumped);
+}
 
-    // Every feature that has a say in the mount has the name dumpe2fs gives it.
+/// Every feature that has a say in the mount has the name dumpe2fs gives it.
+fn check_features(features: &Features, dumped: &str) {
     let mut ours = Vec::new();
     for bit in 0..32 {
-        let f = &geo.features;
         for (word, name) in [
-            (f.incompat, FeatureName::incompat(1 << bit)),
-            (f.ro_compat, FeatureName::ro_compat(1 << bit)),
+            (features.incompat, FeatureName::incompat(1 << bit)),
+            (features.ro_compat, FeatureName::ro_compat(1 << bit)),
         ] {
             if word & (1 << bit) != 0 {
                 ours.push(name.unwrap().to_string());
@@ -193,7 +191,6 @@ fn check_super(image: &Image) {
         "orphan_file",
         "sparse_super2",
     ];
-    let dumped = field(&dump, "Filesystem features").unwrap();
     let mut theirs: Vec<&str> = dumped
         .split_whitespace()
         .filter(|name| !compat.contains(name))
@@ -201,7 +198,7 @@ fn check_super(image: &Image) {
     ours.sort_unstable();
     theirs.sort_unstable();
     assert_eq!(ours, theirs);
-    assert_eq!(geo.features.unknown_ro_compat(), 0);
+    assert_eq!(features.unknown_ro_compat(), 0);
 }
 
 /// The numbers in a line, in order.
@@ -392,48 +389,46 @@ fn shapes_agree_with_e2fsprogs() {
     assert!(uninit > 5, "{uninit} uninitialized groups");
 }
 
+/// Gives away one block and one inode in the last group, then takes them back, so that every step
+/// of an allocation has been written by this code.
+fn allocate_and_free(image: &mut Image) {
+    let geo = image.geo.clone();
+    let g = geo.groups_count - 1;
+    let mut desc = image.desc(g);
+    let metadata: Vec<_> = (0..geo.groups_count)
+        .flat_map(|g| image.desc(g).metadata(&geo))
+        .collect();
+    let mut blocks = image.block(desc.block_bitmap).to_vec();
+    if desc.flags & group::BLOCK_UNINIT != 0 {
+        group::initial_block_bitmap(&geo, g, &mut blocks, metadata).unwrap();
+        desc.flags &= !group::BLOCK_UNINIT;
+    }
+    let mut inodes = image.block(desc.inode_bitmap).to_vec();
+    if desc.flags & group::INODE_UNINIT != 0 {
+        group::initial_inode_bitmap(&geo, &mut inodes);
+        desc.flags &= !group::INODE_UNINIT;
+    }
+    let bit = bitmap::next_zero(&blocks, 0, geo.group_blocks(g) as usize).unwrap();
+    assert_eq!(bitmap::set_range(&mut blocks, bit, 1), 0);
+    blocks[bit / 8] &= !(1 << (bit % 8));
+    for (which, bytes) in [(Bitmap::Block, &blocks), (Bitmap::Inode, &inodes)] {
+        let crc = bitmap_csum(&geo, which, bytes).unwrap();
+        desc.set_bitmap_csum(&geo, which, crc);
+    }
+    image.block_mut(desc.block_bitmap).copy_from_slice(&blocks);
+    image.block_mut(desc.inode_bitmap).copy_from_slice(&inodes);
+    let (block, off) = geo.desc_location(g);
+    let raw = &mut image.block_mut(block)[off as usize..][..usize::from(geo.desc_size)];
+    desc.encode(raw, &geo, g).unwrap();
+}
+
 /// What this code writes, e2fsck accepts: superblock, descriptors, bitmaps and inodes.
 #[test]
 fn written_metadata_is_clean() {
     for (name, opts, size) in SHAPES {
         println!("{name}");
         let mut image = Image::make(opts, size, tree);
-        let geo = image.geo.clone();
-        // Give away one block and one inode in the last group, then take them back, so that every
-        // step of an allocation has been written by this code.
-        let g = geo.groups_count - 1;
-        let mut desc = image.desc(g);
-        let metadata: Vec<_> = (0..geo.groups_count)
-            .flat_map(|g| image.desc(g).metadata(&geo))
-            .collect();
-        let mut blocks = image.block(desc.block_bitmap).to_vec();
-        if desc.flags & group::BLOCK_UNINIT != 0 {
-            group::initial_block_bitmap(&geo, g, &mut blocks, metadata).unwrap();
-            desc.flags &= !group::BLOCK_UNINIT;
-        }
-        let mut inodes = image.block(desc.inode_bitmap).to_vec();
-        if desc.flags & group::INODE_UNINIT != 0 {
-            group::initial_inode_bitmap(&geo, &mut inodes);
-            desc.flags &= !group::INODE_UNINIT;
-        }
-        let bit = bitmap::next_zero(&blocks, 0, geo.group_blocks(g) as usize).unwrap();
-        assert_eq!(bitmap::set_range(&mut blocks, bit, 1), 0);
-        blocks[bit / 8] &= !(1 << (bit % 8));
-        desc.set_bitmap_csum(
-            &geo,
-            Bitmap::Block,
-            bitmap_csum(&geo, Bitmap::Block, &blocks).unwrap(),
-        );
-        desc.set_bitmap_csum(
-            &geo,
-            Bitmap::Inode,
-            bitmap_csum(&geo, Bitmap::Inode, &inodes).unwrap(),
-        );
-        image.block_mut(desc.block_bitmap).copy_from_slice(&blocks);
-        image.block_mut(desc.inode_bitmap).copy_from_slice(&inodes);
-        let (block, off) = geo.desc_location(g);
-        let raw = &mut image.block_mut(block)[off as usize..][..usize::from(geo.desc_size)];
-        desc.encode(raw, &geo, g).unwrap();
+        allocate_and_free(&mut image);
 
         let ino = image.lookup("big");
         let mut inode = image.inode(ino);

@@ -52,7 +52,16 @@ fn bad_superblocks_are_refused() {
     for (change, error) in cases {
         assert_eq!(parse_with(&image, change), Err(*error));
     }
-    let geometry: &[Change] = &[
+    for size in [0, 1024, 2048, (40 << 20) - 1] {
+        let result = Geometry::parse(&image.raw_super(), size);
+        assert!(matches!(result, Err(SbError::Truncated { .. })));
+    }
+}
+
+#[test]
+fn bad_geometries_are_refused() {
+    let image = Image::make(&["-b", "1024"], "40M", |_| {});
+    let changes: &[Change] = &[
         |r| r.rev_level.set(2),
         |r| r.log_cluster_size.set(1),
         |r| r.blocks_per_group.set(0),
@@ -88,16 +97,12 @@ fn bad_superblocks_are_refused() {
             r.orphan_file_inum.set(0);
         },
     ];
-    for (n, change) in geometry.iter().enumerate() {
+    for (n, change) in changes.iter().enumerate() {
         let result = parse_with(&image, change);
         assert!(
             matches!(result, Err(SbError::Geometry(_))),
             "case {n}: {result:?}"
         );
-    }
-    for size in [0, 1024, 2048, (40 << 20) - 1] {
-        let result = Geometry::parse(&image.raw_super(), size);
-        assert!(matches!(result, Err(SbError::Truncated { .. })));
     }
 }
 
@@ -202,22 +207,9 @@ fn advice_to_check() {
     has(&raw, 0, "cleanly");
 }
 
-#[test]
-fn changes_show_in_dumpe2fs() {
-    let mut image = Image::make(&["-b", "4096"], "16M", |_| {});
-    let mut raw = image.raw_super();
-    let free = u64::from(raw.free_blocks_count_lo.get());
-    raw.set_free_blocks_count(free - 1);
-    raw.set_free_inodes_count(raw.free_inodes_count.get() - 2);
-    raw.update_state(superblock::STATE_ERROR, superblock::STATE_VALID);
-    raw.set_last_orphan(Some(Ino::new(13)));
-    raw.set_wtime(0x1_0000_0000);
-    assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
-    raw.set_wtime(86_399);
-    raw.set_mounted(3 << 32);
-    assert_eq!((raw.mtime.get(), raw.mtime_hi), (0, 3));
-    raw.mnt_count.set(0);
-    raw.set_mounted(86_400);
+/// Records two errors, then a third. The mark of the newest is kept: an older one does not replace
+/// it, and it comes back where the record was lost.
+fn record_errors(raw: &mut RawSuper) {
     let code = superblock::error_code::EFSCORRUPTED;
     let older = raw.error_mark();
     let error = |sec, ino, func| superblock::FoundError {
@@ -238,6 +230,25 @@ fn changes_show_in_dumpe2fs() {
     raw.update_state(0, superblock::STATE_ERROR);
     assert!(raw.keep_error_mark(&newest) && raw.error_mark() == newest);
     assert!(newest.is_set() && newest != newer && newer != older);
+}
+
+#[test]
+fn changes_show_in_dumpe2fs() {
+    let mut image = Image::make(&["-b", "4096"], "16M", |_| {});
+    let mut raw = image.raw_super();
+    let free = u64::from(raw.free_blocks_count_lo.get());
+    raw.set_free_blocks_count(free - 1);
+    raw.set_free_inodes_count(raw.free_inodes_count.get() - 2);
+    raw.update_state(superblock::STATE_ERROR, superblock::STATE_VALID);
+    raw.set_last_orphan(Some(Ino::new(13)));
+    raw.set_wtime(0x1_0000_0000);
+    assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
+    raw.set_wtime(86_399);
+    raw.set_mounted(3 << 32);
+    assert_eq!((raw.mtime.get(), raw.mtime_hi), (0, 3));
+    raw.mnt_count.set(0);
+    raw.set_mounted(86_400);
+    record_errors(&mut raw);
     raw.update_checksum();
     assert!(raw.checksum_matches());
     image.data[1024..2048].copy_from_slice(raw.as_bytes());
@@ -265,6 +276,10 @@ fn changes_show_in_dumpe2fs() {
     ] {
         assert!(dump.contains(&line), "no {line:?} in\n{dump}");
     }
+}
+
+#[test]
+fn policies_for_errors() {
     let policy = |n| geometry_with(1024, |r| r.errors.set(n)).errors;
     assert_eq!(policy(1), ErrorPolicy::Continue);
     assert_eq!(policy(2), ErrorPolicy::RemountRo);
