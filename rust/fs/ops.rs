@@ -66,7 +66,7 @@ use crate::{
         folio::Folio,
         fs_context::MountLog,
         inode::{Attr, IdMap, InodeLock, InodeOps, NewInode, Stat},
-        ioctl::{IoctlOps, Label},
+        ioctl::{self, IoctlOps, Label},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
@@ -227,6 +227,7 @@ impl FileOps for Rext4 {
         parallel_direct_write: true,
         dont_cache: true,
     };
+    const IOCTL: ioctl::Handler<Self> = ioctl::Handler::new();
 
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         if iocb.direct() {
@@ -295,6 +296,7 @@ impl IoctlOps for Rext4 {
 #[vtable]
 impl DirOps for Rext4 {
     type DirFile = namei::DirFile;
+    const IOCTL: ioctl::Handler<Self> = ioctl::Handler::new();
 
     fn open_dir() -> impl PinInit<namei::DirFile, Error> {
         namei::DirFile::new()

@@ -8,7 +8,7 @@ use super::{
     bindings,
     file::File,
     inode::Inode,
-    ioctl::{self, IoctlOps},
+    ioctl,
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, mem};
@@ -25,6 +25,8 @@ pub(crate) trait DirOps: FileSystem {
     /// What an open directory remembers from one call to the next. A descriptor may be shared, so
     /// several threads use it at once.
     type DirFile: Send + Sync + 'static;
+    /// `ioctl(2)` of them.
+    const IOCTL: ioctl::Handler<Self> = ioctl::Handler::NONE;
 
     /// A directory is opened. `ENOMEM`.
     fn open_dir() -> impl PinInit<Self::DirFile, Error>;
@@ -84,14 +86,18 @@ pub(super) struct DirTable<F>(PhantomData<F>);
 /// What `private_data` of an open directory owns.
 type Private<F> = Pin<KBox<<F as DirOps>::DirFile>>;
 
-impl<F: DirOps + IoctlOps> DirTable<F> {
+impl<F: DirOps> DirTable<F> {
     pub(super) const TABLE: bindings::file_operations = bindings::file_operations {
         open: Some(Self::open),
         release: Some(Self::release),
         llseek: Some(Self::llseek),
-        unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
+        unlocked_ioctl: F::IOCTL.0,
         #[cfg(CONFIG_COMPAT)]
-        compat_ioctl: Some(bindings::compat_ptr_ioctl),
+        compat_ioctl: if F::IOCTL.0.is_some() {
+            Some(bindings::compat_ptr_ioctl)
+        } else {
+            None
+        },
         read: Some(bindings::generic_read_dir),
         iterate_shared: Some(Self::iterate),
         fsync: if F::HAS_FSYNC {

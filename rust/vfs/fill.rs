@@ -13,7 +13,6 @@ use super::{
     file::FileOps,
     fixed,
     inode::{Hashed, Inode, InodeOps, NewInode, Ready},
-    ioctl::IoctlOps,
     pagemap::folio_place,
     super_block::FileSystem, //
 };
@@ -108,7 +107,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// Makes it a regular file whose pages [`Fill`] fills. `EINVAL` if its mode says otherwise.
     pub(crate) fn regular_filled(self) -> Result<NewInode<'sb, F, Ready>>
     where
-        F: Fill + FileOps + InodeOps + IoctlOps,
+        F: Fill + FileOps + InodeOps,
     {
         self.make_regular(fixed(&FillTable::<F>::TABLE))
     }

@@ -12,6 +12,7 @@ use super::{
     file::File,
     super_block::{FileSystem, SuperBlock}, //
 };
+use core::marker::PhantomData;
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
@@ -22,7 +23,9 @@ use kernel::{
 /// A label, padded with zeros. One of full length has no zero at its end.
 pub(crate) type Label = [u8; 16];
 
-/// What can be asked of a file system by way of any of its files. No lock is held.
+/// What can be asked of a file system by way of any of its files. No lock is held. That files and
+/// directories have it at all is said by [`FileOps::IOCTL`](super::file::FileOps::IOCTL) and
+/// [`DirOps::IOCTL`](super::dir::DirOps::IOCTL).
 #[vtable]
 pub(crate) trait IoctlOps: FileSystem {
     /// The label of the file system.
@@ -34,6 +37,25 @@ pub(crate) trait IoctlOps: FileSystem {
     /// meanwhile. `EINTR` if killed.
     fn set_label(_file: &File<Self>, _label: &Label) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// What `ioctl(2)` of open files calls, if there is something.
+pub(crate) struct Handler<F>(
+    pub(super) Option<unsafe extern "C" fn(*mut bindings::file, c_uint, c_ulong) -> c_long>,
+    PhantomData<F>,
+);
+
+impl<F: FileSystem> Handler<F> {
+    /// The VFS answers `ENOTTY`.
+    pub(crate) const NONE: Self = Self(None, PhantomData);
+
+    /// [`IoctlOps`], and the generation of the inode (FS_IOC_GETVERSION).
+    pub(crate) const fn new() -> Self
+    where
+        F: IoctlOps,
+    {
+        Self(Some(ioctl_callback::<F>), PhantomData)
     }
 }
 
@@ -94,7 +116,7 @@ fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
 /// # Safety
 ///
 /// `file` is an open file or directory of file system `F`.
-pub(super) unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
+unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
     file: *mut bindings::file,
     cmd: c_uint,
     arg: c_ulong,

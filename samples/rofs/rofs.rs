@@ -23,7 +23,6 @@ use vfs::file::FileOps;
 use vfs::fill::{Fill, NewFolio};
 use vfs::fs_context::MountLog;
 use vfs::inode::{Iget, InodeOps, InodeRef, Time};
-use vfs::ioctl::IoctlOps;
 use vfs::kiocb::{Io, Kiocb};
 use vfs::namei::Namei;
 use vfs::super_block::{Describe, FileSystem, Flags, FsModule, NewSuper, StatFs};
@@ -335,9 +334,6 @@ impl FileOps for Rofs {
         iocb.filemap_read(to)
     }
 }
-
-#[vtable]
-impl IoctlOps for Rofs {}
 
 /// The module has nothing beside its name.
 struct Rom;

@@ -10,7 +10,7 @@ use crate::vfs::{
     bindings,
     fixed,
     inode::Inode,
-    ioctl::{self, IoctlOps},
+    ioctl,
     kiocb::{answer, Io, Kiocb},
     mmap,
     super_block::FileSystem,
@@ -84,6 +84,8 @@ impl FileFlags {
 pub(crate) trait FileOps: FileSystem {
     /// What may be asked of them.
     const FILE_FLAGS: FileFlags = FileFlags::NONE;
+    /// `ioctl(2)` of them.
+    const IOCTL: ioctl::Handler<Self> = ioctl::Handler::NONE;
 
     /// `read_iter`. Gives the request back with the bytes read, or says that it completes later.
     fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIterDest<'_>) -> Io<'a, Self> {
@@ -141,12 +143,16 @@ pub(crate) struct FallocMode {
 
 pub(in crate::vfs) struct FileTable<F>(PhantomData<F>);
 
-impl<F: FileOps + IoctlOps> FileTable<F> {
+impl<F: FileOps> FileTable<F> {
     pub(in crate::vfs) const FILE: bindings::file_operations = bindings::file_operations {
         llseek: Some(Self::llseek),
-        unlocked_ioctl: Some(ioctl::ioctl_callback::<F>),
+        unlocked_ioctl: F::IOCTL.0,
         #[cfg(CONFIG_COMPAT)]
-        compat_ioctl: Some(bindings::compat_ptr_ioctl),
+        compat_ioctl: if F::IOCTL.0.is_some() {
+            Some(bindings::compat_ptr_ioctl)
+        } else {
+            None
+        },
         read_iter: if F::HAS_READ_ITER {
             Some(Self::read_iter)
         } else {

@@ -17,7 +17,6 @@ use crate::vfs::{
     dir::{DirOps, DirTable},
     file::{FileOps, FileTable},
     fixed,
-    ioctl::IoctlOps,
     namei::{DirInodeTable, Namei},
     super_block::FileSystem,
     writeback::{Completions, Writeback}, //
@@ -39,7 +38,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// Makes it a regular file.
     pub(crate) fn regular(self) -> Result<NewInode<'sb, F, Ready>>
     where
-        F: FileOps + AddressSpaceOps + InodeOps + IoctlOps,
+        F: FileOps + AddressSpaceOps + InodeOps,
     {
         let p = self.as_ptr();
         // SAFETY: By the type invariant the inode is ours. The queue goes with the super block's
@@ -68,7 +67,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         pages: &'static bindings::address_space_operations,
     ) -> Result<NewInode<'sb, F, Ready>>
     where
-        F: FileOps + InodeOps + IoctlOps,
+        F: FileOps + InodeOps,
     {
         self.must_be(bindings::S_IFREG)?;
         let p = self.as_ptr();
@@ -86,7 +85,7 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// Makes it a directory.
     pub(crate) fn directory(self) -> Result<NewInode<'sb, F, Ready>>
     where
-        F: Namei + DirOps + InodeOps + IoctlOps,
+        F: Namei + DirOps + InodeOps,
     {
         self.must_be(bindings::S_IFDIR)?;
         let p = self.as_ptr();
