@@ -331,9 +331,9 @@ impl LockedBuffer<'_> {
         self.bh.fill_from(off, value.as_bytes())
     }
 
-    /// Unlocks; what was changed is written out some time, as all that is dirty in the device's
-    /// page cache. The way of metadata without a journal.
-    pub(crate) fn mark_dirty(self) {
+    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA). The way of
+    /// metadata without a journal.
+    pub(crate) fn write_sync(self) -> Result {
         let bh = self.bh;
         // SAFETY: By the type invariant of `BufferHead`. An earlier failed write has cleared
         // "uptodate"; memory has the newer contents all the same, and we hold the lock, which is
@@ -343,12 +343,7 @@ impl LockedBuffer<'_> {
             bindings::set_buffer_uptodate(bh.as_ptr());
             bindings::mark_buffer_dirty(bh.as_ptr());
         }
-    }
-
-    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA).
-    pub(crate) fn write_sync(self) -> Result {
-        let bh = self.bh;
-        self.mark_dirty();
+        drop(self);
         // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
         // mapped any more and the function says EIO.
         to_result(unsafe { bindings::bh_sync_fua(bh.as_ptr()) })?;
