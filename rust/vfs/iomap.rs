@@ -19,7 +19,7 @@ use super::{
     pagemap::InvalidateLock,
     super_block::FileSystem, //
 };
-use core::{cell::Cell, marker::PhantomData};
+use core::{cell::Cell, marker::PhantomData, ops::Range};
 use kernel::{
     error::{from_result, to_result},
     prelude::*, //
@@ -280,46 +280,43 @@ pub(crate) trait Release: 'static {
     fn release(inode: &Inode<Self::Fs>, start: u64, end: u64);
 }
 
-/// Gives back what a short write reserved in the bytes `[start, end)`, except below pages that
-/// others have dirtied meanwhile. The lock keeps faults from dirtying more.
-pub(crate) fn release_delalloc<R: Release>(
-    inode: &Inode<R::Fs>,
-    start: u64,
-    end: u64,
-    flags: MapFlags,
-    map: &mut Map,
-    lock: &InvalidateLock<'_, R::Fs>,
+/// # Safety
+///
+/// `inode` is the one that `iomap_write_delalloc_release` was given.
+unsafe extern "C" fn punch<R: Release>(
+    inode: *mut bindings::inode,
+    offset: i64,
+    length: i64,
+    _map: *mut bindings::iomap,
 ) {
-    /// # Safety
-    ///
-    /// `inode` is the one that `iomap_write_delalloc_release` was given.
-    unsafe extern "C" fn punch<R: Release>(
-        inode: *mut bindings::inode,
-        offset: i64,
-        length: i64,
-        _map: *mut bindings::iomap,
+    // SAFETY: By the caller.
+    R::release(
+        unsafe { Inode::from_raw(inode) },
+        offset as u64,
+        (offset + length) as u64,
+    );
+}
+
+impl<F: FileSystem> InvalidateLock<'_, F> {
+    /// Gives back what a short write reserved in the range of bytes, except below pages that others
+    /// have dirtied meanwhile. The lock keeps faults from dirtying more.
+    pub(crate) fn release_delalloc<R: Release<Fs = F>>(
+        &self,
+        range: Range<u64>,
+        flags: MapFlags,
+        map: &mut Map,
     ) {
-        // SAFETY: By the caller.
-        R::release(
-            unsafe { Inode::from_raw(inode) },
-            offset as u64,
-            (offset + length) as u64,
-        );
-    }
-    if kernel::warn_on!(!lock.is_of(inode)) {
-        return;
-    }
-    // SAFETY: By the type invariants of inode and guard, which are of one inode. iomap keeps no
-    // pointer.
-    unsafe {
-        bindings::iomap_write_delalloc_release(
-            inode.as_ptr(),
-            start as i64,
-            end as i64,
-            flags.0,
-            &mut map.0,
-            Some(punch::<R>),
-        )
+        // SAFETY: By the type invariant. iomap keeps no pointer.
+        unsafe {
+            bindings::iomap_write_delalloc_release(
+                self.inode().as_ptr(),
+                range.start as i64,
+                range.end as i64,
+                flags.0,
+                &mut map.0,
+                Some(punch::<R>),
+            )
+        }
     }
 }
 

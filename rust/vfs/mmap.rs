@@ -74,18 +74,28 @@ impl<'a, F: FileSystem> Fault<'a, F> {
         to_result(unsafe { bindings::file_update_time(self.file()) })
     }
 
-    /// Maps every block of the folio for writing and dirties it. The lock keeps the blocks in
-    /// place meanwhile.
-    pub(crate) fn page_mkwrite<T: MapOps<Fs = F>>(
-        &self,
-        lock: &InvalidateLockShared<'_, F>,
-    ) -> VmFault {
-        if kernel::warn_on!(!lock.is_of(self.inode())) {
-            return EIO.into();
+    /// Takes invalidate_lock of the mapped file, shared.
+    pub(crate) fn invalidate_lock_shared(&self) -> LockedFault<'_, 'a, F> {
+        LockedFault {
+            fault: self,
+            _lock: self.inode().invalidate_lock_shared(),
         }
-        // SAFETY: By the type invariant.
+    }
+}
+
+/// A fault with invalidate_lock of its file held, so that the blocks stay in their place.
+#[must_use]
+pub(crate) struct LockedFault<'f, 'a, F: FileSystem> {
+    fault: &'f Fault<'a, F>,
+    _lock: InvalidateLockShared<'a, F>,
+}
+
+impl<F: FileSystem> LockedFault<'_, '_, F> {
+    /// Maps every block of the folio for writing and dirties it.
+    pub(crate) fn page_mkwrite<T: MapOps<Fs = F>>(&self) -> VmFault {
+        // SAFETY: By the type invariant of `Fault`.
         VmFault(unsafe {
-            bindings::iomap_page_mkwrite(self.0, iomap::table::<T>(), ptr::null_mut())
+            bindings::iomap_page_mkwrite(self.fault.0, iomap::table::<T>(), ptr::null_mut())
         })
     }
 }

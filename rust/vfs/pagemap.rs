@@ -113,15 +113,13 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
         unsafe { bindings::truncate_pagecache_range(self.0.as_ptr(), range.start as i64, last) }
     }
 
-    /// Whether it is the lock of `inode`.
-    pub(super) fn is_of(&self, inode: &Inode<F>) -> bool {
-        core::ptr::eq(self.0, inode)
+    /// The inode of the mapping.
+    pub(super) fn inode(&self) -> &'a Inode<F> {
+        self.0
     }
-}
 
-impl<F: FileSystem> InvalidateLockShared<'_, F> {
     /// Whether it is the lock of `inode`.
-    pub(super) fn is_of(&self, inode: &Inode<F>) -> bool {
+    fn is_of(&self, inode: &Inode<F>) -> bool {
         core::ptr::eq(self.0, inode)
     }
 }
@@ -139,7 +137,7 @@ impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
 ///
 /// invalidate_lock of the mapping of the inode is held shared, by this task.
 #[must_use]
-pub(crate) struct InvalidateLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
+pub(super) struct InvalidateLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
 impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
     fn drop(&mut self) {
@@ -192,7 +190,7 @@ impl<F: FileSystem> Inode<F> {
     }
 
     /// Takes invalidate_lock shared.
-    pub(crate) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
+    pub(super) fn invalidate_lock_shared(&self) -> InvalidateLockShared<'_, F> {
         // SAFETY: By the type invariant of `Inode`; the guard unlocks.
         unsafe { bindings::invalidate_lock_shared(self.mapping()) };
         InvalidateLockShared(self, NotThreadSafe)

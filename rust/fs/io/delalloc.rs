@@ -71,9 +71,9 @@ impl MapOps for BufferedWriteOps {
         if unwritten {
             // Pages that a fault dirtied before may be clean and on their way to the disk.
             inode.wait_writeback(start, end);
-            iomap::release_delalloc::<Unexpect>(inode, start, end, flags, map, &lock);
+            lock.release_delalloc::<Unexpect>(start..end, flags, map);
         } else {
-            iomap::release_delalloc::<Unreserve>(inode, start, end, flags, map, &lock);
+            lock.release_delalloc::<Unreserve>(start..end, flags, map);
         }
         Ok(())
     }

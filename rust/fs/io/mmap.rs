@@ -40,7 +40,7 @@ fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
     if let Err(e) = fault.update_time() {
         return e.into();
     }
-    let pages = inode.invalidate_lock_shared();
+    let locked = fault.invalidate_lock_shared();
     // Rule 6.
-    fault.page_mkwrite::<BufferedWriteOps>(&pages)
+    locked.page_mkwrite::<BufferedWriteOps>()
 }
