@@ -7,13 +7,21 @@ use crate::{none, source};
 /// Folders of the checkout: words that begin so are paths.
 const TOPS: &[&str] = &["rust/", "tests/", "scripts/", "Documentation/", "samples/"];
 
-/// The paths in a line: what begins with a folder of the checkout, as far as it is a path.
-fn paths(line: &str) -> Vec<&str> {
+/// The layers. Documents that are about the code say paths from there.
+const LAYERS: &[&str] = &["fs/", "vfs/", "disk/"];
+
+/// The paths in a line: what begins with a folder of the checkout, as far as it is a path, and what
+/// begins with a layer and can only be of ours: the kernel has an `fs/`, too, but no Rust in it.
+fn paths(line: &str) -> Vec<String> {
     let split = |c: char| !(c.is_alphanumeric() || "/._-*{}".contains(c));
-    let is_path = |w: &&str| TOPS.iter().any(|top| w.starts_with(top));
-    let trimmed = |w: &'_ str| -> usize { w.trim_end_matches(['.', '-']).len() };
-    let words = line.split(split).filter(is_path);
-    words.map(|w| &w[..trimmed(w)]).collect()
+    let begins = |w: &str, with: &[&str]| with.iter().any(|top| w.starts_with(top));
+    let words = line.split(split).map(|w| w.trim_end_matches(['.', '-']));
+    let whole = |w: &str| match w {
+        _ if begins(w, TOPS) => Some(w.to_string()),
+        _ if begins(w, LAYERS) && w.ends_with(".rs") => Some(format!("rust/{w}")),
+        _ => None,
+    };
+    words.filter_map(whole).collect()
 }
 
 /// What lies in the kernel's tree, not in this one.
@@ -58,8 +66,8 @@ fn paths_in_the_documentation_exist() {
         }
         for (n, line) in file.lines() {
             let is_text = file.path.ends_with(".md") || line.trim_start().starts_with("//");
-            let ours = |p: &&&str| is_text && !KERNELS.iter().any(|k| p.starts_with(k));
-            let gone = |p: &&&str| !exists(p);
+            let ours = |p: &&String| is_text && !KERNELS.iter().any(|k| p.starts_with(k));
+            let gone = |p: &&String| !exists(p);
             for path in paths(line).iter().filter(ours).filter(gone) {
                 wrong.push(format!("{}:{n}: {path}", file.path));
             }
@@ -75,5 +83,7 @@ fn the_search_for_paths_finds() {
         paths(line),
         ["rust/fs/io.rs", "Documentation/races/", "scripts/vm"]
     );
+    let line = "`fs/io/gone.rs` as fs/iomap/direct-io.c, rust/vfs/a.rs, xfs/io.rs";
+    assert_eq!(paths(line), ["rust/fs/io/gone.rs", "rust/vfs/a.rs"]);
     assert!(exists("rust/fs") && exists("rust/fs/*.rs") && !exists("rust/nothing.rs"));
 }
