@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What to do about `ENOSPC`: wait for blocks, or believe it.
+//! Rule 4, what to do about `ENOSPC`: wait for blocks, or believe it.
 //!
 //! Freed blocks count as free at once, so they can be promised, but they cannot be used before the
 //! transaction that freed them commits ([`super::pending`]). So a search may fail though the

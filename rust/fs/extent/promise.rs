@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tree blocks for data that was accepted.
+//! Rule 4: tree blocks for data that was accepted.
 //!
 //! Who writes to a hole is promised the block of the data, and whoever writes to a hole or to
 //! unwritten blocks is promised the tree blocks that mapping and converting may take: were there
@@ -41,6 +41,10 @@ use crate::{
 use kernel::{error::code::*, prelude::*};
 
 /// Unwritten blocks that a direct write is on its way to.
+///
+/// Not a value that the write has and that ends with it: between the mapping and `end_io` the
+/// request is C's, which keeps nothing of ours with it, and makes one mapping after another. So it
+/// is here, found by the request ([`Extents::land`]), and `end_io` of rext4 has one way out.
 pub(super) struct Flight {
     request: RequestId,
     lblk: u32,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Each rule of the data path has a room in `io/`, whose first line names it, and in it the line
-//! that keeps it; each switch of the lab belongs to a rule, stands where that is kept, and has a
-//! race; each race has a page with a picture.
+//! that keeps it; each switch of the lab belongs to a rule, stands in files that begin with it, and
+//! has a race; each race has a page with a picture.
 
 use crate::{none, source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,17 @@ fn listed(text: &str) -> BTreeMap<String, BTreeSet<u32>> {
         is_name.then(|| (format!("{name}.rs"), rules(what)))
     };
     text.lines().filter_map(row).collect()
+}
+
+/// Whether a file begins with a rule that a switch belongs to: a room of `io/` in its first words,
+/// another one somewhere before its code.
+fn begins_with(file: &source::File, switch: &BTreeSet<u32>) -> bool {
+    let named = if file.path.starts_with(ROOMS) {
+        kept(&file.text)
+    } else {
+        rules(&head(&file.text))
+    };
+    !switch.is_disjoint(&named)
 }
 
 /// The rules of data-path.md: the text of each.
@@ -148,9 +159,15 @@ fn each_switch_has_a_rule_and_a_race() {
             wrong.push(format!("{word}: not said which rule"));
         }
         let rule = format!("Rule::{name}");
-        let kept = |f: &&source::File| !f.path.starts_with("rust/fs/lab") && f.text.contains(&rule);
-        let inside =
-            |f: &&source::File| f.path.starts_with("rust/fs/lab/") && f.text.contains(&rule);
+        let asks = |f: &&source::File| {
+            let words = |line: &str| {
+                let mut words = line.split(|c: char| !(c.is_alphanumeric() || ":_".contains(c)));
+                words.any(|word| word == rule)
+            };
+            f.text.lines().any(words)
+        };
+        let kept = |f: &&source::File| !f.path.starts_with("rust/fs/lab") && asks(f);
+        let inside = |f: &&source::File| f.path.starts_with("rust/fs/lab/") && asks(f);
         if files
             .iter()
             .find(kept)
@@ -158,6 +175,11 @@ fn each_switch_has_a_rule_and_a_race() {
             .is_none()
         {
             wrong.push(format!("{word}: no line asks for {rule}"));
+        }
+        for file in files.iter().filter(kept) {
+            if !begins_with(file, &rules(said)) && !NO_RULE.contains(&word.as_str()) {
+                wrong.push(format!("{}: has {rule}, does not begin so", file.path));
+            }
         }
         let row = |l: &str| l.starts_with('|') && l.contains(&format!("`{word}`"));
         if !races.lines().any(row) && !NO_RULE.contains(&word.as_str()) {
