@@ -51,16 +51,7 @@ impl Writeback for Rext4 {
         trace::writeback_range(inode, pos, len);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
-        // After an error nobody may have asked for what an unwritten block needs.
-        let usable = match map.map_type() {
-            MapType::Unwritten => !inode.info().has_lost_data(),
-            kind => kind == MapType::Mapped,
-        };
-        let valid = || {
-            !rule::kept(Rule::WritebackValidity)
-                || map::is_valid(inode, map, trace::writeback_stale)
-        };
-        if usable && map.range().contains(&pos) && valid() {
+        if is_usable(inode, pos, map) {
             return Ok(());
         }
         let (lblk, _) = map::blocks(inode, pos, len)?;
@@ -147,6 +138,19 @@ impl Writeback for Rext4 {
         inode.info().set_lost_data();
         extents.unexpect(lblk, count);
     }
+}
+
+/// Whether what the folio before was mapped to will do for byte `pos`, too: rule 3.
+fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
+    let has_block = match map.map_type() {
+        // After an error nobody may have asked for what it needs.
+        MapType::Unwritten => !inode.info().has_lost_data(),
+        kind => kind == MapType::Mapped,
+    };
+    let valid = || {
+        !rule::kept(Rule::WritebackValidity) || map::is_valid(inode, map, trace::writeback_stale)
+    };
+    has_block && map.range().contains(&pos) && valid()
 }
 
 /// Rule 2: `len` bytes at `pos` are on disk. Converts what is unwritten and moves the size on disk
