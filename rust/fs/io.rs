@@ -39,13 +39,13 @@
 //!
 //! | callback | C function | holds on entry | context | sleeps | handle |
 //! |---|---|---|---|---|---|
-//! | `buffered::read`, `direct::read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
-//! | `buffered::write`, `direct::write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
+//! | `read_iter`: `buffered::read`, `direct::read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
+//! | `write_iter`: `buffered::write`, `direct::write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
 //! | `fsync::fsync` | `vfs_fsync_range` | nothing; swapon, or a direct write with O_SYNC that waits: i_rwsem | task | yes | starts, waits |
 //! | `fallocate::fallocate` | `vfs_fallocate` | freeze WRITE | task | yes | starts |
 //! | `truncate::set_size` | `notify_change` | freeze WRITE, i_rwsem | task | yes | starts |
 //! | `seek::seek` | `vfs_llseek` | nothing | task | yes | allow |
-//! | `fsync::after_close` | `__fput` | nothing | task | yes | starts |
+//! | `release`: `fsync::after_close` | `__fput` | nothing | task | yes | starts |
 //! | `mmap::page_mkwrite` | `do_page_mkwrite` | mmap_lock or the VMA's, shared; i_rwsem if direct I/O touches the memory | task | yes | starts |
 //! | `ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
 //! |  | `iomap_readahead` of `read_pages` | all folios, invalidate_lock shared | task, NOFS | yes | allow |
@@ -53,14 +53,14 @@
 //! |  | `iomap_bmap` | nothing; the journal's own inode: a commit runs (`jbd2_journal_next_log_block`) | task | yes | never |
 //! | `SwapOps::begin` | `iomap_swapfile_activate` of `swapon` | i_rwsem | task | yes | allow |
 //! | `seek::Cached::begin`, `seek::Allocated::begin` | `iomap_seek_hole`, `iomap_seek_data` | i_rwsem shared | task | yes | allow |
-//! | `gate::may_fill` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |
-//! | `gate::wait` | `filemap_read_folio`, `__iomap_get_folio` | no folio; what these hold | task | yes | allow |
+//! | `is_guarded`, `may_fill` of `gate.rs` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |
+//! | `wait_to_fill`: `gate::wait` | `filemap_read_folio`, `__iomap_get_folio` | no folio; what these hold | task | yes | allow |
 //! | `pinned::may_release` | `filemap_release_folio` | the folio; from reclaim: whatever the task holds, a handle too | task | if `gfp` says so; it does not | never |
 //! | `BufferedWriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
 //! |  | `iomap_zero_range` | i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! |  | `iomap_page_mkwrite` | as `page_mkwrite`; freeze PAGEFAULT, invalidate_lock shared, the folio | task | yes | waits |
 //! | `BufferedWriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | waits |
-//! | `delalloc::Unreserve`, `Unexpect` | `iomap_write_delalloc_release` | i_rwsem, invalidate_lock, a folio or none | task | yes | allow |
+//! | `Unreserve::release`, `Unexpect::release` | `iomap_write_delalloc_release` | i_rwsem, invalidate_lock, a folio or none | task | yes | allow |
 //! | `BufferedWriteOps::valid` | `iomap_write_begin` | as `begin` of write(2) or zeroing; the folio | task | yes | allow |
 //! | `writeback::map_blocks` | `iomap_writeback_folio` of `do_writepages` | freeze FS, the folio, PG_writeback; of its caller: s_umount shared (flusher, sync), or nothing, i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! | `writeback::discard` | the same, after an error | the same | task | yes | allow |
@@ -75,6 +75,7 @@
 //! | `DirectWriteOps::is_done` | `iomap_dio_complete` | anything | any, interrupt | no | never |
 //! | `DirectWriteOps::end_io` | `iomap_dio_complete` of `iomap_dio_complete_work` | freeze WRITE, with `dio_gate` the gate | worker | yes | starts, waits |
 //! |  | the same, of `iomap_dio_rw`: the writer waits | i_rwsem besides | task | yes | starts, waits |
+//! | `Gate::close` | before `__iomap_dio_rw`, with `dio_gate` | freeze WRITE, i_rwsem shared or not | task | yes | allow |
 //! | drop of `gate::Closed` | `ki_complete`; the writer that waits | anything | any, interrupt | no | never |
 //!
 //! - With `IOMAP_NOWAIT` a `begin` does not sleep for a lock or for the disk, but says `EAGAIN`.

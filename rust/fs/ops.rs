@@ -5,10 +5,11 @@
 //! # Contexts
 //!
 //! From where, and what is allowed there, as in [`io`](super::io), which has the callbacks of the
-//! data path. All run in a task and may sleep, but for the last.
+//! data path. All run in a task and may sleep, but for the last two.
 //!
 //! | callback | C function | holds on entry | handle |
 //! |---|---|---|---|
+//! | `new_inode_info`, `max_folio_order` | `alloc_inode`; when it gets its tables | as `lookup`, `create`, and `load` | allow |
 //! | `lookup` | `__lookup_slow`, `lookup_open` | i_rwsem of the directory, shared or not | allow |
 //! | `create`, `mknod`, `mkdir`, `symlink` | `lookup_open`, `vfs_create` and the like | freeze WRITE, i_rwsem of the directory | starts |
 //! | `link`, `unlink`, `rmdir` | `vfs_link`, `vfs_unlink`, `vfs_rmdir` | the same, and i_rwsem of what is named | starts |
@@ -20,13 +21,16 @@
 //! | `opened` | `do_dentry_open` | nothing; freeze WRITE (O_TMPFILE), i_rwsem of the directory (`dentry_create`) | starts |
 //! | `setattr` | `notify_change` | freeze WRITE, i_rwsem | starts |
 //! | `getattr` | `vfs_getattr_nosec` | nothing | allow |
+//! | `fiemap` | `ioctl_fiemap` | nothing | allow |
+//! | `max_bytes` | `vfs_llseek` | nothing | allow |
 //! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
 //! | `by_handle`, `parent` | `exportfs_decode_fh_raw`, `reconnect_one` | nothing | allow |
 //! | `commit_metadata` | `commit_metadata` of nfsd | nothing | waits |
-//! | `dirty_inode` | `__mark_inode_dirty` | what the caller has: i_rwsem, or mmap_lock and freeze PAGEFAULT, or nothing (atime) | starts |
+//! | `dirty_inode` | `__mark_inode_dirty` | what the caller has: i_rwsem, or mmap_lock (a write fault: and freeze PAGEFAULT), or nothing (atime) | starts |
 //! | `write_inode` | `__writeback_single_inode` | `I_SYNC` of the inode; s_umount shared, or nothing | waits |
 //! | `evict` | `evict` of `iput`, `prune_icache_sb`, `evict_inodes` | nothing of the inode; s_umount, shared (reclaim that may enter file systems) or not (unmount) | starts |
-//! | `load`; `start` | `get_tree_bdev` | s_umount | never: no journal yet; starts |
+//! | `parse_option`; `current_options` | `vfs_parse_fs_param`; `alloc_fs_context` | the context is the task's; s_umount in an emergency remount | allow |
+//! | `load`; `parts`, `start` | `get_tree_bdev` | s_umount | never: no journal yet; starts |
 //! | `reconfigure` | `reconfigure_super` | s_umount | starts |
 //! | `stop` | `generic_shutdown_super`, `get_tree_bdev` after an error | s_umount | never: the journal is closed |
 //! | `sync` | `sync_filesystem`, `sync_fs_one_sb` | s_umount, shared or not | waits |
@@ -35,6 +39,7 @@
 //! | `show_options` | `show_vfsmnt`, `show_mountinfo` | namespace_sem shared: mounts wait | never |
 //! | `run_later` | `process_one_work` | nothing | starts |
 //! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
+//! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
 //! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
 
 use super::{

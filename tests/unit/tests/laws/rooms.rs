@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Each rule of the data path has a room in `io/`, whose first line names it, and in it the line
-//! that keeps it; each switch of the lab belongs to a rule, stands in files that begin with it, and
-//! has a race; each race has a page with a picture.
+//! that keeps it; each callback is in a table of contexts; each switch of the lab belongs to a rule,
+//! stands in files that begin with it, and has a race; each race has a page with a picture.
 
 use crate::{none, source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +148,74 @@ fn each_rule_has_a_room() {
     none(&wrong);
 }
 
+/// What the first column of the tables of contexts names.
+fn callbacks(text: &str) -> BTreeSet<String> {
+    let cell = |line: &'_ str| {
+        line.strip_prefix("//! |")?
+            .split('|')
+            .next()
+            .map(str::to_string)
+    };
+    let cells: Vec<String> = text.lines().filter_map(cell).collect();
+    let quoted = cells
+        .iter()
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let words = quoted.flat_map(|name| name.split(move |c| !is_name(c)));
+    words
+        .filter(|w| !w.is_empty())
+        .map(str::to_string)
+        .collect()
+}
+
+/// The functions of implementations of traits, but for those of the language and of the lab.
+fn implemented(file: &syn::File) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in &file.items {
+        let syn::Item::Impl(block) = item else {
+            continue;
+        };
+        let Some((_, path, _)) = &block.trait_ else {
+            continue;
+        };
+        let name = path.segments.last().map(|s| s.ident.to_string());
+        if ["From", "Drop", "Deref"]
+            .map(Some)
+            .contains(&name.as_deref())
+        {
+            continue;
+        }
+        found.extend(block.items.iter().filter_map(|item| match item {
+            syn::ImplItem::Fn(f) if !f.attrs.iter().any(|a| a.path().is_ident("cfg")) => {
+                Some(f.sig.ident.to_string())
+            }
+            _ => None,
+        }));
+    }
+    found
+}
+
+#[test]
+fn each_callback_has_a_context() {
+    let forwards = "rust/fs/ops.rs";
+    let told = callbacks(&(text(LIST) + &text(forwards)));
+    let (mut wrong, mut all) = (Vec::new(), 0);
+    let files = source::files(&["rust/fs"], &[".rs"]);
+    for file in files
+        .iter()
+        .filter(|f| f.path.starts_with(ROOMS) || f.path == forwards)
+    {
+        for name in implemented(&file.parsed()) {
+            all += 1;
+            if !told.contains(&name) {
+                wrong.push(format!("{}: {name} is in no table of contexts", file.path));
+            }
+        }
+    }
+    assert!(all > 60, "only {all} callbacks");
+    none(&wrong);
+}
+
 #[test]
 fn each_switch_has_a_rule_and_a_race() {
     let races = text("Documentation/races/README.md");
@@ -240,6 +308,11 @@ fn the_search_for_rooms_finds() {
     assert_eq!(listed(list), [("map.rs".into(), [3, 4].into())].into());
     let told = "# t\n\n## 1. One\nmap.rs\n\n## Where\nx\n";
     assert_eq!(sections(told), [(1, "1. One\nmap.rs\n")].into());
+    let rows = "//! | `a`: `b::c`, d | `e` |\n//! text `f` |\n//! |---|---|";
+    assert_eq!(callbacks(rows), ["a", "b", "c"].map(String::from).into());
+    let code = "impl A for B { fn a() {} #[cfg(X)] fn b() {} } impl B { fn c() {} }
+        impl Drop for B { fn drop(&mut self) {} }";
+    assert_eq!(implemented(&syn::parse_file(code).unwrap()), ["a"]);
     let lab = "    Rule {\n/// One\n/// two (rule 3).\nA = c\"a-b\",\n}";
     let want = ("A".into(), "a-b".into(), " One two (rule 3).".into());
     assert_eq!(switches(lab), [want]);
