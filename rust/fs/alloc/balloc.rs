@@ -317,7 +317,7 @@ pub(crate) fn free(
         if here == 0 {
             return Err(EINVAL);
         }
-        free_locked(handle, sb, group, bit, here).map_err(|fault| {
+        free_locked(handle, sb, group, (bit, here)).map_err(|fault| {
             fault.report_as(|what| {
                 inode.corrupted(fmt!(
                     "freeing {here} blocks from {block}: group {group}: {what}"
@@ -330,7 +330,12 @@ pub(crate) fn free(
     Ok(())
 }
 
-fn free_locked(handle: &Handle<'_>, sb: &Sb, number: u32, bit: u32, len: u32) -> Result<(), Fault> {
+fn free_locked(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    number: u32,
+    (bit, len): (u32, u32),
+) -> Result<(), Fault> {
     let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(Bitmap::Block) {
         return Ok(());

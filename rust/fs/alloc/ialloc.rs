@@ -272,7 +272,7 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> R
         return Err(sb.corrupted(fmt!("freeing inode {}, which is reserved", ino)));
     };
     let is_dir = mode & S_IFMT == S_IFDIR;
-    free_locked(handle, sb, group, index, is_dir).map_err(|fault| {
+    free_locked(handle, sb, (group, index), is_dir).map_err(|fault| {
         fault.report_as(|what| sb.corrupted(fmt!("freeing inode {ino}: group {group}: {what}")))
     })
 }
@@ -280,8 +280,7 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> R
 fn free_locked(
     handle: &Handle<'_>,
     sb: &Sb,
-    number: u32,
-    index: u32,
+    (number, index): (u32, u32),
     is_dir: bool,
 ) -> Result<(), Fault> {
     let mut locked = LockedGroup::new(sb, number)?;
