@@ -10,7 +10,7 @@
 //!   writeback.rs  dirty folios to blocks, completion: rules 2, 3, 10
 //!   mmap.rs       write faults: rules 1, 6
 //!   direct.rs     direct I/O and its locks: rules 7, 8, 9, 11
-//!   direct_map.rs its mappings and completion: rules 4, 7
+//!   direct/map.rs its mappings and completion: rules 4, 7
 //!   pinned.rs     pages that a device stores into stay: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   steps.rs      blocks go in four steps, the first two: rules 1, 5
@@ -90,7 +90,6 @@ mod allocate;
 pub(crate) mod buffered;
 mod delalloc;
 pub(crate) mod direct;
-mod direct_map;
 mod eof;
 pub(crate) mod fallocate;
 pub(crate) mod fsync;

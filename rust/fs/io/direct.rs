@@ -23,9 +23,12 @@
 //! task, whatever it has to do (`DioOps`). The size on disk counts for that reason: it may trail,
 //! and the write that moves it starts a handle.
 
+mod map;
+
+use map::{is_beyond, DirectReadOps, DirectWriteOps};
+
 use super::{
     buffered,
-    direct_map::{is_beyond, DirectReadOps, DirectWriteOps},
     eof,
     gate::{self, Gate},
     pinned, //

@@ -68,7 +68,9 @@ fn at_lines(text: &str) -> BTreeSet<u32> {
 fn listed(text: &str) -> BTreeMap<String, BTreeSet<u32>> {
     let row = |line: &str| {
         let (name, what) = line.trim_start_matches("//!").trim().split_once(".rs ")?;
-        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || "_/".contains(c));
         is_name.then(|| (format!("{name}.rs"), rules(what)))
     };
     text.lines().filter_map(row).collect()

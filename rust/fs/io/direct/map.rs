@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Rules 4 and 7: the mappings of direct I/O, what is promised for them (4), and what follows when
-//! a write is done (7). How it is begun, and under which locks, is in `direct.rs`.
+//! a write is done (7). How it is begun, and under which locks, is in [`super`].
 
-use super::{
-    allocate::{self, For},
-    gate,
-    map,
-    pinned,
-    writeback, //
-};
 use crate::{
     fs::{
         alloc::{self, Effort},
         extent::{Extents, Mapping, State},
         inode::Durable,
+        io::{
+            allocate::{self, For},
+            gate,
+            map,
+            pinned,
+            writeback, //
+        },
         lab::{self, Point},
         rule::{self, Rule},
         Inode,
@@ -82,7 +82,8 @@ impl MapOps for DirectWriteOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        map_write(inode, pos, len, flags, map)?;
+        let end = pos + len;
+        map_write(inode, pos, Request { end, flags }, map)?;
         lab::point(Point::DioMapped, inode, pos, len);
         Ok(())
     }
@@ -101,12 +102,9 @@ struct Request {
 }
 
 /// Finds or makes blocks for a direct write.
-fn map_write(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-    let (lblk, count) = map::blocks(inode, pos, len)?;
-    let request = Request {
-        end: pos + len,
-        flags,
-    };
+fn map_write(inode: &Inode, pos: u64, request: Request, map: &mut Map) -> Result {
+    let flags = request.flags;
+    let (lblk, count) = map::blocks(inode, pos, request.end - pos)?;
     {
         let mut extents = map::lock(inode, flags)?;
         let found = extents.lookup(lblk, count)?;
@@ -165,7 +163,7 @@ fn fill(extents: &Extents<'_>, found: &Mapping, request: Request, map: &mut Map)
 #[vtable]
 impl dio::DioOps for DirectWriteOps {
     /// Whether the write changed data only. Of what iomap does not send to a worker or make wait
-    /// this is true: [`super::direct`] makes a write wait that ends beyond either size, and neither
+    /// this is true: [`super`] makes a write wait that ends beyond either size, and neither
     /// of them gets smaller while a direct write is in flight.
     fn is_done(iocb: &Kiocb<'_, Rext4>, ended: &Ended) -> bool {
         let (inode, pos) = (iocb.inode(), iocb.pos());
