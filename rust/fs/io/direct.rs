@@ -12,12 +12,15 @@
 //! returns with all of them released). With `dio_gate` the gate is held besides, and faults may
 //! wait for it, so all of the memory is pinned before.
 //!
-//! | write                                 | i_rwsem   | waits for completion |
-//! |---------------------------------------|-----------|----------------------|
-//! | inside the file, whole blocks         | shared    | if the request does  |
-//! | inside, parts of blocks               | shared, only over written blocks; else exclusive, alone |
-//! | parts of blocks, ends at the end      | exclusive | always               |
-//! | beyond the size in memory, or on disk | exclusive | always               |
+//! | write                                 | i_rwsem   | waits for completion | case |
+//! |---------------------------------------|-----------|----------------------|------|
+//! | inside the file, whole blocks         | shared    | if the request does  | `write_aligned` |
+//! | parts of blocks, over written blocks  | shared    | if the request does  | `write_unaligned` |
+//! | parts of blocks, over others          | exclusive | always               | `write_alone` |
+//! | parts of blocks, ends at the end      | exclusive | always               | `write_alone` |
+//! | beyond the size in memory, or on disk | exclusive | always               | `write_alone` |
+//! | of a file with privileges to strip    | exclusive | if the request does  | `write_alone` |
+//! | over a page that cannot be dropped    | exclusive | always               | `write_through` |
 //!
 //! "Always" is for more than the locks: only of a write that waits iomap runs the completion in a
 //! task, whatever it has to do (`DioOps`). The size on disk counts for that reason: it may trail,
@@ -77,7 +80,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'
     }
     iocb.accessed();
     let (file, inode) = (iocb.file(), iocb.inode());
-    let _lock = match lock(&iocb, false) {
+    let _lock = match lock_shared(&iocb) {
         Ok(lock) => lock,
         Err(e) => return iocb.done(Err(e)),
     };
@@ -88,108 +91,88 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'
     io
 }
 
-/// i_rwsem, one way or the other.
-enum Locked<'a> {
-    Shared(InodeLockShared<'a, Rext4>),
-    Exclusive(InodeLock<'a, Rext4>),
-}
-
-fn lock<'a>(iocb: &Kiocb<'a, Rext4>, exclusive: bool) -> Result<Locked<'a>> {
+fn lock_shared<'a>(iocb: &Kiocb<'a, Rext4>) -> Result<InodeLockShared<'a, Rext4>> {
     let inode = iocb.inode();
-    Ok(match (exclusive, iocb.nowait()) {
-        (true, true) => Locked::Exclusive(inode.try_lock()?),
-        (true, false) => Locked::Exclusive(inode.lock()),
-        (false, true) => Locked::Shared(inode.try_lock_shared()?),
-        (false, false) => Locked::Shared(inode.lock_shared()),
-    })
-}
-
-/// Before i_rwsem is taken for the first time. Returns whether to take it exclusive.
-fn begin(iocb: &Kiocb<'_, Rext4>, from: &IovIterSource<'_>) -> Result<bool> {
-    let inode = iocb.inode();
-    super::check_writable(inode)?;
-    let range = iocb.pos()..iocb.pos() + from.len() as u64;
-    let exclusive = is_beyond(inode, range.end);
-    if gate::is_used(inode) {
-        gate::yield_to(inode, range, iocb.nowait())?;
+    if iocb.nowait() {
+        inode.try_lock_shared()
+    } else {
+        Ok(inode.lock_shared())
     }
-    Ok(exclusive || iocb.needs_remove_privs())
 }
 
-/// Takes i_rwsem, checks limits. Returns the bytes left to write.
-fn enter<'a>(
-    iocb: &mut Kiocb<'a, Rext4>,
-    from: &mut IovIterSource<'_>,
-    exclusive: bool,
-) -> Result<(Locked<'a>, u64)> {
-    let locked = lock(iocb, exclusive)?;
-    let count = match &locked {
-        Locked::Shared(lock) => iocb.write_checks(from, lock)?,
-        Locked::Exclusive(lock) => iocb.write_checks(from, lock)?,
-    };
-    Ok((locked, count as u64))
+/// The cases of a direct write.
+enum Case<'a> {
+    /// Whole blocks inside the file.
+    Aligned(InodeLockShared<'a, Rext4>),
+    /// Parts of blocks inside the file.
+    Unaligned(InodeLockShared<'a, Rext4>),
+    /// It needs i_rwsem exclusive, that much is known.
+    Alone,
+    /// The limits leave nothing to write.
+    Nothing,
 }
 
 /// `write_iter` with O_DIRECT.
 pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
+    match enter(&mut iocb, from) {
+        Ok(Case::Aligned(lock)) => write_aligned(iocb, from, lock),
+        Ok(Case::Unaligned(lock)) => write_unaligned(iocb, from, lock),
+        Ok(Case::Alone) => write_alone(iocb, from),
+        Ok(Case::Nothing) => iocb.done(Ok(0)),
+        Err(e) => iocb.done(Err(e)),
+    }
+}
+
+/// Finds the case, and takes i_rwsem shared where that may do.
+fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Result<Case<'a>> {
     let inode = iocb.inode();
-    let mask = u64::from(inode.fs().geo.block_size) - 1;
-    let mut exclusive = match begin(&iocb, from) {
-        Ok(exclusive) => exclusive,
-        Err(e) => return iocb.done(Err(e)),
+    super::check_writable(inode)?;
+    let range = iocb.pos()..iocb.pos() + from.len() as u64;
+    let beyond = is_beyond(inode, range.end);
+    if gate::is_used(inode) {
+        gate::yield_to(inode, range, iocb.nowait())?;
+    }
+    // Both are guesses without the lock, that may spare a vain one.
+    if beyond || iocb.needs_remove_privs() {
+        return Ok(Case::Alone);
+    }
+    let lock = lock_shared(iocb)?;
+    let count = match iocb.write_checks(from, &lock)? {
+        0 => return Ok(Case::Nothing),
+        count => count as u64,
     };
-    let mut done = 0;
-    loop {
-        let (locked, count) = match enter(&mut iocb, from, exclusive) {
-            Ok((_, 0)) => return iocb.done(Ok(0)),
-            Ok(entered) => entered,
-            Err(e) => return iocb.done(Err(e)),
-        };
-        // Known only now: O_APPEND has set the position, and the size may have changed.
-        let pos = iocb.pos();
+    let needs = Needs::of(iocb, count);
+    // Cannot start again with its second chunk.
+    let restarts = needs.partial && count > CHUNK as u64 && gate::is_used(inode);
+    if needs.extends || restarts || !iocb.modified_shared(&lock)? {
+        return Ok(Case::Alone);
+    }
+    Ok(if needs.partial {
+        Case::Unaligned(lock)
+    } else {
+        Case::Aligned(lock)
+    })
+}
+
+/// What a write does to more than its own bytes.
+struct Needs {
+    /// It begins or ends inside of a block.
+    partial: bool,
+    /// It moves the size, or zeroes behind the end.
+    extends: bool,
+}
+
+impl Needs {
+    /// Of `count` bytes, with i_rwsem held. Known only now: O_APPEND has set the position, and the
+    /// size may have changed.
+    fn of(iocb: &Kiocb<'_, Rext4>, count: u64) -> Self {
+        let (inode, pos) = (iocb.inode(), iocb.pos());
+        let end = pos + count;
         trace::dio_write(inode, pos, count);
+        let mask = u64::from(inode.fs().geo.block_size) - 1;
         let partial = (pos | count) & mask != 0;
-        let extends = is_beyond(inode, pos + count) || partial && zeroes_tail(inode, pos + count);
-        // Cannot start again with its second chunk.
-        let restarts = partial && count > CHUNK as u64 && gate::is_used(inode);
-        let (result, lock);
-        match locked {
-            Locked::Shared(_) if extends || restarts => {
-                exclusive = true;
-                continue;
-            }
-            Locked::Shared(shared) => match iocb.modified_shared(&shared) {
-                Ok(true) => {
-                    let flags = DioFlags {
-                        overwrite_only: partial,
-                        ..DioFlags::default()
-                    };
-                    (iocb, result) = transfer(iocb, from, flags, &mut done)?;
-                    lock = None;
-                }
-                Ok(false) => {
-                    exclusive = true;
-                    continue;
-                }
-                Err(e) => return iocb.done(Err(e)),
-            },
-            Locked::Exclusive(_) if iocb.nowait() && (extends || partial) => {
-                return iocb.done(Err(EAGAIN));
-            }
-            Locked::Exclusive(alone) => {
-                (iocb, result) = write_alone(iocb, from, &alone, extends || partial, &mut done)?;
-                lock = Some(alone);
-            }
-        }
-        match result {
-            Err(e) if e == EAGAIN && partial && !exclusive && !iocb.nowait() => exclusive = true,
-            // Rule 7: some page would not go. Through it, then.
-            Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
-                let rest = fall_back(&mut iocb, from, lock);
-                return iocb.done(after(done, rest));
-            }
-            other => return iocb.done(other),
-        }
+        let extends = is_beyond(inode, end) || partial && zeroes_tail(inode, end);
+        Self { partial, extends }
     }
 }
 
@@ -198,6 +181,141 @@ pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>
 /// there meanwhile, and the zeros would go over his bytes (race 22).
 fn zeroes_tail(inode: &Inode, end: u64) -> bool {
     end == inode.size() && rule::kept(Rule::EofAlone)
+}
+
+/// Whole blocks inside the file, i_rwsem shared: no other write is in the way. Two that overlap
+/// may leave blocks of either, as they may on a disk. A truncate waits for i_rwsem, and then for
+/// the end of the I/O.
+fn write_aligned<'a>(
+    iocb: Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+    lock: InodeLockShared<'a, Rext4>,
+) -> Io<'a, Rext4> {
+    let mut done = 0;
+    let (iocb, result) = transfer(iocb, from, DioFlags::default(), &mut done)?;
+    drop(lock);
+    finish(iocb, from, (done, result), None)
+}
+
+/// Parts of blocks inside the file. Over written blocks they are bytes as others, and i_rwsem
+/// shared will do. In a hole or an unwritten block iomap zeroes the rest of the block, which may be
+/// where another write of this block puts its bytes: then `map_write` says `EAGAIN`, before a byte
+/// is taken from the caller, and the write begins again, alone.
+fn write_unaligned<'a>(
+    iocb: Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+    lock: InodeLockShared<'a, Rext4>,
+) -> Io<'a, Rext4> {
+    let flags = DioFlags {
+        overwrite_only: true,
+        ..DioFlags::default()
+    };
+    let mut done = 0;
+    let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
+    drop(lock);
+    match result {
+        Err(e) if e == EAGAIN && !iocb.nowait() => write_alone(iocb, from),
+        result => finish(iocb, from, (done, result), None),
+    }
+}
+
+/// All others, i_rwsem exclusive: what moves a size, or zeroes parts of blocks, which no other
+/// write to them may see half done. Those begin when no direct I/O is in flight (asynchronous ones
+/// hold no lock), and are over before the lock goes. What is only here to strip privileges (that
+/// changes the mode) need not wait.
+fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
+    let (lock, wait) = match enter_alone(&mut iocb, from) {
+        Ok(Some(entered)) => entered,
+        Ok(None) => return iocb.done(Ok(0)),
+        Err(e) => return iocb.done(Err(e)),
+    };
+    let flags = DioFlags {
+        force_wait: wait,
+        ..DioFlags::default()
+    };
+    let mut done = 0;
+    let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
+    finish(iocb, from, (done, result), Some(lock))
+}
+
+/// Returns the lock, and whether the write is to wait. `None` if there is nothing to write.
+fn enter_alone<'a>(
+    iocb: &mut Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+) -> Result<Option<(InodeLock<'a, Rext4>, bool)>> {
+    let inode = iocb.inode();
+    let lock = if iocb.nowait() {
+        inode.try_lock()?
+    } else {
+        inode.lock()
+    };
+    let count = match iocb.write_checks(from, &lock)? {
+        0 => return Ok(None),
+        count => count as u64,
+    };
+    let needs = Needs::of(iocb, count);
+    let wait = needs.extends || needs.partial;
+    if wait {
+        if iocb.nowait() {
+            return Err(EAGAIN);
+        }
+        lock.dio_wait();
+    }
+    // Rule 11.
+    eof::before_write(&lock, iocb.pos(), iocb.pos() + count)?;
+    iocb.modified(&lock)?;
+    Ok(Some((lock, wait)))
+}
+
+/// How a write ends that was not queued: `result`, or by way of the page cache. `lock` is held if
+/// i_rwsem is.
+fn finish<'a>(
+    mut iocb: Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+    (done, result): (usize, Result<usize>),
+    lock: Option<InodeLock<'a, Rext4>>,
+) -> Io<'a, Rext4> {
+    match result {
+        // Rule 7: some page would not go. Through it, then.
+        Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
+            let rest = write_through(&mut iocb, from, lock);
+            iocb.done(after(done, rest))
+        }
+        result => iocb.done(result),
+    }
+}
+
+/// The page cache could not be invalidated, so the write goes through it, is written out, and
+/// the pages are dropped if they let go now. Whoever reads, the data is the same. i_rwsem
+/// exclusive while it is copied, as any buffered write.
+#[cold]
+fn write_through(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIterSource<'_>,
+    lock: Option<InodeLock<'_, Rext4>>,
+) -> Result<usize> {
+    let inode = iocb.inode();
+    let lock = match (lock, iocb.nowait()) {
+        (Some(lock), _) => lock,
+        (None, true) => return Err(EAGAIN),
+        (None, false) => inode.lock(),
+    };
+    iocb.clear_direct();
+    if iocb.write_checks(from, &lock)? == 0 {
+        return Ok(0);
+    }
+    let start = iocb.pos();
+    trace::dio_fall_back(inode, start, from.len() as u64);
+    let written = buffered::write_locked(iocb, from, &lock)?;
+    drop(lock);
+    let end = start + written as u64;
+    inode.write_and_wait(start, end)?;
+    // A page that stays is uptodate and clean: nothing is stale.
+    if pinned::begin(inode).is_ok() {
+        let _ = inode.invalidate_pagecache(start, end);
+        pinned::end(inode);
+    }
+    iocb.write_sync(written)
 }
 
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
@@ -269,60 +387,4 @@ fn after(done: usize, rest: Result<usize>) -> Result<usize> {
         Err(_) if done > 0 => Ok(done),
         Err(e) => Err(e),
     }
-}
-
-/// With i_rwsem held exclusive. `wait`: it grows the file, or zeroes parts of blocks, which no
-/// other write to those blocks may see half done.
-fn write_alone<'a>(
-    mut iocb: Kiocb<'a, Rext4>,
-    from: &mut IovIterSource<'_>,
-    lock: &InodeLock<'_, Rext4>,
-    wait: bool,
-    done: &mut usize,
-) -> Io<'a, Rext4> {
-    if wait {
-        lock.dio_wait();
-    }
-    let end = iocb.pos() + from.len() as u64;
-    // Rule 11.
-    let ready = eof::before_write(lock, iocb.pos(), end);
-    if let Err(e) = ready.and_then(|()| iocb.modified(lock)) {
-        return iocb.done(Err(e));
-    }
-    let flags = DioFlags {
-        force_wait: wait,
-        ..DioFlags::default()
-    };
-    transfer(iocb, from, flags, done)
-}
-
-/// The page cache could not be invalidated, so the write goes through it, is written out, and
-/// the pages are dropped if they let go now. Whoever reads, the data is the same.
-fn fall_back(
-    iocb: &mut Kiocb<'_, Rext4>,
-    from: &mut IovIterSource<'_>,
-    lock: Option<InodeLock<'_, Rext4>>,
-) -> Result<usize> {
-    let inode = iocb.inode();
-    let lock = match (lock, iocb.nowait()) {
-        (Some(lock), _) => lock,
-        (None, true) => return Err(EAGAIN),
-        (None, false) => inode.lock(),
-    };
-    iocb.clear_direct();
-    if iocb.write_checks(from, &lock)? == 0 {
-        return Ok(0);
-    }
-    let start = iocb.pos();
-    trace::dio_fall_back(inode, start, from.len() as u64);
-    let written = buffered::write_locked(iocb, from, &lock)?;
-    drop(lock);
-    let end = start + written as u64;
-    inode.write_and_wait(start, end)?;
-    // A page that stays is uptodate and clean: nothing is stale.
-    if pinned::begin(inode).is_ok() {
-        let _ = inode.invalidate_pagecache(start, end);
-        pinned::end(inode);
-    }
-    iocb.write_sync(written)
 }
