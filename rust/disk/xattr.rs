@@ -5,7 +5,7 @@
 //! an inode needs of the block, and what more fields need of the space.
 
 use super::checksum::crc32c;
-use super::inode::{InodeFields, GOOD_OLD_SIZE};
+use super::inode::GOOD_OLD_SIZE;
 use super::superblock::Geometry;
 use super::{bytes, get, put, Corrupt, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
@@ -45,28 +45,10 @@ struct RawEntry {
 const _: () = assert!(core::mem::size_of::<RawHeader>() == HEADER_SIZE);
 const _: () = assert!(core::mem::size_of::<RawEntry>() == ENTRY_SIZE);
 
-/// The part of an attribute's full name that its index stands for.
-#[allow(
-    dead_code,
-    reason = "the host tests compare attributes by it; the module gives none to users"
-)]
-pub fn prefix(name_index: u8) -> Option<&'static str> {
-    match name_index {
-        1 => Some("user."),
-        2 => Some("system.posix_acl_access"),
-        3 => Some("system.posix_acl_default"),
-        4 => Some("trusted."),
-        6 => Some("security."),
-        7 => Some("system."),
-        8 => Some("system.richacl"),
-        _ => None,
-    }
-}
-
 /// One attribute, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// See [`prefix`].
+    /// Which prefix the full name has.
     pub name_index: u8,
     /// The name behind the prefix.
     pub name: &'a [u8],
@@ -84,6 +66,33 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
+    /// The list that begins at `offset` of what value offsets count from.
+    pub fn new(base: &'a [u8], offset: usize) -> Self {
+        Self {
+            base,
+            offset,
+            done: false,
+        }
+    }
+
+    /// Checks that the list ends inside its buffer and that no value lies over an entry.
+    pub fn check(&self) -> Result<()> {
+        let mut list = self.clone();
+        for entry in list.by_ref() {
+            entry?;
+        }
+        let list_end = list.offset + 4;
+        let mut offset = self.offset;
+        while offset < list.offset {
+            let raw: RawEntry = get(self.base, offset).map_err(|_| Corrupt::XattrEntry)?;
+            if raw.value_size.get() != 0 && usize::from(raw.value_offs.get()) < list_end {
+                return Err(Corrupt::XattrValue);
+            }
+            offset = (offset + ENTRY_SIZE + usize::from(raw.name_len) + 3) & !3;
+        }
+        Ok(())
+    }
+
     fn read(&mut self) -> Result<Option<Entry<'a>>> {
         // Four zero bytes end the list.
         let end: U32 = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
@@ -139,24 +148,6 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Checks that the list ends inside its buffer and that no value lies over an entry.
-fn check_entries(entries: Entries<'_>, base: &[u8]) -> Result<()> {
-    let mut list = entries.clone();
-    for entry in list.by_ref() {
-        entry?;
-    }
-    let list_end = list.offset + 4;
-    let mut offset = entries.offset;
-    while offset < list.offset {
-        let raw: RawEntry = get(base, offset).map_err(|_| Corrupt::XattrEntry)?;
-        if raw.value_size.get() != 0 && usize::from(raw.value_offs.get()) < list_end {
-            return Err(Corrupt::XattrValue);
-        }
-        offset = (offset + ENTRY_SIZE + usize::from(raw.name_len) + 3) & !3;
-    }
-    Ok(())
-}
-
 /// Checks an attribute block read from the disk (`pblk`): header, checksum, all entries. Returns
 /// the reference count.
 pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
@@ -171,47 +162,14 @@ pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
     if geo.has_metadata_csum && h.checksum.get() != computed_csum(block, geo, pblk)? {
         return Err(Corrupt::XattrChecksum);
     }
-    let entries = block_entries(block, geo)?;
-    check_entries(entries.clone(), entries.base)?;
+    block_entries(block, geo)?.check()?;
     Ok(refcount)
 }
 
 /// The attributes of a block; value offsets count from its start.
 pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<Entries<'a>> {
-    Ok(Entries {
-        base: bytes(block, 0, geo.block_size as usize)?,
-        offset: HEADER_SIZE,
-        done: false,
-    })
-}
-
-/// The attributes in a raw inode, `None` when there are none; value offsets count from the first
-/// entry.
-#[allow(
-    dead_code,
-    reason = "the host tests compare attributes by it; the module gives none to users"
-)]
-pub fn inode_entries<'a>(
-    raw: &'a [u8],
-    geo: &Geometry,
-    inode: &InodeFields,
-) -> Result<Option<Entries<'a>>> {
-    let start = GOOD_OLD_SIZE + usize::from(inode.extra_isize);
-    let size = usize::from(geo.inode_size);
-    if inode.extra_isize == 0 || start + 8 > size {
-        return Ok(None);
-    }
-    let magic: U32 = get(raw, start)?;
-    if magic.get() != MAGIC {
-        return Ok(None);
-    }
-    let entries = Entries {
-        base: bytes(raw, start + 4, size - start - 4)?,
-        offset: 0,
-        done: false,
-    };
-    check_entries(entries.clone(), entries.base)?;
-    Ok(Some(entries))
+    let base = bytes(block, 0, geo.block_size as usize)?;
+    Ok(Entries::new(base, HEADER_SIZE))
 }
 
 /// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the
@@ -240,12 +198,8 @@ pub fn make_room(raw: &mut [u8], geo: &Geometry, old: u16, new: u16) -> Result<b
 fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
     let first = start + 4;
     let base = bytes(raw, first, raw.len().saturating_sub(first))?;
-    let mut list = Entries {
-        base,
-        offset: 0,
-        done: false,
-    };
-    if check_entries(list.clone(), base).is_err() || list.by_ref().any(|entry| entry.is_err()) {
+    let mut list = Entries::new(base, 0);
+    if list.check().is_err() || list.by_ref().any(|entry| entry.is_err()) {
         return Ok(false);
     }
     let entries_end = list.offset;

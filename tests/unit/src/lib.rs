@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attributes;
 #[path = "../../../rust/disk/mod.rs"]
 pub mod disk;
 pub mod short;

@@ -6,6 +6,7 @@
 //! right first where there are any, as no fuzzer guesses them: what is looked for lies behind. A
 //! target returns whether the structure was accepted, and panics when accepted data then misbehave.
 
+use crate::attributes;
 use crate::disk::group::{self, Bitmap};
 use crate::disk::hash::{HashVersion, Hasher};
 use crate::disk::htree::{self, Hashed, MAX_LEAF_ENTRIES};
@@ -165,7 +166,7 @@ pub fn inode(data: &[u8]) -> bool {
         return false;
     };
     let _ = (inode.device(), inode.fast_symlink());
-    if let Ok(Some(entries)) = xattr::inode_entries(&buf, &geo, &inode) {
+    if let Ok(Some(entries)) = attributes::inode_entries(&buf, &geo, &inode) {
         assert!(entries.count() <= buf.len() / 16);
     }
     // A block count too large for its 48 bits cannot be written back.

@@ -3,6 +3,7 @@
 //! Single structures of real images: inodes, devices, extent trees, the orphan file, attributes.
 
 use crate::image::{geometry, Image};
+use rext4_unit::attributes;
 use rext4_unit::disk::*;
 use rext4_unit::encode_whole;
 use rext4_unit::short::expected;
@@ -203,7 +204,7 @@ fn extended_attributes() {
         let ino = image.lookup("f");
         let inode = image.inode(ino);
         let acl = inode.file_acl.unwrap();
-        let inside = xattr::inode_entries(image.raw_inode(ino), &image.geo, &inode).unwrap();
+        let inside = attributes::inode_entries(image.raw_inode(ino), &image.geo, &inode).unwrap();
         let mut all: Vec<_> = inside.unwrap().map(|e| e.unwrap()).collect();
         let block = image.block(acl);
         assert_eq!(xattr::check_block(block, &image.geo, acl), Ok(1));
@@ -217,7 +218,7 @@ fn extended_attributes() {
             .map(|e| {
                 let name = String::from_utf8_lossy(e.name).into_owned();
                 (
-                    xattr::prefix(e.name_index).unwrap().to_string() + &name,
+                    attributes::prefix(e.name_index).unwrap().to_string() + &name,
                     e.value.len(),
                 )
             })
@@ -260,7 +261,7 @@ fn attributes_make_room() {
         raw[base + 40] = b'x';
         raw[256 - value..].fill(b'V');
         let list = |raw: &[u8], inode: &InodeFields| -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-            let entries = xattr::inode_entries(raw, &geo, inode).ok()??;
+            let entries = attributes::inode_entries(raw, &geo, inode).ok()??;
             let pair = |e: xattr::Entry<'_>| (e.name.to_vec(), e.value.to_vec());
             entries.map(|e| e.ok().map(pair)).collect()
         };
