@@ -2,6 +2,10 @@
 
 //! Mounting and remounting: the fs_context operations.
 //!
+//! An option goes to the file system as text, and there is no table of `struct fs_parameter_spec`:
+//! what `fs_parse()` makes of one is a number and a union, and a match on the text says the same
+//! with names and values that the compiler knows.
+//!
 //! C headers: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
 
 mod log;

@@ -17,7 +17,8 @@ use crate::vfs::{
 use core::marker::PhantomData;
 use kernel::{prelude::*, str::CStr};
 
-/// A super block during the first half of mount: no data, no inodes.
+/// A super block during the first half of mount: no data, no inodes. It gets no operations on
+/// dentries (`s_d_op`): names are bytes, and nobody but the VFS changes them while it is mounted.
 ///
 /// # Invariants
 ///
