@@ -12,12 +12,8 @@ use kernel::prelude::*;
 
 /// `setattr`: changes what `attr` says. A size comes first, since it may fail half way and the
 /// rest is to be done only if it does not. `EINVAL` for the size of what is no file.
-pub(super) fn set(
-    idmap: IdMap<'_>,
-    inode: &Inode,
-    lock: &InodeLock<'_, Rext4>,
-    attr: &mut Attr<'_>,
-) -> Result {
+pub(super) fn set(idmap: IdMap<'_>, lock: &InodeLock<'_, Rext4>, attr: &mut Attr<'_>) -> Result {
+    let inode = lock.inode();
     attr.prepare(idmap)?;
     if let Some(size) = attr.size() {
         if !inode.is_file() {

@@ -13,16 +13,17 @@ use super::{
     inode::{has_extents, hold, journal},
     io,
     orphan,
-    Inode, //
+    Inode,
+    Rext4, //
 };
 use crate::{
     disk,
-    vfs::{gfp::GFP_NOFAIL, jbd2::Handle},
+    vfs::{gfp::GFP_NOFAIL, inode::Evicted, jbd2::Handle},
 };
 use kernel::prelude::*;
 
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
-pub(crate) fn evict(inode: &Inode) {
+pub(crate) fn evict(inode: &Evicted<'_, Rext4>) {
     let sb = inode.sb();
     let ended = matches!(sb.data().access.get(), Access::ReadOnly | Access::Emergency);
     if inode.nlink() == 0 && !ended {
@@ -43,7 +44,7 @@ pub(crate) fn evict(inode: &Inode) {
     orphan::forget(inode);
 }
 
-fn free(inode: &Inode) -> Result {
+fn free(inode: &Evicted<'_, Rext4>) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
     let info = inode.info();

@@ -70,7 +70,7 @@ use crate::{
         file::{FallocMode, FileFlags, FileOps},
         folio::Folio,
         fs_context::MountLog,
-        inode::{Attr, IdMap, InodeLock, InodeOps, NewInode, Stat},
+        inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
         ioctl::{self, IoctlOps, Label},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
@@ -176,7 +176,7 @@ impl FileSystem for Rext4 {
         fsync::write_inode(inode, control)
     }
 
-    fn evict(inode: &Inode) {
+    fn evict(inode: &Evicted<'_, Self>) {
         evict::evict(inode);
     }
 }
@@ -390,13 +390,8 @@ impl InodeOps for Rext4 {
         namei::read_target(inode)
     }
 
-    fn setattr(
-        idmap: IdMap<'_>,
-        inode: &Inode,
-        lock: &InodeLock<'_, Self>,
-        attr: &mut Attr<'_>,
-    ) -> Result {
-        attr::set(idmap, inode, lock, attr)
+    fn setattr(idmap: IdMap<'_>, lock: &InodeLock<'_, Self>, attr: &mut Attr<'_>) -> Result {
+        attr::set(idmap, lock, attr)
     }
 
     fn getattr(inode: &Inode, stat: &mut Stat<'_>) {

@@ -125,10 +125,9 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::i_size_read(self.as_ptr()) as u64 }
     }
 
-    /// Sets the file size in bytes, where the lock is not at hand: of an inode that is new or on
-    /// its way out, of a directory in a callback of its own, in the completion of a direct write
-    /// that waits. The caller holds i_rwsem exclusive all the same; who has it uses
-    /// [`InodeLock::set_size`].
+    /// Sets the file size in bytes, where the lock is held and not at hand: of a directory that a
+    /// name is made in, and in the completion of a direct write, whose task waits with it. All
+    /// others use [`InodeLock::set_size`], [`NewInode::set_size`] or [`Evicted::set_size`].
     pub(crate) fn set_size(&self, size: u64) {
         // SAFETY: By the type invariant.
         unsafe { bindings::i_size_write(self.as_ptr(), size as i64) }
@@ -396,6 +395,33 @@ impl<F: FileSystem> Drop for InodeRef<'_, F> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the count is ours to give up.
         unsafe { bindings::iput(self.as_ptr()) }
+    }
+}
+
+/// An inode on its way out ([`FileSystem::evict`]). Nobody else has it, so no lock of it is asked
+/// for.
+pub(crate) struct Evicted<'a, F>(&'a Inode<F>);
+
+impl<'a, F: FileSystem> Evicted<'a, F> {
+    /// # Safety
+    ///
+    /// As for [`Inode::from_raw`], and the inode is in state `I_FREEING` as long as `'a`.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::inode) -> Self {
+        // SAFETY: By the caller.
+        Self(unsafe { Inode::from_raw(ptr) })
+    }
+
+    /// Sets the file size in bytes, in memory.
+    pub(crate) fn set_size(&self, size: u64) {
+        self.0.set_size(size);
+    }
+}
+
+impl<F> Deref for Evicted<'_, F> {
+    type Target = Inode<F>;
+
+    fn deref(&self) -> &Inode<F> {
+        self.0
     }
 }
 

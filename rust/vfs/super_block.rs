@@ -27,7 +27,7 @@ use super::{
     bindings,
     blkdev::BlockDevice,
     fs_context::MountLog,
-    inode::{Inode, InodeRef},
+    inode::{Evicted, Inode, InodeRef},
     work::Workqueue,
     writeback::{Writeback, WritebackControl}, //
 };
@@ -190,7 +190,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// The last reference is gone and the page cache is empty. Frees the inode on disk when it
     /// has no link left. Must not fail; reports.
-    fn evict(_inode: &Inode<Self>) {}
+    fn evict(_inode: &Evicted<'_, Self>) {}
 }
 
 /// What `s_fs_info` points at, pinned.

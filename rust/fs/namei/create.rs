@@ -43,7 +43,7 @@ pub(super) fn make(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
     mut wanted: Wanted<'_>,
-    fill: impl Fn(&Handle<'_>, &Inode) -> Result,
+    fill: impl Fn(&Handle<'_>, &NewInode<'_, Rext4>) -> Result,
 ) -> Result {
     wanted.credits += credits::ADD_NAME;
     with_retry(dir, || {

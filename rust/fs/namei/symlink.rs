@@ -17,7 +17,11 @@ use crate::{
         extent::State,
         inode::NewKind, //
     },
-    vfs::{inode::IdMap, jbd2::Handle, Dentry},
+    vfs::{
+        inode::{IdMap, NewInode},
+        jbd2::Handle,
+        Dentry, //
+    },
 };
 use kernel::prelude::*;
 
@@ -51,7 +55,7 @@ pub(crate) fn symlink(
     })
 }
 
-fn write_target(handle: &Handle<'_>, inode: &Inode, target: &[u8]) -> Result {
+fn write_target(handle: &Handle<'_>, inode: &NewInode<'_, Rext4>, target: &[u8]) -> Result {
     let new = append_block(handle, inode, 0)?;
     let bh = inode.sb().getblk(new.get())?;
     // Zeroed, which ends the text.

@@ -155,6 +155,11 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Fresh> {
 }
 
 impl<'sb, F: FileSystem, S: Stage> NewInode<'sb, F, S> {
+    /// Sets the file size in bytes, in memory. Nobody else looks before it is published.
+    pub(crate) fn set_size(&self, size: u64) {
+        Inode::set_size(self, size);
+    }
+
     pub(super) fn into_stage<T: Stage>(self) -> NewInode<'sb, F, T> {
         NewInode {
             inode: ManuallyDrop::new(self).inode,

@@ -22,13 +22,8 @@ use kernel::{
 /// sets and shows the fields of its own inode.
 #[vtable]
 pub(crate) trait InodeOps: FileSystem {
-    /// Changes attributes (i_rwsem exclusive).
-    fn setattr(
-        _idmap: IdMap<'_>,
-        _inode: &Inode<Self>,
-        _lock: &InodeLock<'_, Self>,
-        _attr: &mut Attr<'_>,
-    ) -> Result {
+    /// Changes attributes of the inode that is locked.
+    fn setattr(_idmap: IdMap<'_>, _lock: &InodeLock<'_, Self>, _attr: &mut Attr<'_>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Fills what `stat` shows beyond the VFS inode.
@@ -239,7 +234,7 @@ impl<F: InodeOps> InodeTable<F> {
             // SAFETY: By the caller.
             let lock = unsafe { InodeLock::assume(inode) };
             let mut attr = Attr(attr, dentry, PhantomData);
-            F::setattr(IdMap(idmap, PhantomData), inode, lock.deref(), &mut attr).map(|()| 0)
+            F::setattr(IdMap(idmap, PhantomData), lock.deref(), &mut attr).map(|()| 0)
         })
     }
 

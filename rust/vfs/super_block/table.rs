@@ -7,7 +7,7 @@
 use super::{FileSystem, SuperBlock};
 use crate::vfs::{
     bindings,
-    inode::{self, Inode},
+    inode::{self, Evicted, Inode},
     writeback::WritebackControl, //
 };
 use core::{marker::PhantomData, mem};
@@ -95,7 +95,7 @@ impl<F: FileSystem> SuperTable<F> {
         // failed iget) has nothing on disk that belongs to it.
         if !unsafe { bindings::is_bad_inode(inode) } {
             // SAFETY: As above.
-            F::evict(unsafe { Inode::from_raw(inode) });
+            F::evict(&unsafe { Evicted::from_raw(inode) });
         }
         // SAFETY: Page cache and private data are gone, as `clear_inode` asks.
         unsafe { bindings::clear_inode(inode) };
