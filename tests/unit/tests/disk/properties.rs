@@ -142,7 +142,11 @@ proptest! {
 
     #[test]
     fn symlinks_round_trip(target in proptest::collection::vec(1u8..=255, 0..80)) {
-        let mut inode = InodeFields { mode: inode::S_IFLNK | 0o777, links: 1, ..InodeFields::default() };
+        let mut inode = InodeFields {
+            mode: inode::S_IFLNK | 0o777,
+            links: 1,
+            ..InodeFields::default()
+        };
         let fits = inode.set_fast_symlink(&target);
         prop_assert_eq!(fits, target.len() < 60);
         let geo = geometry(1024, true);

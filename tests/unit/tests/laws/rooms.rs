@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Each rule of the data path has a room in `io/`, whose first line names it, and in it the line
-//! that keeps it; each callback is in a table of contexts; each switch of the lab belongs to a rule,
-//! stands in files that begin with it, and has a race; each race has a page with a picture.
+//! that keeps it; each callback is in a table of contexts; each switch of the lab belongs to a
+//! rule, stands in files that begin with it, and has a race; each race has a page with a picture.
 
 use crate::{none, source};
 use std::collections::{BTreeMap, BTreeSet};
