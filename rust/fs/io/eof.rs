@@ -7,7 +7,7 @@
 //! What the two sizes and the stale tail are, and who moves which when, is in
 //! Documentation/i-size.md.
 
-use super::{delalloc::BufferedWriteOps, map, steps::Alone};
+use super::{delalloc::BufferedWriteOps, map, remove, steps::Alone};
 use crate::{
     fs::{
         credits,
@@ -56,22 +56,41 @@ impl Alone<'_> {
         self.zero_tail(pos, pos.next_multiple_of(block_size.into()))
     }
 
+    /// The file is about to grow over blocks behind the end. Should they have data, a truncate
+    /// could not read the tree to its end, or somebody else left them so. Zeros in the page cache
+    /// would not do: behind the end nobody writes them back. The blocks go now, or the file does
+    /// not grow.
+    pub(super) fn finish_truncate(&self) -> Result {
+        let inode = self.inode();
+        if written_behind(inode)? {
+            remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
+        }
+        Ok(())
+    }
+
     /// Makes the file larger, with a hole.
     pub(super) fn grow(&self, new: u64) -> Result {
         let inode = self.inode();
         let old = inode.size();
+        // Later, an error would leave a size in memory that the disk never gets.
+        let _table = inode::hold(inode)?;
+        self.finish_truncate()?;
         let zeroed = self.zero_tail(old, new)? || inode.info().stale_tail();
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
-        if zeroed {
-            flush_with_tail(inode, new)?;
+        let flushed = if zeroed {
+            flush_with_tail(inode, new)
         } else {
-            flush_for(inode, new)?;
+            flush_for(inode, new)
+        };
+        if let Err(e) = flushed {
+            // Nobody has put anything behind the old end: both locks are held.
+            self.lock().set_size(old);
+            return Err(e);
         }
         inode.info().set_stale_tail(false);
-        let _table = inode::hold(inode)?;
-        let handle = inode.fs().start(credits::INODE)?;
+        let handle = inode.fs().start_nofail(credits::INODE)?;
         inode.extents().set_disk_size(new);
         inode::journal(&handle, inode)?;
         handle.stop()
@@ -93,6 +112,7 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
     // Not only locked: a direct write of parts of the block may be in flight, and read now, the
     // block has its old bytes.
     let alone = Alone::new(lock);
+    alone.finish_truncate()?;
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = alone.zero_tail(size, pos)?;
     if stale || (zeroed && tail_is_written(inode, size)?) {
@@ -101,6 +121,19 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
         inode.info().set_stale_tail(false);
     }
     Ok(())
+}
+
+/// Whether there is data in blocks behind the end. Only unwritten ones are there of right.
+fn written_behind(inode: &Inode) -> Result<bool> {
+    let mut at = remove::first_beyond(inode, inode.size());
+    while let Ok(lblk) = u32::try_from(at) {
+        let found = inode.extents().lookup(lblk, u32::MAX)?;
+        if found.state == State::Written {
+            return Ok(true);
+        }
+        at += u64::from(found.len.max(1));
+    }
+    Ok(false)
 }
 
 /// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.

@@ -64,6 +64,9 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     if mode.op != FallocOp::Allocate {
         alone = punch(alone, offset..end, &event)?;
     }
+    if grows {
+        alone.finish_truncate()?;
+    }
     if mode.op != FallocOp::PunchHole {
         allocate(inode, offset, end)?;
     }

@@ -144,6 +144,11 @@ fn keep_size(inode: &Inode, end: u64) {
     }
 }
 
+/// The first logical block behind the end of a file of `size` bytes.
+pub(super) fn first_beyond(inode: &Inode, size: u64) -> u64 {
+    size.div_ceil(inode.fs().geo.block_size.into())
+}
+
 /// Frees all blocks from logical block `first` on, and the reservations. The page cache above
 /// is gone and cannot come back.
 pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {

@@ -31,8 +31,10 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     inode.newsize_ok(new)?;
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
-    // Here it may still fail.
+    // Here it may still fail. Once the size in memory has moved it must move on disk, too: what
+    // lies behind it is gone from memory, and would come back with the old size.
     let room = orphans::Room::new()?;
+    let _table = inode::hold(inode)?;
     let event = Operation::begin(inode, Op::Truncate, new, inode.size().saturating_sub(new));
     // Rule 5: steps 1 and 2.
     let shut = Shut::new(lock);
@@ -44,7 +46,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         return alone.grow(new);
     }
     lab::too_early(Rule::CacheFirst, inode, new, || {
-        remove::free_blocks(inode, first_beyond(inode, new))
+        remove::free_blocks(inode, remove::first_beyond(inode, new))
     })?;
     // Rule 5, step 3.
     // Rule 11: the tail is zeroed, but not written before the size is: a crash in between would
@@ -73,19 +75,14 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     written
 }
 
-/// The first logical block behind the end of a file of `size` bytes.
-fn first_beyond(inode: &Inode, size: u64) -> u64 {
-    size.div_ceil(inode.fs().geo.block_size.into())
-}
-
-/// Step 4 of a truncate to the size in memory, of which the disk knows `disk_size`.
+/// Step 4 of a truncate to the size in memory, of which the disk knows `disk_size`. The caller
+/// holds the inode's table block.
 fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
     let inode = gone.inode();
-    remove::forget(inode, first_beyond(inode, inode.size()), END);
+    remove::forget(inode, remove::first_beyond(inode, inode.size()), END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
-    let _table = inode::hold(inode)?;
-    let handle = inode.fs().start(credits::TRUNCATE)?;
+    let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
     inode.extents().set_disk_size(disk_size);
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
@@ -96,13 +93,13 @@ fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
 /// Frees what lies beyond the size, and takes the inode off the orphan list.
 fn cut(gone: &CacheGone<'_>) -> Result {
     let inode = gone.inode();
-    remove::free_blocks(inode, first_beyond(inode, inode.size()))?;
+    remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
     unorphan(inode)
 }
 
 fn unorphan(inode: &Inode) -> Result {
     let (_table, _before) = (inode::hold(inode)?, orphans::hold(inode)?);
-    let handle = inode.fs().start(credits::TRUNCATE)?;
+    let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
     orphans::del(&handle, inode)?;
     inode::journal(&handle, inode)?;
     handle.stop()

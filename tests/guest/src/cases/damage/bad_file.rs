@@ -4,12 +4,13 @@
 use crate::cases::damage::bad::{corrupt, ino, inode_at, prepared, refused, BOTH};
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, ALL};
-use crate::sys::{self};
+use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, fail, same};
 
 pub const CASES: &[Case] = &[
     Case::new("bad/inode_checksum", ALL, inode_checksum).quick(),
     Case::new("bad/inode_fields", BOTH, inode_fields),
+    Case::new("bad/size_below_blocks", ALL, size_below_blocks).quick(),
     Case::new("bad/attribute_block", BOTH, attribute_block),
     Case::new("bad/root_inode", BOTH, root_inode),
     Case::new("bad/extent_header", BOTH, extent_header).quick(),
@@ -45,6 +46,46 @@ fn inode_checksum(t: &mut T) -> Res {
         [b[0] ^ 1],
         "the corrupt inode on disk"
     );
+    Ok(())
+}
+
+/// Data behind the end, as a truncate leaves it that could not read the tree to its end: when the
+/// file grows over it, zeros are there, and it is no file system with errors any more.
+fn size_below_blocks(t: &mut T) -> Res {
+    const SIZE: usize = 5000;
+    const GROWN: usize = 90_112;
+    type Grow = fn(&T, &Fd) -> sys::Sys<()>;
+    let ways: [(&str, Grow); 5] = [
+        ("truncate", |_, f| f.truncate(GROWN as u64)),
+        ("fallocate", |_, f| f.fallocate(0, 0, GROWN as u64)),
+        ("zero range", |_, f| {
+            f.fallocate(libc::FALLOC_FL_ZERO_RANGE, 81_920, 8192)
+        }),
+        ("write", |_, f| f.pwrite(&[0; 8192], 81_920)),
+        ("direct write", |t, _| {
+            let direct = sys::direct(&t.p("f"))?;
+            direct.pwrite(&Aligned::of(&[0; 8192]), 81_920)
+        }),
+    ];
+    for (what, grow) in ways {
+        t.fresh()?;
+        put(&t.p("f"), 1, 300_000)?.fsync()?;
+        t.umount()?;
+        t.debugfs(&[&format!("sif /f size {SIZE}")])?;
+        t.mount("")?;
+        let f = sys::rdwr(&t.p("f"))?;
+        // In memory as well, if it gets there.
+        f.pread(&mut [0; SIZE], 0)?;
+        grow(t, &f)?;
+        let mut want = pattern(1, 0, SIZE);
+        want.resize(GROWN, 0);
+        holds(&f, 0, &want, what)?;
+        drop(f);
+        t.cycle()?;
+        holds(&sys::rdonly(&t.p("f"))?, 0, &want, what)?;
+        t.umount()?;
+        t.fsck()?;
+    }
     Ok(())
 }
 

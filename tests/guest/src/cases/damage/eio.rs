@@ -5,7 +5,7 @@
 use crate::cases::damage::failing::with_hole;
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
-use crate::fixture::{names, pattern, put, run_cmd, T};
+use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys::{self, Fd};
 use crate::{ensure, errno, fail, same, skip};
@@ -13,6 +13,7 @@ use crate::{ensure, errno, fail, same, skip};
 pub const CASES: &[Case] = &[
     Case::new("eio/table_names", ALL, table_names),
     Case::new("eio/table_data", ALL, table_data),
+    Case::new("eio/truncate_half", ALL, truncate_half),
     Case::new("eio/bitmap", ALL, bitmap_of_deleted),
 ];
 
@@ -200,6 +201,9 @@ fn table_data(t: &mut T) -> Res {
             if failed {
                 errno!(result, EIO);
             }
+            if matches!(round, 0 | 2 | 5) {
+                same!(f.size()?, 100_000, "the size");
+            }
             // Commits what there is.
             sys::sync();
             Ok(())
@@ -217,6 +221,61 @@ fn table_data(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// The block of the tree in the middle of its leaves.
+fn middle_leaf(t: &T, path: &str) -> Res<u64> {
+    let (_, text) = run_cmd("debugfs", &["-R", &format!("ex -n {path}"), &t.dev])?;
+    let mut leaves = Vec::new();
+    for line in text.lines().skip(1) {
+        // "level/depth entry/entries first - last block length", and a leaf is below the deepest.
+        let numbers: Vec<u64> = line
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        if let [level, depth, _, _, _, _, block, ..] = numbers[..] {
+            leaves.extend((level + 1 == depth).then_some(block));
+        }
+    }
+    ensure!(leaves.len() > 4, "few leaves: {text}");
+    Ok(leaves[leaves.len() / 2])
+}
+
+/// A truncate cannot read the tree to its end: blocks with data stay behind the end. Nothing of it
+/// is seen when the file grows again.
+fn truncate_half(t: &mut T) -> Res {
+    let dm = device(t)?;
+    t.fresh()?;
+    let bs = t.var.bs;
+    let n = (bs - 16) / 12 * 6;
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..n {
+        let at = (i * 2 * bs) as u64;
+        f.pwrite(&pattern(1, at, bs), at)?;
+    }
+    f.fsync()?;
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    root.freeze(true)?;
+    root.freeze(false)?;
+    let leaf = middle_leaf(t, "/f")?;
+    t.drop_caches()?;
+    dm.swap(&with_hole(t, leaf * t.bs(), t.bs()))?;
+    let cut = f.truncate(bs as u64);
+    dm.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    errno!(cut, EIO);
+    same!(f.size()?, bs as u64, "the size");
+    let end = n * 2 * bs;
+    f.pwrite(&[7; 100], end as u64)?;
+    let mut want = pattern(1, 0, bs);
+    want.resize(end, 0);
+    want.extend([7; 100]);
+    holds(&f, 0, &want, "in memory")?;
+    drop((f, root));
+    t.umount()?;
+    t.mount("")?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")?;
+    t.umount()?;
+    whole(t)
 }
 
 /// A deleted file whose bitmap cannot be read stays on the list of orphans: it is not lost.
