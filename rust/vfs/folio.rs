@@ -6,7 +6,7 @@
 //! [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{bindings, inode::Inode, super_block::FileSystem};
-use core::{marker::PhantomData, ops::Range, ptr::NonNull};
+use core::{marker::PhantomData, mem::ManuallyDrop, ops::Range, ptr::NonNull};
 
 /// A folio that somebody has locked for us, in the mapping of an inode.
 ///
@@ -93,9 +93,46 @@ impl<'a> LockedFolio<'a> {
     }
 }
 
+impl<'a> LockedFolio<'a> {
+    /// Unlocks it for a while.
+    pub(super) fn unlock(self) -> HeldFolio<'a> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: The lock is ours. The reference goes with the result.
+        unsafe { bindings::folio_unlock(this.0 .0.as_ptr()) }
+        HeldFolio(this.0 .0, PhantomData)
+    }
+}
+
 impl Drop for LockedFolio<'_> {
     fn drop(&mut self) {
         // SAFETY: Lock and reference are ours.
         unsafe { bindings::folio_unlock_put(self.0 .0.as_ptr()) }
+    }
+}
+
+/// A folio that is ours to keep: it stays one, for what is referenced cannot be split, and does not
+/// become another. It may leave the file.
+///
+/// # Invariants
+///
+/// The folio is valid, and one reference is ours.
+pub(super) struct HeldFolio<'a>(NonNull<bindings::folio>, PhantomData<&'a ()>);
+
+impl<'a> HeldFolio<'a> {
+    /// Locks it again, if it is in the page cache of `inode` still. Sleeps.
+    pub(super) fn lock<F: FileSystem>(self, inode: &'a Inode<F>) -> Option<LockedFolio<'a>> {
+        let folio = ManuallyDrop::new(self).0;
+        // SAFETY: By the type invariant; the mapping is valid. If it is not there the C function
+        // has put the reference.
+        let there = unsafe { bindings::folio_lock_again(folio.as_ptr(), inode.mapping()) };
+        // INVARIANT: Locked and referenced, in the mapping of the inode, which `'a` keeps.
+        there.then(|| LockedFolio(Folio(folio, PhantomData)))
+    }
+}
+
+impl Drop for HeldFolio<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours.
+        unsafe { bindings::folio_put(self.0.as_ptr()) }
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{
     bindings,
-    folio::LockedFolio,
+    folio::{HeldFolio, LockedFolio},
     inode::{Inode, InodeLock},
     super_block::FileSystem, //
 };
@@ -32,6 +32,16 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
     }
 }
 
+/// The first and the last byte of a range.
+fn edges(range: &Range<u64>) -> [u64; 2] {
+    [range.start, range.end.saturating_sub(1)]
+}
+
+/// Whether a folio of these bytes is a page.
+fn is_page(place: &Range<u64>) -> bool {
+    place.end - place.start <= kernel::page::PAGE_SIZE as u64
+}
+
 /// invalidate_lock held exclusive: no page can be added to the cache, faulted in or made
 /// writable.
 ///
@@ -41,49 +51,103 @@ pub(super) unsafe fn folio_place<'a, F: FileSystem>(
 #[must_use]
 pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
 
-/// Folios that were not dropped with their neighbours, locked ([`InvalidateLock::keep_pinned`]).
+/// Folios at the edges of a range whose page cache was dropped, which stay, locked.
 #[derive(Default)]
 pub(crate) struct Kept<'a>([Option<LockedFolio<'a>>; 2]);
 
+/// A range whose page cache is about to be dropped.
+struct Spared<'a> {
+    /// Without these.
+    rest: Range<u64>,
+    /// Pinned folios at the edges.
+    folios: [Option<HeldFolio<'a>>; 2],
+}
+
+/// What a device is about to store into folios at the edges of a range that is dropped.
+#[derive(Clone, Copy)]
+pub(crate) enum Pins {
+    /// Stays in the file.
+    Keep,
+    /// Is in no file when its folio cannot be split, and is clean.
+    Ignore,
+}
+
 impl<'a, F: FileSystem> InvalidateLock<'a, F> {
-    /// Zeroes, in memory, what large folios have of the range that reach beyond it and are pinned.
-    /// Returns the rest of the range, for [`Self::drop_pagecache`], which would drop them whole,
-    /// with what the device is about to put beside the range: the kernel cannot split a pinned
-    /// folio, and keeps it only if it is dirty (`truncate_inode_partial_folio()`).
+    /// As [`Self::drop_pagecache`], but pinned folios that reach beyond the range stay, with zeros
+    /// in it: C cannot split one, and drops it whole unless it is dirty
+    /// (`truncate_inode_partial_folio()`).
     ///
-    /// The folios stay locked as long as the second result lives: not dropped, they can be made
-    /// dirty by the device and written, to the blocks that are still there.
-    pub(crate) fn keep_pinned(&self, range: Range<u64>) -> (Range<u64>, Kept<'a>) {
-        let (mut rest, mut kept) = (range.clone(), Kept::default());
-        for edge in [range.start, range.end.saturating_sub(1)] {
-            if !rest.contains(&edge) {
-                continue;
-            }
-            let Some(folio) = LockedFolio::find_lock(self.0, edge) else {
+    /// They stay locked as long as the result lives: the device can make all of them dirty, and
+    /// then they would be written, to the blocks that are still there.
+    pub(crate) fn drop_beside_pins(&self, range: Range<u64>) -> Kept<'a> {
+        let spared = self.spare(&range);
+        self.drop_pagecache(spared.rest.clone());
+        self.keep(&range, spared)
+    }
+
+    /// Finds the large folios that reach beyond the range and are pinned. None is locked when C
+    /// drops the rest, for it waits for folios before them: who has a folio locked may wait for
+    /// those behind it, and who writes waits for its lock with those before it in hand.
+    fn spare(&self, range: &Range<u64>) -> Spared<'a> {
+        let (mut rest, mut folios) = (range.clone(), [None, None]);
+        for (edge, spared) in edges(range).into_iter().zip(&mut folios) {
+            let Some(folio) = self.cut_folio(edge, &rest) else {
                 continue;
             };
             let place = folio.get().range();
-            let whole = range.start <= place.start && place.end <= range.end;
-            let small = place.end - place.start <= kernel::page::PAGE_SIZE as u64;
-            if whole || small {
+            if is_page(&place) || !self.is_pinned(&folio) {
                 continue;
             }
-            // From here on a new pin that is to be written to needs a fault, which waits for the
-            // folio, and then for this lock.
-            self.unmap(place.clone());
-            if !folio.get().is_pinned() {
-                continue;
-            }
-            folio.clear(&rest);
             if place.start <= rest.start {
                 rest.start = place.end.min(rest.end);
-                kept.0[0] = Some(folio);
             } else {
                 rest.end = place.start;
-                kept.0[1] = Some(folio);
+            }
+            *spared = Some(folio.unlock());
+        }
+        Spared { rest, folios }
+    }
+
+    /// Zeroes what was spared of the range, and keeps it locked; also pages that are too small to
+    /// be dropped for their neighbours, but not to have whole blocks of the range.
+    fn keep(&self, range: &Range<u64>, spared: Spared<'a>) -> Kept<'a> {
+        let (mut kept, mut held_to) = (Kept::default(), range.start);
+        let places = edges(range).into_iter().zip(spared.folios);
+        for ((edge, spared), place) in places.zip(&mut kept.0) {
+            let folio = match spared {
+                Some(folio) => folio.lock(self.0),
+                None if edge < held_to => None,
+                None => self
+                    .cut_folio(edge, range)
+                    .filter(|folio| is_page(&folio.get().range()) && self.is_pinned(folio)),
+            };
+            if let Some(folio) = folio {
+                folio.clear(range);
+                held_to = folio.get().range().end;
+                *place = Some(folio);
             }
         }
-        (rest, kept)
+        kept
+    }
+
+    /// The folio with the byte `edge` of the range, locked, if it reaches beyond the range and is
+    /// larger than a block.
+    fn cut_folio(&self, edge: u64, range: &Range<u64>) -> Option<LockedFolio<'a>> {
+        if !range.contains(&edge) {
+            return None;
+        }
+        let folio = LockedFolio::find_lock(self.0, edge)?;
+        let place = folio.get().range();
+        let whole = range.start <= place.start && place.end <= range.end;
+        let one_block = place.end - place.start <= self.0.block_size();
+        (!whole && !one_block).then_some(folio)
+    }
+
+    /// Whether a folio is pinned, for as long as it is locked: a new pin that is to be written to
+    /// needs a fault, which waits for the folio, and then for this lock.
+    fn is_pinned(&self, folio: &LockedFolio<'_>) -> bool {
+        self.unmap(folio.get().range());
+        folio.get().is_pinned()
     }
 
     /// Zeroes, in memory, the bytes of the range that are in the folio of its first one. For those
@@ -147,14 +211,10 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
 }
 
 impl<F: FileSystem> InodeLock<'_, F> {
-    /// Sets i_size and drops the page cache beyond it: all of it, or what `keep` leaves of the
-    /// range ([`InvalidateLock::keep_pinned`]).
-    pub(crate) fn truncate_setsize(
-        &self,
-        size: u64,
-        pages: &InvalidateLock<'_, F>,
-        keep: impl FnOnce(Range<u64>) -> Range<u64>,
-    ) {
+    /// Sets i_size and drops the page cache beyond it, also what is pinned but for the folio of the
+    /// new end ([`InvalidateLock::drop_beside_pins`]). Nothing is written behind the end, so it
+    /// need not stay locked.
+    pub(crate) fn truncate_setsize(&self, size: u64, pages: &InvalidateLock<'_, F>, pins: Pins) {
         // It does not grow: `isize_extended` is for that.
         if kernel::warn_on!(!pages.is_of(self.inode())) {
             return;
@@ -162,21 +222,35 @@ impl<F: FileSystem> InodeLock<'_, F> {
         let inode = self.inode();
         // A buffered read, which takes no lock, must not see zeros before the old end.
         inode.set_size(size);
-        let rest = keep(size..i64::MAX as u64);
+        let range = size..i64::MAX as u64;
+        let spared = match pins {
+            Pins::Keep => Some(pages.spare(&range)),
+            Pins::Ignore => None,
+        };
+        let rest = spared.as_ref().map_or(&range, |spared| &spared.rest).start;
         // SAFETY: By the invariants of the guards, which are of one inode, as the C functions ask.
         // Private copies of what is beyond the size go, too, and who has looked at the size before
         // it moved may have mapped some of a folio that stays.
         unsafe {
-            bindings::truncate_pagecache(inode.as_ptr(), rest.start as i64);
-            if rest.start > size {
+            bindings::truncate_pagecache(inode.as_ptr(), rest as i64);
+            if rest > size {
                 let first = size.next_multiple_of(kernel::page::PAGE_SIZE as u64);
                 bindings::unmap_mapping_range(pages.0.mapping(), first as i64, 0, 1);
             }
+        }
+        if let Some(spared) = spared {
+            drop(pages.keep(&range, spared));
         }
     }
 }
 
 impl<F: FileSystem> Inode<F> {
+    /// In bytes.
+    fn block_size(&self) -> u64 {
+        // SAFETY: By the type invariant; set when the inode is allocated.
+        1 << unsafe { (*self.as_ptr()).i_blkbits }
+    }
+
     pub(super) fn mapping(&self) -> *mut bindings::address_space {
         // SAFETY: By the type invariant of `Inode`; `i_mapping` is set at allocation.
         unsafe { (*self.as_ptr()).i_mapping }

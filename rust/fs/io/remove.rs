@@ -3,16 +3,16 @@
 //! Rules 4 and 5: the last two steps of rule 5, the page cache goes, then the blocks. The first two
 //! are in `steps.rs`. What was reserved goes with the pages (4).
 
-use super::steps::Alone;
+use super::{map, steps::Alone};
 use crate::fs::{
     credits,
-    extent::Progress,
+    extent::{Progress, State},
     inode,
     lab::Point,
     rule::{self, Rule},
     Inode, //
 };
-use crate::vfs::pagemap::Kept;
+use crate::vfs::pagemap::{Kept, Pins};
 use core::ops::Range;
 use kernel::prelude::*;
 
@@ -56,13 +56,12 @@ impl<'l> Alone<'l> {
         let end = end.min(size);
         if start < end {
             let first_edge = start.next_multiple_of(block_size).min(end);
-            self.zero_edge(start, first_edge)?;
+            self.cut_block(start, first_edge)?;
             let last_edge = (end / block_size * block_size).max(first_edge);
-            self.zero_edge(last_edge, end)?;
+            self.cut_block(last_edge, end)?;
             write_range(inode, start..end)?;
         }
-        let (rest, kept) = self.keep_pinned(start..end.max(start));
-        self.pages().drop_pagecache(rest);
+        let kept = self.drop_pages(start..end.max(start));
         let range = start..blocks_end;
         Ok(CacheGone {
             kept,
@@ -71,22 +70,39 @@ impl<'l> Alone<'l> {
         })
     }
 
-    /// What is left to drop of a range when the folios at its edges that a device has pinned have
-    /// been taken care of: a folio that is pinned cannot be split, and dropped whole it would take
-    /// a page with it that the device stores into later, beside the range (race 24).
-    fn keep_pinned(&self, range: Range<u64>) -> (Range<u64>, Kept<'l>) {
-        if rule::kept(Rule::KeepPinned) {
-            return self.pages().keep_pinned(range);
+    /// Zeroes the bytes `[from, to)` of a block, of which the rest stays. iomap passes over holes.
+    /// A device may have put something over one (rule 10); written, it has a block.
+    fn cut_block(&self, from: u64, to: u64) -> Result<bool> {
+        if from < to {
+            let inode = self.inode();
+            let (lblk, _) = map::blocks(inode, from, 1)?;
+            if inode.extents().lookup(lblk, 1)?.state == State::Hole {
+                write_range(inode, from..to)?;
+            }
         }
-        (range, Kept::default())
+        self.zero_edge(from, to)
+    }
+
+    /// Drops the pages of a range, but folios that a device has pinned and that reach beyond it:
+    /// one that is pinned cannot be split, and dropped whole it would take a page with it that the
+    /// device stores into later, beside the range (race 24).
+    fn drop_pages(&self, range: Range<u64>) -> Kept<'l> {
+        if rule::kept(Rule::KeepPinned) {
+            return self.pages().drop_beside_pins(range);
+        }
+        self.pages().drop_pagecache(range);
+        Kept::default()
     }
 
     /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
     /// cache, written or not.
     pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
-        // Nothing is written behind the end, so the folio at the end need not stay locked.
-        let keep = |range| self.keep_pinned(range).0;
-        self.lock().truncate_setsize(new, self.pages(), keep);
+        let pins = if rule::kept(Rule::KeepPinned) {
+            Pins::Keep
+        } else {
+            Pins::Ignore
+        };
+        self.lock().truncate_setsize(new, self.pages(), pins);
         CacheGone {
             kept: Kept::default(),
             alone: self,

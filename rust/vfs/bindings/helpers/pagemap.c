@@ -53,6 +53,17 @@ __rust_helper struct folio *rust_helper_filemap_lock_folio(struct address_space 
 	return IS_ERR(folio) ? NULL : folio;
 }
 
+/* Of a folio with a reference. False, and it is neither locked nor referenced: it has left @m. */
+__rust_helper bool rust_helper_folio_lock_again(struct folio *folio, struct address_space *m)
+{
+	folio_lock(folio);
+	if (folio->mapping == m)
+		return true;
+	folio_unlock(folio);
+	folio_put(folio);
+	return false;
+}
+
 __rust_helper bool rust_helper_folio_maybe_dma_pinned(struct folio *folio)
 {
 	return folio_maybe_dma_pinned(folio);
@@ -76,6 +87,11 @@ __rust_helper loff_t rust_helper_readahead_pos(const struct readahead_control *r
 __rust_helper size_t rust_helper_readahead_length(const struct readahead_control *rac)
 {
 	return readahead_length(rac);
+}
+
+__rust_helper void rust_helper_folio_put(struct folio *folio)
+{
+	folio_put(folio);
 }
 
 __rust_helper void rust_helper_folio_unlock_put(struct folio *folio)

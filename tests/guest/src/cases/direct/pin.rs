@@ -5,7 +5,7 @@
 
 use crate::dm;
 use crate::fixture::{diff_at, holds, pattern, put, T};
-use crate::harness::{Case, Res, ONE};
+use crate::harness::{Case, Res, ALL};
 use crate::map::Map;
 use crate::source::Source;
 use crate::sys::{self, Aligned, Fd};
@@ -13,12 +13,14 @@ use crate::{same, skip};
 use std::ops::Range;
 
 pub const CASES: &[Case] = &[
-    Case::new("pin/punch", ONE, punch).quick(),
-    Case::new("pin/zero", ONE, zero).quick(),
-    Case::new("pin/truncate", ONE, truncate).quick(),
-    Case::new("pin/grow", ONE, grow).quick(),
-    Case::new("pin/direct_write", ONE, direct_write).quick(),
-    Case::new("pin/same_page", ONE, same_page).quick(),
+    Case::new("pin/punch", ALL, punch).quick(),
+    Case::new("pin/punch_odd", ALL, punch_odd),
+    Case::new("pin/punch_again", ALL, punch_again),
+    Case::new("pin/zero", ALL, zero).quick(),
+    Case::new("pin/truncate", ALL, truncate).quick(),
+    Case::new("pin/grow", ALL, grow).quick(),
+    Case::new("pin/direct_write", ALL, direct_write).quick(),
+    Case::new("pin/same_page", ALL, same_page).quick(),
 ];
 
 const LEN: usize = 65_536;
@@ -81,6 +83,40 @@ fn punch(t: &mut T) -> Res {
         want[..PAGE].fill(0);
         Ok(f.punch(0, PAGE as u64)?)
     })
+}
+
+/// A hole that begins and ends inside of blocks, the last one beside the page.
+fn punch_odd(t: &mut T) -> Res {
+    beside(t, |_, f, want| {
+        want[PAGE + 100..AT - 100].fill(0);
+        Ok(f.punch(PAGE as u64 + 100, (AT - PAGE - 200) as u64)?)
+    })
+}
+
+/// What the device puts over a hole, part of which is then punched out again.
+fn punch_again(t: &mut T) -> Res {
+    needs_large()?;
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, LEN)?;
+    f.fsync()?;
+    let map = Map::shared(&f, LEN)?;
+    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
+    source.ask(&map, &(0..PAGE))?;
+    // The folio is kept for its first page.
+    let punched = f.punch(0, 2 * PAGE as u64);
+    source.deliver(&(0..PAGE))?;
+    punched?;
+    f.punch(100, 100)?;
+    let mut want = pattern(1, 0, LEN);
+    want[..PAGE].copy_from_slice(&pattern(9, 0, PAGE));
+    want[100..200].fill(0);
+    want[PAGE..2 * PAGE].fill(0);
+    holds(&f, 0, &want, "in memory")?;
+    drop(map);
+    f.fsync()?;
+    drop(f);
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
 }
 
 /// Zeros behind the page.

@@ -13,7 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("dirs_hash/changed_while_read", SMALL, changed),
     Case::new("dirs_hash/seeks", &[K1, K4], seeks),
     Case::new("dirs_hash/two_readers", ONE, two_readers),
-    Case::new("dirs_hash/positions_32bit", &[K1, K4], narrow),
+    Case::new("dirs_hash/positions_32bit", &[K1, K4], narrow).quick(),
     Case::new("dirs_hash/chosen", &[K1], chosen),
 ];
 
