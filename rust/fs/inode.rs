@@ -21,7 +21,7 @@ pub(crate) use read::{iget, iget_orphan};
 use super::{
     credits,
     extent::{ExtentMap, Recent},
-    io::{gate::Gate, pinned::Droppers},
+    io::gate::Gate,
     itable::Place,
     primary::{journal_super, read_super},
     Inode,
@@ -76,8 +76,6 @@ pub(crate) struct InodeInfo {
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
     emptied: Atomic<bool>,
-    /// Tasks whose direct writes are about to drop the page cache of their range.
-    pub(super) droppers: Droppers,
     lost_data: Atomic<bool>,
     sync_tid: Atomic<Tid>,
     datasync_tid: Atomic<Tid>,
@@ -110,7 +108,6 @@ impl InodeInfo {
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
             emptied: Atomic::new(false),
-            droppers: Droppers::new(),
             lost_data: Atomic::new(false),
             sync_tid: Atomic::new(Tid::default()),
             datasync_tid: Atomic::new(Tid::default()),

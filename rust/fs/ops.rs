@@ -219,7 +219,7 @@ impl AddressSpaceOps for Rext4 {
     }
 
     fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
-        super::lab::may_release(inode, folio.range()) && pinned::may_release(inode, folio)
+        super::lab::may_release(inode, folio.range()) && pinned::may_release(folio)
     }
 }
 

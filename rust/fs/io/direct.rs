@@ -311,9 +311,9 @@ fn write_through(
     let end = start + written as u64;
     inode.write_and_wait(start, end)?;
     // A page that stays is uptodate and clean: nothing is stale.
-    if pinned::begin(inode).is_ok() {
+    if pinned::begin().is_ok() {
         let _ = inode.invalidate_pagecache(start, end);
-        pinned::end(inode);
+        pinned::end();
     }
     iocb.write_sync(written)
 }

@@ -10,17 +10,14 @@
 //! with every folio that stays. A page with two sectors that are read and written so is the same
 //! in small.
 //!
-//! Only the write that is about to drop it asks so, and only before it writes ([`Droppers`]).
+//! Only the write that is about to drop it asks so, and only before it writes ([`DROPPERS`]).
 //! Afterwards, when iomap drops the range again, a folio that is clean and pinned has old data for
 //! ever if it stays, and its pin may be why it is there at all: the source of a write elsewhere
 //! (race 7). Who has pinned it to store into it has made it dirty, and it stays for that, unless
 //! somebody has written it meanwhile.
 
 use crate::{
-    fs::{
-        rule::{self, Rule},
-        Inode, //
-    },
+    fs::rule::{self, Rule},
     vfs::{current_task, folio::Folio},
 };
 use kernel::{
@@ -29,25 +26,32 @@ use kernel::{
     sync::atomic::{ordering, Atomic}, //
 };
 
-/// How many direct writes may drop the cache of one file at once; who finds no place goes through
-/// the page cache.
-const PLACES: usize = 4;
+/// The tasks that are about to drop pages of a file for a direct write: each is itself the caller
+/// of [`may_release`] then. A place is 0, or the address of a task. A task looks for one in the row
+/// that its address leads to.
+static DROPPERS: [Row; ROWS] = [const { Row([const { Atomic::new(0) }; PLACES]) }; ROWS];
 
-/// The tasks that are about to drop pages of a file for direct writes: each is itself the caller of
-/// [`may_release`] then. A place is 0, or the address of a task, which is in there meanwhile.
-pub(crate) struct Droppers([Atomic<usize>; PLACES]);
+const ROWS: usize = 64;
 
-impl Droppers {
-    pub(crate) fn new() -> Self {
-        Self([const { Atomic::new(0) }; PLACES])
-    }
+/// Whose task finds no place goes through the page cache.
+const PLACES: usize = 8;
+
+/// In a cache line.
+#[repr(align(64))]
+struct Row([Atomic<usize>; PLACES]);
+
+/// The places for a task.
+fn places_for(task: usize) -> &'static [Atomic<usize>; PLACES] {
+    // Tasks are objects of some KiB in slabs; the bits in the middle tell them apart.
+    let mixed = (task as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ROWS.ilog2());
+    &DROPPERS[mixed as usize % ROWS].0
 }
 
 /// A direct write begins to drop the page cache of its range. `ENOTBLK`: it cannot.
-pub(super) fn begin(inode: &Inode) -> Result {
+pub(super) fn begin() -> Result {
     let me = current_task();
     let free = |place: &Atomic<usize>| place.cmpxchg(0, me, ordering::Relaxed).is_ok();
-    if inode.info().droppers.0.iter().any(free) {
+    if places_for(me).iter().any(free) {
         Ok(())
     } else {
         Err(ENOTBLK)
@@ -55,17 +59,17 @@ pub(super) fn begin(inode: &Inode) -> Result {
 }
 
 /// It is through, or has given up.
-pub(super) fn end(inode: &Inode) {
+pub(super) fn end() {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.cmpxchg(me, 0, ordering::Relaxed).is_ok();
-    let _ = inode.info().droppers.0.iter().any(mine);
+    let _ = places_for(me).iter().any(mine);
 }
 
 /// Rule 7: whether a folio may go. It is locked and in no mapping of user memory any more: whoever
 /// wants to pin it to store into it must first make its page writable, and waits for the lock.
-pub(crate) fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
+pub(crate) fn may_release(folio: &Folio<'_>) -> bool {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.load(ordering::Relaxed) == me;
-    let dropping = inode.info().droppers.0.iter().any(mine);
+    let dropping = places_for(me).iter().any(mine);
     !(dropping && folio.is_pinned() && rule::kept(Rule::KeepPinned))
 }

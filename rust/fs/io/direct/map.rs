@@ -88,8 +88,8 @@ impl MapOps for DirectWriteOps {
         Ok(())
     }
 
-    fn cache_dropped(inode: &Inode) {
-        pinned::end(inode);
+    fn cache_dropped(_: &Inode) {
+        pinned::end();
     }
 }
 
@@ -182,8 +182,8 @@ impl dio::DioOps for DirectWriteOps {
         result
     }
 
-    fn dropping_cache(inode: &Inode) -> Result {
-        pinned::begin(inode)
+    fn dropping_cache(_: &Inode) -> Result {
+        pinned::begin()
     }
 
     #[cfg(REXT4_LAB)]

@@ -25,11 +25,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "each inode has a gate, as it has an i_rwsem",
     ),
     (
-        "fs/inode",
-        "fs/io/pinned",
-        "each inode has its droppers, as it has a gate",
-    ),
-    (
         "vfs/super_block",
         "vfs/inode",
         "struct inode has i_sb, evict_inode takes an inode",
