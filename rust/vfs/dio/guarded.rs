@@ -32,8 +32,24 @@ pub(crate) struct Pinned {
     vecs: KVec<bindings::bio_vec>,
     count: u16,
     bytes: usize,
-    /// What the iterator has left behind these.
+    taken: Taken,
+}
+
+/// Where an iterator stands when a [`Pinned`] has taken of it what it wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Taken {
+    /// The iterator's address, never dereferenced.
+    iter: usize,
+    /// Bytes it has left.
     left: usize,
+}
+
+impl Taken {
+    fn of(from: &mut IovIterSource<'_>) -> Self {
+        let iter = from.as_raw() as usize;
+        let left = from.len();
+        Self { iter, left }
+    }
 }
 
 // SAFETY: Pins belong to the pages, not to a task.
@@ -59,7 +75,7 @@ impl Pinned {
             vecs: KVec::with_capacity(room.into(), GFP_KERNEL)?,
             count: 0,
             bytes: 0,
-            left: 0,
+            taken: Taken::of(from),
         };
         // SAFETY: The device is valid while it is mounted.
         let align = unsafe { bindings::dma_alignment(iocb.inode().sb().bdev()) };
@@ -94,7 +110,7 @@ impl Pinned {
             unsafe { from.revert(rest) };
             pinned.bytes -= rest;
         }
-        pinned.left = from.len();
+        pinned.taken = Taken::of(from);
         match pinned.bytes {
             0 => Err(EFAULT),
             _ => Ok(pinned),
@@ -116,7 +132,7 @@ impl Pinned {
 
     /// Lets go of the memory; `from`, which it was taken from, has it again.
     pub(crate) fn put_back(self, from: &mut IovIterSource<'_>) {
-        go_back(from, self.left, self.bytes);
+        go_back(from, Some(self.taken), self.bytes);
     }
 
     fn pieces(&self) -> Pieces {
@@ -240,7 +256,9 @@ pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     pinned: Option<Pinned>,
     flags: DioFlags,
 ) -> Io<'a, D::Fs> {
-    let (left, taken) = pinned.as_ref().map_or((0, 0), |p| (p.left, p.bytes));
+    let (taken, bytes) = pinned
+        .as_ref()
+        .map_or((None, 0), |p| (Some(p.taken), p.bytes));
     let ret = if flags.force_wait || iocb.is_sync() {
         wait::<D, G>(&iocb, from, pinned, flags)
     } else {
@@ -248,15 +266,14 @@ pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     };
     // SAFETY: Both have made this request, or a clone that completes it.
     let (iocb, result) = unsafe { iocb.returned(ret) }?;
-    go_back(from, left, taken.saturating_sub(result.unwrap_or(0)));
+    go_back(from, taken, bytes.saturating_sub(result.unwrap_or(0)));
     iocb.done(result)
 }
 
-/// Makes an iterator go back by `bytes` of those that a [`Pinned`] has taken of it, which left it
-/// `left` bytes. Not another iterator, nor one that has been used meanwhile: C would go back beyond
-/// its beginning.
-fn go_back(from: &mut IovIterSource<'_>, left: usize, bytes: usize) {
-    if bytes == 0 || kernel::warn_on!(from.len() != left) {
+/// Makes an iterator go back by `bytes` of those that a [`Pinned`] has taken of it. Not another
+/// iterator, nor one that has been used meanwhile: C would go back beyond its beginning.
+fn go_back(from: &mut IovIterSource<'_>, taken: Option<Taken>, bytes: usize) {
+    if bytes == 0 || kernel::warn_on!(Some(Taken::of(from)) != taken) {
         return;
     }
     // SAFETY: It stands where it stood when it had gone on by so many bytes, or more.
