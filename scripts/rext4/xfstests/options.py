@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The command line of scripts/xfstests."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from .. import common
+from ..common import REPO
+
+HELP = """
+Usage: scripts/xfstests [options] [test...]
+
+Runs an installed xfstests in the VM, records the results in
+tests/xfstests/results.tsv.  A test is generic/001 or, shorter, 001; without
+any: the tests in tests/xfstests/list.  rext4/001 and so on are this tree's own,
+in tests/xfstests/rext4.
+
+  --fs FS          rext4 (default), rext4-as-ext4 (the module under the name
+                   ext4), ext4 (the kernel's own, for comparison)
+  --engine E       uml (default) or qemu
+  --kernel K       uml for the engine uml; debug (default) or fast for qemu
+  --build DIR      boot the kernel built there, record it as --kernel says
+  --cpus N         CPUs of the VM (uml: 1, its SMP is not coherent; qemu: 2)
+  --limit SEC      seconds a test may take (uml 1800, qemu 3600)
+  --total SEC      start no further test after so many seconds; those count as
+                   not run, but do not fail the run (default: no limit)
+  --opts OPTIONS   mount both devices with these, for example dio_gate; recorded
+                   in tests/xfstests/results-OPTIONS.tsv. Only options that
+                   /proc/mounts shows, and not with --fs ext4
+  --list FILE      take the tests from FILE
+  --ci             the short list for the gate, tests/xfstests/ci-list
+  --group G        all tests of that group of xfstests, for example quick
+  --lab            this tree's own tests, all of them unless some are named, with
+                   a module that has the lab (built now, unless --module names it)
+  --lab-off        the same with the protection off that each test is about; now
+                   a test that passes is a failure, and nothing is recorded
+  --results FILE   record there instead
+  --module FILE    the module (default: rext4.ko at the top of the tree)
+
+Environment: XFSTESTS, where xfstests is installed (/var/lib/xfstests);
+REXT4_LAB_OFF=1, the same as --lab-off
+
+Exit status: 0 all passed, 1 some failed or were not run, 2 usage,
+77 skipped: there is no xfstests to run.
+"""
+
+OURS = REPO / "tests/xfstests"
+FILESYSTEMS = ("rext4", "rext4-as-ext4", "ext4")
+# The kernels of an engine, its default first.
+KERNELS = {"uml": ("uml",), "qemu": ("debug", "fast")}
+CPUS = {"uml": 1, "qemu": 2}
+LIMIT = {"uml": 1800, "qemu": 3600}
+
+
+class Options(argparse.Namespace):
+    """What was asked for."""
+
+    fs: str
+    engine: str
+    kernel: str
+    build: str | None
+    cpus: int
+    limit: int
+    total: int | None
+    opts: str
+    lists: list[Path]
+    groups: list[str]
+    lab: bool
+    lab_off: bool
+    results: Path
+    module: Path | None
+    tests: list[str]
+
+    @property
+    def tested(self) -> str:
+        """What the results are of, for people."""
+        mounted = f" -o {self.opts}" if self.opts else ""
+        return f"{self.fs}{mounted}, {self.engine}, {self.kernel} kernel"
+
+
+def whole_name(test: str) -> str:
+    """generic/001 for 001."""
+    return f"generic/{test}" if test[:1].isdigit() else test
+
+
+def parser() -> common.Options:
+    """What there is."""
+    made = common.Options(HELP)
+    made.add_argument("--fs", choices=FILESYSTEMS, default="rext4")
+    made.add_argument("--engine", choices=tuple(KERNELS), default="uml")
+    made.add_argument("--kernel")
+    made.add_argument("--build")
+    made.add_argument("--cpus", type=common.positive)
+    made.add_argument("--limit", type=common.positive)
+    made.add_argument("--total", type=common.whole)
+    made.add_argument("--opts", default="")
+    made.add_argument("--list", type=Path, dest="lists", action="append", default=[])
+    made.add_argument(
+        "--ci", dest="lists", action="append_const", const=OURS / "ci-list", default=[]
+    )
+    made.add_argument("--group", dest="groups", action="append", default=[])
+    made.add_argument("--lab", action="store_true")
+    made.add_argument("--lab-off", action="store_true")
+    made.add_argument("--results", type=Path)
+    made.add_argument("--module", type=Path)
+    made.add_argument("tests", nargs="*", type=whole_name)
+    return made
+
+
+def options(arguments: list[str]) -> Options:
+    """Reads the command line, and refuses what does not go together."""
+    made = parser()
+    asked = made.parse_intermixed_args(arguments, Options())
+    asked.lab_off = asked.lab_off or bool(os.environ.get("REXT4_LAB_OFF"))
+    asked.lab = asked.lab or asked.lab_off
+    asked.kernel = asked.kernel or KERNELS[asked.engine][0]
+    asked.cpus = asked.cpus or CPUS[asked.engine]
+    asked.limit = asked.limit or LIMIT[asked.engine]
+    if asked.kernel not in KERNELS[asked.engine]:
+        known = " or ".join(KERNELS[asked.engine])
+        made.error(f"--engine {asked.engine} goes with --kernel {known}, not {asked.kernel}")
+    if not re.fullmatch(r"[A-Za-z0-9_,=.-]*", asked.opts):
+        made.error(f"--opts {asked.opts}: not a list of mount options")
+    if asked.opts and asked.fs == "ext4":
+        made.error("--opts is for rext4, whatever its name: the kernel's ext4 has other options")
+    if asked.results is None:
+        asked.results = OURS / f"results{'-' + asked.opts if asked.opts else ''}.tsv"
+    if not asked.results.parent.is_dir():
+        made.error(f"--results {asked.results}: there is no such folder")
+    return asked
