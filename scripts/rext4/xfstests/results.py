@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What tests came to: the table on record, what the failed ones left, and the sums of a run."""
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import kernellog
+from ..common import CACHE, Failed
+
+COLUMNS = ("test", "engine", "kernel", "fs", "result", "seconds", "reason")
+# Lines below a failure that say more of it.
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """The end of one test."""
+
+    test: str
+    result: str
+    seconds: int
+    reason: str = ""
+
+    @classmethod
+    def of_guest(cls, line: str) -> "Row":
+        """A line of the guest's file "done"."""
+        try:
+            test, result, seconds, *reason = line.split("\t", 3)
+            return cls(test, result, int(seconds), "".join(reason))
+        except ValueError:
+            raise Failed(f"the guest has written what is no result: {line}") from None
+
+
+@dataclass
+class Counts:
+    """How many came to which end."""
+
+    passed: int = 0
+    failed: int = 0
+    notrun: int = 0
+    # Failed otherwise than by other output: such a one has not shown anything.
+    odd: int = 0
+    # Not started, for the time was up.
+    late: int = 0
+
+    def add(self, row: Row) -> None:
+        """One more."""
+        if row.result == "pass":
+            self.passed += 1
+        elif row.result == "notrun":
+            self.notrun += 1
+        else:
+            self.failed += 1
+            self.odd += not row.reason.startswith("output mismatch")
+
+    @property
+    def ended(self) -> int:
+        """All that were begun."""
+        return self.passed + self.failed + self.notrun
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Two runs may record in one table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class Table:
+    """A table with the last result of each test, engine, kernel and fs."""
+
+    def __init__(self, path: Path, engine: str, kernel: str, fs: str) -> None:
+        self.path = path
+        self._of = (engine, kernel, fs)
+
+    def record(self, row: Row) -> None:
+        """Puts a row in place of the older one, and leaves all others alone."""
+        mine = (row.test, *self._of)
+        with locked(CACHE / "xfstests.lock"):
+            old = self.path.read_text().splitlines()[1:] if self.path.exists() else []
+            rows = [line for line in old if tuple(line.split("\t")[:4]) != mine]
+            rows.append("\t".join((*mine, row.result, str(row.seconds), row.reason)))
+            rows.sort(key=lambda line: [line.split("\t")[at] for at in (3, 1, 2, 0)])
+            self.path.write_text("\n".join(("\t".join(COLUMNS), *rows)) + "\n")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where stays what failed tests left: the results of the last run of each."""
+
+    folder: Path
+    job: Path
+    uml: bool
+
+    def keep(self, row: Row) -> None:
+        """Replaces what an older run of the test left."""
+        there = self.folder / row.test
+        there.parent.mkdir(parents=True, exist_ok=True)
+        for old in there.parent.glob(f"{there.name}.*"):
+            old.unlink()
+        if row.result != "fail":
+            return
+        results = (self.job / "results" / row.test).parent
+        for left in results.glob(f"{there.name}.*"):
+            shutil.copy2(left, there.parent)
+        console = self.job / "console"
+        if console.exists():
+            shutil.copy(console, f"{there}.console")
+
+    def telling(self, row: Row) -> list[str]:
+        """What says more of a failure than its row: the kernel's complaint with the lines below
+        it, or the difference in the output."""
+        at = self.job / "results" / row.test
+        logs = [Path(f"{at}.dmesg")]
+        if row.reason.startswith(("the VM died", "hang")):
+            logs.append(self.job / "console")
+        for log in logs:
+            text = text_of(log).replace("\r", "")
+            for line in kernellog.complaints(text, uml=self.uml)[:1]:
+                return shown(kernellog.around(text, line, 0))
+        return shown(text_of(Path(f"{at}.check")).splitlines()[1:])
+
+
+def shown(lines: list[str]) -> list[str]:
+    """The first of them that say something."""
+    said = [line.strip() for line in lines]
+    return [line for line in said if line][:SHOWN]
+
+
+def text_of(path: Path) -> str:
+    """A file's text; none if it is not there."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
