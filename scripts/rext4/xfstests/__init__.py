@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs an installed xfstests in the VM: see Documentation/xfstests.md."""
+"""Runs an installed xfstests in the VM: see main.py, and Documentation/xfstests.md."""
