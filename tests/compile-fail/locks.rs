@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What asks for a lock is a method of it, so another inode's does not do.
+#![forbid(unsafe_code)]
+
+use crate::vfs::{
+    inode::Inode,
+    iomap::{Map, MapFlags, MapOps, Release},
+    mmap::{Fault, VmFault},
+    super_block::FileSystem,
+};
+use kernel::prelude::*;
+
+fn give_back<R: Release>(inode: &Inode<R::Fs>, flags: MapFlags, map: &mut Map) {
+    let lock = inode.invalidate_lock();
+    lock.release_delalloc::<R>(0..4096, flags, map);
+}
+
+fn make_writable<T: MapOps>(fault: &Fault<'_, T::Fs>) -> VmFault {
+    fault.invalidate_lock_shared().page_mkwrite::<T>()
+}
+
+#[cfg(misuse = "fault_not_locked")]
+fn fault_not_locked<T: MapOps>(fault: &Fault<'_, T::Fs>) -> VmFault {
+    fault.page_mkwrite::<T>() //~ E0599
+}
+
+#[cfg(misuse = "other_inode")]
+fn other_inode<T: MapOps>(fault: &Fault<'_, T::Fs>, other: &Inode<T::Fs>) -> VmFault {
+    let _lock = other.invalidate_lock_shared(); //~ E0624
+    fault.invalidate_lock_shared().page_mkwrite::<T>()
+}
+
+#[cfg(misuse = "reservation_not_locked")]
+fn reservation_not_locked<R: Release>(inode: &Inode<R::Fs>, flags: MapFlags, map: &mut Map) {
+    inode.release_delalloc::<R>(0..4096, flags, map); //~ E0599
+}
