@@ -51,7 +51,7 @@ impl ErrorMark {
 }
 
 impl FoundError<'_> {
-    fn to_raw(&self) -> RawError {
+    fn to_raw(self) -> RawError {
         let mut func = [0u8; 32];
         // One byte stays zero, old tools print it as a C string.
         let bytes = self.func.as_bytes();

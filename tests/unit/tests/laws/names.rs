@@ -161,7 +161,7 @@ impl Uses {
                     }
                     next = match p.as_char() {
                         ':' if i > 0 && punct(i - 1, ':') => Next::Of(last.clone()),
-                        '.' if !punct(i + 1, '.') && !(i > 0 && punct(i - 1, '.')) => Next::Dotted,
+                        '.' if !punct(i + 1, '.') && (i == 0 || !punct(i - 1, '.')) => Next::Dotted,
                         ',' => first.clone(),
                         _ => Next::Bare,
                     };
