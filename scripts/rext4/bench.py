@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Compares rext4 with the kernel's ext4 in one boot of the fast kernel, on a RAM-backed disk with
+fio. Twice: with QEMU counting instructions as time (one CPU; what else the machine does is not in
+the figures), and by the wall clock with two CPUs. The guest's side is scripts/bench-guest."""
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import common
+from .common import CACHE, REPO, SCRIPTS, Failed, note
+from .process import Group
+
+HELP = """
+Usage: scripts/bench [--icount-only | --wall-only] [--rounds N] [--out FILE]
+
+  --icount-only  leave out the wall-clock figures; those in FILE stay
+  --wall-only    leave out those with instructions counted; the same
+  --rounds N     rounds by the wall clock (default 5; three are made with
+                 instructions counted); their median counts
+  --out FILE     results (default tests/bench/results.tsv)
+
+Exit status: 0; 1 if rext4 is slower than 0.7 of ext4 in one, 2 usage; else what
+scripts/vm says.
+"""
+
+CLOCKS = ("icount", "wall")
+# Instructions repeat: no more rounds are needed.
+COUNTED_ROUNDS = 3
+COLUMNS = ("workload", "rext4", "ext4", "unit", "ratio")
+# Slower than this part of ext4 is too slow.
+LOW = 0.7
+# Seconds a VM may take, and those that scripts/vm has to end it in.
+LIMIT, PATIENCE = 5400, 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A workload by one clock, in MB/s: the medians of all rounds."""
+
+    name: str
+    mine: float
+    theirs: float
+
+    @property
+    def ratio(self) -> float:
+        """Ours to ext4's: more is faster."""
+        return self.mine / self.theirs
+
+    def __str__(self) -> str:
+        return f"{self.name}\t{self.mine:.1f}\t{self.theirs:.1f}\tMB/s\t{self.ratio:.2f}"
+
+
+def rows(figures: str, clock: str) -> list[Row]:
+    """From the guest's lines "workload, file system, MB/s", in their order."""
+    speeds: dict[str, dict[str, list[float]]] = {}
+    for line in figures.splitlines():
+        workload, fs, speed = line.split("\t")
+        speeds.setdefault(workload, {}).setdefault(fs, []).append(float(speed))
+    found = []
+    for workload, by_fs in speeds.items():
+        for fs in ("rext4", "ext4"):
+            if fs not in by_fs:
+                raise Failed(f"{clock}: the guest has no figure of {fs} for {workload}")
+        mine, theirs = (statistics.median(by_fs[fs]) for fs in ("rext4", "ext4"))
+        found.append(Row(f"{workload} ({clock})", mine, theirs))
+    if not found:
+        raise Failed(f"{clock}: the guest has no figures")
+    return found
+
+
+def written(out: Path, measured: dict[str, list[Row]]) -> None:
+    """Puts the rows into the table. What was measured before by a clock that was not asked for
+    stands."""
+    old = out.read_text().splitlines()[1:] if out.exists() else []
+    lines = ["\t".join(COLUMNS)]
+    for clock in CLOCKS:
+        if clock in measured:
+            lines += map(str, measured[clock])
+        else:
+            lines += [line for line in old if f"({clock})" in line.split("\t")[0]]
+    out.write_text("\n".join(lines) + "\n")
+
+
+def boot(name: str, rounds: int, module: str, work: Path) -> str:
+    """One VM; its figures."""
+    share = work / name
+    share.mkdir()
+    note(f"{name}: {rounds} round(s)")
+    words: list[str | Path] = [SCRIPTS / "vm", "--kernel", "fast", "--module", module]
+    words += ["--share", share, "--time", str(LIMIT), "--mem", "3072"]
+    words += ["--icount"] if name == "icount" else ["--cpus", "2"]
+    with Group([*words, "--", SCRIPTS / "bench-guest", str(rounds)]) as group:
+        try:
+            status = group.wait()
+        finally:
+            group.end(PATIENCE)
+    if status:
+        # It has said why.
+        raise SystemExit(status)
+    figures = share / "figures"
+    return figures.read_text() if figures.exists() else ""
+
+
+def measure(clocks: Sequence[str], rounds: int) -> dict[str, list[Row]]:
+    """All workloads by these clocks."""
+    module = common.script("module", "fast")
+    (CACHE / "run").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench.", dir=CACHE / "run") as work:
+        return {
+            clock: rows(boot(clock, many, module, Path(work)), clock)
+            for clock, many in (("icount", COUNTED_ROUNDS), ("wall", rounds))
+            if clock in clocks
+        }
+
+
+def main(arguments: list[str]) -> int:
+    """Measures, shows and records."""
+    parser = common.Options(HELP)
+    one = parser.add_mutually_exclusive_group()
+    for clock in CLOCKS:
+        one.add_argument(f"--{clock}-only", dest="clock", action="store_const", const=clock)
+    parser.add_argument("--rounds", type=common.positive, default=5)
+    parser.add_argument("--out", type=Path, default=REPO / "tests/bench/results.tsv")
+    asked = parser.parse_args(arguments)
+    common.call(SCRIPTS / "setup")
+    common.script("kernel", "fast")
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    measured = measure([asked.clock] if asked.clock else CLOCKS, asked.rounds)
+    written(asked.out, measured)
+    found = [row for some in measured.values() for row in some]
+    print("\n".join(map(str, found)))
+    note(f"results in {asked.out}")
+    low = [row.name for row in found if row.ratio < LOW]
+    if low:
+        print("under 0.7:", ", ".join(low))
+    return 1 if low else 0
