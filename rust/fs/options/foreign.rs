@@ -33,10 +33,11 @@ fn flag(key: &[u8]) -> Option<Foreign> {
     Some(match key {
         b"delalloc" | b"nodiscard" | b"bsddf" | b"nogrpid" | b"sysvgroups" | b"block_validity"
         | b"noquota" | b"nowarn_on_error" | b"dioread_nolock" | b"noinit_itable" | b"nombcache"
-        | b"no_mbcache" | b"i_version" => Same,
+        | b"no_mbcache" => Same,
         // ext4 has removed them.
         b"oldalloc" | b"orlov" | b"bh" | b"nobh" | b"mblk_io_submit" | b"nomblk_io_submit"
         | b"nocheck" | b"reservation" | b"noreservation" => Same,
+        b"i_version" => Instead("the times tell of each change"),
         b"user_xattr" => Instead("extended attributes are kept, but cannot be used"),
         b"acl" => Instead("ACLs are kept, but not enforced"),
         b"discard" => Instead("freed blocks are not discarded"),
