@@ -181,11 +181,6 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     pub(super) fn inode(&self) -> &'a Inode<F> {
         self.0
     }
-
-    /// Whether it is the lock of `inode`.
-    fn is_of(&self, inode: &Inode<F>) -> bool {
-        core::ptr::eq(self.0, inode)
-    }
 }
 
 impl<F: FileSystem> Drop for InvalidateLock<'_, F> {
@@ -210,16 +205,42 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
     }
 }
 
-impl<F: FileSystem> InodeLock<'_, F> {
+/// i_rwsem and invalidate_lock of an inode, both exclusive.
+///
+/// # Invariants
+///
+/// Both are of one inode.
+#[must_use]
+pub(crate) struct TruncateLocks<'l, F: FileSystem> {
+    lock: &'l InodeLock<'l, F>,
+    pages: InvalidateLock<'l, F>,
+}
+
+impl<'l, F: FileSystem> TruncateLocks<'l, F> {
+    /// Takes invalidate_lock of the inode that `lock` is of.
+    pub(crate) fn new(lock: &'l InodeLock<'_, F>) -> Self {
+        let pages = lock.inode().invalidate_lock();
+        // INVARIANT: The second was taken by way of the first.
+        Self { lock, pages }
+    }
+
+    /// i_rwsem.
+    pub(crate) fn lock(&self) -> &'l InodeLock<'l, F> {
+        self.lock
+    }
+
+    /// invalidate_lock.
+    pub(crate) fn pages(&self) -> &InvalidateLock<'l, F> {
+        &self.pages
+    }
+
     /// Sets i_size and drops the page cache beyond it, also what is pinned but for the folio of the
     /// new end ([`InvalidateLock::drop_beside_pins`]). Nothing is written behind the end, so it
     /// need not stay locked.
-    pub(crate) fn truncate_setsize(&self, size: u64, pages: &InvalidateLock<'_, F>, pins: Pins) {
-        // It does not grow: `isize_extended` is for that.
-        if kernel::warn_on!(!pages.is_of(self.inode())) {
-            return;
-        }
-        let inode = self.inode();
+    ///
+    /// It does not grow: [`Inode::isize_extended`] is for that.
+    pub(crate) fn truncate_setsize(&self, size: u64, pins: Pins) {
+        let (inode, pages) = (self.lock.inode(), &self.pages);
         // A buffered read, which takes no lock, must not see zeros before the old end.
         inode.set_size(size);
         let range = size..i64::MAX as u64;
@@ -228,9 +249,9 @@ impl<F: FileSystem> InodeLock<'_, F> {
             Pins::Ignore => None,
         };
         let rest = spared.as_ref().map_or(&range, |spared| &spared.rest).start;
-        // SAFETY: By the invariants of the guards, which are of one inode, as the C functions ask.
-        // Private copies of what is beyond the size go, too, and who has looked at the size before
-        // it moved may have mapped some of a folio that stays.
+        // SAFETY: By the type invariant, and those of the guards, as the C functions ask. Private
+        // copies of what is beyond the size go, too, and who has looked at the size before it moved
+        // may have mapped some of a folio that stays.
         unsafe {
             bindings::truncate_pagecache(inode.as_ptr(), rest as i64);
             if rest > size {

@@ -6,7 +6,7 @@ use crate::fs::{
     io::steps::{Alone, Shut},
     Inode, Rext4,
 };
-use crate::vfs::inode::InodeLock;
+use crate::vfs::{inode::InodeLock, pagemap::TruncateLocks};
 use kernel::prelude::*;
 
 fn punch<'l>(lock: &'l InodeLock<'_, Rext4>) -> Result<Alone<'l>> {
@@ -42,7 +42,7 @@ fn twice(lock: &InodeLock<'_, Rext4>) -> Result {
 #[cfg(misuse = "other_lock")]
 fn other_lock(one: &Inode, other: &InodeLock<'_, Rext4>) -> Result {
     let pages = one.invalidate_lock();
-    let _both = Shut { lock: other, pages }; //~ E0451
+    let _both = TruncateLocks { lock: other, pages }; //~ E0451
     Ok(())
 }
 

@@ -102,7 +102,7 @@ impl<'l> Alone<'l> {
         } else {
             Pins::Ignore
         };
-        self.lock().truncate_setsize(new, self.pages(), pins);
+        self.locks().truncate_setsize(new, pins);
         CacheGone {
             kept: Kept::default(),
             alone: self,

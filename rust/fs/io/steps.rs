@@ -26,28 +26,27 @@ use crate::{
         Inode,
         Rext4, //
     },
-    vfs::{inode::InodeLock, pagemap::InvalidateLock},
+    vfs::{
+        inode::InodeLock,
+        pagemap::{InvalidateLock, TruncateLocks},
+    },
 };
 use core::ops::Range;
 
 /// Rule 5, step 1: i_rwsem and invalidate_lock of an inode are held exclusive.
 #[must_use]
-pub(crate) struct Shut<'l> {
-    lock: &'l InodeLock<'l, Rext4>,
-    pages: InvalidateLock<'l, Rext4>,
-}
+pub(crate) struct Shut<'l>(TruncateLocks<'l, Rext4>);
 
 impl<'l> Shut<'l> {
     /// Takes invalidate_lock of the inode that `lock` is of. Rule 1: i_rwsem comes first.
     pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
-        let pages = lock.inode().invalidate_lock();
-        Self { lock, pages }
+        Self(TruncateLocks::new(lock))
     }
 
     /// Rule 5, step 2: waits for direct I/O in flight. None starts.
     pub(crate) fn drain(self) -> Alone<'l> {
         if rule::kept(Rule::DioWait) {
-            self.lock.dio_wait();
+            self.0.lock().dio_wait();
         }
         Alone(self)
     }
@@ -65,23 +64,28 @@ impl<'l> Alone<'l> {
 
     /// The inode that is locked.
     pub(crate) fn inode(&self) -> &'l Inode {
-        self.0.lock.inode()
+        self.lock().inode()
     }
 
     /// i_rwsem.
     pub(super) fn lock(&self) -> &'l InodeLock<'l, Rext4> {
-        self.0.lock
+        self.locks().lock()
     }
 
     /// invalidate_lock.
     pub(super) fn pages(&self) -> &InvalidateLock<'l, Rext4> {
-        &self.0.pages
+        self.locks().pages()
+    }
+
+    /// Both.
+    pub(super) fn locks(&self) -> &TruncateLocks<'l, Rext4> {
+        let Self(Shut(locks)) = self;
+        locks
     }
 
     /// A place for the lab to wait: invalidate_lock is held, if the rules are kept.
     pub(super) fn pause(self, point: Point, range: Range<u64>) -> Self {
-        let Shut { lock, pages } = self.0;
-        let pages = lab::pause(point, lock.inode(), range, pages);
-        Self(Shut { lock, pages })
+        let Self(Shut(locks)) = self;
+        Self(Shut(lab::pause(point, range, locks)))
     }
 }

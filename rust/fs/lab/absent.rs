@@ -5,7 +5,7 @@
 use super::{Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{nofs::NoFsMutexGuard, pagemap::InvalidateLock, File},
+    vfs::{nofs::NoFsMutexGuard, pagemap::TruncateLocks, File},
 };
 use kernel::prelude::*;
 
@@ -21,13 +21,12 @@ pub(crate) const fn off(_: Rule) -> bool {
 
 /// See `protect.rs`.
 #[inline(always)]
-pub(crate) fn pause<'a>(
+pub(crate) fn pause<'l>(
     _: Point,
-    _: &'a Inode,
     _range: core::ops::Range<u64>,
-    pages: InvalidateLock<'a, Rext4>,
-) -> InvalidateLock<'a, Rext4> {
-    pages
+    locks: TruncateLocks<'l, Rext4>,
+) -> TruncateLocks<'l, Rext4> {
+    locks
 }
 
 /// See `protect.rs`.

@@ -7,7 +7,7 @@ use crate::{
     fs::{Inode, Rext4},
     vfs::{
         nofs::{self, NoFsMutexGuard},
-        pagemap::InvalidateLock,
+        pagemap::TruncateLocks,
         test_hooks::EmptyMapping,
         File, Kiocb,
     },
@@ -55,20 +55,20 @@ pub(crate) fn off(rule: Rule) -> bool {
 
 /// A delay point under invalidate_lock. Without [`Rule::PunchLock`] the lock is let go of
 /// meanwhile, as if the page cache and the blocks were dropped under a lock each.
-pub(crate) fn pause<'a>(
+pub(crate) fn pause<'l>(
     point: Point,
-    inode: &'a Inode,
     range: Range<u64>,
-    pages: InvalidateLock<'a, Rext4>,
-) -> InvalidateLock<'a, Rext4> {
+    locks: TruncateLocks<'l, Rext4>,
+) -> TruncateLocks<'l, Rext4> {
     let len = range.end.saturating_sub(range.start);
+    let lock = locks.lock();
     if !off(Rule::PunchLock) {
-        park::point(point, inode, range.start, len);
-        return pages;
+        park::point(point, lock.inode(), range.start, len);
+        return locks;
     }
-    drop(pages);
-    park::point(point, inode, range.start, len);
-    inode.invalidate_lock()
+    drop(locks);
+    park::point(point, lock.inode(), range.start, len);
+    TruncateLocks::new(lock)
 }
 
 /// A step whose place is after the next ones, from byte `pos` on. Without `rule` it is taken here,
