@@ -6,8 +6,8 @@
 //! an entry. The operations on the tree are elsewhere, here are one node's bytes.
 
 use super::checksum::crc32c;
-use super::superblock::{Geometry, MAX_FILE_BLOCKS};
-use super::{bytes, get, put, Corrupt, Pblk, Result};
+use super::superblock::Geometry;
+use super::{bytes, get, put, Corrupt, Lblk, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -69,7 +69,7 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// First logical block.
-    pub lblk: u32,
+    pub lblk: Lblk,
     /// Blocks: 1 to 32768, or to 32767 when unwritten.
     pub len: u32,
     /// First physical block, 48 bits.
@@ -82,15 +82,15 @@ pub struct Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Index {
     /// First logical block below it.
-    pub lblk: u32,
+    pub lblk: Lblk,
     /// Block of the node below, 48 bits.
     pub pblk: Pblk,
 }
 
 impl Extent {
-    /// The logical block behind the extent; fits in 33 bits.
-    pub fn end(&self) -> u64 {
-        u64::from(self.lblk) + u64::from(self.len)
+    /// The logical block behind the extent.
+    pub fn end(&self) -> Lblk {
+        self.lblk.saturating_add(self.len)
     }
 
     /// Whether the lengths allow it, and `next` goes on both logically and physically, in the same
@@ -102,14 +102,14 @@ impl Extent {
             MAX_WRITTEN_LEN
         };
         self.unwritten == next.unwritten
-            && self.end() == u64::from(next.lblk)
+            && self.end() == next.lblk
             && self.pblk + u64::from(self.len) == next.pblk
             && u64::from(self.len) + u64::from(next.len) <= u64::from(max)
     }
 
     /// Checks the extent by itself: not empty, no logical wrap-around, inside the filesystem.
     pub fn check(&self, geo: &Geometry) -> Result<()> {
-        if self.len == 0 || self.end() > MAX_FILE_BLOCKS {
+        if self.len == 0 || self.lblk.checked_add(self.len).is_none() {
             return Err(Corrupt::ExtentRange);
         }
         if !geo.blocks_valid(self.pblk, u64::from(self.len)) {
@@ -180,7 +180,7 @@ pub fn extent_at(node: &[u8], i: u16) -> Result<Extent> {
     // Lengths above 32768 are those of unwritten extents plus 32768; 32768 itself is written.
     let unwritten = len > MAX_WRITTEN_LEN;
     Ok(Extent {
-        lblk: raw.block.get(),
+        lblk: Lblk::new(raw.block.get()),
         len: if unwritten {
             len - MAX_WRITTEN_LEN
         } else {
@@ -203,7 +203,7 @@ pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
         node,
         entry_offset(i),
         &RawExtent {
-            block: U32::new(e.lblk),
+            block: U32::new(e.lblk.get()),
             len: U16::new(len),
             start_hi: U16::new(hi),
             start_lo: U32::new(lo),
@@ -215,7 +215,7 @@ pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
 pub fn index_at(node: &[u8], i: u16) -> Result<Index> {
     let raw: RawIndex = get(node, entry_offset(i))?;
     Ok(Index {
-        lblk: raw.block.get(),
+        lblk: Lblk::new(raw.block.get()),
         pblk: Pblk::from_halves(raw.leaf_lo.get(), raw.leaf_hi.get()),
     })
 }
@@ -227,7 +227,7 @@ pub fn put_index(node: &mut [u8], i: u16, e: &Index) -> Result<()> {
         node,
         entry_offset(i),
         &RawIndex {
-            block: U32::new(e.lblk),
+            block: U32::new(e.lblk.get()),
             leaf_lo: U32::new(lo),
             leaf_hi: U16::new(hi),
             unused: U16::new(0),
@@ -282,12 +282,12 @@ pub fn close_gap(node: &mut [u8], i: u16, count: u16) -> Result<()> {
 
 /// The number of entries whose first logical block is at most `lblk`: the entry that may map `lblk`
 /// is the one before. Works for leaves and inner nodes, whose keys are at the same place.
-pub fn search(node: &[u8], entries: u16, lblk: u32) -> Result<u16> {
+pub fn search(node: &[u8], entries: u16, lblk: Lblk) -> Result<u16> {
     let (mut lo, mut hi) = (0, entries);
     while lo < hi {
         let mid = lo + (hi - lo) / 2;
         let key: U32 = get(node, entry_offset(mid))?;
-        if key.get() <= lblk {
+        if key.get() <= lblk.get() {
             lo = mid + 1;
         } else {
             hi = mid;
@@ -302,9 +302,9 @@ pub struct Expected {
     /// Levels below it.
     pub depth: u16,
     /// The logical block it begins with.
-    pub first: u32,
+    pub first: Lblk,
     /// The logical block behind all it may map.
-    pub end: u64,
+    pub end: Lblk,
 }
 
 /// Checks the entries of a node: in order, no overlap, each one valid by itself, all in what the
@@ -312,9 +312,9 @@ pub struct Expected {
 fn check_entries(node: &[u8], h: &Header, geo: &Geometry, parent: Option<Expected>) -> Result<()> {
     let (first, end) = match parent {
         Some(parent) => (Some(parent.first), parent.end),
-        None => (None, MAX_FILE_BLOCKS),
+        None => (None, Lblk::END),
     };
-    let mut next = 0u64;
+    let mut next = Lblk::FIRST;
     for i in 0..h.entries {
         let lblk;
         let entry_end;
@@ -329,15 +329,15 @@ fn check_entries(node: &[u8], h: &Header, geo: &Geometry, parent: Option<Expecte
                 return Err(Corrupt::ExtentBlock);
             }
             lblk = e.lblk;
-            entry_end = u64::from(e.lblk) + 1;
+            entry_end = e.lblk.saturating_add(1);
         }
-        if u64::from(lblk) < next {
+        if lblk < next {
             return Err(Corrupt::ExtentOrder);
         }
         if i == 0 && first.is_some_and(|f| f != lblk) {
             return Err(Corrupt::ExtentRange);
         }
-        if entry_end > end {
+        if lblk >= end || entry_end > end {
             return Err(Corrupt::ExtentRange);
         }
         next = entry_end;

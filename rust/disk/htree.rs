@@ -14,7 +14,7 @@ use super::dirent;
 use super::hash::{Hash, HashVersion, Hasher};
 use super::sort::sort;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Result};
+use super::{bytes, get, put, Corrupt, Lblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -59,7 +59,7 @@ pub struct DxEntry {
     /// The least hash of the names below it.
     pub hash: u32,
     /// The logical block that it leads to.
-    pub lblk: u32,
+    pub lblk: Lblk,
 }
 
 /// Where the index of one block lies in it; root and inner nodes are alike from here on.
@@ -159,7 +159,7 @@ pub fn check_node(
             return Err(Corrupt::DxOrder);
         }
         last = hash;
-        if lblk == 0 || lblk >= dir_blocks {
+        if lblk == Lblk::FIRST || lblk.get() >= dir_blocks {
             return Err(Corrupt::DxBlock);
         }
     }
@@ -172,14 +172,14 @@ impl DxNode {
     }
 
     /// Entry `i` as (hash, logical block); the first one's hash counts as 0.
-    pub fn entry(&self, block: &[u8], i: u16) -> Result<(u32, u32)> {
+    pub fn entry(&self, block: &[u8], i: u16) -> Result<(u32, Lblk)> {
         if i >= self.count {
             return Err(Corrupt::DxCount);
         }
         let raw: RawDxEntry = get(block, self.entry_offset(i))?;
         let hash = if i == 0 { 0 } else { raw.hash.get() };
         // The top bits are reserved for something that never came.
-        Ok((hash, raw.block.get() & 0x0fff_ffff))
+        Ok((hash, Lblk::new(raw.block.get() & 0x0fff_ffff)))
     }
 
     /// The entry under which a hash is found: the last one whose hash is at most this.
@@ -208,7 +208,7 @@ impl DxNode {
         if i > 0 {
             put(block, at, &U32::new(hash))?;
         }
-        put(block, at + 4, &U32::new(lblk))
+        put(block, at + 4, &U32::new(lblk.get()))
     }
 
     pub(super) fn write_count(&self, block: &mut [u8]) -> Result<()> {

@@ -8,7 +8,7 @@ use super::dirent::{self, NewEntry};
 use super::hash::{HashVersion, Hasher};
 use super::htree::*;
 use super::superblock::Geometry;
-use super::{bytes, bytes_mut, put, Corrupt, Result};
+use super::{bytes, bytes_mut, put, Corrupt, Lblk, Result};
 use zerocopy::little_endian::{U16, U32};
 
 /// Inserts an entry behind entry `after`. False when the node is full.
@@ -88,7 +88,7 @@ pub fn grow_root(
     block: &mut [u8],
     root: &mut Root,
     new_block: &mut [u8],
-    lblk: u32,
+    lblk: Lblk,
     geo: &Geometry,
 ) -> Result<DxNode> {
     if usize::from(root.indirect_levels) + 1 >= MAX_LEVELS {
@@ -110,7 +110,7 @@ pub fn make_indexed(
     leaf: &mut [u8],
     geo: &Geometry,
     version: HashVersion,
-    leaf_lblk: u32,
+    leaf_lblk: Lblk,
 ) -> Result<Root> {
     let size = geo.block_size as usize;
     let dots = dirent::dots(block, geo)?;

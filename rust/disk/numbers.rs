@@ -56,6 +56,93 @@ impl fmt::Display for Ino {
     }
 }
 
+/// A block of a file, counted from its beginning: 32 bits on disk (`ext4_lblk_t`). Or one past the
+/// last block of a range, which needs no more bits: no file has the block of the last number
+/// (`EXT_MAX_BLOCKS`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Lblk(u32);
+
+impl Lblk {
+    /// The first block of a file.
+    pub const FIRST: Lblk = Lblk(0);
+    /// One past the last block that a file can have.
+    pub const END: Lblk = Lblk(u32::MAX);
+
+    /// The block of this number.
+    #[inline]
+    pub const fn new(number: u32) -> Self {
+        Lblk(number)
+    }
+
+    /// The block of this number, [`Lblk::END`] if there is none.
+    #[inline]
+    pub fn or_end(number: u64) -> Self {
+        u32::try_from(number).map_or(Lblk::END, Lblk)
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The byte of the file with which it begins.
+    #[inline]
+    pub const fn byte(self, block_bits: u32) -> u64 {
+        (self.0 as u64) << block_bits
+    }
+
+    /// `count` blocks on, [`Lblk::END`] at most.
+    #[inline]
+    pub const fn saturating_add(self, count: u32) -> Self {
+        Lblk(self.0.saturating_add(count))
+    }
+
+    /// `count` blocks on, `None` behind [`Lblk::END`].
+    #[inline]
+    pub fn checked_add(self, count: u32) -> Option<Self> {
+        self.0.checked_add(count).map(Lblk)
+    }
+
+    /// How many blocks lie between `before` and this one; 0 if it comes first.
+    #[inline]
+    pub const fn saturating_sub(self, before: Lblk) -> u32 {
+        self.0.saturating_sub(before.0)
+    }
+}
+
+impl From<Lblk> for u64 {
+    #[inline]
+    fn from(block: Lblk) -> u64 {
+        block.0.into()
+    }
+}
+
+impl Add<u32> for Lblk {
+    type Output = Lblk;
+
+    #[inline]
+    fn add(self, count: u32) -> Lblk {
+        Lblk(self.0 + count)
+    }
+}
+
+impl Sub for Lblk {
+    type Output = u32;
+
+    #[inline]
+    fn sub(self, before: Lblk) -> u32 {
+        self.0 - before.0
+    }
+}
+
+impl fmt::Display for Lblk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A block of the filesystem, counted from its beginning: 48 bits on disk (`ext4_fsblk_t`). Two of
 /// them have a distance, in blocks, and no sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,6 +13,7 @@ use crate::{
         superblock::{ErrorPolicy, SbError},
         Corrupt,
         Ino,
+        Lblk,
         Pblk, //
     },
     vfs::blkdev::system_going_down,
@@ -81,7 +82,7 @@ macro_rules! displays {
     )* };
 }
 
-displays!(Corrupt, FeatureName, Ino, Pblk, SbError);
+displays!(Corrupt, FeatureName, Ino, Lblk, Pblk, SbError);
 
 /// Does what `errors=` says. Read-only there is nothing to protect, and a mount that is just being
 /// made is refused.

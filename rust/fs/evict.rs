@@ -17,7 +17,7 @@ use super::{
     Rext4, //
 };
 use crate::{
-    disk,
+    disk::{self, Lblk},
     vfs::{gfp::GFP_NOFAIL, inode::Evicted, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -53,7 +53,7 @@ fn free(inode: &Evicted<'_, Rext4>) -> Result {
     inode.set_size(0);
     info.set_disk_size(0);
     if has_extents(inode.mode(), info.flags()) && !inode.extents().is_empty() {
-        io::remove::free_blocks(inode, 0)?;
+        io::remove::free_blocks(inode, Lblk::FIRST)?;
     }
     let credits = credits::EVICT;
     let (_table, _before) = (hold(inode)?, orphan::hold(inode)?);

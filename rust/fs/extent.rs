@@ -68,8 +68,7 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk,
-    disk::{Ino, Pblk},
+    disk::{self, Ino, Lblk, Pblk},
     trace,
     vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
@@ -100,7 +99,7 @@ pub(crate) enum State {
 /// contiguous from `pblk` on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mapping {
-    pub(crate) lblk: u32,
+    pub(crate) lblk: Lblk,
     pub(crate) len: u32,
     pub(crate) pblk: Pblk,
     pub(crate) state: State,
@@ -108,7 +107,7 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     /// At most `max` blocks from `lblk` on of an extent of the tree that covers it.
-    fn part(e: &disk::extent::Extent, lblk: u32, max: u32) -> Self {
+    fn part(e: &disk::extent::Extent, lblk: Lblk, max: u32) -> Self {
         let skip = lblk.saturating_sub(e.lblk);
         let state = if e.unwritten {
             State::Unwritten
@@ -129,7 +128,7 @@ pub(crate) enum Progress {
     /// All is gone.
     Done,
     /// What lies below this logical block is left: go on with a new handle.
-    Continue(u64),
+    Continue(Lblk),
 }
 
 /// See the module.
@@ -226,7 +225,7 @@ impl Inode {
 
     /// What is at `lblk`, as [`Extents::lookup`] says, and the number of changes that belongs to
     /// it. Without the extent lock; `None` if that needs it.
-    pub(crate) fn recent_extent(&self, lblk: u32, max: u32) -> Option<(Mapping, u32)> {
+    pub(crate) fn recent_extent(&self, lblk: Lblk, max: u32) -> Option<(Mapping, u32)> {
         let info = self.info();
         let (found, seq) = info.recent.covering(lblk, &info.seq)?;
         Some((Mapping::part(&found, lblk, max), seq))
@@ -305,13 +304,13 @@ impl<'a> Extents<'a> {
 
     /// The same where it is the tree that changes, in the blocks `[lblk, lblk + len)`: nobody finds
     /// them without the lock any more. Nothing is looked up between this and the change.
-    fn bump_tree(&mut self, lblk: u32, len: u32) {
+    fn bump_tree(&mut self, lblk: Lblk, len: u32) {
         self.map.last = None;
         self.inode.info().recent.take_out(lblk, len);
         self.bump();
     }
 
-    fn find_extent(&mut self, lblk: u32) -> Result<Found> {
+    fn find_extent(&mut self, lblk: Lblk) -> Result<Found> {
         if let Some(found) = self.map.last.filter(|found| found.covers(lblk)) {
             return Ok(found);
         }
@@ -341,12 +340,12 @@ impl<'a> Extents<'a> {
     }
 
     /// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
-    pub(crate) fn lookup(&mut self, lblk: u32, max: u32) -> Result<Mapping> {
+    pub(crate) fn lookup(&mut self, lblk: Lblk, max: u32) -> Result<Mapping> {
         Ok(self.look(lblk, max)?.0)
     }
 
     /// As [`Extents::lookup`], with what may be done there.
-    pub(crate) fn entry(&mut self, lblk: u32, max: u32) -> Result<Entry<'_, 'a>> {
+    pub(crate) fn entry(&mut self, lblk: Lblk, max: u32) -> Result<Entry<'_, 'a>> {
         let (found, prev) = self.look(lblk, max)?;
         Ok(match found.state {
             State::Written | State::Unwritten => Entry::Mapped(found),
@@ -355,20 +354,20 @@ impl<'a> Extents<'a> {
     }
 
     /// What is at `lblk`; if it has no blocks, the extent before it.
-    fn look(&mut self, lblk: u32, max: u32) -> Result<(Mapping, Option<disk::extent::Extent>)> {
+    fn look(&mut self, lblk: Lblk, max: u32) -> Result<(Mapping, Option<disk::extent::Extent>)> {
         let (prev, end) = match self.find_extent(lblk)? {
             Found::Extent(e) => return Ok((Mapping::part(&e, lblk, max), None)),
             Found::Hole { prev, end } => (prev, end),
         };
-        let end = end.min(u64::from(lblk) + u64::from(max.max(1)));
+        let end = end.min(lblk.saturating_add(max.max(1)));
         let (state, stop) = match self.map.reserved.run_at(lblk) {
             (true, stop) => (State::Reserved, stop),
             (false, stop) => (State::Hole, stop),
         };
-        let len = end.min(stop.into()).saturating_sub(lblk.into());
+        let len = end.min(stop).saturating_sub(lblk);
         let found = Mapping {
             lblk,
-            len: (len as u32).max(1),
+            len: len.max(1),
             pblk: Pblk::default(),
             state,
         };
@@ -377,24 +376,24 @@ impl<'a> Extents<'a> {
 
     /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into
     /// written ones. The caller journals the inode. Costs [`credits::INSERT`].
-    pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: u32, len: u32) -> Result {
+    pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: Lblk, len: u32) -> Result {
         let inode = self.inode;
         self.bump_tree(lblk, len);
-        trace::extent_convert(inode, lblk, len, State::Written.into());
+        trace::extent_convert(inode, lblk.get(), len, State::Written.into());
         // In a tree with leaves of its own the inode does not change, neither its root nor the
         // number of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
         inode.info().set_datasync_tid(handle.tid());
         let promised = self.is_expected(lblk, len) || self.secure_other();
-        let end = u64::from(lblk) + u64::from(len);
+        let end = lblk.saturating_add(len);
         let mut at = lblk;
-        while u64::from(at) < end {
+        while at < end {
             let next = self.change(handle, BlockKind::Completion, promised, |nodes, root| {
                 tree::convert(nodes, root, at, end, tree::To::Written)
             })?;
-            if next <= at.into() {
+            if next <= at {
                 return Err(self.inode.corrupted(fmt!("extents at {} do not end", at)));
             }
-            at = u32::try_from(next).unwrap_or(u32::MAX);
+            at = next;
         }
         self.end_expected(lblk, len);
         self.settle();

@@ -32,6 +32,7 @@ use crate::{
         features,
         superblock::{ErrorMark, STATE_ERROR}, //
         Ino,
+        Lblk,
     },
     vfs::{
         fs_context::MountLog,
@@ -105,7 +106,7 @@ fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a
 fn protect_journal(sb: &Sb, file: &Inode) -> Result {
     let bits = sb.data().geo.block_bits;
     let mut all = KVVec::new();
-    let (mut at, end) = (0u32, u32::try_from(file.size() >> bits).unwrap_or(u32::MAX));
+    let (mut at, end) = (Lblk::FIRST, Lblk::or_end(file.size() >> bits));
     while at < end {
         let found = file.extents().lookup(at, end - at)?;
         if found.state == extent::State::Written {

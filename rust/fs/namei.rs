@@ -40,14 +40,14 @@ use super::{
     Rext4, //
 };
 use crate::{
-    disk::{features, inode::flags, inode::LINK_MAX, Corrupt, Ino},
+    disk::{features, inode::flags, inode::LINK_MAX, Corrupt, Ino, Lblk},
     vfs::{jbd2::Handle, Dentry},
 };
 use core::ops::Deref;
 use kernel::prelude::*;
 
 /// Reports block `lblk` of a directory as corrupt.
-fn bad(dir: &Inode, lblk: u32, what: Corrupt) -> Error {
+fn bad(dir: &Inode, lblk: Lblk, what: Corrupt) -> Error {
     dir.corrupted(fmt!("directory block {lblk}: {}", what.as_str()))
 }
 

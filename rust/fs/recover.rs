@@ -10,6 +10,7 @@ use crate::{
         superblock::STATE_ERROR,
         Corrupt,
         Ino,
+        Lblk,
         RawSuper, //
     },
     fs::{
@@ -221,7 +222,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     }
     let mut result = Ok(());
     // CAST: At most `MAX_BLOCKS`.
-    for lblk in 0..blocks as u32 {
+    for lblk in (0..blocks as u32).map(Lblk::new) {
         result = result.and(empty_block(sb, &file, lblk, done));
     }
     result?;
@@ -239,7 +240,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
 
 /// One block of the orphan file.
 #[inline(never)]
-fn empty_block(sb: &Sb, file: &Inode, lblk: u32, done: &mut Done) -> Result {
+fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
     let seed = file.info().csum_seed();

@@ -9,7 +9,7 @@
 //! No change fails for want of memory: blocks also leave the sets when data that was accepted is
 //! allocated, converted or given up, and one that stayed would count for ever.
 
-use crate::vfs::gfp::GFP_NOFAIL;
+use crate::{disk::Lblk, vfs::gfp::GFP_NOFAIL};
 use kernel::{
     error::code::*,
     prelude::*,
@@ -19,7 +19,7 @@ use kernel::{
 /// The set. The key of an interval is the block behind its last, so that one search for a block
 /// finds the interval that holds it or the next one; the value is its first block.
 pub(super) struct Reservations {
-    ranges: RBTree<u32, u32>,
+    ranges: RBTree<Lblk, Lblk>,
     count: u32,
     intervals: u32,
 }
@@ -48,8 +48,10 @@ impl Reservations {
     }
 
     /// First block and length of each interval.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.ranges.iter().map(|(end, start)| (*start, end - start))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Lblk, u32)> + '_ {
+        self.ranges
+            .iter()
+            .map(|(end, start)| (*start, *end - *start))
     }
 
     /// Empties the set; returns how many blocks were in it.
@@ -61,7 +63,7 @@ impl Reservations {
 
     /// The interval that holds `lblk`, or the first one behind it: first block, and one past the
     /// last.
-    fn at_or_after(&self, lblk: u32) -> Option<(u32, u32)> {
+    fn at_or_after(&self, lblk: Lblk) -> Option<(Lblk, Lblk)> {
         let cursor = self.ranges.cursor_lower_bound(&lblk.checked_add(1)?)?;
         let (end, start) = cursor.current();
         Some((*start, *end))
@@ -69,23 +71,23 @@ impl Reservations {
 
     /// Whether `lblk` is in the set, and the first block from there on for which the answer is
     /// another.
-    pub(super) fn run_at(&self, lblk: u32) -> (bool, u32) {
+    pub(super) fn run_at(&self, lblk: Lblk) -> (bool, Lblk) {
         match self.at_or_after(lblk) {
             Some((start, end)) if start <= lblk => (true, end),
             Some((start, _)) => (false, start),
-            None => (false, u32::MAX),
+            None => (false, Lblk::END),
         }
     }
 
     /// Adds the interval `[start, end)`, which touches no other.
-    fn add(&mut self, start: u32, end: u32) -> Result {
+    fn add(&mut self, start: Lblk, end: Lblk) -> Result {
         self.ranges.insert(RBTreeNode::new(end, start, GFP_NOFAIL)?);
         self.intervals += 1;
         Ok(())
     }
 
     /// Adds `[lblk, lblk + len)`, none of which is in the set. `EFBIG` if there are no such blocks.
-    pub(super) fn insert(&mut self, lblk: u32, len: u32) -> Result {
+    pub(super) fn insert(&mut self, lblk: Lblk, len: u32) -> Result {
         let end = lblk.checked_add(len).ok_or(EFBIG)?;
         let left = self.ranges.get(&lblk).copied();
         let right = self.at_or_after(end).filter(|(start, _)| *start == end);
@@ -105,7 +107,7 @@ impl Reservations {
     }
 
     /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set.
-    pub(super) fn take_out(&mut self, lblk: u32, len: u32) -> u32 {
+    pub(super) fn take_out(&mut self, lblk: Lblk, len: u32) -> u32 {
         let stop = lblk.saturating_add(len);
         let mut removed = 0;
         while let Some((start, end)) = self.at_or_after(lblk).filter(|(start, _)| *start < stop) {
@@ -137,14 +139,14 @@ impl Reservations {
         removed
     }
 
-    fn set_start(&mut self, end: u32, start: u32) {
+    fn set_start(&mut self, end: Lblk, start: Lblk) {
         if let Some(slot) = self.ranges.get_mut(&end) {
             *slot = start;
         }
     }
 
     /// Changes a key, in the node that is there.
-    fn set_end(&mut self, old: u32, new: u32, start: u32) {
+    fn set_end(&mut self, old: Lblk, new: Lblk, start: Lblk) {
         if let Some(node) = self.ranges.remove_node(&old) {
             self.ranges
                 .insert(RBTreeNode::into_reservation(node).into_node(new, start));

@@ -82,7 +82,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         place.len = place.len.min(most);
         let inode = self.extents.inode;
         let bits = inode.fs().geo.block_bits;
-        let (pos, len) = (u64::from(place.lblk) << bits, u64::from(place.len) << bits);
+        let (pos, len) = (place.lblk.byte(bits), u64::from(place.len) << bits);
         lab::pause_reservation(inode, pos..pos + len, &mut self.extents.map);
         if let Err(e) = self.extents.reserve(place.lblk, place.len) {
             if e != ENOSPC || place.len == 1 {
@@ -151,7 +151,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         let (pblk, len) = allocated?;
 
         extents.bump_tree(lblk, len);
-        trace::extent_insert(inode, (lblk, len), pblk.get(), state.into());
+        trace::extent_insert(inode, (lblk.get(), len), pblk.get(), state.into());
         // The reservation has become blocks, whatever happens to them below.
         if reserved {
             extents.use_reserved(lblk, len);

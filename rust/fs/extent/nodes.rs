@@ -3,7 +3,7 @@
 //! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on.
 
 use crate::{
-    disk::{extent as format, Corrupt, Ino, Pblk},
+    disk::{extent as format, Corrupt, Ino, Lblk, Pblk},
     fs::{
         alloc::{self, BlockKind, Promise, Request, Revoke},
         Inode,
@@ -166,9 +166,9 @@ impl Nodes for TreeNodes<'_, '_> {
         node.read(usize::from(i) * format::ENTRY_SIZE)
     }
 
-    fn key(&self, node: &BufferHead, i: u16) -> Result<u32> {
+    fn key(&self, node: &BufferHead, i: u16) -> Result<Lblk> {
         let key: [u8; 4] = node.read(HEADER + usize::from(i) * format::ENTRY_SIZE)?;
-        Ok(u32::from_le_bytes(key))
+        Ok(Lblk::new(u32::from_le_bytes(key)))
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
     State, //
 };
 use crate::{
-    disk,
+    disk::{self, Lblk},
     fs::alloc::{BlockKind, Promise},
     trace,
     vfs::{jbd2::Handle, RequestId},
@@ -47,16 +47,16 @@ use kernel::{error::code::*, prelude::*};
 /// is here, found by the request ([`Extents::land`]), and `end_io` of rext4 has one way out.
 pub(super) struct Flight {
     request: RequestId,
-    lblk: u32,
+    lblk: Lblk,
     len: u32,
 }
 
 impl Flight {
-    fn end(&self) -> u32 {
+    fn end(&self) -> Lblk {
         self.lblk.saturating_add(self.len)
     }
 
-    fn covers(&self, lblk: u32, len: u32) -> bool {
+    fn covers(&self, lblk: Lblk, len: u32) -> bool {
         self.lblk <= lblk && lblk.saturating_add(len) <= self.end()
     }
 }
@@ -118,7 +118,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Blocks of `[lblk, lblk + len)` that are not expecting data, and in how many runs.
-    fn unexpected(&self, lblk: u32, len: u32) -> (u32, u32) {
+    fn unexpected(&self, lblk: Lblk, len: u32) -> (u32, u32) {
         let end = lblk.saturating_add(len);
         let (mut at, mut blocks, mut runs) = (lblk, 0, 0);
         while at < end {
@@ -134,7 +134,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Whether all of `[lblk, lblk + len)` expects data.
-    pub(super) fn is_expected(&self, lblk: u32, len: u32) -> bool {
+    pub(super) fn is_expected(&self, lblk: Lblk, len: u32) -> bool {
         let flying = || self.map.flights.iter().any(|f| f.covers(lblk, len));
         self.unexpected(lblk, len).0 == 0 || flying()
     }
@@ -164,7 +164,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Adds `[lblk, lblk + len)` to the blocks that expect data.
-    fn add_expected(&mut self, lblk: u32, len: u32) -> Result {
+    fn add_expected(&mut self, lblk: Lblk, len: u32) -> Result {
         let end = lblk.saturating_add(len);
         let mut at = lblk;
         while at < end {
@@ -179,7 +179,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Takes `[lblk, lblk + len)` out of the blocks that expect data.
-    pub(super) fn end_expected(&mut self, lblk: u32, len: u32) {
+    pub(super) fn end_expected(&mut self, lblk: Lblk, len: u32) {
         if !self.map.expected.is_empty() {
             self.map.expected.take_out(lblk, len);
         }
@@ -187,17 +187,17 @@ impl<'a> Extents<'a> {
 
     /// The reserved blocks among `[lblk, lblk + len)` have become unwritten ones, which expect
     /// data.
-    pub(super) fn use_reserved(&mut self, lblk: u32, len: u32) {
+    pub(super) fn use_reserved(&mut self, lblk: Lblk, len: u32) {
         let n = self.map.reserved.take_out(lblk, len);
         let total = self.show_reserved();
-        trace::reserve_use(self.inode, lblk, len, n, total);
+        trace::reserve_use(self.inode, lblk.get(), len, n, total);
         // Cannot fail: the blocks are there.
         let _ = self.add_expected(lblk, len);
     }
 
     /// Says that data will be written to the unwritten blocks `[lblk, lblk + len)`: their
     /// conversion is promised its tree blocks. `ENOSPC`, then nothing may be written there.
-    pub(crate) fn expect_write(&mut self, lblk: u32, len: u32) -> Result {
+    pub(crate) fn expect_write(&mut self, lblk: Lblk, len: u32) -> Result {
         let (blocks, runs) = self.unexpected(lblk, len);
         if blocks == 0 {
             return Ok(());
@@ -211,13 +211,13 @@ impl<'a> Extents<'a> {
     }
 
     /// Takes back what [`Extents::expect_write`] said: nothing will be written there.
-    pub(crate) fn unexpect(&mut self, lblk: u32, len: u32) {
+    pub(crate) fn unexpect(&mut self, lblk: Lblk, len: u32) {
         self.end_expected(lblk, len);
         self.settle();
     }
 
     /// As [`Extents::expect_write`], for a direct write. It ends with [`Extents::land`].
-    pub(crate) fn expect_direct(&mut self, request: RequestId, lblk: u32, len: u32) -> Result {
+    pub(crate) fn expect_direct(&mut self, request: RequestId, lblk: Lblk, len: u32) -> Result {
         self.map.flights.reserve(1, GFP_KERNEL)?;
         self.secure(2 * u64::from(len), 1)?;
         // Mappings of a request come one behind the other.
@@ -234,7 +234,7 @@ impl<'a> Extents<'a> {
 
     /// A direct write is over, or will not write to block `from` and behind: takes back what
     /// [`Extents::expect_direct`] said.
-    pub(crate) fn land(&mut self, request: RequestId, from: u32) {
+    pub(crate) fn land(&mut self, request: RequestId, from: Lblk) {
         self.map.flights.retain(|f| {
             if f.request == request && f.end() > from {
                 f.len = from.saturating_sub(f.lblk);
@@ -246,13 +246,13 @@ impl<'a> Extents<'a> {
 
     /// The pages of `[lblk, lblk + len)` are gone: nobody will use what is reserved and promised
     /// there.
-    pub(crate) fn forget(&mut self, lblk: u32, len: u32) {
+    pub(crate) fn forget(&mut self, lblk: Lblk, len: u32) {
         self.release(lblk, len);
         self.unexpect(lblk, len);
     }
 
     /// [`Extents::expect_write`] for all unwritten blocks of `[lblk, lblk + len)`.
-    fn expect_range(&mut self, lblk: u32, len: u32) -> Result {
+    fn expect_range(&mut self, lblk: Lblk, len: u32) -> Result {
         let end = lblk.checked_add(len).ok_or(EFBIG)?;
         let mut at = lblk;
         while at < end {
@@ -266,7 +266,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
-    pub(super) fn reserve(&mut self, lblk: u32, len: u32) -> Result {
+    pub(super) fn reserve(&mut self, lblk: Lblk, len: u32) -> Result {
         let promise = self.promise(len, 1)?;
         self.bump();
         self.reserve_one(lblk, len, promise)
@@ -275,11 +275,11 @@ impl<'a> Extents<'a> {
 
     /// Reserves `[lblk, lblk + len)`, a hole, for which space is promised. The map is known to
     /// change.
-    fn reserve_one(&mut self, lblk: u32, len: u32, promise: Promise<'_>) -> Result {
+    fn reserve_one(&mut self, lblk: Lblk, len: u32, promise: Promise<'_>) -> Result {
         self.map.reserved.insert(lblk, len)?;
         self.map.blocks.add(promise);
         let total = self.show_reserved();
-        trace::reserve_take(self.inode, lblk, len, len, total);
+        trace::reserve_take(self.inode, lblk.get(), len, len, total);
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl<'a> Extents<'a> {
 
     /// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them; data will be
     /// written to the unwritten ones too.
-    pub(crate) fn reserve_holes(&mut self, lblk: u32, len: u32) -> Result {
+    pub(crate) fn reserve_holes(&mut self, lblk: Lblk, len: u32) -> Result {
         let end = lblk.checked_add(len).ok_or(EFBIG)?;
         self.expect_range(lblk, len)?;
         // What can fail comes first, so that nothing is reserved of which no page is dirty.
@@ -308,7 +308,7 @@ impl<'a> Extents<'a> {
     }
 
     /// The holes in `[lblk, end)`.
-    fn holes(&mut self, lblk: u32, end: u32) -> Result<Reservations> {
+    fn holes(&mut self, lblk: Lblk, end: Lblk) -> Result<Reservations> {
         let mut holes = Reservations::new();
         let mut at = lblk;
         while at < end {
@@ -323,7 +323,7 @@ impl<'a> Extents<'a> {
 
     /// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
     /// over or was given up.
-    fn release(&mut self, lblk: u32, len: u32) {
+    fn release(&mut self, lblk: Lblk, len: u32) {
         if self.map.reserved.is_empty() {
             return;
         }
@@ -333,13 +333,13 @@ impl<'a> Extents<'a> {
     }
 
     /// Gives back what is reserved in `[lblk, lblk + len)`. The map is known to change.
-    pub(super) fn give_back(&mut self, lblk: u32, len: u32) {
+    pub(super) fn give_back(&mut self, lblk: Lblk, len: u32) {
         if self.map.reserved.is_empty() {
             return;
         }
         let n = self.map.reserved.take_out(lblk, len);
         drop(self.map.blocks.take(self.inode.sb(), n));
         let total = self.show_reserved();
-        trace::reserve_release(self.inode, lblk, len, n, total);
+        trace::reserve_release(self.inode, lblk.get(), len, n, total);
     }
 }

@@ -31,7 +31,7 @@
 //! Holes are not kept: who fills one looks twice anyway (rule 4).
 
 use super::tree::Found;
-use crate::disk::{extent::Extent, Pblk};
+use crate::disk::{extent::Extent, Lblk, Pblk};
 use kernel::sync::{
     atomic::{
         ordering::{Acquire, Relaxed, Release},
@@ -64,7 +64,7 @@ impl RecentSlot {
     fn get(&self) -> Option<Extent> {
         let version = self.version.load(Acquire);
         let extent = Extent {
-            lblk: self.lblk.load(Relaxed),
+            lblk: Lblk::new(self.lblk.load(Relaxed)),
             len: self.len.load(Relaxed),
             pblk: Pblk::new(self.pblk.load(Relaxed)),
             unwritten: self.unwritten.load(Relaxed),
@@ -83,7 +83,7 @@ impl RecentSlot {
     fn put(&self, extent: &Extent) {
         self.empty();
         smp_mb(Write);
-        self.lblk.store(extent.lblk, Relaxed);
+        self.lblk.store(extent.lblk.get(), Relaxed);
         self.len.store(extent.len, Relaxed);
         self.pblk.store(extent.pblk.get(), Relaxed);
         self.unwritten.store(extent.unwritten, Relaxed);
@@ -91,10 +91,9 @@ impl RecentSlot {
         self.version.store(version.wrapping_add(1), Release);
     }
 
-    fn overlaps(&self, lblk: u32, len: u32) -> bool {
-        let end = u64::from(lblk) + u64::from(len);
-        self.get()
-            .is_some_and(|e| u64::from(e.lblk) < end && u64::from(lblk) < e.end())
+    fn overlaps(&self, lblk: Lblk, len: u32) -> bool {
+        let end = lblk.saturating_add(len);
+        self.get().is_some_and(|e| e.lblk < end && lblk < e.end())
     }
 }
 
@@ -114,7 +113,7 @@ impl Recent {
     }
 
     /// The extent that covers `lblk`, and the count that belongs to it. Any context.
-    pub(super) fn covering(&self, lblk: u32, count: &Atomic<u32>) -> Option<(Extent, u32)> {
+    pub(super) fn covering(&self, lblk: Lblk, count: &Atomic<u32>) -> Option<(Extent, u32)> {
         smp_mb(Full);
         let count = count.load(Acquire);
         let covers = |e: &Extent| Found::Extent(*e).covers(lblk);
@@ -135,7 +134,7 @@ impl Recent {
 
     /// The blocks `[lblk, lblk + len)` are about to change: to be called before that is counted.
     /// Under the extent lock.
-    pub(super) fn take_out(&self, lblk: u32, len: u32) {
+    pub(super) fn take_out(&self, lblk: Lblk, len: u32) {
         for slot in self.slots.iter().filter(|slot| slot.overlaps(lblk, len)) {
             slot.empty();
         }

@@ -4,7 +4,7 @@
 
 use super::{sub_blocks, tree, Extents, Progress};
 use crate::{
-    disk::{self, superblock::MAX_FILE_BLOCKS},
+    disk::{self, Lblk},
     fs::{
         alloc::{self, BlockKind, Revoke},
         credits, Inode,
@@ -30,11 +30,11 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
 
 impl Extents<'_> {
     /// Credits for one step of a removal.
-    fn step_credits(&self, start: u32, end: u64) -> u32 {
+    fn step_credits(&self, start: Lblk, end: Lblk) -> u32 {
         let inode = self.inode;
         let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
         let few = inode.is_file() || blocks <= credits::STEP_REVOKES.into();
-        if start == 0 && end >= MAX_FILE_BLOCKS && self.map.depth() == 0 && few {
+        if start == Lblk::FIRST && end == Lblk::END && self.map.depth() == 0 && few {
             credits::ROOT_STEP
         } else {
             credits::STEP
@@ -44,7 +44,7 @@ impl Extents<'_> {
     /// Credits, and revoke records, for [`Extents::remove_space`] of a range, which takes as many
     /// steps as they allow: most files have a few extents in the root, and a transaction has room
     /// for many that go at the same time.
-    pub(crate) fn remove_credits(&self, start: u32, end: u64) -> u32 {
+    pub(crate) fn remove_credits(&self, start: Lblk, end: Lblk) -> u32 {
         let steps = match self.step_credits(start, end) {
             credits::ROOT_STEP => credits::ROOT_STEPS,
             _ => credits::STEPS,
@@ -58,24 +58,24 @@ impl Extents<'_> {
     pub(crate) fn remove_space(
         &mut self,
         handle: &Handle<'_>,
-        start: u32,
-        end: u64,
+        start: Lblk,
+        end: Lblk,
     ) -> Result<Progress> {
         let result = self.remove_some(handle, start, end);
         self.settle();
         result
     }
 
-    fn remove_some(&mut self, handle: &Handle<'_>, start: u32, end: u64) -> Result<Progress> {
-        let end = end.min(MAX_FILE_BLOCKS);
-        let Some(len) = end.checked_sub(start.into()).filter(|n| *n > 0) else {
+    fn remove_some(&mut self, handle: &Handle<'_>, start: Lblk, end: Lblk) -> Result<Progress> {
+        let len = end.saturating_sub(start);
+        if len == 0 {
             return Ok(Progress::Done);
-        };
+        }
         let inode = self.inode;
-        self.bump_tree(start, len as u32);
-        trace::extent_remove(inode, start, len);
-        self.give_back(start, len as u32);
-        self.end_expected(start, len as u32);
+        self.bump_tree(start, len);
+        trace::extent_remove(inode, start.get(), len.into());
+        self.give_back(start, len);
+        self.end_expected(start, len);
         let revoke = if inode.is_file() {
             Revoke::No
         } else {
@@ -105,10 +105,10 @@ impl Extents<'_> {
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };
-            trace::extent_free(inode, gone.lblk, gone.len, gone.pblk.get());
+            trace::extent_free(inode, gone.lblk.get(), gone.len, gone.pblk.get());
             sub_blocks(inode, gone.len);
             alloc::free(handle, inode, (gone.pblk, gone.len), revoke)?;
-            end = gone.lblk.into();
+            end = gone.lblk;
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             revoked += freed;
             if revoke == Revoke::Yes {

@@ -24,8 +24,7 @@ pub use worst::worst_nodes;
 
 use crate::disk::{
     extent::{self, Extent, Header, Index},
-    superblock::MAX_FILE_BLOCKS,
-    Corrupt, Pblk,
+    Corrupt, Lblk, Pblk,
 };
 use core::ops::DerefMut;
 
@@ -43,9 +42,9 @@ pub struct Place {
     /// Levels below it.
     pub depth: u16,
     /// Its first logical block.
-    pub first: u32,
+    pub first: Lblk,
     /// The first logical block behind it.
-    pub end: u64,
+    pub end: Lblk,
 }
 
 /// Read access to the nodes below the root.
@@ -66,7 +65,7 @@ pub trait Nodes {
     fn window(&self, node: &Self::Node, i: u16) -> Result<[u8; WINDOW], Self::Error>;
 
     /// The first logical block of entry `i`.
-    fn key(&self, node: &Self::Node, i: u16) -> Result<u32, Self::Error>;
+    fn key(&self, node: &Self::Node, i: u16) -> Result<Lblk, Self::Error>;
 }
 
 /// Write access to the nodes below the root.
@@ -119,13 +118,13 @@ pub enum Found {
         /// The extent before, if any: the hole begins where it ends.
         prev: Option<Extent>,
         /// The first logical block behind the hole.
-        end: u64,
+        end: Lblk,
     },
 }
 
 impl Found {
-    fn new(entry: Extent, lblk: u32, end: u64) -> Self {
-        if u64::from(lblk) < entry.end() {
+    fn new(entry: Extent, lblk: Lblk, end: Lblk) -> Self {
+        if lblk < entry.end() {
             return Found::Extent(entry);
         }
         Found::Hole {
@@ -135,29 +134,30 @@ impl Found {
     }
 
     /// The logical blocks for which this is the answer.
-    pub fn covers(&self, lblk: u32) -> bool {
-        let lblk = u64::from(lblk);
+    pub fn covers(&self, lblk: Lblk) -> bool {
         match self {
-            Found::Extent(e) => (u64::from(e.lblk)..e.end()).contains(&lblk),
-            Found::Hole { prev, end } => (prev.map_or(0, |e| e.end())..*end).contains(&lblk),
+            Found::Extent(e) => (e.lblk..e.end()).contains(&lblk),
+            Found::Hole { prev, end } => {
+                (prev.map_or(Lblk::FIRST, |e| e.end())..*end).contains(&lblk)
+            }
         }
     }
 }
 
 /// The key of entry `i` of a node in memory; leaves and inner nodes have it at the same place.
-fn key_at(node: &[u8], i: u16) -> Result<u32, Corrupt> {
+fn key_at(node: &[u8], i: u16) -> Result<Lblk, Corrupt> {
     extent::index_at(node, i).map(|index| index.lblk)
 }
 
 /// Finds what is at `lblk`, with no copy of any node. `root` has been checked.
-pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: u32) -> Result<Found, N::Error> {
+pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::Error> {
     let bad = |what| nodes.corrupt(what);
     let root_header = Header::read(root).map_err(bad)?;
     let n = extent::search(root, root_header.entries, lblk).map_err(bad)?;
     let mut end = if n < root_header.entries {
-        key_at(root, n).map_err(bad)?.into()
+        key_at(root, n).map_err(bad)?
     } else {
-        MAX_FILE_BLOCKS
+        Lblk::END
     };
     let Some(i) = n.checked_sub(1) else {
         return Ok(Found::Hole { prev: None, end });
@@ -186,7 +186,7 @@ pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: u32) -> Result<Found, N::E
             }
         }
         if n < entries {
-            end = nodes.key(&node, n)?.into();
+            end = nodes.key(&node, n)?;
         }
         // The first key is the parent's, which is not above `lblk`.
         let i = n.checked_sub(1).ok_or_else(|| bad(Corrupt::ExtentRange))?;

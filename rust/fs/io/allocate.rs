@@ -4,6 +4,7 @@
 //! looked up before the handle was started is looked up again under the lock (4), and data that
 //! nobody reserved for gets blocks, too (10).
 
+use crate::disk::Lblk;
 use crate::fs::{
     credits,
     extent::{Entry, Extents, Mapping, State},
@@ -39,7 +40,7 @@ pub(super) enum For {
 /// still held. `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
 pub(super) fn unwritten(
     inode: &Inode,
-    (lblk, count): (u32, u32),
+    (lblk, count): (Lblk, u32),
     purpose: For,
     ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
 ) -> Result<Mapping> {

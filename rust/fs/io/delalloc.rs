@@ -12,6 +12,7 @@
 
 use super::map;
 use crate::{
+    disk::Lblk,
     fs::{
         alloc::{self, Effort},
         extent::{Entry, State},
@@ -123,9 +124,8 @@ impl iomap::Release for Unreserve {
     type Fs = Rext4;
 
     fn release(inode: &Inode, start: u64, end: u64) {
-        if let Some((lblk, len)) = inside(inode, start, end) {
-            inode.extents().forget(lblk, len);
-        }
+        let (lblk, len) = inside(inode, start, end);
+        inode.extents().forget(lblk, len);
     }
 }
 
@@ -136,18 +136,17 @@ impl iomap::Release for Unexpect {
     type Fs = Rext4;
 
     fn release(inode: &Inode, start: u64, end: u64) {
-        if let Some((lblk, len)) = inside(inode, start, end) {
-            inode.extents().unexpect(lblk, len);
-        }
+        let (lblk, len) = inside(inode, start, end);
+        inode.extents().unexpect(lblk, len);
     }
 }
 
 /// The logical blocks that begin in the bytes `[start, end)`: first and number.
-fn inside(inode: &Inode, start: u64, end: u64) -> Option<(u32, u32)> {
+fn inside(inode: &Inode, start: u64, end: u64) -> (Lblk, u32) {
     let bits = inode.fs().geo.block_bits;
-    let first = start.div_ceil(1 << bits);
-    let last = end.div_ceil(1 << bits);
-    Some((u32::try_from(first).ok()?, last.checked_sub(first)? as u32))
+    let first = Lblk::or_end(start.div_ceil(1 << bits));
+    let end = Lblk::or_end(end.div_ceil(1 << bits));
+    (first, end.saturating_sub(first))
 }
 
 #[vtable]

@@ -9,6 +9,7 @@
 
 use super::{delalloc::BufferedWriteOps, map, remove, steps::Alone};
 use crate::{
+    disk::Lblk,
     fs::{
         credits,
         extent::State,
@@ -126,12 +127,12 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
 /// Whether there is data in blocks behind the end. Only unwritten ones are there of right.
 fn written_behind(inode: &Inode) -> Result<bool> {
     let mut at = remove::first_beyond(inode, inode.size());
-    while let Ok(lblk) = u32::try_from(at) {
-        let found = inode.extents().lookup(lblk, u32::MAX)?;
+    while at < Lblk::END {
+        let found = inode.extents().lookup(at, u32::MAX)?;
         if found.state == State::Written {
             return Ok(true);
         }
-        at += u64::from(found.len.max(1));
+        at = at.saturating_add(found.len.max(1));
     }
     Ok(false)
 }

@@ -13,6 +13,7 @@
 //! and blocks are removed only after the folio is.
 
 use crate::{
+    disk::Lblk,
     fs::{
         extent::{Extents, Mapping, State},
         Inode, Rext4,
@@ -24,17 +25,18 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
-/// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1).
-pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
+/// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1). `EFBIG` if no
+/// file has such blocks.
+pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(Lblk, u32)> {
     let bits = inode.fs().geo.block_bits;
-    let first = pos >> bits;
-    let last = pos.saturating_add(len.max(1) - 1) >> bits;
-    // One lookup answers for a hole of any length, so the length asked for need not be bounded.
-    let count = (last - first + 1).min(u64::from(u32::MAX) - first.min(u32::MAX.into()));
-    match u32::try_from(first) {
-        Ok(first) if count > 0 => Ok((first, count as u32)),
-        _ => Err(EFBIG),
+    let first = Lblk::or_end(pos >> bits);
+    let last = Lblk::or_end(pos.saturating_add(len.max(1) - 1) >> bits);
+    if first == Lblk::END {
+        return Err(EFBIG);
     }
+    // One lookup answers for a hole of any length, so the length asked for need not be bounded.
+    let end = last.saturating_add(1);
+    Ok((first, end - first))
 }
 
 impl From<State> for MapType {
@@ -59,7 +61,7 @@ pub(super) fn fill(extents: &Extents<'_>, extent: &Mapping, flags: MapFlags, map
 /// [`extent::recent`](crate::fs::extent).
 pub(super) fn fill_recent(
     inode: &Inode,
-    (lblk, count): (u32, u32),
+    (lblk, count): (Lblk, u32),
     flags: MapFlags,
     map: &mut Map,
 ) -> bool {
@@ -77,10 +79,7 @@ fn set(inode: &Inode, (extent, seq): (Mapping, u32), flags: MapFlags, map: &mut 
         State::Hole | State::Reserved => None,
         State::Unwritten | State::Written => Some(extent.pblk.byte(bits)),
     };
-    let (offset, length) = (
-        u64::from(extent.lblk) << bits,
-        u64::from(extent.len) << bits,
-    );
+    let (offset, length) = (extent.lblk.byte(bits), u64::from(extent.len) << bits);
     let ty = extent.state.into();
     map.set(inode, ty, offset, length, addr, seq.into());
     trace::map(inode, flags, map);

@@ -4,6 +4,7 @@
 //! are in `steps.rs`. What was reserved goes with the pages (4).
 
 use super::{map, steps::Alone};
+use crate::disk::Lblk;
 use crate::fs::{
     credits,
     extent::{Progress, State},
@@ -15,9 +16,6 @@ use crate::fs::{
 use crate::vfs::pagemap::{Kept, Pins};
 use core::ops::Range;
 use kernel::prelude::*;
-
-/// One past the last logical block of a file.
-pub(crate) const END: u64 = 1 << 32;
 
 /// Step 3 of rule 5 is done for a range of bytes: its page cache is gone and cannot come back.
 /// Holds all that was held for it.
@@ -146,9 +144,12 @@ fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
 }
 
 /// The whole blocks inside the bytes of the range.
-fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (u64, u64) {
+fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (Lblk, Lblk) {
     let bits = inode.fs().geo.block_bits;
-    (start.div_ceil(1 << bits), (end >> bits).min(END))
+    (
+        Lblk::or_end(start.div_ceil(1 << bits)),
+        Lblk::or_end(end >> bits),
+    )
 }
 
 /// What lies before `end` and has been removed reads as zeros, so the size on disk may be `end` at
@@ -161,29 +162,26 @@ fn keep_size(inode: &Inode, end: u64) {
 }
 
 /// The first logical block behind the end of a file of `size` bytes.
-pub(super) fn first_beyond(inode: &Inode, size: u64) -> u64 {
-    size.div_ceil(inode.fs().geo.block_size.into())
+pub(super) fn first_beyond(inode: &Inode, size: u64) -> Lblk {
+    Lblk::or_end(size.div_ceil(inode.fs().geo.block_size.into()))
 }
 
 /// Frees all blocks from logical block `first` on, and the reservations. The page cache above
 /// is gone and cannot come back.
-pub(crate) fn free_blocks(inode: &Inode, first: u64) -> Result {
-    remove_range(inode, first, END)
+pub(crate) fn free_blocks(inode: &Inode, first: Lblk) -> Result {
+    remove_range(inode, first, Lblk::END)
 }
 
 /// Rule 4: gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone.
 /// Needs no handle, so it comes before everything that can fail: a reservation without a page is
 /// used by nobody.
-pub(super) fn forget(inode: &Inode, first: u64, end: u64) {
-    if let Ok(lblk) = u32::try_from(first) {
-        let len = end.saturating_sub(first).min(u32::MAX.into());
-        inode.extents().forget(lblk, len as u32);
-    }
+pub(super) fn forget(inode: &Inode, first: Lblk, end: Lblk) {
+    inode.extents().forget(first, end.saturating_sub(first));
 }
 
 /// Frees the logical blocks `[first, end)`, in as many transactions as it takes: a handle waits
 /// for a commit when it wants more credits, and nobody may hold the extent lock then.
-fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
+fn remove_range(inode: &Inode, first: Lblk, end: Lblk) -> Result {
     if first >= end {
         return Ok(());
     }
@@ -191,10 +189,10 @@ fn remove_range(inode: &Inode, first: u64, end: u64) -> Result {
     let mut end = end;
     loop {
         // What is read without the handle may be wrong by then: then it is more of them.
-        let credits = inode.extents().remove_credits(first as u32, end);
+        let credits = inode.extents().remove_credits(first, end);
         let _table = inode::hold(inode)?;
         let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
-        let progress = inode.extents().remove_space(&handle, first as u32, end);
+        let progress = inode.extents().remove_space(&handle, first, end);
         // Also after an error: what was removed before it is in this handle.
         inode::journal(&handle, inode)?;
         handle.stop()?;

@@ -5,10 +5,11 @@
 
 use super::{
     eof::flush_for,
-    remove::{self, CacheGone, END},
+    remove::{self, CacheGone},
     steps::{Alone, Shut}, //
 };
 use crate::{
+    disk::Lblk,
     fs::{
         credits,
         inode,
@@ -68,7 +69,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         Ok(()) => new,
         Err(_) => new.min(inode.info().disk_size()),
     };
-    lab::point(Point::PunchInvalidated, inode, new, END);
+    lab::point(Point::PunchInvalidated, inode, new, u64::MAX);
     // Rule 5, step 4.
     shrink(&gone, disk_size, room)?;
     event.step(Step::BlocksRemoved);
@@ -79,7 +80,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
 /// holds the inode's table block.
 fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
     let inode = gone.inode();
-    remove::forget(inode, remove::first_beyond(inode, inode.size()), END);
+    remove::forget(inode, remove::first_beyond(inode, inode.size()), Lblk::END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;

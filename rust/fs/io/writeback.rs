@@ -18,6 +18,7 @@ use super::{
     map, //
 };
 use crate::{
+    disk::Lblk,
     fs::{
         alloc::{self, Effort},
         credits,
@@ -103,10 +104,9 @@ impl Writeback for Rext4 {
 
     fn discard(inode: &Inode, start: u64, end: u64) {
         let bits = inode.fs().geo.block_bits;
-        let (first, last) = (start >> bits, end.div_ceil(1 << bits));
-        if let Ok(lblk) = u32::try_from(first) {
-            inode.extents().forget(lblk, (last - first) as u32);
-        }
+        let first = Lblk::or_end(start >> bits);
+        let end = Lblk::or_end(end.div_ceil(1 << bits));
+        inode.extents().forget(first, end - first);
     }
 
     fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
@@ -184,7 +184,7 @@ fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> 
             if found.state == State::Unwritten {
                 extents.convert(&handle, lblk, next - lblk)?;
             }
-            done = end.min(u64::from(next) << bits);
+            done = end.min(next.byte(bits));
         }
         extents.raise_disk_size(done.min(size));
     }

@@ -14,6 +14,7 @@ use crate::{
     disk::{
         dirent::{self, ftype_for_mode, NewEntry},
         features::COMPAT_DIR_INDEX,
+        Lblk,
     },
     fs::namei::bad,
     vfs::jbd2::Handle,
@@ -40,7 +41,7 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
     }
 
     let count = blocks(dir)?;
-    for lblk in 0..count {
+    for lblk in (0..count).map(Lblk::new) {
         dir.go_on()?;
         let mut block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         if htree::insert(&mut block.data, dir, lblk, entry)? {
@@ -53,9 +54,9 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
         }
     }
 
-    let mut data = buffer(dir)?;
-    dirent::init_block(&mut data, geo).map_err(|e| bad(dir, count, e))?;
-    if !htree::insert(&mut data, dir, count, entry)? {
+    let (mut data, last) = (buffer(dir)?, Lblk::new(count));
+    dirent::init_block(&mut data, geo).map_err(|e| bad(dir, last, e))?;
+    if !htree::insert(&mut data, dir, last, entry)? {
         return Err(ENAMETOOLONG);
     }
     DirBlock::append(handle, dir, data, None).map(Added::one)

@@ -12,6 +12,7 @@ use crate::{
     disk::{
         dirent,
         inode::{LINK_MAX, S_IFDIR, S_IFMT, S_IFREG},
+        Lblk,
     },
     fs::{
         credits,
@@ -137,7 +138,7 @@ pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode:
     make(dir, dentry, wanted, |handle, new| {
         let mut data = buffer(dir)?;
         dirent::make_dot_entries(&mut data, &dir.fs().geo, new.ino(), dir.ino())
-            .map_err(|e| bad(new, 0, e))?;
+            .map_err(|e| bad(new, Lblk::FIRST, e))?;
         new.set_nlink(2);
         DirBlock::append(handle, new, data, None).map(|_| ())
     })

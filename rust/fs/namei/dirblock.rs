@@ -7,7 +7,7 @@ use crate::{
     disk::{
         dirent,
         htree::{self, DxNode},
-        Corrupt, Pblk,
+        Corrupt, Lblk, Pblk,
     },
     fs::extent::{Entry, Mapping, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
@@ -30,7 +30,7 @@ pub(super) enum DirBlockKind {
 pub(super) struct DirBlock {
     bh: BufferHead,
     /// Number of the block in the directory.
-    pub(super) lblk: u32,
+    pub(super) lblk: Lblk,
     /// The contents.
     pub(super) data: KVec<u8>,
 }
@@ -42,7 +42,7 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
 
 /// What is at block `lblk`; without the extent lock if that goes, so that those who look up names
 /// in one directory do not wait for one another. By its i_rwsem the blocks stay.
-fn look(dir: &Inode, lblk: u32) -> Result<Mapping> {
+fn look(dir: &Inode, lblk: Lblk) -> Result<Mapping> {
     match dir.recent_extent(lblk, 1) {
         Some((found, _)) => Ok(found),
         None => dir.extents().lookup(lblk, 1),
@@ -50,7 +50,7 @@ fn look(dir: &Inode, lblk: u32) -> Result<Mapping> {
 }
 
 /// The disk block of block `lblk`. A directory has no holes and nothing is unwritten in it.
-fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
+fn map(dir: &Inode, lblk: Lblk) -> Result<Pblk> {
     let found = look(dir, lblk)?;
     match found.state {
         State::Written => Ok(found.pblk),
@@ -59,7 +59,7 @@ fn map(dir: &Inode, lblk: u32) -> Result<Pblk> {
 }
 
 /// Begins to read a block that is going to be wanted. Errors show up when it is read.
-pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
+pub(super) fn read_ahead(dir: &Inode, lblk: Lblk) {
     if let Ok(found) = look(dir, lblk) {
         if found.state == State::Written {
             dir.sb().breadahead(found.pblk.get());
@@ -69,7 +69,7 @@ pub(super) fn read_ahead(dir: &Inode, lblk: u32) {
 
 /// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it
 /// is.
-pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Result<Pblk> {
+pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: Lblk) -> Result<Pblk> {
     match inode.extents().entry(lblk, 1)? {
         Entry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
         Entry::Mapped(_) => Err(EINVAL),
@@ -78,7 +78,7 @@ pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: u32) -> Res
 
 impl DirBlock {
     /// Reads a block that must be of `kind`.
-    pub(super) fn read(dir: &Inode, lblk: u32, kind: DirBlockKind) -> Result<Self> {
+    pub(super) fn read(dir: &Inode, lblk: Lblk, kind: DirBlockKind) -> Result<Self> {
         let this = Self::load(dir, lblk)?;
         this.verify(dir, kind)?;
         Ok(this)
@@ -86,10 +86,10 @@ impl DirBlock {
 
     /// Reads a block of a directory from first to last, whatever its structure. `None` if it holds
     /// no entries but `.` and `..`.
-    pub(super) fn read_any(dir: &Inode, lblk: u32) -> Result<Option<Self>> {
+    pub(super) fn read_any(dir: &Inode, lblk: Lblk) -> Result<Option<Self>> {
         let this = Self::load(dir, lblk)?;
         if is_indexed(dir) {
-            if lblk == 0 {
+            if lblk == Lblk::FIRST {
                 this.verify(dir, DirBlockKind::Root)?;
                 return Ok(None);
             }
@@ -104,7 +104,7 @@ impl DirBlock {
         Ok(Some(this))
     }
 
-    fn load(dir: &Inode, lblk: u32) -> Result<Self> {
+    fn load(dir: &Inode, lblk: Lblk) -> Result<Self> {
         let bh = dir.sb().bread(map(dir, lblk)?.get())?;
         let mut data = buffer(dir)?;
         bh.copy_out(0, &mut data)?;
@@ -174,7 +174,7 @@ impl DirBlock {
         if size > u64::from(u32::MAX) {
             return Err(ENOSPC);
         }
-        let lblk = (dir.size() >> geo.block_bits) as u32;
+        let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
         let mut this = Self { bh, lblk, data };
         this.seal(dir, node)?;

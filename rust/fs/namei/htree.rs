@@ -17,7 +17,7 @@ use crate::{
         htree::{self, DxEntry, DxNode, Hashed, Root},
         htree_edit,
         inode::flags,
-        Corrupt,
+        Corrupt, Lblk,
     },
     vfs::{gfp::GFP_NOFAIL, jbd2::Handle},
 };
@@ -31,7 +31,7 @@ struct Step {
 }
 
 impl Step {
-    fn entry(&self, dir: &Inode) -> Result<(u32, u32)> {
+    fn entry(&self, dir: &Inode) -> Result<(u32, Lblk)> {
         self.node
             .entry(&self.block.data, self.at)
             .map_err(|e| bad(dir, self.block.lblk, e))
@@ -67,8 +67,8 @@ impl Path {
     /// [`Path::seek`].
     pub(super) fn open(dir: &Inode) -> Result<Self> {
         let geo = &dir.fs().geo;
-        let block = DirBlock::read(dir, 0, DirBlockKind::Root)?;
-        let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, 0, e))?;
+        let block = DirBlock::read(dir, Lblk::FIRST, DirBlockKind::Root)?;
+        let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
         Ok(Self {
             root: Step {
                 block,
@@ -143,11 +143,11 @@ impl Path {
         let geo = &dir.fs().geo;
         let mut data = buffer(dir)?;
         let Some(inner) = &mut self.inner else {
-            let lblk = blocks(dir)?;
+            let lblk = Lblk::new(blocks(dir)?);
             let root = &mut self.root;
             let node =
                 htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
-                    .map_err(|e| bad(dir, 0, e))?;
+                    .map_err(|e| bad(dir, Lblk::FIRST, e))?;
             DirBlock::append(handle, dir, data, Some(&node))?;
             root.node = self.info.node;
             return root.store(handle, dir);
@@ -164,7 +164,7 @@ impl Path {
         let lblk = new.lblk;
         let entry = DxEntry { hash, lblk };
         htree_edit::insert(&mut root.block.data, &mut root.node, root.at, entry)
-            .map_err(|e| bad(dir, 0, e))?;
+            .map_err(|e| bad(dir, Lblk::FIRST, e))?;
         root.store(handle, dir)
     }
 
@@ -212,7 +212,7 @@ impl Path {
 pub(super) fn insert(
     leaf: &mut [u8],
     dir: &Inode,
-    lblk: u32,
+    lblk: Lblk,
     entry: &NewEntry<'_>,
 ) -> Result<bool> {
     dirent::insert(leaf, &dir.fs().geo, entry)
@@ -244,10 +244,16 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
 /// Gives a directory of one full block an index.
 pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) -> Result {
     let geo = &dir.fs().geo;
-    let hasher = Hasher::new_default(geo).map_err(|e| bad(dir, 0, e))?;
+    let hasher = Hasher::new_default(geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
     let mut data = buffer(dir)?;
-    let root = htree_edit::make_indexed(&mut first.data, &mut data, geo, hasher.version, 1)
-        .map_err(|e| bad(dir, 0, e))?;
+    let root = htree_edit::make_indexed(
+        &mut first.data,
+        &mut data,
+        geo,
+        hasher.version,
+        Lblk::new(1),
+    )
+    .map_err(|e| bad(dir, Lblk::FIRST, e))?;
     DirBlock::append(handle, dir, data, None)?;
     dir.info().set_flags(flags::INDEX, true);
     first.store(handle, dir, Some(&root.node))?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     disk::{
         dirent::{self, Dots, NAME_MAX},
-        Ino,
+        Ino, Lblk,
     },
     fs::{inode::iget, InodeRef},
 };
@@ -69,9 +69,10 @@ fn follow(dir: &Inode, ino: Ino) -> Result<InodeRef<'_>> {
 }
 
 /// For who reads `count` blocks one after the other: begins to read those behind `lblk`.
-pub(super) fn read_ahead_from(dir: &Inode, lblk: u32, count: u32) {
+pub(super) fn read_ahead_from(dir: &Inode, lblk: Lblk, count: u32) {
+    let lblk = lblk.get();
     if lblk % READ_AHEAD == 0 {
-        for ahead in lblk + 1..count.min(lblk + READ_AHEAD) {
+        for ahead in (lblk + 1..count.min(lblk + READ_AHEAD)).map(Lblk::new) {
             read_ahead(dir, ahead);
         }
     }
@@ -112,7 +113,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
 fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
     let count = blocks(dir)?;
-    for lblk in first..count {
+    for lblk in (first..count).map(Lblk::new) {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let result = DirBlock::read_any(dir, lblk).and_then(|block| match block {
@@ -133,7 +134,7 @@ fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Fo
 pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
     let count = blocks(dir)?;
     read_dots(dir)?;
-    for lblk in 0..count {
+    for lblk in (0..count).map(Lblk::new) {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         if let Some(block) = DirBlock::read_any(dir, lblk)? {
@@ -152,8 +153,8 @@ pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
     } else {
         DirBlockKind::Leaf
     };
-    let block = DirBlock::read(dir, 0, kind)?;
-    let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
+    let block = DirBlock::read(dir, Lblk::FIRST, kind)?;
+    let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
     if dots.ino != dir.ino() {
         return Err(dir.corrupted(fmt!("\".\" names inode {}", dots.ino)));
     }

@@ -45,6 +45,7 @@ use crate::{
         hash::{Hash, Hasher},
         sort::sort_by, //
         Ino,
+        Lblk,
     },
     vfs::DirEmitter,
 };
@@ -97,13 +98,13 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
     let first = pos >> geo.block_bits;
     let mut offset = (pos & u64::from(geo.block_size - 1)) as usize;
     // Beyond the end if it does not fit.
-    for lblk in u32::try_from(first).unwrap_or(count)..count {
+    for lblk in (u32::try_from(first).unwrap_or(count)..count).map(Lblk::new) {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         for entry in dirent::entries_from(&block.data, geo, offset) {
             let entry = entry.map_err(|e| bad(dir, lblk, e))?;
-            let at = (u64::from(lblk) << geo.block_bits) + entry.offset as u64;
+            let at = lblk.byte(geo.block_bits) + entry.offset as u64;
             let Some(ino) = entry.ino else {
                 continue;
             };
@@ -114,7 +115,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
             emit.set_pos(at + entry.rec_len as u64);
         }
         offset = 0;
-        emit.set_pos((u64::from(lblk) + 1) << geo.block_bits);
+        emit.set_pos((lblk + 1).byte(geo.block_bits));
     }
     Ok(())
 }
@@ -252,7 +253,7 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
     let done = if is_indexed(dir) {
         list.emit_indexed(dir, emit)?
     } else {
-        let hasher = Hasher::new_default(&dir.fs().geo).map_err(|e| bad(dir, 0, e))?;
+        let hasher = Hasher::new_default(&dir.fs().geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
         list.push(dir, &first, emit.pos(), |name| hasher.hash(name))?;
         list.emit(emit)
     };

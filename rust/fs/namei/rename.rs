@@ -14,7 +14,7 @@ use super::{
     orphan, start, touch, with_retry, Inode, Operation, Rext4,
 };
 use crate::{
-    disk::{dirent, htree, Ino},
+    disk::{dirent, htree, Ino, Lblk},
     fs::{credits, io::fsync, namei::bad, HeldInode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
@@ -107,9 +107,10 @@ impl<'a> DotDot<'a> {
 
     fn set(&mut self, handle: &Handle<'_>, parent: Ino) -> Result {
         let (dir, geo) = (self.dir, &self.dir.fs().geo);
-        dirent::set_parent(&mut self.block.data, geo, parent).map_err(|e| bad(dir, 0, e))?;
+        dirent::set_parent(&mut self.block.data, geo, parent)
+            .map_err(|e| bad(dir, Lblk::FIRST, e))?;
         let node = if is_indexed(dir) {
-            Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, 0, e))?)
+            Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, Lblk::FIRST, e))?)
         } else {
             None
         };

@@ -11,7 +11,10 @@ use super::{
     journal, Inode, Rext4,
 };
 use crate::{
-    disk::inode::{BLOCK_BYTES, S_IFLNK},
+    disk::{
+        inode::{BLOCK_BYTES, S_IFLNK},
+        Lblk,
+    },
     fs::{
         credits,
         extent::State,
@@ -56,7 +59,7 @@ pub(crate) fn symlink(
 }
 
 fn write_target(handle: &Handle<'_>, inode: &NewInode<'_, Rext4>, target: &[u8]) -> Result {
-    let new = append_block(handle, inode, 0)?;
+    let new = append_block(handle, inode, Lblk::FIRST)?;
     let bh = inode.sb().getblk(new.get())?;
     // Zeroed, which ends the text.
     let mut block = handle.create(&bh)?;
@@ -73,7 +76,7 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     if len == 0 || len >= inode.fs().geo.block_size as usize {
         return Err(bad("of impossible length"));
     }
-    let found = inode.extents().lookup(0, 1)?;
+    let found = inode.extents().lookup(Lblk::FIRST, 1)?;
     if found.state != State::Written {
         return Err(bad("without its block"));
     }

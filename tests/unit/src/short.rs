@@ -2,7 +2,7 @@
 
 //! Short forms of structures that tests write often.
 
-use crate::disk::{dirent::NewEntry, extent::Expected, htree::DxEntry, Ino};
+use crate::disk::{dirent::NewEntry, extent::Expected, htree::DxEntry, Ino, Lblk};
 
 /// A name of a regular file.
 pub fn entry(name: &[u8], ino: u32) -> NewEntry<'_> {
@@ -12,10 +12,11 @@ pub fn entry(name: &[u8], ino: u32) -> NewEntry<'_> {
 
 /// An entry of an index node.
 pub fn dx(hash: u32, lblk: u32) -> DxEntry {
+    let lblk = Lblk::new(lblk);
     DxEntry { hash, lblk }
 }
 
 /// What a node's parent says of it.
-pub fn expected(depth: u16, first: u32, end: u64) -> Expected {
+pub fn expected(depth: u16, first: Lblk, end: Lblk) -> Expected {
     Expected { depth, first, end }
 }

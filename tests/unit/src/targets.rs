@@ -200,7 +200,12 @@ pub fn extent_root(data: &[u8]) -> bool {
 pub fn extent_block(data: &[u8]) -> bool {
     let (geo, mut buf) = split(data, 0);
     let seed = 7;
-    let _ = extent::check_block(short(data), &geo, seed, expected(0, 0, 100));
+    let _ = extent::check_block(
+        short(data),
+        &geo,
+        seed,
+        expected(0, Lblk::FIRST, Lblk::new(100)),
+    );
     let Ok(h) = extent::Header::read(&buf) else {
         return false;
     };
@@ -208,7 +213,7 @@ pub fn extent_block(data: &[u8]) -> bool {
         return false;
     }
     let first = extent::index_at(&buf, 0).expect("size").lblk;
-    let end = superblock::MAX_FILE_BLOCKS;
+    let end = Lblk::END;
     if extent::check_block(&buf, &geo, seed, expected(h.depth, first, end)).is_err() {
         return false;
     }
@@ -218,7 +223,7 @@ pub fn extent_block(data: &[u8]) -> bool {
 
 /// What a tree does with a node that passed the checks.
 fn use_node(node: &mut [u8], geo: &Geometry, h: extent::Header) {
-    let mut next = 0;
+    let mut next = Lblk::FIRST;
     for i in 0..h.entries {
         let lblk = if h.depth == 0 {
             let e = extent::extent_at(node, i).expect("checked");
@@ -226,7 +231,7 @@ fn use_node(node: &mut [u8], geo: &Geometry, h: extent::Header) {
             let mut copy = node.to_vec();
             extent::put_extent(&mut copy, i, &e).expect("checked");
             assert_eq!(copy, node);
-            assert!(u64::from(e.lblk) >= next);
+            assert!(e.lblk >= next);
             next = e.end();
             e.lblk
         } else {
@@ -333,7 +338,13 @@ pub fn dx_root(data: &[u8]) -> bool {
     let mut new_block = vec![0; geo.block_size as usize];
     let mut copy = buf.clone();
     let mut copy_root = root;
-    match htree_edit::grow_root(&mut copy, &mut copy_root, &mut new_block, 9, &geo) {
+    match htree_edit::grow_root(
+        &mut copy,
+        &mut copy_root,
+        &mut new_block,
+        Lblk::new(9),
+        &geo,
+    ) {
         Ok(node) => {
             assert_eq!(htree::parse_node(&new_block, &geo), Ok(node));
             assert_eq!(htree::parse_root(&copy, &geo), Ok(copy_root));

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::disk::{
     extent::{self, Extent, Header, Index, MAX_DEPTH, ROOT_ENTRIES},
-    superblock::MAX_FILE_BLOCKS,
-    Corrupt, Pblk,
+    Corrupt, Lblk, Pblk,
 };
 
 /// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
@@ -27,7 +26,7 @@ pub(super) struct Edit<'s, S: Store> {
     /// The entry of the leaf behind the last one that begins at or before the block looked for.
     pub(super) at: u16,
     /// The first logical block that belongs to the next leaf.
-    pub(super) end: u64,
+    pub(super) end: Lblk,
     /// There is no leaf behind this one.
     rightmost: bool,
 }
@@ -37,7 +36,7 @@ impl<'s, S: Store> Edit<'s, S> {
     pub(super) fn descend(
         store: &'s mut S,
         root: &[u8; ROOT_BYTES],
-        lblk: u32,
+        lblk: Lblk,
     ) -> Result<Self, S::Error> {
         let header = Header::read(root).map_err(|e| store.corrupt(e))?;
         if header.depth > MAX_DEPTH {
@@ -50,7 +49,7 @@ impl<'s, S: Store> Edit<'s, S> {
             levels,
             leaf,
             at: 0,
-            end: MAX_FILE_BLOCKS,
+            end: Lblk::END,
             rightmost: true,
         };
         let mut pblk = Pblk::default();
@@ -84,7 +83,7 @@ impl<'s, S: Store> Edit<'s, S> {
         &mut self,
         image: &Image<S::Buf>,
         l: usize,
-        lblk: u32,
+        lblk: Lblk,
     ) -> Result<(u16, Option<Place>), S::Error> {
         let node = image.bytes();
         let bad = |e| self.store.corrupt(e);
@@ -97,7 +96,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let pos = n.saturating_sub(1);
         let index = extent::index_at(node, pos).map_err(bad)?;
         if pos + 1 < h.entries {
-            self.end = key_at(node, pos + 1).map_err(bad)?.into();
+            self.end = key_at(node, pos + 1).map_err(bad)?;
             self.rightmost = false;
         }
         let below = (self.leaf - l - 1) as u16;
@@ -431,7 +430,7 @@ impl<'s, S: Store> Edit<'s, S> {
                         pblk: index.pblk,
                         depth: root.depth - 1,
                         first: index.lblk,
-                        end: MAX_FILE_BLOCKS,
+                        end: Lblk::END,
                     };
                     let (node, entries) = self.store.open(&place)?;
                     if entries > ROOT_ENTRIES {

@@ -5,8 +5,7 @@
 use super::{edit::Edit, Store, ROOT_BYTES};
 use crate::disk::{
     extent::{Extent, MAX_UNWRITTEN_LEN},
-    superblock::MAX_FILE_BLOCKS,
-    Corrupt, Pblk,
+    Corrupt, Lblk, Pblk,
 };
 
 /// Up to three extents in a row.
@@ -18,7 +17,7 @@ struct Row {
 impl Row {
     fn new() -> Self {
         let nothing = Extent {
-            lblk: 0,
+            lblk: Lblk::FIRST,
             len: 0,
             pblk: Pblk::default(),
             unwritten: false,
@@ -30,7 +29,7 @@ impl Row {
     }
 
     /// Appends blocks `start..end` of an extent, if there are any.
-    fn push(&mut self, of: &Extent, start: u64, end: u64) {
+    fn push(&mut self, of: &Extent, start: Lblk, end: Lblk) {
         if start >= end {
             return;
         }
@@ -46,12 +45,12 @@ impl Row {
 }
 
 /// Blocks `start..end`, which are in `of`.
-fn part(of: &Extent, start: u64, end: u64) -> Extent {
-    let skip = start.saturating_sub(of.lblk.into());
+fn part(of: &Extent, start: Lblk, end: Lblk) -> Extent {
+    let skip = start.saturating_sub(of.lblk);
     Extent {
-        lblk: start as u32,
-        len: end.saturating_sub(start) as u32,
-        pblk: of.pblk + skip,
+        lblk: start,
+        len: end.saturating_sub(start),
+        pblk: of.pblk + u64::from(skip),
         unwritten: of.unwritten,
     }
 }
@@ -70,8 +69,8 @@ pub fn insert<S: Store>(
         None => None,
     };
     let next = edit.entry(at)?;
-    let end = next.map_or(edit.end, |next| next.lblk.into());
-    if prev.is_some_and(|prev| prev.end() > e.lblk.into()) || e.end() > end {
+    let end = next.map_or(edit.end, |next| next.lblk);
+    if prev.is_some_and(|prev| prev.end() > e.lblk) || e.end() > end {
         return Err(edit.bad(Corrupt::ExtentOrder));
     }
 
@@ -99,37 +98,37 @@ pub enum To {
     Unwritten,
 }
 
-/// Turns the blocks from `lblk` to `end` that are in one extent into what `to` says.
+/// Turns the blocks from `start` to `end` that are in one extent into what `to` says.
 /// Holes and what is in that state already are skipped. Returns where to go on, at most `end`.
 pub fn convert<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
-    lblk: u32,
-    end: u64,
+    start: Lblk,
+    end: Lblk,
     to: To,
-) -> Result<u64, S::Error> {
+) -> Result<Lblk, S::Error> {
     let unwritten = to == To::Unwritten;
-    let edit = Edit::descend(store, root, lblk)?;
-    let start = u64::from(lblk);
+    let edit = Edit::descend(store, root, start)?;
     let old = match edit.at.checked_sub(1) {
         Some(i) => edit.entry(i)?.map(|e| (i, e)),
         None => None,
     };
     let Some((mut at, old)) = old.filter(|(_, e)| e.end() > start) else {
         let next = edit.entry(edit.at)?;
-        return Ok(next.map_or(edit.end, |next| next.lblk.into()).min(end));
+        return Ok(next.map_or(edit.end, |next| next.lblk).min(end));
     };
     if old.unwritten == unwritten {
         return Ok(old.end().min(end));
     }
     // An unwritten extent cannot be as long as a written one.
-    let end = end.min(old.end()).min(start + u64::from(MAX_UNWRITTEN_LEN));
+    let longest = start.saturating_add(MAX_UNWRITTEN_LEN);
+    let end = end.min(old.end()).min(longest);
     let mut changed = part(&old, start, end);
     changed.unwritten = unwritten;
 
     let mut remove = 1;
     let mut prev = None;
-    if start == u64::from(old.lblk) {
+    if start == old.lblk {
         if let Some(before) = at.checked_sub(1) {
             prev = edit.entry(before)?.filter(|prev| prev.can_append(&changed));
         }
@@ -149,8 +148,8 @@ pub fn convert<S: Store>(
         }
     }
     let mut row = Row::new();
-    row.push(&old, old.lblk.into(), start);
-    row.push(&changed, changed.lblk.into(), changed.end());
+    row.push(&old, old.lblk, start);
+    row.push(&changed, changed.lblk, changed.end());
     row.push(&old, end, old.end());
     edit.splice(root, at, remove, row.as_slice())?;
     Ok(end)
@@ -161,29 +160,30 @@ pub fn convert<S: Store>(
 pub fn cut<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
-    start: u32,
-    end: u64,
+    start: Lblk,
+    end: Lblk,
     limit: impl FnOnce(&Extent) -> u32,
 ) -> Result<Option<Extent>, S::Error> {
-    let start = u64::from(start);
-    let Some(last) = end.min(MAX_FILE_BLOCKS).checked_sub(1) else {
+    if end <= start {
         return Ok(None);
-    };
-    let edit = Edit::descend(store, root, last as u32)?;
+    }
+    // The last block of the range, or what comes before it.
+    let last = Lblk::new(end.get() - 1);
+    let edit = Edit::descend(store, root, last)?;
     let old = match edit.at.checked_sub(1) {
         Some(i) => edit.entry(i)?.map(|e| (i, e)),
         None => None,
     };
-    let Some((at, old)) = old.filter(|(_, e)| e.end() > start && start <= last) else {
+    let Some((at, old)) = old.filter(|(_, e)| e.end() > start) else {
         return Ok(None);
     };
-    let end = old.end().min(last + 1);
-    let mut gone = part(&old, start.max(old.lblk.into()), end);
+    let end = old.end().min(end);
+    let mut gone = part(&old, start.max(old.lblk), end);
     let most = limit(&gone).clamp(1, gone.len);
-    gone = part(&gone, end - u64::from(most), end);
+    gone = part(&gone, Lblk::new(end.get() - most), end);
 
     let mut row = Row::new();
-    row.push(&old, old.lblk.into(), gone.lblk.into());
+    row.push(&old, old.lblk, gone.lblk);
     row.push(&old, end, old.end());
     edit.splice(root, at, 1, row.as_slice())?;
     Ok(Some(gone))

@@ -4,6 +4,7 @@
 //! a write is done (7). How it is begun, and under which locks, is in [`super`].
 
 use crate::{
+    disk::Lblk,
     fs::{
         alloc::{self, Effort},
         extent::{Extents, Mapping, State},
@@ -178,7 +179,7 @@ impl dio::DioOps for DirectWriteOps {
             other => other,
         };
         // Rule 4, whatever has become of it: a write that failed keeps no space.
-        iocb.inode().extents().land(iocb.id(), 0);
+        iocb.inode().extents().land(iocb.id(), Lblk::FIRST);
         result
     }
 

@@ -79,7 +79,7 @@ impl Dir {
             htree::check_node(block, &self.geo, &node, self.seed, blocks).unwrap();
             let i = node.search(block, hash).unwrap();
             frames.push((at, node, i));
-            at = node.entry(block, i).unwrap().1 as usize;
+            at = node.entry(block, i).unwrap().1.get() as usize;
         }
         (frames, at)
     }
@@ -106,7 +106,7 @@ impl Dir {
                 &mut tail[0],
                 &self.geo,
                 version,
-                leaf as u32,
+                Lblk::new(leaf as u32),
             )
             .unwrap();
             self.seal_node(0, &root.node);
@@ -141,9 +141,8 @@ impl Dir {
         let (old, rest) = self.blocks.split_at_mut(new);
         if frames.len() == 1 {
             let mut root = htree::parse_root(&old[0], &self.geo).unwrap();
-            let node =
-                htree_edit::grow_root(&mut old[0], &mut root, &mut rest[0], new as u32, &self.geo)
-                    .unwrap();
+            let (block, at) = (&mut rest[0], Lblk::new(new as u32));
+            let node = htree_edit::grow_root(&mut old[0], &mut root, block, at, &self.geo).unwrap();
             self.seal_node(0, &root.node);
             self.seal_node(new, &node);
             return;
@@ -239,7 +238,7 @@ impl Dir {
             if from & 1 == 0 || from & !1 != hash & !1 {
                 return None;
             }
-            let next = node.entry(&self.blocks[*at], *i).unwrap().1 as usize;
+            let next = node.entry(&self.blocks[*at], *i).unwrap().1.get() as usize;
             if let Some(found) = look(next) {
                 return Some(found);
             }
@@ -264,14 +263,14 @@ impl Dir {
         let mut nodes = vec![(0, root.node)];
         if root.indirect_levels == 1 {
             nodes = (0..root.node.count)
-                .map(|i| root.node.entry(&self.blocks[0], i).unwrap().1 as usize)
+                .map(|i| root.node.entry(&self.blocks[0], i).unwrap().1.get() as usize)
                 .map(|n| (n, htree::parse_node(&self.blocks[n], &self.geo).unwrap()))
                 .collect();
         }
         let leaves: Vec<usize> = nodes
             .iter()
             .flat_map(|(n, node)| {
-                (0..node.count).map(|i| node.entry(&self.blocks[*n], i).unwrap().1 as usize)
+                (0..node.count).map(|i| node.entry(&self.blocks[*n], i).unwrap().1.get() as usize)
             })
             .collect();
         assert_eq!(

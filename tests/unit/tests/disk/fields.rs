@@ -130,7 +130,7 @@ fn deep_extent_trees() {
     let mut node = image.block(index.pblk).to_vec();
     let seed = inode.csum_seed(&image.geo, ino);
     let check = |node: &[u8]| {
-        let end = superblock::MAX_FILE_BLOCKS;
+        let end = Lblk::END;
         extent::check_block(
             node,
             &image.geo,

@@ -233,13 +233,7 @@ impl Image {
         let mut out = Vec::new();
         let root = extent::check_root(&inode.block, &self.geo).unwrap();
         let seed = inode.csum_seed(&self.geo, ino);
-        self.collect(
-            &inode.block,
-            root,
-            superblock::MAX_FILE_BLOCKS,
-            seed,
-            &mut out,
-        );
+        self.collect(&inode.block, root, Lblk::END, seed, &mut out);
         out
     }
 
@@ -247,7 +241,7 @@ impl Image {
         &self,
         node: &[u8],
         h: extent::Header,
-        end: u64,
+        end: Lblk,
         seed: u32,
         out: &mut Vec<extent::Extent>,
     ) {
@@ -258,7 +252,7 @@ impl Image {
             }
             let index = extent::index_at(node, i).unwrap();
             let stop = if i + 1 < h.entries {
-                u64::from(extent::index_at(node, i + 1).unwrap().lblk)
+                extent::index_at(node, i + 1).unwrap().lblk
             } else {
                 end
             };
@@ -279,7 +273,7 @@ impl Image {
         let mut map = BTreeMap::new();
         for e in self.extents(ino, inode) {
             for i in 0..e.len {
-                map.insert(e.lblk + i, e.pblk + u64::from(i));
+                map.insert(e.lblk.get() + i, e.pblk + u64::from(i));
             }
         }
         map
@@ -344,7 +338,7 @@ impl Image {
                 ranges.push((hash, lblk));
                 continue;
             }
-            let block = self.block(map[&lblk]);
+            let block = self.block(map[&lblk.get()]);
             let node = htree::parse_node(block, &self.geo).unwrap();
             htree::check_node(block, &self.geo, &node, seed, blocks).unwrap();
             for j in 0..node.count {
@@ -355,12 +349,12 @@ impl Image {
         let hasher = hash::Hasher::new(&self.geo, root.version);
         for (i, &(start, lblk)) in ranges.iter().enumerate() {
             let end = ranges.get(i + 1).map_or(u32::MAX, |r| r.0);
-            for e in dirent::entries_from(self.block(map[&lblk]), &self.geo, 0) {
+            for e in dirent::entries_from(self.block(map[&lblk.get()]), &self.geo, 0) {
                 let major = hasher.hash(e.unwrap().name).major;
                 assert!(major >= start & !1 && major <= end, "leaf {lblk}");
             }
         }
-        ranges.into_iter().map(|r| r.1).collect()
+        ranges.into_iter().map(|r| r.1.get()).collect()
     }
 
     /// Looks up a path from the root.

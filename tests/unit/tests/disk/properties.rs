@@ -231,7 +231,7 @@ proptest! {
 
     #[test]
     fn extents_round_trip(
-        lblk: u32,
+        lblk in any::<u32>().prop_map(Lblk::new),
         len in prop_oneof![0u32..40_000, 32_766u32..32_770],
         pblk in (0u64..1 << 48).prop_map(Pblk::new),
         unwritten: bool,
@@ -270,7 +270,8 @@ proptest! {
                 if result.is_ok() {
                     for i in 0..count {
                         next += 1;
-                        let e = Extent { lblk: 7, len: 1, pblk: Pblk::new(next), unwritten: false };
+                        let (lblk, pblk) = (Lblk::new(7), Pblk::new(next));
+                        let e = Extent { lblk, len: 1, pblk, unwritten: false };
                         extent::put_extent(&mut node, at + i, &e).unwrap();
                         model.insert(usize::from(at + i), e);
                     }
@@ -300,10 +301,12 @@ proptest! {
         extent::init_node(&mut node, 1, 84).unwrap();
         extent::open_gap(&mut node, 0, keys.len() as u16).unwrap();
         for (i, &lblk) in keys.iter().enumerate() {
-            extent::put_index(&mut node, i as u16, &Index { lblk, pblk: Pblk::new(9) }).unwrap();
+            let index = Index { lblk: Lblk::new(lblk), pblk: Pblk::new(9) };
+            extent::put_index(&mut node, i as u16, &index).unwrap();
         }
         let want = keys.iter().filter(|&&k| k <= lblk).count();
-        prop_assert_eq!(extent::search(&node, keys.len() as u16, lblk).unwrap(), want as u16);
+        let found = extent::search(&node, keys.len() as u16, Lblk::new(lblk)).unwrap();
+        prop_assert_eq!(found, want as u16);
     }
 
     /// Extents that are in order and inside are accepted; one shifted over its neighbour, or out of
@@ -323,21 +326,22 @@ proptest! {
         for (i, &(gap, len, unwritten)) in lens.iter().enumerate() {
             let lblk_i = if i == 0 { 0 } else { lblk + gap };
             let pblk = Pblk::new(100 + u64::from(lblk_i));
-            let e = Extent { lblk: lblk_i, len, pblk, unwritten };
+            let e = Extent { lblk: Lblk::new(lblk_i), len, pblk, unwritten };
             extent::put_extent(&mut node, i as u16, &e).unwrap();
             lblk = lblk_i + len;
             all.push(e);
         }
-        let end = u64::from(lblk);
+        let (start, end) = (Lblk::FIRST, Lblk::new(lblk));
         let seal = |node: &mut Vec<u8>| extent::update_block_csum(node, &geo, 9).unwrap();
         seal(&mut node);
         let check = |node: &[u8], seed, place| extent::check_block(node, &geo, seed, place).err();
-        let place = expected(0, 0, end);
+        let place = expected(0, start, end);
         prop_assert_eq!(check(&node, 9, place), None);
         prop_assert_eq!(check(&node, 8, place), Some(Corrupt::ExtentChecksum));
-        prop_assert_eq!(check(&node, 9, expected(1, 0, end)), Some(Corrupt::ExtentDepth));
-        prop_assert_eq!(check(&node, 9, expected(0, 1, end)), Some(Corrupt::ExtentRange));
-        prop_assert_eq!(check(&node, 9, expected(0, 0, end - 1)), Some(Corrupt::ExtentRange));
+        prop_assert_eq!(check(&node, 9, expected(1, start, end)), Some(Corrupt::ExtentDepth));
+        prop_assert_eq!(check(&node, 9, expected(0, start + 1, end)), Some(Corrupt::ExtentRange));
+        let short = expected(0, start, Lblk::new(lblk - 1));
+        prop_assert_eq!(check(&node, 9, short), Some(Corrupt::ExtentRange));
         let i = 1 + pick % (all.len() - 1);
         let mut overlap = all[i];
         overlap.lblk = all[i - 1].lblk;

@@ -266,7 +266,8 @@ fn good_index(geo: &Geometry) -> (Vec<u8>, htree::Root) {
     dirent::insert(&mut block, geo, &entry(b"x", 12)).unwrap();
     let mut leaf = vec![0; 1024];
     let version = HashVersion::HalfMd4;
-    let mut root = htree_edit::make_indexed(&mut block, &mut leaf, geo, version, 1).unwrap();
+    let mut root =
+        htree_edit::make_indexed(&mut block, &mut leaf, geo, version, Lblk::new(1)).unwrap();
     assert!(htree_edit::insert(&mut block, &mut root.node, 0, dx(0x1000, 2)).unwrap());
     assert!(htree_edit::insert(&mut block, &mut root.node, 1, dx(0x2000, 3)).unwrap());
     htree::update_csum(&mut block, geo, &root.node, 3).unwrap();
@@ -344,14 +345,15 @@ fn a_full_index_grows() {
     while htree_edit::insert(&mut block, &mut root.node, 2, dx(0x3000, 5)).unwrap() {}
     assert_eq!((root.node.count, root.node.limit), (123, 123));
     let mut node_block = vec![0xff; 1024];
-    let node = htree_edit::grow_root(&mut block, &mut root, &mut node_block, 9, &geo).unwrap();
+    let node =
+        htree_edit::grow_root(&mut block, &mut root, &mut node_block, Lblk::new(9), &geo).unwrap();
     assert_eq!(htree::parse_root(&block, &geo), Ok(root));
     assert_eq!(root.indirect_levels, 1);
-    assert_eq!(root.node.entry(&block, 0), Ok((0, 9)));
+    assert_eq!(root.node.entry(&block, 0), Ok((0, Lblk::new(9))));
     assert_eq!(htree::parse_node(&node_block, &geo), Ok(node));
     assert_eq!((node.count, node.limit), (123, 126));
     let mut more = vec![0; 1024];
-    let again = htree_edit::grow_root(&mut block, &mut root, &mut more, 9, &geo);
+    let again = htree_edit::grow_root(&mut block, &mut root, &mut more, Lblk::new(9), &geo);
     assert_eq!(again, Err(Corrupt::DxLevels));
     node_block[4] = 1;
     assert_eq!(htree::parse_node(&node_block, &geo), Err(Corrupt::DxRoot));

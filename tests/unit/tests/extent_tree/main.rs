@@ -16,7 +16,7 @@ mod random;
 mod worst;
 
 use disk::extent::{Extent, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};
-use disk::{superblock::MAX_FILE_BLOCKS, Corrupt, Pblk};
+use disk::{Corrupt, Lblk, Pblk};
 use extent::tree::{self, Found, To};
 use memory::{Failure, CAPACITY};
 use pair::Pair;
@@ -103,7 +103,7 @@ fn converting_in_order_takes_no_space() {
 
 fn extent(lblk: u32, len: u32, pblk: u64, unwritten: bool) -> Extent {
     Extent {
-        lblk,
+        lblk: Lblk::new(lblk),
         len,
         pblk: Pblk::new(pblk),
         unwritten,
@@ -139,7 +139,7 @@ fn the_end_of_the_range() {
     let e = extent(last, 1, 77, true);
     tree::insert(&mut pair.memory, &mut pair.root, &e).unwrap();
     for lblk in [0, last - 1, last, u32::MAX] {
-        let found = tree::lookup(&pair.memory, &pair.root, lblk).unwrap();
+        let found = tree::lookup(&pair.memory, &pair.root, Lblk::new(lblk)).unwrap();
         match lblk {
             l if l == last => assert_eq!(found, Found::Extent(e)),
             u32::MAX => assert!(matches!(found, Found::Hole { prev: Some(_), .. })),
@@ -147,7 +147,7 @@ fn the_end_of_the_range() {
                 found,
                 Found::Hole {
                     prev: None,
-                    end: last.into()
+                    end: Lblk::new(last)
                 }
             ),
         }
@@ -155,12 +155,13 @@ fn the_end_of_the_range() {
     let next = tree::convert(
         &mut pair.memory,
         &mut pair.root,
-        last,
-        u64::MAX,
+        Lblk::new(last),
+        Lblk::END,
         To::Written,
     );
-    assert_eq!(next, Ok(MAX_FILE_BLOCKS));
-    let gone = tree::cut(&mut pair.memory, &mut pair.root, 0, u64::MAX, |_| u32::MAX).unwrap();
+    assert_eq!(next, Ok(Lblk::END));
+    let (start, end) = (Lblk::FIRST, Lblk::END);
+    let gone = tree::cut(&mut pair.memory, &mut pair.root, start, end, |_| u32::MAX).unwrap();
     assert_eq!(gone, Some(extent(last, 1, 77, false)));
     assert!(pair.extents().is_empty());
 }

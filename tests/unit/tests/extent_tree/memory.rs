@@ -3,7 +3,7 @@
 //! The nodes of a tree in memory.
 
 use crate::disk::extent::{index_at, Header};
-use crate::disk::{Corrupt, Pblk};
+use crate::disk::{Corrupt, Lblk, Pblk};
 use crate::extent::tree::{Nodes, Place, Store, WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ impl Nodes for Memory {
         assert_eq!(h.max, self.capacity());
         assert!(h.entries > 0 && h.entries <= h.max);
         assert_eq!(index_at(node, 0).unwrap().lblk, place.first);
-        assert!(u64::from(place.first) < place.end);
+        assert!(place.first < place.end);
         Ok((node.clone(), h.entries))
     }
 
@@ -55,7 +55,7 @@ impl Nodes for Memory {
         Ok(node[at..at + WINDOW].try_into().unwrap())
     }
 
-    fn key(&self, node: &Vec<u8>, i: u16) -> Result<u32, Failure> {
+    fn key(&self, node: &Vec<u8>, i: u16) -> Result<Lblk, Failure> {
         Ok(index_at(node, i).unwrap().lblk)
     }
 }

@@ -3,8 +3,7 @@
 //! A tree beside a map of single blocks.
 
 use crate::disk::extent::{extent_at, index_at, init_node, Extent, Header, ROOT_ENTRIES};
-use crate::disk::superblock::MAX_FILE_BLOCKS;
-use crate::disk::Pblk;
+use crate::disk::{Lblk, Pblk};
 use crate::extent::tree::{self, Found, Nodes, Place, To, ROOT_BYTES};
 use crate::memory::{Failure, Memory};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,11 +39,11 @@ impl Pair {
         let h = Header::read(&self.root).unwrap();
         assert_eq!(h.max, ROOT_ENTRIES);
         assert!(h.depth == 0 || h.entries > 0);
-        self.walk(&self.root, h, MAX_FILE_BLOCKS, &mut all, &mut seen);
+        self.walk(&self.root, h, Lblk::END, &mut all, &mut seen);
         assert_eq!(seen, self.memory.taken, "nodes lost, or used twice");
         assert_eq!(seen.len(), self.memory.nodes.len());
         for pair in all.windows(2) {
-            assert!(pair[0].end() <= u64::from(pair[1].lblk), "{pair:?}");
+            assert!(pair[0].end() <= pair[1].lblk, "{pair:?}");
         }
         all
     }
@@ -53,7 +52,7 @@ impl Pair {
         &self,
         node: &[u8],
         h: Header,
-        end: u64,
+        end: Lblk,
         all: &mut Vec<Extent>,
         seen: &mut BTreeSet<Pblk>,
     ) {
@@ -66,7 +65,7 @@ impl Pair {
             }
             let index = index_at(node, i).unwrap();
             let end = match i + 1 < h.entries {
-                true => index_at(node, i + 1).unwrap().lblk.into(),
+                true => index_at(node, i + 1).unwrap().lblk,
                 false => end,
             };
             assert!(seen.insert(index.pblk), "a node with two parents");
@@ -86,25 +85,29 @@ impl Pair {
         let mut blocks = BTreeMap::new();
         for e in self.extents() {
             for i in 0..e.len {
-                blocks.insert(e.lblk + i, (e.pblk + u64::from(i), e.unwritten));
+                blocks.insert(e.lblk.get() + i, (e.pblk + u64::from(i), e.unwritten));
             }
         }
         assert_eq!(blocks, self.model);
     }
 
     pub fn check_lookup(&self, lblk: u32) {
-        let found = tree::lookup(&self.memory, &self.root, lblk).unwrap();
-        assert!(found.covers(lblk));
+        let at = Lblk::new(lblk);
+        let found = tree::lookup(&self.memory, &self.root, at).unwrap();
+        assert!(found.covers(at));
         match (found, self.model.get(&lblk)) {
             (Found::Extent(e), Some(&(pblk, unwritten))) => {
-                assert_eq!(e.pblk + u64::from(lblk - e.lblk), pblk);
+                assert_eq!(e.pblk + u64::from(at - e.lblk), pblk);
                 assert_eq!(e.unwritten, unwritten);
             }
             (Found::Hole { prev, end }, None) => {
                 let before = self.model.range(..lblk).next_back();
-                assert_eq!(prev.map(|e| e.end() - 1), before.map(|(&l, _)| l.into()));
+                assert_eq!(
+                    prev.map(|e| e.end()),
+                    before.map(|(&l, _)| Lblk::new(l + 1))
+                );
                 let after = self.model.range(lblk..).next();
-                assert_eq!(end, after.map_or(MAX_FILE_BLOCKS, |(&l, _)| l.into()));
+                assert_eq!(end, after.map_or(Lblk::END, |(&l, _)| Lblk::new(l)));
             }
             (found, model) => panic!("{lblk}: {found:?}, not {model:?}"),
         }
@@ -131,7 +134,7 @@ impl Pair {
         };
         self.next_data = self.next_data.max(pblk + u64::from(len)) + 7;
         let e = Extent {
-            lblk,
+            lblk: Lblk::new(lblk),
             len,
             pblk,
             unwritten,
@@ -145,33 +148,37 @@ impl Pair {
     }
 
     pub fn convert(&mut self, lblk: u32, len: u32, to: To) -> Result<(), Failure> {
-        let (mut at, end) = (lblk, u64::from(lblk + len));
-        while u64::from(at) < end {
+        let (mut at, end) = (Lblk::new(lblk), Lblk::new(lblk + len));
+        while at < end {
             let next = tree::convert(&mut self.memory, &mut self.root, at, end, to)?;
-            assert!(next > at.into() && next <= end);
-            for (_, (_, state)) in self.model.range_mut(at..next as u32) {
+            assert!(next > at && next <= end);
+            for (_, (_, state)) in self.model.range_mut(at.get()..next.get()) {
                 *state = to == To::Unwritten;
             }
-            at = next as u32;
+            at = next;
         }
         Ok(())
     }
 
     pub fn cut(&mut self, start: u32, end: u32, limit: u32) -> Result<(), Failure> {
-        let mut before = u64::from(end);
+        let (first, mut before) = (Lblk::new(start), Lblk::new(end));
         loop {
-            let gone = tree::cut(&mut self.memory, &mut self.root, start, before, |_| limit)?;
+            let gone = tree::cut(&mut self.memory, &mut self.root, first, before, |_| limit)?;
             let Some(e) = gone else {
                 assert!(self.model.range(start..end).next().is_none());
                 return Ok(());
             };
-            assert!(e.len <= limit && e.lblk >= start && e.end() <= before);
+            assert!(e.len <= limit && e.lblk >= first && e.end() <= before);
             for i in 0..e.len {
-                let was = self.model.remove(&(e.lblk + i));
+                let was = self.model.remove(&(e.lblk.get() + i));
                 assert_eq!(was, Some((e.pblk + u64::from(i), e.unwritten)));
             }
-            assert!(self.model.range(e.lblk..before as u32).next().is_none());
-            before = e.lblk.into();
+            assert!(self
+                .model
+                .range(e.lblk.get()..before.get())
+                .next()
+                .is_none());
+            before = e.lblk;
         }
     }
 }
