@@ -100,6 +100,11 @@ class Results(WithJob):
         told = self.kept.telling(Row("g/001", "fail", 1, "output mismatch +surprise"))
         self.assertEqual(told, ["--- a", "+surprise"])
 
+    def test_the_next_test_is_no_reason(self) -> None:
+        self.left("001.check", " [failed, exit status 3]\n+g/002 is it\ngeneric/002 ")
+        told = self.kept.telling(Row("g/001", "fail", 1, "[failed, exit status 3]"))
+        self.assertEqual(told, ["+g/002 is it"])
+
     def test_the_console_tells_of_a_death(self) -> None:
         (self.folder / "console").write_text("Kernel panic - not syncing\r\nCPU: 0\r\n")
         self.assertEqual(self.kept.telling(Row("g/001", "fail", 1, "output mismatch")), [])

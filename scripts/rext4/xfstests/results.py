@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ..common import CACHE, Failed
 COLUMNS = ("test", "engine", "kernel", "fs", "result", "seconds", "reason")
 # Lines below a failure that say more of it.
 SHOWN = 8
+NEXT_TEST = re.compile(r"^[a-z0-9]+/\d+\s*\Z", re.M)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Kept:
             text = text_of(log).replace("\r", "")
             for line in kernellog.complaints(text, uml=self.uml)[:1]:
                 return shown(kernellog.around(text, line, 0))
-        return shown(text_of(Path(f"{at}.check")).splitlines()[1:])
+        # "check" has said already which test is next.
+        said = NEXT_TEST.sub("", text_of(Path(f"{at}.check")))
+        return shown(said.splitlines()[1:])
 
 
 def shown(lines: list[str]) -> list[str]:
