@@ -27,6 +27,7 @@ use crate::{
 use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
 
 /// Reads and checks the super block: the first half of mount.
+#[inline(never)]
 pub(in crate::fs) fn load(
     sb: &NewSuper<'_, Rext4>,
     opts: &Options,

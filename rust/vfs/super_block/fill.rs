@@ -58,16 +58,7 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
         } else {
             None
         };
-        let fs = F::load(&new, opts)?;
-        let data = KBox::try_pin_init(
-            try_pin_init!(Mounted {
-                queue,
-                in_flight: Atomic::new(0),
-                fs <- fs,
-                parts: Attached::none(),
-            }? Error),
-            GFP_KERNEL,
-        )?;
+        let data = load::<F>(&new, opts, queue)?;
         // SAFETY: The super block is new, and `kill_sb_callback` takes the data back.
         unsafe { attach(sb, data) }?;
         // SAFETY: The data is attached now.
@@ -80,6 +71,24 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
         })?;
         Ok(0)
     })
+}
+
+/// The first half of mount: the data of the super block. On its own for the sake of the stack.
+#[inline(never)]
+fn load<F: FileSystem>(
+    new: &NewSuper<'_, F>,
+    opts: &F::Options,
+    queue: Option<Workqueue>,
+) -> Result<Pin<KBox<Mounted<F>>>> {
+    KBox::try_pin_init(
+        try_pin_init!(Mounted {
+            queue,
+            in_flight: Atomic::new(0),
+            fs <- F::load(new, opts)?,
+            parts: Attached::none(),
+        }? Error),
+        GFP_KERNEL,
+    )
 }
 
 /// The second half of mount: the super block gets its root.
