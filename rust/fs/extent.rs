@@ -269,6 +269,13 @@ impl<'a> Extents<'a> {
         self.inode.info().set_disk_size(size);
     }
 
+    /// The size on disk is `size` at most.
+    pub(crate) fn lower_disk_size(&mut self, size: u64) {
+        if size < self.inode.info().disk_size() {
+            self.set_disk_size(size);
+        }
+    }
+
     /// The size on disk is `size` at least.
     pub(crate) fn raise_disk_size(&mut self, size: u64) {
         if size > self.inode.info().disk_size() {

@@ -69,28 +69,22 @@ impl Alone<'_> {
         Ok(())
     }
 
-    /// Makes the file larger, with a hole.
+    /// Makes the file larger, with a hole. What is behind the old end has been dealt with
+    /// ([`Self::finish_truncate`]).
     pub(super) fn grow(&self, new: u64) -> Result {
         let inode = self.inode();
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold(inode)?;
-        self.finish_truncate()?;
-        let zeroed = self.zero_tail(old, new)? || inode.info().stale_tail();
+        self.zero_tail(old, new)?;
+        // Before the size moves: what completes has the size on disk follow it, and does not go
+        // back if something else could not be written. Nobody dirties it again: both locks are
+        // held.
+        flush_with_tail(inode, new)?;
+        inode.info().set_stale_tail(false);
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
-        let flushed = if zeroed {
-            flush_with_tail(inode, new)
-        } else {
-            flush_for(inode, new)
-        };
-        if let Err(e) = flushed {
-            // Nobody has put anything behind the old end: both locks are held.
-            self.lock().set_size(old);
-            return Err(e);
-        }
-        inode.info().set_stale_tail(false);
         let handle = inode.fs().start_nofail(credits::INODE)?;
         inode.extents().set_disk_size(new);
         inode::journal(&handle, inode)?;
@@ -128,6 +122,7 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
 fn written_behind(inode: &Inode) -> Result<bool> {
     let mut at = remove::first_beyond(inode, inode.size());
     while at < Lblk::END {
+        inode.go_on()?;
         let found = inode.extents().lookup(at, u32::MAX)?;
         if found.state == State::Written {
             return Ok(true);
@@ -152,7 +147,8 @@ pub(super) fn flush_for(inode: &Inode, new: u64) -> Result {
     flush_with_tail(inode, new)
 }
 
-/// As [`flush_for`], when the tail of the old last block was zeroed in the page cache.
+/// As [`flush_for`], and the block of the end that the disk knows in any case: its tail may have
+/// been zeroed.
 fn flush_with_tail(inode: &Inode, new: u64) -> Result {
     let disk = inode.info().disk_size();
     let block_size = u64::from(inode.fs().geo.block_size);

@@ -44,6 +44,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     event.step(Step::Drained);
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
+        alone.finish_truncate()?;
         return alone.grow(new);
     }
     lab::too_early(Rule::CacheFirst, inode, new, || {
@@ -65,26 +66,26 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // What could not be written is lost, and reported. The pages behind the new end are gone all
     // the same, so their blocks go, too, and the size on disk stays below the loss.
     let written = flush_for(inode, new);
-    let disk_size = match written {
-        Ok(()) => new,
-        Err(_) => new.min(inode.info().disk_size()),
-    };
     lab::point(Point::PunchInvalidated, inode, new, u64::MAX);
     // Rule 5, step 4.
-    shrink(&gone, disk_size, room)?;
+    shrink(&gone, written, room)?;
     event.step(Step::BlocksRemoved);
     written
 }
 
-/// Step 4 of a truncate to the size in memory, of which the disk knows `disk_size`. The caller
-/// holds the inode's table block.
-fn shrink(gone: &CacheGone<'_>, disk_size: u64, room: orphans::Room) -> Result {
+/// Step 4 of a truncate to the size in memory. `written`: whether all before it is on disk. The
+/// caller holds the inode's table block.
+fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result {
     let inode = gone.inode();
     remove::forget(inode, remove::first_beyond(inode, inode.size()), Lblk::END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
-    inode.extents().set_disk_size(disk_size);
+    match written {
+        Ok(()) => inode.extents().set_disk_size(inode.size()),
+        // Not the size of before: what was on its way may have completed since.
+        Err(_) => inode.extents().lower_disk_size(inode.size()),
+    }
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;

@@ -2,7 +2,7 @@
 //! Metadata that cannot be read any more while an operation needs it: the operation fails, and
 //! nothing else does.
 
-use crate::cases::damage::failing::with_hole;
+use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
@@ -13,6 +13,7 @@ use crate::{ensure, errno, fail, same, skip};
 pub const CASES: &[Case] = &[
     Case::new("eio/table_names", ALL, table_names),
     Case::new("eio/table_data", ALL, table_data),
+    Case::new("eio/grow_reported", ALL, grow_reported),
     Case::new("eio/truncate_half", ALL, truncate_half),
     Case::new("eio/bitmap", ALL, bitmap_of_deleted),
 ];
@@ -219,6 +220,38 @@ fn table_data(t: &mut T) -> Res {
         if let Err(why) = t.fsck() {
             fail!("round {round}: {why:?}");
         }
+    }
+    Ok(())
+}
+
+/// A write that failed before is reported by a truncate that makes the file grow. Then it has not
+/// grown, on the disk neither.
+fn grow_reported(t: &mut T) -> Res {
+    const SIZE: u64 = 5000;
+    let dm = device(t)?;
+    type Grow = fn(&Fd) -> sys::Sys<()>;
+    let ways: [(&str, Grow); 2] = [
+        ("truncate", |f| f.truncate(1 << 20)),
+        ("fallocate", |f| f.fallocate(0, 0, 1 << 20)),
+    ];
+    for (what, grow) in ways {
+        t.fresh()?;
+        let f = put(&t.p("f"), 1, SIZE as usize)?;
+        f.fsync()?;
+        dm.swap(&with_hole(t, data_at(t, "f")?, t.bs()))?;
+        f.pwrite(&[7; 100], 0)?;
+        // Leaves the error to be told.
+        sys::sync();
+        dm.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+        errno!(grow(&f), EIO);
+        same!(f.size()?, SIZE, "{what}: in memory");
+        drop(f);
+        t.umount()?;
+        t.mount("")?;
+        let size = sys::rdonly(&t.p("f"))?.size()?;
+        same!(size, SIZE, "{what}: on disk");
+        t.umount()?;
+        whole(t)?;
     }
     Ok(())
 }
