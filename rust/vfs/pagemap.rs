@@ -117,9 +117,10 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
             let folio = match spared {
                 Some(folio) => folio.lock(self.0),
                 None if edge < held_to => None,
+                // Pinned or not: the device may be through, and the flusher at work on all of it.
                 None => self
                     .cut_folio(edge, range)
-                    .filter(|folio| is_page(&folio.get().range()) && self.is_pinned(folio)),
+                    .filter(|folio| is_page(&folio.get().range())),
             };
             if let Some(folio) = folio {
                 folio.clear(range);
