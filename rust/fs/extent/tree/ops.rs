@@ -70,7 +70,8 @@ pub fn insert<S: Store>(
     };
     let next = edit.entry(at)?;
     let end = next.map_or(edit.end, |next| next.lblk);
-    if prev.is_some_and(|prev| prev.end() > e.lblk) || e.end() > end {
+    let outside = e.lblk.checked_add(e.len).is_none_or(|e_end| e_end > end);
+    if prev.is_some_and(|prev| prev.end() > e.lblk) || outside {
         return Err(edit.bad(Corrupt::ExtentOrder));
     }
 

@@ -136,6 +136,9 @@ fn extents_keep_to_their_longest() {
 fn the_end_of_the_range() {
     let mut pair = Pair::new();
     let last = u32::MAX - 1;
+    for beyond in [extent(u32::MAX, 1, 77, true), extent(last, 2, 77, true)] {
+        assert!(tree::insert(&mut pair.memory, &mut pair.root, &beyond).is_err());
+    }
     let e = extent(last, 1, 77, true);
     tree::insert(&mut pair.memory, &mut pair.root, &e).unwrap();
     for lblk in [0, last - 1, last, u32::MAX] {
