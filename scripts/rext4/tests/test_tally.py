@@ -44,6 +44,9 @@ class Sums(unittest.TestCase):
         line = "rext4, uml, uml kernel: 9 passed, 1 failed, 2 not run in 300 s"
         self.assertEqual(read(line), (9, 1, 2))
 
+    def test_what_a_failed_test_said_is_no_sum(self) -> None:
+        self.assertEqual(read("#   +5 passed, 0 failed\n9 passed, 1 failed"), (9, 1, 0))
+
     def test_two_numbers(self) -> None:
         self.assertEqual(read("stack: 2 passed, 0 failed"), (2, 0, 0))
 

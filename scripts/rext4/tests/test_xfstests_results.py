@@ -72,6 +72,17 @@ class Results(WithJob):
             "g/2\tuml\tuml\trext4\tpass\t7\t\n",
         )
 
+    def test_a_reason_with_odd_characters(self) -> None:
+        path = self.folder / "r.tsv"
+        table = Table(path, "uml", "uml", "rext4")
+        table.record(Row.of_guest("g/2\tfail\t3\ta\rb\x0bc\u2028d"))
+        table.record(Row("g/1", "pass", 5))
+        self.assertIn("g/2\tuml\tuml\trext4\tfail\t3\ta b c d\n", path.read_text())
+        # One that somebody else has left there.
+        path.write_text(path.read_text() + "\ng/3\tuml\tuml\trext4\tfail\t1\ta\x0cb\n")
+        table.record(Row("g/1", "pass", 6))
+        self.assertEqual(len(path.read_text().strip().split("\n")), 4)
+
     def test_an_empty_table(self) -> None:
         path = self.folder / "r.tsv"
         path.touch()

@@ -15,6 +15,8 @@ from ..common import CACHE, Failed
 COLUMNS = ("test", "engine", "kernel", "fs", "result", "seconds", "reason")
 # Lines below a failure that say more of it.
 SHOWN = 8
+# What may not stand in a column: who reads the table may take it for the end of a line.
+ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NEXT_TEST = re.compile(r"^[a-z0-9]+/\d+\s*\Z", re.M)
 
 
@@ -32,7 +34,7 @@ class Row:
         """A line of the guest's file "done"."""
         try:
             test, result, seconds, *reason = line.split("\t", 3)
-            return cls(test, result, int(seconds), "".join(reason))
+            return cls(test, result, int(seconds), ODD.sub(" ", "".join(reason)))
         except ValueError:
             raise Failed(f"the guest has written what is no result: {line}") from None
 
@@ -85,7 +87,7 @@ class Table:
         """Puts a row in place of the older one, and leaves all others alone."""
         mine = (row.test, *self._of)
         with locked(CACHE / "xfstests.lock"):
-            old = self.path.read_text().splitlines()[1:] if self.path.exists() else []
+            old = [line for line in text_of(self.path).split("\n")[1:] if line]
             rows = [line for line in old if tuple(line.split("\t")[:4]) != mine]
             rows.append("\t".join((*mine, row.result, str(row.seconds), row.reason)))
             rows.sort(key=lambda line: [line.split("\t")[at] for at in (3, 1, 2, 0)])
@@ -138,8 +140,8 @@ def shown(lines: list[str]) -> list[str]:
 
 
 def text_of(path: Path) -> str:
-    """A file's text; none if it is not there."""
+    """A file's text, its lines as they end; none if it is not there."""
     try:
-        return path.read_text(errors="replace")
+        return path.read_bytes().decode(errors="replace")
     except OSError:
         return ""
