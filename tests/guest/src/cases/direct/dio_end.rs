@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/nowait_deep", ALL, nowait_deep).quick(),
     Case::new("dio/statx", ONE, statx).quick(),
     Case::new("dio/dontcache", ONE, dontcache).quick(),
-    Case::new("dio/iopoll", ONE, iopoll),
+    Case::new("dio/iopoll", ONE, iopoll).quick(),
 ];
 
 /// A file of one block, written up to its middle, of which the appended rest could not be written:
