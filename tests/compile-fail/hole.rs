@@ -3,6 +3,7 @@
 //! to the map, and not after the lock has gone.
 #![forbid(unsafe_code)]
 
+use crate::disk::Lblk;
 use crate::fs::{
     extent::{Entry, State},
     Inode,
@@ -12,7 +13,7 @@ use kernel::prelude::*;
 
 fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(0, 1)? {
+    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
         let new = hole.fill(handle, 1, State::Unwritten)?;
         extents.expect_write(new.lblk, new.len)?;
     }
@@ -22,7 +23,7 @@ fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "twice")]
 fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(0, 2)? {
+    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 2)? {
         hole.fill(handle, 1, State::Unwritten)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -32,7 +33,7 @@ fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "reserved_and_filled")]
 fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(0, 1)? {
+    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
         hole.reserve(1)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -42,8 +43,8 @@ fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "meanwhile")]
 fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(0, 1)? {
-        extents.forget(0, 1); //~ E0499
+    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+        extents.forget(Lblk::FIRST, 1); //~ E0499
         hole.fill(handle, 1, State::Unwritten)?;
     }
     Ok(())
@@ -51,12 +52,12 @@ fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
 
 #[cfg(misuse = "unlocked")]
 fn unlocked(inode: &Inode) -> Result<Entry<'_, '_>> {
-    inode.extents().entry(0, 1) //~ E0515
+    inode.extents().entry(Lblk::FIRST, 1) //~ E0515
 }
 
 #[cfg(misuse = "mapped")]
 fn mapped(handle: &Handle<'_>, inode: &Inode) -> Result {
-    if let Entry::Mapped(found) = inode.extents().entry(0, 1)? {
+    if let Entry::Mapped(found) = inode.extents().entry(Lblk::FIRST, 1)? {
         found.fill(handle, 1, State::Unwritten)?; //~ E0599
     }
     Ok(())
