@@ -76,11 +76,13 @@ impl Alone<'_> {
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold(inode)?;
-        self.zero_tail(old, new)?;
+        let zeroed = self.zero_tail(old, new)? || inode.info().stale_tail();
         // Before the size moves: what completes has the size on disk follow it, and does not go
         // back if something else could not be written. Nobody dirties it again: both locks are
         // held.
-        flush_with_tail(inode, new)?;
+        if zeroed || old > inode.info().disk_size() {
+            flush_with_tail(inode, new)?;
+        }
         inode.info().set_stale_tail(false);
         trace::isize_set(inode, new);
         self.lock().set_size(new);
