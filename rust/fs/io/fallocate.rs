@@ -45,8 +45,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     }
     let event = Operation::begin(inode, mode.op.into(), offset, len);
     let lock = inode.lock();
-    let grows = !mode.keep_size && end > inode.size();
-    if grows {
+    if grows(inode, mode, end) {
         inode.newsize_ok(end)?;
     }
     if inode.is_swapfile() {
@@ -57,30 +56,49 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     event.step(Step::Locked);
     // Rule 5, step 2: asynchronous I/O holds neither lock, and may change the size when it
     // completes.
-    let mut alone = shut.drain();
+    let alone = shut.drain();
     event.step(Step::Drained);
     file.modified(&lock)?;
 
-    if mode.op != FallocOp::Allocate {
-        alone = punch(alone, offset..end, &event)?;
-    }
-    if grows {
-        alone.finish_truncate()?;
-    }
-    if mode.op != FallocOp::PunchHole {
-        allocate(inode, offset, end)?;
-    }
-    if grows {
-        alone.grow(end)?;
-    }
-    inode::journal_alone(inode)?;
-    drop(alone);
+    let changed = change(alone, mode, offset..end, &event);
+    // Also after an error: what came before it may have moved the size on disk.
+    let journaled = inode::journal_alone(inode);
+    changed.and(journaled)?;
     drop(lock);
     if file.is_dsync() || inode.is_sync() {
         fsync::commit(inode, Durable::Inode)
     } else {
         Ok(())
     }
+}
+
+/// Whether the file grows, to `end` bytes.
+fn grows(inode: &Inode, mode: FallocMode, end: u64) -> bool {
+    !mode.keep_size && end > inode.size()
+}
+
+/// What the call is for. The caller journals the inode.
+fn change(
+    mut alone: Alone<'_>,
+    mode: FallocMode,
+    range: Range<u64>,
+    event: &Operation<'_, Rext4>,
+) -> Result {
+    let (inode, Range { start, end }) = (alone.inode(), range.clone());
+    if mode.op != FallocOp::Allocate {
+        alone = punch(alone, range, event)?;
+    }
+    let grows = grows(inode, mode, end);
+    if grows {
+        alone.finish_truncate()?;
+    }
+    if mode.op != FallocOp::PunchHole {
+        allocate(inode, start, end)?;
+    }
+    if grows {
+        alone.grow(end)?;
+    }
+    Ok(())
 }
 
 /// Rule 5, steps 3 and 4: the bytes of the range read as zeros, whole blocks are holes.
