@@ -76,11 +76,11 @@ impl Alone<'_> {
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold(inode)?;
-        let zeroed = self.zero_tail(old, new)? || inode.info().stale_tail();
+        self.zero_tail(old, new)?;
         // Before the size moves: what completes has the size on disk follow it, and does not go
-        // back if something else could not be written. Nobody dirties it again: both locks are
-        // held.
-        if zeroed || old > inode.info().disk_size() {
+        // back if something else could not be written. Rule 11 again: what a mapping has stored
+        // behind the end meanwhile is zeroed by this write, and the next store has to wait.
+        if rule::kept(Rule::TailZero) || old > inode.info().disk_size() {
             flush_with_tail(inode, new)?;
         }
         inode.info().set_stale_tail(false);
