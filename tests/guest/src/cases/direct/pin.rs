@@ -70,11 +70,16 @@ fn around(t: &mut T, bytes: Range<usize>, act: Act) -> Res {
     let got = map.read(0, want.len());
     same!(diff_at(&got, &want), None, "mapped");
     drop(map);
-    holds(&f, 0, &want, "in memory")?;
+    stays(t, f, &want)
+}
+
+/// The file has this, in memory and on disk.
+fn stays(t: &mut T, f: Fd, want: &[u8]) -> Res {
+    holds(&f, 0, want, "in memory")?;
     f.fsync()?;
     drop(f);
     t.cycle()?;
-    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
+    holds(&sys::rdonly(&t.p("f"))?, 0, want, "on disk")
 }
 
 /// A hole before the page.
@@ -111,12 +116,8 @@ fn punch_again(t: &mut T) -> Res {
     want[..PAGE].copy_from_slice(&pattern(9, 0, PAGE));
     want[100..200].fill(0);
     want[PAGE..2 * PAGE].fill(0);
-    holds(&f, 0, &want, "in memory")?;
     drop(map);
-    f.fsync()?;
-    drop(f);
-    t.cycle()?;
-    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
+    stays(t, f, &want)
 }
 
 /// Zeros behind the page.
@@ -174,10 +175,6 @@ fn grow(t: &mut T) -> Res {
     f.truncate(LEN as u64)?;
     let mut want = pattern(1, 0, LEN);
     want[AT / 2..].fill(0);
-    holds(&f, 0, &want, "in memory")?;
     drop(map);
-    f.fsync()?;
-    drop(f);
-    t.cycle()?;
-    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
+    stays(t, f, &want)
 }
