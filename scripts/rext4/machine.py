@@ -72,6 +72,11 @@ class Place:
     console: Path
 
     @property
+    def began(self) -> bool:
+        """Whether the guest's side has run at all."""
+        return (self.run / "began").exists()
+
+    @property
     def status(self) -> int | None:
         """What the command ended with; None as long as the guest has not said so."""
         try:

@@ -50,6 +50,9 @@ something is missing here, 2 usage. The VM ends with this script, whatever ends 
 TIMED_OUT, COMPLAINED = 124, 125
 # Seconds that the VM has to power off in, after the command's end.
 POWER_OFF = 20
+# How often a VM is started whose emulator breaks down before the guest has begun.
+BOOTS = 3
+BREAKDOWN = re.compile(r"^qemu-system-\S+: .*\bAssertion .* failed\.$", re.MULTILINE)
 
 
 class Options(argparse.Namespace):
@@ -109,9 +112,9 @@ def options(arguments: list[str]) -> Options:
 
 
 @contextlib.contextmanager
-def terminal_kept() -> Iterator[None]:
+def terminal_kept(used: bool) -> Iterator[None]:
     """A killed QEMU leaves the terminal raw."""
-    if not sys.stdin.isatty():
+    if not used or not sys.stdin.isatty():
         yield
         return
     kept = termios.tcgetattr(sys.stdin)
@@ -135,6 +138,30 @@ def watch(running: machine.Running, limit: int) -> bool:
             running.group.kill()
             return running.place.status is None
     return False
+
+
+def breakdown(place: machine.Place) -> str | None:
+    """What QEMU said when it fell over an assertion of its own (TCG does, now and then, while a
+    guest sets up its devices). None once anything under test may have run."""
+    if place.began or place.status is not None:
+        return None
+    found = BREAKDOWN.search(place.said())
+    return found.group() if found else None
+
+
+def boot(spec: machine.Machine, place: machine.Place, asked: Options) -> bool:
+    """Runs the VM to its end: True if the time limit struck. A guest that never was is started
+    again."""
+    for _ in range(BOOTS - 1):
+        with terminal_kept(asked.shell), machine.start(spec, place) as running:
+            timed_out = watch(running, asked.time)
+        why = breakdown(place)
+        if timed_out or why is None:
+            return timed_out
+        note(f"QEMU broke down before the guest had begun, so once more: {why}")
+        place.console.write_bytes(b"")
+    with terminal_kept(asked.shell), machine.start(spec, place) as running:
+        return watch(running, asked.time)
 
 
 def verdict(place: machine.Place, asked: Options, timed_out: bool) -> int:
@@ -180,10 +207,7 @@ def main(arguments: list[str]) -> int:
             shell=asked.shell,
         )
         machine.write_task(place, spec, asked.module, asked.time, asked.command)
-        terminal = terminal_kept() if asked.shell else contextlib.nullcontext()
-        with terminal, machine.start(spec, place) as running:
-            timed_out = watch(running, asked.time)
-        return verdict(place, asked, timed_out)
+        return verdict(place, asked, boot(spec, place, asked))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -120,3 +121,48 @@ class Watching(InFolder):
         self.assertEqual(self.verdict(), 125)
         self.assertEqual(self.verdict(True), 125)
         self.assertEqual(self.verdict(False, "--allow", "fs/x.c"), 0)
+
+
+class Booting(InFolder):
+    ASSERTION = "qemu-system-x86_64: system/physmem.c:1: f: Assertion `a < b' failed."
+
+    def boots(self, script: str) -> int:
+        """How often the VM was started that this script plays. $1 is its console, $2 the number
+        of the start."""
+        starts = 0
+
+        @contextlib.contextmanager
+        def start(_spec: object, place: machine.Place) -> Iterator[machine.Running]:
+            nonlocal starts
+            starts += 1
+            words = ["sh", "-c", script, str(place.run), str(place.console), str(starts)]
+            with Group(words) as group:
+                yield machine.Running(place, group)
+
+        spec = machine.Machine("qemu", self.folder, 1024, 1, [])
+        with (
+            mock.patch.object(machine, "start", start),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            self.assertFalse(vm.boot(spec, self.place, vm.options(["true"])))
+        return starts
+
+    def test_once(self) -> None:
+        self.assertEqual(self.boots('echo 0 >"$0/status"'), 1)
+
+    def test_again(self) -> None:
+        script = f"""[ "$2" = 2 ] && echo 3 >"$0/status" || echo "{self.ASSERTION}" >>"$1" """
+        self.assertEqual(self.boots(script.replace("`", "\\`")), 2)
+        self.assertEqual((self.place.status, self.place.said()), (3, ""))
+
+    def test_not_for_ever(self) -> None:
+        script = f'echo "{self.ASSERTION}" >>"$1"'.replace("`", "\\`")
+        self.assertEqual(self.boots(script), vm.BOOTS)
+        self.assertIn("Assertion", self.place.said())
+
+    def test_not_for_other_reasons(self) -> None:
+        self.assertEqual(self.boots('echo "Kernel panic - not syncing" >>"$1"'), 1)
+
+    def test_not_once_the_guest_has_begun(self) -> None:
+        script = f'touch "$0/began"; echo "{self.ASSERTION}" >>"$1"'.replace("`", "\\`")
+        self.assertEqual(self.boots(script), 1)
