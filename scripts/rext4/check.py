@@ -27,7 +27,7 @@ do), qemu (a selection of them on the debug kernel under QEMU), lab (the races,
 with their protection off and on, there too), xfstests (a short list, if xfstests
 is installed).
 
-Two lanes run side by side (host, stack, qemu and lab, uml and xfstests), with
+Two lanes run side by side (host, stack, qemu, lab and xfstests; uml), with
 --serial one after the other.
 
 Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
@@ -39,7 +39,8 @@ Exit status: 0 all passed, 1 some failed, 2 usage.
 """
 
 PARTS = ("host", "stack", "uml", "qemu", "lab", "xfstests")
-LANES = (("host", "stack", "qemu", "lab"), ("uml", "xfstests"))
+# Of about the same length on a machine with two processors.
+LANES = (("host", "stack", "qemu", "lab", "xfstests"), ("uml",))
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15
 Command = Sequence[str | Path]
