@@ -61,7 +61,7 @@ pub fn ftype_for_mode(mode: u16, geo: &Geometry) -> u8 {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawEntry {
+struct RawDirEntry {
     inode: U32,
     rec_len: U16,
     name_len: u8,
@@ -80,7 +80,7 @@ struct RawTail {
 
 /// One entry of a block, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct DirEntry<'a> {
     /// Byte offset in the block.
     pub offset: usize,
     /// Bytes to the next entry.
@@ -93,7 +93,7 @@ pub struct Entry<'a> {
     pub name: &'a [u8],
 }
 
-impl Entry<'_> {
+impl DirEntry<'_> {
     /// Whether this is `.` or `..`.
     pub fn is_dot(&self) -> bool {
         self.name == b"." || self.name == b".."
@@ -121,7 +121,7 @@ pub fn name_valid(name: &[u8]) -> bool {
 
 /// The entries of a block, in order, unused ones included. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Entries<'a> {
+pub struct DirEntries<'a> {
     block: &'a [u8],
     inodes_count: u32,
     limit: usize,
@@ -129,8 +129,8 @@ pub struct Entries<'a> {
 }
 
 /// Iterates over a block that holds entries only (not one of a directory index).
-pub fn entries<'a>(block: &'a [u8], geo: &Geometry) -> Entries<'a> {
-    Entries {
+pub fn entries<'a>(block: &'a [u8], geo: &Geometry) -> DirEntries<'a> {
+    DirEntries {
         block,
         inodes_count: geo.inodes_count,
         limit: (geo.block_size as usize) - geo.dir_tail(),
@@ -138,9 +138,9 @@ pub fn entries<'a>(block: &'a [u8], geo: &Geometry) -> Entries<'a> {
     }
 }
 
-impl<'a> Entries<'a> {
-    fn read(&self) -> Result<Entry<'a>> {
-        let raw: RawEntry = get(self.block, self.offset)?;
+impl<'a> DirEntries<'a> {
+    fn read(&self) -> Result<DirEntry<'a>> {
+        let raw: RawDirEntry = get(self.block, self.offset)?;
         let rec_len = usize::from(raw.rec_len.get());
         let name_len = usize::from(raw.name_len);
         let ino = Ino::from_disk(raw.inode.get());
@@ -161,7 +161,7 @@ impl<'a> Entries<'a> {
         if ino.is_some() && name_len == 0 {
             return Err(Corrupt::DirentName);
         }
-        Ok(Entry {
+        Ok(DirEntry {
             offset: self.offset,
             rec_len,
             ino,
@@ -171,8 +171,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<Entry<'a>>;
+impl<'a> Iterator for DirEntries<'a> {
+    type Item = Result<DirEntry<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.offset >= self.limit {
@@ -193,7 +193,7 @@ pub fn entries_from<'a>(
     block: &'a [u8],
     geo: &Geometry,
     offset: usize,
-) -> impl Iterator<Item = Result<Entry<'a>>> {
+) -> impl Iterator<Item = Result<DirEntry<'a>>> {
     entries(block, geo).filter(move |e| match e {
         Ok(e) => e.offset >= offset && e.ino.is_some(),
         Err(_) => true,
@@ -215,7 +215,11 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
 }
 
 /// Looks a name up in a block.
-pub fn search_block<'a>(block: &'a [u8], geo: &Geometry, name: &[u8]) -> Result<Option<Entry<'a>>> {
+pub fn search_block<'a>(
+    block: &'a [u8],
+    geo: &Geometry,
+    name: &[u8],
+) -> Result<Option<DirEntry<'a>>> {
     for entry in entries(block, geo) {
         let entry = entry?;
         if entry.ino.is_some() && entry.name == name {
@@ -230,7 +234,7 @@ fn entry_at<'a>(
     block: &'a [u8],
     geo: &Geometry,
     offset: usize,
-) -> Result<(Option<Entry<'a>>, Entry<'a>)> {
+) -> Result<(Option<DirEntry<'a>>, DirEntry<'a>)> {
     let mut prev = None;
     for entry in entries(block, geo) {
         let entry = entry?;
@@ -247,7 +251,7 @@ pub(super) fn entry_here<'a>(
     block: &'a [u8],
     geo: &Geometry,
     offset: usize,
-) -> Option<Result<Entry<'a>>> {
+) -> Option<Result<DirEntry<'a>>> {
     let mut it = entries(block, geo);
     it.offset = offset;
     it.next()
@@ -271,7 +275,7 @@ pub(super) fn put_entry(
     entry: &NewEntry<'_>,
 ) -> Result<()> {
     let name = entry.name;
-    let raw = RawEntry {
+    let raw = RawDirEntry {
         inode: U32::new(entry.ino.get()),
         rec_len: U16::new(rec_len as u16),
         name_len: name.len() as u8,
@@ -290,7 +294,11 @@ fn put_rec_len(block: &mut [u8], offset: usize, rec_len: usize) -> Result<()> {
 }
 
 /// The first entry with room for one more of this name's length.
-fn find_space<'a>(block: &'a [u8], geo: &Geometry, name_len: usize) -> Result<Option<Entry<'a>>> {
+fn find_space<'a>(
+    block: &'a [u8],
+    geo: &Geometry,
+    name_len: usize,
+) -> Result<Option<DirEntry<'a>>> {
     let need = needed(name_len);
     for entry in entries(block, geo) {
         let entry = entry?;
@@ -404,8 +412,8 @@ pub struct Dots {
 /// Checks that a directory's first block, indexed or not, begins with `.` and `..`.
 pub fn dots(block: &[u8], geo: &Geometry) -> Result<Dots> {
     let size = geo.block_size as usize;
-    let raw_entry = |offset: usize| -> Result<(RawEntry, &[u8], usize)> {
-        let raw: RawEntry = get(block, offset)?;
+    let raw_entry = |offset: usize| -> Result<(RawDirEntry, &[u8], usize)> {
+        let raw: RawDirEntry = get(block, offset)?;
         let rec_len = usize::from(raw.rec_len.get());
         let name = bytes(block, offset + HEADER_SIZE, usize::from(raw.name_len))?;
         // The `..` of an index root covers the index, and so the whole rest of the block.

@@ -26,7 +26,7 @@ pub const MAX_UNWRITTEN_LEN: u32 = 32767;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawHeader {
+struct RawExtentHeader {
     magic: U16,
     entries: U16,
     max: U16,
@@ -45,7 +45,7 @@ struct RawExtent {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawIndex {
+struct RawExtentIndex {
     block: U32,
     leaf_lo: U32,
     leaf_hi: U16,
@@ -80,7 +80,7 @@ pub struct Extent {
 
 /// An entry of an inner node: what is mapped from `lblk` on is in the node at `pblk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct ExtentIndex {
     /// First logical block below it.
     pub lblk: Lblk,
     /// Block of the node below, 48 bits.
@@ -122,7 +122,7 @@ impl Extent {
 impl Header {
     /// Reads the header of a node and checks its magic.
     pub fn read(node: &[u8]) -> Result<Self> {
-        let raw: RawHeader = get(node, 0)?;
+        let raw: RawExtentHeader = get(node, 0)?;
         if raw.magic.get() != MAGIC {
             return Err(Corrupt::ExtentMagic);
         }
@@ -139,7 +139,7 @@ impl Header {
         put(
             node,
             0,
-            &RawHeader {
+            &RawExtentHeader {
                 magic: U16::new(MAGIC),
                 entries: U16::new(self.entries),
                 max: U16::new(self.max),
@@ -212,21 +212,21 @@ pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
 }
 
 /// Reads entry `i` of an inner node.
-pub fn index_at(node: &[u8], i: u16) -> Result<Index> {
-    let raw: RawIndex = get(node, entry_offset(i))?;
-    Ok(Index {
+pub fn index_at(node: &[u8], i: u16) -> Result<ExtentIndex> {
+    let raw: RawExtentIndex = get(node, entry_offset(i))?;
+    Ok(ExtentIndex {
         lblk: Lblk::new(raw.block.get()),
         pblk: Pblk::from_halves(raw.leaf_lo.get(), raw.leaf_hi.get()),
     })
 }
 
 /// Writes entry `i` of an inner node.
-pub fn put_index(node: &mut [u8], i: u16, e: &Index) -> Result<()> {
+pub fn put_index(node: &mut [u8], i: u16, e: &ExtentIndex) -> Result<()> {
     let (lo, hi) = e.pblk.halves();
     put(
         node,
         entry_offset(i),
-        &RawIndex {
+        &RawExtentIndex {
             block: U32::new(e.lblk.get()),
             leaf_lo: U32::new(lo),
             leaf_hi: U16::new(hi),

@@ -82,7 +82,7 @@ pub struct GroupDesc {
 
 /// One of a group's two bitmaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bitmap {
+pub enum BitmapKind {
     /// Blocks (clusters) of the group.
     Block,
     /// Inodes of the group.
@@ -230,25 +230,25 @@ impl GroupDesc {
 
     /// Whether the stored checksum of a bitmap is `crc`, which [`bitmap_csum`] computed. True
     /// where bitmaps have no checksum.
-    pub fn bitmap_csum_matches(&self, geo: &Geometry, which: Bitmap, crc: u32) -> bool {
+    pub fn bitmap_csum_matches(&self, geo: &Geometry, which: BitmapKind, crc: u32) -> bool {
         if !geo.has_metadata_csum {
             return true;
         }
         let stored = match which {
-            Bitmap::Block => self.block_bitmap_csum,
-            Bitmap::Inode => self.inode_bitmap_csum,
+            BitmapKind::Block => self.block_bitmap_csum,
+            BitmapKind::Inode => self.inode_bitmap_csum,
         };
         stored == crc & csum_mask(geo)
     }
 
     /// Stores a bitmap's checksum.
-    pub fn set_bitmap_csum(&mut self, geo: &Geometry, which: Bitmap, crc: u32) {
+    pub fn set_bitmap_csum(&mut self, geo: &Geometry, which: BitmapKind, crc: u32) {
         if !geo.has_metadata_csum {
             return;
         }
         let field = match which {
-            Bitmap::Block => &mut self.block_bitmap_csum,
-            Bitmap::Inode => &mut self.inode_bitmap_csum,
+            BitmapKind::Block => &mut self.block_bitmap_csum,
+            BitmapKind::Inode => &mut self.inode_bitmap_csum,
         };
         *field = crc & csum_mask(geo);
     }
@@ -259,16 +259,16 @@ impl GroupDesc {
         &self,
         geo: &Geometry,
         group: u32,
-        which: Bitmap,
+        which: BitmapKind,
         map: &[u8],
     ) -> Result<()> {
         let (bits, bad_csum, bad_tail) = match which {
-            Bitmap::Block => (
+            BitmapKind::Block => (
                 geo.group_blocks(group),
                 Corrupt::BlockBitmapChecksum,
                 Corrupt::BlockBitmapTail,
             ),
-            Bitmap::Inode => (
+            BitmapKind::Inode => (
                 geo.inodes_per_group,
                 Corrupt::InodeBitmapChecksum,
                 Corrupt::InodeBitmapTail,
@@ -281,7 +281,7 @@ impl GroupDesc {
             return Err(bad_tail);
         }
         // A block that holds the group's own metadata must never be given out.
-        if which == Bitmap::Block {
+        if which == BitmapKind::Block {
             for (start, len) in self.metadata(geo) {
                 if let Some((first, len)) = clip(geo, group, start, len) {
                     if bitmap::next_zero(map, first, first + len).is_some() {
@@ -304,16 +304,16 @@ fn csum_mask(geo: &Geometry) -> u32 {
 
 /// How many bytes of a bitmap its checksum is over: as many as a full group has, whatever this
 /// group's length.
-pub fn csum_bytes(geo: &Geometry, which: Bitmap) -> usize {
+pub fn csum_bytes(geo: &Geometry, which: BitmapKind) -> usize {
     let bits = match which {
-        Bitmap::Block => geo.blocks_per_group.min(geo.block_size * 8),
-        Bitmap::Inode => geo.inodes_per_group,
+        BitmapKind::Block => geo.blocks_per_group.min(geo.block_size * 8),
+        BitmapKind::Inode => geo.inodes_per_group,
     };
     bits as usize / 8
 }
 
 /// The checksum of a bitmap.
-pub fn bitmap_csum(geo: &Geometry, which: Bitmap, map: &[u8]) -> Result<u32> {
+pub fn bitmap_csum(geo: &Geometry, which: BitmapKind, map: &[u8]) -> Result<u32> {
     let map = bytes(map, 0, csum_bytes(geo, which))?;
     Ok(crc32c(geo.csum_seed, map))
 }

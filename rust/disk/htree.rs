@@ -254,7 +254,7 @@ pub fn update_csum(block: &mut [u8], geo: &Geometry, node: &DxNode, seed: u32) -
 
 /// A used entry of a leaf with its hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hashed {
+pub struct HashedEntry {
     /// Hash of the name.
     pub hash: Hash,
     /// Byte offset of the entry in the leaf.
@@ -268,14 +268,19 @@ pub struct Hashed {
 ///
 /// `out` needs [`MAX_LEAF_ENTRIES`] places at most; when it is too short the result is
 /// [`Corrupt::ShortBuffer`].
-pub fn collect(block: &[u8], geo: &Geometry, hasher: &Hasher, out: &mut [Hashed]) -> Result<usize> {
+pub fn collect(
+    block: &[u8],
+    geo: &Geometry,
+    hasher: &Hasher,
+    out: &mut [HashedEntry],
+) -> Result<usize> {
     let mut n = 0;
     for entry in dirent::entries(block, geo) {
         let entry = entry?;
         if entry.ino.is_none() || entry.is_dot() {
             continue;
         }
-        *out.get_mut(n).ok_or(Corrupt::ShortBuffer)? = Hashed {
+        *out.get_mut(n).ok_or(Corrupt::ShortBuffer)? = HashedEntry {
             hash: hasher.hash(entry.name),
             offset: entry.offset as u16,
             size: dirent::needed(entry.name.len()) as u16,

@@ -185,7 +185,7 @@ pub fn split_leaf(
     new_leaf: &mut [u8],
     geo: &Geometry,
     hasher: &Hasher,
-    scratch: &mut [Hashed],
+    scratch: &mut [HashedEntry],
 ) -> Result<Split> {
     let n = collect(leaf, geo, hasher, scratch)?;
     let map = scratch.get(..n).ok_or(Corrupt::ShortBuffer)?;
@@ -271,7 +271,7 @@ impl Packer {
     }
 
     /// Adds an entry, if it is in use.
-    fn push(&mut self, to: &mut [u8], entry: &dirent::Entry<'_>) -> Result<()> {
+    fn push(&mut self, to: &mut [u8], entry: &dirent::DirEntry<'_>) -> Result<()> {
         let Some(ino) = entry.ino else {
             return Ok(());
         };

@@ -6,7 +6,7 @@ use super::checksum::inode_seed;
 use super::features::{RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
-use super::{bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Time};
+use super::{bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
 use zerocopy::little_endian::{U16, U32};
 
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
@@ -46,13 +46,13 @@ pub struct InodeFields {
     /// Size in bytes.
     pub size: u64,
     /// Last access.
-    pub atime: Time,
+    pub atime: Timestamp,
     /// Last change of the inode.
-    pub ctime: Time,
+    pub ctime: Timestamp,
     /// Last change of the data.
-    pub mtime: Time,
+    pub mtime: Timestamp,
     /// Creation; zero where the inode is too small to hold it.
-    pub crtime: Time,
+    pub crtime: Timestamp,
     /// Deletion time in seconds, or the next inode of the orphan list.
     pub dtime: u32,
     /// Hard links.
@@ -82,10 +82,10 @@ impl Default for InodeFields {
             uid: 0,
             gid: 0,
             size: 0,
-            atime: Time::default(),
-            ctime: Time::default(),
-            mtime: Time::default(),
-            crtime: Time::default(),
+            atime: Timestamp::default(),
+            ctime: Timestamp::default(),
+            mtime: Timestamp::default(),
+            crtime: Timestamp::default(),
             dtime: 0,
             links: 0,
             blocks: 0,
@@ -131,12 +131,12 @@ impl InodeFields {
             uid: u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16),
             gid: u32::from(r.gid_lo.get()) | (u32::from(r.gid_hi.get()) << 16),
             size,
-            atime: Time::decode(r.atime.get(), extra(ATIME_EXTRA)?),
-            ctime: Time::decode(r.ctime.get(), extra(CTIME_EXTRA)?),
-            mtime: Time::decode(r.mtime.get(), extra(MTIME_EXTRA)?),
+            atime: Timestamp::decode(r.atime.get(), extra(ATIME_EXTRA)?),
+            ctime: Timestamp::decode(r.ctime.get(), extra(CTIME_EXTRA)?),
+            mtime: Timestamp::decode(r.mtime.get(), extra(MTIME_EXTRA)?),
             crtime: match extra(CRTIME)? {
-                Some(base) => Time::decode(base, extra(CRTIME_EXTRA)?),
-                None => Time::default(),
+                Some(base) => Timestamp::decode(base, extra(CRTIME_EXTRA)?),
+                None => Timestamp::default(),
             },
             dtime: r.dtime.get(),
             links: r.links.get(),

@@ -45,7 +45,7 @@ pub use group::GroupDesc;
 pub use inode::InodeFields;
 pub use numbers::{Ino, Lblk, Pblk};
 pub use superblock::{Geometry, RawSuper};
-pub use time::Time;
+pub use time::Timestamp;
 
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

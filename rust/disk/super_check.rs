@@ -38,7 +38,7 @@ impl Units {
 }
 
 /// The groups and what each has of inodes.
-struct Groups {
+struct GroupLayout {
     count: u32,
     inode_size: u16,
     first_ino: Ino,
@@ -198,7 +198,7 @@ fn check_blocks(
     Ok(blocks)
 }
 
-fn check_groups(sb: &RawSuper, units: &Units, blocks: u64) -> Result<Groups> {
+fn check_groups(sb: &RawSuper, units: &Units, blocks: u64) -> Result<GroupLayout> {
     let (inode_size, first_ino) = if is_old(sb) {
         (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO)
     } else {
@@ -228,7 +228,7 @@ fn check_groups(sb: &RawSuper, units: &Units, blocks: u64) -> Result<Groups> {
     if first_ino < GOOD_OLD_FIRST_INO || first_ino > inodes {
         return Err(Bad("superblock: bad first inode"));
     }
-    Ok(Groups {
+    Ok(GroupLayout {
         count,
         inode_size,
         first_ino: Ino::new(first_ino),

@@ -14,14 +14,14 @@ const NSEC_PER_SEC: u32 = 1_000_000_000;
 
 /// A point in time: seconds since 1970 and nanoseconds below 10^9.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Time {
+pub struct Timestamp {
     /// Seconds since the epoch.
     pub sec: i64,
     /// Nanoseconds within the second.
     pub nsec: u32,
 }
 
-impl Time {
+impl Timestamp {
     /// Decodes the base word and, where the inode has it, the extra word.
     ///
     /// The two epoch bits count multiples of 2^32 seconds that are added to the *signed* base; 30
@@ -29,8 +29,8 @@ impl Time {
     pub fn decode(base: u32, extra: Option<u32>) -> Self {
         let sec = i64::from(base as i32);
         match extra {
-            None => Time { sec, nsec: 0 },
-            Some(extra) => Time {
+            None => Timestamp { sec, nsec: 0 },
+            Some(extra) => Timestamp {
                 sec: sec + (i64::from(extra & 3) << 32),
                 nsec: (extra >> 2).min(NSEC_PER_SEC - 1),
             },

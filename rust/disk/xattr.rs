@@ -22,7 +22,7 @@ const ENTRY_SIZE: usize = 16;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawHeader {
+struct RawXattrHeader {
     magic: U32,
     refcount: U32,
     blocks: U32,
@@ -33,7 +33,7 @@ struct RawHeader {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawEntry {
+struct RawXattrEntry {
     name_len: u8,
     name_index: u8,
     value_offs: U16,
@@ -42,12 +42,12 @@ struct RawEntry {
     hash: U32,
 }
 
-const _: () = assert!(core::mem::size_of::<RawHeader>() == HEADER_SIZE);
-const _: () = assert!(core::mem::size_of::<RawEntry>() == ENTRY_SIZE);
+const _: () = assert!(core::mem::size_of::<RawXattrHeader>() == HEADER_SIZE);
+const _: () = assert!(core::mem::size_of::<RawXattrEntry>() == ENTRY_SIZE);
 
 /// One attribute, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct XattrEntry<'a> {
     /// Which prefix the full name has.
     pub name_index: u8,
     /// The name behind the prefix.
@@ -58,14 +58,14 @@ pub struct Entry<'a> {
 
 /// The attributes of a block or inode. Ends after the first error.
 #[derive(Clone, Debug)]
-pub struct Entries<'a> {
+pub struct XattrEntries<'a> {
     /// The bytes value offsets count from.
     base: &'a [u8],
     offset: usize,
     done: bool,
 }
 
-impl<'a> Entries<'a> {
+impl<'a> XattrEntries<'a> {
     /// The list that begins at `offset` of what value offsets count from.
     pub fn new(base: &'a [u8], offset: usize) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl<'a> Entries<'a> {
         let list_end = list.offset + 4;
         let mut offset = self.offset;
         while offset < list.offset {
-            let raw: RawEntry = get(self.base, offset).map_err(|_| Corrupt::XattrEntry)?;
+            let raw: RawXattrEntry = get(self.base, offset).map_err(|_| Corrupt::XattrEntry)?;
             if raw.value_size.get() != 0 && usize::from(raw.value_offs.get()) < list_end {
                 return Err(Corrupt::XattrValue);
             }
@@ -93,13 +93,13 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Option<Entry<'a>>> {
+    fn read(&mut self) -> Result<Option<XattrEntry<'a>>> {
         // Four zero bytes end the list.
         let end: U32 = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
         if end.get() == 0 {
             return Ok(None);
         }
-        let raw: RawEntry = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
+        let raw: RawXattrEntry = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
         let name_at = self.offset + ENTRY_SIZE;
         let name = bytes(self.base, name_at, usize::from(raw.name_len))
             .map_err(|_| Corrupt::XattrEntry)?;
@@ -119,7 +119,7 @@ impl<'a> Entries<'a> {
             bytes(self.base, at, size).map_err(|_| Corrupt::XattrValue)?
         };
         self.offset = next;
-        Ok(Some(Entry {
+        Ok(Some(XattrEntry {
             name_index: raw.name_index,
             name,
             value,
@@ -127,8 +127,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<Entry<'a>>;
+impl<'a> Iterator for XattrEntries<'a> {
+    type Item = Result<XattrEntry<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
@@ -151,7 +151,7 @@ impl<'a> Iterator for Entries<'a> {
 /// Checks an attribute block read from the disk (`pblk`): header, checksum, all entries. Returns
 /// the reference count.
 pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
-    let h: RawHeader = get(block, 0)?;
+    let h: RawXattrHeader = get(block, 0)?;
     if h.magic.get() != MAGIC {
         return Err(Corrupt::XattrMagic);
     }
@@ -167,9 +167,9 @@ pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
 }
 
 /// The attributes of a block; value offsets count from its start.
-pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<Entries<'a>> {
+pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<XattrEntries<'a>> {
     let base = bytes(block, 0, geo.block_size as usize)?;
-    Ok(Entries::new(base, HEADER_SIZE))
+    Ok(XattrEntries::new(base, HEADER_SIZE))
 }
 
 /// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the
@@ -198,7 +198,7 @@ pub fn make_room(raw: &mut [u8], geo: &Geometry, old: u16, new: u16) -> Result<b
 fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
     let first = start + 4;
     let base = bytes(raw, first, raw.len().saturating_sub(first))?;
-    let mut list = Entries::new(base, 0);
+    let mut list = XattrEntries::new(base, 0);
     if list.check().is_err() || list.by_ref().any(|entry| entry.is_err()) {
         return Ok(false);
     }
@@ -206,7 +206,7 @@ fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
     let mut values = base.len();
     let mut at = 0;
     while at < entries_end {
-        let raw: RawEntry = get(base, at)?;
+        let raw: RawXattrEntry = get(base, at)?;
         if raw.value_size.get() != 0 {
             values = values.min(raw.value_offs.get().into());
         }
@@ -221,7 +221,7 @@ fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
     // The values stay, and what their offsets count from has moved.
     let mut at = to + 4;
     while at < to + 4 + entries_end {
-        let mut entry: RawEntry = get(raw, at)?;
+        let mut entry: RawXattrEntry = get(raw, at)?;
         if entry.value_size.get() != 0 {
             let offs = usize::from(entry.value_offs.get()) - by;
             entry.value_offs.set(offs as u16);

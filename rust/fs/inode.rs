@@ -223,7 +223,7 @@ impl InodeInfo {
     }
 
     /// Before the inode can be seen: it never changes.
-    fn set_btime(&self, time: disk::time::Time) {
+    fn set_btime(&self, time: disk::Timestamp) {
         self.btime_sec.store(time.sec, ordering::Relaxed);
         self.btime_nsec.store(time.nsec, ordering::Relaxed);
     }
@@ -239,15 +239,15 @@ impl InodeInfo {
     }
 }
 
-fn from_disk(t: disk::time::Time) -> Time {
+fn from_disk(t: disk::Timestamp) -> Time {
     Time {
         sec: t.sec,
         nsec: t.nsec,
     }
 }
 
-fn to_disk(t: Time) -> disk::time::Time {
-    disk::time::Time {
+fn to_disk(t: Time) -> disk::Timestamp {
+    disk::Timestamp {
         sec: t.sec,
         nsec: t.nsec,
     }

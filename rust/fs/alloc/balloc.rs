@@ -11,7 +11,7 @@ use super::{
     BlockKind, Promise, Request,
 };
 use crate::{
-    disk::{group::Bitmap, Geometry, Pblk},
+    disk::{group::BitmapKind, Geometry, Pblk},
     fs::{Inode, Rext4, Sb},
     vfs::jbd2::Handle,
 };
@@ -209,11 +209,11 @@ fn search_locked(
     let geo = &sb.data().geo;
     let mut locked = LockedGroup::new(sb, number)?;
     locked.expire(|tid| handle.journal().is_committed(tid));
-    if locked.is_bad(Bitmap::Block) || locked.group.desc.free_blocks < wanted.target {
+    if locked.is_bad(BitmapKind::Block) || locked.group.desc.free_blocks < wanted.target {
         return Ok(None);
     }
-    locked.trusting(Bitmap::Block, |locked| {
-        let map = locked.bitmap(Bitmap::Block)?;
+    locked.trusting(BitmapKind::Block, |locked| {
+        let map = locked.bitmap(BitmapKind::Block)?;
         let Some((bit, len)) = pick(locked, &map, geo.group_blocks(number), wanted) else {
             return Ok(None);
         };
@@ -337,12 +337,12 @@ fn free_locked(
     (bit, len): (u32, u32),
 ) -> Result<(), Fault> {
     let mut locked = LockedGroup::new(sb, number)?;
-    if locked.is_bad(Bitmap::Block) {
+    if locked.is_bad(BitmapKind::Block) {
         return Ok(());
     }
-    locked.trusting(Bitmap::Block, |locked| {
+    locked.trusting(BitmapKind::Block, |locked| {
         let run = bit as usize..(bit + len) as usize;
-        let map = locked.in_use(Bitmap::Block, &run)?;
+        let map = locked.in_use(BitmapKind::Block, &run)?;
         locked.change(handle, &map, Change::Free(run), |locked| {
             locked.expire(|tid| handle.journal().is_committed(tid));
             locked.groups.freed.note(handle.tid());

@@ -9,7 +9,7 @@ use super::group::{Fault, LockedGroup};
 use crate::{
     disk::{
         bitmap,
-        group::{self, csum_bytes, Bitmap, BLOCK_UNINIT, INODE_UNINIT},
+        group::{self, csum_bytes, BitmapKind, BLOCK_UNINIT, INODE_UNINIT},
         Corrupt,
     },
     vfs::{
@@ -23,7 +23,7 @@ use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// A bitmap of a group that was found right.
 pub(super) struct GroupBitmap {
-    which: Bitmap,
+    which: BitmapKind,
     bits: Bits,
 }
 
@@ -62,15 +62,15 @@ pub(super) enum Change {
 
 impl LockedGroup<'_> {
     /// Whether a bitmap was never written.
-    pub(super) fn is_uninit(&self, which: Bitmap) -> bool {
+    pub(super) fn is_uninit(&self, which: BitmapKind) -> bool {
         self.has_flag(uninit_flag(which))
     }
 
     /// Whether a bitmap was found to be corrupt.
-    pub(super) fn is_bad(&self, which: Bitmap) -> bool {
+    pub(super) fn is_bad(&self, which: BitmapKind) -> bool {
         match which {
-            Bitmap::Block => self.group.blocks_bad,
-            Bitmap::Inode => self.group.inodes_bad,
+            BitmapKind::Block => self.group.blocks_bad,
+            BitmapKind::Inode => self.group.inodes_bad,
         }
     }
 
@@ -78,7 +78,7 @@ impl LockedGroup<'_> {
     /// from now on, and what is free in it goes out of the totals.
     pub(super) fn trusting<T>(
         &mut self,
-        which: Bitmap,
+        which: BitmapKind,
         act: impl FnOnce(&mut Self) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let result = act(self);
@@ -88,16 +88,16 @@ impl LockedGroup<'_> {
         result
     }
 
-    fn set_bad(&mut self, which: Bitmap) {
+    fn set_bad(&mut self, which: BitmapKind) {
         let group = &mut *self.group;
         let (bad, total, free, copy) = match which {
-            Bitmap::Block => (
+            BitmapKind::Block => (
                 &mut group.blocks_bad,
                 &self.groups.free_blocks,
                 group.desc.free_blocks,
                 &self.info.free_blocks,
             ),
-            Bitmap::Inode => (
+            BitmapKind::Inode => (
                 &mut group.inodes_bad,
                 &self.groups.free_inodes,
                 group.desc.free_inodes,
@@ -111,31 +111,31 @@ impl LockedGroup<'_> {
     }
 
     /// How many bits a bitmap has.
-    fn count(&self, which: Bitmap) -> u32 {
+    fn count(&self, which: BitmapKind) -> u32 {
         match which {
-            Bitmap::Block => self.geo().group_blocks(self.number),
-            Bitmap::Inode => self.geo().inodes_per_group,
+            BitmapKind::Block => self.geo().group_blocks(self.number),
+            BitmapKind::Inode => self.geo().inodes_per_group,
         }
     }
 
     /// How many of them are free, as the descriptor has it.
-    fn free(&self, which: Bitmap) -> u32 {
+    fn free(&self, which: BitmapKind) -> u32 {
         match which {
-            Bitmap::Block => self.group.desc.free_blocks,
-            Bitmap::Inode => self.group.desc.free_inodes,
+            BitmapKind::Block => self.group.desc.free_blocks,
+            BitmapKind::Inode => self.group.desc.free_inodes,
         }
     }
 
-    fn set_free(&mut self, which: Bitmap, free: u32) {
+    fn set_free(&mut self, which: BitmapKind, free: u32) {
         let desc = &mut self.group.desc;
         match which {
-            Bitmap::Block => desc.free_blocks = free,
-            Bitmap::Inode => desc.free_inodes = free,
+            BitmapKind::Block => desc.free_blocks = free,
+            BitmapKind::Inode => desc.free_inodes = free,
         }
     }
 
     /// A bitmap, checked.
-    pub(super) fn bitmap(&self, which: Bitmap) -> Result<GroupBitmap, Fault> {
+    pub(super) fn bitmap(&self, which: BitmapKind) -> Result<GroupBitmap, Fault> {
         let bits = if self.is_uninit(which) {
             Bits::Initial(self.initial(which)?)
         } else {
@@ -145,7 +145,11 @@ impl LockedGroup<'_> {
     }
 
     /// A bitmap, checked, in which all of `run` is in use.
-    pub(super) fn in_use(&self, which: Bitmap, run: &Range<usize>) -> Result<GroupBitmap, Fault> {
+    pub(super) fn in_use(
+        &self,
+        which: BitmapKind,
+        run: &Range<usize>,
+    ) -> Result<GroupBitmap, Fault> {
         if self.is_uninit(which) {
             return Err(Fault::Corrupt("nothing can be in use in an unused group"));
         }
@@ -157,35 +161,35 @@ impl LockedGroup<'_> {
     }
 
     /// A bitmap as it is before its first use: nothing but metadata, or nothing.
-    fn initial(&self, which: Bitmap) -> Result<KVec<u8>, Fault> {
+    fn initial(&self, which: BitmapKind) -> Result<KVec<u8>, Fault> {
         let geo = self.geo();
         let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
         let free = match which {
-            Bitmap::Block => {
+            BitmapKind::Block => {
                 let first = geo.group_first_block(self.number).get();
                 let end = first + u64::from(self.count(which));
                 let zones = self.groups.zones.within(first, end);
                 group::initial_block_bitmap(geo, self.number, &mut map, zones)?
             }
-            Bitmap::Inode => {
+            BitmapKind::Inode => {
                 group::initial_inode_bitmap(geo, &mut map);
                 self.count(which)
             }
         };
         if free != self.free(which) {
             return Err(Fault::Corrupt(match which {
-                Bitmap::Block => "wrong number of free blocks in an unused group",
-                Bitmap::Inode => "wrong number of free inodes in an unused group",
+                BitmapKind::Block => "wrong number of free blocks in an unused group",
+                BitmapKind::Inode => "wrong number of free inodes in an unused group",
             }));
         }
         Ok(map)
     }
 
     /// The buffer of a bitmap, read and checked. Not for a group that has none yet.
-    pub(super) fn read(&self, which: Bitmap) -> Result<BufferHead, Fault> {
+    pub(super) fn read(&self, which: BitmapKind) -> Result<BufferHead, Fault> {
         let block = match which {
-            Bitmap::Block => self.group.desc.block_bitmap,
-            Bitmap::Inode => self.group.desc.inode_bitmap,
+            BitmapKind::Block => self.group.desc.block_bitmap,
+            BitmapKind::Inode => self.group.desc.inode_bitmap,
         };
         // Counts as corruption, so that the other groups go on working. That is also for the one
         // read that cannot come before all changes: which groups the blocks lie in that a removal
@@ -198,8 +202,8 @@ impl LockedGroup<'_> {
         if !bh.is_verified() {
             if self.verify(&bh, which)? != self.free(which) {
                 return Err(Fault::Corrupt(match which {
-                    Bitmap::Block => "block bitmap and descriptor disagree on free blocks",
-                    Bitmap::Inode => "inode bitmap and descriptor disagree on free inodes",
+                    BitmapKind::Block => "block bitmap and descriptor disagree on free blocks",
+                    BitmapKind::Inode => "inode bitmap and descriptor disagree on free inodes",
                 }));
             }
             bh.set_verified();
@@ -208,14 +212,14 @@ impl LockedGroup<'_> {
     }
 
     /// Checks a bitmap that has just been read; returns the number of clear bits.
-    fn verify(&self, bh: &BufferHead, which: Bitmap) -> Result<u32, Fault> {
+    fn verify(&self, bh: &BufferHead, which: BitmapKind) -> Result<u32, Fault> {
         let (geo, bits) = (self.geo(), self.count(which));
         let mut map = KVec::zeroed(bh.size(), GFP_NOFAIL)?;
         bh.copy_out(0, &mut map)?;
         self.group
             .desc
             .check_bitmap(geo, self.number, which, &map)?;
-        if which == Bitmap::Block {
+        if which == BitmapKind::Block {
             // `check_bitmap` knows the group's own metadata; with flex_bg others' lie here too.
             let first = geo.group_first_block(self.number).get();
             for (start, len) in self.groups.zones.within(first, first + u64::from(bits)) {
@@ -261,7 +265,7 @@ impl LockedGroup<'_> {
     }
 
     /// How many bits are free after a change.
-    fn free_after(&self, which: Bitmap, change: &Change) -> Result<u32, Fault> {
+    fn free_after(&self, which: BitmapKind, change: &Change) -> Result<u32, Fault> {
         // CAST: Bits of one group.
         let (free, wrong) = match change {
             Change::Take(run) => (
@@ -297,14 +301,14 @@ impl LockedGroup<'_> {
         let geo = self.geo();
         let desc = &mut self.group.desc;
         let block = match map.which {
-            Bitmap::Block => desc.block_bitmap,
-            Bitmap::Inode => desc.inode_bitmap,
+            BitmapKind::Block => desc.block_bitmap,
+            BitmapKind::Inode => desc.inode_bitmap,
         };
         let bh = self.sb.getblk(block)?;
         let mut buf = handle.create(&bh)?;
         buf.copy_in(0, bits)?;
         desc.flags &= !uninit_flag(map.which);
-        if map.which == Bitmap::Inode {
+        if map.which == BitmapKind::Inode {
             // None of the table has been written either.
             desc.itable_unused = geo.inodes_per_group;
         }
@@ -312,7 +316,7 @@ impl LockedGroup<'_> {
     }
 
     /// Puts a changed bitmap's checksum into the descriptor.
-    fn set_csum(&mut self, map: &BufferHead, which: Bitmap) {
+    fn set_csum(&mut self, map: &BufferHead, which: BitmapKind) {
         let geo = self.geo();
         if geo.has_metadata_csum {
             let crc = map.crc32c(geo.csum_seed, 0..csum_bytes(geo, which));
@@ -321,9 +325,9 @@ impl LockedGroup<'_> {
     }
 }
 
-fn uninit_flag(which: Bitmap) -> u16 {
+fn uninit_flag(which: BitmapKind) -> u16 {
     match which {
-        Bitmap::Block => BLOCK_UNINIT,
-        Bitmap::Inode => INODE_UNINIT,
+        BitmapKind::Block => BLOCK_UNINIT,
+        BitmapKind::Inode => INODE_UNINIT,
     }
 }

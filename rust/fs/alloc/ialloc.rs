@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     disk::{
-        group::Bitmap,
+        group::BitmapKind,
         inode::{S_IFDIR, S_IFMT},
         Geometry, Ino,
     },
@@ -199,11 +199,11 @@ fn take_locked(
     is_dir: bool,
 ) -> Result<Option<Ino>, Fault> {
     let mut locked = LockedGroup::new(sb, number)?;
-    if locked.is_bad(Bitmap::Inode) || locked.group.desc.free_inodes == 0 {
+    if locked.is_bad(BitmapKind::Inode) || locked.group.desc.free_inodes == 0 {
         return Ok(None);
     }
     locked
-        .trusting(Bitmap::Inode, |locked| take(locked, handle, is_dir))
+        .trusting(BitmapKind::Inode, |locked| take(locked, handle, is_dir))
         .map(Some)
 }
 
@@ -212,12 +212,12 @@ fn take(locked: &mut LockedGroup<'_>, handle: &Handle<'_>, is_dir: bool) -> Resu
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
     // would work out anew what the tables take.
-    let blocks = if locked.is_uninit(Bitmap::Block) && !locked.is_bad(Bitmap::Block) {
-        Some(locked.bitmap(Bitmap::Block)?)
+    let blocks = if locked.is_uninit(BitmapKind::Block) && !locked.is_bad(BitmapKind::Block) {
+        Some(locked.bitmap(BitmapKind::Block)?)
     } else {
         None
     };
-    let map = locked.bitmap(Bitmap::Inode)?;
+    let map = locked.bitmap(BitmapKind::Inode)?;
     let bit = map.next_zero(0, per_group as usize);
     // CAST: A bit of one group.
     let index = bit as u32;
@@ -284,12 +284,12 @@ fn free_locked(
     is_dir: bool,
 ) -> Result<(), Fault> {
     let mut locked = LockedGroup::new(sb, number)?;
-    if locked.is_bad(Bitmap::Inode) {
+    if locked.is_bad(BitmapKind::Inode) {
         return Ok(());
     }
-    locked.trusting(Bitmap::Inode, |locked| {
+    locked.trusting(BitmapKind::Inode, |locked| {
         let run = index as usize..index as usize + 1;
-        let map = locked.in_use(Bitmap::Inode, &run)?;
+        let map = locked.in_use(BitmapKind::Inode, &run)?;
         let dirs = locked.group.desc.used_dirs.checked_sub(is_dir.into());
         let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
         locked.change(handle, &map, Change::Free(run), |locked| {
@@ -313,11 +313,11 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>>
     };
     let read = || -> Result<Option<BufferHead>, Fault> {
         let mut locked = LockedGroup::new(sb, number)?;
-        if locked.is_bad(Bitmap::Inode) || locked.is_uninit(Bitmap::Inode) {
+        if locked.is_bad(BitmapKind::Inode) || locked.is_uninit(BitmapKind::Inode) {
             return Ok(None);
         }
         locked
-            .trusting(Bitmap::Inode, |locked| locked.read(Bitmap::Inode))
+            .trusting(BitmapKind::Inode, |locked| locked.read(BitmapKind::Inode))
             .map(Some)
     };
     read().map_err(|fault| fault.report(sb, number))
@@ -331,13 +331,13 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
     };
     let in_use = || -> Result<bool, Fault> {
         let mut locked = LockedGroup::new(sb, number)?;
-        if locked.is_bad(Bitmap::Inode) {
+        if locked.is_bad(BitmapKind::Inode) {
             return Err(EUCLEAN.into());
         }
-        if locked.is_uninit(Bitmap::Inode) {
+        if locked.is_uninit(BitmapKind::Inode) {
             return Ok(false);
         }
-        let map = locked.trusting(Bitmap::Inode, |locked| locked.read(Bitmap::Inode))?;
+        let map = locked.trusting(BitmapKind::Inode, |locked| locked.read(BitmapKind::Inode))?;
         Ok(map.test_bit(index as usize))
     };
     in_use().map_err(|fault| fault.report(sb, number))

@@ -23,7 +23,7 @@ pub use ops::{convert, cut, insert, To};
 pub use worst::worst_nodes;
 
 use crate::disk::{
-    extent::{self, Extent, Header, Index},
+    extent::{self, Extent, ExtentIndex, Header},
     Corrupt, Lblk, Pblk,
 };
 use core::ops::DerefMut;
@@ -167,7 +167,7 @@ pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::
         let entry = extent::extent_at(root, i).map_err(bad)?;
         return Ok(Found::new(entry, lblk, end));
     }
-    let mut index: Index = extent::index_at(root, i).map_err(bad)?;
+    let mut index: ExtentIndex = extent::index_at(root, i).map_err(bad)?;
     loop {
         depth -= 1;
         let (node, entries) = nodes.open(&Place {

@@ -14,7 +14,7 @@ use crate::{
     disk::{
         dirent::{self, NewEntry},
         hash::{Hash, Hasher},
-        htree::{self, DxEntry, DxNode, Hashed, Root},
+        htree::{self, DxEntry, DxNode, HashedEntry, Root},
         htree_edit,
         inode::flags,
         Corrupt, Lblk,
@@ -180,7 +180,8 @@ impl Path {
         let lblk = leaf.lblk;
         let major = self.hash(entry.name).major;
         let mut data = buffer(dir)?;
-        let mut scratch = KVec::from_elem(Hashed::default(), htree::MAX_LEAF_ENTRIES, GFP_NOFAIL)?;
+        let mut scratch =
+            KVec::from_elem(HashedEntry::default(), htree::MAX_LEAF_ENTRIES, GFP_NOFAIL)?;
         // All on copies: nothing has changed if there is no space for the new leaf.
         let split =
             htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)

@@ -3,7 +3,7 @@
 //! Extended attributes as users see them. The module gives none to users.
 
 use crate::disk::inode::GOOD_OLD_SIZE;
-use crate::disk::xattr::{Entries, MAGIC};
+use crate::disk::xattr::{XattrEntries, MAGIC};
 use crate::disk::{Geometry, InodeFields, Result};
 
 /// The part of an attribute's full name that its index stands for.
@@ -26,14 +26,14 @@ pub fn inode_entries<'a>(
     raw: &'a [u8],
     geo: &Geometry,
     inode: &InodeFields,
-) -> Result<Option<Entries<'a>>> {
+) -> Result<Option<XattrEntries<'a>>> {
     let start = GOOD_OLD_SIZE + usize::from(inode.extra_isize);
     let space = raw.get(start..usize::from(geo.inode_size)).unwrap_or(&[]);
     let list = space.strip_prefix(&MAGIC.to_le_bytes());
     let Some(list) = list.filter(|list| inode.extra_isize != 0 && list.len() >= 4) else {
         return Ok(None);
     };
-    let entries = Entries::new(list, 0);
+    let entries = XattrEntries::new(list, 0);
     entries.check()?;
     Ok(Some(entries))
 }

@@ -7,9 +7,9 @@
 //! target returns whether the structure was accepted, and panics when accepted data then misbehave.
 
 use crate::attributes;
-use crate::disk::group::{self, Bitmap};
+use crate::disk::group::{self, BitmapKind};
 use crate::disk::hash::{HashVersion, Hasher};
-use crate::disk::htree::{self, Hashed, MAX_LEAF_ENTRIES};
+use crate::disk::htree::{self, HashedEntry, MAX_LEAF_ENTRIES};
 use crate::disk::*;
 use crate::short::{dx, entry, expected};
 use crate::{decode_whole, encode_whole};
@@ -153,9 +153,12 @@ pub fn group_desc(data: &[u8]) -> bool {
     let mut map = vec![0; geo.block_size as usize];
     let free = group::initial_block_bitmap(&geo, group, &mut map, desc.metadata(&geo));
     assert!(free.expect("a group that exists") <= geo.group_blocks(group));
-    let crc = group::bitmap_csum(&geo, Bitmap::Block, &map).expect("size");
-    desc.set_bitmap_csum(&geo, Bitmap::Block, crc);
-    assert_eq!(desc.check_bitmap(&geo, group, Bitmap::Block, &map), Ok(()));
+    let crc = group::bitmap_csum(&geo, BitmapKind::Block, &map).expect("size");
+    desc.set_bitmap_csum(&geo, BitmapKind::Block, crc);
+    assert_eq!(
+        desc.check_bitmap(&geo, group, BitmapKind::Block, &map),
+        Ok(())
+    );
     true
 }
 
@@ -388,7 +391,7 @@ pub fn dx_leaf(data: &[u8]) -> bool {
     };
     let mut hasher = Hasher::new(&geo, version);
     hasher.unsigned = data.len() & 1 == 0;
-    let mut scratch = vec![Hashed::default(); MAX_LEAF_ENTRIES];
+    let mut scratch = vec![HashedEntry::default(); MAX_LEAF_ENTRIES];
     let _ = htree::collect(short(data), &geo, &hasher, &mut scratch);
     let Ok(n) = htree::collect(&buf, &geo, &hasher, &mut scratch) else {
         return false;

@@ -8,7 +8,7 @@ use super::{
     Place, Store, ROOT_BYTES,
 };
 use crate::disk::{
-    extent::{self, Extent, Header, Index, MAX_DEPTH, ROOT_ENTRIES},
+    extent::{self, Extent, ExtentIndex, Header, MAX_DEPTH, ROOT_ENTRIES},
     Corrupt, Lblk, Pblk,
 };
 
@@ -245,7 +245,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let mut bytes = [0; ROOT_BYTES];
         extent::init_node(&mut bytes, old.depth + 1, ROOT_ENTRIES).map_err(bad)?;
         extent::open_gap(&mut bytes, 0, 1).map_err(bad)?;
-        extent::put_index(&mut bytes, 0, &Index { lblk: first, pblk }).map_err(bad)?;
+        extent::put_index(&mut bytes, 0, &ExtentIndex { lblk: first, pblk }).map_err(bad)?;
 
         // The last place is free: the depth has been checked.
         self.levels.rotate_right(1);
@@ -298,7 +298,7 @@ impl<'s, S: Store> Edit<'s, S> {
 
     /// Adds the entry of a node split off from node `l` to the parent; the parent, if full, is
     /// split too, and so on up.
-    fn add_index(&mut self, mut l: usize, mut index: Index) -> Result<(), S::Error> {
+    fn add_index(&mut self, mut l: usize, mut index: ExtentIndex) -> Result<(), S::Error> {
         loop {
             let parent = l.checked_sub(1);
             l = parent.ok_or_else(|| self.bad(Corrupt::ExtentDepth))?;
@@ -324,7 +324,7 @@ impl<'s, S: Store> Edit<'s, S> {
         at: u16,
         remove: u16,
         put: impl FnOnce(&mut [u8], u16) -> Result<(), Corrupt>,
-    ) -> Result<Index, S::Error> {
+    ) -> Result<ExtentIndex, S::Error> {
         let h = self.header(l)?;
         // Files grow at their end: a full node stays full there. Elsewhere, and so in any order of
         // insertion, both halves get room.
@@ -360,7 +360,7 @@ impl<'s, S: Store> Edit<'s, S> {
         if at == 0 {
             self.fix_keys(l)?;
         }
-        Ok(Index { lblk: first, pblk })
+        Ok(ExtentIndex { lblk: first, pblk })
     }
 
     /// Brings the keys above node `l` in line after its first entry changed.
@@ -371,7 +371,7 @@ impl<'s, S: Store> Edit<'s, S> {
             let lblk = lblk.map_err(|e| self.bad(e))?;
             let level = self.level_mut(parent)?;
             let pos = level.pos;
-            extent::put_index(level.image.bytes_mut(), pos, &Index { lblk, pblk })
+            extent::put_index(level.image.bytes_mut(), pos, &ExtentIndex { lblk, pblk })
                 .map_err(|e| self.bad(e))?;
             if pos != 0 {
                 break;

@@ -6,7 +6,7 @@
 use crate::image::{geometry, Image};
 use proptest::prelude::*;
 use rext4_unit::disk::hash::{HashVersion, Hasher};
-use rext4_unit::disk::htree::{self, DxNode, Hashed, MAX_LEAF_ENTRIES};
+use rext4_unit::disk::htree::{self, DxNode, HashedEntry, MAX_LEAF_ENTRIES};
 use rext4_unit::disk::*;
 use rext4_unit::short::dx;
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl Dir {
         let hasher = self.hasher();
         let before = self.names_in(&[leaf]);
         let new = self.append();
-        let mut scratch = vec![Hashed::default(); MAX_LEAF_ENTRIES];
+        let mut scratch = vec![HashedEntry::default(); MAX_LEAF_ENTRIES];
         let (old, rest) = self.blocks.split_at_mut(new);
         let split = htree_edit::split_leaf(
             &mut old[leaf],

@@ -262,7 +262,7 @@ fn attributes_make_room() {
         raw[256 - value..].fill(b'V');
         let list = |raw: &[u8], inode: &InodeFields| -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
             let entries = attributes::inode_entries(raw, &geo, inode).ok()??;
-            let pair = |e: xattr::Entry<'_>| (e.name.to_vec(), e.value.to_vec());
+            let pair = |e: xattr::XattrEntry<'_>| (e.name.to_vec(), e.value.to_vec());
             entries.map(|e| e.ok().map(pair)).collect()
         };
         let (before, was) = (raw.clone(), list(&raw, &old));

@@ -4,7 +4,7 @@
 
 use crate::image::{run, Image};
 use rext4_unit::disk::features::{FeatureName, Features};
-use rext4_unit::disk::group::{self, bitmap_csum, Bitmap};
+use rext4_unit::disk::group::{self, bitmap_csum, BitmapKind};
 use rext4_unit::disk::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -294,7 +294,7 @@ fn check_bitmaps(image: &Image, g: u32) -> bool {
         let free = group::initial_block_bitmap(geo, g, &mut map, metadata).unwrap();
         assert_eq!(free, desc.free_blocks, "group {g}");
     } else {
-        desc.check_bitmap(geo, g, Bitmap::Block, &map).unwrap();
+        desc.check_bitmap(geo, g, BitmapKind::Block, &map).unwrap();
     }
     let bits = geo.group_blocks(g) as usize;
     assert_eq!(bitmap::count_zeros(&map, bits), desc.free_blocks as usize);
@@ -307,7 +307,7 @@ fn check_bitmaps(image: &Image, g: u32) -> bool {
     if desc.flags & group::INODE_UNINIT != 0 {
         group::initial_inode_bitmap(geo, &mut map);
     } else {
-        desc.check_bitmap(geo, g, Bitmap::Inode, &map).unwrap();
+        desc.check_bitmap(geo, g, BitmapKind::Inode, &map).unwrap();
     }
     let inodes = geo.inodes_per_group as usize;
     assert_eq!(bitmap::count_zeros(&map, inodes), desc.free_inodes as usize);
@@ -411,7 +411,7 @@ fn allocate_and_free(image: &mut Image) {
     let bit = bitmap::next_zero(&blocks, 0, geo.group_blocks(g) as usize).unwrap();
     assert_eq!(bitmap::set_range(&mut blocks, bit, 1), 0);
     blocks[bit / 8] &= !(1 << (bit % 8));
-    for (which, bytes) in [(Bitmap::Block, &blocks), (Bitmap::Inode, &inodes)] {
+    for (which, bytes) in [(BitmapKind::Block, &blocks), (BitmapKind::Inode, &inodes)] {
         let crc = bitmap_csum(&geo, which, bytes).unwrap();
         desc.set_bitmap_csum(&geo, which, crc);
     }
@@ -432,7 +432,7 @@ fn written_metadata_is_clean() {
 
         let ino = image.lookup("big");
         let mut inode = image.inode(ino);
-        inode.mtime = Time {
+        inode.mtime = Timestamp {
             sec: 4_000_000_000,
             nsec: 123_456_789,
         };

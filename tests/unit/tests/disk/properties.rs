@@ -5,7 +5,7 @@
 
 use crate::image::{geometry, geometry_with};
 use proptest::prelude::*;
-use rext4_unit::disk::extent::{Extent, Header, Index};
+use rext4_unit::disk::extent::{Extent, ExtentIndex, Header};
 use rext4_unit::disk::group;
 use rext4_unit::disk::*;
 use rext4_unit::short::expected;
@@ -24,12 +24,12 @@ fn bitmap_bytes() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|runs| runs.into_iter().flat_map(|(b, n)| vec![b; n]).collect())
 }
 
-fn time() -> impl Strategy<Value = Time> {
+fn time() -> impl Strategy<Value = Timestamp> {
     (
         time::MIN_SECONDS..=time::MAX_SECONDS_LARGE,
         0u32..1_000_000_000,
     )
-        .prop_map(|(sec, nsec)| Time { sec, nsec })
+        .prop_map(|(sec, nsec)| Timestamp { sec, nsec })
 }
 
 proptest! {
@@ -91,24 +91,24 @@ proptest! {
     #[test]
     fn times_round_trip(t in time()) {
         let (base, extra) = t.encode(true);
-        prop_assert_eq!(Time::decode(base, Some(extra)), t);
+        prop_assert_eq!(Timestamp::decode(base, Some(extra)), t);
         let (base, _) = t.encode(false);
-        let small = Time::decode(base, None);
+        let small = Timestamp::decode(base, None);
         prop_assert_eq!(small.sec, t.sec.min(i64::from(i32::MAX)));
         prop_assert_eq!(small.nsec, 0);
     }
 
     #[test]
     fn any_time_decodes_to_a_valid_one(base: u32, extra: u32) {
-        let t = Time::decode(base, Some(extra));
+        let t = Timestamp::decode(base, Some(extra));
         prop_assert!(t.nsec < 1_000_000_000);
         prop_assert!((time::MIN_SECONDS..=time::MAX_SECONDS_LARGE).contains(&t.sec));
     }
 
     #[test]
     fn out_of_range_times_are_clamped(sec: i64, nsec: u32) {
-        let (base, extra) = Time { sec, nsec }.encode(true);
-        let t = Time::decode(base, Some(extra));
+        let (base, extra) = Timestamp { sec, nsec }.encode(true);
+        let t = Timestamp::decode(base, Some(extra));
         prop_assert_eq!(t.sec, sec.clamp(time::MIN_SECONDS, time::MAX_SECONDS_LARGE));
     }
 
@@ -245,7 +245,7 @@ proptest! {
         if result.is_ok() {
             prop_assert_eq!(extent::extent_at(&node, 2).unwrap(), e);
         }
-        let i = Index { lblk, pblk };
+        let i = ExtentIndex { lblk, pblk };
         extent::put_index(&mut node, 3, &i).unwrap();
         prop_assert_eq!(extent::index_at(&node, 3).unwrap(), i);
     }
@@ -301,7 +301,7 @@ proptest! {
         extent::init_node(&mut node, 1, 84).unwrap();
         extent::open_gap(&mut node, 0, keys.len() as u16).unwrap();
         for (i, &lblk) in keys.iter().enumerate() {
-            let index = Index { lblk: Lblk::new(lblk), pblk: Pblk::new(9) };
+            let index = ExtentIndex { lblk: Lblk::new(lblk), pblk: Pblk::new(9) };
             extent::put_index(&mut node, i as u16, &index).unwrap();
         }
         let want = keys.iter().filter(|&&k| k <= lblk).count();

@@ -3,7 +3,7 @@
 //! Every rule of every structure, broken alone: refused, and for that reason.
 
 use crate::image::{geometry, geometry_with};
-use rext4_unit::disk::group::{self, Bitmap};
+use rext4_unit::disk::group::{self, BitmapKind};
 use rext4_unit::disk::*;
 use rext4_unit::short::{dx, entry};
 use rext4_unit::{decode_whole, encode_whole};
@@ -71,11 +71,11 @@ fn bad_bitmaps_are_refused() {
     let base = geo.group_base_blocks(g);
     assert_eq!(free, 1000 - base - 2 - geo.itable_blocks);
     let seal = |desc: &mut GroupDesc, map: &[u8]| {
-        let crc = group::bitmap_csum(&geo, Bitmap::Block, map).unwrap();
-        desc.set_bitmap_csum(&geo, Bitmap::Block, crc);
+        let crc = group::bitmap_csum(&geo, BitmapKind::Block, map).unwrap();
+        desc.set_bitmap_csum(&geo, BitmapKind::Block, crc);
     };
     let clear = |map: &mut [u8], n: usize| map[n / 8] &= !(1 << (n % 8));
-    let check = |desc: &GroupDesc, map: &[u8]| desc.check_bitmap(&geo, g, Bitmap::Block, map);
+    let check = |desc: &GroupDesc, map: &[u8]| desc.check_bitmap(&geo, g, BitmapKind::Block, map);
     seal(&mut desc, &map);
     check(&desc, &map).unwrap();
     bitmap::set_range(&mut map, 999, 1);
@@ -94,12 +94,12 @@ fn bad_bitmaps_are_refused() {
     let mut map = vec![0xff; 1024];
     group::initial_inode_bitmap(&geo, &mut map);
     assert_eq!(bitmap::count_zeros(&map, 8192), 2048);
-    let crc = group::bitmap_csum(&geo, Bitmap::Inode, &map).unwrap();
-    desc.set_bitmap_csum(&geo, Bitmap::Inode, crc);
-    desc.check_bitmap(&geo, g, Bitmap::Inode, &map).unwrap();
+    let crc = group::bitmap_csum(&geo, BitmapKind::Inode, &map).unwrap();
+    desc.set_bitmap_csum(&geo, BitmapKind::Inode, crc);
+    desc.check_bitmap(&geo, g, BitmapKind::Inode, &map).unwrap();
     clear(&mut map, 2048);
     assert_eq!(
-        desc.check_bitmap(&geo, g, Bitmap::Inode, &map),
+        desc.check_bitmap(&geo, g, BitmapKind::Inode, &map),
         Err(Corrupt::InodeBitmapTail)
     );
 }
