@@ -26,12 +26,12 @@ mod zones;
 pub(crate) use balloc::{blocks, free, Revoke};
 pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
-pub(crate) use promise::{Kept, Promise};
+pub(crate) use promise::{KeptPromises, Promise};
 pub(crate) use retry::{retry, Effort};
 
 use self::{
-    group::{Fault, GroupInfo, LockedGroup, MAX_DESC_SIZE},
-    index::Index,
+    group::{GroupError, GroupInfo, LockedGroup, MAX_DESC_SIZE},
+    index::GroupIndex,
     pending::Touched,
     retry::Freed,
     zones::Zones,
@@ -74,7 +74,7 @@ pub(crate) enum BlockKind {
 
 /// A request for a run of contiguous blocks.
 #[derive(Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct AllocRequest {
     /// Where the run should start, best right behind the file's previous block; or near the inode.
     pub(crate) goal: Option<Pblk>,
     /// Wanted length in blocks.
@@ -109,10 +109,10 @@ pub(crate) struct Groups {
     descs: KVVec<BufferHead>,
     /// By the longest run of blocks that can be allocated, as far as that is known.
     #[pin]
-    with_run: Index,
+    with_run: GroupIndex,
     /// By the number of free inodes.
     #[pin]
-    with_inodes: Index,
+    with_inodes: GroupIndex,
     zones: Zones,
     /// The journal's blocks, known when its inode has been read.
     journal: SetOnce<Zones>,
@@ -194,8 +194,8 @@ impl Groups {
         let pool = (geo.blocks_count / 50).min(4096);
         let owner = raw.reserved_owner();
         let touched = Touched::new(geo.groups_count)?;
-        let with_run = Index::new(&list, |desc| desc.free_blocks)?;
-        let with_inodes = Index::new(&list, |desc| desc.free_inodes)?;
+        let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
+        let with_inodes = GroupIndex::new(&list, |desc| desc.free_inodes)?;
 
         Ok(try_pin_init!(Self {
             infos,
@@ -238,9 +238,9 @@ impl Groups {
         for number in 0..fs.geo.groups_count {
             let (bh, off) = self.desc_buffer(&fs.geo, number)?;
             decode(&fs.geo, bh, off, number)?
-                .map_err(Fault::from)
+                .map_err(GroupError::from)
                 .and_then(|desc| LockedGroup::new(sb, number)?.reload(desc))
-                .map_err(|fault| fault.report(sb, number))?;
+                .map_err(|why| why.report(sb, number))?;
         }
         let totals = Totals::of(&self.infos);
         self.free_blocks.set(totals.free_blocks);

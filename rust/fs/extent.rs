@@ -63,7 +63,7 @@ pub(crate) use entry::{Entry, Hole};
 pub(crate) use recent::Recent;
 
 use super::{
-    alloc::{self, BlockKind, Kept},
+    alloc::{self, BlockKind, KeptPromises},
     Inode,
     Sb, //
 };
@@ -140,9 +140,9 @@ pub(crate) struct ExtentMap {
     /// The same for direct writes, each on its own.
     flights: KVec<Flight>,
     /// The promise of `reserved`, block by block.
-    blocks: Kept,
+    blocks: KeptPromises,
     /// Tree blocks promised for all three.
-    nodes: Kept,
+    nodes: KeptPromises,
     last: Option<Found>,
 }
 
@@ -154,8 +154,8 @@ impl ExtentMap {
             reserved: Reservations::new(),
             expected: Reservations::new(),
             flights: KVec::new(),
-            blocks: Kept::new(),
-            nodes: Kept::new(),
+            blocks: KeptPromises::new(),
+            nodes: KeptPromises::new(),
             last: None,
         }
     }

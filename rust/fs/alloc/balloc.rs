@@ -4,11 +4,11 @@
 
 use super::{
     bitmap::{Change, GroupBitmap},
-    group::{Fault, LockedGroup},
+    group::{GroupError, LockedGroup},
     index::{class, least},
     is_system_block,
     pending::Pending,
-    BlockKind, Promise, Request,
+    AllocRequest, BlockKind, Promise,
 };
 use crate::{
     disk::{group::BitmapKind, Geometry, Pblk},
@@ -74,7 +74,7 @@ struct Search {
 pub(crate) fn blocks<'a>(
     handle: &Handle<'_>,
     inode: &'a Inode,
-    req: Request,
+    req: AllocRequest,
     promised: Option<&mut Promise<'a>>,
 ) -> Result<(Pblk, u32)> {
     if req.min == 0 || req.min > req.want {
@@ -92,7 +92,7 @@ pub(crate) fn blocks<'a>(
             (&mut own, want)
         }
     };
-    let (pblk, len) = find_run(handle, sb, inode, Request { want, ..req })?;
+    let (pblk, len) = find_run(handle, sb, inode, AllocRequest { want, ..req })?;
     // Free before dirty: the other way round somebody could see space that is not there.
     groups.free_blocks.sub(len.into());
     promise.spend(len);
@@ -120,7 +120,7 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: BlockKind, want: u32) -> (u
     (group, bit)
 }
 
-fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: Request) -> Result<(Pblk, u32)> {
+fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: AllocRequest) -> Result<(Pblk, u32)> {
     let Rext4 { geo, groups, .. } = sb.data();
     let want = req.want.min(geo.blocks_per_group);
     let mut fault = None;
@@ -188,7 +188,7 @@ fn search(
 ) -> Result<Option<(Pblk, u32)>> {
     match search_locked(handle, sb, group, wanted) {
         Ok(run) => Ok(run),
-        Err(why @ Fault::Corrupt(_)) => {
+        Err(why @ GroupError::Corrupt(_)) => {
             *fault = Some(why.report(sb, group));
             // The errors= policy may have ended all writing.
             if handle.is_aborted() {
@@ -196,7 +196,7 @@ fn search(
             }
             Ok(None)
         }
-        Err(Fault::Other(e)) => Err(e),
+        Err(GroupError::Other(e)) => Err(e),
     }
 }
 
@@ -205,7 +205,7 @@ fn search_locked(
     sb: &Sb,
     number: u32,
     wanted: &Search,
-) -> Result<Option<(Pblk, u32)>, Fault> {
+) -> Result<Option<(Pblk, u32)>, GroupError> {
     let geo = &sb.data().geo;
     let mut locked = LockedGroup::new(sb, number)?;
     locked.expire(|tid| handle.journal().is_committed(tid));
@@ -219,7 +219,7 @@ fn search_locked(
         };
         let pblk = geo.group_first_block(number) + u64::from(bit);
         if is_system_block(sb, pblk, len, None) {
-            return Err(Fault::Corrupt("fixed metadata is marked free"));
+            return Err(GroupError::Corrupt("fixed metadata is marked free"));
         }
         let run = bit as usize..(bit + len) as usize;
         locked.change(handle, &map, Change::Take(run), |_| Ok(()))?;
@@ -317,8 +317,8 @@ pub(crate) fn free(
         if here == 0 {
             return Err(EINVAL);
         }
-        free_locked(handle, sb, group, (bit, here)).map_err(|fault| {
-            fault.report_as(|what| {
+        free_locked(handle, sb, group, (bit, here)).map_err(|why| {
+            why.report_as(|what| {
                 inode.corrupted(fmt!(
                     "freeing {here} blocks from {block}: group {group}: {what}"
                 ))
@@ -335,7 +335,7 @@ fn free_locked(
     sb: &Sb,
     number: u32,
     (bit, len): (u32, u32),
-) -> Result<(), Fault> {
+) -> Result<(), GroupError> {
     let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(BitmapKind::Block) {
         return Ok(());

@@ -5,7 +5,7 @@
 //! What is said here goes for blocks and for inodes; what only one of them has is in
 //! [`super::balloc`] and [`super::ialloc`].
 
-use super::group::{Fault, LockedGroup};
+use super::group::{GroupError, LockedGroup};
 use crate::{
     disk::{
         bitmap,
@@ -79,10 +79,10 @@ impl LockedGroup<'_> {
     pub(super) fn trusting<T>(
         &mut self,
         which: BitmapKind,
-        act: impl FnOnce(&mut Self) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        act: impl FnOnce(&mut Self) -> Result<T, GroupError>,
+    ) -> Result<T, GroupError> {
         let result = act(self);
-        if let Err(Fault::Corrupt(_)) = result {
+        if let Err(GroupError::Corrupt(_)) = result {
             self.set_bad(which);
         }
         result
@@ -135,7 +135,7 @@ impl LockedGroup<'_> {
     }
 
     /// A bitmap, checked.
-    pub(super) fn bitmap(&self, which: BitmapKind) -> Result<GroupBitmap, Fault> {
+    pub(super) fn bitmap(&self, which: BitmapKind) -> Result<GroupBitmap, GroupError> {
         let bits = if self.is_uninit(which) {
             Bits::Initial(self.initial(which)?)
         } else {
@@ -149,19 +149,21 @@ impl LockedGroup<'_> {
         &self,
         which: BitmapKind,
         run: &Range<usize>,
-    ) -> Result<GroupBitmap, Fault> {
+    ) -> Result<GroupBitmap, GroupError> {
         if self.is_uninit(which) {
-            return Err(Fault::Corrupt("nothing can be in use in an unused group"));
+            return Err(GroupError::Corrupt(
+                "nothing can be in use in an unused group",
+            ));
         }
         let map = self.bitmap(which)?;
         if map.next_zero(run.start, run.end) < run.end {
-            return Err(Fault::Corrupt("free already"));
+            return Err(GroupError::Corrupt("free already"));
         }
         Ok(map)
     }
 
     /// A bitmap as it is before its first use: nothing but metadata, or nothing.
-    fn initial(&self, which: BitmapKind) -> Result<KVec<u8>, Fault> {
+    fn initial(&self, which: BitmapKind) -> Result<KVec<u8>, GroupError> {
         let geo = self.geo();
         let mut map = KVec::zeroed(geo.block_size as usize, GFP_NOFAIL)?;
         let free = match which {
@@ -177,7 +179,7 @@ impl LockedGroup<'_> {
             }
         };
         if free != self.free(which) {
-            return Err(Fault::Corrupt(match which {
+            return Err(GroupError::Corrupt(match which {
                 BitmapKind::Block => "wrong number of free blocks in an unused group",
                 BitmapKind::Inode => "wrong number of free inodes in an unused group",
             }));
@@ -186,7 +188,7 @@ impl LockedGroup<'_> {
     }
 
     /// The buffer of a bitmap, read and checked. Not for a group that has none yet.
-    pub(super) fn read(&self, which: BitmapKind) -> Result<BufferHead, Fault> {
+    pub(super) fn read(&self, which: BitmapKind) -> Result<BufferHead, GroupError> {
         let block = match which {
             BitmapKind::Block => self.group.desc.block_bitmap,
             BitmapKind::Inode => self.group.desc.inode_bitmap,
@@ -198,10 +200,10 @@ impl LockedGroup<'_> {
         let bh = self
             .sb
             .bread(block)
-            .map_err(|_| Fault::Corrupt("cannot read its bitmap"))?;
+            .map_err(|_| GroupError::Corrupt("cannot read its bitmap"))?;
         if !bh.is_verified() {
             if self.verify(&bh, which)? != self.free(which) {
-                return Err(Fault::Corrupt(match which {
+                return Err(GroupError::Corrupt(match which {
                     BitmapKind::Block => "block bitmap and descriptor disagree on free blocks",
                     BitmapKind::Inode => "inode bitmap and descriptor disagree on free inodes",
                 }));
@@ -212,7 +214,7 @@ impl LockedGroup<'_> {
     }
 
     /// Checks a bitmap that has just been read; returns the number of clear bits.
-    fn verify(&self, bh: &BufferHead, which: BitmapKind) -> Result<u32, Fault> {
+    fn verify(&self, bh: &BufferHead, which: BitmapKind) -> Result<u32, GroupError> {
         let (geo, bits) = (self.geo(), self.count(which));
         let mut map = KVec::zeroed(bh.size(), GFP_NOFAIL)?;
         bh.copy_out(0, &mut map)?;
@@ -243,8 +245,8 @@ impl LockedGroup<'_> {
         handle: &Handle<'_>,
         map: &GroupBitmap,
         change: Change,
-        also: impl FnOnce(&mut Self) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        also: impl FnOnce(&mut Self) -> Result<(), GroupError>,
+    ) -> Result<(), GroupError> {
         let which = map.which;
         let free = self.free_after(which, &change)?;
         // Access to both before anything changes: what fails then leaves everything as it was.
@@ -265,7 +267,7 @@ impl LockedGroup<'_> {
     }
 
     /// How many bits are free after a change.
-    fn free_after(&self, which: BitmapKind, change: &Change) -> Result<u32, Fault> {
+    fn free_after(&self, which: BitmapKind, change: &Change) -> Result<u32, GroupError> {
         // CAST: Bits of one group.
         let (free, wrong) = match change {
             Change::Take(run) => (
@@ -277,11 +279,15 @@ impl LockedGroup<'_> {
                 "more is free than it has",
             ),
         };
-        free.ok_or(Fault::Corrupt(wrong))
+        free.ok_or(GroupError::Corrupt(wrong))
     }
 
     /// Writes a bitmap that the disk has none of yet, without a change.
-    pub(super) fn create(&mut self, handle: &Handle<'_>, map: &GroupBitmap) -> Result<(), Fault> {
+    pub(super) fn create(
+        &mut self,
+        handle: &Handle<'_>,
+        map: &GroupBitmap,
+    ) -> Result<(), GroupError> {
         let buf = self.access(handle, map)?;
         self.set_csum(&buf, map.which);
         buf.finish()?;
@@ -293,7 +299,7 @@ impl LockedGroup<'_> {
         &mut self,
         handle: &'h Handle<'_>,
         map: &GroupBitmap,
-    ) -> Result<JournaledBuffer<'h>, Fault> {
+    ) -> Result<JournaledBuffer<'h>, GroupError> {
         let bits = match &map.bits {
             Bits::Disk(bh) => return Ok(handle.write(bh)?),
             Bits::Initial(bits) => bits,

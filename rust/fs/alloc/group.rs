@@ -95,31 +95,31 @@ impl Group {
 }
 
 /// Why something in a group did not work.
-pub(super) enum Fault {
+pub(super) enum GroupError {
     /// A structure of the group is corrupt; to be reported without the group's lock.
     Corrupt(&'static str),
     Other(Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for GroupError {
     fn from(e: Error) -> Self {
-        Fault::Other(e)
+        GroupError::Other(e)
     }
 }
 
-impl From<kernel::alloc::AllocError> for Fault {
+impl From<kernel::alloc::AllocError> for GroupError {
     fn from(e: kernel::alloc::AllocError) -> Self {
-        Fault::Other(e.into())
+        GroupError::Other(e.into())
     }
 }
 
-impl From<Corrupt> for Fault {
+impl From<Corrupt> for GroupError {
     fn from(what: Corrupt) -> Self {
-        Fault::Corrupt(what.as_str())
+        GroupError::Corrupt(what.as_str())
     }
 }
 
-impl Fault {
+impl GroupError {
     /// Reports corruption; the error to return.
     pub(super) fn report(self, sb: &Sb, group: u32) -> Error {
         self.report_as(|what| sb.corrupted(fmt!("group {group}: {what}")))
@@ -128,8 +128,8 @@ impl Fault {
     /// The same, where more can be said than the group: `corrupted` reports it.
     pub(super) fn report_as(self, corrupted: impl FnOnce(&'static str) -> Error) -> Error {
         match self {
-            Fault::Corrupt(what) => corrupted(what),
-            Fault::Other(e) => e,
+            GroupError::Corrupt(what) => corrupted(what),
+            GroupError::Other(e) => e,
         }
     }
 }
@@ -152,7 +152,7 @@ impl Drop for LockedGroup<'_> {
 }
 
 impl<'a> LockedGroup<'a> {
-    pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, Fault> {
+    pub(super) fn new(sb: &'a Sb, number: u32) -> Result<Self, GroupError> {
         let groups = &sb.data().groups;
         let info = groups.info(number).ok_or(Corrupt::GroupNumber)?;
         Ok(Self {
@@ -203,7 +203,11 @@ impl<'a> LockedGroup<'a> {
     }
 
     /// Writes the descriptor into its block and the copies outside of the lock.
-    pub(super) fn store(&self, buf: &mut JournaledBuffer<'_>, off: usize) -> Result<(), Fault> {
+    pub(super) fn store(
+        &self,
+        buf: &mut JournaledBuffer<'_>,
+        off: usize,
+    ) -> Result<(), GroupError> {
         let geo = self.geo();
         let desc = &self.group.desc;
         let mut raw = [0u8; MAX_DESC_SIZE];
@@ -226,10 +230,10 @@ impl<'a> LockedGroup<'a> {
     }
 
     /// Replaces the descriptor by what is in its block, after the journal has been replayed.
-    pub(super) fn reload(&mut self, desc: GroupDesc) -> Result<(), Fault> {
+    pub(super) fn reload(&mut self, desc: GroupDesc) -> Result<(), GroupError> {
         let old = &self.group.desc;
         if desc.metadata(self.geo()) != old.metadata(self.geo()) {
-            return Err(Fault::Corrupt("the journal moved its metadata"));
+            return Err(GroupError::Corrupt("the journal moved its metadata"));
         }
         self.info.free_blocks.store(desc.free_blocks, Relaxed);
         self.info.free_inodes.store(desc.free_inodes, Relaxed);

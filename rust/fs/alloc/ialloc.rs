@@ -9,7 +9,7 @@
 
 use super::{
     bitmap::Change,
-    group::{Fault, GroupInfo, LockedGroup},
+    group::{GroupError, GroupInfo, LockedGroup},
     Groups,
 };
 use crate::{
@@ -178,13 +178,13 @@ pub(crate) fn inode(handle: &Handle<'_>, sb: &Sb, dir: &Inode, mode: u16) -> Res
                 return Ok((ino, random_u32()));
             }
             Ok(None) => (),
-            Err(fault @ Fault::Corrupt(_)) => {
-                err = fault.report(sb, group);
+            Err(why @ GroupError::Corrupt(_)) => {
+                err = why.report(sb, group);
                 if handle.is_aborted() {
                     return Err(err);
                 }
             }
-            Err(Fault::Other(e)) => return Err(e),
+            Err(GroupError::Other(e)) => return Err(e),
         }
     }
     Err(err)
@@ -197,7 +197,7 @@ fn take_locked(
     sb: &Sb,
     number: u32,
     is_dir: bool,
-) -> Result<Option<Ino>, Fault> {
+) -> Result<Option<Ino>, GroupError> {
     let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(BitmapKind::Inode) || locked.group.desc.free_inodes == 0 {
         return Ok(None);
@@ -207,7 +207,11 @@ fn take_locked(
         .map(Some)
 }
 
-fn take(locked: &mut LockedGroup<'_>, handle: &Handle<'_>, is_dir: bool) -> Result<Ino, Fault> {
+fn take(
+    locked: &mut LockedGroup<'_>,
+    handle: &Handle<'_>,
+    is_dir: bool,
+) -> Result<Ino, GroupError> {
     let geo = &locked.sb.data().geo;
     let per_group = geo.inodes_per_group;
     // A group that has inodes has a block bitmap, too: once its table is in use nobody else
@@ -222,13 +226,15 @@ fn take(locked: &mut LockedGroup<'_>, handle: &Handle<'_>, is_dir: bool) -> Resu
     // CAST: A bit of one group.
     let index = bit as u32;
     if index >= per_group {
-        return Err(Fault::Corrupt("inode bitmap is full but has free inodes"));
+        return Err(GroupError::Corrupt(
+            "inode bitmap is full but has free inodes",
+        ));
     }
     let ino = u64::from(locked.number) * u64::from(per_group) + u64::from(index) + 1;
-    let ino = u32::try_from(ino).map_err(|_| Fault::Corrupt("inode number out of range"))?;
+    let ino = u32::try_from(ino).map_err(|_| GroupError::Corrupt("inode number out of range"))?;
     let ino = Ino::new(ino);
     if !geo.inode_valid(ino) || ino == Ino::ROOT {
-        return Err(Fault::Corrupt("a reserved inode is marked free"));
+        return Err(GroupError::Corrupt("a reserved inode is marked free"));
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
     let place = Place::locate(locked.sb, ino)?;
@@ -272,8 +278,8 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> R
         return Err(sb.corrupted(fmt!("freeing inode {}, which is reserved", ino)));
     };
     let is_dir = mode & S_IFMT == S_IFDIR;
-    free_locked(handle, sb, (group, index), is_dir).map_err(|fault| {
-        fault.report_as(|what| sb.corrupted(fmt!("freeing inode {ino}: group {group}: {what}")))
+    free_locked(handle, sb, (group, index), is_dir).map_err(|why| {
+        why.report_as(|what| sb.corrupted(fmt!("freeing inode {ino}: group {group}: {what}")))
     })
 }
 
@@ -282,7 +288,7 @@ fn free_locked(
     sb: &Sb,
     (number, index): (u32, u32),
     is_dir: bool,
-) -> Result<(), Fault> {
+) -> Result<(), GroupError> {
     let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(BitmapKind::Inode) {
         return Ok(());
@@ -291,7 +297,7 @@ fn free_locked(
         let run = index as usize..index as usize + 1;
         let map = locked.in_use(BitmapKind::Inode, &run)?;
         let dirs = locked.group.desc.used_dirs.checked_sub(is_dir.into());
-        let dirs = dirs.ok_or(Fault::Corrupt("fewer directories than it has"))?;
+        let dirs = dirs.ok_or(GroupError::Corrupt("fewer directories than it has"))?;
         locked.change(handle, &map, Change::Free(run), |locked| {
             locked.group.desc.used_dirs = dirs;
             Ok(())
@@ -311,7 +317,7 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>>
     let Some((number, _)) = sb.data().geo.inode_group(ino) else {
         return Ok(None);
     };
-    let read = || -> Result<Option<BufferHead>, Fault> {
+    let read = || -> Result<Option<BufferHead>, GroupError> {
         let mut locked = LockedGroup::new(sb, number)?;
         if locked.is_bad(BitmapKind::Inode) || locked.is_uninit(BitmapKind::Inode) {
             return Ok(None);
@@ -320,7 +326,7 @@ pub(crate) fn hold_inode_bitmap(sb: &Sb, ino: Ino) -> Result<Option<BufferHead>>
             .trusting(BitmapKind::Inode, |locked| locked.read(BitmapKind::Inode))
             .map(Some)
     };
-    read().map_err(|fault| fault.report(sb, number))
+    read().map_err(|why| why.report(sb, number))
 }
 
 /// Whether the bitmap has an inode number as in use; false if there is no such inode. For numbers
@@ -329,7 +335,7 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
     let Some((number, index)) = sb.data().geo.inode_group(ino) else {
         return Ok(false);
     };
-    let in_use = || -> Result<bool, Fault> {
+    let in_use = || -> Result<bool, GroupError> {
         let mut locked = LockedGroup::new(sb, number)?;
         if locked.is_bad(BitmapKind::Inode) {
             return Err(EUCLEAN.into());
@@ -340,5 +346,5 @@ pub(crate) fn inode_in_use(sb: &Sb, ino: Ino) -> Result<bool> {
         let map = locked.trusting(BitmapKind::Inode, |locked| locked.read(BitmapKind::Inode))?;
         Ok(map.test_bit(index as usize))
     };
-    in_use().map_err(|fault| fault.report(sb, number))
+    in_use().map_err(|why| why.report(sb, number))
 }

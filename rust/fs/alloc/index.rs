@@ -38,7 +38,7 @@ use walk::{walk, FAN_OUT};
 
 /// How much each group has of something: blocks in a row, or inodes.
 #[pin_data]
-pub(super) struct Index {
+pub(super) struct GroupIndex {
     /// The groups come first, the single byte for all of them last.
     levels: KVec<KVVec<Atomic<i8>>>,
     /// Held to change a byte and those above it. Innermost of all locks.
@@ -46,7 +46,7 @@ pub(super) struct Index {
     change: SpinLock<()>,
 }
 
-impl Index {
+impl GroupIndex {
     /// An index of all groups by an `amount` that their descriptors have.
     pub(super) fn new(
         groups: &[GroupDesc],

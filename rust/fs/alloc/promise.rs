@@ -3,9 +3,10 @@
 //! A promise of space is a value.
 //!
 //! What is promised stays free in the bitmaps, and nobody else gets it: `Groups::dirty_blocks`
-//! counts it. Each block of that count is in one [`Promise`] or [`Kept`], and leaves it in one of
-//! two ways: it is spent, when a block is allocated, or given back, when the promise is dropped. So
-//! nothing can be counted twice, or stay counted because a way out of a function forgot it.
+//! counts it. Each block of that count is in one [`Promise`] or [`KeptPromises`], and leaves it in
+//! one of two ways: it is spent, when a block is allocated, or given back, when the promise is
+//! dropped. So nothing can be counted twice, or stay counted because a way out of a function
+//! forgot it.
 
 use super::{BlockKind, Groups};
 use crate::fs::Sb;
@@ -82,9 +83,9 @@ impl Drop for Promise<'_> {
 /// What an inode keeps of promises, beside the blocks that they are for. It does not know the file
 /// system, so it cannot give itself back: it is empty when the inode goes.
 #[must_use = "what is promised would be lost"]
-pub(crate) struct Kept(u32);
+pub(crate) struct KeptPromises(u32);
 
-impl Kept {
+impl KeptPromises {
     /// Nothing yet.
     pub(crate) const fn new() -> Self {
         Self(0)
@@ -112,7 +113,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeptPromises {
     fn drop(&mut self) {
         if self.0 > 0 {
             pr_err!("an inode has gone with {} blocks promised to it\n", self.0);

@@ -10,7 +10,7 @@ use crate::{
         Pblk,
     },
     fs::{
-        alloc::{self, BlockKind, Request, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Revoke},
         lab, Inode,
     },
     trace,
@@ -137,7 +137,7 @@ impl<'e, 'a> Hole<'e, 'a> {
         } else {
             (BlockKind::Metadata, extents.secure_other())
         };
-        let request = Request {
+        let request = AllocRequest {
             goal,
             want: self.place.len.min(want).min(longest),
             min: 1,

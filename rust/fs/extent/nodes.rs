@@ -5,7 +5,7 @@
 use crate::{
     disk::{extent as format, Corrupt, Ino, Lblk, Pblk},
     fs::{
-        alloc::{self, BlockKind, Promise, Request, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Promise, Revoke},
         Inode,
         Sb, //
     },
@@ -217,7 +217,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
 
     fn alloc(&mut self, goal: Option<Pblk>) -> Result<Pblk> {
         let writer = self.writer.as_mut().ok_or(EROFS)?;
-        let request = Request {
+        let request = AllocRequest {
             goal,
             want: 1,
             min: 1,
