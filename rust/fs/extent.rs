@@ -45,9 +45,9 @@
 //! All there is to do with a map is a method of [`Extents`], which is the inode with its lock held:
 //! the map of another inode cannot be meant, and nobody is without the lock. What changes the disk
 //! takes the handle too, which is started first (lock order). A search says what may be done with
-//! what it found ([`Entry`]): only a hole can be filled, once, and nothing comes between the look
-//! and the filling. Tree nodes that writeback and completion need are promised when the data is
-//! accepted ([`promise`]).
+//! what it found ([`ExtentEntry`]): only a hole can be filled, once, and nothing comes between the
+//! look and the filling. Tree nodes that writeback and completion need are promised when the data
+//! is accepted ([`promise`]).
 //!
 //! Format: `Documentation/filesystems/ext4/ifork.rst`.
 
@@ -59,7 +59,7 @@ mod recent;
 mod remove;
 pub(crate) mod tree;
 
-pub(crate) use entry::{Entry, Hole};
+pub(crate) use entry::{ExtentEntry, Hole};
 pub(crate) use recent::Recent;
 
 use super::{
@@ -352,11 +352,11 @@ impl<'a> Extents<'a> {
     }
 
     /// As [`Extents::lookup`], with what may be done there.
-    pub(crate) fn entry(&mut self, lblk: Lblk, max: u32) -> Result<Entry<'_, 'a>> {
+    pub(crate) fn entry(&mut self, lblk: Lblk, max: u32) -> Result<ExtentEntry<'_, 'a>> {
         let (found, prev) = self.look(lblk, max)?;
         Ok(match found.state {
-            State::Written | State::Unwritten => Entry::Mapped(found),
-            State::Hole | State::Reserved => Entry::Hole(Hole::new(self, found, prev)),
+            State::Written | State::Unwritten => ExtentEntry::Mapped(found),
+            State::Hole | State::Reserved => ExtentEntry::Hole(Hole::new(self, found, prev)),
         })
     }
 

@@ -22,7 +22,7 @@ use super::{
     credits,
     extent::{ExtentMap, Recent},
     io::gate::Gate,
-    itable::Place,
+    itable::Iloc,
     primary::{journal_super, read_super},
     Inode,
     InodeRef,
@@ -262,8 +262,8 @@ pub(super) fn has_extents(mode: u16, iflags: u32) -> bool {
 /// the change is made, and an error then would leave half of it in the transaction: on the disk the
 /// tree of the inode would go on with blocks that are free, or a name with one that has it no more.
 /// Reading may fail here, before the handle.
-pub(in crate::fs) fn hold(inode: &Inode) -> Result<Place> {
-    Place::locate(inode.sb(), inode.ino())
+pub(in crate::fs) fn hold(inode: &Inode) -> Result<Iloc> {
+    Iloc::locate(inode.sb(), inode.ino())
 }
 
 /// Brings the inode into its table block, inside `handle` (which needs [`credits::INODE`]). The
@@ -277,7 +277,7 @@ pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
 fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let geo = &inode.fs().geo;
     let info = inode.info();
-    let place = Place::locate(inode.sb(), inode.ino())?;
+    let place = Iloc::locate(inode.sb(), inode.ino())?;
     let mut block = handle.write(place.buffer())?;
 
     // The lock spans reading the fields and writing the block, so that of two writers the one

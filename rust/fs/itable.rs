@@ -19,13 +19,13 @@ use kernel::prelude::*;
 /// Blocks of a table that are read together (ext4: `inode_readahead_blks`).
 const READ_AHEAD: u64 = 32;
 
-/// Where an inode lies.
-pub(super) struct Place {
+/// Where an inode lies (ext4: `struct ext4_iloc`).
+pub(super) struct Iloc {
     bh: BufferHead,
     off: usize,
 }
 
-impl Place {
+impl Iloc {
     /// Reads the table block of inode `ino`. `EINVAL` if there is no such inode.
     pub(super) fn locate(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
@@ -34,7 +34,7 @@ impl Place {
         Ok(Self { bh, off })
     }
 
-    /// [`Place::locate`] for who will look at the neighbours soon, as all do who go through a
+    /// [`Iloc::locate`] for who will look at the neighbours soon, as all do who go through a
     /// directory: begins to read them as well, if this block has to be read.
     pub(super) fn locate_ahead(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();

@@ -34,7 +34,7 @@ pub(crate) use symlink::{read_target, symlink};
 use super::{
     alloc,
     inode::{self, journal},
-    itable::Place,
+    itable::Iloc,
     orphan,
     Inode,
     Rext4, //
@@ -72,12 +72,12 @@ const MAX_WRITTEN: usize = 4;
 
 /// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does
 /// not read ([`inode::hold`]).
-struct Operation<'a> {
+struct NameiHandle<'a> {
     handle: Handle<'a>,
-    _tables: [Option<Place>; MAX_WRITTEN],
+    _tables: [Option<Iloc>; MAX_WRITTEN],
 }
 
-impl<'a> Deref for Operation<'a> {
+impl<'a> Deref for NameiHandle<'a> {
     type Target = Handle<'a>;
 
     fn deref(&self) -> &Handle<'a> {
@@ -87,7 +87,7 @@ impl<'a> Deref for Operation<'a> {
 
 /// Starts a handle for a change of `dir`, durable on return where the directory asks for that,
 /// which writes the inodes `written`.
-fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<Operation<'a>> {
+fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<NameiHandle<'a>> {
     let mut tables = [const { None }; MAX_WRITTEN];
     for (table, inode) in tables.iter_mut().zip(written) {
         *table = Some(inode::hold(inode)?);
@@ -96,7 +96,7 @@ fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<Operati
     if dir.is_dirsync() {
         handle.set_sync();
     }
-    Ok(Operation {
+    Ok(NameiHandle {
         handle,
         _tables: tables,
     })
@@ -112,9 +112,9 @@ fn with_retry(dir: &Inode, operation: impl FnMut() -> Result) -> Result {
 /// What can be foreseen to fail (space, reading, memory) was done before: `change` does not
 /// allocate, and what it needs of the disk is in memory. If something fails all the same the
 /// journal is aborted: half an operation must not commit.
-fn apply(operation: Operation<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
+fn apply(operation: NameiHandle<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
     // The tables stay to the end.
-    let Operation { handle, _tables } = operation;
+    let NameiHandle { handle, _tables } = operation;
     let result = change(&handle);
     if let Err(e) = result {
         if !handle.is_aborted() {

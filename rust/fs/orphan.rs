@@ -32,7 +32,7 @@
 
 use super::{
     inode::{self, Link},
-    itable::Place,
+    itable::Iloc,
     primary::{change_super, super_access},
     Inode,
     Sb, //
@@ -139,14 +139,14 @@ pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
 
 /// As [`inode::hold`], of what leads to the inode on the list, for [`del`]. Another one that
 /// leads there by then has been written since, so it is in memory as well.
-pub(super) fn hold(inode: &Inode) -> Result<Option<Place>> {
+pub(super) fn hold(inode: &Inode) -> Result<Option<Iloc>> {
     let orphans = &inode.fs().orphans;
     if !orphans.may_contain(inode) {
         return Ok(None);
     }
     let link = orphans.links.lock().get(&inode.ino()).copied();
     let prev = link.and_then(|link| link.prev);
-    prev.map(|prev| Place::locate(inode.sb(), prev)).transpose()
+    prev.map(|prev| Iloc::locate(inode.sb(), prev)).transpose()
 }
 
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
@@ -160,7 +160,7 @@ pub(crate) fn forget(inode: &Inode) {
 /// What leads to an inode of the list, with the right to change it.
 pub(super) enum Before<'h> {
     Super(JournaledBuffer<'h>),
-    Inode(Ino, Place, JournaledBuffer<'h>),
+    Inode(Ino, Iloc, JournaledBuffer<'h>),
 }
 
 impl<'h> Before<'h> {
@@ -169,7 +169,7 @@ impl<'h> Before<'h> {
         let Some(prev) = prev else {
             return Ok(Self::Super(super_access(handle, sb.data())?));
         };
-        let place = Place::locate(sb, prev)?;
+        let place = Iloc::locate(sb, prev)?;
         let block = handle.write(place.buffer())?;
         Ok(Self::Inode(prev, place, block))
     }

@@ -19,7 +19,7 @@ use crate::{
         extent,
         inode::{self, Link},
         io,
-        itable::Place,
+        itable::Iloc,
         orphan::{add, Before, Room},
         primary::{journal_super, read_super},
         Inode,
@@ -140,7 +140,7 @@ fn next_on_disk(sb: &Sb, ino: Ino) -> Result<Option<Ino>> {
     if fs.orphans.contains(ino) {
         return Err(sb.corrupted(fmt!("orphan list: inode {} comes twice", ino)));
     }
-    let place = Place::locate(sb, ino)?;
+    let place = Iloc::locate(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(&fs.geo, &mut raw)?;
     match disk::InodeFields::decode_checked(raw, &fs.geo, ino, place.rest(&fs.geo)) {

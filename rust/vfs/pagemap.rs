@@ -53,7 +53,7 @@ pub(crate) struct InvalidateLock<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe)
 
 /// Folios at the edges of a range whose page cache was dropped, which stay, locked.
 #[derive(Default)]
-pub(crate) struct Kept<'a>([Option<LockedFolio<'a>>; 2]);
+pub(crate) struct KeptFolios<'a>([Option<LockedFolio<'a>>; 2]);
 
 /// A range whose page cache is about to be dropped.
 struct Spared<'a> {
@@ -79,7 +79,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     ///
     /// They stay locked as long as the result lives: the device can make all of them dirty, and
     /// then they would be written, to the blocks that are still there.
-    pub(crate) fn drop_beside_pins(&self, range: Range<u64>) -> Kept<'a> {
+    pub(crate) fn drop_beside_pins(&self, range: Range<u64>) -> KeptFolios<'a> {
         let spared = self.spare(&range);
         self.drop_pagecache(spared.rest.clone());
         self.keep(&range, spared)
@@ -110,8 +110,8 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
 
     /// Zeroes what was spared of the range, and keeps it locked; also pages that are too small to
     /// be dropped for their neighbours, but not to have whole blocks of the range.
-    fn keep(&self, range: &Range<u64>, spared: Spared<'a>) -> Kept<'a> {
-        let (mut kept, mut held_to) = (Kept::default(), range.start);
+    fn keep(&self, range: &Range<u64>, spared: Spared<'a>) -> KeptFolios<'a> {
+        let (mut kept, mut held_to) = (KeptFolios::default(), range.start);
         let places = edges(range).into_iter().zip(spared.folios);
         for ((edge, spared), place) in places.zip(&mut kept.0) {
             let folio = match spared {

@@ -5,7 +5,7 @@
 
 use crate::disk::Lblk;
 use crate::fs::{
-    extent::{Entry, State},
+    extent::{ExtentEntry, State},
     Inode,
 };
 use crate::vfs::jbd2::Handle;
@@ -13,7 +13,7 @@ use kernel::prelude::*;
 
 fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
         let new = hole.fill(handle, 1, State::Unwritten)?;
         extents.expect_write(new.lblk, new.len)?;
     }
@@ -23,7 +23,7 @@ fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "twice")]
 fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 2)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 2)? {
         hole.fill(handle, 1, State::Unwritten)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -33,7 +33,7 @@ fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "reserved_and_filled")]
 fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
         hole.reserve(1)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -43,7 +43,7 @@ fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "meanwhile")]
 fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let Entry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
         extents.forget(Lblk::FIRST, 1); //~ E0499
         hole.fill(handle, 1, State::Unwritten)?;
     }
@@ -51,13 +51,13 @@ fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
 }
 
 #[cfg(misuse = "unlocked")]
-fn unlocked(inode: &Inode) -> Result<Entry<'_, '_>> {
+fn unlocked(inode: &Inode) -> Result<ExtentEntry<'_, '_>> {
     inode.extents().entry(Lblk::FIRST, 1) //~ E0515
 }
 
 #[cfg(misuse = "mapped")]
 fn mapped(handle: &Handle<'_>, inode: &Inode) -> Result {
-    if let Entry::Mapped(found) = inode.extents().entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Mapped(found) = inode.extents().entry(Lblk::FIRST, 1)? {
         found.fill(handle, 1, State::Unwritten)?; //~ E0599
     }
     Ok(())

@@ -18,7 +18,7 @@ use crate::{
         inode::{S_IFDIR, S_IFMT},
         Geometry, Ino,
     },
-    fs::{itable::Place, Inode, Sb},
+    fs::{itable::Iloc, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle, random::random_u32},
 };
 use kernel::{
@@ -237,7 +237,7 @@ fn take(
         return Err(GroupError::Corrupt("a reserved inode is marked free"));
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
-    let place = Place::locate(locked.sb, ino)?;
+    let place = Iloc::locate(locked.sb, ino)?;
     locked.change(handle, &map, Change::Take(bit..bit + 1), |locked| {
         clear_place(&place, geo, handle)?;
         if let Some(map) = blocks {
@@ -258,7 +258,7 @@ fn take(
 
 /// Clears an inode in its table, before the bitmap says that there is one: who has only its number
 /// looks at both ([`fs::export`](crate::fs::export)).
-fn clear_place(place: &Place, geo: &Geometry, handle: &Handle<'_>) -> Result {
+fn clear_place(place: &Iloc, geo: &Geometry, handle: &Handle<'_>) -> Result {
     let mut block = handle.write(place.buffer())?;
     block.zero(place.range(geo))?;
     block.finish()

@@ -19,7 +19,7 @@ use crate::{
 use kernel::prelude::*;
 
 /// What is at a logical block, under the extent lock.
-pub(crate) enum Entry<'e, 'a> {
+pub(crate) enum ExtentEntry<'e, 'a> {
     /// Blocks, unwritten or written.
     Mapped(Mapping),
     /// None, whether space is reserved or not.

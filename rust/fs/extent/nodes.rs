@@ -17,7 +17,7 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*};
 
-use super::tree::{Nodes, Place, Store, WINDOW};
+use super::tree::{NodePlace, Nodes, Store, WINDOW};
 
 /// Length of a node's header, which is that of an entry.
 const HEADER: usize = format::ENTRY_SIZE;
@@ -88,7 +88,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
 
     /// Checks all of a node that has just been read: checksum, entries, and that none of them
     /// points to the file system's own structures.
-    fn verify(&self, bh: &BufferHead, place: &Place) -> Result {
+    fn verify(&self, bh: &BufferHead, place: &NodePlace) -> Result {
         let inode = self.inode;
         let (sb, geo) = (inode.sb(), &inode.fs().geo);
         let mut node = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
@@ -134,7 +134,7 @@ impl Nodes for TreeNodes<'_, '_> {
         self.inode.corrupted(fmt!("extent tree: {}", what))
     }
 
-    fn open(&self, place: &Place) -> Result<(BufferHead, u16)> {
+    fn open(&self, place: &NodePlace) -> Result<(BufferHead, u16)> {
         let sb = self.inode.sb();
         if alloc::is_system_block(sb, place.pblk, 1, Some(self.inode.ino())) {
             return Err(self.bad(place.pblk, Corrupt::ExtentBlock));

@@ -36,7 +36,7 @@ pub const WINDOW: usize = 2 * extent::ENTRY_SIZE;
 
 /// What the parent says of a node.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct NodePlace {
     /// The node's block.
     pub pblk: Pblk,
     /// Levels below it.
@@ -58,7 +58,7 @@ pub trait Nodes {
     fn corrupt(&self, what: Corrupt) -> Self::Error;
 
     /// Finds a node and the number of its entries. It has been checked to be what its parent says.
-    fn open(&self, place: &Place) -> Result<(Self::Node, u16), Self::Error>;
+    fn open(&self, place: &NodePlace) -> Result<(Self::Node, u16), Self::Error>;
 
     /// Entry `i` and what is before it in the node (another entry, or the header): the entry is
     /// number 0 of the window taken as a node.
@@ -170,7 +170,7 @@ pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::
     let mut index: ExtentIndex = extent::index_at(root, i).map_err(bad)?;
     loop {
         depth -= 1;
-        let (node, entries) = nodes.open(&Place {
+        let (node, entries) = nodes.open(&NodePlace {
             pblk: index.pblk,
             depth,
             first: index.lblk,

@@ -9,7 +9,7 @@ use crate::{
         inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
         Ino,
     },
-    fs::{alloc, extent, itable::Place},
+    fs::{alloc, extent, itable::Iloc},
     vfs::{
         inode::{Hashed, Iget, InodeFlags, NewInode},
         jbd2::Tid, //
@@ -50,7 +50,7 @@ fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
-    let place = Place::locate_ahead(sb, ino)?;
+    let place = Iloc::locate_ahead(sb, ino)?;
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
     let fields = disk::InodeFields::decode(raw, geo);

@@ -7,7 +7,7 @@
 use crate::disk::Lblk;
 use crate::fs::{
     credits,
-    extent::{Entry, Extents, Mapping, State},
+    extent::{ExtentEntry, Extents, Mapping, State},
     inode,
     Inode, //
 };
@@ -53,13 +53,13 @@ pub(super) fn unwritten(
     let mut extents = inode.extents();
     // Rule 4: writeback, direct I/O and fallocate may have filled it while nobody held the lock.
     let (found, new) = match extents.entry(lblk, count)? {
-        Entry::Mapped(found) => {
+        ExtentEntry::Mapped(found) => {
             if let (For::Direct(request), State::Unwritten) = (purpose, found.state) {
                 extents.expect_direct(request, lblk, found.len)?;
             }
             (found, false)
         }
-        Entry::Hole(hole) => match purpose {
+        ExtentEntry::Hole(hole) => match purpose {
             For::Writeback => {
                 // Where nobody reserved the next one may be zeros.
                 let want = if hole.is_reserved() { count } else { 1 };

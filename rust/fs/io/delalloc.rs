@@ -15,7 +15,7 @@ use crate::{
     disk::Lblk,
     fs::{
         alloc::{self, Effort},
-        extent::{Entry, State},
+        extent::{ExtentEntry, State},
         rule::{self, Rule},
         Inode, Rext4,
     },
@@ -93,12 +93,12 @@ fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) ->
     // Rule 4: the lookup and the reservation, under one lock.
     let mut fresh = false;
     let mut found = match extents.entry(lblk, count)? {
-        Entry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
+        ExtentEntry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
             fresh = true;
             hole.reserve(count.min(MAX_RESERVE))?
         }
-        Entry::Hole(hole) => hole.place(),
-        Entry::Mapped(found) => found,
+        ExtentEntry::Hole(hole) => hole.place(),
+        ExtentEntry::Mapped(found) => found,
     };
     if found.state == State::Unwritten && flags.write() {
         found.len = found.len.min(MAX_RESERVE);

@@ -29,7 +29,8 @@ use kernel::{
 /// The tasks that are about to drop pages of a file for a direct write: each is itself the caller
 /// of [`may_release`] then. A place is 0, or the address of a task. A task looks for one in the row
 /// that its address leads to.
-static DROPPERS: [Row; ROWS] = [const { Row([const { Atomic::new(0) }; PLACES]) }; ROWS];
+static DROPPERS: [DropperRow; ROWS] =
+    [const { DropperRow([const { Atomic::new(0) }; PLACES]) }; ROWS];
 
 const ROWS: usize = 64;
 
@@ -38,7 +39,7 @@ const PLACES: usize = 8;
 
 /// In a cache line.
 #[repr(align(64))]
-struct Row([Atomic<usize>; PLACES]);
+struct DropperRow([Atomic<usize>; PLACES]);
 
 /// The places for a task.
 fn places_for(task: usize) -> &'static [Atomic<usize>; PLACES] {

@@ -13,7 +13,7 @@ use crate::fs::{
     rule::{self, Rule},
     Inode, //
 };
-use crate::vfs::pagemap::{Kept, Pins};
+use crate::vfs::pagemap::{KeptFolios, Pins};
 use core::ops::Range;
 use kernel::prelude::*;
 
@@ -22,7 +22,7 @@ use kernel::prelude::*;
 #[must_use]
 pub(crate) struct CacheGone<'l> {
     /// Not gone, but zeros, and locked until the blocks are: what writes them finds a hole.
-    kept: Kept<'l>,
+    kept: KeptFolios<'l>,
     alone: Alone<'l>,
     range: Range<u64>,
 }
@@ -84,12 +84,12 @@ impl<'l> Alone<'l> {
     /// Drops the pages of a range, but folios that a device has pinned and that reach beyond it:
     /// one that is pinned cannot be split, and dropped whole it would take a page with it that the
     /// device stores into later, beside the range (race 24).
-    fn drop_pages(&self, range: Range<u64>) -> Kept<'l> {
+    fn drop_pages(&self, range: Range<u64>) -> KeptFolios<'l> {
         if rule::kept(Rule::KeepPinned) {
             return self.pages().drop_beside_pins(range);
         }
         self.pages().drop_pagecache(range);
-        Kept::default()
+        KeptFolios::default()
     }
 
     /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
@@ -102,7 +102,7 @@ impl<'l> Alone<'l> {
         };
         self.locks().truncate_setsize(new, pins);
         CacheGone {
-            kept: Kept::default(),
+            kept: KeptFolios::default(),
             alone: self,
             range: new..u64::MAX,
         }

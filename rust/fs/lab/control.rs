@@ -95,7 +95,7 @@ impl Control for Session {
             return;
         };
         for (point, name, text) in Point::ALL {
-            seq_print!(out, "point {} {}", &**name, points.stage(*point));
+            seq_print!(out, "point {} {}", &**name, points.state(*point));
             describe(out, text);
         }
         for (switch, name, text) in Rule::ALL {

@@ -76,7 +76,7 @@ impl Match {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ParkState {
     Armed,
     Parked,
     /// To go on; the parked thread removes the entry.
@@ -85,10 +85,10 @@ enum Stage {
     TimedOut,
 }
 
-struct Entry {
+struct ArmedPoint {
     owner: usize,
     who: Match,
-    stage: Stage,
+    state: ParkState,
     id: u64,
 }
 
@@ -96,7 +96,7 @@ struct Entry {
 #[pin_data]
 pub(super) struct Points {
     #[pin]
-    list: Mutex<(KVec<Entry>, u64)>,
+    list: Mutex<(KVec<ArmedPoint>, u64)>,
     #[pin]
     changed: CondVar,
 }
@@ -113,10 +113,10 @@ impl Points {
     pub(super) fn arm(&self, owner: usize, who: Match) -> Result {
         let mut list = self.list.lock();
         list.1 += 1;
-        let entry = Entry {
+        let entry = ArmedPoint {
             owner,
             who,
-            stage: Stage::Armed,
+            state: ParkState::Armed,
             id: list.1,
         };
         list.0.push(entry, GFP_KERNEL)?;
@@ -136,7 +136,7 @@ impl Points {
             let Some(first) = mine.next() else {
                 return Err(ENOENT);
             };
-            if first.stage != Stage::Armed || mine.any(|e| e.stage == Stage::Parked) {
+            if first.state != ParkState::Armed || mine.any(|e| e.state == ParkState::Parked) {
                 return Ok(());
             }
             left = match self.changed.wait_interruptible_timeout(&mut list, left) {
@@ -151,11 +151,11 @@ impl Points {
     /// `ETIMEDOUT` if the thread did not wait that long.
     pub(super) fn release(&self, owner: usize, point: Point) -> Result {
         let mut list = self.list.lock();
-        let fits = |e: &Entry| e.owner == owner && e.who.point == point;
+        let fits = |e: &ArmedPoint| e.owner == owner && e.who.point == point;
         let Some(at) = list
             .0
             .iter()
-            .position(|e| fits(e) && e.stage != Stage::Released)
+            .position(|e| fits(e) && e.state != ParkState::Released)
         else {
             return Err(ENOENT);
         };
@@ -167,23 +167,23 @@ impl Points {
     /// Everything that `owner` armed ends.
     pub(super) fn release_all(&self, owner: usize) {
         let mut list = self.list.lock();
-        let of_owner = |e: &Entry| e.owner == owner && e.stage != Stage::Released;
+        let of_owner = |e: &ArmedPoint| e.owner == owner && e.state != ParkState::Released;
         while let Some(at) = list.0.iter().position(of_owner) {
             let _ = self.let_go(&mut list.0, at);
         }
         self.changed.notify_all();
     }
 
-    fn let_go(&self, list: &mut KVec<Entry>, at: usize) -> Result {
-        match list[at].stage {
-            Stage::Parked => {
-                list[at].stage = Stage::Released;
+    fn let_go(&self, list: &mut KVec<ArmedPoint>, at: usize) -> Result {
+        match list[at].state {
+            ParkState::Parked => {
+                list[at].state = ParkState::Released;
                 Ok(())
             }
-            stage => {
+            state => {
                 unlist(list, at);
-                match stage {
-                    Stage::TimedOut => Err(ETIMEDOUT),
+                match state {
+                    ParkState::TimedOut => Err(ETIMEDOUT),
                     _ => Ok(()),
                 }
             }
@@ -191,16 +191,16 @@ impl Points {
     }
 
     /// `armed`, `parked` or `idle`.
-    pub(super) fn stage(&self, point: Point) -> &'static str {
+    pub(super) fn state(&self, point: Point) -> &'static str {
         let list = self.list.lock();
-        let mut stages = list
+        let mut states = list
             .0
             .iter()
             .filter(|e| e.who.point == point)
-            .map(|e| e.stage);
-        match stages.next() {
-            Some(Stage::Parked) => "parked",
-            Some(_) if stages.any(|s| s == Stage::Parked) => "parked",
+            .map(|e| e.state);
+        match states.next() {
+            Some(ParkState::Parked) => "parked",
+            Some(_) if states.any(|s| s == ParkState::Parked) => "parked",
             Some(_) => "armed",
             None => "idle",
         }
@@ -209,18 +209,18 @@ impl Points {
     fn park(&self, point: Point, inode: &Inode, range: Range<u64>) {
         let mut list = self.list.lock();
         let ino = inode.ino();
-        let fits = |e: &Entry| e.stage == Stage::Armed && e.who.fits(point, ino, &range);
+        let fits = |e: &ArmedPoint| e.state == ParkState::Armed && e.who.fits(point, ino, &range);
         let Some(at) = list.0.iter().position(fits) else {
             return;
         };
-        list.0[at].stage = Stage::Parked;
+        list.0[at].state = ParkState::Parked;
         let id = list.0[at].id;
         self.changed.notify_all();
         told(inode, point, &range, trace::PointAction::Reached);
         let mut end = trace::PointAction::Released;
         let mut left: Jiffies = msecs_to_jiffies(LIMIT_MS);
         while let Some(at) = list.0.iter().position(|e| e.id == id) {
-            if list.0[at].stage == Stage::Released {
+            if list.0[at].state == ParkState::Released {
                 unlist(&mut list.0, at);
                 break;
             }
@@ -229,7 +229,7 @@ impl Points {
                 // Also a signal: who is killed must be able to leave.
                 _ => {
                     if let Some(at) = list.0.iter().position(|e| e.id == id) {
-                        list.0[at].stage = Stage::TimedOut;
+                        list.0[at].state = ParkState::TimedOut;
                     }
                     end = trace::PointAction::TimedOut;
                     break;
@@ -241,7 +241,7 @@ impl Points {
     }
 }
 
-fn unlist(list: &mut KVec<Entry>, at: usize) {
+fn unlist(list: &mut KVec<ArmedPoint>, at: usize) {
     if list.remove(at).is_ok() {
         BUSY.fetch_sub(1, Relaxed);
     }
@@ -273,7 +273,7 @@ pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool 
     };
     let list = points.list.lock();
     let (ino, range) = (inode.ino(), bytes(pos, len));
-    let mut armed = list.0.iter().filter(|e| e.stage == Stage::Armed);
+    let mut armed = list.0.iter().filter(|e| e.state == ParkState::Armed);
     armed.any(|e| e.who.fits(point, ino, &range))
 }
 

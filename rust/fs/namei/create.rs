@@ -6,7 +6,7 @@ use super::{
     add::{add, entry_for},
     apply, check_dir_links,
     dirblock::{buffer, DirBlock},
-    inc_dir_links, journal, orphan, start, touch, with_retry, Inode, Operation, Rext4,
+    inc_dir_links, journal, orphan, start, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
     disk::{
@@ -30,7 +30,7 @@ use kernel::prelude::*;
 
 /// An inode to be made.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedInode<'a> {
     pub(super) idmap: IdMap<'a>,
     pub(super) mode: u16,
     pub(super) kind: NewKind<'a>,
@@ -43,7 +43,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn make(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
-    mut wanted: Wanted<'_>,
+    mut wanted: WantedInode<'_>,
     fill: impl Fn(&Handle<'_>, &NewInode<'_, Rext4>) -> Result,
 ) -> Result {
     wanted.credits += credits::ADD_NAME;
@@ -63,7 +63,10 @@ pub(super) fn make(
 }
 
 /// Starts a handle and allocates an inode in it.
-fn begin<'a>(dir: &'a Inode, wanted: &Wanted<'_>) -> Result<(NewInode<'a, Rext4>, Operation<'a>)> {
+fn begin<'a>(
+    dir: &'a Inode,
+    wanted: &WantedInode<'_>,
+) -> Result<(NewInode<'a, Rext4>, NameiHandle<'a>)> {
     let new = dir.sb().new_inode()?;
     let handle = start(dir, credits::CREATE + wanted.credits, &[dir])?;
     let new = init_new(&handle, new, dir, wanted.idmap, wanted.mode, wanted.kind)?;
@@ -75,7 +78,7 @@ fn finish(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
     new: NewInode<'_, Rext4>,
-    handle: Operation<'_>,
+    handle: NameiHandle<'_>,
 ) -> Result {
     let result = apply(handle, |handle| {
         if new.is_dir() {
@@ -90,7 +93,7 @@ fn finish(
 
 /// Ends the handle that allocated an inode which is not wanted after all: it becomes an orphan in
 /// the same transaction, for which there is `room`, and its eviction frees it.
-fn give_up(handle: Operation<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
+fn give_up(handle: NameiHandle<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
     new.set_nlink(0);
     // Fails with the journal only, which then holds no trace of the inode.
     let _ = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
@@ -100,7 +103,7 @@ fn give_up(handle: Operation<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) 
 
 /// Makes a regular file.
 pub(crate) fn create(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode: u16) -> Result {
-    let wanted = Wanted {
+    let wanted = WantedInode {
         idmap,
         mode,
         kind: NewKind::Plain,
@@ -117,7 +120,7 @@ pub(crate) fn mknod(
     mode: u16,
     rdev: u32,
 ) -> Result {
-    let wanted = Wanted {
+    let wanted = WantedInode {
         idmap,
         mode,
         kind: NewKind::Device(rdev),
@@ -129,7 +132,7 @@ pub(crate) fn mknod(
 /// Makes a directory.
 pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode: u16) -> Result {
     check_dir_links(dir)?;
-    let wanted = Wanted {
+    let wanted = WantedInode {
         idmap,
         mode: S_IFDIR | (mode & !S_IFMT),
         kind: NewKind::Plain,
@@ -154,7 +157,7 @@ pub(crate) fn tmpfile<'a>(
         0 => mode | S_IFREG,
         _ => mode,
     };
-    let wanted = Wanted {
+    let wanted = WantedInode {
         idmap,
         mode,
         kind: NewKind::Plain,

@@ -9,7 +9,7 @@ use crate::{
         htree::{self, DxNode},
         Corrupt, Lblk, Pblk,
     },
-    fs::extent::{Entry, Mapping, State},
+    fs::extent::{ExtentEntry, Mapping, State},
     vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -71,8 +71,8 @@ pub(super) fn read_ahead(dir: &Inode, lblk: Lblk) {
 /// is.
 pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: Lblk) -> Result<Pblk> {
     match inode.extents().entry(lblk, 1)? {
-        Entry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
-        Entry::Mapped(_) => Err(EINVAL),
+        ExtentEntry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
+        ExtentEntry::Mapped(_) => Err(EINVAL),
     }
 }
 

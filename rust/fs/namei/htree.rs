@@ -23,14 +23,15 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// An index block on the way to a leaf, and which of its entries the way takes.
-struct Step {
+/// An index block on the way to a leaf, and which of its entries the way takes (ext4:
+/// `struct dx_frame`).
+struct DxFrame {
     block: DirBlock,
     node: DxNode,
     at: u16,
 }
 
-impl Step {
+impl DxFrame {
     fn entry(&self, dir: &Inode) -> Result<(u32, Lblk)> {
         self.node
             .entry(&self.block.data, self.at)
@@ -56,9 +57,9 @@ impl Step {
 
 /// The way from the root of an index to one of its leaves.
 pub(super) struct Path {
-    root: Step,
+    root: DxFrame,
     info: Root,
-    inner: Option<Step>,
+    inner: Option<DxFrame>,
     hasher: Hasher,
 }
 
@@ -70,7 +71,7 @@ impl Path {
         let block = DirBlock::read(dir, Lblk::FIRST, DirBlockKind::Root)?;
         let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
         Ok(Self {
-            root: Step {
+            root: DxFrame {
                 block,
                 node: info.node,
                 at: 0,
@@ -104,12 +105,12 @@ impl Path {
             let block = DirBlock::read(dir, lblk, DirBlockKind::Node)?;
             let node =
                 htree::parse_node(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))?;
-            self.inner = Some(Step { block, node, at: 0 });
+            self.inner = Some(DxFrame { block, node, at: 0 });
         }
         Ok(())
     }
 
-    fn bottom(&mut self) -> &mut Step {
+    fn bottom(&mut self) -> &mut DxFrame {
         self.inner.as_mut().unwrap_or(&mut self.root)
     }
 

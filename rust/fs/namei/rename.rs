@@ -11,7 +11,7 @@ use super::{
     found::{Added, FoundEntry},
     inc_dir_links, is_indexed, journal,
     lookup::{find_entry, is_empty, read_dots},
-    orphan, start, touch, with_retry, Inode, Operation, Rext4,
+    orphan, start, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
     disk::{dirent, htree, Ino, Lblk},
@@ -68,7 +68,12 @@ impl<'a> Side<'a> {
     }
 
     /// `inode`, and the one that it replaces or is exchanged with, are written as well.
-    fn start(&self, other: &Self, inode: &Inode, old: Option<&HeldInode>) -> Result<Operation<'a>> {
+    fn start(
+        &self,
+        other: &Self,
+        inode: &Inode,
+        old: Option<&HeldInode>,
+    ) -> Result<NameiHandle<'a>> {
         let old = old.map_or(inode, |old| old);
         let handle = start(
             self.dir,

@@ -6,7 +6,7 @@
 //! past that cache, as the page cache of a file would.)
 
 use super::{
-    create::{make, Wanted},
+    create::{make, WantedInode},
     dirblock::{append_block, buffer},
     journal, Inode, Rext4,
 };
@@ -40,7 +40,7 @@ pub(crate) fn symlink(
     if target.len() >= dir.fs().geo.block_size as usize {
         return Err(ENAMETOOLONG);
     }
-    let mut wanted = Wanted {
+    let mut wanted = WantedInode {
         idmap,
         mode,
         kind: NewKind::Symlink(target),

@@ -205,14 +205,14 @@ pub(crate) trait Guard: 'static {
 
 /// The clone of an asynchronous request. iomap sees this one.
 #[repr(C)]
-struct Request<H> {
+struct ClonedKiocb<H> {
     iocb: bindings::kiocb,
     original: *mut bindings::kiocb,
     held: H,
     pinned: Option<Pinned>,
 }
 
-impl<H> Request<H> {
+impl<H> ClonedKiocb<H> {
     /// The request is over, its position is the original's. Opens before it unpins: others wait.
     ///
     /// # Safety
@@ -331,7 +331,7 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
 ) -> Result<usize> {
     let range = range_of(iocb, from, pinned.as_ref());
     let flags = flags_of(iocb, pinned.as_ref(), flags);
-    let memory = KBox::<Request<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
+    let memory = KBox::<ClonedKiocb<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.
     let inode = unsafe { Inode::<D::Fs>::from_raw(iocb.inode().as_ptr()) };
@@ -341,12 +341,12 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     // bio of a request that is not the caller's, so the clone does not ask for it.
     let iocb_clone = unsafe {
         bindings::kiocb_clone(clone.as_mut_ptr(), iocb.as_ptr());
-        (*clone.as_mut_ptr()).ki_complete = Some(Request::<G::Held<'static>>::complete);
+        (*clone.as_mut_ptr()).ki_complete = Some(ClonedKiocb::<G::Held<'static>>::complete);
         clone.assume_init()
     };
     let request = KBox::into_raw(KBox::write(
         memory,
-        Request {
+        ClonedKiocb {
             iocb: iocb_clone,
             original: iocb.as_ptr(),
             held,

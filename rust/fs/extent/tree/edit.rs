@@ -5,7 +5,7 @@
 use super::{
     key_at,
     level::{copy_entries, into_root, resize, Image, Level, Work},
-    Place, Store, ROOT_BYTES,
+    NodePlace, Store, ROOT_BYTES,
 };
 use crate::disk::{
     extent::{self, Extent, ExtentIndex, Header, MAX_DEPTH, ROOT_ENTRIES},
@@ -84,7 +84,7 @@ impl<'s, S: Store> Edit<'s, S> {
         image: &Image<S::Buf>,
         l: usize,
         lblk: Lblk,
-    ) -> Result<(u16, Option<Place>), S::Error> {
+    ) -> Result<(u16, Option<NodePlace>), S::Error> {
         let node = image.bytes();
         let bad = |e| self.store.corrupt(e);
         let h = Header::read(node).map_err(bad)?;
@@ -102,7 +102,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let below = (self.leaf - l - 1) as u16;
         Ok((
             pos,
-            Some(Place {
+            Some(NodePlace {
                 pblk: index.pblk,
                 depth: below,
                 first: index.lblk,
@@ -426,7 +426,7 @@ impl<'s, S: Store> Edit<'s, S> {
             let merged = match known {
                 Some(l) => into_root(self.level(l)?.image.bytes(), &mut bytes),
                 None => {
-                    let place = Place {
+                    let place = NodePlace {
                         pblk: index.pblk,
                         depth: root.depth - 1,
                         first: index.lblk,

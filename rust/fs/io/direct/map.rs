@@ -84,7 +84,7 @@ impl MapOps for DirectWriteOps {
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
         let end = pos + len;
-        map_write(inode, pos, Request { end, flags }, map)?;
+        map_write(inode, pos, MapRequest { end, flags }, map)?;
         lab::point(Point::DioMapped, inode, pos, len);
         Ok(())
     }
@@ -96,14 +96,14 @@ impl MapOps for DirectWriteOps {
 
 /// What iomap asks for.
 #[derive(Clone, Copy)]
-struct Request {
+struct MapRequest {
     /// The byte at which the request ends.
     end: u64,
     flags: MapFlags,
 }
 
 /// Finds or makes blocks for a direct write.
-fn map_write(inode: &Inode, pos: u64, request: Request, map: &mut Map) -> Result {
+fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Result {
     let flags = request.flags;
     let (lblk, count) = map::blocks(inode, pos, request.end - pos)?;
     {
@@ -149,7 +149,7 @@ fn map_write(inode: &Inode, pos: u64, request: Request, map: &mut Map) -> Result
 }
 
 /// Fills the mapping with blocks that are there.
-fn fill(extents: &Extents<'_>, found: &Mapping, request: Request, map: &mut Map) {
+fn fill(extents: &Extents<'_>, found: &Mapping, request: MapRequest, map: &mut Map) {
     let inode = extents.inode();
     map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and

@@ -4,7 +4,7 @@
 
 use crate::disk::extent::{index_at, Header};
 use crate::disk::{Corrupt, Lblk, Pblk};
-use crate::extent::tree::{Nodes, Place, Store, WINDOW};
+use crate::extent::tree::{NodePlace, Nodes, Store, WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const CAPACITY: u16 = 8;
@@ -39,7 +39,7 @@ impl Nodes for Memory {
         Failure::Corrupt(what)
     }
 
-    fn open(&self, place: &Place) -> Result<(Vec<u8>, u16), Failure> {
+    fn open(&self, place: &NodePlace) -> Result<(Vec<u8>, u16), Failure> {
         let node = self.nodes.get(&place.pblk).expect("a node that is stored");
         let h = Header::read(node).unwrap();
         assert_eq!(h.depth, place.depth);

@@ -4,7 +4,7 @@
 
 use crate::disk::extent::{extent_at, index_at, init_node, Extent, Header, ROOT_ENTRIES};
 use crate::disk::{Lblk, Pblk};
-use crate::extent::tree::{self, Found, Nodes, Place, To, ROOT_BYTES};
+use crate::extent::tree::{self, Found, NodePlace, Nodes, To, ROOT_BYTES};
 use crate::memory::{Failure, Memory};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,7 @@ impl Pair {
                 false => end,
             };
             assert!(seen.insert(index.pblk), "a node with two parents");
-            let place = Place {
+            let place = NodePlace {
                 pblk: index.pblk,
                 depth: h.depth - 1,
                 first: index.lblk,
