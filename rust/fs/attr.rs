@@ -12,7 +12,11 @@ use kernel::prelude::*;
 
 /// `setattr`: changes what `attr` says. A size comes first, since it may fail half way and the
 /// rest is to be done only if it does not. `EINVAL` for the size of what is no file.
-pub(super) fn set(idmap: IdMap<'_>, lock: &InodeLock<'_, Rext4>, attr: &mut Attr<'_>) -> Result {
+pub(super) fn setattr(
+    idmap: IdMap<'_>,
+    lock: &InodeLock<'_, Rext4>,
+    attr: &mut Attr<'_>,
+) -> Result {
     let inode = lock.inode();
     attr.prepare(idmap)?;
     if let Some(size) = attr.size() {
@@ -29,7 +33,7 @@ pub(super) fn set(idmap: IdMap<'_>, lock: &InodeLock<'_, Rext4>, attr: &mut Attr
 }
 
 /// `getattr`. The blocks are also those that are reserved: data without a block yet takes space.
-pub(super) fn get(inode: &Inode, stat: &mut Stat<'_>) {
+pub(super) fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
     let info = inode.info();
     let disk_flags = info.flags();
     if let Some(time) = info.btime() {

@@ -29,7 +29,7 @@ pub(super) const ORPHAN: u32 = SUPER + INODE + 1;
 pub(super) const ALLOC: u32 = 2;
 
 /// Runs of blocks freed in up to `groups` groups: bitmap and descriptor of each.
-pub(super) const fn free(groups: u32) -> u32 {
+pub(super) const fn freeing(groups: u32) -> u32 {
     2 * groups
 }
 
@@ -63,10 +63,10 @@ pub(super) const STEP_REVOKES: u32 = 16;
 
 /// A step of a removal: cutting the middle of an extent inserts one; data blocks of some groups; at
 /// every level one node may become empty and another one merge into the root.
-pub(super) const STEP: u32 = INSERT + free(STEP_GROUPS) + free(2 * DEPTH);
+pub(super) const STEP: u32 = INSERT + freeing(STEP_GROUPS) + freeing(2 * DEPTH);
 
 /// A step that takes, from the end on, all of a tree which is a root only: no node is changed.
-pub(super) const ROOT_STEP: u32 = free(STEP_GROUPS);
+pub(super) const ROOT_STEP: u32 = freeing(STEP_GROUPS);
 
 /// Steps for which a handle of a removal asks at once, as far as they are needed: most files have a
 /// few extents in the root, and a transaction has room for many that go at the same time.
@@ -81,7 +81,7 @@ pub(super) const TREE_REVOKES: u32 = 2 * DEPTH;
 // Inodes that end.
 
 /// The inode off the orphan list and free; its block of attributes.
-pub(super) const EVICT: u32 = INODE + ORPHAN + INODE_FREE + free(1);
+pub(super) const EVICT: u32 = INODE + ORPHAN + INODE_FREE + freeing(1);
 
 /// A slot of the orphan file emptied, its inode on the list.
 pub(super) const ORPHAN_SLOT: u32 = ORPHAN + 1;

@@ -10,7 +10,7 @@ use super::{
     access::Access,
     alloc::{self, Revoke},
     credits,
-    inode::{has_extents, hold, journal},
+    inode::{has_extents, hold_iloc, journal},
     io,
     orphan,
     Inode,
@@ -29,7 +29,7 @@ pub(crate) fn evict(inode: &Evicted<'_, Rext4>) {
     if inode.nlink() == 0 && !ended {
         // Frozen, it waits here.
         let _freeze = sb.start_intwrite();
-        if let Err(e) = free(inode) {
+        if let Err(e) = free_evicted(inode) {
             // The inode stays on the orphan list: the next mount or e2fsck frees it.
             pr_warn!(
                 "{}: inode {} not freed: error {}\n",
@@ -44,7 +44,7 @@ pub(crate) fn evict(inode: &Evicted<'_, Rext4>) {
     orphan::forget(inode);
 }
 
-fn free(inode: &Evicted<'_, Rext4>) -> Result {
+fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
     let info = inode.info();
@@ -56,7 +56,7 @@ fn free(inode: &Evicted<'_, Rext4>) -> Result {
         io::remove::free_blocks(inode, Lblk::FIRST)?;
     }
     let credits = credits::EVICT;
-    let (_table, _before) = (hold(inode)?, orphan::hold(inode)?);
+    let (_table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
@@ -87,7 +87,7 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
         block.finish()?;
     } else {
         drop(bh);
-        alloc::free(handle, inode, (acl, 1), Revoke::Yes)?;
+        alloc::free_run(handle, inode, (acl, 1), Revoke::Yes)?;
     }
     let sectors = u64::from(geo.block_size >> 9);
     inode.set_blocks(inode.blocks().saturating_sub(sectors));

@@ -326,7 +326,7 @@ impl<'a> Extents<'a> {
         } else {
             TreeNodes::reader(self.inode)
         };
-        let found = tree::lookup(&nodes, &self.map.root, lblk)?;
+        let found = tree::lookup_extent(&nodes, &self.map.root, lblk)?;
         // Checked of every answer, so also of the root, and of a node that was verified when it was
         // read for another inode that claims it.
         if let Found::Extent(e) = found {

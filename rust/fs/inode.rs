@@ -262,19 +262,19 @@ pub(super) fn has_extents(mode: u16, iflags: u32) -> bool {
 /// the change is made, and an error then would leave half of it in the transaction: on the disk the
 /// tree of the inode would go on with blocks that are free, or a name with one that has it no more.
 /// Reading may fail here, before the handle.
-pub(in crate::fs) fn hold(inode: &Inode) -> Result<Iloc> {
+pub(in crate::fs) fn hold_iloc(inode: &Inode) -> Result<Iloc> {
     Iloc::locate(inode.sb(), inode.ino())
 }
 
 /// Brings the inode into its table block, inside `handle` (which needs [`credits::INODE`]). The
-/// caller does not hold the extent lock, and has the table block ([`hold`]) unless nothing else has
-/// changed.
+/// caller does not hold the extent lock, and has the table block ([`hold_iloc`]) unless nothing
+/// else has changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
-    write(handle, inode, false)
+    store_inode(handle, inode, false)
 }
 
 /// `fresh`: the raw inode is all zeros and is made from nothing.
-fn write(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
+fn store_inode(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let geo = &inode.fs().geo;
     let info = inode.info();
     let place = Iloc::locate(inode.sb(), inode.ino())?;

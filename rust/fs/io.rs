@@ -39,8 +39,8 @@
 //!
 //! | callback | C function | holds on entry | context | sleeps | handle |
 //! |---|---|---|---|---|---|
-//! | `read_iter`: `buffered::read`, `direct::read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
-//! | `write_iter`: `buffered::write`, `direct::write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
+//! | `read_iter`: `buffered_read`, `direct_read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
+//! | `write_iter`: `buffered_write`, `direct_write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
 //! | `fsync::fsync` | `vfs_fsync_range` | nothing; swapon, or a direct write with O_SYNC that waits: i_rwsem | task | yes | starts, waits |
 //! | `fallocate::fallocate` | `vfs_fallocate` | freeze WRITE | task | yes | starts |
 //! | `truncate::set_size` | `notify_change` | freeze WRITE, i_rwsem | task | yes | starts |
@@ -55,7 +55,7 @@
 //! | `seek::Cached::begin`, `seek::Allocated::begin` | `iomap_seek_hole`, `iomap_seek_data` | i_rwsem shared | task | yes | allow |
 //! | `is_guarded`, `may_fill` of `gate.rs` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |
 //! | `wait_to_fill`: `gate::wait` | `filemap_read_folio`, `__iomap_get_folio` | no folio; what these hold | task | yes | allow |
-//! | `pinned::may_release` | `filemap_release_folio` | the folio; from reclaim: whatever the task holds, a handle too | task | if `gfp` says so; it does not | never |
+//! | `may_release`: `pinned::may_drop` | `filemap_release_folio` | the folio; from reclaim: whatever the task holds, a handle too | task | if `gfp` says so; it does not | never |
 //! | `BufferedWriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
 //! |  | `iomap_zero_range` | i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! |  | `iomap_page_mkwrite` | as `page_mkwrite`; freeze PAGEFAULT, invalidate_lock shared, the folio | task | yes | waits |

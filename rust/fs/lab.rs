@@ -22,7 +22,7 @@ mod protect;
 #[cfg(REXT4_LAB)]
 pub(crate) use {
     control::Lab,
-    park::{hold, point},
+    park::{hold_bio, point},
     protect::{
         attach_cache, detach_cache, detach_cache_again, may_release, off, pause, pause_reservation,
         too_early,

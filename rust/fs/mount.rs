@@ -10,7 +10,7 @@ mod load;
 
 pub(super) use load::load;
 
-use load::{check_writable, refuse, unsaid};
+use load::{check_rw_mount, refuse, unsaid};
 
 use super::{
     access::Access,
@@ -326,7 +326,7 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
         let why = fmt!("not remounted read-write after errors; run e2fsck");
         return Err(refuse(sb.id(), log, why, EROFS));
     }
-    check_writable(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
+    check_rw_mount(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
     if fs.journal().is_none() {
         open_journal(sb, log, false)?;
     }

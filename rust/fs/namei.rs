@@ -47,12 +47,12 @@ use core::ops::Deref;
 use kernel::prelude::*;
 
 /// Reports block `lblk` of a directory as corrupt.
-fn bad(dir: &Inode, lblk: Lblk, what: Corrupt) -> Error {
+fn bad_dirblock(dir: &Inode, lblk: Lblk, what: Corrupt) -> Error {
     dir.corrupted(fmt!("directory block {lblk}: {}", what.as_str()))
 }
 
 /// Length of a directory in blocks.
-fn blocks(dir: &Inode) -> Result<u32> {
+fn dir_blocks(dir: &Inode) -> Result<u32> {
     let geo = &dir.fs().geo;
     let size = dir.size();
     let blocks = size >> geo.block_bits;
@@ -71,7 +71,7 @@ fn is_indexed(dir: &Inode) -> bool {
 const MAX_WRITTEN: usize = 4;
 
 /// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does
-/// not read ([`inode::hold`]).
+/// not read ([`inode::hold_iloc`]).
 struct NameiHandle<'a> {
     handle: Handle<'a>,
     _tables: [Option<Iloc>; MAX_WRITTEN],
@@ -87,10 +87,10 @@ impl<'a> Deref for NameiHandle<'a> {
 
 /// Starts a handle for a change of `dir`, durable on return where the directory asks for that,
 /// which writes the inodes `written`.
-fn start<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<NameiHandle<'a>> {
+fn start_change<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<NameiHandle<'a>> {
     let mut tables = [const { None }; MAX_WRITTEN];
     for (table, inode) in tables.iter_mut().zip(written) {
-        *table = Some(inode::hold(inode)?);
+        *table = Some(inode::hold_iloc(inode)?);
     }
     let handle = dir.fs().start(credits)?;
     if dir.is_dirsync() {

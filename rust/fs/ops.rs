@@ -50,7 +50,11 @@ use super::{
     evict,
     export,
     inode::{self, Durable, InodeInfo},
-    io::{buffered, direct, fallocate, fsync, gate, map, mmap as fault, pinned, seek},
+    io::{
+        buffered::{buffered_read, buffered_write},
+        direct::{self, direct_read, direct_write},
+        fallocate, fsync, gate, map, mmap as fault, pinned, seek,
+    },
     mount,
     namei,
     options::Options,
@@ -219,7 +223,7 @@ impl AddressSpaceOps for Rext4 {
     }
 
     fn may_release(inode: &Inode, folio: &Folio<'_>) -> bool {
-        super::lab::may_release(inode, folio.range()) && pinned::may_release(folio)
+        super::lab::may_release(inode, folio.range()) && pinned::may_drop(folio)
     }
 }
 
@@ -236,17 +240,17 @@ impl FileOps for Rext4 {
 
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         if iocb.direct() {
-            direct::read(iocb, to)
+            direct_read(iocb, to)
         } else {
-            buffered::read(iocb, to)
+            buffered_read(iocb, to)
         }
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIterSource<'_>) -> Io<'a, Self> {
         if iocb.direct() {
-            direct::write(iocb, from)
+            direct_write(iocb, from)
         } else {
-            let result = buffered::write(&mut iocb, from);
+            let result = buffered_write(&mut iocb, from);
             iocb.done(result)
         }
     }
@@ -391,11 +395,11 @@ impl InodeOps for Rext4 {
     }
 
     fn setattr(idmap: IdMap<'_>, lock: &InodeLock<'_, Self>, attr: &mut Attr<'_>) -> Result {
-        attr::set(idmap, lock, attr)
+        attr::setattr(idmap, lock, attr)
     }
 
     fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
-        attr::get(inode, stat);
+        attr::getattr(inode, stat);
     }
 
     fn fiemap(inode: &Inode, info: FiemapInfo<'_>, start: u64, len: u64) -> Result {

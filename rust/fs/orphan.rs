@@ -94,7 +94,7 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 }
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
-/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold`]
+/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold_prev`]
 /// reads nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
@@ -137,9 +137,9 @@ pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
     inode::journal(handle, inode)
 }
 
-/// As [`inode::hold`], of what leads to the inode on the list, for [`del`]. Another one that
+/// As [`inode::hold_iloc`], of what leads to the inode on the list, for [`del`]. Another one that
 /// leads there by then has been written since, so it is in memory as well.
-pub(super) fn hold(inode: &Inode) -> Result<Option<Iloc>> {
+pub(super) fn hold_prev(inode: &Inode) -> Result<Option<Iloc>> {
     let orphans = &inode.fs().orphans;
     if !orphans.may_contain(inode) {
         return Ok(None);

@@ -54,7 +54,7 @@ pub(crate) fn process(sb: &Sb) -> Result {
     let mut done = Done::default();
     let mut result = Ok(());
     for &ino in list.iter() {
-        result = result.and(finish(sb, ino, open(sb, ino), &mut done));
+        result = result.and(finish_orphan(sb, ino, open(sb, ino), &mut done));
     }
     result = result.and(empty_file(sb, &mut done));
     let left = fs.orphans.count.load(Relaxed) > 0;
@@ -175,7 +175,7 @@ fn cut_list(sb: &Sb, last: Option<Ino>, ino: Ino, why: Error) {
 
 /// Deletes or truncates an inode that is on the list, and with that takes it off. `inode` is what
 /// [`open`] gave. `Err` only says that it is still there, which has been reported.
-fn finish(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done) -> Result {
+fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done) -> Result {
     let truncated = inode.and_then(|inode| {
         let truncated = inode.nlink() > 0;
         if truncated {
@@ -268,7 +268,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
         disk::orphan::set_entry(&mut data, geo, slot, None).map_err(bad)?;
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
         let room = Room::new()?;
-        let _table = inode::hold(&inode)?;
+        let _table = inode::hold_iloc(&inode)?;
         let handle = fs.start(credits::ORPHAN_SLOT)?;
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;
@@ -277,7 +277,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
         // The handle ends before the inode may go.
         handle.stop()?;
         added?;
-        result = result.and(finish(sb, ino, Ok(inode), done));
+        result = result.and(finish_orphan(sb, ino, Ok(inode), done));
     }
     result
 }

@@ -71,7 +71,7 @@ struct Search {
 /// Costs [`credits::ALLOC`](crate::fs::credits::ALLOC). `ENOSPC` if there is no such run, or it may
 /// not be used by this caller; see [`retry`](super::retry()). `EUCLEAN` if a structure was
 /// found corrupt and no other group had space.
-pub(crate) fn blocks<'a>(
+pub(crate) fn allocate_run<'a>(
     handle: &Handle<'_>,
     inode: &'a Inode,
     req: AllocRequest,
@@ -283,10 +283,10 @@ pub(crate) enum Revoke {
 /// Frees `len` blocks from `pblk`, which `inode` owned. They may be used again when the handle's
 /// transaction has committed.
 ///
-/// Costs [`credits::free`](crate::fs::credits::free) of the number of groups touched. `EUCLEAN` if
-/// the blocks are not all in use, are fixed metadata or lie outside the filesystem. Blocks of a
-/// group whose bitmap is known to be corrupt are lost until e2fsck finds them.
-pub(crate) fn free(
+/// Costs [`credits::freeing`](crate::fs::credits::freeing) of the number of groups touched.
+/// `EUCLEAN` if the blocks are not all in use, are fixed metadata or lie outside the filesystem.
+/// Blocks of a group whose bitmap is known to be corrupt are lost until e2fsck finds them.
+pub(crate) fn free_run(
     handle: &Handle<'_>,
     inode: &Inode,
     (pblk, len): (Pblk, u32),
@@ -317,7 +317,7 @@ pub(crate) fn free(
         if here == 0 {
             return Err(EINVAL);
         }
-        free_locked(handle, sb, group, (bit, here)).map_err(|why| {
+        free_run_locked(handle, sb, group, (bit, here)).map_err(|why| {
             why.report_as(|what| {
                 inode.corrupted(fmt!(
                     "freeing {here} blocks from {block}: group {group}: {what}"
@@ -330,7 +330,7 @@ pub(crate) fn free(
     Ok(())
 }
 
-fn free_locked(
+fn free_run_locked(
     handle: &Handle<'_>,
     sb: &Sb,
     number: u32,

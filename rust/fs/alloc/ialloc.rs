@@ -278,12 +278,12 @@ pub(crate) fn free_inode(handle: &Handle<'_>, sb: &Sb, ino: Ino, mode: u16) -> R
         return Err(sb.corrupted(fmt!("freeing inode {}, which is reserved", ino)));
     };
     let is_dir = mode & S_IFMT == S_IFDIR;
-    free_locked(handle, sb, (group, index), is_dir).map_err(|why| {
+    free_inode_locked(handle, sb, (group, index), is_dir).map_err(|why| {
         why.report_as(|what| sb.corrupted(fmt!("freeing inode {ino}: group {group}: {what}")))
     })
 }
 
-fn free_locked(
+fn free_inode_locked(
     handle: &Handle<'_>,
     sb: &Sb,
     (number, index): (u32, u32),

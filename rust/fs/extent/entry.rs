@@ -144,7 +144,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             kind: block_kind(inode),
         };
         let mut promise = reserved.then(|| extents.map.blocks.take(inode.sb(), request.want));
-        let allocated = alloc::blocks(handle, inode, request, promise.as_mut());
+        let allocated = alloc::allocate_run(handle, inode, request, promise.as_mut());
         if let Some(rest) = promise {
             extents.map.blocks.add(rest);
         }
@@ -169,7 +169,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             extents.end_expected(lblk, if reserved { len } else { 0 });
             extents.settle();
             // Never journaled, so there is nothing to revoke.
-            let _ = alloc::free(handle, inode, (pblk, len), Revoke::No);
+            let _ = alloc::free_run(handle, inode, (pblk, len), Revoke::No);
             return Err(e);
         }
         extents.settle();

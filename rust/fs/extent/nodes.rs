@@ -225,7 +225,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         };
         let promise = Some(&mut writer.promise).filter(|promise| promise.blocks() > 0);
         let drawn = u32::from(promise.is_some());
-        let (pblk, _) = alloc::blocks(writer.handle, self.inode, request, promise)?;
+        let (pblk, _) = alloc::allocate_run(writer.handle, self.inode, request, promise)?;
         self.drawn += drawn;
         super::add_blocks(self.inode, 1);
         Ok(pblk)
@@ -239,7 +239,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
-        let freed = alloc::free(writer.handle, inode, (pblk, 1), Revoke::No);
+        let freed = alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::No);
         if freed.is_ok() && self.drawn > 0 {
             self.drawn -= 1;
             writer.promise.join(Promise::freed(inode.sb(), 1));
@@ -269,7 +269,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(self.inode, 1);
         self.freed += 1;
         let inode = self.inode;
-        alloc::free(writer.handle, inode, (pblk, 1), Revoke::Yes)?;
+        alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::Yes)?;
         // Outstanding data counts on the node that it had.
         if writer.expecting {
             writer.promise.join(Promise::freed(self.inode.sb(), 1));

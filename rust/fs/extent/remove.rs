@@ -107,7 +107,7 @@ impl Extents<'_> {
             };
             trace::extent_free(inode, gone.lblk.get(), gone.len, gone.pblk.get());
             sub_blocks(inode, gone.len);
-            alloc::free(handle, inode, (gone.pblk, gone.len), revoke)?;
+            alloc::free_run(handle, inode, (gone.pblk, gone.len), revoke)?;
             end = gone.lblk;
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             revoked += freed;

@@ -150,7 +150,7 @@ fn key_at(node: &[u8], i: u16) -> Result<Lblk, Corrupt> {
 }
 
 /// Finds what is at `lblk`, with no copy of any node. `root` has been checked.
-pub fn lookup<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::Error> {
+pub fn lookup_extent<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::Error> {
     let bad = |what| nodes.corrupt(what);
     let root_header = Header::read(root).map_err(bad)?;
     let n = extent::search(root, root_header.entries, lblk).map_err(bad)?;

@@ -2,7 +2,7 @@
 
 //! How a new inode begins: its number, its owner, and what it has from its directory.
 
-use super::{to_disk, write, Inode, Rext4};
+use super::{store_inode, to_disk, Inode, Rext4};
 use crate::{
     disk::{
         self,
@@ -66,7 +66,7 @@ fn set_block<'a>(fields: &mut disk::InodeFields, kind: NewKind<'a>) -> Content<'
 }
 
 /// What `stat` shows of a new inode.
-fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::InodeFields) {
+fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::InodeFields) {
     new.touch_mtime();
     let now = new.mtime();
     new.set_times(now, now, now);
@@ -111,7 +111,7 @@ pub(crate) fn init_new<'a>(
         ..disk::InodeFields::default()
     };
     let content = set_block(&mut fields, kind);
-    set_attributes(&mut new, &mut fields);
+    init_attributes(&mut new, &mut fields);
     if let Some(target) = content.link {
         new.set_size(target.len() as u64);
     }
@@ -127,7 +127,7 @@ pub(crate) fn init_new<'a>(
     }
     *info.fields.lock() = fields;
     let result = set_operations(new, content.link, content.rdev)
-        .and_then(|new| write(handle, &new, true).map(|()| new));
+        .and_then(|new| store_inode(handle, &new, true).map(|()| new));
     if result.is_err() {
         // No memory, no journal, or a table block that cannot be read; the number is given back in
         // the same transaction, so it was never taken.

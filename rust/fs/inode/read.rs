@@ -20,17 +20,17 @@ use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 /// Reads inode `ino`, or finds it in memory. `ESTALE` for one that is not in use, `EUCLEAN` for
 /// one that cannot be believed.
 pub(crate) fn iget(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
-    get(sb, ino, Origin::Name)
+    iget_from(sb, ino, Origin::Name)
 }
 
 /// Like [`iget`], for a number that [`super::export`] got and has checked.
 pub(in crate::fs) fn iget_by_handle(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
-    get(sb, ino, Origin::Handle)
+    iget_from(sb, ino, Origin::Handle)
 }
 
 /// Like [`iget`], for an inode of the orphan list, which may have no links.
 pub(crate) fn iget_orphan(sb: &Sb, ino: Ino) -> Result<InodeRef<'_>> {
-    get(sb, ino, Origin::Orphans)
+    iget_from(sb, ino, Origin::Orphans)
 }
 
 /// Where an inode's number is from.
@@ -41,7 +41,7 @@ enum Origin {
     Orphans,
 }
 
-fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
+fn iget_from(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     let geo = &sb.data().geo;
     if !geo.inode_exists(ino) {
         return Err(sb.corrupted(fmt!("inode number {} out of range", ino)));
@@ -61,22 +61,24 @@ fn get(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     }
     // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
     // links but a mode; what has neither is free.
-    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo)).map_err(|e| bad(&new, e))? {
-        return Err(bad(&new, disk::Corrupt::InodeChecksum));
+    if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo))
+        .map_err(|e| corrupt_inode(&new, e))?
+    {
+        return Err(corrupt_inode(&new, disk::Corrupt::InodeChecksum));
     }
-    let fields = fields.map_err(|e| bad(&new, e))?;
+    let fields = fields.map_err(|e| corrupt_inode(&new, e))?;
     if fields.links == 0 && (fields.mode == 0 || origin != Origin::Orphans) {
         return Err(ESTALE);
     }
     // The handle that an error is reported with has it, too.
     new.set_generation(fields.generation, fields.version);
-    fields.check(geo).map_err(|e| bad(&new, e))?;
-    Ok(fill(sb, new, fields)?.publish())
+    fields.check(geo).map_err(|e| corrupt_inode(&new, e))?;
+    Ok(fill_inode(sb, new, fields)?.publish())
 }
 
 /// Reports an inode that cannot be believed.
 #[track_caller]
-fn bad(inode: &Inode, why: disk::Corrupt) -> Error {
+fn corrupt_inode(inode: &Inode, why: disk::Corrupt) -> Error {
     inode.corrupted(fmt!("{}", why))
 }
 
@@ -118,12 +120,12 @@ fn check_block(inode: &Inode, fields: &disk::InodeFields) -> Result<Block> {
         kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
         return Err(EOPNOTSUPP);
     }
-    extent::check_root(sb, ino, &fields.block).map_err(|why| bad(inode, why))?;
+    extent::check_root(sb, ino, &fields.block).map_err(|why| corrupt_inode(inode, why))?;
     Ok(Block::Root)
 }
 
 /// What `stat` shows.
-fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFields) {
+fn load_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFields) {
     new.set_mode(fields.mode);
     new.set_owner(fields.uid, fields.gid);
     new.set_nlink(fields.links.into());
@@ -147,7 +149,7 @@ fn set_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFie
 /// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the
 /// disk is read.
 #[inline(never)]
-fn fill<'a>(
+fn fill_inode<'a>(
     sb: &Sb,
     mut new: NewInode<'a, Rext4, Hashed>,
     fields: disk::InodeFields,
@@ -155,7 +157,7 @@ fn fill<'a>(
     let fs = sb.data();
     let ino = new.ino();
     let block = check_block(&new, &fields)?;
-    set_attributes(&mut new, &fields);
+    load_attributes(&mut new, &fields);
 
     let info = new.info();
     let seed = fields.csum_seed(&fs.geo, ino);
@@ -175,7 +177,7 @@ fn fill<'a>(
     let mut target = [0u8; disk::inode::BLOCK_BYTES];
     let mut link = None;
     if block == Block::Target {
-        let text = fields.fast_symlink().map_err(|e| bad(&new, e))?;
+        let text = fields.fast_symlink().map_err(|e| corrupt_inode(&new, e))?;
         if let Some(to) = target.get_mut(..text.len()) {
             to.copy_from_slice(text);
             link = Some(&*to);

@@ -45,7 +45,7 @@ pub(super) fn unwritten(
     ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
 ) -> Result<Mapping> {
     let credits = credits::ALLOCATE;
-    let _table = inode::hold(inode)?;
+    let _table = inode::hold_iloc(inode)?;
     let handle = match purpose {
         For::Writeback => inode.fs().start_nofail(credits)?,
         For::Direct(_) | For::Fallocate => inode.fs().start(credits)?,

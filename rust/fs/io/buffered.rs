@@ -21,13 +21,16 @@ use crate::{
 use kernel::{error::code::*, prelude::*};
 
 /// `read_iter` without O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
+pub(crate) fn buffered_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
     trace::buffered_read(iocb.inode(), iocb.pos(), to.len() as u64);
     iocb.filemap_read(to)
 }
 
 /// `write_iter` without O_DIRECT.
-pub(crate) fn write(iocb: &mut Kiocb<'_, Rext4>, from: &mut IovIterSource<'_>) -> Result<usize> {
+pub(crate) fn buffered_write(
+    iocb: &mut Kiocb<'_, Rext4>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
     // Rule 12.
     super::check_writable(iocb.inode())?;
     if iocb.nowait() {

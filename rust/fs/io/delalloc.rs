@@ -81,7 +81,7 @@ impl MapOps for BufferedWriteOps {
 }
 
 fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-    let (lblk, count) = map::blocks(inode, pos, len)?;
+    let (lblk, count) = map::lblk_range(inode, pos, len)?;
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {

@@ -74,7 +74,7 @@ pub(crate) fn max_folio_order(pmd: u32) -> u32 {
 const CHUNK: usize = 4 << 20;
 
 /// `read_iter` with O_DIRECT.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
+pub(crate) fn direct_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
     if to.is_empty() {
         return iocb.done(Ok(0));
     }
@@ -113,7 +113,10 @@ enum Case<'a> {
 }
 
 /// `write_iter` with O_DIRECT.
-pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
+pub(crate) fn direct_write<'a>(
+    mut iocb: Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+) -> Io<'a, Rext4> {
     match enter(&mut iocb, from) {
         Ok(Case::Aligned(lock)) => write_aligned(iocb, from, lock),
         Ok(Case::Unaligned(lock)) => write_unaligned(iocb, from, lock),
@@ -194,7 +197,7 @@ fn write_aligned<'a>(
     let mut done = 0;
     let (iocb, result) = transfer(iocb, from, DioFlags::default(), &mut done)?;
     drop(lock);
-    finish(iocb, from, (done, result), None)
+    finish_unqueued(iocb, from, (done, result), None)
 }
 
 /// Parts of blocks inside the file. Over written blocks they are bytes as others, and i_rwsem
@@ -215,7 +218,7 @@ fn write_unaligned<'a>(
     drop(lock);
     match result {
         Err(e) if e == EAGAIN && !iocb.nowait() => write_alone(iocb, from),
-        result => finish(iocb, from, (done, result), None),
+        result => finish_unqueued(iocb, from, (done, result), None),
     }
 }
 
@@ -235,7 +238,7 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
     };
     let mut done = 0;
     let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
-    finish(iocb, from, (done, result), Some(lock))
+    finish_unqueued(iocb, from, (done, result), Some(lock))
 }
 
 /// Returns the lock, and whether the write is to wait. `None` if there is nothing to write.
@@ -269,7 +272,7 @@ fn enter_alone<'a>(
 
 /// How a write ends that was not queued: `result`, or by way of the page cache. `lock` is held if
 /// i_rwsem is.
-fn finish<'a>(
+fn finish_unqueued<'a>(
     mut iocb: Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
     (done, result): (usize, Result<usize>),
@@ -311,9 +314,9 @@ fn write_through(
     let end = start + written as u64;
     inode.write_and_wait(start, end)?;
     // A page that stays is uptodate and clean: nothing is stale.
-    if pinned::begin().is_ok() {
+    if pinned::begin_drop().is_ok() {
         let _ = inode.invalidate_pagecache(start, end);
-        pinned::end();
+        pinned::end_drop();
     }
     iocb.write_sync(written)
 }

@@ -75,7 +75,7 @@ impl Alone<'_> {
         let inode = self.inode();
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
-        let _table = inode::hold(inode)?;
+        let _table = inode::hold_iloc(inode)?;
         self.zero_tail(old, new)?;
         // Before the size moves: what completes has the size on disk follow it, and does not go
         // back if something else could not be written. Rule 11 again: what a mapping has stored
@@ -136,7 +136,7 @@ fn written_behind(inode: &Inode) -> Result<bool> {
 
 /// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
 fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
-    let (lblk, _) = map::blocks(inode, size, 1)?;
+    let (lblk, _) = map::lblk_range(inode, size, 1)?;
     Ok(inode.extents().lookup(lblk, 1)?.state == State::Written)
 }
 

@@ -130,7 +130,7 @@ fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
 
 /// Fills the first hole at or after block `at`; returns where to go on.
 fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
-    let (lblk, _) = map::blocks(inode, at << inode.fs().geo.block_bits, 1)?;
+    let (lblk, _) = map::lblk_range(inode, at << inode.fs().geo.block_bits, 1)?;
     let count = (end - at).min(MAX_ALLOCATE.into()) as u32;
     let mut found = inode.extents().lookup(lblk, count)?;
     if found.state == State::Hole {

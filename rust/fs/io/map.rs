@@ -27,7 +27,7 @@ use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
 /// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1). `EFBIG` if no
 /// file has such blocks.
-pub(super) fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(Lblk, u32)> {
+pub(super) fn lblk_range(inode: &Inode, pos: u64, len: u64) -> Result<(Lblk, u32)> {
     let bits = inode.fs().geo.block_bits;
     let first = Lblk::or_end(pos >> bits);
     let last = Lblk::or_end(pos.saturating_add(len.max(1) - 1) >> bits);
@@ -53,7 +53,7 @@ impl From<State> for MapType {
 /// Rule 3: makes `map` say what `extent` says, to whoever asked for it with `flags`. The lock that
 /// was held when it was found still is, so the count belongs to it.
 pub(super) fn fill(extents: &Extents<'_>, extent: &Mapping, flags: MapFlags, map: &mut Map) {
-    set(extents.inode(), (*extent, extents.seq()), flags, map);
+    set_map(extents.inode(), (*extent, extents.seq()), flags, map);
 }
 
 /// As [`fill`] after a lookup at the first of `blocks`, if that takes no lock: then its holder may
@@ -67,13 +67,13 @@ pub(super) fn fill_recent(
 ) -> bool {
     let found = inode.recent_extent(lblk, count);
     if let Some(found) = found {
-        set(inode, found, flags, map);
+        set_map(inode, found, flags, map);
     }
     found.is_some()
 }
 
 /// Makes `map` say what the extent says, and with which count of changes.
-fn set(inode: &Inode, (extent, seq): (Mapping, u32), flags: MapFlags, map: &mut Map) {
+fn set_map(inode: &Inode, (extent, seq): (Mapping, u32), flags: MapFlags, map: &mut Map) {
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Reserved => None,
@@ -114,7 +114,7 @@ impl MapOps for ReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = blocks(inode, pos, len)?;
+        let (lblk, count) = lblk_range(inode, pos, len)?;
         if fill_recent(inode, (lblk, count), flags, map) {
             return Ok(());
         }
@@ -134,7 +134,7 @@ impl MapOps for SwapOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = blocks(inode, pos, len)?;
+        let (lblk, count) = lblk_range(inode, pos, len)?;
         let mut extents = inode.extents();
         let mut found = extents.lookup(lblk, count)?;
         found.len = found.len.min(count);

@@ -6,7 +6,7 @@
 //! look at are pins: a page that a device is about to store into, for a direct read of another file
 //! into a mapping of this one, would be in no file by then, and the read be lost (race 26).
 //!
-//! So such a folio does not let go ([`may_release`]), and the write goes through the page cache, as
+//! So such a folio does not let go ([`may_drop`]), and the write goes through the page cache, as
 //! with every folio that stays. A page with two sectors that are read and written so is the same
 //! in small.
 //!
@@ -27,7 +27,7 @@ use kernel::{
 };
 
 /// The tasks that are about to drop pages of a file for a direct write: each is itself the caller
-/// of [`may_release`] then. A place is 0, or the address of a task. A task looks for one in the row
+/// of [`may_drop`] then. A place is 0, or the address of a task. A task looks for one in the row
 /// that its address leads to.
 static DROPPERS: [DropperRow; ROWS] =
     [const { DropperRow([const { Atomic::new(0) }; PLACES]) }; ROWS];
@@ -49,7 +49,7 @@ fn places_for(task: usize) -> &'static [Atomic<usize>; PLACES] {
 }
 
 /// A direct write begins to drop the page cache of its range. `ENOTBLK`: it cannot.
-pub(super) fn begin() -> Result {
+pub(super) fn begin_drop() -> Result {
     let me = current_task();
     let free = |place: &Atomic<usize>| place.cmpxchg(0, me, ordering::Relaxed).is_ok();
     if places_for(me).iter().any(free) {
@@ -60,7 +60,7 @@ pub(super) fn begin() -> Result {
 }
 
 /// It is through, or has given up.
-pub(super) fn end() {
+pub(super) fn end_drop() {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.cmpxchg(me, 0, ordering::Relaxed).is_ok();
     let _ = places_for(me).iter().any(mine);
@@ -68,7 +68,7 @@ pub(super) fn end() {
 
 /// Rule 7: whether a folio may go. It is locked and in no mapping of user memory any more: whoever
 /// wants to pin it to store into it must first make its page writable, and waits for the lock.
-pub(crate) fn may_release(folio: &Folio<'_>) -> bool {
+pub(crate) fn may_drop(folio: &Folio<'_>) -> bool {
     let me = current_task();
     let mine = |place: &Atomic<usize>| place.load(ordering::Relaxed) == me;
     let dropping = places_for(me).iter().any(mine);

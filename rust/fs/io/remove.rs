@@ -73,7 +73,7 @@ impl<'l> Alone<'l> {
     fn cut_block(&self, from: u64, to: u64) -> Result<bool> {
         if from < to {
             let inode = self.inode();
-            let (lblk, _) = map::blocks(inode, from, 1)?;
+            let (lblk, _) = map::lblk_range(inode, from, 1)?;
             if inode.extents().lookup(lblk, 1)?.state == State::Hole {
                 write_range(inode, from..to)?;
             }
@@ -175,7 +175,7 @@ pub(crate) fn free_blocks(inode: &Inode, first: Lblk) -> Result {
 /// Rule 4: gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone.
 /// Needs no handle, so it comes before everything that can fail: a reservation without a page is
 /// used by nobody.
-pub(super) fn forget(inode: &Inode, first: Lblk, end: Lblk) {
+pub(super) fn forget_reserved(inode: &Inode, first: Lblk, end: Lblk) {
     inode.extents().forget(first, end.saturating_sub(first));
 }
 
@@ -185,12 +185,12 @@ fn remove_range(inode: &Inode, first: Lblk, end: Lblk) -> Result {
     if first >= end {
         return Ok(());
     }
-    forget(inode, first, end);
+    forget_reserved(inode, first, end);
     let mut end = end;
     loop {
         // What is read without the handle may be wrong by then: then it is more of them.
         let credits = inode.extents().remove_credits(first, end);
-        let _table = inode::hold(inode)?;
+        let _table = inode::hold_iloc(inode)?;
         let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
         let progress = inode.extents().remove_space(&handle, first, end);
         // Also after an error: what was removed before it is in this handle.

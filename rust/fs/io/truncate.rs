@@ -35,7 +35,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // Here it may still fail. Once the size in memory has moved it must move on disk, too: what
     // lies behind it is gone from memory, and would come back with the old size.
     let room = orphans::Room::new()?;
-    let _table = inode::hold(inode)?;
+    let _table = inode::hold_iloc(inode)?;
     let event = Operation::begin(inode, Op::Truncate, new, inode.size().saturating_sub(new));
     // Rule 5: steps 1 and 2.
     let shut = Shut::new(lock);
@@ -77,7 +77,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
 /// caller holds the inode's table block.
 fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result {
     let inode = gone.inode();
-    remove::forget(inode, remove::first_beyond(inode, inode.size()), Lblk::END);
+    remove::forget_reserved(inode, remove::first_beyond(inode, inode.size()), Lblk::END);
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
@@ -89,18 +89,18 @@ fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result 
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
-    cut(gone)
+    free_and_unorphan(gone)
 }
 
 /// Frees what lies beyond the size, and takes the inode off the orphan list.
-fn cut(gone: &CacheGone<'_>) -> Result {
+fn free_and_unorphan(gone: &CacheGone<'_>) -> Result {
     let inode = gone.inode();
     remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
     unorphan(inode)
 }
 
 fn unorphan(inode: &Inode) -> Result {
-    let (_table, _before) = (inode::hold(inode)?, orphans::hold(inode)?);
+    let (_table, _before) = (inode::hold_iloc(inode)?, orphans::hold_prev(inode)?);
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
     orphans::del(&handle, inode)?;
     inode::journal(&handle, inode)?;
@@ -120,5 +120,5 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
         inode.write_and_wait(0, u64::MAX)?;
     }
     let gone = alone.cut_cache(inode.size());
-    cut(&gone)
+    free_and_unorphan(&gone)
 }

@@ -55,7 +55,7 @@ impl Writeback for Rext4 {
         if is_usable(inode, pos, map) {
             return Ok(());
         }
-        let (lblk, _) = map::blocks(inode, pos, len)?;
+        let (lblk, _) = map::lblk_range(inode, pos, len)?;
         {
             let mut extents = inode.extents();
             let mut found = extents.lookup(lblk, allocate::MAX)?;
@@ -115,7 +115,7 @@ impl Writeback for Rext4 {
 
     fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
         trace::writeback_end_io(inode, pos, len);
-        finish(inode, pos, len, unwritten, inode.size())
+        complete_io(inode, pos, len, unwritten, inode.size())
     }
 
     /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither
@@ -131,7 +131,7 @@ impl Writeback for Rext4 {
     ///
     /// So from now on writeback asks again for each unwritten block of this inode.
     fn failed(inode: &Inode, pos: u64, len: u64) {
-        let Ok((lblk, count)) = map::blocks(inode, pos, len) else {
+        let Ok((lblk, count)) = map::lblk_range(inode, pos, len) else {
             return;
         };
         let mut extents = inode.extents();
@@ -155,13 +155,13 @@ fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
 
 /// Rule 2: `len` bytes at `pos` are on disk. Converts what is unwritten and moves the size on disk
 /// up to `size`, in the same handles, so that neither is ever seen without the other.
-pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
+pub(super) fn complete_io(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
     let end = pos + len;
     let mut at = pos;
     loop {
         // Blocks for tree nodes may wait for a commit.
         at = alloc::retry(inode.sb(), Effort::Accepted, || {
-            finish_some(inode, at, end, unwritten, size)
+            complete_some(inode, at, end, unwritten, size)
         })?;
         if at >= end {
             return Ok(());
@@ -169,16 +169,16 @@ pub(super) fn finish(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u
     }
 }
 
-/// One handle's share of [`finish`]: the extent at `at`. Returns where to go on.
-fn finish_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
+/// One handle's share of [`complete_io`]: the extent at `at`. Returns where to go on.
+fn complete_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
     let bits = inode.fs().geo.block_bits;
-    let _table = inode::hold(inode)?;
+    let _table = inode::hold_iloc(inode)?;
     let handle = inode.fs().start_nofail(credits::COMPLETE)?;
     let mut done = end;
     {
         let mut extents = inode.extents();
         if unwritten && at < end {
-            let (lblk, count) = map::blocks(inode, at, end - at)?;
+            let (lblk, count) = map::lblk_range(inode, at, end - at)?;
             let found = extents.lookup(lblk, count)?;
             let next = lblk.saturating_add(found.len.min(count));
             if found.state == State::Unwritten {

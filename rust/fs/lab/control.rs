@@ -30,8 +30,8 @@ pub(crate) struct Lab(#[allow(dead_code, reason = "held")] ControlFile<Session>)
 impl Lab {
     /// Makes the control file.
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
-        park::init()?;
-        protect::init()?;
+        park::init_points()?;
+        protect::init_protections()?;
         pr_warn!("lab: this module can lose data on purpose; never mount what you want to keep\n");
         Ok(Self(ControlFile::new(c"rext4", c"lab", module)?))
     }
@@ -53,7 +53,7 @@ impl Session {
         let mut mine = self.off.lock();
         if mine[rule as usize] != off {
             mine[rule as usize] = off;
-            protect::set(rule, off);
+            protect::set_off(rule, off);
         }
     }
 }

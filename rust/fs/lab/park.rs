@@ -45,12 +45,12 @@ static BUSY: Atomic<i32> = Atomic::new(0);
 static POINTS: SetOnce<Arc<Points>> = SetOnce::new();
 
 /// Before the first point is reached.
-pub(super) fn init() -> Result {
+pub(super) fn init_points() -> Result {
     POINTS.populate(Arc::pin_init(Points::new(), GFP_KERNEL)?);
     Ok(())
 }
 
-/// `None` before [`init`].
+/// `None` before [`init_points`].
 pub(super) fn points() -> Option<&'static Points> {
     POINTS.as_ref().map(|points| &**points)
 }
@@ -279,7 +279,7 @@ pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool 
 
 /// Submits a bio of a direct write, or makes it wait: a worker parks with it, while the request
 /// counts as in flight and its submitter goes on.
-pub(crate) fn hold(bio: DioBio<Rext4>, pos: u64) {
+pub(crate) fn hold_bio(bio: DioBio<Rext4>, pos: u64) {
     let len = bio.len();
     if !is_armed(Point::DioSubmit, bio.inode(), pos, len) {
         return;

@@ -28,7 +28,7 @@ static OFF: [Atomic<u32>; Rule::ALL.len()] = [const { Atomic::new(0) }; Rule::AL
 static NOTHING: SetOnce<Arc<EmptyMapping>> = SetOnce::new();
 
 /// Before a protection is switched off.
-pub(super) fn init() -> Result {
+pub(super) fn init_protections() -> Result {
     let nothing = Arc::pin_init(EmptyMapping::new(), GFP_KERNEL)?;
     nothing.link();
     NOTHING.populate(nothing);
@@ -36,7 +36,7 @@ pub(super) fn init() -> Result {
 }
 
 /// Counts one more, or one less, who wants `rule` off.
-pub(super) fn set(rule: Rule, off: bool) {
+pub(super) fn set_off(rule: Rule, off: bool) {
     if off {
         pr_warn!(
             "lab: PROTECTION OFF: {} (data will be lost on purpose)\n",

@@ -32,7 +32,7 @@ pub(in crate::fs) fn load(
     sb: &NewSuper<'_, Rext4>,
     opts: &Options,
 ) -> Result<impl PinInit<Rext4, Error>> {
-    read(sb, opts).inspect_err(|&e| unsaid(sb.log(), e))
+    read_and_check(sb, opts).inspect_err(|&e| unsaid(sb.log(), e))
 }
 
 /// Reads the super block, whose place does not depend on the block size, which is in it: by the
@@ -72,7 +72,7 @@ fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Resu
     if sb.is_read_only() {
         return Ok(());
     }
-    check_writable(sb.id(), sb.log(), geo, sb.device_is_read_only())?;
+    check_rw_mount(sb.id(), sb.log(), geo, sb.device_is_read_only())?;
     if opts.noload {
         return Err(fail(fmt!("norecovery needs a read-only mount"), EROFS));
     }
@@ -109,7 +109,7 @@ fn parse(sb: &NewSuper<'_, Rext4>, raw: &RawSuper) -> Result<KBox<Geometry>> {
 
 // Not part of the frame of its caller, which moves what this returns.
 #[inline(never)]
-fn read(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
+fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
     let raw = read_raw(sb)?;
     let geo = parse(sb, &raw)?;
     check_mount(sb, &geo, opts)?;
@@ -155,7 +155,7 @@ impl OrCorrupt for Error {
 }
 
 /// Whether a file system like this can be mounted read-write; if not, why.
-pub(super) fn check_writable(
+pub(super) fn check_rw_mount(
     id: &CStr,
     log: &MountLog<'_>,
     geo: &Geometry,

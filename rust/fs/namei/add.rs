@@ -3,7 +3,7 @@
 //! Adding an entry to a directory.
 
 use super::{
-    blocks,
+    dir_blocks,
     dirblock::{buffer, DirBlock, DirBlockKind},
     found::Added,
     htree,
@@ -16,7 +16,7 @@ use crate::{
         features::COMPAT_DIR_INDEX,
         Lblk,
     },
-    fs::namei::bad,
+    fs::namei::bad_dirblock,
     vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
@@ -34,29 +34,29 @@ pub(super) fn entry_for<'a>(name: &'a [u8], inode: &Inode) -> NewEntry<'a> {
 /// there, and `handle` has [`credits::ADD_NAME`]. Does not touch the directory's times.
 ///
 /// `ENOSPC` leaves the directory as it was, but perhaps with a roomier index.
-pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
+pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
     let geo = &dir.fs().geo;
     if is_indexed(dir) {
-        return htree::add(handle, dir, entry);
+        return htree::add_entry(handle, dir, entry);
     }
 
-    let count = blocks(dir)?;
+    let count = dir_blocks(dir)?;
     for lblk in (0..count).map(Lblk::new) {
         dir.go_on()?;
         let mut block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
-        if htree::insert(&mut block.data, dir, lblk, entry)? {
+        if htree::insert_in_leaf(&mut block.data, dir, lblk, entry)? {
             block.store(handle, dir, None)?;
             return Ok(Added::one(block));
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
             htree::make_index(handle, dir, block)?;
-            return htree::add(handle, dir, entry);
+            return htree::add_entry(handle, dir, entry);
         }
     }
 
     let (mut data, last) = (buffer(dir)?, Lblk::new(count));
-    dirent::init_block(&mut data, geo).map_err(|e| bad(dir, last, e))?;
-    if !htree::insert(&mut data, dir, last, entry)? {
+    dirent::init_block(&mut data, geo).map_err(|e| bad_dirblock(dir, last, e))?;
+    if !htree::insert_in_leaf(&mut data, dir, last, entry)? {
         return Err(ENAMETOOLONG);
     }
     DirBlock::append(handle, dir, data, None).map(Added::one)

@@ -3,10 +3,10 @@
 //! New inodes and new names.
 
 use super::{
-    add::{add, entry_for},
+    add::{add_name, entry_for},
     apply, check_dir_links,
     dirblock::{buffer, DirBlock},
-    inc_dir_links, journal, orphan, start, touch, with_retry, Inode, NameiHandle, Rext4,
+    inc_dir_links, journal, orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
     disk::{
@@ -17,7 +17,7 @@ use crate::{
     fs::{
         credits,
         inode::{init_new, NewKind},
-        namei::bad,
+        namei::bad_dirblock,
         HeldInode, InodeRef,
     },
     vfs::{
@@ -49,11 +49,11 @@ pub(super) fn make(
     wanted.credits += credits::ADD_NAME;
     with_retry(dir, || {
         let room = orphan::Room::new()?;
-        let (new, handle) = begin(dir, &wanted)?;
-        let result =
-            fill(&handle, &new).and_then(|()| add(&handle, dir, &entry_for(dentry.name(), &new)));
+        let (new, handle) = start_with_inode(dir, &wanted)?;
+        let result = fill(&handle, &new)
+            .and_then(|()| add_name(&handle, dir, &entry_for(dentry.name(), &new)));
         match result {
-            Ok(_) => finish(dir, dentry, new, handle),
+            Ok(_) => finish_make(dir, dentry, new, handle),
             Err(e) => {
                 give_up(handle, new, room);
                 Err(e)
@@ -63,18 +63,18 @@ pub(super) fn make(
 }
 
 /// Starts a handle and allocates an inode in it.
-fn begin<'a>(
+fn start_with_inode<'a>(
     dir: &'a Inode,
     wanted: &WantedInode<'_>,
 ) -> Result<(NewInode<'a, Rext4>, NameiHandle<'a>)> {
     let new = dir.sb().new_inode()?;
-    let handle = start(dir, credits::CREATE + wanted.credits, &[dir])?;
+    let handle = start_change(dir, credits::CREATE + wanted.credits, &[dir])?;
     let new = init_new(&handle, new, dir, wanted.idmap, wanted.mode, wanted.kind)?;
     Ok((new, handle))
 }
 
 /// Ends [`make`] once the inode has its name, which stays whatever comes.
-fn finish(
+fn finish_make(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
     new: NewInode<'_, Rext4>,
@@ -141,7 +141,7 @@ pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode:
     make(dir, dentry, wanted, |handle, new| {
         let mut data = buffer(dir)?;
         dirent::make_dot_entries(&mut data, &dir.fs().geo, new.ino(), dir.ino())
-            .map_err(|e| bad(new, Lblk::FIRST, e))?;
+            .map_err(|e| bad_dirblock(new, Lblk::FIRST, e))?;
         new.set_nlink(2);
         DirBlock::append(handle, new, data, None).map(|_| ())
     })
@@ -164,7 +164,7 @@ pub(crate) fn tmpfile<'a>(
         credits: 0,
     };
     let room = orphan::Room::new()?;
-    let (new, handle) = begin(dir, &wanted)?;
+    let (new, handle) = start_with_inode(dir, &wanted)?;
     new.set_nlink(0);
     let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
     if let Err(e) = result.and(handle.handle.stop()) {
@@ -185,10 +185,10 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);
     }
-    let _before = orphan::hold(inode)?;
+    let _before = orphan::hold_prev(inode)?;
     let credits = credits::LINK;
-    let handle = start(dir, credits, &[dir, inode])?;
-    add(&handle, dir, &entry_for(dentry.name(), inode))?;
+    let handle = start_change(dir, credits, &[dir, inode])?;
+    add_name(&handle, dir, &entry_for(dentry.name(), inode))?;
     let result = apply(handle, |handle| {
         inode.set_nlink(links + 1);
         inode.touch_ctime();

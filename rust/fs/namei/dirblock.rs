@@ -2,7 +2,7 @@
 
 //! Blocks of directories: read, checked and copied; copied back into a handle.
 
-use super::{bad, blocks, is_indexed, journal, Inode};
+use super::{bad_dirblock, dir_blocks, is_indexed, journal, Inode};
 use crate::{
     disk::{
         dirent,
@@ -116,9 +116,9 @@ impl DirBlock {
         if self.bh.is_verified() {
             return Ok(());
         }
-        let dir_blocks = blocks(dir)?;
+        let dir_blocks = dir_blocks(dir)?;
         self.check(dir, kind, dir_blocks)
-            .map_err(|e| bad(dir, self.lblk, e))?;
+            .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         self.bh.set_verified();
         Ok(())
     }
@@ -157,7 +157,7 @@ impl DirBlock {
             Some(node) => htree::update_csum(&mut self.data, geo, node, seed),
             None => dirent::update_csum(&mut self.data, geo, seed),
         }
-        .map_err(|e| bad(dir, self.lblk, e))
+        .map_err(|e| bad_dirblock(dir, self.lblk, e))
     }
 
     /// Adds a block with these contents to the end of a directory: allocated, written, and the

@@ -2,7 +2,7 @@
 
 //! An entry of a directory, and where it is.
 
-use super::{bad, dirblock::DirBlock, Inode};
+use super::{bad_dirblock, dirblock::DirBlock, Inode};
 use crate::{
     disk::{
         dirent::{self, ftype_for_mode},
@@ -26,7 +26,7 @@ impl FoundEntry {
         let geo = &dir.fs().geo;
         let ftype = ftype_for_mode(to.mode(), geo);
         dirent::set_inode(&mut self.block.data, geo, self.offset, to.ino(), ftype)
-            .map_err(|e| bad(dir, self.block.lblk, e))?;
+            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
         self.ino = to.ino();
         self.block.store(handle, dir, None)
     }
@@ -34,7 +34,7 @@ impl FoundEntry {
     /// Removes the entry.
     pub(super) fn delete(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
         dirent::delete_entry(&mut self.block.data, &dir.fs().geo, self.offset)
-            .map_err(|e| bad(dir, self.block.lblk, e))?;
+            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
         self.block.store(handle, dir, None)
     }
 }
@@ -47,7 +47,7 @@ impl DirBlock {
         name: &[u8],
     ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
         let found = dirent::search_block(&self.data, &dir.fs().geo, name)
-            .map_err(|e| bad(dir, self.lblk, e))?
+            .map_err(|e| bad_dirblock(dir, self.lblk, e))?
             .and_then(|entry| Some((entry.offset, entry.ino?)));
         Ok(match found {
             Some((offset, ino)) => Ok(FoundEntry {
@@ -60,7 +60,7 @@ impl DirBlock {
     }
 }
 
-/// The leaves that [`add`](super::add::add) changed, as they are now.
+/// The leaves that [`add_name`](super::add::add_name) changed, as they are now.
 pub(super) struct Added {
     leaf: DirBlock,
     /// The other half of a leaf that was split.

@@ -3,8 +3,8 @@
 //! Directory indexes: ways from the root to a leaf, splits.
 
 use super::{
-    bad,
-    blocks,
+    bad_dirblock,
+    dir_blocks,
     dirblock::{buffer, DirBlock, DirBlockKind},
     found::Added,
     journal,
@@ -35,14 +35,14 @@ impl DxFrame {
     fn entry(&self, dir: &Inode) -> Result<(u32, Lblk)> {
         self.node
             .entry(&self.block.data, self.at)
-            .map_err(|e| bad(dir, self.block.lblk, e))
+            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))
     }
 
     fn search(&mut self, dir: &Inode, major: u32) -> Result {
         self.at = self
             .node
             .search(&self.block.data, major)
-            .map_err(|e| bad(dir, self.block.lblk, e))?;
+            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
         Ok(())
     }
 
@@ -69,7 +69,8 @@ impl Path {
     pub(super) fn open(dir: &Inode) -> Result<Self> {
         let geo = &dir.fs().geo;
         let block = DirBlock::read(dir, Lblk::FIRST, DirBlockKind::Root)?;
-        let info = htree::parse_root(&block.data, geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
+        let info =
+            htree::parse_root(&block.data, geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         Ok(Self {
             root: DxFrame {
                 block,
@@ -103,8 +104,8 @@ impl Path {
         if self.info.indirect_levels > 0 {
             let (_, lblk) = self.root.entry(dir)?;
             let block = DirBlock::read(dir, lblk, DirBlockKind::Node)?;
-            let node =
-                htree::parse_node(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))?;
+            let node = htree::parse_node(&block.data, &dir.fs().geo)
+                .map_err(|e| bad_dirblock(dir, lblk, e))?;
             self.inner = Some(DxFrame { block, node, at: 0 });
         }
         Ok(())
@@ -134,7 +135,7 @@ impl Path {
         let (_, lblk) = step.entry(dir)?;
         // A node taken for a leaf would be overwritten by the next name.
         if lblk == step.block.lblk {
-            return Err(bad(dir, lblk, Corrupt::DxBlock));
+            return Err(bad_dirblock(dir, lblk, Corrupt::DxBlock));
         }
         DirBlock::read(dir, lblk, DirBlockKind::Leaf)
     }
@@ -144,11 +145,11 @@ impl Path {
         let geo = &dir.fs().geo;
         let mut data = buffer(dir)?;
         let Some(inner) = &mut self.inner else {
-            let lblk = Lblk::new(blocks(dir)?);
+            let lblk = Lblk::new(dir_blocks(dir)?);
             let root = &mut self.root;
             let node =
                 htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
-                    .map_err(|e| bad(dir, Lblk::FIRST, e))?;
+                    .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
             DirBlock::append(handle, dir, data, Some(&node))?;
             root.node = self.info.node;
             return root.store(handle, dir);
@@ -158,14 +159,14 @@ impl Path {
         }
         let (node, hash) =
             htree_edit::split_node(&mut inner.block.data, &mut inner.node, &mut data, geo)
-                .map_err(|e| bad(dir, inner.block.lblk, e))?;
+                .map_err(|e| bad_dirblock(dir, inner.block.lblk, e))?;
         let new = DirBlock::append(handle, dir, data, Some(&node))?;
         inner.store(handle, dir)?;
         let root = &mut self.root;
         let lblk = new.lblk;
         let entry = DxEntry { hash, lblk };
         htree_edit::insert(&mut root.block.data, &mut root.node, root.at, entry)
-            .map_err(|e| bad(dir, Lblk::FIRST, e))?;
+            .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         root.store(handle, dir)
     }
 
@@ -186,14 +187,14 @@ impl Path {
         // All on copies: nothing has changed if there is no space for the new leaf.
         let split =
             htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)
-                .map_err(|e| bad(dir, lblk, e))?;
+                .map_err(|e| bad_dirblock(dir, lblk, e))?;
         let half = if split.is_in_new(major) {
             &mut data
         } else {
             &mut leaf.data
         };
-        if !insert(half, dir, lblk, entry)? {
-            return Err(bad(dir, lblk, Corrupt::DxLeaf));
+        if !insert_in_leaf(half, dir, lblk, entry)? {
+            return Err(bad_dirblock(dir, lblk, Corrupt::DxLeaf));
         }
         let new = DirBlock::append(handle, dir, data, None)?;
         leaf.store(handle, dir, None)?;
@@ -204,14 +205,14 @@ impl Path {
             lblk: new.lblk,
         };
         htree_edit::insert(&mut parent.data, &mut step.node, step.at, below)
-            .map_err(|e| bad(dir, lblk, e))?;
+            .map_err(|e| bad_dirblock(dir, lblk, e))?;
         step.store(handle, dir)?;
         Ok(Added::split(leaf, new))
     }
 }
 
 /// Adds an entry to the copy of a leaf. False if there is no room.
-pub(super) fn insert(
+pub(super) fn insert_in_leaf(
     leaf: &mut [u8],
     dir: &Inode,
     lblk: Lblk,
@@ -219,18 +220,18 @@ pub(super) fn insert(
 ) -> Result<bool> {
     dirent::insert(leaf, &dir.fs().geo, entry)
         .map(|at| at.is_some())
-        .map_err(|e| bad(dir, lblk, e))
+        .map_err(|e| bad_dirblock(dir, lblk, e))
 }
 
 /// Adds an entry to an indexed directory.
-pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
+pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
     // A node is split at most once, after which it has room: more rounds mean a wrong index.
     for _ in 0..3 {
         let mut path = Path::open(dir)?;
         let major = path.hash(entry.name).major;
         path.seek(dir, major)?;
         let mut leaf = path.leaf(dir)?;
-        if insert(&mut leaf.data, dir, leaf.lblk, entry)? {
+        if insert_in_leaf(&mut leaf.data, dir, leaf.lblk, entry)? {
             leaf.store(handle, dir, None)?;
             return Ok(Added::one(leaf));
         }
@@ -246,7 +247,7 @@ pub(super) fn add(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Res
 /// Gives a directory of one full block an index.
 pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) -> Result {
     let geo = &dir.fs().geo;
-    let hasher = Hasher::new_default(geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
+    let hasher = Hasher::new_default(geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
     let mut data = buffer(dir)?;
     let root = htree_edit::make_indexed(
         &mut first.data,
@@ -255,7 +256,7 @@ pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) 
         hasher.version,
         Lblk::new(1),
     )
-    .map_err(|e| bad(dir, Lblk::FIRST, e))?;
+    .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
     DirBlock::append(handle, dir, data, None)?;
     dir.info().set_flags(flags::INDEX, true);
     first.store(handle, dir, Some(&root.node))?;

@@ -3,8 +3,8 @@
 //! From a name to an inode.
 
 use super::{
-    bad,
-    blocks,
+    bad_dirblock,
+    dir_blocks,
     dirblock::{read_ahead, DirBlock, DirBlockKind},
     found::FoundEntry,
     htree::Path,
@@ -96,7 +96,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
     let major = path.hash(name).major;
     path.seek(dir, major)?;
     // An index has no more leaves than the directory has blocks, unless it names some twice.
-    for _ in 0..blocks(dir)? {
+    for _ in 0..dir_blocks(dir)? {
         dir.go_on()?;
         if let Ok(found) = path.leaf(dir)?.search(dir, name)? {
             return Ok(Some(found));
@@ -112,7 +112,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
 fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
-    let count = blocks(dir)?;
+    let count = dir_blocks(dir)?;
     for lblk in (first..count).map(Lblk::new) {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
@@ -132,13 +132,15 @@ fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Fo
 
 /// Whether a directory holds nothing but `.` and `..`. Its i_rwsem is held.
 pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
-    let count = blocks(dir)?;
+    let count = dir_blocks(dir)?;
     read_dots(dir)?;
     for lblk in (0..count).map(Lblk::new) {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         if let Some(block) = DirBlock::read_any(dir, lblk)? {
-            if !dirent::is_empty(&block.data, &dir.fs().geo).map_err(|e| bad(dir, lblk, e))? {
+            if !dirent::is_empty(&block.data, &dir.fs().geo)
+                .map_err(|e| bad_dirblock(dir, lblk, e))?
+            {
                 return Ok(false);
             }
         }
@@ -154,7 +156,8 @@ pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
         DirBlockKind::Leaf
     };
     let block = DirBlock::read(dir, Lblk::FIRST, kind)?;
-    let dots = dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
+    let dots =
+        dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
     if dots.ino != dir.ino() {
         return Err(dir.corrupted(fmt!("\".\" names inode {}", dots.ino)));
     }

@@ -30,8 +30,8 @@
 //! holds.
 
 use super::{
-    bad,
-    blocks,
+    bad_dirblock,
+    dir_blocks,
     dirblock::{DirBlock, DirBlockKind},
     htree::Path,
     is_indexed,
@@ -82,7 +82,7 @@ fn dtype(ft: u8) -> u8 {
 
 /// Emits the entries from `emit.pos()` on. i_rwsem is held, shared.
 pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) -> Result {
-    let count = blocks(dir)?;
+    let count = dir_blocks(dir)?;
     // A directory of one block gets an index when it grows: positions stay good then.
     let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);
     if is_indexed(dir) || soon {
@@ -103,7 +103,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
         read_ahead_from(dir, lblk, count);
         let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         for entry in dirent::entries_from(&block.data, geo, offset) {
-            let entry = entry.map_err(|e| bad(dir, lblk, e))?;
+            let entry = entry.map_err(|e| bad_dirblock(dir, lblk, e))?;
             let at = lblk.byte(geo.block_bits) + entry.offset as u64;
             let Some(ino) = entry.ino else {
                 continue;
@@ -253,7 +253,8 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
     let done = if is_indexed(dir) {
         list.emit_indexed(dir, emit)?
     } else {
-        let hasher = Hasher::new_default(&dir.fs().geo).map_err(|e| bad(dir, Lblk::FIRST, e))?;
+        let hasher =
+            Hasher::new_default(&dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         list.push(dir, &first, emit.pos(), |name| hasher.hash(name))?;
         list.emit(emit)
     };
@@ -318,7 +319,7 @@ impl List<'_> {
         hash: impl Fn(&[u8]) -> Hash,
     ) -> Result {
         for entry in dirent::entries(&leaf.data, &dir.fs().geo) {
-            let entry = entry.map_err(|e| bad(dir, leaf.lblk, e))?;
+            let entry = entry.map_err(|e| bad_dirblock(dir, leaf.lblk, e))?;
             let Some(ino) = entry.ino.filter(|_| !entry.is_dot()) else {
                 continue;
             };
@@ -416,7 +417,7 @@ impl List<'_> {
         let positions = self.positions;
         // An index has no more leaves than the directory has blocks, unless it names some twice:
         // a node full of the same one would be sorted some 100,000 times for each call.
-        for _ in 0..blocks(dir)? {
+        for _ in 0..dir_blocks(dir)? {
             dir.go_on()?;
             let leaf = path.leaf(dir)?;
             self.push(dir, &leaf, emit.pos(), |name| path.hash(name))?;

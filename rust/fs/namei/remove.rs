@@ -5,7 +5,7 @@
 use super::{
     apply, check_target, dec_dir_links, drop_links,
     lookup::{find_entry, is_empty},
-    orphan, start, touch, Inode, Rext4,
+    orphan, start_change, touch, Inode, Rext4,
 };
 use crate::{fs::credits, vfs::Dentry};
 use kernel::prelude::*;
@@ -30,7 +30,8 @@ fn remove_name(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     check_target(dir, dentry, found.ino)?;
 
     let room = orphan::Room::new()?;
-    apply(start(dir, credits::REMOVE_NAME, &[dir, inode])?, |handle| {
+    let handle = start_change(dir, credits::REMOVE_NAME, &[dir, inode])?;
+    apply(handle, |handle| {
         found.delete(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);

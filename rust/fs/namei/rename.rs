@@ -4,18 +4,18 @@
 //! by the VFS.
 
 use super::{
-    add::{add, entry_for},
+    add::{add_name, entry_for},
     apply, check_dir_links, check_target, dec_dir_links,
     dirblock::DirBlock,
     drop_links,
     found::{Added, FoundEntry},
     inc_dir_links, is_indexed, journal,
     lookup::{find_entry, is_empty, read_dots},
-    orphan, start, touch, with_retry, Inode, NameiHandle, Rext4,
+    orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
     disk::{dirent, htree, Ino, Lblk},
-    fs::{credits, io::fsync, namei::bad, HeldInode},
+    fs::{credits, io::fsync, namei::bad_dirblock, HeldInode},
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
 use kernel::prelude::*;
@@ -75,7 +75,7 @@ impl<'a> Side<'a> {
         old: Option<&HeldInode>,
     ) -> Result<NameiHandle<'a>> {
         let old = old.map_or(inode, |old| old);
-        let handle = start(
+        let handle = start_change(
             self.dir,
             credits::RENAME,
             &[self.dir, other.dir, inode, old],
@@ -113,14 +113,15 @@ impl<'a> DotDot<'a> {
     fn set(&mut self, handle: &Handle<'_>, parent: Ino) -> Result {
         let (dir, geo) = (self.dir, &self.dir.fs().geo);
         dirent::set_parent(&mut self.block.data, geo, parent)
-            .map_err(|e| bad(dir, Lblk::FIRST, e))?;
+            .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         let node = if is_indexed(dir) {
-            Some(htree::parse_root(&self.block.data, geo).map_err(|e| bad(dir, Lblk::FIRST, e))?)
+            let root = htree::parse_root(&self.block.data, geo)
+                .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+            Some(root.node)
         } else {
             None
         };
-        self.block
-            .store(handle, dir, node.as_ref().map(|root| &root.node))
+        self.block.store(handle, dir, node.as_ref())
     }
 }
 
@@ -185,7 +186,10 @@ fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
     let handle = from.start(to, inode, victim)?;
     let added = match victim {
         // The one step for lack of space: nothing has changed when it fails.
-        None => Some(add(&handle, to.dir, &entry_for(to.dentry.name(), inode))?),
+        None => {
+            let entry = entry_for(to.dentry.name(), inode);
+            Some(add_name(&handle, to.dir, &entry)?)
+        }
         Some(_) => None,
     };
     let names = Names { old, target, added };

@@ -39,7 +39,7 @@ impl MapOps for DirectReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::blocks(inode, pos, len)?;
+        let (lblk, count) = map::lblk_range(inode, pos, len)?;
         if map::fill_recent(inode, (lblk, count), flags, map) {
             return Ok(());
         }
@@ -90,7 +90,7 @@ impl MapOps for DirectWriteOps {
     }
 
     fn cache_dropped(_: &Inode) {
-        pinned::end();
+        pinned::end_drop();
     }
 }
 
@@ -105,7 +105,7 @@ struct MapRequest {
 /// Finds or makes blocks for a direct write.
 fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Result {
     let flags = request.flags;
-    let (lblk, count) = map::blocks(inode, pos, request.end - pos)?;
+    let (lblk, count) = map::lblk_range(inode, pos, request.end - pos)?;
     {
         let mut extents = map::lock(inode, flags)?;
         let found = extents.lookup(lblk, count)?;
@@ -125,7 +125,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
             _ => Ok(()),
         };
         if usable && expected.is_ok() {
-            fill(&extents, &found, request, map);
+            fill_for_write(&extents, &found, request, map);
             return Ok(());
         }
         if flags.overwrite_only() || flags.nowait() {
@@ -141,7 +141,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
                 map.set_new();
                 map.set_dirty();
             } else {
-                fill(extents, found, request, map)
+                fill_for_write(extents, found, request, map)
             }
         })
     })
@@ -149,7 +149,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
 }
 
 /// Fills the mapping with blocks that are there.
-fn fill(extents: &Extents<'_>, found: &Mapping, request: MapRequest, map: &mut Map) {
+fn fill_for_write(extents: &Extents<'_>, found: &Mapping, request: MapRequest, map: &mut Map) {
     let inode = extents.inode();
     map::fill(extents, found, request.flags, map);
     // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
@@ -175,7 +175,7 @@ impl dio::DioOps for DirectWriteOps {
 
     fn end_io(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) -> Result {
         let result = match ended.error {
-            Ok(()) if ended.size > 0 => finish(iocb, ended, context),
+            Ok(()) if ended.size > 0 => complete_write(iocb, ended, context),
             other => other,
         };
         // Rule 4, whatever has become of it: a write that failed keeps no space.
@@ -184,12 +184,12 @@ impl dio::DioOps for DirectWriteOps {
     }
 
     fn dropping_cache(_: &Inode) -> Result {
-        pinned::begin()
+        pinned::begin_drop()
     }
 
     #[cfg(REXT4_LAB)]
     fn submit(bio: dio::DioBio<Rext4>, pos: u64) {
-        lab::hold(bio, pos);
+        lab::hold_bio(bio, pos);
     }
 
     #[cfg(REXT4_LAB)]
@@ -206,14 +206,14 @@ pub(super) fn is_beyond(inode: &Inode, end: u64) -> bool {
 }
 
 /// The data is on disk, the page cache not invalidated again yet.
-fn finish(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result {
+fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result {
     let (inode, pos) = (iocb.inode(), iocb.pos());
     let end = pos + ended.size;
     // Reclaim must not come back to us: it could need the transaction that waits for us.
     let _nofs = NoFs::enter();
     // Rule 7: converted before i_size moves, else a read beyond the old end finds unwritten blocks.
     let old = inode.size();
-    let result = writeback::finish(inode, pos, ended.size, ended.unwritten, old.max(end));
+    let result = writeback::complete_io(inode, pos, ended.size, ended.unwritten, old.max(end));
     // What fails half way has moved the size on disk up to there, and that in memory follows:
     // nobody expects data of a file behind its end.
     let end = match result {

@@ -142,7 +142,7 @@ fn the_end_of_the_range() {
     let e = extent(last, 1, 77, true);
     tree::insert(&mut pair.memory, &mut pair.root, &e).unwrap();
     for lblk in [0, last - 1, last, u32::MAX] {
-        let found = tree::lookup(&pair.memory, &pair.root, Lblk::new(lblk)).unwrap();
+        let found = tree::lookup_extent(&pair.memory, &pair.root, Lblk::new(lblk)).unwrap();
         match lblk {
             l if l == last => assert_eq!(found, Found::Extent(e)),
             u32::MAX => assert!(matches!(found, Found::Hole { prev: Some(_), .. })),

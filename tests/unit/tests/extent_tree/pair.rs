@@ -93,7 +93,7 @@ impl Pair {
 
     pub fn check_lookup(&self, lblk: u32) {
         let at = Lblk::new(lblk);
-        let found = tree::lookup(&self.memory, &self.root, at).unwrap();
+        let found = tree::lookup_extent(&self.memory, &self.root, at).unwrap();
         assert!(found.covers(at));
         match (found, self.model.get(&lblk)) {
             (Found::Extent(e), Some(&(pblk, unwritten))) => {
