@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! A name has one meaning: a type stands once, and so does a function of `fs` outside of a type.
+//! Who looks for one finds it.
+//!
 //! Nothing is public that nobody names. The compiler cannot tell: a name that only tests use, or
 //! that is public further than it is needed, is no dead code to it.
 //!
@@ -9,8 +12,11 @@
 
 use crate::{none, source};
 use proc_macro2::{TokenStream, TokenTree};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
+
+/// Says again what the lab has: only one of the two is built.
+const ABSENT: &str = "rust/fs/lab/absent.rs";
 
 /// Named by what bindgen makes of the events.
 const GENERATED: &[&str] = &["bool_", "u32_", "u64_"];
@@ -232,6 +238,74 @@ fn unused(files: &[source::File]) -> Vec<String> {
         );
     }
     wrong
+}
+
+/// The type that an item defines. A shorter way to write one of the same name is none.
+fn type_name(item: &syn::Item) -> Option<&syn::Ident> {
+    match item {
+        syn::Item::Enum(item) => Some(&item.ident),
+        syn::Item::Struct(item) => Some(&item.ident),
+        syn::Item::Trait(item) => Some(&item.ident),
+        syn::Item::Union(item) => Some(&item.ident),
+        syn::Item::Type(item) => match &*item.ty {
+            syn::Type::Path(of) if of.path.segments.last()?.ident == item.ident => None,
+            _ => Some(&item.ident),
+        },
+        _ => None,
+    }
+}
+
+/// The function that an item is.
+fn function_name(item: &syn::Item) -> Option<&syn::Ident> {
+    match item {
+        syn::Item::Fn(item) => Some(&item.sig.ident),
+        _ => None,
+    }
+}
+
+/// The names that stand more than once, with where they do.
+fn repeated(
+    files: &[source::File],
+    name: impl Fn(&syn::Item) -> Option<&syn::Ident>,
+) -> Vec<String> {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for file in files {
+        let parsed = file.parsed();
+        for name in parsed.items.iter().filter_map(&name) {
+            let place = format!("{}:{}", file.path, name.span().start().line);
+            places.entry(name.to_string()).or_default().push(place);
+        }
+    }
+    places.retain(|_, places| places.len() > 1);
+    let told = |(name, places): (String, Vec<String>)| format!("{name}: {}", places.join(", "));
+    places.into_iter().map(told).collect()
+}
+
+#[test]
+fn a_type_stands_once() {
+    none(&repeated(&source::files(&["rust"], &[".rs"]), type_name));
+}
+
+#[test]
+fn a_function_of_fs_stands_once() {
+    let mut files = source::files(&["rust/fs"], &[".rs"]);
+    let all = files.len();
+    files.retain(|file| file.path != ABSENT);
+    assert!(files.len() < all, "{ABSENT} is there no more");
+    none(&repeated(&files, function_name));
+}
+
+#[test]
+fn the_search_for_repeated_names_finds() {
+    let file = |(path, text): (&str, &str)| source::File {
+        path: path.to_string(),
+        text: text.to_string(),
+    };
+    let a = "struct A; enum B {} trait C {} fn f() {} impl A { fn g() {} } type D = u8;";
+    let b = "type A = a::A<u8>; struct B; type C = u8; fn f() {} fn g() {} impl B { fn f() {} }";
+    let files = [("a", a), ("b", b)].map(file);
+    assert_eq!(repeated(&files, type_name), ["B: a:1, b:1", "C: a:1, b:1"]);
+    assert_eq!(repeated(&files, function_name), ["f: a:1, b:1"]);
 }
 
 #[test]
