@@ -49,7 +49,8 @@ pub fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-fn chk(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
+/// What a system call returned; `what` it was, if it failed.
+fn checked(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     if r < 0 {
         let e = errno();
         Err(SysErr {
@@ -61,7 +62,7 @@ fn chk(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     }
 }
 
-fn c(s: &str) -> CString {
+fn c_string(s: &str) -> CString {
     CString::new(s).unwrap_or_default()
 }
 
@@ -79,10 +80,10 @@ impl Drop for Fd {
 }
 
 pub fn open(path: &str, flags: i32, mode: u32) -> Sys<Fd> {
-    let p = c(path);
+    let p = c_string(path);
     // SAFETY: a NUL-terminated path.
     let r = unsafe { libc::open(p.as_ptr(), flags | libc::O_CLOEXEC, mode) };
-    let fd = chk(r as i64, || format!("open {path} flags {flags:#o}"))?;
+    let fd = checked(r as i64, || format!("open {path} flags {flags:#o}"))?;
     Ok(Fd {
         raw: fd as i32,
         name: path.to_string(),
@@ -109,7 +110,7 @@ impl Fd {
     pub fn pread_once(&self, buf: &mut [u8], off: u64) -> Sys<usize> {
         // SAFETY: buf is valid for its length.
         let r = unsafe { libc::pread(self.raw, buf.as_mut_ptr().cast(), buf.len(), off as i64) };
-        Ok(chk(r as i64, || {
+        Ok(checked(r as i64, || {
             format!("pread {} {}@{off:#x}", self.name, buf.len())
         })? as usize)
     }
@@ -117,7 +118,7 @@ impl Fd {
     pub fn pwrite_once(&self, buf: &[u8], off: u64) -> Sys<usize> {
         // SAFETY: buf is valid for its length.
         let r = unsafe { libc::pwrite(self.raw, buf.as_ptr().cast(), buf.len(), off as i64) };
-        Ok(chk(r as i64, || {
+        Ok(checked(r as i64, || {
             format!("pwrite {} {}@{off:#x}", self.name, buf.len())
         })? as usize)
     }
@@ -155,31 +156,31 @@ impl Fd {
     pub fn write(&self, buf: &[u8]) -> Sys<usize> {
         // SAFETY: buf is valid for its length.
         let r = unsafe { libc::write(self.raw, buf.as_ptr().cast(), buf.len()) };
-        Ok(chk(r as i64, || format!("write {} {}", self.name, buf.len()))? as usize)
+        Ok(checked(r as i64, || format!("write {} {}", self.name, buf.len()))? as usize)
     }
 
     pub fn fsync(&self) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::fsync(self.raw) };
-        chk(r as i64, || format!("fsync {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("fsync {}", self.name)).map(|_| ())
     }
 
     pub fn fdatasync(&self) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::fdatasync(self.raw) };
-        chk(r as i64, || format!("fdatasync {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("fdatasync {}", self.name)).map(|_| ())
     }
 
     pub fn syncfs(&self) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::syncfs(self.raw) };
-        chk(r as i64, || format!("syncfs {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("syncfs {}", self.name)).map(|_| ())
     }
 
     pub fn sync_range(&self, off: u64, len: u64) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, 7) };
-        chk(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
     }
 
     /// Starts writing, waits for nothing.
@@ -187,7 +188,7 @@ impl Fd {
         let how = libc::SYNC_FILE_RANGE_WRITE;
         // SAFETY: plain call.
         let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, how) };
-        chk(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
     }
 
     /// FIFREEZE, or FITHAW.
@@ -195,19 +196,19 @@ impl Fd {
         let cmd: u32 = if on { 0xc004_5877 } else { 0xc004_5878 };
         // SAFETY: The file is open; the argument is not used.
         let r = unsafe { libc::ioctl(self.raw, cmd as _, 0) };
-        chk(r as i64, || format!("freeze {} {on}", self.name)).map(|_| ())
+        checked(r as i64, || format!("freeze {} {on}", self.name)).map(|_| ())
     }
 
     pub fn truncate(&self, len: u64) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::ftruncate(self.raw, len as i64) };
-        chk(r as i64, || format!("ftruncate {} {len}", self.name)).map(|_| ())
+        checked(r as i64, || format!("ftruncate {} {len}", self.name)).map(|_| ())
     }
 
     pub fn fallocate(&self, mode: i32, off: u64, len: u64) -> Sys<()> {
         // SAFETY: plain call.
         let r = unsafe { libc::fallocate(self.raw, mode, off as i64, len as i64) };
-        chk(r as i64, || {
+        checked(r as i64, || {
             format!("fallocate {} mode {mode} {off}+{len}", self.name)
         })
         .map(|_| ())
@@ -224,7 +225,7 @@ impl Fd {
     pub fn seek(&self, off: i64, whence: i32) -> Sys<i64> {
         // SAFETY: plain call.
         let r = unsafe { libc::lseek(self.raw, off, whence) };
-        chk(r, || format!("lseek {} {off} whence {whence}", self.name))
+        checked(r, || format!("lseek {} {off} whence {whence}", self.name))
     }
 
     pub fn stat(&self) -> Sys<libc::stat> {
@@ -232,7 +233,7 @@ impl Fd {
         let mut st: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: st is valid.
         let r = unsafe { libc::fstat(self.raw, &mut st) };
-        chk(r as i64, || format!("fstat {}", self.name))?;
+        checked(r as i64, || format!("fstat {}", self.name))?;
         Ok(st)
     }
 
@@ -263,20 +264,20 @@ impl Fd {
     pub unsafe fn ioctl<T>(&self, cmd: u64, arg: *mut T) -> Sys<i64> {
         // SAFETY: the caller vouches for the argument.
         let r = unsafe { libc::ioctl(self.raw, cmd as _, arg) };
-        chk(r as i64, || format!("ioctl {:#x} {}", cmd, self.name))
+        checked(r as i64, || format!("ioctl {:#x} {}", cmd, self.name))
     }
 
     pub fn futimens(&self, at: (i64, i64), mt: (i64, i64)) -> Sys<()> {
         let ts = times(at, mt);
         // SAFETY: two timespecs.
         let r = unsafe { libc::futimens(self.raw, ts.as_ptr()) };
-        chk(r as i64, || format!("futimens {}", self.name)).map(|_| ())
+        checked(r as i64, || format!("futimens {}", self.name)).map(|_| ())
     }
 
     pub fn dup(&self) -> Sys<Fd> {
         // SAFETY: plain call.
         let r = unsafe { libc::fcntl(self.raw, libc::F_DUPFD_CLOEXEC, 3) };
-        let raw = chk(r as i64, || format!("dup {}", self.name))? as i32;
+        let raw = checked(r as i64, || format!("dup {}", self.name))? as i32;
         Ok(Fd {
             raw,
             name: self.name.clone(),
@@ -300,10 +301,10 @@ fn times(at: (i64, i64), mt: (i64, i64)) -> [libc::timespec; 2] {
 macro_rules! path_call {
     ($name:ident, $libc:ident $(, $arg:ident : $ty:ty)*) => {
         pub fn $name(path: &str $(, $arg: $ty)*) -> Sys<()> {
-            let p = c(path);
+            let p = c_string(path);
             // SAFETY: a NUL-terminated path and plain numbers.
             let r = unsafe { libc::$libc(p.as_ptr() $(, $arg)*) };
-            chk(r as i64, || format!(concat!(stringify!($libc), " {}"), path)).map(|_| ())
+            checked(r as i64, || format!(concat!(stringify!($libc), " {}"), path)).map(|_| ())
         }
     };
 }
@@ -316,19 +317,19 @@ path_call!(lchown, lchown, uid: u32, gid: u32);
 path_call!(mknod, mknod, mode: u32, dev: u64);
 
 pub fn truncate(path: &str, len: u64) -> Sys<()> {
-    let p = c(path);
+    let p = c_string(path);
     // SAFETY: a NUL-terminated path.
     let r = unsafe { libc::truncate(p.as_ptr(), len as i64) };
-    chk(r as i64, || format!("truncate {path} {len}")).map(|_| ())
+    checked(r as i64, || format!("truncate {path} {len}")).map(|_| ())
 }
 
 macro_rules! two_paths {
     ($name:ident) => {
         pub fn $name(a: &str, b: &str) -> Sys<()> {
-            let (x, y) = (c(a), c(b));
+            let (x, y) = (c_string(a), c_string(b));
             // SAFETY: NUL-terminated paths.
             let r = unsafe { libc::$name(x.as_ptr(), y.as_ptr()) };
-            chk(r as i64, || {
+            checked(r as i64, || {
                 format!(concat!(stringify!($name), " {} {}"), short(a), short(b))
             })
             .map(|_| ())
@@ -349,7 +350,7 @@ pub const EXCHANGE: u32 = libc::RENAME_EXCHANGE;
 pub const WHITEOUT: u32 = libc::RENAME_WHITEOUT;
 
 pub fn rename2(a: &str, b: &str, flags: u32) -> Sys<()> {
-    let (x, y) = (c(a), c(b));
+    let (x, y) = (c_string(a), c_string(b));
     // SAFETY: NUL-terminated paths.
     let r = unsafe {
         libc::syscall(
@@ -361,12 +362,13 @@ pub fn rename2(a: &str, b: &str, flags: u32) -> Sys<()> {
             flags,
         )
     };
-    chk(r, || format!("renameat2 {a} {b} flags {flags}")).map(|_| ())
+    checked(r, || format!("renameat2 {a} {b} flags {flags}")).map(|_| ())
 }
 
 /// Makes a name for an O_TMPFILE (or otherwise unlinked) file.
 pub fn link_fd(fd: &Fd, b: &str) -> Sys<()> {
-    let (x, y) = (c(&format!("/proc/self/fd/{}", fd.raw)), c(b));
+    let opened = format!("/proc/self/fd/{}", fd.raw);
+    let (x, y) = (c_string(&opened), c_string(b));
     // SAFETY: NUL-terminated paths.
     let r = unsafe {
         libc::linkat(
@@ -377,26 +379,26 @@ pub fn link_fd(fd: &Fd, b: &str) -> Sys<()> {
             libc::AT_SYMLINK_FOLLOW,
         )
     };
-    chk(r as i64, || format!("linkat fd {b}")).map(|_| ())
+    checked(r as i64, || format!("linkat fd {b}")).map(|_| ())
 }
 
 pub fn readlink(path: &str) -> Sys<Vec<u8>> {
-    let p = c(path);
+    let p = c_string(path);
     let mut buf = vec![0u8; 8192];
     // SAFETY: buf is valid for its length.
     let r = unsafe { libc::readlink(p.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
-    let n = chk(r as i64, || format!("readlink {path}"))?;
+    let n = checked(r as i64, || format!("readlink {path}"))?;
     buf.truncate(n as usize);
     Ok(buf)
 }
 
 pub fn lstat(path: &str) -> Sys<libc::stat> {
-    let p = c(path);
+    let p = c_string(path);
     // SAFETY: stat is plain old data.
     let mut st: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: valid path and buffer.
     let r = unsafe { libc::lstat(p.as_ptr(), &mut st) };
-    chk(r as i64, || format!("lstat {path}"))?;
+    checked(r as i64, || format!("lstat {path}"))?;
     Ok(st)
 }
 
@@ -405,7 +407,7 @@ pub fn exists(path: &str) -> bool {
 }
 
 pub fn statx(path: &str) -> Sys<libc::statx> {
-    let p = c(path);
+    let p = c_string(path);
     // SAFETY: statx is plain old data.
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: valid path and buffer.
@@ -418,23 +420,23 @@ pub fn statx(path: &str) -> Sys<libc::statx> {
             &mut st,
         )
     };
-    chk(r as i64, || format!("statx {path}"))?;
+    checked(r as i64, || format!("statx {path}"))?;
     Ok(st)
 }
 
 pub fn statfs(path: &str) -> Sys<libc::statfs> {
-    let p = c(path);
+    let p = c_string(path);
     // SAFETY: statfs is plain old data.
     let mut st: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: valid path and buffer.
     let r = unsafe { libc::statfs(p.as_ptr(), &mut st) };
-    chk(r as i64, || format!("statfs {path}"))?;
+    checked(r as i64, || format!("statfs {path}"))?;
     Ok(st)
 }
 
 /// utimensat without following a symlink; (seconds, nanoseconds).
 pub fn utimens(path: &str, at: (i64, i64), mt: (i64, i64)) -> Sys<()> {
-    let p = c(path);
+    let p = c_string(path);
     let ts = times(at, mt);
     // SAFETY: valid path, two timespecs.
     let r = unsafe {
@@ -445,11 +447,11 @@ pub fn utimens(path: &str, at: (i64, i64), mt: (i64, i64)) -> Sys<()> {
             libc::AT_SYMLINK_NOFOLLOW,
         )
     };
-    chk(r as i64, || format!("utimensat {path}")).map(|_| ())
+    checked(r as i64, || format!("utimensat {path}")).map(|_| ())
 }
 
 pub fn mount(dev: &str, dir: &str, fs: &str, flags: u64, data: &str) -> Sys<()> {
-    let (d, m, f, o) = (c(dev), c(dir), c(fs), c(data));
+    let (d, m, f, o) = (c_string(dev), c_string(dir), c_string(fs), c_string(data));
     // SAFETY: NUL-terminated strings.
     let r = unsafe {
         libc::mount(
@@ -460,17 +462,17 @@ pub fn mount(dev: &str, dir: &str, fs: &str, flags: u64, data: &str) -> Sys<()> 
             o.as_ptr().cast(),
         )
     };
-    chk(r as i64, || {
+    checked(r as i64, || {
         format!("mount -t {fs} -o '{data}' {dev} {dir}")
     })
     .map(|_| ())
 }
 
 pub fn umount(dir: &str, flags: i32) -> Sys<()> {
-    let m = c(dir);
+    let m = c_string(dir);
     // SAFETY: NUL-terminated string.
     let r = unsafe { libc::umount2(m.as_ptr(), flags) };
-    chk(r as i64, || format!("umount {dir}")).map(|_| ())
+    checked(r as i64, || format!("umount {dir}")).map(|_| ())
 }
 
 pub fn sync() {
