@@ -21,6 +21,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::dirs_hash::CASES,
     namespace::attr::CASES,
     namespace::handles::CASES,
+    namespace::nfs::CASES,
     namespace::mounts::CASES,
     format::about::CASES,
     format::compare::CASES,

@@ -10,6 +10,7 @@ pub mod handle;
 pub mod harness;
 pub mod kmsg;
 pub mod map;
+pub mod nfs;
 pub mod source;
 pub mod sys;
 pub mod watch;

@@ -4,4 +4,6 @@
 
 mod kit;
 
-pub use kit::{aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, source, sys, watch};
+pub use kit::{
+    aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, nfs, source, sys, watch,
+};

@@ -7,5 +7,6 @@ pub mod dirs_hash;
 pub mod handles;
 pub mod mounts;
 pub mod names;
+pub mod nfs;
 pub mod rename;
 pub mod tree;
