@@ -9,10 +9,12 @@ ENGINE ?=
 TESTS ?=
 RACE ?=
 FOR ?=
+SEED ?=
+REPLAY ?=
 kernel := $(or $(KDIR),$(KERNEL))
 venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
-verbs := help setup module run check shell xfstests bench lab soak fmt lint clippy clean
+verbs := help setup module run check shell xfstests bench lab model soak fmt lint clippy clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -31,6 +33,8 @@ help:
 	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
 	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
+	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
+	@echo '                REPLAY=n or file)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the code; make clippy lints the Rust code'
@@ -71,6 +75,10 @@ bench:
 
 lab:
 	@scripts/lab $(if $(ENGINE),--engine $(ENGINE)) $(RACE)
+
+model:
+	@scripts/model $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(REPLAY),--replay $(REPLAY))
 
 soak:
 	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) \

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+//! History after history, until the time is up or one does harm; that one is made as short as it
+//! can be.
+
+use crate::op::{history, History, Image};
+use crate::run::{run, Harm};
+use crate::world::World;
+use guest::harness::Res;
+use guest::kmsg::{defect, Kmsg};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Histories on one image, one after the other.
+const BATCH: u64 = 50;
+/// Runs that the shortening may take.
+const SHRINKS: usize = 600;
+
+/// Which histories.
+pub struct Plan {
+    pub seed: u64,
+    pub first: u64,
+    pub count: u64,
+    pub time: Duration,
+    pub steps: usize,
+    /// A folder.
+    pub out: PathBuf,
+}
+
+pub struct Hunt {
+    world: World,
+    kmsg: Kmsg,
+    /// Histories of this batch that were begun.
+    ran: usize,
+    /// Histories in which the twin strayed.
+    strayed: u64,
+}
+
+impl Hunt {
+    pub fn new(fs: &str, disks: &[String]) -> Res<Hunt> {
+        Ok(Hunt {
+            world: World::new(fs, disks)?,
+            kmsg: Kmsg::open()?,
+            ran: 0,
+            strayed: 0,
+        })
+    }
+
+    /// Runs one history where others have been before; what it did is left in `told`.
+    fn next(&mut self, history: &History, told: &mut Vec<String>) -> Result<(), Harm> {
+        told.clear();
+        self.ran += 1;
+        let result = run(&self.world, history, told);
+        self.strayed += u64::from(self.world.sides[1].strayed.get());
+        result.and(self.log())
+    }
+
+    /// What the kernel has complained about.
+    fn log(&self) -> Result<(), Harm> {
+        let lines = self.kmsg.take();
+        match defect(&lines) {
+            Some(line) => harm(format!("the kernel log has: {line}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs histories of one image on a new one, to its end.
+    fn batch(&mut self, histories: &[History], told: &mut Vec<String>) -> Result<(), Harm> {
+        let Some(first) = histories.first() else {
+            return Ok(());
+        };
+        let begun = self
+            .world
+            .begin(first.image)
+            .or_else(|e| harm(e.to_string()));
+        self.ran = 0;
+        let result = begun.and_then(|()| histories.iter().try_for_each(|h| self.next(h, told)));
+        let result = result.and_then(|()| self.world.end().or_else(|e| harm(e.to_string())));
+        if result.is_err() {
+            self.world.clear();
+        }
+        result.and(self.log())
+    }
+
+    /// Runs one history on a new image.
+    fn once(&mut self, history: &History) -> Result<(), Harm> {
+        self.batch(std::slice::from_ref(history), &mut Vec::new())
+    }
+
+    /// True if all went well.
+    pub fn all(&mut self, plan: &Plan) -> Res<bool> {
+        let begun = Instant::now();
+        let (mut next, mut told) = (plan.first / BATCH, Duration::ZERO);
+        while next * BATCH < plan.first + plan.count && begun.elapsed() < plan.time {
+            let numbers: Vec<u64> = (next * BATCH..(next + 1) * BATCH).collect();
+            let histories: Vec<History> =
+                numbers.iter().map(|n| drawn(plan, *n).current()).collect();
+            if let Err(harm) = self.batch(&histories, &mut Vec::new()) {
+                let number = numbers[self.ran.saturating_sub(1)];
+                println!("harm in history {number}: {}", harm.words);
+                if self.blame(plan, number) {
+                    println!("not alone on a new image: with those of the batch before it");
+                }
+                return Ok(false);
+            }
+            next += 1;
+            std::fs::write(plan.out.join("next"), format!("{}\n", next * BATCH))?;
+            if begun.elapsed() >= told {
+                self.progress(next * BATCH - plan.first, begun);
+                told = begun.elapsed() + Duration::from_secs(10);
+            }
+        }
+        self.progress(next * BATCH - plan.first, begun);
+        Ok(true)
+    }
+
+    /// Does this one do it alone? Then as little of it as still does, also as a file. True if it
+    /// does no harm.
+    pub fn blame(&mut self, plan: &Plan, number: u64) -> bool {
+        let mut tree = drawn(plan, number);
+        if self.report(&tree.current()) {
+            return true;
+        }
+        self.shorten(&mut *tree);
+        let history = self.spare(tree.current());
+        println!("the shortest that does harm:");
+        self.report(&history);
+        let name = format!("{}-{number}.ron", plan.seed);
+        let text = ron::to_string(&history).unwrap_or_default();
+        if let Err(e) = std::fs::write(plan.out.join(&name), text) {
+            println!("{name}: {e}");
+        }
+        println!("replay: make model SEED={} REPLAY={number}", plan.seed);
+        println!("        make model REPLAY=build/model/{name}");
+        false
+    }
+
+    fn progress(&self, done: u64, begun: Instant) {
+        let rate = done as f64 / begun.elapsed().as_secs_f64().max(0.001);
+        println!(
+            "{done} histories, {rate:.1} per second, none did harm; ext4 strayed in {}",
+            self.strayed
+        );
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Takes away what the harm does not need.
+    fn shorten(&mut self, tree: &mut dyn ValueTree<Value = History>) {
+        let mut harmful = true;
+        for i in 0..SHRINKS {
+            if i % 20 == 0 {
+                println!("shortening: {i} runs, {} steps", tree.current().steps.len());
+            }
+            let more = if harmful {
+                tree.simplify()
+            } else {
+                tree.complicate()
+            };
+            if !more {
+                break;
+            }
+            harmful = self.once(&tree.current()).is_err();
+        }
+        while !harmful && tree.complicate() {
+            harmful = self.once(&tree.current()).is_err();
+        }
+    }
+
+    /// Takes away one step after the other: what a step needed may have changed since it was tried.
+    fn spare(&mut self, mut history: History) -> History {
+        for i in (0..history.steps.len()).rev() {
+            let mut less = history.clone();
+            less.steps.remove(i);
+            if self.once(&less).is_err() {
+                history = less;
+            }
+        }
+        history
+    }
+
+    /// Runs it once more, and tells what happens. True if it does no harm.
+    pub fn report(&mut self, history: &History) -> bool {
+        let mut told = Vec::new();
+        let result = self.batch(std::slice::from_ref(history), &mut told);
+        println!("{:?}", history.image);
+        for (i, line) in told.iter().enumerate() {
+            println!("  {i:2} {line}");
+        }
+        match &result {
+            Ok(()) => println!("no harm"),
+            Err(Harm {
+                step: Some(i),
+                words,
+            }) => println!("harm at step {i}: {words}"),
+            Err(Harm { step: None, words }) => println!("harm at the end: {words}"),
+        }
+        result.is_ok()
+    }
+}
+
+fn harm<T>(words: String) -> Result<T, Harm> {
+    Err(Harm { step: None, words })
+}
+
+/// The history of this number, as it can be shortened.
+fn drawn(plan: &Plan, number: u64) -> Box<dyn ValueTree<Value = History>> {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&plan.seed.to_le_bytes());
+    seed[8..16].copy_from_slice(&number.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let tree = history(Image::of(number / BATCH), plan.steps).new_tree(&mut runner);
+    Box::new(tree.expect("no step is ever refused"))
+}

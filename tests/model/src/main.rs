@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Random histories of a file system, against a model in memory and, step by step, against the
+//! kernel's ext4. Runs as root inside the VM, and overwrites the devices.
+#![forbid(unsafe_code)]
+
+mod hunt;
+mod model;
+mod names;
+mod op;
+mod place;
+mod run;
+mod side;
+mod world;
+
+use clap::Parser;
+use guest::fixture::{knows_fs, private_mounts, run_cmd};
+use guest::harness::Res;
+use guest::{ensure, map, sys};
+use hunt::{Hunt, Plan};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(about = "Random histories, against a model and against the kernel's ext4")]
+struct Cli {
+    /// File system type under test.
+    #[arg(long, default_value = "rext4", env = "REXT4_FS")]
+    fs: String,
+    /// Two block devices that may be overwritten.
+    #[arg(long, env = "REXT4_DISKS", value_delimiter = ' ')]
+    dev: Vec<String>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of the first history.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    #[arg(long, default_value_t = 1 << 40)]
+    count: u64,
+    /// Seconds.
+    #[arg(long, default_value_t = 3600)]
+    time: u64,
+    /// Steps of a history on average.
+    #[arg(long, default_value_t = 30)]
+    steps: usize,
+    /// A switch of the race lab: this protection is off.
+    #[arg(long)]
+    off: Vec<String>,
+    /// Where the number of the next history is kept, and what does harm.
+    #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
+    out: PathBuf,
+    /// Runs this history only: its number, or a file with its text, as a failure leaves it.
+    #[arg(long)]
+    replay: Option<String>,
+}
+
+/// Nothing happens at a time of its own.
+fn quiet() -> Res {
+    // Where there is no udev there is nobody to stop.
+    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
+    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
+    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
+    Ok(())
+}
+
+/// What is off is so as long as the file is open.
+fn off(switches: &[String]) -> Res<Option<sys::Fd>> {
+    if switches.is_empty() {
+        return Ok(None);
+    }
+    let lab = sys::open("/sys/kernel/debug/rext4/lab", libc::O_RDWR, 0)?;
+    for switch in switches {
+        lab.write(format!("off {switch}").as_bytes())?;
+    }
+    Ok(Some(lab))
+}
+
+fn hunt(cli: &Cli) -> Res<bool> {
+    private_mounts()?;
+    map::install_sigbus();
+    ensure!(knows_fs("ext4"), "the kernel has no ext4 to compare with");
+    quiet()?;
+    let _lab = off(&cli.off)?;
+    let mut hunt = Hunt::new(&cli.fs, &cli.dev)?;
+    let plan = Plan {
+        seed: cli.seed,
+        first: cli.first,
+        count: cli.count,
+        time: Duration::from_secs(cli.time),
+        steps: cli.steps,
+        out: cli.out.clone(),
+    };
+    match &cli.replay {
+        Some(text) => replay(&mut hunt, &plan, text),
+        None => hunt.all(&plan),
+    }
+}
+
+/// A history by its number, or by a file that has its text.
+fn replay(hunt: &mut Hunt, plan: &Plan, which: &str) -> Res<bool> {
+    if let Ok(number) = which.parse() {
+        return Ok(hunt.blame(plan, number));
+    }
+    let text = std::fs::read_to_string(which)?;
+    match ron::from_str(&text) {
+        Ok(history) => Ok(hunt.report(&history)),
+        Err(e) => guest::fail!("{which}: {e}"),
+    }
+}
+
+fn main() {
+    match hunt(&Cli::parse()) {
+        Ok(true) => (),
+        Ok(false) => std::process::exit(1),
+        Err(e) => {
+            eprintln!("model: {e}");
+            std::process::exit(2)
+        }
+    }
+}

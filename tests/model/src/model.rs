@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a file system must be after a step: names, and bytes.
+
+use crate::names::{Does, Kind, Tree};
+use crate::op::{Name, Op, Space, Way};
+use crate::place::{PAGE, SECTOR};
+use guest::fixture::pattern;
+
+/// A step with its places resolved: what is asked of each side.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub op: Op,
+    pub at: u64,
+    pub len: u64,
+    /// Whose bytes are written.
+    pub seed: u64,
+}
+
+impl Call {
+    /// What the step writes.
+    pub fn bytes(&self) -> Vec<u8> {
+        pattern(self.seed, self.at, self.len as usize)
+    }
+}
+
+pub struct Model {
+    pub tree: Tree,
+    block: u64,
+}
+
+impl Model {
+    pub fn new(block: u64) -> Model {
+        Model {
+            tree: Tree::new(),
+            block,
+        }
+    }
+
+    /// Resolves a step against what is there now.
+    pub fn call(&self, op: Op, seed: u64) -> Call {
+        let size = |name: Name| self.tree.file(name).map_or(0, |data| data.len() as u64);
+        let mut call = Call {
+            op,
+            at: 0,
+            len: 0,
+            seed,
+        };
+        match op {
+            Op::Write(name, at, len, way) => {
+                let size = size(name);
+                call.at = if way == Way::Append {
+                    size
+                } else {
+                    at.at(size, self.block)
+                };
+                call.len = len.from(call.at, self.block);
+                match way {
+                    Way::Direct | Way::DirectDsync | Way::Async => {
+                        call.at = call.at / SECTOR * SECTOR;
+                        call.len = call.len.next_multiple_of(SECTOR);
+                    }
+                    // No further than the page of the end.
+                    Way::Mapped => {
+                        let end = size.next_multiple_of(PAGE);
+                        call.at = call.at.min(end);
+                        call.len = call.len.min(end - call.at);
+                    }
+                    _ => (),
+                }
+            }
+            Op::Truncate(name, at) => call.at = at.at(size(name), self.block),
+            Op::Fallocate(name, at, len, _) => {
+                call.at = at.at(size(name), self.block);
+                call.len = len.from(call.at, self.block);
+            }
+            _ => (),
+        }
+        call
+    }
+
+    /// Does it, and says what the call returns.
+    pub fn apply(&mut self, call: &Call) -> Does<u64> {
+        let done = |r: Does<()>| r.map(|()| 0);
+        match call.op {
+            Op::Create(name) => self.create(name),
+            Op::Write(name, _, _, way) => self.write(name, call, way),
+            Op::Truncate(name, _) => {
+                self.tree.file_mut(name)?.resize(call.at as usize, 0);
+                Ok(0)
+            }
+            Op::Fallocate(name, _, _, how) => self.fallocate(name, call, how),
+            Op::Sync(name, _) | Op::Forget(name) | Op::Look(name, _) => {
+                self.tree.file(name).map(|_| 0)
+            }
+            Op::Evict | Op::Remount | Op::Freeze => Ok(0),
+            Op::Mkdir(name) => done(self.tree.add(name, Kind::Dir(Default::default()), 0o755)),
+            Op::Rmdir(name) => done(self.tree.remove(name, true)),
+            Op::Unlink(name) => done(self.tree.remove(name, false)),
+            Op::Link(old, new) => done(self.tree.link(old, new)),
+            Op::Symlink(name) => done(self.tree.add(name, Kind::Symlink, 0o777)),
+            Op::Rename(old, new, how) => done(self.tree.rename(old, new, how)),
+            Op::Chmod(name, mode) => done(self.tree.chmod(name, u32::from(mode))),
+        }
+    }
+
+    /// open(2) with O_CREAT and O_TRUNC.
+    fn create(&mut self, name: Name) -> Does<u64> {
+        if self.tree.find(name).is_ok() {
+            self.tree.file_mut(name)?.clear();
+        } else {
+            self.tree.add(name, Kind::File(Vec::new()), 0o644)?;
+        }
+        Ok(0)
+    }
+
+    fn write(&mut self, name: Name, call: &Call, way: Way) -> Does<u64> {
+        let data = self.tree.file_mut(name)?;
+        let (at, mut end) = (call.at as usize, (call.at + call.len) as usize);
+        if way == Way::Mapped {
+            // What is stored behind the end is not the file's.
+            end = end.min(data.len());
+        } else if data.len() < end {
+            data.resize(end, 0);
+        }
+        if at < end {
+            data[at..end].copy_from_slice(&call.bytes()[..end - at]);
+        }
+        Ok(call.len)
+    }
+
+    fn fallocate(&mut self, name: Name, call: &Call, how: Space) -> Does<u64> {
+        let data = self.tree.file_mut(name)?;
+        let (at, end) = (call.at as usize, (call.at + call.len) as usize);
+        if matches!(how, Space::Allocate | Space::Zero) && data.len() < end {
+            data.resize(end, 0);
+        }
+        if matches!(how, Space::Punch | Space::Zero | Space::ZeroKeepSize) {
+            let end = end.min(data.len());
+            if at < end {
+                data[at..end].fill(0);
+            }
+        }
+        Ok(0)
+    }
+
+    /// The names that a step may have changed or looked at.
+    pub fn touched(op: Op) -> Vec<Name> {
+        match op {
+            Op::Evict | Op::Remount | Op::Freeze => Vec::new(),
+            Op::Link(a, b) | Op::Rename(a, b, _) => vec![a, b],
+            Op::Create(a) | Op::Write(a, ..) | Op::Truncate(a, _) | Op::Fallocate(a, ..) => vec![a],
+            Op::Sync(a, _) | Op::Look(a, _) | Op::Forget(a) | Op::Mkdir(a) | Op::Rmdir(a) => {
+                vec![a]
+            }
+            Op::Unlink(a) | Op::Symlink(a) | Op::Chmod(a, _) => vec![a],
+        }
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a history is made of, and how one is drawn.
+
+use crate::place::{length, place, Length, Place};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// All names there are: few, so that operations meet each other. The first ones oftener.
+pub const NAMES: [&str; 8] = ["a", "b", "c", "d", "d/a", "d/b", "e", "e/a"];
+
+/// One of [`NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(u8);
+
+impl Name {
+    pub fn text(self) -> &'static str {
+        NAMES[usize::from(self.0)]
+    }
+
+    /// The one that is there from the start.
+    pub fn first() -> Name {
+        Name(0)
+    }
+
+    pub fn all() -> impl Iterator<Item = Name> {
+        (0..NAMES.len() as u8).map(Name)
+    }
+}
+
+impl std::convert::From<Name> for String {
+    fn from(name: Name) -> String {
+        name.text().to_string()
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Name, String> {
+        let found = Name::all().find(|name| name.text() == text);
+        found.ok_or_else(|| format!("no name {text}"))
+    }
+}
+
+/// How bytes get into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Way {
+    Buffered,
+    /// write(2) at the end, with O_APPEND.
+    Append,
+    /// Buffered, with O_DSYNC.
+    Dsync,
+    Direct,
+    DirectDsync,
+    /// By io_submit.
+    Async,
+    /// Stores through a shared mapping; behind the end as far as the last page goes.
+    Mapped,
+}
+
+/// A way to see what a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum View {
+    Buffered,
+    Mapped,
+    Direct,
+    /// By read(2) of what SEEK_DATA and SEEK_HOLE say is data.
+    Seek,
+}
+
+/// How fallocate is called.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Space {
+    Allocate,
+    KeepSize,
+    Punch,
+    Zero,
+    ZeroKeepSize,
+}
+
+/// What is brought to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Sync {
+    Fsync,
+    Fdatasync,
+    /// sync_file_range: of the data, waits for it, promises nothing.
+    Range,
+    All,
+}
+
+/// How a name moves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Move {
+    Replace,
+    NoReplace,
+    Exchange,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    Create(Name),
+    Write(Name, Place, Length, Way),
+    Truncate(Name, Place),
+    Fallocate(Name, Place, Length, Space),
+    Sync(Name, Sync),
+    Look(Name, View),
+    /// posix_fadvise(POSIX_FADV_DONTNEED).
+    Forget(Name),
+    /// Clean pages, dentries and inodes of all files leave the memory.
+    Evict,
+    Remount,
+    Freeze,
+    Mkdir(Name),
+    Rmdir(Name),
+    Unlink(Name),
+    Link(Name, Name),
+    Symlink(Name),
+    Rename(Name, Name, Move),
+    Chmod(Name, u16),
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![
+        12 => Just(Name(0)),
+        4 => Just(Name(1)),
+        4 => (0..NAMES.len() as u8).prop_map(Name),
+    ]
+}
+
+fn any_name() -> impl Strategy<Value = Name> {
+    (0..NAMES.len() as u8).prop_map(Name)
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![
+        6 => Just(Way::Buffered),
+        2 => Just(Way::Append),
+        1 => Just(Way::Dsync),
+        3 => Just(Way::Direct),
+        1 => Just(Way::DirectDsync),
+        2 => Just(Way::Async),
+        4 => Just(Way::Mapped),
+    ]
+}
+
+fn view() -> impl Strategy<Value = View> {
+    prop::sample::select(vec![View::Buffered, View::Mapped, View::Direct, View::Seek])
+}
+
+fn space() -> impl Strategy<Value = Space> {
+    prop_oneof![
+        2 => Just(Space::Allocate),
+        2 => Just(Space::KeepSize),
+        4 => Just(Space::Punch),
+        2 => Just(Space::Zero),
+        2 => Just(Space::ZeroKeepSize),
+    ]
+}
+
+fn sync() -> impl Strategy<Value = Sync> {
+    prop_oneof![
+        3 => Just(Sync::Fsync),
+        2 => Just(Sync::Fdatasync),
+        2 => Just(Sync::Range),
+        1 => Just(Sync::All),
+    ]
+}
+
+fn data() -> BoxedStrategy<Op> {
+    prop_oneof![
+        12 => (name(), place(), length(), way())
+            .prop_map(|(n, at, len, way)| Op::Write(n, at, len, way)),
+        5 => (name(), place()).prop_map(|(n, at)| Op::Truncate(n, at)),
+        7 => (name(), place(), length(), space())
+            .prop_map(|(n, at, len, how)| Op::Fallocate(n, at, len, how)),
+        4 => (name(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
+        5 => (name(), view()).prop_map(|(n, view)| Op::Look(n, view)),
+        1 => name().prop_map(Op::Forget),
+    ]
+    .boxed()
+}
+
+fn whole() -> BoxedStrategy<Op> {
+    prop::sample::select(vec![Op::Evict, Op::Remount, Op::Freeze]).boxed()
+}
+
+fn names() -> BoxedStrategy<Op> {
+    let how = prop::sample::select(vec![
+        Move::Replace,
+        Move::Replace,
+        Move::NoReplace,
+        Move::Exchange,
+    ]);
+    prop_oneof![
+        6 => name().prop_map(Op::Create),
+        3 => any_name().prop_map(Op::Mkdir),
+        1 => any_name().prop_map(Op::Rmdir),
+        2 => any_name().prop_map(Op::Unlink),
+        3 => (name(), any_name()).prop_map(|(a, b)| Op::Link(a, b)),
+        1 => any_name().prop_map(Op::Symlink),
+        4 => (any_name(), any_name(), how).prop_map(|(a, b, how)| Op::Rename(a, b, how)),
+        1 => (any_name(), 0u16..0o1000).prop_map(|(n, mode)| Op::Chmod(n, mode)),
+    ]
+    .boxed()
+}
+
+/// The image that a history runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Image {
+    Block4k,
+    Block1k,
+    Block2k,
+    NoChecksums,
+}
+
+/// What is done, one after the other, in a new directory that has one empty file, `a`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub image: Image,
+    pub steps: Vec<Op>,
+}
+
+impl Image {
+    /// Of a batch of histories: one after the other, those that find most oftener.
+    pub fn of(batch: u64) -> Image {
+        use Image::{Block1k, Block2k, Block4k, NoChecksums};
+        const ALL: [Image; 6] = [Block4k, Block1k, Block4k, Block2k, Block1k, NoChecksums];
+        ALL[(batch % ALL.len() as u64) as usize]
+    }
+}
+
+/// Histories of so many steps on average. None of them has a least length, so all can shrink.
+pub fn history(image: Image, steps: usize) -> impl Strategy<Value = History> {
+    let op = prop_oneof![75 => data(), 20 => names(), 2 => whole()];
+    let steps = prop::collection::vec(op, 0..=2 * steps);
+    steps.prop_map(move |steps| History { image, steps })
+}

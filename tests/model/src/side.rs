@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One of the two file systems: what a step is there, and what can be seen of its files.
+
+use crate::model::Call;
+use crate::names::TARGET;
+use crate::op::{Move, Name, Op, Space, Sync, View, Way};
+use crate::place::PAGE;
+use guest::aio::{self, Aio};
+use guest::map::Map;
+use guest::sys::{self, Aligned, Fd, Sys, SysErr};
+use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
+use std::cell::{Cell, RefCell};
+
+/// The directory that histories have to themselves.
+const WORK: &str = "h";
+
+pub struct Side {
+    /// The type of the file system.
+    pub fs: String,
+    pub dev: String,
+    /// Where it is mounted.
+    pub dir: String,
+    /// Free blocks and inodes when nothing is there.
+    free: Cell<(u64, u64)>,
+    /// It has done what the model does not: nothing can be learned from it in this history.
+    pub strayed: Cell<bool>,
+    aio: RefCell<Aio>,
+}
+
+impl Side {
+    pub fn new(fs: &str, dev: &str, dir: &str) -> Sys<Side> {
+        Ok(Side {
+            fs: fs.to_string(),
+            dev: dev.to_string(),
+            dir: dir.to_string(),
+            strayed: Cell::new(false),
+            free: Cell::new((0, 0)),
+            aio: RefCell::new(Aio::new(1)?),
+        })
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{WORK}/{name}", self.dir)
+    }
+
+    /// A new directory for a history.
+    pub fn begin(&self) -> Sys<()> {
+        self.strayed.set(false);
+        self.free.set(self.counters()?);
+        sys::mkdir(&self.path(""), 0o755)
+    }
+
+    /// The directory goes with all that is in it, and the counters are what they were.
+    pub fn end(&self) -> Result<(), String> {
+        std::fs::remove_dir_all(self.path("")).map_err(|e| format!("{}: removal: {e}", self.fs))?;
+        self.sync().map_err(|e| e.to_string())?;
+        let (was, now) = (self.free.get(), self.counters().map_err(|e| e.to_string())?);
+        if was != now {
+            return Err(format!(
+                "{}: {} blocks and {} inodes are free when all is gone, before it was {} and {}",
+                self.fs, now.0, now.1, was.0, was.1
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn sync(&self) -> Sys<()> {
+        self.root()?.syncfs()
+    }
+
+    fn counters(&self) -> Sys<(u64, u64)> {
+        sys::statfs(&self.dir).map(|st| (st.f_bfree, st.f_ffree))
+    }
+
+    fn open(&self, name: Name, flags: i32) -> Sys<Fd> {
+        sys::open(&self.path(name.text()), flags | O_NOFOLLOW, 0o644)
+    }
+
+    fn root(&self) -> Sys<Fd> {
+        sys::rdonly(&self.dir)
+    }
+
+    pub fn mount(&self) -> Sys<()> {
+        // No commit comes by itself: what is on disk at a power cut is always the same.
+        sys::mount(&self.dev, &self.dir, &self.fs, 0, "commit=900")
+    }
+
+    pub fn umount(&self) -> Sys<()> {
+        sys::umount(&self.dir, 0)
+    }
+
+    /// Does a step here: what it returned, or its errno.
+    pub fn apply(&self, call: &Call) -> Result<u64, i32> {
+        self.answer(call).map_err(|e| e.errno)
+    }
+
+    fn answer(&self, call: &Call) -> Sys<u64> {
+        let path = |name: Name| self.path(name.text());
+        match call.op {
+            Op::Create(name) => self.open(name, O_RDWR | O_CREAT | O_TRUNC).map(drop)?,
+            Op::Write(name, _, _, way) => return self.write(name, call, way),
+            Op::Truncate(name, _) => self.open(name, O_RDWR)?.truncate(call.at)?,
+            Op::Fallocate(name, _, _, how) => {
+                self.open(name, O_RDWR)?
+                    .fallocate(mode(how), call.at, call.len)?;
+            }
+            Op::Sync(name, how) => sync(&self.open(name, O_RDWR)?, how)?,
+            // What is seen is compared by the caller.
+            Op::Look(name, _) => drop(self.open(name, O_RDWR)?),
+            Op::Forget(name) => self.open(name, O_RDWR)?.dontneed()?,
+            Op::Evict => evict()?,
+            Op::Remount => {
+                self.umount()?;
+                self.mount()?;
+            }
+            Op::Freeze => {
+                let root = self.root()?;
+                root.freeze(true)?;
+                root.freeze(false)?;
+            }
+            Op::Mkdir(name) => sys::mkdir(&path(name), 0o755)?,
+            Op::Rmdir(name) => sys::rmdir(&path(name))?,
+            Op::Unlink(name) => sys::unlink(&path(name))?,
+            Op::Link(old, new) => sys::link(&path(old), &path(new))?,
+            Op::Symlink(name) => sys::symlink(TARGET, &path(name))?,
+            Op::Rename(old, new, how) => sys::rename2(&path(old), &path(new), flags(how))?,
+            Op::Chmod(name, mode) => sys::chmod(&path(name), u32::from(mode))?,
+        }
+        Ok(0)
+    }
+
+    fn write(&self, name: Name, call: &Call, way: Way) -> Sys<u64> {
+        let flags = match way {
+            Way::Buffered | Way::Mapped => 0,
+            Way::Append => O_APPEND,
+            Way::Dsync => O_DSYNC,
+            Way::Direct | Way::Async => O_DIRECT,
+            Way::DirectDsync => O_DIRECT | O_DSYNC,
+        };
+        let f = self.open(name, O_RDWR | flags)?;
+        let mut bytes = Aligned::of(&call.bytes());
+        match way {
+            Way::Mapped => store(&f, call.at, &bytes)?,
+            Way::Append => return f.write(&bytes).map(|n| n as u64),
+            Way::Async => return self.submit(&f, &mut bytes, call.at),
+            _ => return f.pwrite_once(&bytes, call.at).map(|n| n as u64),
+        }
+        Ok(call.len)
+    }
+
+    fn submit(&self, f: &Fd, bytes: &mut Aligned, at: u64) -> Sys<u64> {
+        let mut aio = self.aio.borrow_mut();
+        aio.submit(f, aio::Op::Write, bytes, at, 0)?;
+        let done = aio.wait(1)?;
+        u64::try_from(done[0].1).map_err(|_| SysErr {
+            what: "io_getevents".to_string(),
+            errno: -done[0].1 as i32,
+        })
+    }
+
+    /// All that a file holds, seen in this way.
+    pub fn look(&self, path: &str, view: View) -> Sys<Vec<u8>> {
+        let path = self.path(path);
+        let direct = if view == View::Direct { O_DIRECT } else { 0 };
+        let f = sys::open(&path, libc::O_RDONLY | O_NOFOLLOW | direct, 0)?;
+        let size = f.size()? as usize;
+        match view {
+            View::Mapped if size == 0 => Ok(Vec::new()),
+            View::Mapped => {
+                let map = Map::new(&f, 0, size, libc::PROT_READ, libc::MAP_SHARED)?;
+                Ok(map.read(0, size))
+            }
+            View::Seek => seek(&f, size),
+            _ => {
+                // More than the size: what comes then is too much.
+                let mut seen = Aligned::new(size.next_multiple_of(PAGE as usize) + PAGE as usize);
+                let n = f.pread(&mut seen, 0)?;
+                Ok(seen[..n].to_vec())
+            }
+        }
+    }
+}
+
+/// The bytes of what is data for SEEK_DATA; the rest zeros.
+fn seek(f: &Fd, size: usize) -> Sys<Vec<u8>> {
+    let mut seen = vec![0; size];
+    let mut at = 0;
+    while at < size as i64 {
+        let data = match f.seek(at, libc::SEEK_DATA) {
+            Err(e) if e.errno == libc::ENXIO => break,
+            other => other?,
+        };
+        at = f.seek(data, libc::SEEK_HOLE)?;
+        f.pread(&mut seen[data as usize..at as usize], data as u64)?;
+    }
+    Ok(seen)
+}
+
+/// Stores through a mapping that is gone afterwards.
+fn store(f: &Fd, at: u64, bytes: &[u8]) -> Sys<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let end = at as usize + bytes.len();
+    Map::shared(f, end)?.write(at as usize, bytes);
+    match guest::map::sigbus_taken() {
+        0 => Ok(()),
+        _ => Err(SysErr {
+            what: format!("SIGBUS storing to {}", f.name),
+            errno: libc::EFAULT,
+        }),
+    }
+}
+
+/// Clean pages, dentries and inodes of the whole machine leave the memory.
+pub fn evict() -> Sys<()> {
+    sys::write_file("/proc/sys/vm/drop_caches", "3\n")
+}
+
+fn mode(how: Space) -> i32 {
+    match how {
+        Space::Allocate => 0,
+        Space::KeepSize => libc::FALLOC_FL_KEEP_SIZE,
+        Space::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+        Space::Zero => libc::FALLOC_FL_ZERO_RANGE,
+        Space::ZeroKeepSize => libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE,
+    }
+}
+
+fn flags(how: Move) -> u32 {
+    match how {
+        Move::Replace => 0,
+        Move::NoReplace => sys::NOREPLACE,
+        Move::Exchange => sys::EXCHANGE,
+    }
+}
+
+fn sync(f: &Fd, how: Sync) -> Sys<()> {
+    match how {
+        Sync::Fsync => f.fsync(),
+        Sync::Fdatasync => f.fdatasync(),
+        Sync::Range => f.sync_range(0, 0),
+        Sync::All => f.syncfs(),
+    }
+}
