@@ -92,10 +92,15 @@ fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result 
     free_and_unorphan(gone)
 }
 
-/// Frees what lies beyond the size, and takes the inode off the orphan list.
+/// Frees what lies beyond the size, and takes the inode off the orphan list, if it was there for
+/// that: one that nobody names stays until it is evicted, or a crash before would leave it to
+/// nobody. Links come and go under i_rwsem.
 fn free_and_unorphan(gone: &CacheGone<'_>) -> Result {
     let inode = gone.inode();
     remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
+    if inode.nlink() == 0 {
+        return Ok(());
+    }
     unorphan(inode)
 }
 

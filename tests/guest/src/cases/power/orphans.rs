@@ -3,6 +3,7 @@
 //! them that are wrong. Made by debugfs: which step a real crash hits is chance (see `replay`).
 
 use crate::cases::damage::bad::{ino, inode_at};
+use crate::cases::power;
 use crate::fixture::{put, run_cmd, T};
 use crate::harness::{Case, Res, Variant, FEATS, K1, K4};
 use crate::sys;
@@ -14,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("orphan/any_step", FEATS, any_step)
         .quick()
         .secs(120),
+    Case::new("orphan/truncated", FEATS, truncated).quick(),
     Case::new("orphan/with_links", TWO, with_links),
     Case::new("orphan/bad_list", TWO, bad_list).secs(120),
     Case::new("orphan/bad_tree", TWO, bad_tree),
@@ -139,6 +141,41 @@ fn any_step(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// Files that nobody names are truncated, as programs do with temporary ones, and a crash comes
+/// before they are closed: they are removed all the same.
+fn truncated(t: &mut T) -> Res {
+    let d = power::crash::start(t)?;
+    put(&t.p("pre"), 1, 1)?;
+    sys::unlink(&t.p("pre"))?;
+    sys::sync();
+    let before = sys::statfs(&t.p(""))?;
+    let mut open = Vec::new();
+    for (i, size) in [0u64, 1, 5000, 100_000, 300_000].into_iter().enumerate() {
+        let f = put(&t.p("named"), i as u64, 100_000)?;
+        f.fsync()?;
+        sys::unlink(&t.p("named"))?;
+        let tmp = sys::open(&t.p(""), libc::O_TMPFILE | libc::O_RDWR, 0o600)?;
+        tmp.pwrite(&[1; 100_000], 0)?;
+        for f in [f, tmp] {
+            f.truncate(size)?;
+            // What comes afterwards goes, too.
+            f.pwrite(&[2; 70_000], 400_000)?;
+            f.fsync()?;
+            open.push(f);
+        }
+    }
+    sys::sync();
+    power::crash::cut(t, &d)?;
+    drop(open);
+    power::crash::lights_on(t, &d)?;
+    t.mount("")?;
+    let now = sys::statfs(&t.p(""))?;
+    same!(now.f_ffree, before.f_ffree, "free inodes");
+    same!(now.f_bfree, before.f_bfree, "free blocks");
+    t.umount()?;
+    t.fsck()
 }
 
 /// Of those with links only files are truncated. Others have no business on the list.
