@@ -100,6 +100,13 @@ impl Default for InodeFields {
     }
 }
 
+/// Whether somebody names the inode that `raw` begins with. One that was given back, or never
+/// used, has no links.
+pub fn has_links(raw: &[u8]) -> Result<bool> {
+    let raw: RawInode = get(raw, 0)?;
+    Ok(raw.links.get() != 0)
+}
+
 /// The largest number the 48 bits of `i_blocks` hold.
 const BLOCKS_48: u64 = (1 << 48) - 1;
 

@@ -60,7 +60,11 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
     let handle = fs.start_nofail(credits)?;
     release_attributes(&handle, inode)?;
-    orphan::del(&handle, inode)?;
+    if let Err(e) = orphan::del(&handle, inode) {
+        // It stays, and must not name a block that is somebody else's soon.
+        journal(&handle, inode)?;
+        return Err(e);
+    }
     inode.touch_ctime();
     info.set_dtime(inode.ctime().sec as u32);
     journal(&handle, inode)?;
@@ -77,16 +81,20 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     let geo = &sb.data().geo;
     let bh = sb.bread(acl.get())?;
     let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
-    bh.copy_out(0, &mut data)?;
     let bad = |why| inode.corrupted(fmt!("attribute block {}: {}", acl, why));
+    // May wait for the log, so before the lock. Not used it costs nothing.
+    let mut block = handle.write(&bh)?;
+    let sharers = sb.data().sharers.lock();
+    bh.copy_out(0, &mut data)?;
     let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
     if refcount > 1 {
         disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
-        let mut block = handle.write(&bh)?;
         block.copy_in(0, &data)?;
+        drop(sharers);
         block.finish()?;
     } else {
-        drop(bh);
+        // Nobody else's any more.
+        drop((sharers, block, bh));
         alloc::free_run(handle, inode, (acl, 1), Revoke::Yes)?;
     }
     let sectors = u64::from(geo.block_size >> 9);

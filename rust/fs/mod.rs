@@ -92,6 +92,10 @@ pub(crate) struct Rext4 {
     #[pin]
     primary: Mutex<primary::Primary>,
     journal: JournalSlot,
+    /// Over the number of sharers in a block of extended attributes, which inodes that are evicted
+    /// count down. The last one has the block to itself.
+    #[pin]
+    sharers: Mutex<()>,
     /// Group descriptors and free counts.
     #[pin]
     pub(crate) groups: alloc::Groups,

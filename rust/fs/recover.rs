@@ -107,9 +107,9 @@ fn check_number(sb: &Sb, ino: Ino) -> Result {
 /// goes on with an inode that cannot be believed it is cut: what is beyond is not known, and must
 /// not be, or an inode that becomes an orphan might be on the list twice.
 #[inline(never)]
-fn load_list(sb: &Sb) -> Result<KVec<Ino>> {
+fn load_list(sb: &Sb) -> Result<KVVec<Ino>> {
     let fs = sb.data();
-    let mut list = KVec::new();
+    let mut list = KVVec::new();
     let mut prev = None;
     let mut at = read_super(fs, RawSuper::last_orphan)?;
     while let Some(ino) = at {

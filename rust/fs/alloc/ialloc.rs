@@ -14,9 +14,11 @@ use super::{
 };
 use crate::{
     disk::{
+        self,
         group::BitmapKind,
-        inode::{S_IFDIR, S_IFMT},
-        Geometry, Ino,
+        inode::{HEAD_MAX, S_IFDIR, S_IFMT},
+        Geometry,
+        Ino, //
     },
     fs::{itable::Iloc, Inode, Sb},
     vfs::{bh::BufferHead, jbd2::Handle, random::random_u32},
@@ -238,6 +240,10 @@ fn take(
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
     let place = Iloc::locate(locked.sb, ino)?;
+    let used = per_group.saturating_sub(locked.group.desc.itable_unused);
+    if index < used && has_links(&place, geo)? {
+        return Err(GroupError::Corrupt("an inode with links is marked free"));
+    }
     locked.change(handle, &map, Change::Take(bit..bit + 1), |locked| {
         clear_place(&place, geo, handle)?;
         if let Some(map) = blocks {
@@ -247,13 +253,18 @@ fn take(
         if is_dir {
             desc.used_dirs += 1;
         }
-        let used = per_group.saturating_sub(desc.itable_unused);
         if index >= used {
             desc.itable_unused = per_group - index - 1;
         }
         Ok(())
     })?;
     Ok(ino)
+}
+
+/// Whether somebody names the inode that lies there: one that was given back has no links.
+fn has_links(place: &Iloc, geo: &Geometry) -> Result<bool> {
+    let mut raw = [0u8; HEAD_MAX];
+    disk::inode::has_links(place.read(geo, &mut raw)?).map_err(|_| EINVAL)
 }
 
 /// Clears an inode in its table, before the bitmap says that there is one: who has only its number

@@ -83,11 +83,13 @@ impl Extents<'_> {
         };
         // The inode is journaled after. The first step, too, may be more than the handle was made
         // for.
-        let step = self.step_credits(start, end) + credits::INODE;
-        let records = handle.credits();
-        let (mut end, mut revoked) = (end, 0);
+        let step = self.step_credits(start, end);
+        let revokes = credits::step_revokes(step, revoke == Revoke::Yes);
+        let step = step + credits::INODE;
+        let mut records = handle.credits();
+        let mut end = end;
         loop {
-            if handle.credits() < step || records.saturating_sub(revoked) < step {
+            if handle.credits() < step || records < revokes {
                 return Ok(Progress::Continue(end));
             }
             let promised = self.secure_other();
@@ -110,9 +112,9 @@ impl Extents<'_> {
             alloc::free_run(handle, inode, (gone.pblk, gone.len), revoke)?;
             end = gone.lblk;
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
-            revoked += freed;
+            records = records.saturating_sub(freed);
             if revoke == Revoke::Yes {
-                revoked += gone.len;
+                records = records.saturating_sub(gone.len);
             }
         }
     }

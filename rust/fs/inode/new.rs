@@ -86,7 +86,7 @@ fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::Ino
 }
 
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
-/// error nothing is allocated.
+/// error nothing is allocated, or what was in use all the time.
 pub(crate) fn init_new<'a>(
     handle: &Handle<'_>,
     mut new: NewInode<'a, Rext4, Fresh>,

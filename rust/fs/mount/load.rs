@@ -125,6 +125,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     Ok(try_pin_init!(Rext4 {
         geo: KBox::into_inner(geo),
         primary <- new_mutex!(primary, "rext4_super"),
+        sharers <- new_mutex!((), "rext4_sharers"),
         journal: JournalSlot::new(),
         marks <- ErrorMarks::new(block_size),
         journal_dead: Atomic::new(false),

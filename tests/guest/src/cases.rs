@@ -58,6 +58,7 @@ pub static SETS: &[&[Case]] = &[
     damage::errors::CASES,
     damage::marks::CASES,
     damage::freeze::CASES,
+    damage::freed::CASES,
     format::refusals::CASES,
     format::large::CASES,
     content::diff::CASES,

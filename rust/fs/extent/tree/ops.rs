@@ -180,6 +180,10 @@ pub fn cut<S: Store>(
     };
     let end = old.end().min(end);
     let mut gone = part(&old, start.max(old.lblk), end);
+    if gone.len == 0 {
+        // Not as it was when it was checked: somebody writes to the device.
+        return Err(edit.bad(Corrupt::ExtentRange));
+    }
     let most = limit(&gone).clamp(1, gone.len);
     gone = part(&gone, Lblk::new(end.get() - most), end);
 

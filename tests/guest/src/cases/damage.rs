@@ -8,5 +8,6 @@ pub mod baddev;
 pub mod eio;
 pub mod errors;
 pub mod failing;
+pub mod freed;
 pub mod freeze;
 pub mod marks;
