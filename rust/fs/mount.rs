@@ -127,7 +127,11 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     }
     protect_journal(sb, &file)?;
     let journal = fs.journal.open(file)?;
-    let needed = journal.needs_recovery();
+    // A log that the super block does not speak of is older than the metadata (debugfs' way to be
+    // rid of one that is bad).
+    let wanted = fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
+    let stale = journal.needs_recovery() && !wanted;
+    let needed = journal.needs_recovery() && wanted;
     if needed && journal.has_fast_commits() {
         let why = fmt!("the journal holds fast commits; mount it with ext4 once");
         return Err(refuse(sb.id(), log, why, EOPNOTSUPP));
@@ -138,6 +142,11 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
     }
     if read_only && !needed {
         return Ok(false);
+    }
+    if stale {
+        let what = "no recovery is needed by the super block: the log is thrown away";
+        pr_warn!("{}: {}\n", sb.id(), what);
+        journal.wipe()?;
     }
     let error = journal.errno();
     if let Some(e) = error {

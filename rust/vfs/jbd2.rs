@@ -103,6 +103,12 @@ impl UnloadedJournal {
         unsafe { bindings::jbd2_needs_recovery(self.as_ptr()) }
     }
 
+    /// Throws away the transactions of the log. Sleeps; reads and writes the device.
+    pub(crate) fn wipe(&self) -> Result {
+        // SAFETY: By the type invariant; it is not loaded.
+        to_result(unsafe { bindings::jbd2_journal_wipe(self.as_ptr(), 1) })
+    }
+
     /// Whether the journal has an area of fast commits. If it also needs recovery there may be
     /// changes in that area which [`UnloadedJournal::load`] leaves out: their format is the file
     /// system's own.
