@@ -15,10 +15,10 @@ pub(crate) use ops::{FallocMode, FallocOp, FileFlags, FileOps};
 
 use super::{
     bindings,
-    inode::{Inode, InodeLock, LocksInode},
+    inode::{Inode, InodeLock},
     super_block::FileSystem, //
 };
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ops::Deref};
 use kernel::{
     error::{from_err_ptr, to_result},
     fs::{file::flags::O_DSYNC, LocalFile},
@@ -63,12 +63,13 @@ impl<F: FileSystem> File<F> {
         })
     }
 
-    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of
-    /// another file.
-    pub(crate) fn modified(&self, lock: &InodeLock<'_, F>) -> Result {
-        lock.check(self.inode())?;
-        // SAFETY: By the type invariant and its inode locked exclusive.
-        to_result(unsafe { bindings::file_modified(self.as_ptr()) })
+    /// i_rwsem of the inode, exclusive.
+    pub(crate) fn lock(&self) -> FileLock<'_, F> {
+        // INVARIANT: The lock is taken by way of the file.
+        FileLock {
+            file: self,
+            lock: self.inode().lock(),
+        }
     }
 
     /// Where what it was opened through is mounted, as the current task sees it: put into `buf`, at
@@ -88,5 +89,32 @@ impl<F: FileSystem> File<F> {
         // SAFETY: By the type invariant.
         let file = unsafe { LocalFile::from_raw_file(self.as_ptr()) };
         file.flags() & O_DSYNC != 0
+    }
+}
+
+/// i_rwsem of the inode of an open file, exclusive.
+///
+/// # Invariants
+///
+/// The lock is that of the inode of the file.
+#[must_use]
+pub(crate) struct FileLock<'a, F: FileSystem> {
+    file: &'a File<F>,
+    lock: InodeLock<'a, F>,
+}
+
+impl<F: FileSystem> FileLock<'_, F> {
+    /// Strips setuid bits and updates times before content changes.
+    pub(crate) fn modified(&self) -> Result {
+        // SAFETY: By the type invariants: the inode of the file is locked exclusive.
+        to_result(unsafe { bindings::file_modified(self.file.as_ptr()) })
+    }
+}
+
+impl<'a, F: FileSystem> Deref for FileLock<'a, F> {
+    type Target = InodeLock<'a, F>;
+
+    fn deref(&self) -> &InodeLock<'a, F> {
+        &self.lock
     }
 }

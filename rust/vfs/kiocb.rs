@@ -10,13 +10,13 @@
 use super::{
     bindings,
     file::File,
-    inode::{Inode, InodeLock, InodeLockShared, LocksInode},
+    inode::{Inode, InodeLock, InodeLockShared},
     super_block::FileSystem,
     uio::result_len,
     IovIterDest,
     IovIterSource, //
 };
-use core::{marker::PhantomData, ptr::NonNull};
+use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{error::to_result, prelude::*};
 
 /// Which I/O request: tells those in flight from each other, and is no reference.
@@ -37,8 +37,29 @@ impl RequestId {
 /// # Invariants
 ///
 /// The pointer is to a request on a file of `F`, this thread's as long as this exists; the file is
-/// valid for `'a`.
-pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, PhantomData<&'a F>);
+/// valid for `'a`. No other request has the lifetime `'a`.
+pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, Only<'a>, PhantomData<&'a F>);
+
+/// A lifetime that neither grows nor shrinks. Every callback brings one of its own, which the
+/// compiler takes for different from all others, so it tells whose a [`RequestLock`] is.
+type Only<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
+
+/// i_rwsem of the file of a request, exclusive ([`InodeLock`]) or shared ([`InodeLockShared`]).
+/// What a request asks a lock for takes this one: that of another file does not compile.
+///
+/// # Invariants
+///
+/// The lock is that of the file of the request whose lifetime is `'a`.
+#[must_use]
+pub(crate) struct RequestLock<'a, L>(L, Only<'a>);
+
+impl<L> Deref for RequestLock<'_, L> {
+    type Target = L;
+
+    fn deref(&self) -> &L {
+        &self.0
+    }
+}
 
 /// How a request went. `Ok`: it is over, with these bytes or this error, and goes back to who made
 /// it. `Err`: it is queued.
@@ -52,10 +73,14 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// # Safety
     ///
     /// `ptr` is a request on a file of file system `F`. It is valid for as long as this exists, and
-    /// its file for `'a`.
+    /// its file for `'a`. Who gets it has to take any `'a`, so that it is no other request's.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
         // SAFETY: A valid pointer is not null. INVARIANT: By the caller.
-        Self(unsafe { NonNull::new_unchecked(ptr) }, PhantomData)
+        Self(
+            unsafe { NonNull::new_unchecked(ptr) },
+            PhantomData,
+            PhantomData,
+        )
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::kiocb {
@@ -134,24 +159,45 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         unsafe { (*self.as_ptr()).ki_flags &= !(bindings::IOCB_DIRECT as c_int) }
     }
 
+    /// i_rwsem of the file, exclusive. `EAGAIN` if it is held and the request must not sleep.
+    pub(crate) fn lock(&self) -> Result<RequestLock<'a, InodeLock<'a, F>>> {
+        let inode = self.inode();
+        let lock = if self.nowait() {
+            inode.try_lock()?
+        } else {
+            inode.lock()
+        };
+        // INVARIANT: As was just taken.
+        Ok(RequestLock(lock, PhantomData))
+    }
+
+    /// The same, shared.
+    pub(crate) fn lock_shared(&self) -> Result<RequestLock<'a, InodeLockShared<'a, F>>> {
+        let inode = self.inode();
+        let lock = if self.nowait() {
+            inode.try_lock_shared()?
+        } else {
+            inode.lock_shared()
+        };
+        // INVARIANT: As was just taken.
+        Ok(RequestLock(lock, PhantomData))
+    }
+
     /// Checks limits and rlimits, applies O_APPEND; may shorten `from`. Returns the bytes left.
-    /// `EINVAL` for the lock of another file.
-    pub(crate) fn write_checks(
+    pub(crate) fn write_checks<L>(
         &mut self,
         from: &mut IovIterSource<'_>,
-        lock: &impl LocksInode<F>,
+        _lock: &RequestLock<'a, L>,
     ) -> Result<usize> {
-        lock.check(self.inode())?;
-        // SAFETY: By the type invariants of both; i_rwsem is held, so that the size stays for
-        // O_APPEND.
+        // SAFETY: By the type invariants of both, and that of the lock: i_rwsem is held, so that
+        // the size stays for O_APPEND.
         result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_raw()) })
     }
 
-    /// Strips setuid bits and updates times before content changes. `EINVAL` for the lock of
-    /// another file.
-    pub(crate) fn modified(&mut self, lock: &InodeLock<'_, F>) -> Result {
-        lock.check(self.inode())?;
-        // SAFETY: By the type invariant; i_rwsem is held exclusive, as `notify_change` asks.
+    /// Strips setuid bits and updates times before content changes.
+    pub(crate) fn modified(&mut self, _lock: &RequestLock<'a, InodeLock<'a, F>>) -> Result {
+        // SAFETY: By the type invariant, and that of the lock: i_rwsem is held exclusive, as
+        // `notify_change` asks.
         to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })
     }
 
@@ -166,13 +212,15 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     ///   locks shared
     ///   strips, beside others that do the same
     /// ```
-    pub(crate) fn modified_shared(&mut self, lock: &InodeLockShared<'_, F>) -> Result<bool> {
-        lock.check(self.inode())?;
+    pub(crate) fn modified_shared(
+        &mut self,
+        _lock: &RequestLock<'a, InodeLockShared<'a, F>>,
+    ) -> Result<bool> {
         if self.needs_remove_privs() {
             return Ok(false);
         }
-        // SAFETY: By the type invariant. S_NOSEC is cleared under i_rwsem exclusive only, so with
-        // the lock held shared the function updates times and nothing else.
+        // SAFETY: By the type invariant, and that of the lock. S_NOSEC is cleared under i_rwsem
+        // exclusive only, so with the lock held shared the function updates times and nothing else.
         to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })?;
         Ok(true)
     }

@@ -22,5 +22,6 @@ fn write_from_dest<W: iomap::WriteOps>(
     iocb: &mut Kiocb<'_, W::Fs>,
     to: &mut IovIterDest<'_>,
 ) -> Result<usize> {
-    iomap::buffered_write::<W>(iocb, to) //~ E0308
+    let lock = iocb.lock()?;
+    iomap::buffered_write::<W>(iocb, to, &lock) //~ E0308
 }

@@ -12,6 +12,7 @@ use crate::{
     vfs::{
         inode::InodeLock,
         iomap,
+        kiocb::RequestLock,
         Io,
         IovIterDest,
         IovIterSource,
@@ -37,7 +38,7 @@ pub(crate) fn buffered_write(
         // Times are journaled, and a journal may have to be waited for.
         return Err(EOPNOTSUPP);
     }
-    let lock = iocb.inode().lock();
+    let lock = iocb.lock()?;
     if iocb.write_checks(from, &lock)? == 0 {
         return Ok(0);
     }
@@ -47,10 +48,10 @@ pub(crate) fn buffered_write(
 }
 
 /// Writes to the page cache; limits are checked. Also the way out for direct writes.
-pub(super) fn write_locked(
-    iocb: &mut Kiocb<'_, Rext4>,
+pub(super) fn write_locked<'a>(
+    iocb: &mut Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-    lock: &InodeLock<'_, Rext4>,
+    lock: &RequestLock<'a, InodeLock<'a, Rext4>>,
 ) -> Result<usize> {
     let inode = iocb.inode();
     trace::buffered_write(inode, iocb.pos(), from.len() as u64);
@@ -59,7 +60,7 @@ pub(super) fn write_locked(
     // Rule 11.
     eof::before_write(lock, iocb.pos(), end)?;
     iocb.modified(lock)?;
-    let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from);
+    let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from, lock);
     trace::isize_was(inode, old);
     written
 }

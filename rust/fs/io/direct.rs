@@ -47,6 +47,7 @@ use crate::{
     vfs::{
         dio::{self, DioFlags},
         inode::{InodeLock, InodeLockShared},
+        kiocb::RequestLock,
         uio,
         Io,
         IovIterDest,
@@ -80,7 +81,7 @@ pub(crate) fn direct_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) 
     }
     iocb.accessed();
     let (file, inode) = (iocb.file(), iocb.inode());
-    let _lock = match lock_shared(&iocb) {
+    let _lock = match iocb.lock_shared() {
         Ok(lock) => lock,
         Err(e) => return iocb.done(Err(e)),
     };
@@ -91,21 +92,16 @@ pub(crate) fn direct_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) 
     io
 }
 
-fn lock_shared<'a>(iocb: &Kiocb<'a, Rext4>) -> Result<InodeLockShared<'a, Rext4>> {
-    let inode = iocb.inode();
-    if iocb.nowait() {
-        inode.try_lock_shared()
-    } else {
-        Ok(inode.lock_shared())
-    }
-}
+/// i_rwsem of the file that is written to.
+type Lock<'a> = RequestLock<'a, InodeLock<'a, Rext4>>;
+type SharedLock<'a> = RequestLock<'a, InodeLockShared<'a, Rext4>>;
 
 /// The cases of a direct write.
 enum Case<'a> {
     /// Whole blocks inside the file.
-    Aligned(InodeLockShared<'a, Rext4>),
+    Aligned(SharedLock<'a>),
     /// Parts of blocks inside the file.
-    Unaligned(InodeLockShared<'a, Rext4>),
+    Unaligned(SharedLock<'a>),
     /// It needs i_rwsem exclusive, that much is known.
     Alone,
     /// The limits leave nothing to write.
@@ -139,7 +135,7 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
     if beyond || iocb.needs_remove_privs() {
         return Ok(Case::Alone);
     }
-    let lock = lock_shared(iocb)?;
+    let lock = iocb.lock_shared()?;
     let count = match iocb.write_checks(from, &lock)? {
         0 => return Ok(Case::Nothing),
         count => count as u64,
@@ -192,7 +188,7 @@ fn zeroes_tail(inode: &Inode, end: u64) -> bool {
 fn write_aligned<'a>(
     iocb: Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-    lock: InodeLockShared<'a, Rext4>,
+    lock: SharedLock<'a>,
 ) -> Io<'a, Rext4> {
     let mut done = 0;
     let (iocb, result) = transfer(iocb, from, DioFlags::default(), &mut done)?;
@@ -207,7 +203,7 @@ fn write_aligned<'a>(
 fn write_unaligned<'a>(
     iocb: Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-    lock: InodeLockShared<'a, Rext4>,
+    lock: SharedLock<'a>,
 ) -> Io<'a, Rext4> {
     let flags = DioFlags {
         overwrite_only: true,
@@ -245,13 +241,8 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
 fn enter_alone<'a>(
     iocb: &mut Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-) -> Result<Option<(InodeLock<'a, Rext4>, bool)>> {
-    let inode = iocb.inode();
-    let lock = if iocb.nowait() {
-        inode.try_lock()?
-    } else {
-        inode.lock()
-    };
+) -> Result<Option<(Lock<'a>, bool)>> {
+    let lock = iocb.lock()?;
     let count = match iocb.write_checks(from, &lock)? {
         0 => return Ok(None),
         count => count as u64,
@@ -276,7 +267,7 @@ fn finish_unqueued<'a>(
     mut iocb: Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
     (done, result): (usize, Result<usize>),
-    lock: Option<InodeLock<'a, Rext4>>,
+    lock: Option<Lock<'a>>,
 ) -> Io<'a, Rext4> {
     match result {
         // Rule 7: some page would not go. Through it, then.
@@ -292,16 +283,16 @@ fn finish_unqueued<'a>(
 /// the pages are dropped if they let go now. Whoever reads, the data is the same. i_rwsem
 /// exclusive while it is copied, as any buffered write.
 #[cold]
-fn write_through(
-    iocb: &mut Kiocb<'_, Rext4>,
+fn write_through<'a>(
+    iocb: &mut Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-    lock: Option<InodeLock<'_, Rext4>>,
+    lock: Option<Lock<'a>>,
 ) -> Result<usize> {
     let inode = iocb.inode();
     let lock = match (lock, iocb.nowait()) {
         (Some(lock), _) => lock,
         (None, true) => return Err(EAGAIN),
-        (None, false) => inode.lock(),
+        (None, false) => iocb.lock()?,
     };
     iocb.clear_direct();
     if iocb.write_checks(from, &lock)? == 0 {

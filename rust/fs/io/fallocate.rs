@@ -44,7 +44,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
         return Err(EOPNOTSUPP);
     }
     let event = Operation::begin(inode, mode.op.into(), offset, len);
-    let lock = inode.lock();
+    let lock = file.lock();
     if grows(inode, mode, end) {
         inode.newsize_ok(end)?;
     }
@@ -58,7 +58,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     // completes.
     let alone = shut.drain();
     event.step(Step::Drained);
-    file.modified(&lock)?;
+    lock.modified()?;
 
     let changed = change(alone, mode, offset..end, &event);
     // Also after an error: what came before it may have moved the size on disk.

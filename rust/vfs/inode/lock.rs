@@ -40,20 +40,6 @@ impl<F: FileSystem> Inode<F> {
     }
 }
 
-/// A guard of i_rwsem, exclusive or shared.
-pub(crate) trait LocksInode<F: FileSystem> {
-    /// `EINVAL` if it is not the lock of `inode`.
-    fn check(&self, inode: &Inode<F>) -> Result;
-}
-
-fn check_same<F: FileSystem>(ours: &Inode<F>, theirs: &Inode<F>) -> Result {
-    if core::ptr::eq(ours, theirs) {
-        Ok(())
-    } else {
-        Err(EINVAL)
-    }
-}
-
 /// i_rwsem held exclusive.
 ///
 /// # Invariants
@@ -92,12 +78,6 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     }
 }
 
-impl<F: FileSystem> LocksInode<F> for InodeLock<'_, F> {
-    fn check(&self, inode: &Inode<F>) -> Result {
-        check_same(self.0, inode)
-    }
-}
-
 impl<F: FileSystem> Drop for InodeLock<'_, F> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
@@ -112,12 +92,6 @@ impl<F: FileSystem> Drop for InodeLock<'_, F> {
 /// i_rwsem of the inode is held shared, by this task.
 #[must_use]
 pub(crate) struct InodeLockShared<'a, F: FileSystem>(&'a Inode<F>, NotThreadSafe);
-
-impl<F: FileSystem> LocksInode<F> for InodeLockShared<'_, F> {
-    fn check(&self, inode: &Inode<F>) -> Result {
-        check_same(self.0, inode)
-    }
-}
 
 impl<F: FileSystem> Drop for InodeLockShared<'_, F> {
     fn drop(&mut self) {

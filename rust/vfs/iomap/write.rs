@@ -9,8 +9,8 @@ use crate::vfs::{
     address_space::{may_fill, AddressSpaceOps},
     bindings,
     fixed,
-    inode::Inode,
-    kiocb::{Kiocb, RequestId},
+    inode::{Inode, InodeLock},
+    kiocb::{Kiocb, RequestId, RequestLock},
     pagemap::folio_place,
     uio::result_len,
     IovIterSource, //
@@ -95,13 +95,14 @@ impl<W: WriteOps> WriteTable<W> {
     }
 }
 
-/// Writes through the page cache. i_rwsem is held exclusive. Returns the bytes written.
-pub(crate) fn buffered_write<W: WriteOps>(
-    iocb: &mut Kiocb<'_, W::Fs>,
+/// Writes through the page cache. Returns the bytes written.
+pub(crate) fn buffered_write<'a, W: WriteOps>(
+    iocb: &mut Kiocb<'a, W::Fs>,
     from: &mut IovIterSource<'_>,
+    _lock: &RequestLock<'a, InodeLock<'a, W::Fs>>,
 ) -> Result<usize> {
-    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
-    // pointer.
+    // SAFETY: By the type invariants of what is passed, so i_rwsem is held exclusive. The tables
+    // are static, and iomap keeps no pointer.
     result_len(unsafe {
         bindings::iomap_file_buffered_write(
             iocb.as_ptr(),
