@@ -6,7 +6,7 @@
 
 mod guarded;
 
-pub(crate) use guarded::{write_guarded, Guard, Pinned};
+pub(crate) use guarded::{write_guarded, DioSource, Guard, Pinned};
 
 use super::{
     bindings,

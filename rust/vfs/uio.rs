@@ -7,13 +7,34 @@
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
 use super::bindings;
-use core::ptr;
 use kernel::{iov::IovIterSource, prelude::*};
 
-/// Whether it is memory of a user, that may have to be faulted in.
-pub(crate) fn is_user(from: &IovIterSource<'_>) -> bool {
-    // SAFETY: The type is a transparent one around a valid `struct iov_iter`; C reads one field.
-    unsafe { bindings::user_backed_iter(ptr::from_ref(from).cast()) }
+/// A source that is memory of a user: it may have to be faulted in, and C pins its pages where it
+/// takes them out (`iov_iter_extract_will_pin()`). Pages of others it does not pin, and nobody may
+/// let go of them.
+///
+/// # Invariants
+///
+/// The iterator is `user_backed_iter()`.
+pub(crate) struct UserSource<'i, 'd>(&'i mut IovIterSource<'d>);
+
+impl<'i, 'd> UserSource<'i, 'd> {
+    /// `None` if it is other memory.
+    pub(crate) fn new(from: &'i mut IovIterSource<'d>) -> Option<Self> {
+        // SAFETY: The iterator is valid; C reads one field, which nobody changes.
+        let is_user = unsafe { bindings::user_backed_iter(from.as_raw()) };
+        // INVARIANT: As was just asked.
+        is_user.then_some(Self(from))
+    }
+
+    /// It may move, and stays user memory.
+    pub(super) fn get(&mut self) -> &mut IovIterSource<'d> {
+        self.0
+    }
+
+    pub(super) fn into_inner(self) -> &'i mut IovIterSource<'d> {
+        self.0
+    }
 }
 
 /// A C length-or-errno.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::vfs::{dio, iomap::MapOps, kiocb::Queued, super_block::FileSystem};
-use crate::vfs::{Io, IovIterDest, IovIterSource, Kiocb};
+use crate::vfs::{Io, IovIterDest, Kiocb};
 
 fn read<'a, T: MapOps>(iocb: Kiocb<'a, T::Fs>, to: &mut IovIterDest<'_>) -> Io<'a, T::Fs> {
     let (iocb, result) = dio::read::<T>(iocb, to)?;
@@ -24,9 +24,9 @@ fn use_after<'a, T: MapOps>(
 #[cfg(misuse = "use_after_guarded")]
 fn use_after_guarded<'a, D: dio::DioOps, G: dio::Guard<Fs = D::Fs>>(
     iocb: Kiocb<'a, D::Fs>,
-    from: &mut IovIterSource<'_>,
+    source: dio::DioSource<'_, '_>,
 ) -> Io<'a, D::Fs> {
-    let io = dio::write_guarded::<D, G>(iocb, from, None, dio::DioFlags::default());
+    let io = dio::write_guarded::<D, G>(iocb, source, dio::DioFlags::default());
     iocb.done(Ok(0)) //~ E0382
 }
 

@@ -45,10 +45,10 @@ use crate::{
     },
     trace,
     vfs::{
-        dio::{self, DioFlags},
+        dio::{self, DioFlags, DioSource},
         inode::{InodeLock, InodeLockShared},
         kiocb::RequestLock,
-        uio,
+        uio::UserSource,
         Io,
         IovIterDest,
         IovIterSource,
@@ -339,29 +339,17 @@ fn write_gated<'a>(
     mut flags: DioFlags,
     done: &mut usize,
 ) -> Io<'a, Rext4> {
-    let pin = uio::is_user(from) && rule::kept(Rule::Pin);
-    let block = iocb.inode().fs().geo.block_size as usize;
     loop {
-        let (mut source, mut whole) = (None, true);
-        if pin {
-            // Only the first chunk may begin inside of a block, only the last end in one.
-            let max = CHUNK - (iocb.pos() as usize & (block - 1));
-            match dio::Pinned::new(&iocb, from, max, block) {
-                Ok(pinned) => source = Some(pinned),
+        let source = match UserSource::new(from).filter(|_| rule::kept(Rule::Pin)) {
+            None => DioSource::Other(from),
+            Some(user) => match pin_chunk(&iocb, user) {
+                Ok(pinned) => DioSource::Pinned(pinned),
                 Err(e) => return iocb.done(after(*done, Err(e))),
-            }
-            whole = from.is_empty();
-        }
-        if !whole && iocb.nowait() && !iocb.is_sync() {
-            // Would have to wait for the first chunk.
-            if let Some(pinned) = source {
-                pinned.put_back(from);
-            }
-            return iocb.done(Err(EAGAIN));
-        }
-        flags.force_wait |= !whole;
+            },
+        };
+        flags.force_wait |= !source.is_all();
         let result;
-        (iocb, result) = dio::write_guarded::<DirectWriteOps, Gate>(iocb, from, source, flags)?;
+        (iocb, result) = dio::write_guarded::<DirectWriteOps, Gate>(iocb, source, flags)?;
         match result {
             Ok(0) => return iocb.done(Ok(*done)),
             Ok(written) => *done += written,
@@ -372,6 +360,23 @@ fn write_gated<'a>(
             return iocb.done(Ok(*done));
         }
     }
+}
+
+/// Pins the next chunk of a gated write. Only the first may begin inside of a block, only the last
+/// end in one.
+fn pin_chunk<'i, 'd>(
+    iocb: &Kiocb<'_, Rext4>,
+    from: UserSource<'i, 'd>,
+) -> Result<dio::Pinned<'i, 'd>> {
+    let block = iocb.inode().fs().geo.block_size as usize;
+    let max = CHUNK - (iocb.pos() as usize & (block - 1));
+    let pinned = dio::Pinned::new(iocb, from, max, block)?;
+    if !pinned.is_all() && iocb.nowait() && !iocb.is_sync() {
+        // Would have to wait for the first chunk.
+        pinned.put_back();
+        return Err(EAGAIN);
+    }
+    Ok(pinned)
 }
 
 /// The result of a write of which `done` bytes are written and the rest gave `rest`.

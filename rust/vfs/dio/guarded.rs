@@ -14,7 +14,7 @@ use crate::vfs::{
     inode::Inode,
     kiocb::{Io, Kiocb},
     super_block::FileSystem,
-    uio::{self, result_len}, //
+    uio::{result_len, UserSource}, //
     IovIterSource,
 };
 use core::{
@@ -23,70 +23,45 @@ use core::{
 };
 use kernel::{error::code::*, prelude::*};
 
-/// Pieces of memory in one [`Pinned`] at most: an array that the slab allocator has at hand.
+/// Pieces of memory in one [`PinnedPages`] at most: an array that the slab allocator has at hand.
 const MAX_VECS: usize = 2048;
 
 /// User memory that stays where it is: using it takes no fault and no mmap_lock.
-pub(crate) struct Pinned {
+///
+/// # Invariants
+///
+/// `iov_iter_extract_bvecs()` has filled the first `count` pieces from user memory, so it has
+/// pinned their pages.
+struct PinnedPages {
     /// Filled by C up to `count`; its own length stays 0.
     vecs: KVec<bindings::bio_vec>,
     count: u16,
     bytes: usize,
-    taken: Taken,
-}
-
-/// Where an iterator stands when a [`Pinned`] has taken of it what it wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Taken {
-    /// The iterator's address, never dereferenced.
-    iter: usize,
-    /// Bytes it has left.
-    left: usize,
-}
-
-impl Taken {
-    fn of(from: &mut IovIterSource<'_>) -> Self {
-        let iter = from.as_raw() as usize;
-        let left = from.len();
-        Self { iter, left }
-    }
 }
 
 // SAFETY: Pins belong to the pages, not to a task.
-unsafe impl Send for Pinned {}
+unsafe impl Send for PinnedPages {}
 
-impl Pinned {
-    /// Pins `max` bytes of what `from` has, or all, or as much as one array describes: then up to
-    /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the
-    /// caller holds nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned
-    /// then. `EINVAL`: this is no user's memory, whose pages C does not pin, or `unit` is 0.
-    pub(crate) fn new<F: FileSystem>(
-        iocb: &Kiocb<'_, F>,
-        from: &mut IovIterSource<'_>,
-        max: usize,
-        unit: usize,
-    ) -> Result<Self> {
-        if !uio::is_user(from) || unit == 0 {
-            return Err(EINVAL);
-        }
-        let want = from.len().min(max);
+impl PinnedPages {
+    /// Pins `want` bytes of what `from` has, or as much as one array describes or may share a bio:
+    /// `from` goes on by those. `EFAULT`: not all of it is there; nothing is pinned then.
+    fn take(from: &mut UserSource<'_, '_>, want: usize, align: c_uint) -> Result<Self> {
+        let from = from.get();
         let room = pieces_of(from, want);
-        let mut pinned = Self {
+        let mut pins = Self {
             vecs: KVec::with_capacity(room.into(), GFP_KERNEL)?,
             count: 0,
             bytes: 0,
-            taken: Taken::of(from),
         };
-        // SAFETY: The device is valid while it is mounted.
-        let align = unsafe { bindings::dma_alignment(iocb.inode().sb().bdev()) };
-        while pinned.bytes < want && pinned.count < room {
+        while pins.bytes < want && pins.count < room {
+            // INVARIANT: By its type it is user memory.
             // SAFETY: The array has room for `room` pieces, of which `count` are filled.
             let got = unsafe {
                 bindings::iov_iter_extract_bvecs(
                     from.as_raw(),
-                    pinned.vecs.as_mut_ptr(),
-                    want - pinned.bytes,
-                    &mut pinned.count,
+                    pins.vecs.as_mut_ptr(),
+                    want - pins.bytes,
+                    &mut pins.count,
                     room,
                     align,
                     0,
@@ -95,44 +70,23 @@ impl Pinned {
             match result_len(got) {
                 // Memory that may not share a bio with what is there.
                 Ok(0) => break,
-                Ok(got) => pinned.bytes += got,
+                Ok(got) => pins.bytes += got,
                 Err(e) => {
                     // SAFETY: It has gone on by these.
-                    unsafe { from.revert(pinned.bytes) };
+                    unsafe { from.revert(pins.bytes) };
                     return Err(e);
                 }
             }
         }
-        if pinned.bytes < want {
-            let end = iocb.pos() as usize + pinned.bytes;
-            let rest = (end % unit).min(pinned.bytes);
-            // SAFETY: It has gone on by all that is pinned.
-            unsafe { from.revert(rest) };
-            pinned.bytes -= rest;
-        }
-        pinned.taken = Taken::of(from);
-        match pinned.bytes {
-            0 => Err(EFAULT),
-            _ => Ok(pinned),
-        }
-    }
-
-    /// Bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes
+        Ok(pins)
     }
 
     /// Whether some of it is in a page cache. The pins keep it what it is; it may leave the cache.
     fn is_in(&self, mapping: *const bindings::address_space) -> bool {
         (0..usize::from(self.count)).any(|i| {
-            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages.
+            // SAFETY: By the type invariant.
             unsafe { bindings::bvec_is_in(self.vecs.as_ptr().add(i), mapping) }
         })
-    }
-
-    /// Lets go of the memory; `from`, which it was taken from, has it again.
-    pub(crate) fn put_back(self, from: &mut IovIterSource<'_>) {
-        go_back(from, Some(self.taken), self.bytes);
     }
 
     fn pieces(&self) -> Pieces {
@@ -144,6 +98,95 @@ impl Pinned {
     }
 }
 
+impl Drop for PinnedPages {
+    /// In any context, as bios do it.
+    fn drop(&mut self) {
+        for i in 0..usize::from(self.count) {
+            // SAFETY: By the type invariant, and once.
+            unsafe { bindings::bvec_unpin(self.vecs.as_ptr().add(i)) }
+        }
+    }
+}
+
+/// The next bytes of a source, pinned. The source is borrowed, so that nobody moves it meanwhile.
+///
+/// # Invariants
+///
+/// `from` has gone on by the bytes of `pins`, or more.
+pub(crate) struct Pinned<'i, 'd> {
+    pins: PinnedPages,
+    from: &'i mut IovIterSource<'d>,
+}
+
+impl<'i, 'd> Pinned<'i, 'd> {
+    /// Pins `max` bytes of what `from` has, or all, or as much as one array describes: then up to
+    /// a multiple of `unit` in the file. `from` goes on after them. May fault pages in, so the
+    /// caller holds nothing that a fault needs. `EFAULT`: not all of it is there; nothing is pinned
+    /// then. `EINVAL`: `unit` is 0.
+    pub(crate) fn new<F: FileSystem>(
+        iocb: &Kiocb<'_, F>,
+        mut from: UserSource<'i, 'd>,
+        max: usize,
+        unit: usize,
+    ) -> Result<Self> {
+        if unit == 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: The device is valid while it is mounted.
+        let align = unsafe { bindings::dma_alignment(iocb.inode().sb().bdev()) };
+        let want = from.get().len().min(max);
+        let mut pins = PinnedPages::take(&mut from, want, align)?;
+        let from = from.into_inner();
+        if pins.bytes < want {
+            let end = iocb.pos() as usize + pins.bytes;
+            let rest = (end % unit).min(pins.bytes);
+            // SAFETY: It has gone on by all that is pinned.
+            unsafe { from.revert(rest) };
+            pins.bytes -= rest;
+        }
+        match pins.bytes {
+            0 => Err(EFAULT),
+            // INVARIANT: As was just seen to.
+            _ => Ok(Self { pins, from }),
+        }
+    }
+
+    /// Whether the source has no more than these.
+    pub(crate) fn is_all(&self) -> bool {
+        self.from.is_empty()
+    }
+
+    /// Lets go of the memory; the source has it again.
+    pub(crate) fn put_back(self) {
+        // SAFETY: By the type invariant.
+        unsafe { self.from.revert(self.pins.bytes) }
+    }
+}
+
+/// What a guarded write takes its bytes from.
+pub(crate) enum DioSource<'i, 'd> {
+    /// These.
+    Pinned(Pinned<'i, 'd>),
+    /// What is left here, which must not fault: kernel memory.
+    Other(&'i mut IovIterSource<'d>),
+}
+
+impl<'i, 'd> DioSource<'i, 'd> {
+    /// Whether nothing is left of the source afterwards.
+    pub(crate) fn is_all(&self) -> bool {
+        match self {
+            Self::Pinned(pinned) => pinned.is_all(),
+            Self::Other(_) => true,
+        }
+    }
+
+    fn into_parts(self) -> (Option<PinnedPages>, &'i mut IovIterSource<'d>) {
+        match self {
+            Self::Pinned(Pinned { pins, from }) => (Some(pins), from),
+            Self::Other(from) => (None, from),
+        }
+    }
+}
 /// How many pieces of an array `want` bytes can become, as far as one array goes.
 fn pieces_of(from: &mut IovIterSource<'_>, want: usize) -> u16 {
     let iter = from.as_raw();
@@ -157,7 +200,8 @@ fn pieces_of(from: &mut IovIterSource<'_>, want: usize) -> u16 {
     pieces as u16
 }
 
-/// What a [`Pinned`] has, without a borrow of it: it may go while it is used, with the request.
+/// What [`PinnedPages`] have, without a borrow of them: they may go while it is used, with the
+/// request.
 struct Pieces {
     vecs: *const bindings::bio_vec,
     count: u16,
@@ -169,7 +213,7 @@ impl Pieces {
     ///
     /// # Safety
     ///
-    /// The [`Pinned`] lives until the request is complete that `f` makes of the iterator.
+    /// The [`PinnedPages`] live until the request is complete that `f` makes of the iterator.
     unsafe fn with_iter<R>(self, f: impl FnOnce(&mut IovIterSource<'_>) -> R) -> R {
         let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
         // SAFETY: The iterator is initialised here and lives during `f`; iomap uses it while it
@@ -177,17 +221,6 @@ impl Pieces {
         unsafe {
             bindings::iov_iter_source(iter.as_mut_ptr(), self.vecs, self.count.into(), self.bytes);
             f(IovIterSource::from_raw(iter.as_mut_ptr()))
-        }
-    }
-}
-
-impl Drop for Pinned {
-    /// In any context, as bios do it.
-    fn drop(&mut self) {
-        for i in 0..usize::from(self.count) {
-            // SAFETY: `iov_iter_extract_bvecs` has filled that many and pinned their pages, once:
-            // the iterator was of user memory (`new`).
-            unsafe { bindings::bvec_unpin(self.vecs.as_ptr().add(i)) }
         }
     }
 }
@@ -209,7 +242,7 @@ struct ClonedKiocb<H> {
     iocb: bindings::kiocb,
     original: *mut bindings::kiocb,
     held: H,
-    pinned: Option<Pinned>,
+    pins: Option<PinnedPages>,
 }
 
 impl<H> ClonedKiocb<H> {
@@ -221,7 +254,7 @@ impl<H> ClonedKiocb<H> {
     unsafe fn end(self: KBox<Self>) -> *mut bindings::kiocb {
         let this = KBox::into_inner(self);
         drop(this.held);
-        drop(this.pinned);
+        drop(this.pins);
         // SAFETY: By the caller.
         unsafe { (*this.original).ki_pos = this.iocb.ki_pos };
         this.original
@@ -247,56 +280,46 @@ impl<H> ClonedKiocb<H> {
     }
 }
 
-/// Writes directly as [`super::write`] does, holding `G` meanwhile. The source is `pinned`, which
-/// was taken from `from`, or else what is left in `from`, which must not fault: kernel memory.
-/// `from` stands behind the bytes written (or queued) afterwards.
+/// Writes directly as [`super::write`] does, holding `G` meanwhile. The source stands behind the
+/// bytes written (or queued) afterwards.
 pub(crate) fn write_guarded<'a, D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: Kiocb<'a, D::Fs>,
-    from: &mut IovIterSource<'_>,
-    pinned: Option<Pinned>,
+    source: DioSource<'_, '_>,
     flags: DioFlags,
 ) -> Io<'a, D::Fs> {
-    let (taken, bytes) = pinned
-        .as_ref()
-        .map_or((None, 0), |p| (Some(p.taken), p.bytes));
+    let (pins, from) = source.into_parts();
+    let pinned = pins.as_ref().map_or(0, |pins| pins.bytes);
     let ret = if flags.force_wait || iocb.is_sync() {
-        wait::<D, G>(&iocb, from, pinned, flags)
+        wait::<D, G>(&iocb, from, pins, flags)
     } else {
-        queue::<D, G>(&iocb, from, pinned, flags)
+        queue::<D, G>(&iocb, from, pins, flags)
     };
     // SAFETY: Both have made this request, or a clone that completes it.
     let (iocb, result) = unsafe { iocb.returned(ret) }?;
-    go_back(from, taken, bytes.saturating_sub(result.unwrap_or(0)));
+    let rest = pinned.saturating_sub(result.unwrap_or(0));
+    // SAFETY: By the type invariant of `Pinned` it has gone on by these, or more; of pinned memory
+    // an iterator of its own was used since. If nothing was pinned it does not move.
+    unsafe { from.revert(rest) };
     iocb.done(result)
-}
-
-/// Makes an iterator go back by `bytes` of those that a [`Pinned`] has taken of it. Not another
-/// iterator, nor one that has been used meanwhile: C would go back beyond its beginning.
-fn go_back(from: &mut IovIterSource<'_>, taken: Option<Taken>, bytes: usize) {
-    if bytes == 0 || kernel::warn_on!(Some(Taken::of(from)) != taken) {
-        return;
-    }
-    // SAFETY: It stands where it stood when it had gone on by so many bytes, or more.
-    unsafe { from.revert(bytes) }
 }
 
 fn range_of<F: FileSystem>(
     iocb: &Kiocb<'_, F>,
     from: &IovIterSource<'_>,
-    pinned: Option<&Pinned>,
+    pins: Option<&PinnedPages>,
 ) -> Range<u64> {
-    let len = pinned.map_or(from.len(), Pinned::len) as u64;
+    let len = pins.map_or(from.len(), |pins| pins.bytes) as u64;
     iocb.pos()..iocb.pos() + len
 }
 
 fn flags_of<F: FileSystem>(
     iocb: &Kiocb<'_, F>,
-    pinned: Option<&Pinned>,
+    pins: Option<&PinnedPages>,
     flags: DioFlags,
 ) -> DioFlags {
     let mapping = iocb.inode().mapping();
     DioFlags {
-        from_itself: pinned.is_some_and(|p| p.is_in(mapping)),
+        from_itself: pins.is_some_and(|pins| pins.is_in(mapping)),
         ..flags
     }
 }
@@ -304,18 +327,18 @@ fn flags_of<F: FileSystem>(
 fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: &Kiocb<'_, D::Fs>,
     from: &mut IovIterSource<'_>,
-    pinned: Option<Pinned>,
+    pins: Option<PinnedPages>,
     flags: DioFlags,
 ) -> Result<usize> {
-    let range = range_of(iocb, from, pinned.as_ref());
-    let flags = flags_of(iocb, pinned.as_ref(), flags);
+    let range = range_of(iocb, from, pins.as_ref());
+    let flags = flags_of(iocb, pins.as_ref(), flags);
     let held = G::close(iocb.inode(), range)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
     let write = |iter: &mut IovIterSource<'_>| unsafe { write_raw::<D>(request, iter, flags) };
-    let result = match &pinned {
-        // SAFETY: `pinned` goes after the request, which is waited for.
-        Some(memory) => unsafe { memory.pieces().with_iter(write) },
+    let result = match &pins {
+        // SAFETY: `pins` go after the request, which is waited for.
+        Some(pins) => unsafe { pins.pieces().with_iter(write) },
         None => write(from),
     };
     drop(held);
@@ -326,11 +349,11 @@ fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
 fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     iocb: &Kiocb<'_, D::Fs>,
     from: &mut IovIterSource<'_>,
-    pinned: Option<Pinned>,
+    pins: Option<PinnedPages>,
     flags: DioFlags,
 ) -> Result<usize> {
-    let range = range_of(iocb, from, pinned.as_ref());
-    let flags = flags_of(iocb, pinned.as_ref(), flags);
+    let range = range_of(iocb, from, pins.as_ref());
+    let flags = flags_of(iocb, pins.as_ref(), flags);
     let memory = KBox::<ClonedKiocb<G::Held<'static>>>::new_uninit(GFP_KERNEL)?;
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.
@@ -350,13 +373,13 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
             iocb: iocb_clone,
             original: iocb.as_ptr(),
             held,
-            pinned,
+            pins,
         },
     ));
     // Copied out: `complete` may free the request before `write_raw` returns, so nothing here may
     // borrow from it.
     // SAFETY: Not queued yet, so it is ours.
-    let pieces = unsafe { (*request).pinned.as_ref().map(Pinned::pieces) };
+    let pieces = unsafe { (*request).pins.as_ref().map(PinnedPages::pieces) };
     // SAFETY: The request is ours and valid until it is queued.
     let write = |iter: &mut IovIterSource<'_>| unsafe {
         write_raw::<D>(&raw mut (*request).iocb, iter, flags)
