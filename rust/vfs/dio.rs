@@ -95,6 +95,13 @@ impl MaySleep {
         // SAFETY: Looks at the current context only.
         unsafe { bindings::may_sleep() }.then_some(Self(NotThreadSafe))
     }
+
+    /// Sets the size of the file, in bytes and in memory, in [`DioOps::end_io`] of a write that
+    /// moves it. Such a write waits ([`DioFlags::force_wait`]), and who waits holds i_rwsem
+    /// exclusive: the guard is his, in another frame of the same task.
+    pub(crate) fn set_size<F: FileSystem>(&self, iocb: &Kiocb<'_, F>, size: u64) {
+        iocb.inode().set_size(size);
+    }
 }
 
 /// Completion of direct writes, in two steps, because the first may have to run anywhere.

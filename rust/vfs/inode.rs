@@ -125,10 +125,10 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::i_size_read(self.as_ptr()) as u64 }
     }
 
-    /// Sets the file size in bytes, where the lock is held and not at hand: of a directory that a
-    /// name is made in, and in the completion of a direct write, whose task waits with it. All
-    /// others use [`InodeLock::set_size`], [`NewInode::set_size`] or [`Evicted::set_size`].
-    pub(crate) fn set_size(&self, size: u64) {
+    /// Sets the file size in bytes. File systems do that by way of what says that they may:
+    /// [`InodeLock`], [`NewInode`], [`Evicted`], [`MaySleep`](super::dio::MaySleep), or of a
+    /// directory [`Inode::set_dir_size`].
+    pub(super) fn set_size(&self, size: u64) {
         // SAFETY: By the type invariant.
         unsafe { bindings::i_size_write(self.as_ptr(), size as i64) }
     }

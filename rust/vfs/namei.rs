@@ -100,6 +100,14 @@ pub(crate) trait Namei: FileSystem {
     }
 }
 
+impl<F: Namei> Inode<F> {
+    /// Sets the size of a directory in bytes, for a name that is being made in it: then the VFS
+    /// holds i_rwsem exclusive, or the directory is new and nobody else has it.
+    pub(crate) fn set_dir_size(&self, size: u64) {
+        self.set_size(size);
+    }
+}
+
 /// The table of inode operations of directories.
 pub(super) struct DirInodeTable<F>(PhantomData<F>);
 

@@ -181,7 +181,7 @@ impl DirBlock {
         let mut block = handle.create(&this.bh)?;
         block.copy_in(0, &this.data)?;
         block.finish()?;
-        dir.set_size(size);
+        dir.set_dir_size(size);
         journal(handle, dir)?;
         Ok(this)
     }

@@ -206,7 +206,7 @@ pub(super) fn is_beyond(inode: &Inode, end: u64) -> bool {
 }
 
 /// The data is on disk, the page cache not invalidated again yet.
-fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -> Result {
+fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) -> Result {
     let (inode, pos) = (iocb.inode(), iocb.pos());
     let end = pos + ended.size;
     // Reclaim must not come back to us: it could need the transaction that waits for us.
@@ -221,16 +221,17 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, _context: &MaySleep) -
         Err(_) => end.min(inode.info().disk_size()),
     };
     if end > old {
-        grow(inode, pos, end);
+        grow(iocb, end, context);
     }
     result
 }
 
-/// Rule 7: the file grows to `end` by a direct write from `pos` on, which holds i_rwsem exclusive
-/// and waits. A reader may have filled the page of the old end meanwhile, with zeros behind it: it
-/// goes before the size moves, and under invalidate_lock it is not filled again until then. Else
-/// the zeros are read as the new data (race 25).
-fn grow(inode: &Inode, pos: u64, end: u64) {
+/// Rule 7: the file grows to `end` by a direct write, which holds i_rwsem exclusive and waits. A
+/// reader may have filled the page of the old end meanwhile, with zeros behind it: it goes before
+/// the size moves, and under invalidate_lock it is not filled again until then. Else the zeros are
+/// read as the new data (race 25).
+fn grow(iocb: &Kiocb<'_, Rext4>, end: u64, context: &MaySleep) {
+    let (inode, pos) = (iocb.inode(), iocb.pos());
     let old = inode.size();
     // Below a closed gate nobody fills it either, and who waits there may hold the lock.
     let open = gate::may_fill(inode, pos..end);
@@ -240,7 +241,7 @@ fn grow(inode: &Inode, pos: u64, end: u64) {
         let _ = inode.invalidate_pagecache(pos, end);
     }
     trace::isize_set(inode, end);
-    inode.set_size(end);
+    context.set_size(iocb, end);
     // What a mapping has stored beyond the old end in its page must not come to light.
     inode.isize_extended(old, pos);
     drop(pages);
