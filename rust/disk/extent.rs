@@ -7,7 +7,7 @@
 
 use super::checksum::crc32c;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Lblk, Pblk, Result};
+use super::{bytes, get, put, Corrupt, Lblk, LblkRange, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -91,6 +91,11 @@ impl Extent {
     /// The logical block behind the extent.
     pub fn end(&self) -> Lblk {
         self.lblk.saturating_add(self.len)
+    }
+
+    /// Its logical blocks.
+    pub fn blocks(&self) -> LblkRange {
+        self.lblk.blocks(self.len)
     }
 
     /// Whether the lengths allow it, and `next` goes on both logically and physically, in the same

@@ -43,7 +43,7 @@ pub mod xattr;
 
 pub use group::GroupDesc;
 pub use inode::InodeFields;
-pub use numbers::{Ino, Lblk, Pblk};
+pub use numbers::{Ino, Lblk, LblkRange, Pblk};
 pub use superblock::{Geometry, RawSuper};
 pub use time::Timestamp;
 

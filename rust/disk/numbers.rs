@@ -105,6 +105,18 @@ impl Lblk {
         self.0.checked_add(count).map(Lblk)
     }
 
+    /// `len` blocks from this one on, none behind [`Lblk::END`].
+    #[inline]
+    pub const fn blocks(self, len: u32) -> LblkRange {
+        self.until(self.saturating_add(len))
+    }
+
+    /// The blocks from this one on up to `end`, which is not one of them.
+    #[inline]
+    pub const fn until(self, end: Lblk) -> LblkRange {
+        LblkRange { start: self, end }
+    }
+
     /// How many blocks lie between `before` and this one; 0 if it comes first.
     #[inline]
     pub const fn saturating_sub(self, before: Lblk) -> u32 {
@@ -140,6 +152,54 @@ impl Sub for Lblk {
 impl fmt::Display for Lblk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Blocks of a file that follow each other, the one way to say so: [`Lblk::until`] and
+/// [`Lblk::blocks`] make it. As [`Range`](core::ops::Range), but `Copy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LblkRange {
+    /// The first.
+    pub start: Lblk,
+    /// One past the last. There are none if it is not above the first.
+    pub end: Lblk,
+}
+
+impl LblkRange {
+    /// All that a file can have.
+    pub const ALL: LblkRange = Lblk::FIRST.until(Lblk::END);
+
+    /// How many they are.
+    #[inline]
+    pub const fn len(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `block` is one of them.
+    #[inline]
+    pub fn contains(self, block: Lblk) -> bool {
+        self.start <= block && block < self.end
+    }
+
+    /// Whether some of `other` are among them. Neither is empty.
+    #[inline]
+    pub fn overlaps(self, other: LblkRange) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// The first ones, `most` at most.
+    #[inline]
+    pub const fn first(self, most: u32) -> Self {
+        match self.len() {
+            len if len > most => self.start.blocks(most),
+            _ => self,
+        }
     }
 }
 

@@ -395,7 +395,7 @@ impl<'a> Extents<'a> {
         let mut at = lblk;
         while at < end {
             let next = self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-                tree::convert(nodes, root, at, end, tree::To::Written)
+                tree::convert(nodes, root, at.until(end), tree::To::Written)
             })?;
             if next <= at {
                 return Err(self.inode.corrupted(fmt!("extents at {} do not end", at)));

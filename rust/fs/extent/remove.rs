@@ -95,7 +95,7 @@ impl Extents<'_> {
             let promised = self.secure_other();
             let (cut, freed) =
                 self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-                    let cut = tree::cut(nodes, root, start, end, |e| {
+                    let cut = tree::cut(nodes, root, start.until(end), |e| {
                         if revoke == Revoke::Yes {
                             credits::STEP_REVOKES
                         } else {

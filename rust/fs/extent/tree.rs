@@ -136,9 +136,10 @@ impl Found {
     /// The logical blocks for which this is the answer.
     pub fn covers(&self, lblk: Lblk) -> bool {
         match self {
-            Found::Extent(e) => (e.lblk..e.end()).contains(&lblk),
+            Found::Extent(e) => e.blocks().contains(lblk),
             Found::Hole { prev, end } => {
-                (prev.map_or(Lblk::FIRST, |e| e.end())..*end).contains(&lblk)
+                let start = prev.map_or(Lblk::FIRST, |e| e.end());
+                start.until(*end).contains(lblk)
             }
         }
     }

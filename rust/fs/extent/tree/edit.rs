@@ -11,6 +11,7 @@ use crate::disk::{
     extent::{self, Extent, ExtentIndex, Header, MAX_DEPTH, ROOT_ENTRIES},
     Corrupt, Lblk, Pblk,
 };
+use core::ops::Range;
 
 /// Nodes with fewer places are valid but not ours: there are none in practice, and splitting needs
 /// some room to work with.
@@ -156,16 +157,15 @@ impl<'s, S: Store> Edit<'s, S> {
             .map_err(|e| self.bad(e))
     }
 
-    /// Replaces `remove` entries of the leaf from entry `at` on by the extents of `new`, writes the
-    /// path back and brings `root` up to date. Blocks are allocated before anything changes.
+    /// Replaces the entries `old` of the leaf by the extents of `new`, writes the path back and
+    /// brings `root` up to date. Blocks are allocated before anything changes.
     pub(super) fn splice(
         mut self,
         root: &mut [u8; ROOT_BYTES],
-        at: u16,
-        remove: u16,
+        old: Range<u16>,
         new: &[Extent],
     ) -> Result<(), S::Error> {
-        if let Err(e) = self.change(at, remove, new).and_then(|()| self.access()) {
+        if let Err(e) = self.change(old, new).and_then(|()| self.access()) {
             self.abandon();
             return Err(e);
         }
@@ -180,9 +180,9 @@ impl<'s, S: Store> Edit<'s, S> {
         Ok(())
     }
 
-    fn change(&mut self, at: u16, remove: u16, new: &[Extent]) -> Result<(), S::Error> {
-        let added = new.len() as u16;
-        let (nodes, grow) = self.plan(added, remove)?;
+    fn change(&mut self, old: Range<u16>, new: &[Extent]) -> Result<(), S::Error> {
+        let (added, removed) = (new.len() as u16, old.len() as u16);
+        let (nodes, grow) = self.plan(added, removed)?;
         // Behind the leaf, which has a block unless it is the root.
         let leaf = self.level(self.leaf)?.pblk;
         let goal = (self.leaf > 0).then_some(leaf + 1);
@@ -193,8 +193,8 @@ impl<'s, S: Store> Edit<'s, S> {
         if grow {
             self.grow()?;
         }
-        self.splice_leaf(at, remove, new)?;
-        if added < remove {
+        self.splice_leaf(old, new)?;
+        if added < removed {
             self.merge_up()?;
         }
         Ok(())
@@ -240,7 +240,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let (bytes, pos) = (root.image.bytes(), root.pos);
         let first = key_at(bytes, 0).map_err(bad)?;
         extent::init_node(buf.as_mut(), old.depth, capacity).map_err(bad)?;
-        copy_entries(bytes, 0, buf.as_mut(), old.entries).map_err(bad)?;
+        copy_entries(bytes, 0..old.entries, buf.as_mut()).map_err(bad)?;
 
         let mut bytes = [0; ROOT_BYTES];
         extent::init_node(&mut bytes, old.depth + 1, ROOT_ENTRIES).map_err(bad)?;
@@ -270,19 +270,20 @@ impl<'s, S: Store> Edit<'s, S> {
         self.set_level(0, root)
     }
 
-    fn splice_leaf(&mut self, at: u16, remove: u16, new: &[Extent]) -> Result<(), S::Error> {
+    fn splice_leaf(&mut self, old: Range<u16>, new: &[Extent]) -> Result<(), S::Error> {
         let l = self.leaf;
         let h = self.header(l)?;
-        let fits = h.entries.saturating_sub(remove) + new.len() as u16 <= h.max;
+        let (at, removed) = (old.start, old.len() as u16);
+        let fits = h.entries.saturating_sub(removed) + new.len() as u16 <= h.max;
         let put = |node: &mut [u8], at: u16| {
-            resize(node, at, remove, new.len() as u16)?;
+            resize(node, at, removed, new.len() as u16)?;
             for (i, e) in (at..).zip(new) {
                 extent::put_extent(node, i, e)?;
             }
             Ok(())
         };
         if !fits {
-            let index = self.split(l, at, remove, put)?;
+            let index = self.split(l, old, put)?;
             return self.add_index(l, index);
         }
         let level = self.level_mut(l)?;
@@ -312,20 +313,20 @@ impl<'s, S: Store> Edit<'s, S> {
                 let level = self.level_mut(l)?;
                 return put(level.image.bytes_mut(), at).map_err(|e| self.bad(e));
             }
-            index = self.split(l, at, 0, put)?;
+            index = self.split(l, at..at, put)?;
         }
     }
 
-    /// Splits full node `l` (not the root) in two and lets `put` change the half with entry `at`,
-    /// where `remove` entries will go. Returns the entry of the new node.
+    /// Splits full node `l` (not the root) in two and lets `put` change the half with the first
+    /// entry of `old`, which will all go. Returns the entry of the new node.
     fn split(
         &mut self,
         l: usize,
-        at: u16,
-        remove: u16,
+        old: Range<u16>,
         put: impl FnOnce(&mut [u8], u16) -> Result<(), Corrupt>,
     ) -> Result<ExtentIndex, S::Error> {
         let h = self.header(l)?;
+        let at = old.start;
         // Files grow at their end: a full node stays full there. Elsewhere, and so in any order of
         // insertion, both halves get room.
         let mut middle = if self.rightmost && at == h.entries {
@@ -333,7 +334,7 @@ impl<'s, S: Store> Edit<'s, S> {
         } else {
             h.entries / 2
         };
-        if at < middle && middle < at + remove {
+        if at < middle && middle < old.end {
             middle = at;
         }
         let (pblk, mut buf) = self.take_spare()?;
@@ -343,7 +344,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let right = buf.as_mut();
         let halve = || {
             extent::init_node(right, h.depth, capacity)?;
-            copy_entries(left, middle, right, h.entries - middle)?;
+            copy_entries(left, middle..h.entries, right)?;
             extent::close_gap(left, middle, h.entries - middle)?;
             if at >= middle {
                 put(right, at - middle)?

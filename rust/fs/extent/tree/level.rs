@@ -8,6 +8,7 @@ use crate::disk::{
     extent::{self, Header, ROOT_ENTRIES},
     Corrupt, Pblk,
 };
+use core::ops::Range;
 
 /// All that one level takes. It lies in memory that the [`Store`] allocates: together the levels
 /// are too much for a kernel stack.
@@ -81,16 +82,12 @@ pub(super) fn resize(node: &mut [u8], at: u16, removed: u16, added: u16) -> Resu
     }
 }
 
-/// Copies `count` entries of one node, from entry `first` on, into an empty one.
-pub(super) fn copy_entries(
-    from: &[u8],
-    first: u16,
-    to: &mut [u8],
-    count: u16,
-) -> Result<(), Corrupt> {
+/// Copies entries of one node into an empty one.
+pub(super) fn copy_entries(from: &[u8], entries: Range<u16>, to: &mut [u8]) -> Result<(), Corrupt> {
+    let count = entries.len() as u16;
     extent::open_gap(to, 0, count)?;
     let place = |i: u16| extent::ENTRY_SIZE * (usize::from(i) + 1);
-    let src = from.get(place(first)..place(first + count));
+    let src = from.get(place(entries.start)..place(entries.end));
     let dst = to.get_mut(place(0)..place(count));
     match (src, dst) {
         (Some(src), Some(dst)) => {
@@ -108,6 +105,6 @@ pub(super) fn into_root(node: &[u8], root: &mut [u8; ROOT_BYTES]) -> Result<bool
         return Ok(false);
     }
     extent::init_node(root, h.depth, ROOT_ENTRIES)?;
-    copy_entries(node, 0, root, h.entries)?;
+    copy_entries(node, 0..h.entries, root)?;
     Ok(true)
 }

@@ -5,7 +5,7 @@
 use super::{edit::Edit, Store, ROOT_BYTES};
 use crate::disk::{
     extent::{Extent, MAX_UNWRITTEN_LEN},
-    Corrupt, Lblk, Pblk,
+    Corrupt, Lblk, LblkRange, Pblk,
 };
 
 /// Up to three extents in a row.
@@ -28,13 +28,13 @@ impl Row {
         }
     }
 
-    /// Appends blocks `start..end` of an extent, if there are any.
-    fn push(&mut self, of: &Extent, start: Lblk, end: Lblk) {
-        if start >= end {
+    /// Appends these blocks of an extent, if there are any.
+    fn push(&mut self, of: &Extent, blocks: LblkRange) {
+        if blocks.is_empty() {
             return;
         }
         if let Some(place) = self.extents.get_mut(self.len) {
-            *place = part(of, start, end);
+            *place = part(of, blocks);
             self.len += 1;
         }
     }
@@ -44,12 +44,12 @@ impl Row {
     }
 }
 
-/// Blocks `start..end`, which are in `of`.
-fn part(of: &Extent, start: Lblk, end: Lblk) -> Extent {
-    let skip = start.saturating_sub(of.lblk);
+/// These blocks, which are in `of`.
+fn part(of: &Extent, blocks: LblkRange) -> Extent {
+    let skip = blocks.start.saturating_sub(of.lblk);
     Extent {
-        lblk: start,
-        len: end.saturating_sub(start),
+        lblk: blocks.start,
+        len: blocks.len(),
         pblk: of.pblk + u64::from(skip),
         unwritten: of.unwritten,
     }
@@ -87,7 +87,7 @@ pub fn insert<S: Store>(
         whole.len += next.len;
         remove += 1;
     }
-    edit.splice(root, at, remove, &[whole])
+    edit.splice(root, at..at + remove, &[whole])
 }
 
 /// What [`convert`] makes of blocks.
@@ -99,13 +99,12 @@ pub enum To {
     Unwritten,
 }
 
-/// Turns the blocks from `start` to `end` that are in one extent into what `to` says.
-/// Holes and what is in that state already are skipped. Returns where to go on, at most `end`.
+/// Turns the first of the blocks, as many as are in one extent, into what `to` says. Holes and what
+/// is in that state already are skipped. Returns where to go on, at most their end.
 pub fn convert<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
-    start: Lblk,
-    end: Lblk,
+    LblkRange { start, end }: LblkRange,
     to: To,
 ) -> Result<Lblk, S::Error> {
     let unwritten = to == To::Unwritten;
@@ -124,7 +123,7 @@ pub fn convert<S: Store>(
     // An unwritten extent cannot be as long as a written one.
     let longest = start.saturating_add(MAX_UNWRITTEN_LEN);
     let end = end.min(old.end()).min(longest);
-    let mut changed = part(&old, start, end);
+    let mut changed = part(&old, start.until(end));
     changed.unwritten = unwritten;
 
     let mut remove = 1;
@@ -149,25 +148,25 @@ pub fn convert<S: Store>(
         }
     }
     let mut row = Row::new();
-    row.push(&old, old.lblk, start);
-    row.push(&changed, changed.lblk, changed.end());
-    row.push(&old, end, old.end());
-    edit.splice(root, at, remove, row.as_slice())?;
+    row.push(&old, old.lblk.until(start));
+    row.push(&changed, changed.blocks());
+    row.push(&old, end.until(old.end()));
+    edit.splice(root, at..at + remove, row.as_slice())?;
     Ok(end)
 }
 
-/// Unmaps the last mapped blocks of `start..end` that are in one extent, at most as many as `limit`
+/// Unmaps the last mapped ones of the blocks that are in one extent, at most as many as `limit`
 /// says of them, and returns them. `None` if nothing is mapped there.
 pub fn cut<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
-    start: Lblk,
-    end: Lblk,
+    blocks: LblkRange,
     limit: impl FnOnce(&Extent) -> u32,
 ) -> Result<Option<Extent>, S::Error> {
-    if end <= start {
+    if blocks.is_empty() {
         return Ok(None);
     }
+    let LblkRange { start, end } = blocks;
     // The last block of the range, or what comes before it.
     let last = Lblk::new(end.get() - 1);
     let edit = Edit::descend(store, root, last)?;
@@ -179,17 +178,17 @@ pub fn cut<S: Store>(
         return Ok(None);
     };
     let end = old.end().min(end);
-    let mut gone = part(&old, start.max(old.lblk), end);
+    let mut gone = part(&old, start.max(old.lblk).until(end));
     if gone.len == 0 {
         // Not as it was when it was checked: somebody writes to the device.
         return Err(edit.bad(Corrupt::ExtentRange));
     }
     let most = limit(&gone).clamp(1, gone.len);
-    gone = part(&gone, Lblk::new(end.get() - most), end);
+    gone = part(&gone, Lblk::new(end.get() - most).until(end));
 
     let mut row = Row::new();
-    row.push(&old, old.lblk, gone.lblk);
-    row.push(&old, end, old.end());
-    edit.splice(root, at, 1, row.as_slice())?;
+    row.push(&old, old.lblk.until(gone.lblk));
+    row.push(&old, end.until(old.end()));
+    edit.splice(root, at..at + 1, row.as_slice())?;
     Ok(Some(gone))
 }

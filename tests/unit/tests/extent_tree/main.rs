@@ -16,7 +16,7 @@ mod random;
 mod worst;
 
 use disk::extent::{Extent, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};
-use disk::{Corrupt, Lblk, Pblk};
+use disk::{Corrupt, Lblk, LblkRange, Pblk};
 use extent::tree::{self, Found, To};
 use memory::{Failure, CAPACITY};
 use pair::Pair;
@@ -158,13 +158,12 @@ fn the_end_of_the_range() {
     let next = tree::convert(
         &mut pair.memory,
         &mut pair.root,
-        Lblk::new(last),
-        Lblk::END,
+        Lblk::new(last).until(Lblk::END),
         To::Written,
     );
     assert_eq!(next, Ok(Lblk::END));
-    let (start, end) = (Lblk::FIRST, Lblk::END);
-    let gone = tree::cut(&mut pair.memory, &mut pair.root, start, end, |_| u32::MAX).unwrap();
+    let all = LblkRange::ALL;
+    let gone = tree::cut(&mut pair.memory, &mut pair.root, all, |_| u32::MAX).unwrap();
     assert_eq!(gone, Some(extent(last, 1, 77, false)));
     assert!(pair.extents().is_empty());
 }

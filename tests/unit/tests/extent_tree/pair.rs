@@ -150,7 +150,7 @@ impl Pair {
     pub fn convert(&mut self, lblk: u32, len: u32, to: To) -> Result<(), Failure> {
         let (mut at, end) = (Lblk::new(lblk), Lblk::new(lblk + len));
         while at < end {
-            let next = tree::convert(&mut self.memory, &mut self.root, at, end, to)?;
+            let next = tree::convert(&mut self.memory, &mut self.root, at.until(end), to)?;
             assert!(next > at && next <= end);
             for (_, (_, state)) in self.model.range_mut(at.get()..next.get()) {
                 *state = to == To::Unwritten;
@@ -163,7 +163,8 @@ impl Pair {
     pub fn cut(&mut self, start: u32, end: u32, limit: u32) -> Result<(), Failure> {
         let (first, mut before) = (Lblk::new(start), Lblk::new(end));
         loop {
-            let gone = tree::cut(&mut self.memory, &mut self.root, first, before, |_| limit)?;
+            let blocks = first.until(before);
+            let gone = tree::cut(&mut self.memory, &mut self.root, blocks, |_| limit)?;
             let Some(e) = gone else {
                 assert!(self.model.range(start..end).next().is_none());
                 return Ok(());

@@ -15,7 +15,6 @@ const PARAMETERS: usize = 4;
 const PARAMETERS_PERCENT: usize = 95;
 /// Folders with more than that, and how many.
 const MORE_PARAMETERS: &[(&str, usize)] = &[
-    ("rust/fs/extent/tree", 4),
     ("rust/fs/io", 10),
     ("rust/fs/io/direct", 2),
 ];
