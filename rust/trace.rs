@@ -107,54 +107,53 @@ pub(crate) fn writeback_stale<F: Traced>(inode: &Inode<F>, map: &Map, seq: u32) 
     tell!(writeback_stale(inode, map, seq));
 }
 
-/// Logical blocks, the first and how many, get blocks of the device. Changes of the map are told
-/// under the extent lock, when they have been counted.
+/// Logical blocks get blocks of the device. Changes of the map are told under the extent lock, when
+/// they have been counted.
 #[inline(always)]
 pub(crate) fn extent_insert<F: Traced>(
     inode: &Inode<F>,
-    (lblk, len): (u32, u32),
+    blocks: Range<u32>,
     pblk: u64,
     ty: MapType,
 ) {
-    let len = u64::from(len);
+    let (lblk, len) = (blocks.start, blocks.len() as u64);
     tell!(extent_insert(inode, lblk, len, pblk, ty: ty.raw(), seq: F::seq(inode)));
 }
 
 /// Blocks become written, or unwritten.
 #[inline(always)]
-pub(crate) fn extent_convert<F: Traced>(inode: &Inode<F>, lblk: u32, len: u32, ty: MapType) {
-    let len = u64::from(len);
+pub(crate) fn extent_convert<F: Traced>(inode: &Inode<F>, blocks: Range<u32>, ty: MapType) {
+    let (lblk, len) = (blocks.start, blocks.len() as u64);
     tell!(extent_convert(inode, lblk, len, pblk: 0_u64, ty: ty.raw(), seq: F::seq(inode)));
 }
 
 /// All that is in the range begins to go, mapped or reserved.
 #[inline(always)]
-pub(crate) fn extent_remove<F: Traced>(inode: &Inode<F>, lblk: u32, len: u64) {
-    let ty = MapType::Hole;
+pub(crate) fn extent_remove<F: Traced>(inode: &Inode<F>, blocks: Range<u32>) {
+    let (lblk, len, ty) = (blocks.start, blocks.len() as u64, MapType::Hole);
     tell!(extent_remove(inode, lblk, len, pblk: 0_u64, ty: ty.raw(), seq: F::seq(inode)));
 }
 
 /// Part of a removal: these blocks of the device go back to the allocator.
 #[inline(always)]
-pub(crate) fn extent_free<F: Traced>(inode: &Inode<F>, lblk: u32, len: u32, pblk: u64) {
-    let (len, ty) = (u64::from(len), MapType::Hole);
+pub(crate) fn extent_free<F: Traced>(inode: &Inode<F>, blocks: Range<u32>, pblk: u64) {
+    let (lblk, len, ty) = (blocks.start, blocks.len() as u64, MapType::Hole);
     tell!(extent_free(inode, lblk, len, pblk, ty: ty.raw(), seq: F::seq(inode)));
 }
 
-/// Events of `rext4_reserve_class`: of `len` blocks from `lblk` on `nr` changed, `reserved` are
-/// reserved for the inode now.
+/// Events of `rext4_reserve_class`: of the logical blocks `nr` changed, `reserved` are reserved for
+/// the inode now.
 macro_rules! reserve_events {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[inline(always)]
         pub(crate) fn $name<F: Traced>(
             inode: &Inode<F>,
-            lblk: u32,
-            len: u32,
+            blocks: Range<u32>,
             nr: u32,
             reserved: u32,
         ) {
-            let len = u64::from(len);
+            let (lblk, len) = (blocks.start, blocks.len() as u64);
             tell!($name(inode, lblk, len, nr, reserved, seq: F::seq(inode)));
         }
     )*};

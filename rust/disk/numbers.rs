@@ -4,7 +4,7 @@
 //! with them.
 
 use core::fmt;
-use core::ops::{Add, Sub};
+use core::ops::{Add, Range, Sub};
 
 /// The number of an inode. Those of the format have 32 bits and begin with 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +156,7 @@ impl fmt::Display for Lblk {
 }
 
 /// Blocks of a file that follow each other, the one way to say so: [`Lblk::until`] and
-/// [`Lblk::blocks`] make it. As [`Range`](core::ops::Range), but `Copy`.
+/// [`Lblk::blocks`] make it. As [`Range`], but `Copy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LblkRange {
     /// The first.
@@ -191,6 +191,12 @@ impl LblkRange {
     #[inline]
     pub fn overlaps(self, other: LblkRange) -> bool {
         self.start < other.end && other.start < self.end
+    }
+
+    /// The bytes of the file that they are.
+    #[inline]
+    pub const fn bytes(self, block_bits: u32) -> Range<u64> {
+        self.start.byte(block_bits)..self.end.byte(block_bits)
     }
 
     /// The first ones, `most` at most.

@@ -17,7 +17,7 @@ use super::{
     Rext4, //
 };
 use crate::{
-    disk::{self, Lblk},
+    disk::{self, LblkRange},
     vfs::{gfp::GFP_NOFAIL, inode::Evicted, jbd2::Handle},
 };
 use kernel::prelude::*;
@@ -53,7 +53,7 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     inode.set_size(0);
     info.set_disk_size(0);
     if has_extents(inode.mode(), info.flags()) && !inode.extents().is_empty() {
-        io::remove::free_blocks(inode, Lblk::FIRST)?;
+        io::remove::remove_range(inode, LblkRange::ALL)?;
     }
     let credits = credits::EVICT;
     let (_table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);

@@ -68,10 +68,11 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk::{self, Ino, Lblk, Pblk},
+    disk::{self, Ino, Lblk, LblkRange, Pblk},
     trace,
     vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
+use core::ops::Range;
 use delalloc::Reservations;
 use kernel::{
     error::code::*,
@@ -106,8 +107,14 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// At most `max` blocks from `lblk` on of an extent of the tree that covers it.
-    fn part(e: &disk::extent::Extent, lblk: Lblk, max: u32) -> Self {
+    /// The logical blocks.
+    pub(crate) fn blocks(&self) -> LblkRange {
+        self.lblk.blocks(self.len)
+    }
+
+    /// The first of the blocks, as many as lie in an extent of the tree that covers the very first.
+    fn part(e: &disk::extent::Extent, blocks: LblkRange) -> Self {
+        let lblk = blocks.start;
         let skip = lblk.saturating_sub(e.lblk);
         let state = if e.unwritten {
             State::Unwritten
@@ -116,7 +123,7 @@ impl Mapping {
         };
         Self {
             lblk,
-            len: e.len.saturating_sub(skip).min(max).max(1),
+            len: e.len.saturating_sub(skip).min(blocks.len()).max(1),
             pblk: e.pblk + u64::from(skip),
             state,
         }
@@ -127,8 +134,8 @@ impl Mapping {
 pub(crate) enum Progress {
     /// All is gone.
     Done,
-    /// What lies below this logical block is left: go on with a new handle.
-    Continue(Lblk),
+    /// These blocks are left: go on with a new handle.
+    Continue(LblkRange),
 }
 
 /// See the module.
@@ -191,6 +198,11 @@ pub(crate) fn check_root(
     nodes::check_targets(sb, ino, root, &h)
 }
 
+/// Logical blocks as events tell them.
+fn event_blocks(blocks: LblkRange) -> Range<u32> {
+    blocks.start.get()..blocks.end.get()
+}
+
 /// 512-byte units per block.
 fn sectors(inode: &Inode) -> u64 {
     u64::from(inode.fs().geo.block_size >> 9)
@@ -223,12 +235,12 @@ impl Inode {
         }
     }
 
-    /// What is at `lblk`, as [`Extents::lookup`] says, and the number of changes that belongs to
-    /// it. Without the extent lock; `None` if that needs it.
-    pub(crate) fn recent_extent(&self, lblk: Lblk, max: u32) -> Option<(Mapping, u32)> {
+    /// What is at the first of the blocks, as [`Extents::lookup`] says, and the number of changes
+    /// that belongs to it. Without the extent lock; `None` if that needs it.
+    pub(crate) fn recent_extent(&self, blocks: LblkRange) -> Option<(Mapping, u32)> {
         let info = self.info();
-        let (found, seq) = info.recent.covering(lblk, &info.seq)?;
-        Some((Mapping::part(&found, lblk, max), seq))
+        let (found, seq) = info.recent.covering(blocks.start, &info.seq)?;
+        Some((Mapping::part(&found, blocks), seq))
     }
 
     /// Takes the extent lock if that and the answers under it need no sleep, else `EAGAIN`. Who has
@@ -295,7 +307,7 @@ impl<'a> Extents<'a> {
         let n = self.map.reserved.clear();
         if n > 0 {
             let total = self.show_reserved();
-            trace::reserve_release(self.inode, 0, u32::MAX, n, total);
+            trace::reserve_release(self.inode, event_blocks(LblkRange::ALL), n, total);
         }
         self.map.expected.clear();
         self.map.flights.clear();
@@ -309,11 +321,11 @@ impl<'a> Extents<'a> {
         self.inode.info().seq.fetch_add(1, ordering::Full);
     }
 
-    /// The same where it is the tree that changes, in the blocks `[lblk, lblk + len)`: nobody finds
-    /// them without the lock any more. Nothing is looked up between this and the change.
-    fn bump_tree(&mut self, lblk: Lblk, len: u32) {
+    /// The same where it is the tree that changes, in these blocks: nobody finds them without the
+    /// lock any more. Nothing is looked up between this and the change.
+    fn bump_tree(&mut self, blocks: LblkRange) {
         self.map.last = None;
-        self.inode.info().recent.take_out(lblk, len);
+        self.inode.info().recent.take_out(blocks);
         self.bump();
     }
 
@@ -346,27 +358,29 @@ impl<'a> Extents<'a> {
         Ok(found)
     }
 
-    /// What is at `lblk`: the answer starts there and covers 1 to `max` blocks. May read the disk.
-    pub(crate) fn lookup(&mut self, lblk: Lblk, max: u32) -> Result<Mapping> {
-        Ok(self.look(lblk, max)?.0)
+    /// What is at the first of the blocks: the answer starts there and covers at least that one, at
+    /// most all of them. May read the disk.
+    pub(crate) fn lookup(&mut self, blocks: LblkRange) -> Result<Mapping> {
+        Ok(self.look(blocks)?.0)
     }
 
     /// As [`Extents::lookup`], with what may be done there.
-    pub(crate) fn entry(&mut self, lblk: Lblk, max: u32) -> Result<ExtentEntry<'_, 'a>> {
-        let (found, prev) = self.look(lblk, max)?;
+    pub(crate) fn entry(&mut self, blocks: LblkRange) -> Result<ExtentEntry<'_, 'a>> {
+        let (found, prev) = self.look(blocks)?;
         Ok(match found.state {
             State::Written | State::Unwritten => ExtentEntry::Mapped(found),
             State::Hole | State::Reserved => ExtentEntry::Hole(Hole::new(self, found, prev)),
         })
     }
 
-    /// What is at `lblk`; if it has no blocks, the extent before it.
-    fn look(&mut self, lblk: Lblk, max: u32) -> Result<(Mapping, Option<disk::extent::Extent>)> {
+    /// What is at the first of the blocks; if that is a hole, the extent before it, too.
+    fn look(&mut self, blocks: LblkRange) -> Result<(Mapping, Option<disk::extent::Extent>)> {
+        let lblk = blocks.start;
         let (prev, end) = match self.find_extent(lblk)? {
-            Found::Extent(e) => return Ok((Mapping::part(&e, lblk, max), None)),
+            Found::Extent(e) => return Ok((Mapping::part(&e, blocks), None)),
             Found::Hole { prev, end } => (prev, end),
         };
-        let end = end.min(lblk.saturating_add(max.max(1)));
+        let end = end.min(blocks.end);
         let (state, stop) = match self.map.reserved.run_at(lblk) {
             (true, stop) => (State::Reserved, stop),
             (false, stop) => (State::Hole, stop),
@@ -381,28 +395,27 @@ impl<'a> Extents<'a> {
         Ok((found, prev))
     }
 
-    /// Turns the blocks of `[lblk, lblk + len)`, which lie in one extent and are unwritten, into
-    /// written ones. The caller journals the inode. Costs [`credits::INSERT`].
-    pub(crate) fn convert(&mut self, handle: &Handle<'_>, lblk: Lblk, len: u32) -> Result {
+    /// Turns the blocks, which lie in one extent and are unwritten, into written ones. The caller
+    /// journals the inode. Costs [`credits::INSERT`].
+    pub(crate) fn convert(&mut self, handle: &Handle<'_>, blocks: LblkRange) -> Result {
         let inode = self.inode;
-        self.bump_tree(lblk, len);
-        trace::extent_convert(inode, lblk.get(), len, State::Written.into());
+        self.bump_tree(blocks);
+        trace::extent_convert(inode, event_blocks(blocks), State::Written.into());
         // In a tree with leaves of its own the inode does not change, neither its root nor the
         // number of its blocks, so `inode::journal` cannot tell that fdatasync has to wait.
         inode.info().set_datasync_tid(handle.tid());
-        let promised = self.is_expected(lblk, len) || self.secure_other();
-        let end = lblk.saturating_add(len);
-        let mut at = lblk;
-        while at < end {
+        let promised = self.is_expected(blocks) || self.secure_other();
+        let mut at = blocks.start;
+        while at < blocks.end {
             let next = self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-                tree::convert(nodes, root, at.until(end), tree::To::Written)
+                tree::convert(nodes, root, at.until(blocks.end), tree::To::Written)
             })?;
             if next <= at {
                 return Err(self.inode.corrupted(fmt!("extents at {} do not end", at)));
             }
             at = next;
         }
-        self.end_expected(lblk, len);
+        self.end_expected(blocks);
         self.settle();
         Ok(())
     }

@@ -108,7 +108,7 @@ fn protect_journal(sb: &Sb, file: &Inode) -> Result {
     let mut all = KVVec::new();
     let (mut at, end) = (Lblk::FIRST, Lblk::or_end(file.size() >> bits));
     while at < end {
-        let found = file.extents().lookup(at, end - at)?;
+        let found = file.extents().lookup(at.until(end))?;
         if found.state == extent::State::Written {
             all.push((found.pblk, found.len), GFP_KERNEL)?;
         }

@@ -244,7 +244,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
     let seed = file.info().csum_seed();
-    let extent = file.extents().lookup(lblk, 1)?;
+    let extent = file.extents().lookup(lblk.blocks(1))?;
     if extent.state != extent::State::Written {
         return Err(file.corrupted(fmt!("orphan file has a hole at {}", lblk)));
     }

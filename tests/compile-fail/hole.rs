@@ -13,9 +13,9 @@ use kernel::prelude::*;
 
 fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST.blocks(1))? {
         let new = hole.fill(handle, 1, State::Unwritten)?;
-        extents.expect_write(new.lblk, new.len)?;
+        extents.expect_write(new.blocks())?;
     }
     Ok(())
 }
@@ -23,7 +23,7 @@ fn filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "twice")]
 fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 2)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST.blocks(2))? {
         hole.fill(handle, 1, State::Unwritten)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -33,7 +33,7 @@ fn twice(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "reserved_and_filled")]
 fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST.blocks(1))? {
         hole.reserve(1)?;
         hole.fill(handle, 1, State::Unwritten)?; //~ E0382
     }
@@ -43,8 +43,8 @@ fn reserved_and_filled(handle: &Handle<'_>, inode: &Inode) -> Result {
 #[cfg(misuse = "meanwhile")]
 fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
     let mut extents = inode.extents();
-    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST, 1)? {
-        extents.forget(Lblk::FIRST, 1); //~ E0499
+    if let ExtentEntry::Hole(hole) = extents.entry(Lblk::FIRST.blocks(1))? {
+        extents.forget(Lblk::FIRST.blocks(1)); //~ E0499
         hole.fill(handle, 1, State::Unwritten)?;
     }
     Ok(())
@@ -52,12 +52,12 @@ fn meanwhile(handle: &Handle<'_>, inode: &Inode) -> Result {
 
 #[cfg(misuse = "unlocked")]
 fn unlocked(inode: &Inode) -> Result<ExtentEntry<'_, '_>> {
-    inode.extents().entry(Lblk::FIRST, 1) //~ E0515
+    inode.extents().entry(Lblk::FIRST.blocks(1)) //~ E0515
 }
 
 #[cfg(misuse = "mapped")]
 fn mapped(handle: &Handle<'_>, inode: &Inode) -> Result {
-    if let ExtentEntry::Mapped(found) = inode.extents().entry(Lblk::FIRST, 1)? {
+    if let ExtentEntry::Mapped(found) = inode.extents().entry(Lblk::FIRST.blocks(1))? {
         found.fill(handle, 1, State::Unwritten)?; //~ E0599
     }
     Ok(())

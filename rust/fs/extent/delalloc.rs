@@ -9,9 +9,11 @@
 //! No change fails for want of memory: blocks also leave the sets when data that was accepted is
 //! allocated, converted or given up, and one that stayed would count for ever.
 
-use crate::{disk::Lblk, vfs::gfp::GFP_NOFAIL};
+use crate::{
+    disk::{Lblk, LblkRange},
+    vfs::gfp::GFP_NOFAIL,
+};
 use kernel::{
-    error::code::*,
     prelude::*,
     rbtree::{RBTree, RBTreeNode}, //
 };
@@ -47,11 +49,9 @@ impl Reservations {
         self.count == 0
     }
 
-    /// First block and length of each interval.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Lblk, u32)> + '_ {
-        self.ranges
-            .iter()
-            .map(|(end, start)| (*start, *end - *start))
+    /// The intervals, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = LblkRange> + '_ {
+        self.ranges.iter().map(|(end, start)| start.until(*end))
     }
 
     /// Empties the set; returns how many blocks were in it.
@@ -61,76 +61,78 @@ impl Reservations {
         core::mem::take(&mut self.count)
     }
 
-    /// The interval that holds `lblk`, or the first one behind it: first block, and one past the
-    /// last.
-    fn at_or_after(&self, lblk: Lblk) -> Option<(Lblk, Lblk)> {
+    /// The interval that holds `lblk`, or the first one behind it.
+    fn at_or_after(&self, lblk: Lblk) -> Option<LblkRange> {
         let cursor = self.ranges.cursor_lower_bound(&lblk.checked_add(1)?)?;
         let (end, start) = cursor.current();
-        Some((*start, *end))
+        Some(start.until(*end))
     }
 
     /// Whether `lblk` is in the set, and the first block from there on for which the answer is
     /// another.
     pub(super) fn run_at(&self, lblk: Lblk) -> (bool, Lblk) {
         match self.at_or_after(lblk) {
-            Some((start, end)) if start <= lblk => (true, end),
-            Some((start, _)) => (false, start),
+            Some(held) if held.start <= lblk => (true, held.end),
+            Some(next) => (false, next.start),
             None => (false, Lblk::END),
         }
     }
 
-    /// Adds the interval `[start, end)`, which touches no other.
-    fn add(&mut self, start: Lblk, end: Lblk) -> Result {
-        self.ranges.insert(RBTreeNode::new(end, start, GFP_NOFAIL)?);
+    /// Adds an interval, which touches no other.
+    fn add(&mut self, new: LblkRange) -> Result {
+        let node = RBTreeNode::new(new.end, new.start, GFP_NOFAIL)?;
+        self.ranges.insert(node);
         self.intervals += 1;
         Ok(())
     }
 
-    /// Adds `[lblk, lblk + len)`, none of which is in the set. `EFBIG` if there are no such blocks.
-    pub(super) fn insert(&mut self, lblk: Lblk, len: u32) -> Result {
-        let end = lblk.checked_add(len).ok_or(EFBIG)?;
-        let left = self.ranges.get(&lblk).copied();
-        let right = self.at_or_after(end).filter(|(start, _)| *start == end);
+    /// Adds blocks, none of which is in the set.
+    pub(super) fn insert(&mut self, new: LblkRange) -> Result {
+        let LblkRange { start, end } = new;
+        let left = self.ranges.get(&start).copied();
+        let right = self.at_or_after(end).filter(|right| right.start == end);
         match (left, right) {
-            (None, None) => self.add(lblk, end)?,
-            (Some(start), None) => self.set_end(lblk, end, start),
-            (left, Some((_, right_end))) => {
+            (None, None) => self.add(new)?,
+            (Some(left), None) => self.set_end(start, left.until(end)),
+            (left, Some(right)) => {
                 if left.is_some() {
-                    self.ranges.remove(&lblk);
+                    self.ranges.remove(&start);
                     self.intervals -= 1;
                 }
-                self.set_start(right_end, left.unwrap_or(lblk));
+                self.set_start(left.unwrap_or(start).until(right.end));
             }
         }
-        self.count += len;
+        self.count += new.len();
         Ok(())
     }
 
-    /// Takes `[lblk, lblk + len)` out; returns how many blocks of it were in the set.
-    pub(super) fn take_out(&mut self, lblk: Lblk, len: u32) -> u32 {
-        let stop = lblk.saturating_add(len);
+    /// Takes blocks out; returns how many of them were in the set.
+    pub(super) fn take_out(&mut self, gone: LblkRange) -> u32 {
         let mut removed = 0;
-        while let Some((start, end)) = self.at_or_after(lblk).filter(|(start, _)| *start < stop) {
-            match (start < lblk, end > stop) {
+        while let Some(LblkRange { start, end }) = self
+            .at_or_after(gone.start)
+            .filter(|held| held.start < gone.end)
+        {
+            match (start < gone.start, end > gone.end) {
                 (false, false) => {
                     self.ranges.remove(&end);
                     self.intervals -= 1;
                     removed += end - start;
                 }
                 (true, false) => {
-                    self.set_end(end, lblk, start);
-                    removed += end - lblk;
+                    self.set_end(end, start.until(gone.start));
+                    removed += end - gone.start;
                 }
                 (false, true) => {
-                    self.set_start(end, stop);
-                    removed += stop - start;
+                    self.set_start(gone.end.until(end));
+                    removed += gone.end - start;
                     break;
                 }
                 (true, true) => {
-                    self.set_start(end, stop);
-                    removed += stop - lblk;
+                    self.set_start(gone.end.until(end));
+                    removed += gone.len();
                     // Never fails, and there is no other way to say so.
-                    let _ = self.add(start, lblk);
+                    let _ = self.add(start.until(gone.start));
                     break;
                 }
             }
@@ -139,17 +141,19 @@ impl Reservations {
         removed
     }
 
-    fn set_start(&mut self, end: Lblk, start: Lblk) {
-        if let Some(slot) = self.ranges.get_mut(&end) {
-            *slot = start;
+    /// The interval that ends with these blocks is these.
+    fn set_start(&mut self, new: LblkRange) {
+        if let Some(start) = self.ranges.get_mut(&new.end) {
+            *start = new.start;
         }
     }
 
-    /// Changes a key, in the node that is there.
-    fn set_end(&mut self, old: Lblk, new: Lblk, start: Lblk) {
+    /// The interval that ends before `old` is these blocks. Changes a key, in the node that is
+    /// there.
+    fn set_end(&mut self, old: Lblk, new: LblkRange) {
         if let Some(node) = self.ranges.remove_node(&old) {
             self.ranges
-                .insert(RBTreeNode::into_reservation(node).into_node(new, start));
+                .insert(RBTreeNode::into_reservation(node).into_node(new.end, new.start));
         }
     }
 }

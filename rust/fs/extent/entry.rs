@@ -3,7 +3,7 @@
 //! What a search of the map found, as what may be done there: blocks can be used, a hole can be
 //! filled.
 
-use super::{add_blocks, tree, Extents, Mapping, State};
+use super::{add_blocks, event_blocks, tree, Extents, Mapping, State};
 use crate::{
     disk::{
         extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
@@ -82,15 +82,14 @@ impl<'e, 'a> Hole<'e, 'a> {
         place.len = place.len.min(most);
         let inode = self.extents.inode;
         let bits = inode.fs().geo.block_bits;
-        let (pos, len) = (place.lblk.byte(bits), u64::from(place.len) << bits);
-        lab::pause_reservation(inode, pos..pos + len, &mut self.extents.map);
-        if let Err(e) = self.extents.reserve(place.lblk, place.len) {
+        lab::pause_reservation(inode, place.blocks().bytes(bits), &mut self.extents.map);
+        if let Err(e) = self.extents.reserve(place.blocks()) {
             if e != ENOSPC || place.len == 1 {
                 return Err(e);
             }
             // Nearly full: one block at a time gets the most out of it.
             place.len = 1;
-            self.extents.reserve(place.lblk, 1)?;
+            self.extents.reserve(place.blocks())?;
         }
         place.state = State::Reserved;
         Ok(place)
@@ -109,12 +108,12 @@ impl<'e, 'a> Hole<'e, 'a> {
             place,
             prev,
         } = self;
-        let want = place.len.min(want);
-        extents.expect_direct(request, place.lblk, want)?;
+        let wanted = place.blocks().first(want);
+        extents.expect_direct(request, wanted)?;
         let new = Hole::new(extents, place, prev).fill(handle, want, State::Unwritten);
-        let got = new.as_ref().map_or(0, |new| new.len);
-        if got < want {
-            extents.land(request, place.lblk + got);
+        let got = new.as_ref().map_or(place.lblk, |new| new.blocks().end);
+        if got < wanted.end {
+            extents.land(request, got);
         }
         new
     }
@@ -150,11 +149,12 @@ impl<'e, 'a> Hole<'e, 'a> {
         }
         let (pblk, len) = allocated?;
 
-        extents.bump_tree(lblk, len);
-        trace::extent_insert(inode, (lblk.get(), len), pblk.get(), state.into());
+        let blocks = lblk.blocks(len);
+        extents.bump_tree(blocks);
+        trace::extent_insert(inode, event_blocks(blocks), pblk.get(), state.into());
         // The reservation has become blocks, whatever happens to them below.
         if reserved {
-            extents.use_reserved(lblk, len);
+            extents.use_reserved(blocks);
         }
         let new = format::Extent {
             lblk,
@@ -166,7 +166,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             tree::insert(nodes, root, &new)
         });
         if let Err(e) = result {
-            extents.end_expected(lblk, if reserved { len } else { 0 });
+            extents.end_expected(blocks);
             extents.settle();
             // Never journaled, so there is nothing to revoke.
             let _ = alloc::free_run(handle, inode, (pblk, len), Revoke::No);

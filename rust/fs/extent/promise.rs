@@ -27,18 +27,19 @@
 
 use super::{
     delalloc::Reservations,
+    event_blocks,
     nodes::{TreeNodes, Writer},
     tree::{self, ROOT_BYTES},
     Extents,
     State, //
 };
 use crate::{
-    disk::{self, Lblk},
+    disk::{self, Lblk, LblkRange},
     fs::alloc::{BlockKind, Promise},
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
-use kernel::{error::code::*, prelude::*};
+use kernel::prelude::*;
 
 /// Unwritten blocks that a direct write is on its way to.
 ///
@@ -47,17 +48,12 @@ use kernel::{error::code::*, prelude::*};
 /// is here, found by the request ([`Extents::land`]), and `end_io` of rext4 has one way out.
 pub(super) struct Flight {
     request: RequestId,
-    lblk: Lblk,
-    len: u32,
+    blocks: LblkRange,
 }
 
 impl Flight {
-    fn end(&self) -> Lblk {
-        self.lblk.saturating_add(self.len)
-    }
-
-    fn covers(&self, lblk: Lblk, len: u32) -> bool {
-        self.lblk <= lblk && lblk.saturating_add(len) <= self.end()
+    fn covers(&self, blocks: LblkRange) -> bool {
+        self.blocks.start <= blocks.start && blocks.end <= self.blocks.end
     }
 }
 
@@ -66,7 +62,7 @@ impl<'a> Extents<'a> {
     /// `places`.
     fn worst(&self, entries: u64, places: u32) -> u32 {
         let map = &*self.map;
-        let flying: u64 = map.flights.iter().map(|f| u64::from(f.len)).sum();
+        let flying: u64 = map.flights.iter().map(|f| u64::from(f.blocks.len())).sum();
         let blocks = u64::from(map.reserved.count()) + u64::from(map.expected.count()) + flying;
         let places = u64::from(places)
             + u64::from(map.reserved.intervals())
@@ -117,26 +113,25 @@ impl<'a> Extents<'a> {
         self.is_expecting() && self.secure(2, 1).is_ok()
     }
 
-    /// Blocks of `[lblk, lblk + len)` that are not expecting data, and in how many runs.
-    fn unexpected(&self, lblk: Lblk, len: u32) -> (u32, u32) {
-        let end = lblk.saturating_add(len);
-        let (mut at, mut blocks, mut runs) = (lblk, 0, 0);
-        while at < end {
+    /// How many of the blocks are not expecting data, and in how many runs.
+    fn unexpected(&self, blocks: LblkRange) -> (u32, u32) {
+        let (mut at, mut count, mut runs) = (blocks.start, 0, 0);
+        while at < blocks.end {
             let (found, stop) = self.map.expected.run_at(at);
-            let stop = stop.min(end);
+            let stop = stop.min(blocks.end);
             if !found {
-                blocks += stop - at;
+                count += stop - at;
                 runs += 1;
             }
             at = stop;
         }
-        (blocks, runs)
+        (count, runs)
     }
 
-    /// Whether all of `[lblk, lblk + len)` expects data.
-    pub(super) fn is_expected(&self, lblk: Lblk, len: u32) -> bool {
-        let flying = || self.map.flights.iter().any(|f| f.covers(lblk, len));
-        self.unexpected(lblk, len).0 == 0 || flying()
+    /// Whether all of the blocks expect data.
+    pub(super) fn is_expected(&self, blocks: LblkRange) -> bool {
+        let flying = || self.map.flights.iter().any(|f| f.covers(blocks));
+        self.unexpected(blocks).0 == 0 || flying()
     }
 
     /// Changes the tree by `change`. New nodes come out of what is promised if the change is
@@ -163,47 +158,45 @@ impl<'a> Extents<'a> {
         result
     }
 
-    /// Adds `[lblk, lblk + len)` to the blocks that expect data.
-    fn add_expected(&mut self, lblk: Lblk, len: u32) -> Result {
-        let end = lblk.saturating_add(len);
-        let mut at = lblk;
-        while at < end {
+    /// Adds the blocks to those that expect data.
+    fn add_expected(&mut self, blocks: LblkRange) -> Result {
+        let mut at = blocks.start;
+        while at < blocks.end {
             let (found, stop) = self.map.expected.run_at(at);
-            let stop = stop.min(end);
+            let stop = stop.min(blocks.end);
             if !found {
-                self.map.expected.insert(at, stop - at)?;
+                self.map.expected.insert(at.until(stop))?;
             }
             at = stop;
         }
         Ok(())
     }
 
-    /// Takes `[lblk, lblk + len)` out of the blocks that expect data.
-    pub(super) fn end_expected(&mut self, lblk: Lblk, len: u32) {
+    /// Takes the blocks out of those that expect data.
+    pub(super) fn end_expected(&mut self, blocks: LblkRange) {
         if !self.map.expected.is_empty() {
-            self.map.expected.take_out(lblk, len);
+            self.map.expected.take_out(blocks);
         }
     }
 
-    /// The reserved blocks among `[lblk, lblk + len)` have become unwritten ones, which expect
-    /// data.
-    pub(super) fn use_reserved(&mut self, lblk: Lblk, len: u32) {
-        let n = self.map.reserved.take_out(lblk, len);
+    /// The reserved ones of the blocks have become unwritten, and expect data.
+    pub(super) fn use_reserved(&mut self, blocks: LblkRange) {
+        let n = self.map.reserved.take_out(blocks);
         let total = self.show_reserved();
-        trace::reserve_use(self.inode, lblk.get(), len, n, total);
+        trace::reserve_use(self.inode, event_blocks(blocks), n, total);
         // Cannot fail: the blocks are there.
-        let _ = self.add_expected(lblk, len);
+        let _ = self.add_expected(blocks);
     }
 
-    /// Says that data will be written to the unwritten blocks `[lblk, lblk + len)`: their
-    /// conversion is promised its tree blocks. `ENOSPC`, then nothing may be written there.
-    pub(crate) fn expect_write(&mut self, lblk: Lblk, len: u32) -> Result {
-        let (blocks, runs) = self.unexpected(lblk, len);
-        if blocks == 0 {
+    /// Says that data will be written to the blocks, which are unwritten: their conversion is
+    /// promised its tree blocks. `ENOSPC`, then nothing may be written there.
+    pub(crate) fn expect_write(&mut self, blocks: LblkRange) -> Result {
+        let (count, runs) = self.unexpected(blocks);
+        if count == 0 {
             return Ok(());
         }
-        self.secure(2 * u64::from(blocks), runs)?;
-        let result = self.add_expected(lblk, len);
+        self.secure(2 * u64::from(count), runs)?;
+        let result = self.add_expected(blocks);
         if result.is_err() {
             self.settle();
         }
@@ -211,21 +204,21 @@ impl<'a> Extents<'a> {
     }
 
     /// Takes back what [`Extents::expect_write`] said: nothing will be written there.
-    pub(crate) fn unexpect(&mut self, lblk: Lblk, len: u32) {
-        self.end_expected(lblk, len);
+    pub(crate) fn unexpect(&mut self, blocks: LblkRange) {
+        self.end_expected(blocks);
         self.settle();
     }
 
     /// As [`Extents::expect_write`], for a direct write. It ends with [`Extents::land`].
-    pub(crate) fn expect_direct(&mut self, request: RequestId, lblk: Lblk, len: u32) -> Result {
+    pub(crate) fn expect_direct(&mut self, request: RequestId, blocks: LblkRange) -> Result {
         self.map.flights.reserve(1, GFP_KERNEL)?;
-        self.secure(2 * u64::from(len), 1)?;
+        self.secure(2 * u64::from(blocks.len()), 1)?;
         // Mappings of a request come one behind the other.
-        let before = |f: &&mut Flight| f.request == request && f.end() == lblk;
+        let before = |f: &&mut Flight| f.request == request && f.blocks.end == blocks.start;
         match self.map.flights.iter_mut().find(before) {
-            Some(flight) => flight.len = flight.len.saturating_add(len),
+            Some(flight) => flight.blocks.end = blocks.end,
             None => {
-                let flight = Flight { request, lblk, len };
+                let flight = Flight { request, blocks };
                 self.map.flights.push(flight, GFP_KERNEL)?;
             }
         }
@@ -236,110 +229,106 @@ impl<'a> Extents<'a> {
     /// [`Extents::expect_direct`] said.
     pub(crate) fn land(&mut self, request: RequestId, from: Lblk) {
         self.map.flights.retain(|f| {
-            if f.request == request && f.end() > from {
-                f.len = from.saturating_sub(f.lblk);
+            if f.request == request && f.blocks.end > from {
+                f.blocks.end = from;
             }
-            f.len > 0
+            !f.blocks.is_empty()
         });
         self.settle();
     }
 
-    /// The pages of `[lblk, lblk + len)` are gone: nobody will use what is reserved and promised
-    /// there.
-    pub(crate) fn forget(&mut self, lblk: Lblk, len: u32) {
-        self.release(lblk, len);
-        self.unexpect(lblk, len);
+    /// The pages of the blocks are gone: nobody will use what is reserved and promised there.
+    pub(crate) fn forget(&mut self, blocks: LblkRange) {
+        self.release(blocks);
+        self.unexpect(blocks);
     }
 
-    /// [`Extents::expect_write`] for all unwritten blocks of `[lblk, lblk + len)`.
-    fn expect_range(&mut self, lblk: Lblk, len: u32) -> Result {
-        let end = lblk.checked_add(len).ok_or(EFBIG)?;
-        let mut at = lblk;
-        while at < end {
-            let found = self.lookup(at, end - at)?;
+    /// [`Extents::expect_write`] for the unwritten ones of the blocks.
+    fn expect_range(&mut self, blocks: LblkRange) -> Result {
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let found = self.lookup(at.until(blocks.end))?;
             if found.state == State::Unwritten {
-                self.expect_write(at, found.len)?;
+                self.expect_write(found.blocks())?;
             }
-            at = at.saturating_add(found.len);
+            at = found.blocks().end;
         }
         Ok(())
     }
 
-    /// Reserves space for `len` blocks at `lblk`, which are a hole. `ENOSPC`.
-    pub(super) fn reserve(&mut self, lblk: Lblk, len: u32) -> Result {
-        let promise = self.promise(len, 1)?;
+    /// Reserves space for the blocks, which are a hole. `ENOSPC`.
+    pub(super) fn reserve(&mut self, hole: LblkRange) -> Result {
+        let promise = self.promise(hole.len(), 1)?;
         self.bump();
-        self.reserve_one(lblk, len, promise)
+        self.reserve_one(hole, promise)
             .inspect_err(|_| self.settle())
     }
 
-    /// Reserves `[lblk, lblk + len)`, a hole, for which space is promised. The map is known to
-    /// change.
-    fn reserve_one(&mut self, lblk: Lblk, len: u32, promise: Promise<'_>) -> Result {
-        self.map.reserved.insert(lblk, len)?;
+    /// Reserves a hole, for which space is promised. The map is known to change.
+    fn reserve_one(&mut self, hole: LblkRange, promise: Promise<'_>) -> Result {
+        self.map.reserved.insert(hole)?;
         self.map.blocks.add(promise);
         let total = self.show_reserved();
-        trace::reserve_take(self.inode, lblk.get(), len, len, total);
+        trace::reserve_take(self.inode, event_blocks(hole), hole.len(), total);
         Ok(())
     }
 
-    /// Promises `len` blocks at `places`, and the tree blocks that they may need.
-    fn promise(&mut self, len: u32, places: u32) -> Result<Promise<'a>> {
-        self.secure(2 * u64::from(len), places)?;
-        Promise::data(self.inode.sb(), len).inspect_err(|_| self.settle())
+    /// Promises `count` blocks at `places`, and the tree blocks that they may need.
+    fn promise(&mut self, count: u32, places: u32) -> Result<Promise<'a>> {
+        self.secure(2 * u64::from(count), places)?;
+        Promise::data(self.inode.sb(), count).inspect_err(|_| self.settle())
     }
 
-    /// Reserves all holes among the blocks `[lblk, lblk + len)`, or none of them; data will be
-    /// written to the unwritten ones too.
-    pub(crate) fn reserve_holes(&mut self, lblk: Lblk, len: u32) -> Result {
-        let end = lblk.checked_add(len).ok_or(EFBIG)?;
-        self.expect_range(lblk, len)?;
+    /// Reserves all holes among the blocks, or none of them; data will be written to the unwritten
+    /// ones too.
+    pub(crate) fn reserve_holes(&mut self, blocks: LblkRange) -> Result {
+        self.expect_range(blocks)?;
         // What can fail comes first, so that nothing is reserved of which no page is dirty.
-        let holes = self.holes(lblk, end)?;
+        let holes = self.holes(blocks)?;
         if holes.is_empty() {
             return Ok(());
         }
         let mut promise = self.promise(holes.count(), holes.intervals())?;
         self.bump();
-        for (at, n) in holes.iter() {
-            self.reserve_one(at, n, promise.split(n))?;
+        for hole in holes.iter() {
+            self.reserve_one(hole, promise.split(hole.len()))?;
         }
         Ok(())
     }
 
-    /// The holes in `[lblk, end)`.
-    fn holes(&mut self, lblk: Lblk, end: Lblk) -> Result<Reservations> {
+    /// The holes among the blocks.
+    fn holes(&mut self, blocks: LblkRange) -> Result<Reservations> {
         let mut holes = Reservations::new();
-        let mut at = lblk;
-        while at < end {
-            let found = self.lookup(at, end - at)?;
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let found = self.lookup(at.until(blocks.end))?;
             if found.state == State::Hole {
-                holes.insert(at, found.len)?;
+                holes.insert(found.blocks())?;
             }
-            at = at.saturating_add(found.len);
+            at = found.blocks().end;
         }
         Ok(holes)
     }
 
-    /// Gives back what is reserved in `[lblk, lblk + len)`. Never fails: writeback of the range is
-    /// over or was given up.
-    fn release(&mut self, lblk: Lblk, len: u32) {
+    /// Gives back what is reserved in the blocks. Never fails: writeback of them is over or was
+    /// given up.
+    fn release(&mut self, blocks: LblkRange) {
         if self.map.reserved.is_empty() {
             return;
         }
         self.bump();
-        self.give_back(lblk, len);
+        self.give_back(blocks);
         self.settle();
     }
 
-    /// Gives back what is reserved in `[lblk, lblk + len)`. The map is known to change.
-    pub(super) fn give_back(&mut self, lblk: Lblk, len: u32) {
+    /// Gives back what is reserved in the blocks. The map is known to change.
+    pub(super) fn give_back(&mut self, blocks: LblkRange) {
         if self.map.reserved.is_empty() {
             return;
         }
-        let n = self.map.reserved.take_out(lblk, len);
+        let n = self.map.reserved.take_out(blocks);
         drop(self.map.blocks.take(self.inode.sb(), n));
         let total = self.show_reserved();
-        trace::reserve_release(self.inode, lblk.get(), len, n, total);
+        trace::reserve_release(self.inode, event_blocks(blocks), n, total);
     }
 }

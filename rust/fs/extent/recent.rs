@@ -31,7 +31,7 @@
 //! Holes are not kept: who fills one looks twice anyway (rule 4).
 
 use super::tree::Found;
-use crate::disk::{extent::Extent, Lblk, Pblk};
+use crate::disk::{extent::Extent, Lblk, LblkRange, Pblk};
 use kernel::sync::{
     atomic::{
         ordering::{Acquire, Relaxed, Release},
@@ -91,9 +91,8 @@ impl RecentSlot {
         self.version.store(version.wrapping_add(1), Release);
     }
 
-    fn overlaps(&self, lblk: Lblk, len: u32) -> bool {
-        let end = lblk.saturating_add(len);
-        self.get().is_some_and(|e| e.lblk < end && lblk < e.end())
+    fn overlaps(&self, blocks: LblkRange) -> bool {
+        self.get().is_some_and(|e| e.blocks().overlaps(blocks))
     }
 }
 
@@ -124,7 +123,7 @@ impl Recent {
     /// An extent was found. Under the extent lock.
     pub(super) fn put(&self, extent: &Extent) {
         // Grown since, or one of the two parts that it was: not twice.
-        self.take_out(extent.lblk, extent.len);
+        self.take_out(extent.blocks());
         let next = self.next.load(Relaxed);
         self.next.store(next.wrapping_add(1), Relaxed);
         if let Some(slot) = self.slots.get(next as usize % self.slots.len()) {
@@ -132,10 +131,9 @@ impl Recent {
         }
     }
 
-    /// The blocks `[lblk, lblk + len)` are about to change: to be called before that is counted.
-    /// Under the extent lock.
-    pub(super) fn take_out(&self, lblk: Lblk, len: u32) {
-        for slot in self.slots.iter().filter(|slot| slot.overlaps(lblk, len)) {
+    /// The blocks are about to change: to be called before that is counted. Under the extent lock.
+    pub(super) fn take_out(&self, blocks: LblkRange) {
+        for slot in self.slots.iter().filter(|slot| slot.overlaps(blocks)) {
             slot.empty();
         }
     }

@@ -2,9 +2,9 @@
 
 //! Blocks that go: unmapped and freed from the end on, in steps of one handle each.
 
-use super::{sub_blocks, tree, Extents, Progress};
+use super::{event_blocks, sub_blocks, tree, Extents, Progress};
 use crate::{
-    disk::{self, Lblk},
+    disk::{self, LblkRange},
     fs::{
         alloc::{self, BlockKind, Revoke},
         credits, Inode,
@@ -30,11 +30,11 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
 
 impl Extents<'_> {
     /// Credits for one step of a removal.
-    fn step_credits(&self, start: Lblk, end: Lblk) -> u32 {
+    fn step_credits(&self, blocks: LblkRange) -> u32 {
         let inode = self.inode;
-        let blocks = inode.blocks() >> (inode.fs().geo.block_bits - 9);
-        let few = inode.is_file() || blocks <= credits::STEP_REVOKES.into();
-        if start == Lblk::FIRST && end == Lblk::END && self.map.depth() == 0 && few {
+        let count = inode.blocks() >> (inode.fs().geo.block_bits - 9);
+        let few = inode.is_file() || count <= credits::STEP_REVOKES.into();
+        if blocks == LblkRange::ALL && self.map.depth() == 0 && few {
             credits::ROOT_STEP
         } else {
             credits::STEP
@@ -44,38 +44,36 @@ impl Extents<'_> {
     /// Credits, and revoke records, for [`Extents::remove_space`] of a range, which takes as many
     /// steps as they allow: most files have a few extents in the root, and a transaction has room
     /// for many that go at the same time.
-    pub(crate) fn remove_credits(&self, start: Lblk, end: Lblk) -> u32 {
-        let steps = match self.step_credits(start, end) {
+    pub(crate) fn remove_credits(&self, blocks: LblkRange) -> u32 {
+        let steps = match self.step_credits(blocks) {
             credits::ROOT_STEP => credits::ROOT_STEPS,
             _ => credits::STEPS,
         };
-        steps * self.step_credits(start, end)
+        steps * self.step_credits(blocks)
     }
 
-    /// Unmaps and frees what is mapped or reserved in `[start, end)`, from the end on, as far as
-    /// the handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes).
+    /// Unmaps and frees what is mapped or reserved in the blocks, from the end on, as far as the
+    /// handle's credits go ([`Extents::remove_credits`] and those of the inode, with revokes).
     /// The page cache of the range is gone. The caller journals the inode also after an error.
     pub(crate) fn remove_space(
         &mut self,
         handle: &Handle<'_>,
-        start: Lblk,
-        end: Lblk,
+        blocks: LblkRange,
     ) -> Result<Progress> {
-        let result = self.remove_some(handle, start, end);
+        let result = self.remove_some(handle, blocks);
         self.settle();
         result
     }
 
-    fn remove_some(&mut self, handle: &Handle<'_>, start: Lblk, end: Lblk) -> Result<Progress> {
-        let len = end.saturating_sub(start);
-        if len == 0 {
+    fn remove_some(&mut self, handle: &Handle<'_>, blocks: LblkRange) -> Result<Progress> {
+        if blocks.is_empty() {
             return Ok(Progress::Done);
         }
         let inode = self.inode;
-        self.bump_tree(start, len);
-        trace::extent_remove(inode, start.get(), len.into());
-        self.give_back(start, len);
-        self.end_expected(start, len);
+        self.bump_tree(blocks);
+        trace::extent_remove(inode, event_blocks(blocks));
+        self.give_back(blocks);
+        self.end_expected(blocks);
         let revoke = if inode.is_file() {
             Revoke::No
         } else {
@@ -83,19 +81,19 @@ impl Extents<'_> {
         };
         // The inode is journaled after. The first step, too, may be more than the handle was made
         // for.
-        let step = self.step_credits(start, end);
+        let step = self.step_credits(blocks);
         let revokes = credits::step_revokes(step, revoke == Revoke::Yes);
         let step = step + credits::INODE;
         let mut records = handle.credits();
-        let mut end = end;
+        let mut left = blocks;
         loop {
             if handle.credits() < step || records < revokes {
-                return Ok(Progress::Continue(end));
+                return Ok(Progress::Continue(left));
             }
             let promised = self.secure_other();
             let (cut, freed) =
                 self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-                    let cut = tree::cut(nodes, root, start.until(end), |e| {
+                    let cut = tree::cut(nodes, root, left, |e| {
                         if revoke == Revoke::Yes {
                             credits::STEP_REVOKES
                         } else {
@@ -107,10 +105,10 @@ impl Extents<'_> {
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };
-            trace::extent_free(inode, gone.lblk.get(), gone.len, gone.pblk.get());
+            trace::extent_free(inode, event_blocks(gone.blocks()), gone.pblk.get());
             sub_blocks(inode, gone.len);
             alloc::free_run(handle, inode, (gone.pblk, gone.len), revoke)?;
-            end = gone.lblk;
+            left.end = gone.lblk;
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             records = records.saturating_sub(freed);
             if revoke == Revoke::Yes {

@@ -4,7 +4,7 @@
 //! looked up before the handle was started is looked up again under the lock (4), and data that
 //! nobody reserved for gets blocks, too (10).
 
-use crate::disk::Lblk;
+use crate::disk::LblkRange;
 use crate::fs::{
     credits,
     extent::{ExtentEntry, Extents, Mapping, State},
@@ -35,12 +35,12 @@ pub(super) enum For {
     Fallocate,
 }
 
-/// Allocates unwritten blocks at `lblk`, `count` at most, in a handle of its own. `ready` is given
+/// Allocates unwritten blocks for the first of `blocks`, in a handle of its own. `ready` is given
 /// what is there now, and whether it was made here or somebody else was first, with the extent lock
 /// still held. `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
 pub(super) fn unwritten(
     inode: &Inode,
-    (lblk, count): (Lblk, u32),
+    blocks: LblkRange,
     purpose: For,
     ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
 ) -> Result<Mapping> {
@@ -52,26 +52,26 @@ pub(super) fn unwritten(
     };
     let mut extents = inode.extents();
     // Rule 4: writeback, direct I/O and fallocate may have filled it while nobody held the lock.
-    let (found, new) = match extents.entry(lblk, count)? {
+    let (found, new) = match extents.entry(blocks)? {
         ExtentEntry::Mapped(found) => {
             if let (For::Direct(request), State::Unwritten) = (purpose, found.state) {
-                extents.expect_direct(request, lblk, found.len)?;
+                extents.expect_direct(request, found.blocks())?;
             }
             (found, false)
         }
         ExtentEntry::Hole(hole) => match purpose {
             For::Writeback => {
                 // Where nobody reserved the next one may be zeros.
-                let want = if hole.is_reserved() { count } else { 1 };
+                let want = if hole.is_reserved() { blocks.len() } else { 1 };
                 // Rule 2: unwritten.
                 let new = hole.fill(&handle, want, State::Unwritten)?;
                 // Reserved ones are promised this already. Without it the pool has to do.
-                let _ = extents.expect_write(new.lblk, new.len);
+                let _ = extents.expect_write(new.blocks());
                 (new, true)
             }
-            For::Direct(request) => (hole.fill_direct(&handle, count, request)?, true),
+            For::Direct(request) => (hole.fill_direct(&handle, blocks.len(), request)?, true),
             For::Fallocate if hole.is_reserved() => (hole.place(), false),
-            For::Fallocate => (hole.fill(&handle, count, State::Unwritten)?, true),
+            For::Fallocate => (hole.fill(&handle, blocks.len(), State::Unwritten)?, true),
         },
     };
     ready(&extents, &found, new);

@@ -12,7 +12,7 @@
 
 use super::map;
 use crate::{
-    disk::Lblk,
+    disk::{Lblk, LblkRange},
     fs::{
         alloc::{self, Effort},
         extent::{ExtentEntry, State},
@@ -81,33 +81,33 @@ impl MapOps for BufferedWriteOps {
 }
 
 fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-    let (lblk, count) = map::lblk_range(inode, pos, len)?;
+    let blocks = map::lblk_range(inode, pos, len)?;
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
         // Rule 6, all of the folio or nothing: iomap marks it dirty as a whole at its first
         // mapping, and without space for the rest there would be dirty blocks that nobody reserved
         // for. Nothing may fail after it.
-        extents.reserve_holes(lblk, count)?;
+        extents.reserve_holes(blocks)?;
     }
     // Rule 4: the lookup and the reservation, under one lock.
     let mut fresh = false;
-    let mut found = match extents.entry(lblk, count)? {
+    let mut found = match extents.entry(blocks)? {
         ExtentEntry::Hole(hole) if flags.write() && !flags.fault() && !hole.is_reserved() => {
             fresh = true;
-            hole.reserve(count.min(MAX_RESERVE))?
+            hole.reserve(blocks.len().min(MAX_RESERVE))?
         }
         ExtentEntry::Hole(hole) => hole.place(),
         ExtentEntry::Mapped(found) => found,
     };
     if found.state == State::Unwritten && flags.write() {
         found.len = found.len.min(MAX_RESERVE);
-        if let Err(e) = extents.expect_write(lblk, found.len) {
+        if let Err(e) = extents.expect_write(found.blocks()) {
             if e != ENOSPC || found.len == 1 {
                 return Err(e);
             }
             found.len = 1;
-            extents.expect_write(lblk, 1)?;
+            extents.expect_write(found.blocks())?;
         }
     }
     map::fill(&extents, &found, flags, map);
@@ -124,8 +124,7 @@ impl iomap::Release for Unreserve {
     type Fs = Rext4;
 
     fn release(inode: &Inode, start: u64, end: u64) {
-        let (lblk, len) = inside(inode, start, end);
-        inode.extents().forget(lblk, len);
+        inode.extents().forget(inside(inode, start, end));
     }
 }
 
@@ -136,17 +135,14 @@ impl iomap::Release for Unexpect {
     type Fs = Rext4;
 
     fn release(inode: &Inode, start: u64, end: u64) {
-        let (lblk, len) = inside(inode, start, end);
-        inode.extents().unexpect(lblk, len);
+        inode.extents().unexpect(inside(inode, start, end));
     }
 }
 
-/// The logical blocks that begin in the bytes `[start, end)`: first and number.
-fn inside(inode: &Inode, start: u64, end: u64) -> (Lblk, u32) {
-    let bits = inode.fs().geo.block_bits;
-    let first = Lblk::or_end(start.div_ceil(1 << bits));
-    let end = Lblk::or_end(end.div_ceil(1 << bits));
-    (first, end.saturating_sub(first))
+/// The logical blocks that begin in the bytes `[start, end)`.
+fn inside(inode: &Inode, start: u64, end: u64) -> LblkRange {
+    let block = |byte: u64| Lblk::or_end(byte.div_ceil(inode.fs().geo.block_size.into()));
+    block(start).until(block(end))
 }
 
 #[vtable]

@@ -9,7 +9,6 @@
 
 use super::{delalloc::BufferedWriteOps, map, remove, steps::Alone};
 use crate::{
-    disk::Lblk,
     fs::{
         credits,
         extent::State,
@@ -64,7 +63,7 @@ impl Alone<'_> {
     pub(super) fn finish_truncate(&self) -> Result {
         let inode = self.inode();
         if written_behind(inode)? {
-            remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
+            remove::remove_range(inode, remove::blocks_beyond(inode, inode.size()))?;
         }
         Ok(())
     }
@@ -122,22 +121,22 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
 
 /// Whether there is data in blocks behind the end. Only unwritten ones are there of right.
 fn written_behind(inode: &Inode) -> Result<bool> {
-    let mut at = remove::first_beyond(inode, inode.size());
-    while at < Lblk::END {
+    let mut left = remove::blocks_beyond(inode, inode.size());
+    while !left.is_empty() {
         inode.go_on()?;
-        let found = inode.extents().lookup(at, u32::MAX)?;
+        let found = inode.extents().lookup(left)?;
         if found.state == State::Written {
             return Ok(true);
         }
-        at = at.saturating_add(found.len.max(1));
+        left.start = found.blocks().end;
     }
     Ok(false)
 }
 
 /// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
 fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
-    let (lblk, _) = map::lblk_range(inode, size, 1)?;
-    Ok(inode.extents().lookup(lblk, 1)?.state == State::Written)
+    let block = map::lblk_range(inode, size, 1)?;
+    Ok(inode.extents().lookup(block)?.state == State::Written)
 }
 
 /// Before the size on disk becomes `new`: what is dirty between it and the size that the disk

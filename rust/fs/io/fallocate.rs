@@ -10,6 +10,7 @@ use super::{
     steps::{Alone, Shut}, //
 };
 use crate::{
+    disk::{Lblk, LblkRange},
     fs::{
         alloc::{self, Effort},
         extent::State,
@@ -93,7 +94,7 @@ fn change(
         alone.finish_truncate()?;
     }
     if mode.op != FallocOp::PunchHole {
-        allocate(inode, start, end)?;
+        allocate(inode, map::lblk_range(inode, start, end - start)?)?;
     }
     if grows {
         alone.grow(end)?;
@@ -114,13 +115,12 @@ fn punch<'l>(
     Ok(alone)
 }
 
-/// Fills the holes of the bytes `[start, end)` with unwritten blocks. Space that is reserved
-/// counts as filled: its data is dirty, and writeback will find its blocks.
-fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
-    let bits = inode.fs().geo.block_bits;
-    let (mut at, end) = (start >> bits, end.div_ceil(1 << bits));
-    while at < end {
-        at = alloc::retry(inode.sb(), Effort::Commit, || allocate_some(inode, at, end))?;
+/// Fills the holes among the blocks with unwritten ones. Space that is reserved counts as filled:
+/// its data is dirty, and writeback will find its blocks.
+fn allocate(inode: &Inode, blocks: LblkRange) -> Result {
+    let mut left = blocks;
+    while !left.is_empty() {
+        left.start = alloc::retry(inode.sb(), Effort::Commit, || allocate_some(inode, left))?;
         if inode.interrupted() {
             return Err(EINTR);
         }
@@ -128,13 +128,12 @@ fn allocate(inode: &Inode, start: u64, end: u64) -> Result {
     Ok(())
 }
 
-/// Fills the first hole at or after block `at`; returns where to go on.
-fn allocate_some(inode: &Inode, at: u64, end: u64) -> Result<u64> {
-    let (lblk, _) = map::lblk_range(inode, at << inode.fs().geo.block_bits, 1)?;
-    let count = (end - at).min(MAX_ALLOCATE.into()) as u32;
-    let mut found = inode.extents().lookup(lblk, count)?;
+/// Fills the blocks if they begin with a hole; returns where to go on.
+fn allocate_some(inode: &Inode, blocks: LblkRange) -> Result<Lblk> {
+    let blocks = blocks.first(MAX_ALLOCATE);
+    let mut found = inode.extents().lookup(blocks)?;
     if found.state == State::Hole {
-        found = allocate::unwritten(inode, (lblk, count), For::Fallocate, |_, _, _| ())?;
+        found = allocate::unwritten(inode, blocks, For::Fallocate, |_, _, _| ())?;
     }
-    Ok(at + u64::from(found.len.min(count).max(1)))
+    Ok(found.blocks().end)
 }

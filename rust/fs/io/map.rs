@@ -13,7 +13,7 @@
 //! and blocks are removed only after the folio is.
 
 use crate::{
-    disk::Lblk,
+    disk::{Lblk, LblkRange},
     fs::{
         extent::{Extents, Mapping, State},
         Inode, Rext4,
@@ -25,9 +25,9 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
-/// The logical blocks of the bytes `[pos, pos + len)`: first and number (at least 1). `EFBIG` if no
-/// file has such blocks.
-pub(super) fn lblk_range(inode: &Inode, pos: u64, len: u64) -> Result<(Lblk, u32)> {
+/// The logical blocks of the bytes `[pos, pos + len)`, at least one. `EFBIG` if no file has such
+/// blocks.
+pub(super) fn lblk_range(inode: &Inode, pos: u64, len: u64) -> Result<LblkRange> {
     let bits = inode.fs().geo.block_bits;
     let first = Lblk::or_end(pos >> bits);
     let last = Lblk::or_end(pos.saturating_add(len.max(1) - 1) >> bits);
@@ -35,8 +35,7 @@ pub(super) fn lblk_range(inode: &Inode, pos: u64, len: u64) -> Result<(Lblk, u32
         return Err(EFBIG);
     }
     // One lookup answers for a hole of any length, so the length asked for need not be bounded.
-    let end = last.saturating_add(1);
-    Ok((first, end - first))
+    Ok(first.until(last.saturating_add(1)))
 }
 
 impl From<State> for MapType {
@@ -61,11 +60,11 @@ pub(super) fn fill(extents: &Extents<'_>, extent: &Mapping, flags: MapFlags, map
 /// [`extent::recent`](crate::fs::extent).
 pub(super) fn fill_recent(
     inode: &Inode,
-    (lblk, count): (Lblk, u32),
+    blocks: LblkRange,
     flags: MapFlags,
     map: &mut Map,
 ) -> bool {
-    let found = inode.recent_extent(lblk, count);
+    let found = inode.recent_extent(blocks);
     if let Some(found) = found {
         set_map(inode, found, flags, map);
     }
@@ -114,12 +113,12 @@ impl MapOps for ReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = lblk_range(inode, pos, len)?;
-        if fill_recent(inode, (lblk, count), flags, map) {
+        let blocks = lblk_range(inode, pos, len)?;
+        if fill_recent(inode, blocks, flags, map) {
             return Ok(());
         }
         let mut extents = lock(inode, flags)?;
-        let found = extents.lookup(lblk, count)?;
+        let found = extents.lookup(blocks)?;
         fill(&extents, &found, flags, map);
         Ok(())
     }
@@ -134,10 +133,10 @@ impl MapOps for SwapOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = lblk_range(inode, pos, len)?;
+        let blocks = lblk_range(inode, pos, len)?;
         let mut extents = inode.extents();
-        let mut found = extents.lookup(lblk, count)?;
-        found.len = found.len.min(count);
+        let mut found = extents.lookup(blocks)?;
+        found.len = found.len.min(blocks.len());
         fill(&extents, &found, flags, map);
         Ok(())
     }

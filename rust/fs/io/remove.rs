@@ -4,7 +4,7 @@
 //! are in `steps.rs`. What was reserved goes with the pages (4).
 
 use super::{map, steps::Alone};
-use crate::disk::Lblk;
+use crate::disk::{Lblk, LblkRange};
 use crate::fs::{
     credits,
     extent::{Progress, State},
@@ -73,8 +73,8 @@ impl<'l> Alone<'l> {
     fn cut_block(&self, from: u64, to: u64) -> Result<bool> {
         if from < to {
             let inode = self.inode();
-            let (lblk, _) = map::lblk_range(inode, from, 1)?;
-            if inode.extents().lookup(lblk, 1)?.state == State::Hole {
+            let block = map::lblk_range(inode, from, 1)?;
+            if inode.extents().lookup(block)?.state == State::Hole {
                 write_range(inode, from..to)?;
             }
         }
@@ -120,8 +120,7 @@ impl<'l> CacheGone<'l> {
     pub(crate) fn remove_blocks(self) -> Result<Alone<'l>> {
         let (inode, Range { start, end }) = (self.inode(), self.range);
         let alone = self.alone.pause(Point::PunchInvalidated, start..end);
-        let (first, last) = whole_blocks(inode, start..end);
-        let removed = remove_range(inode, first, last);
+        let removed = remove_range(inode, whole_blocks(inode, start..end));
         drop(self.kept);
         removed?;
         let kept = end.min(inode.size());
@@ -144,12 +143,9 @@ fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
 }
 
 /// The whole blocks inside the bytes of the range.
-fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> (Lblk, Lblk) {
+fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> LblkRange {
     let bits = inode.fs().geo.block_bits;
-    (
-        Lblk::or_end(start.div_ceil(1 << bits)),
-        Lblk::or_end(end >> bits),
-    )
+    Lblk::or_end(start.div_ceil(1 << bits)).until(Lblk::or_end(end >> bits))
 }
 
 /// What lies before `end` and has been removed reads as zeros, so the size on disk may be `end` at
@@ -161,44 +157,39 @@ fn keep_size(inode: &Inode, end: u64) {
     }
 }
 
-/// The first logical block behind the end of a file of `size` bytes.
-pub(super) fn first_beyond(inode: &Inode, size: u64) -> Lblk {
-    Lblk::or_end(size.div_ceil(inode.fs().geo.block_size.into()))
+/// The logical blocks behind the end of a file of `size` bytes.
+pub(super) fn blocks_beyond(inode: &Inode, size: u64) -> LblkRange {
+    Lblk::or_end(size.div_ceil(inode.fs().geo.block_size.into())).until(Lblk::END)
 }
 
-/// Frees all blocks from logical block `first` on, and the reservations. The page cache above
-/// is gone and cannot come back.
-pub(crate) fn free_blocks(inode: &Inode, first: Lblk) -> Result {
-    remove_range(inode, first, Lblk::END)
-}
-
-/// Rule 4: gives back what is reserved for the logical blocks `[first, end)`, whose pages are gone.
-/// Needs no handle, so it comes before everything that can fail: a reservation without a page is
-/// used by nobody.
-pub(super) fn forget_reserved(inode: &Inode, first: Lblk, end: Lblk) {
-    inode.extents().forget(first, end.saturating_sub(first));
-}
-
-/// Frees the logical blocks `[first, end)`, in as many transactions as it takes: a handle waits
-/// for a commit when it wants more credits, and nobody may hold the extent lock then.
-fn remove_range(inode: &Inode, first: Lblk, end: Lblk) -> Result {
-    if first >= end {
+/// Frees logical blocks, and the reservations. The page cache above is gone and cannot come back.
+/// In as many transactions as it takes: a handle waits for a commit when it wants more credits, and
+/// nobody may hold the extent lock then.
+pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
+    if blocks.is_empty() {
         return Ok(());
     }
-    forget_reserved(inode, first, end);
-    let mut end = end;
+    forget_reserved(inode, blocks);
+    let mut left = blocks;
     loop {
         // What is read without the handle may be wrong by then: then it is more of them.
-        let credits = inode.extents().remove_credits(first, end);
+        let credits = inode.extents().remove_credits(left);
         let _table = inode::hold_iloc(inode)?;
         let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
-        let progress = inode.extents().remove_space(&handle, first, end);
+        let progress = inode.extents().remove_space(&handle, left);
         // Also after an error: what was removed before it is in this handle.
         inode::journal(&handle, inode)?;
         handle.stop()?;
         match progress? {
             Progress::Done => return Ok(()),
-            Progress::Continue(next) => end = next,
+            Progress::Continue(rest) => left = rest,
         }
     }
+}
+
+/// Rule 4: gives back what is reserved for the logical blocks, whose pages are gone.
+/// Needs no handle, so it comes before everything that can fail: a reservation without a page is
+/// used by nobody.
+pub(super) fn forget_reserved(inode: &Inode, blocks: LblkRange) {
+    inode.extents().forget(blocks);
 }

@@ -76,9 +76,9 @@ impl MapOps for Allocated {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::lblk_range(inode, pos, len)?;
+        let blocks = map::lblk_range(inode, pos, len)?;
         let mut extents = inode.extents();
-        let mut found = extents.lookup(lblk, count)?;
+        let mut found = extents.lookup(blocks)?;
         if found.state == State::Unwritten {
             found.state = State::Written;
         }

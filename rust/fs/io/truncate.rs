@@ -9,7 +9,6 @@ use super::{
     steps::{Alone, Shut}, //
 };
 use crate::{
-    disk::Lblk,
     fs::{
         credits,
         inode,
@@ -48,7 +47,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         return alone.grow(new);
     }
     lab::too_early(Rule::CacheFirst, inode, new, || {
-        remove::free_blocks(inode, remove::first_beyond(inode, new))
+        remove::remove_range(inode, remove::blocks_beyond(inode, new))
     })?;
     // Rule 5, step 3.
     // Rule 11: the tail is zeroed, but not written before the size is: a crash in between would
@@ -77,7 +76,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
 /// caller holds the inode's table block.
 fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result {
     let inode = gone.inode();
-    remove::forget_reserved(inode, remove::first_beyond(inode, inode.size()), Lblk::END);
+    remove::forget_reserved(inode, remove::blocks_beyond(inode, inode.size()));
     // The size first, then the blocks: a crash in between leaves an orphan whose blocks beyond
     // the size the next mount frees.
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
@@ -97,7 +96,7 @@ fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result 
 /// nobody. Links come and go under i_rwsem.
 fn free_and_unorphan(gone: &CacheGone<'_>) -> Result {
     let inode = gone.inode();
-    remove::free_blocks(inode, remove::first_beyond(inode, inode.size()))?;
+    remove::remove_range(inode, remove::blocks_beyond(inode, inode.size()))?;
     if inode.nlink() == 0 {
         return Ok(());
     }

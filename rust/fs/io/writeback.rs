@@ -55,10 +55,11 @@ impl Writeback for Rext4 {
         if is_usable(inode, pos, map) {
             return Ok(());
         }
-        let (lblk, _) = map::lblk_range(inode, pos, len)?;
+        let dirty = map::lblk_range(inode, pos, len)?;
+        let more = dirty.start.blocks(allocate::MAX);
         {
             let mut extents = inode.extents();
-            let mut found = extents.lookup(lblk, allocate::MAX)?;
+            let mut found = extents.lookup(more)?;
             // Rule 10: folios become dirty as a whole, also where nothing was stored and nobody
             // reserved. Zeros are what a hole reads as. Who stores without a fault (a device that
             // pinned the page) makes the folio dirty again when that is done.
@@ -69,10 +70,9 @@ impl Writeback for Rext4 {
                 found.len = 1;
             }
             if found.state == State::Unwritten && inode.info().has_lost_data() {
-                let end = (pos + len).div_ceil(block_size);
-                found.len = found.len.min((end - u64::from(lblk)) as u32).max(1);
+                found.len = found.len.min(dirty.len());
                 // Most often it is promised already. Without it the pool has to do.
-                let _ = extents.expect_write(lblk, found.len);
+                let _ = extents.expect_write(found.blocks());
             }
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(&extents, &found, MapFlags::WRITEBACK, map);
@@ -80,14 +80,9 @@ impl Writeback for Rext4 {
             }
         }
         alloc::retry(inode.sb(), Effort::Accepted, || {
-            allocate::unwritten(
-                inode,
-                (lblk, allocate::MAX),
-                For::Writeback,
-                |extents, found, _| {
-                    map::fill(extents, found, MapFlags::WRITEBACK, map);
-                },
-            )
+            allocate::unwritten(inode, more, For::Writeback, |extents, found, _| {
+                map::fill(extents, found, MapFlags::WRITEBACK, map);
+            })
             .inspect_err(|e| {
                 if *e == ENOSPC {
                     lab::point(Point::NoSpace, inode, pos, len);
@@ -106,7 +101,7 @@ impl Writeback for Rext4 {
         let bits = inode.fs().geo.block_bits;
         let first = Lblk::or_end(start >> bits);
         let end = Lblk::or_end(end.div_ceil(1 << bits));
-        inode.extents().forget(first, end - first);
+        inode.extents().forget(first.until(end));
     }
 
     fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
@@ -131,12 +126,12 @@ impl Writeback for Rext4 {
     ///
     /// So from now on writeback asks again for each unwritten block of this inode.
     fn failed(inode: &Inode, pos: u64, len: u64) {
-        let Ok((lblk, count)) = map::lblk_range(inode, pos, len) else {
+        let Ok(blocks) = map::lblk_range(inode, pos, len) else {
             return;
         };
         let mut extents = inode.extents();
         inode.info().set_lost_data();
-        extents.unexpect(lblk, count);
+        extents.unexpect(blocks);
     }
 }
 
@@ -178,13 +173,11 @@ fn complete_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -
     {
         let mut extents = inode.extents();
         if unwritten && at < end {
-            let (lblk, count) = map::lblk_range(inode, at, end - at)?;
-            let found = extents.lookup(lblk, count)?;
-            let next = lblk.saturating_add(found.len.min(count));
+            let found = extents.lookup(map::lblk_range(inode, at, end - at)?)?;
             if found.state == State::Unwritten {
-                extents.convert(&handle, lblk, next - lblk)?;
+                extents.convert(&handle, found.blocks())?;
             }
-            done = end.min(next.byte(bits));
+            done = end.min(found.blocks().end.byte(bits));
         }
         extents.raise_disk_size(done.min(size));
     }

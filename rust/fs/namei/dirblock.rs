@@ -43,9 +43,9 @@ pub(super) fn buffer(dir: &Inode) -> Result<KVec<u8>> {
 /// What is at block `lblk`; without the extent lock if that goes, so that those who look up names
 /// in one directory do not wait for one another. By its i_rwsem the blocks stay.
 fn look(dir: &Inode, lblk: Lblk) -> Result<Mapping> {
-    match dir.recent_extent(lblk, 1) {
+    match dir.recent_extent(lblk.blocks(1)) {
         Some((found, _)) => Ok(found),
-        None => dir.extents().lookup(lblk, 1),
+        None => dir.extents().lookup(lblk.blocks(1)),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn read_ahead(dir: &Inode, lblk: Lblk) {
 /// Allocates block `lblk` of a directory or symbolic link, which has none there. Returns where it
 /// is.
 pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: Lblk) -> Result<Pblk> {
-    match inode.extents().entry(lblk, 1)? {
+    match inode.extents().entry(lblk.blocks(1))? {
         ExtentEntry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
         ExtentEntry::Mapped(_) => Err(EINVAL),
     }

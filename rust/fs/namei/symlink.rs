@@ -76,7 +76,7 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     if len == 0 || len >= inode.fs().geo.block_size as usize {
         return Err(bad("of impossible length"));
     }
-    let found = inode.extents().lookup(Lblk::FIRST, 1)?;
+    let found = inode.extents().lookup(Lblk::FIRST.blocks(1))?;
     if found.state != State::Written {
         return Err(bad("without its block"));
     }

@@ -39,15 +39,15 @@ impl MapOps for DirectReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let (lblk, count) = map::lblk_range(inode, pos, len)?;
-        if map::fill_recent(inode, (lblk, count), flags, map) {
+        let blocks = map::lblk_range(inode, pos, len)?;
+        if map::fill_recent(inode, blocks, flags, map) {
             return Ok(());
         }
         let mut flushed = None;
         loop {
             let seq = {
                 let mut extents = map::lock(inode, flags)?;
-                let found = extents.lookup(lblk, count)?;
+                let found = extents.lookup(blocks)?;
                 if found.state != State::Reserved {
                     map::fill(&extents, &found, flags, map);
                     return Ok(());
@@ -105,10 +105,10 @@ struct MapRequest {
 /// Finds or makes blocks for a direct write.
 fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Result {
     let flags = request.flags;
-    let (lblk, count) = map::lblk_range(inode, pos, request.end - pos)?;
+    let blocks = map::lblk_range(inode, pos, request.end - pos)?;
     {
         let mut extents = map::lock(inode, flags)?;
-        let found = extents.lookup(lblk, count)?;
+        let found = extents.lookup(blocks)?;
         // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
         // caller's memory, a mapping must not ask to start again.
         let end = request.end.div_ceil(1 << inode.fs().geo.block_bits);
@@ -121,7 +121,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
             _ => false,
         };
         let expected = match found.state {
-            State::Unwritten if usable => extents.expect_direct(flags.request(), lblk, found.len),
+            State::Unwritten if usable => extents.expect_direct(flags.request(), found.blocks()),
             _ => Ok(()),
         };
         if usable && expected.is_ok() {
@@ -134,7 +134,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
     }
     let direct = For::Direct(flags.request());
     alloc::retry(inode.sb(), Effort::Room, || {
-        let want = (lblk, count.min(allocate::MAX));
+        let want = blocks.first(allocate::MAX);
         allocate::unwritten(inode, want, direct, |extents, found, new| {
             if new {
                 map::fill(extents, found, flags, map);
