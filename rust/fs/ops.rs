@@ -255,17 +255,17 @@ impl FileOps for Rext4 {
         }
     }
 
-    fn fsync(file: &File<Self>, start: u64, end: u64, datasync: bool) -> Result {
+    fn fsync(file: &File<Self>, bytes: Range<u64>, datasync: bool) -> Result {
         let what = if datasync {
             Durable::Data
         } else {
             Durable::Inode
         };
-        fsync::fsync(file, start, end, what)
+        fsync::fsync(file, bytes, what)
     }
 
-    fn fallocate(file: &File<Self>, mode: FallocMode, offset: u64, len: u64) -> Result {
-        fallocate::fallocate(file, mode, offset, len)
+    fn fallocate(file: &File<Self>, mode: FallocMode, bytes: Range<u64>) -> Result {
+        fallocate::fallocate(file, mode, bytes)
     }
 
     fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
@@ -312,7 +312,7 @@ impl DirOps for Rext4 {
     }
 
     fn fsync(dir: &File<Self>) -> Result {
-        fsync::fsync(dir, 0, i64::MAX as u64, Durable::Inode)
+        fsync::fsync(dir, 0..i64::MAX as u64, Durable::Inode)
     }
 
     fn dir_seeked(file: &namei::DirFile) {
@@ -402,7 +402,7 @@ impl InodeOps for Rext4 {
         attr::getattr(inode, stat);
     }
 
-    fn fiemap(inode: &Inode, info: FiemapInfo<'_>, start: u64, len: u64) -> Result {
-        iomap::fiemap::<map::ReadOps>(inode, info, start, len)
+    fn fiemap(inode: &Inode, info: FiemapInfo<'_>, bytes: Range<u64>) -> Result {
+        iomap::fiemap::<map::ReadOps>(inode, info, bytes)
     }
 }

@@ -160,7 +160,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         unsafe {
             if !mapping.is_null() && (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping == mapping {
                 let (inode, range) = folio_place::<F>(folio);
-                F::Writeback::discard(inode, range.start, range.end);
+                F::Writeback::discard(inode, range);
             }
             bindings::generic_error_remove_folio(mapping, folio)
         }

@@ -18,7 +18,10 @@ use super::{
     inode::{Inode, InodeLock},
     super_block::FileSystem, //
 };
-use core::{marker::PhantomData, ops::Deref};
+use core::{
+    marker::PhantomData,
+    ops::{Deref, Range}, //
+};
 use kernel::{
     error::{from_err_ptr, to_result},
     fs::{file::flags::O_DSYNC, LocalFile},
@@ -55,11 +58,13 @@ impl<F: FileSystem> File<F> {
         unsafe { Inode::from_raw(bindings::file_inode(self.as_ptr())) }
     }
 
-    /// Writes the byte range of the page cache and waits; reports each error once per file.
-    pub(crate) fn write_and_wait_range(&self, start: u64, end: u64) -> Result {
+    /// Writes the bytes, which are not none, of the page cache and waits; reports each error once
+    /// per file.
+    pub(crate) fn write_and_wait_range(&self, bytes: Range<u64>) -> Result {
+        let last = bytes.end.saturating_sub(1);
         // SAFETY: By the type invariant.
         to_result(unsafe {
-            bindings::file_write_and_wait_range(self.as_ptr(), start as i64, end as i64)
+            bindings::file_write_and_wait_range(self.as_ptr(), bytes.start as i64, last as i64)
         })
     }
 

@@ -152,7 +152,7 @@ impl Map {
     }
 
     /// The byte range of the file; empty for a mapping never filled.
-    pub(crate) fn range(&self) -> core::ops::Range<u64> {
+    pub(crate) fn range(&self) -> Range<u64> {
         let start = self.0.offset as u64;
         start..start.saturating_add(self.0.length)
     }
@@ -170,20 +170,18 @@ pub(crate) trait MapOps: 'static {
     /// Whose inodes are mapped.
     type Fs: FileSystem;
 
-    /// Maps at least the byte at `pos`, at most `len` bytes are of interest.
-    fn begin(inode: &Inode<Self::Fs>, pos: u64, len: u64, flags: MapFlags, map: &mut Map)
-        -> Result;
+    /// Maps at least the first of the bytes; no others are of interest.
+    fn begin(inode: &Inode<Self::Fs>, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result;
 
     /// Before the first mapping of a direct write: the page cache of its range has been written and
     /// dropped, or the write has ended without. Once after each
     /// [`super::dio::DioOps::dropping_cache`].
     fn cache_dropped(_inode: &Inode<Self::Fs>) {}
 
-    /// The mapping was used for `written` of the `len` bytes from `pos`.
+    /// The mapping was used for the first `written` of the bytes.
     fn end(
         _inode: &Inode<Self::Fs>,
-        _pos: u64,
-        _len: u64,
+        _bytes: Range<u64>,
         _written: u64,
         _flags: MapFlags,
         _map: &mut Map,
@@ -197,6 +195,12 @@ pub(super) struct Submission {
     pub(super) request: RequestId,
     /// Its range is not out of the page cache yet.
     pub(super) dropping: Cell<bool>,
+}
+
+/// Bytes of a file as C says them; neither number is negative.
+fn byte_range(pos: i64, len: i64) -> Range<u64> {
+    let pos = pos as u64;
+    pos..pos.saturating_add(len as u64)
 }
 
 struct Table<T>(PhantomData<T>);
@@ -235,7 +239,7 @@ impl<T: MapOps> Table<T> {
             T::cache_dropped(inode);
         }
         let flags = MapFlags(flags, submission.map_or(RequestId::NONE, |s| s.request));
-        from_result(|| T::begin(inode, pos as u64, length as u64, flags, map).map(|()| 0))
+        from_result(|| T::begin(inode, byte_range(pos, length), flags, map).map(|()| 0))
     }
 
     /// # Safety
@@ -255,8 +259,7 @@ impl<T: MapOps> Table<T> {
         from_result(|| {
             T::end(
                 inode,
-                pos as u64,
-                length as u64,
+                byte_range(pos, length),
                 written,
                 MapFlags(flags, RequestId::NONE),
                 map,
@@ -276,8 +279,8 @@ pub(crate) trait Release: 'static {
     /// Whose reservations they are.
     type Fs: FileSystem;
 
-    /// Gives the reservation of the bytes `[start, end)` back.
-    fn release(inode: &Inode<Self::Fs>, start: u64, end: u64);
+    /// Gives the reservation of the bytes back.
+    fn release(inode: &Inode<Self::Fs>, bytes: Range<u64>);
 }
 
 /// # Safety
@@ -292,8 +295,7 @@ unsafe extern "C" fn punch<R: Release>(
     // SAFETY: By the caller.
     R::release(
         unsafe { Inode::from_raw(inode) },
-        offset as u64,
-        (offset + length) as u64,
+        byte_range(offset, length),
     );
 }
 
@@ -359,13 +361,13 @@ impl FiemapInfo<'_> {
     }
 }
 
-/// Reports the extents of the bytes `[start, start + len)`.
+/// Reports the extents of the bytes.
 pub(crate) fn fiemap<T: MapOps>(
     inode: &Inode<T::Fs>,
     info: FiemapInfo<'_>,
-    start: u64,
-    len: u64,
+    bytes: Range<u64>,
 ) -> Result {
+    let (start, len) = (bytes.start, bytes.end - bytes.start);
     // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
     // pointer.
     to_result(unsafe {

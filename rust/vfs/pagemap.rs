@@ -292,16 +292,16 @@ impl<F: FileSystem> Inode<F> {
         InvalidateLockShared(self, NotThreadSafe)
     }
 
-    /// Writes the byte range `[start, end)` of the page cache and waits for it. Not inside a
-    /// handle: writeback starts transactions and completion needs them.
-    pub(crate) fn write_and_wait(&self, start: u64, end: u64) -> Result {
-        if end <= start {
+    /// Writes the bytes of the page cache and waits for it. Not inside a handle: writeback starts
+    /// transactions and completion needs them.
+    pub(crate) fn write_and_wait(&self, bytes: Range<u64>) -> Result {
+        if bytes.is_empty() {
             return Ok(());
         }
-        let last = (end - 1).min(i64::MAX as u64) as i64;
+        let last = (bytes.end - 1).min(i64::MAX as u64) as i64;
         // SAFETY: By the type invariant of `Inode`.
         to_result(unsafe {
-            bindings::filemap_write_and_wait_range(self.mapping(), start as i64, last)
+            bindings::filemap_write_and_wait_range(self.mapping(), bytes.start as i64, last)
         })
     }
 
@@ -312,16 +312,18 @@ impl<F: FileSystem> Inode<F> {
         let _ = unsafe { bindings::filemap_flush(self.mapping()) };
     }
 
-    /// Waits for writeback of the bytes `[start, end)`. Errors stay for who asks next.
-    pub(crate) fn wait_writeback(&self, start: u64, end: u64) {
-        if start >= end {
+    /// Waits for writeback of the bytes. Errors stay for who asks next.
+    pub(crate) fn wait_writeback(&self, bytes: Range<u64>) {
+        if bytes.is_empty() {
             return;
         }
-        let last = (end - 1).min(i64::MAX as u64) as i64;
+        let (start, last) = (
+            bytes.start as i64,
+            (bytes.end - 1).min(i64::MAX as u64) as i64,
+        );
         // SAFETY: By the type invariant of `Inode`.
-        let _ = unsafe {
-            bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start as i64, last)
-        };
+        let _ =
+            unsafe { bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start, last) };
     }
 
     /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,
@@ -331,9 +333,9 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::pagecache_isize_extended(self.as_ptr(), from as i64, to as i64) }
     }
 
-    /// Drops clean pages of the bytes `[start, end)`; `EBUSY` if one could not be dropped.
-    pub(crate) fn invalidate_pagecache(&self, start: u64, end: u64) -> Result {
-        if start >= end {
+    /// Drops clean pages of the bytes; `EBUSY` if one could not be dropped.
+    pub(crate) fn invalidate_pagecache(&self, bytes: Range<u64>) -> Result {
+        if bytes.is_empty() {
             return Ok(());
         }
         let shift = kernel::page::PAGE_SHIFT;
@@ -341,8 +343,8 @@ impl<F: FileSystem> Inode<F> {
         to_result(unsafe {
             bindings::invalidate_inode_pages2_range(
                 self.mapping(),
-                (start >> shift) as usize,
-                ((end - 1) >> shift) as usize,
+                (bytes.start >> shift) as usize,
+                ((bytes.end - 1) >> shift) as usize,
             )
         })
     }

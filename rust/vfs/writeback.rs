@@ -13,7 +13,7 @@ use super::{
     nofs::NoFs,
     super_block::{FileSystem, SuperBlock}, //
 };
-use core::{marker::PhantomData, mem, ptr};
+use core::{marker::PhantomData, mem, ops::Range, ptr};
 use kernel::{
     build_error,
     error::{to_result, VTABLE_DEFAULT_ERROR},
@@ -29,16 +29,21 @@ use kernel::{
 /// `folio` is locked, under writeback, and holds the bytes.
 pub(crate) struct DirtyBytes<'a> {
     folio: *mut bindings::folio,
-    pos: u64,
-    len: u64,
+    range: Range<u64>,
     _folio: PhantomData<&'a ()>,
 }
 
 impl DirtyBytes<'_> {
+    /// Where they are in the file.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
     /// Whether the first `len` of them, or all if there are fewer, are zero.
     pub(crate) fn start_is_zero(&self, len: u64) -> bool {
         let page = 1 << kernel::page::PAGE_SHIFT;
-        let (mut at, end) = (self.pos, self.pos + len.min(self.len));
+        let Range { start, end } = self.range;
+        let (mut at, end) = (start, end.min(start + len));
         while at < end {
             // Not beyond the page: of a folio in high memory only one is mapped.
             let n = (page - at % page).min(end - at);
@@ -75,42 +80,36 @@ pub(crate) trait Writeback: 'static {
     /// Whose files they are.
     type Fs: FileSystem;
 
-    /// Makes `map` cover the dirty `bytes` at `pos` (up to `len`). A hole is not written: only
-    /// below bytes that are zero. `map` is what the call before left, to be used again only if it
+    /// Makes `map` cover the first of the dirty bytes. A hole is not written: only below bytes that
+    /// are zero. `map` is what the call before left, to be used again only if it
     /// is still valid. The folio is locked and under writeback: no folio lock, no wait for
     /// writeback, no user memory.
-    fn map_blocks(
-        _inode: &Inode<Self::Fs>,
-        _pos: u64,
-        _len: u64,
-        _bytes: &DirtyBytes<'_>,
-        _map: &mut Map,
-    ) -> Result {
+    fn map_blocks(_inode: &Inode<Self::Fs>, _bytes: &DirtyBytes<'_>, _map: &mut Map) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// The bytes are in a bio. The mapping stays for the next range. For tests that hold it here.
-    fn added(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
+    fn added(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 
-    /// The dirty bytes `[start, end)` will not be written, an error is reported: give back what
-    /// is reserved for them. Their folio is locked.
-    fn discard(_inode: &Inode<Self::Fs>, _start: u64, _end: u64) {}
+    /// The dirty bytes will not be written, an error is reported: give back what is reserved for
+    /// them. Their folio is locked.
+    fn discard(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 
     /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].
     fn needs_completion(_inode: &Inode<Self::Fs>, _unwritten: bool, _end: u64) -> bool {
         true
     }
 
-    /// `len` bytes at `pos` are on disk: convert them if they were unwritten, move the size on
-    /// disk. Runs in a worker, before PG_writeback ends; reclaim may not enter file systems.
-    fn complete(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64, _unwritten: bool) -> Result {
+    /// The bytes are on disk: convert them if they were unwritten, move the size on disk. Runs in a
+    /// worker, before PG_writeback ends; reclaim may not enter file systems.
+    fn complete(_inode: &Inode<Self::Fs>, _bytes: Range<u64>, _unwritten: bool) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// `len` bytes at `pos` are not on disk, or [`Writeback::complete`] has failed: gives back what
-    /// is promised to them. The pages are clean, but for those that became dirty again meanwhile.
-    /// In the same context; only of an I/O that needs a completion.
-    fn failed(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
+    /// The bytes are not on disk, or [`Writeback::complete`] has failed: gives back what is
+    /// promised to them. The pages are clean, but for those that became dirty again meanwhile. In
+    /// the same context; only of an I/O that needs a completion.
+    fn failed(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 }
 
 /// Nothing is ever dirty: the files cannot be written.
@@ -151,11 +150,10 @@ impl<W: Writeback> WritebackTable<W> {
         };
         let bytes = DirtyBytes {
             folio,
-            pos,
-            len: len.into(),
+            range: pos..pos + u64::from(len),
             _folio: PhantomData,
         };
-        let mapped = W::map_blocks(inode, pos, len.into(), &bytes, map);
+        let mapped = W::map_blocks(inode, &bytes, map);
         let ret = match mapped {
             // SAFETY: All pointers are iomap's own.
             Ok(()) => unsafe {
@@ -166,9 +164,9 @@ impl<W: Writeback> WritebackTable<W> {
         if ret < 0 {
             // iomap clears the dirty bits of the whole folio now: what was reserved for them
             // would never be used. The error is in the mapping, for fsync.
-            W::discard(inode, pos, end_pos);
+            W::discard(inode, pos..end_pos);
         }
-        W::added(inode, pos, len.into());
+        W::added(inode, bytes.range());
         ret
     }
 
@@ -336,7 +334,7 @@ unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struc
 /// `ioend` is of an inode of `W::Fs` and not finished, which keeps the inode.
 unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
     // SAFETY: By the caller; nobody changes these fields any more.
-    let (error, inode, flags, pos, len) = unsafe {
+    let (error, inode, flags, start, len) = unsafe {
         (
             bindings::ioend_error(ioend),
             Inode::<W::Fs>::from_raw((*ioend).io_inode),
@@ -346,11 +344,12 @@ unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
         )
     };
     let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-    let result = to_result(error).and_then(|()| W::complete(inode, pos, len, unwritten));
+    let bytes = start..start + len;
+    let result = to_result(error).and_then(|()| W::complete(inode, bytes.clone(), unwritten));
     match result {
         Ok(()) => 0,
         Err(e) => {
-            W::failed(inode, pos, len);
+            W::failed(inode, bytes);
             e.to_errno()
         }
     }

@@ -56,9 +56,9 @@ pub(super) fn write_locked<'a>(
     let inode = iocb.inode();
     trace::buffered_write(inode, iocb.pos(), from.len() as u64);
     let old = inode.size();
-    let end = iocb.pos() + from.len() as u64;
+    let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
     // Rule 11.
-    eof::before_write(lock, iocb.pos(), end)?;
+    eof::before_write(lock, bytes)?;
     iocb.modified(lock)?;
     let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from, lock);
     trace::isize_was(inode, old);

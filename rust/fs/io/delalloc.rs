@@ -24,6 +24,7 @@ use crate::{
         iomap::{self, Map, MapFlags, MapOps, MapType}, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// Blocks reserved by one mapping at most.
@@ -36,9 +37,9 @@ pub(crate) struct BufferedWriteOps;
 impl MapOps for BufferedWriteOps {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
         if flags.nowait() {
-            return reserve(inode, pos, len, flags, map);
+            return reserve(inode, bytes, flags, map);
         }
         // For a fault the folio is locked.
         let effort = if flags.fault() {
@@ -46,13 +47,14 @@ impl MapOps for BufferedWriteOps {
         } else {
             Effort::Room
         };
-        alloc::retry(inode.sb(), effort, || reserve(inode, pos, len, flags, map))
+        alloc::retry(inode.sb(), effort, || {
+            reserve(inode, bytes.clone(), flags, map)
+        })
     }
 
     fn end(
         inode: &Inode,
-        pos: u64,
-        len: u64,
+        bytes: Range<u64>,
         written: u64,
         flags: MapFlags,
         map: &mut Map,
@@ -61,9 +63,9 @@ impl MapOps for BufferedWriteOps {
         // it all.
         let unwritten = map.map_type() == MapType::Unwritten;
         let ours = unwritten || map.is_new() && map.map_type() == MapType::Delalloc;
-        let start = iomap::last_written_block(inode, pos, written);
-        let end = pos + len;
-        if !ours || !flags.write() || flags.fault() || written >= len || start >= end {
+        let rest = iomap::last_written_block(inode, bytes.start, written)..bytes.end;
+        let short = bytes.start + written < bytes.end;
+        if !ours || !flags.write() || flags.fault() || !short || rest.is_empty() {
             return Ok(());
         }
         // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock keeps
@@ -71,17 +73,17 @@ impl MapOps for BufferedWriteOps {
         let lock = inode.invalidate_lock();
         if unwritten {
             // Pages that a fault dirtied before may be clean and on their way to the disk.
-            inode.wait_writeback(start, end);
-            lock.release_delalloc::<Unexpect>(start..end, flags, map);
+            inode.wait_writeback(rest.clone());
+            lock.release_delalloc::<Unexpect>(rest, flags, map);
         } else {
-            lock.release_delalloc::<Unreserve>(start..end, flags, map);
+            lock.release_delalloc::<Unreserve>(rest, flags, map);
         }
         Ok(())
     }
 }
 
-fn reserve(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-    let blocks = map::lblk_range(inode, pos, len)?;
+fn reserve(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+    let blocks = map::lblk_range(inode, bytes)?;
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
@@ -123,8 +125,8 @@ struct Unreserve;
 impl iomap::Release for Unreserve {
     type Fs = Rext4;
 
-    fn release(inode: &Inode, start: u64, end: u64) {
-        inode.extents().forget(inside(inode, start, end));
+    fn release(inode: &Inode, bytes: Range<u64>) {
+        inode.extents().forget(inside(inode, bytes));
     }
 }
 
@@ -134,15 +136,15 @@ struct Unexpect;
 impl iomap::Release for Unexpect {
     type Fs = Rext4;
 
-    fn release(inode: &Inode, start: u64, end: u64) {
-        inode.extents().unexpect(inside(inode, start, end));
+    fn release(inode: &Inode, bytes: Range<u64>) {
+        inode.extents().unexpect(inside(inode, bytes));
     }
 }
 
-/// The logical blocks that begin in the bytes `[start, end)`.
-fn inside(inode: &Inode, start: u64, end: u64) -> LblkRange {
+/// The logical blocks that begin in the bytes.
+fn inside(inode: &Inode, bytes: Range<u64>) -> LblkRange {
     let block = |byte: u64| Lblk::or_end(byte.div_ceil(inode.fs().geo.block_size.into()));
-    block(start).until(block(end))
+    block(bytes.start).until(block(bytes.end))
 }
 
 #[vtable]
@@ -153,7 +155,7 @@ impl iomap::WriteOps for BufferedWriteOps {
     }
 
     #[cfg(REXT4_LAB)]
-    fn before_folio(inode: &Inode, pos: u64, len: u64) {
-        crate::fs::lab::point(crate::fs::lab::Point::WriteGetFolio, inode, pos, len);
+    fn before_folio(inode: &Inode, bytes: Range<u64>) {
+        crate::fs::lab::point(crate::fs::lab::Point::WriteGetFolio, inode, bytes);
     }
 }

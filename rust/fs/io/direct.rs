@@ -256,7 +256,7 @@ fn enter_alone<'a>(
         lock.dio_wait();
     }
     // Rule 11.
-    eof::before_write(&lock, iocb.pos(), iocb.pos() + count)?;
+    eof::before_write(&lock, iocb.pos()..iocb.pos() + count)?;
     iocb.modified(&lock)?;
     Ok(Some((lock, wait)))
 }
@@ -303,10 +303,10 @@ fn write_through<'a>(
     let written = buffered::write_locked(iocb, from, &lock)?;
     drop(lock);
     let end = start + written as u64;
-    inode.write_and_wait(start, end)?;
+    inode.write_and_wait(start..end)?;
     // A page that stays is uptodate and clean: nothing is stale.
     if pinned::begin_drop().is_ok() {
-        let _ = inode.invalidate_pagecache(start, end);
+        let _ = inode.invalidate_pagecache(start..end);
         pinned::end_drop();
     }
     iocb.write_sync(written)

@@ -20,31 +20,32 @@ use crate::{
     trace,
     vfs::{inode::InodeLock, iomap},
 };
+use core::ops::Range;
 use kernel::prelude::*;
 
 impl Alone<'_> {
-    /// Zeroes the bytes `[from, to)` in the page cache, where there is anything: the part of a
-    /// block that goes while the rest of it stays. Returns whether something was dirtied.
-    pub(super) fn zero_edge(&self, from: u64, to: u64) -> Result<bool> {
-        if to <= from {
+    /// Zeroes the bytes in the page cache, where there is anything: the part of a block that goes
+    /// while the rest of it stays. Returns whether something was dirtied.
+    pub(super) fn zero_edge(&self, bytes: Range<u64>) -> Result<bool> {
+        if bytes.is_empty() {
             return Ok(false);
         }
         let inode = self.inode();
-        trace::zero_tail(inode, from, to - from);
-        iomap::zero_range::<BufferedWriteOps>(inode, from, to - from)
+        trace::zero_tail(inode, bytes.start, bytes.end - bytes.start);
+        iomap::zero_range::<BufferedWriteOps>(inode, bytes)
     }
 
-    /// Rule 11: the file is about to grow from `from` to (at least) `to` bytes. Zeroes what lies
-    /// between in the page cache, where there is anything. Returns whether something was dirtied.
-    fn zero_tail(&self, from: u64, to: u64) -> Result<bool> {
+    /// Rule 11: the file is about to grow over (at least) these bytes. Zeroes them in the page
+    /// cache, where there is anything. Returns whether something was dirtied.
+    fn zero_tail(&self, bytes: Range<u64>) -> Result<bool> {
         if rule::kept(Rule::TailZero) {
             // iomap looks at blocks, and behind that of the end there are none. A folio that was
             // kept for a device may have something there all the same (race 24). Not before the
             // end: what follows may fail, and the bytes are the file's until the size has moved.
-            if from >= self.inode().size() {
-                self.pages().zero_first_folio(from..to);
+            if bytes.start >= self.inode().size() {
+                self.pages().zero_first_folio(bytes.clone());
             }
-            self.zero_edge(from, to)
+            self.zero_edge(bytes)
         } else {
             Ok(false)
         }
@@ -53,7 +54,7 @@ impl Alone<'_> {
     /// Zeroes the part of the block that `pos` cuts, from `pos` on.
     pub(super) fn zero_partial(&self, pos: u64) -> Result<bool> {
         let block_size = self.inode().fs().geo.block_size;
-        self.zero_tail(pos, pos.next_multiple_of(block_size.into()))
+        self.zero_tail(pos..pos.next_multiple_of(block_size.into()))
     }
 
     /// The file is about to grow over blocks behind the end. Should they have data, a truncate
@@ -75,7 +76,7 @@ impl Alone<'_> {
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold_iloc(inode)?;
-        self.zero_tail(old, new)?;
+        self.zero_tail(old..new)?;
         // Before the size moves: what completes has the size on disk follow it, and does not go
         // back if something else could not be written. Rule 11 again: what a mapping has stored
         // behind the end meanwhile is zeroed by this write, and the next store has to wait.
@@ -93,16 +94,16 @@ impl Alone<'_> {
     }
 }
 
-/// A write to `[pos, end)` is about to begin. If the file grows by it, makes sure that no old bytes
+/// A write to the bytes is about to begin. If the file grows by it, makes sure that no old bytes
 /// behind the end come to light: neither now, in the page cache, nor after a crash. The size on
 /// disk moves when data behind the end is on disk, and nothing else makes the block of the old end
 /// reach the disk before that. So it is written here, if it is one that the disk knows and has to
 /// change.
-pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> Result {
+pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Result {
     let inode = lock.inode();
     let size = inode.size();
     let stale = inode.info().stale_tail();
-    if end <= size || (pos <= size && !stale) {
+    if bytes.end <= size || (bytes.start <= size && !stale) {
         return Ok(());
     }
     // Not only locked: a direct write of parts of the block may be in flight, and read now, the
@@ -110,10 +111,10 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, pos: u64, end: u64) -> R
     let alone = Alone::new(lock);
     alone.finish_truncate()?;
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
-    let zeroed = alone.zero_tail(size, pos)?;
+    let zeroed = alone.zero_tail(size..bytes.start)?;
     if stale || (zeroed && tail_is_written(inode, size)?) {
         let start = size - size % u64::from(inode.fs().geo.block_size);
-        inode.write_and_wait(start, size)?;
+        inode.write_and_wait(start..size)?;
         inode.info().set_stale_tail(false);
     }
     Ok(())
@@ -135,7 +136,7 @@ fn written_behind(inode: &Inode) -> Result<bool> {
 
 /// Whether the disk has data in the block that `size` cuts. An unwritten one reads as zeros.
 fn tail_is_written(inode: &Inode, size: u64) -> Result<bool> {
-    let block = map::lblk_range(inode, size, 1)?;
+    let block = map::lblk_range(inode, size..size + 1)?;
     Ok(inode.extents().lookup(block)?.state == State::Written)
 }
 
@@ -154,5 +155,5 @@ fn flush_with_tail(inode: &Inode, new: u64) -> Result {
     let disk = inode.info().disk_size();
     let block_size = u64::from(inode.fs().geo.block_size);
     let start = disk.min(new) / block_size * block_size;
-    inode.write_and_wait(start, new.max(disk))
+    inode.write_and_wait(start..new.max(disk))
 }

@@ -30,21 +30,21 @@ use kernel::{error::code::*, prelude::*};
 /// Blocks allocated by one handle at most: the longest unwritten extent.
 const MAX_ALLOCATE: u32 = 32767;
 
-/// `fallocate`. `len` is not 0.
-pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: u64) -> Result {
+/// `fallocate`. There are such bytes.
+pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>) -> Result {
     let inode = file.inode();
     if !inode.is_file() {
         return Err(ENODEV);
     }
     super::check_writable(inode)?;
-    let end = offset.checked_add(len).ok_or(EFBIG)?;
+    let Range { start, end } = bytes;
     if end > inode.fs().geo.max_file_size {
         return Err(EFBIG);
     }
     if mode.op == FallocOp::PunchHole && !mode.keep_size {
         return Err(EOPNOTSUPP);
     }
-    let event = Operation::begin(inode, mode.op.into(), offset, len);
+    let event = Operation::begin(inode, mode.op.into(), start, end - start);
     let lock = file.lock();
     if grows(inode, mode, end) {
         inode.newsize_ok(end)?;
@@ -61,7 +61,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, offset: u64, len: 
     event.step(Step::Drained);
     lock.modified()?;
 
-    let changed = change(alone, mode, offset..end, &event);
+    let changed = change(alone, mode, start..end, &event);
     // Also after an error: what came before it may have moved the size on disk.
     let journaled = inode::journal_alone(inode);
     changed.and(journaled)?;
@@ -94,7 +94,7 @@ fn change(
         alone.finish_truncate()?;
     }
     if mode.op != FallocOp::PunchHole {
-        allocate(inode, map::lblk_range(inode, start, end - start)?)?;
+        allocate(inode, map::lblk_range(inode, start..end)?)?;
     }
     if grows {
         alone.grow(end)?;

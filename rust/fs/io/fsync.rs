@@ -25,14 +25,16 @@ use crate::{
     trace,
     vfs::{writeback::WritebackControl, File},
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// `fsync` and `fdatasync` of files and directories.
-pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, what: Durable) -> Result {
-    trace::fsync(file.inode(), start, end.saturating_sub(start));
+pub(crate) fn fsync(file: &File<Rext4>, bytes: Range<u64>, what: Durable) -> Result {
+    let len = bytes.end.saturating_sub(bytes.start);
+    trace::fsync(file.inode(), bytes.start, len);
     // Rule 12: says what could not be written. Rule 2: waits for PG_writeback, which ends only
     // after the completion has put conversion and size into a transaction and noted its tid.
-    file.write_and_wait_range(start, end)?;
+    file.write_and_wait_range(bytes)?;
     commit(file.inode(), what)
 }
 
@@ -42,7 +44,7 @@ pub(crate) fn fsync(file: &File<Rext4>, start: u64, end: u64, what: Durable) -> 
 /// like: what was to replace the file is not whole.
 pub(crate) fn before_replace(inode: &Inode) -> Result {
     if inode.is_file() && inode.fs().writes_replacements() {
-        inode.write_and_wait(0, u64::MAX)
+        inode.write_and_wait(0..u64::MAX)
     } else {
         Ok(())
     }

@@ -324,12 +324,7 @@ impl Gate {
         if nowait {
             return Err(EAGAIN);
         }
-        lab::point(
-            Point::GateYield,
-            inode,
-            range.start,
-            range.end - range.start,
-        );
+        lab::point(Point::GateYield, inode, range.clone());
         // In slices: nobody wakes us when a claim expires.
         for _ in 0..PATIENCE / TURN {
             let free = || !self.with(|marks| marks.is_claimed(range));

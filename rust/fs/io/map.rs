@@ -23,14 +23,14 @@ use crate::{
         iomap::{Map, MapFlags, MapOps, MapType}, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
-/// The logical blocks of the bytes `[pos, pos + len)`, at least one. `EFBIG` if no file has such
-/// blocks.
-pub(super) fn lblk_range(inode: &Inode, pos: u64, len: u64) -> Result<LblkRange> {
+/// The logical blocks of the bytes, at least that of the first. `EFBIG` if no file has such blocks.
+pub(super) fn lblk_range(inode: &Inode, bytes: Range<u64>) -> Result<LblkRange> {
     let bits = inode.fs().geo.block_bits;
-    let first = Lblk::or_end(pos >> bits);
-    let last = Lblk::or_end(pos.saturating_add(len.max(1) - 1) >> bits);
+    let first = Lblk::or_end(bytes.start >> bits);
+    let last = Lblk::or_end(bytes.end.saturating_sub(1).max(bytes.start) >> bits);
     if first == Lblk::END {
         return Err(EFBIG);
     }
@@ -112,8 +112,8 @@ pub(crate) struct ReadOps;
 impl MapOps for ReadOps {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = lblk_range(inode, pos, len)?;
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let blocks = lblk_range(inode, bytes)?;
         if fill_recent(inode, blocks, flags, map) {
             return Ok(());
         }
@@ -132,8 +132,8 @@ pub(crate) struct SwapOps;
 impl MapOps for SwapOps {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = lblk_range(inode, pos, len)?;
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let blocks = lblk_range(inode, bytes)?;
         let mut extents = inode.extents();
         let mut found = extents.lookup(blocks)?;
         found.len = found.len.min(blocks.len());

@@ -54,9 +54,9 @@ impl<'l> Alone<'l> {
         let end = end.min(size);
         if start < end {
             let first_edge = start.next_multiple_of(block_size).min(end);
-            self.cut_block(start, first_edge)?;
+            self.cut_block(start..first_edge)?;
             let last_edge = (end / block_size * block_size).max(first_edge);
-            self.cut_block(last_edge, end)?;
+            self.cut_block(last_edge..end)?;
             write_range(inode, start..end)?;
         }
         let kept = self.drop_pages(start..end.max(start));
@@ -68,17 +68,17 @@ impl<'l> Alone<'l> {
         })
     }
 
-    /// Zeroes the bytes `[from, to)` of a block, of which the rest stays. iomap passes over holes.
+    /// Zeroes the bytes of a block, of which the rest stays. iomap passes over holes.
     /// A device may have put something over one (rule 10); written, it has a block.
-    fn cut_block(&self, from: u64, to: u64) -> Result<bool> {
-        if from < to {
+    fn cut_block(&self, bytes: Range<u64>) -> Result<bool> {
+        if !bytes.is_empty() {
             let inode = self.inode();
-            let block = map::lblk_range(inode, from, 1)?;
+            let block = map::lblk_range(inode, bytes.clone())?;
             if inode.extents().lookup(block)?.state == State::Hole {
-                write_range(inode, from..to)?;
+                write_range(inode, bytes.clone())?;
             }
         }
-        self.zero_edge(from, to)
+        self.zero_edge(bytes)
     }
 
     /// Drops the pages of a range, but folios that a device has pinned and that reach beyond it:
@@ -134,12 +134,12 @@ impl<'l> CacheGone<'l> {
 /// Writes what is dirty in the range, rounded out to pages.
 fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
     let page = 1 << kernel::page::PAGE_SHIFT;
-    let pages = (start / page * page, end.next_multiple_of(page));
+    let pages = start / page * page..end.next_multiple_of(page);
     if rule::kept(Rule::PunchFlush) {
-        return inode.write_and_wait(pages.0, pages.1);
+        return inode.write_and_wait(pages);
     }
-    inode.write_and_wait(pages.0, start.next_multiple_of(page))?;
-    inode.write_and_wait(end / page * page, pages.1)
+    inode.write_and_wait(pages.start..start.next_multiple_of(page))?;
+    inode.write_and_wait(end / page * page..pages.end)
 }
 
 /// The whole blocks inside the bytes of the range.

@@ -22,6 +22,7 @@ use crate::{
     },
     vfs::iomap::{self, Map, MapFlags, MapOps},
 };
+use core::ops::Range;
 use kernel::{
     error::code::*,
     prelude::*,
@@ -61,9 +62,9 @@ struct Cached;
 impl MapOps for Cached {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        ReadOps::begin(inode, pos, len, flags, map)?;
-        lab::point(Point::SeekMapped, inode, pos, len);
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        ReadOps::begin(inode, bytes.clone(), flags, map)?;
+        lab::point(Point::SeekMapped, inode, bytes);
         Ok(())
     }
 }
@@ -75,8 +76,8 @@ struct Allocated;
 impl MapOps for Allocated {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = map::lblk_range(inode, pos, len)?;
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let blocks = map::lblk_range(inode, bytes)?;
         let mut extents = inode.extents();
         let mut found = extents.lookup(blocks)?;
         if found.state == State::Unwritten {

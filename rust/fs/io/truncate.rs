@@ -65,7 +65,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // What could not be written is lost, and reported. The pages behind the new end are gone all
     // the same, so their blocks go, too, and the size on disk stays below the loss.
     let written = flush_for(inode, new);
-    lab::point(Point::PunchInvalidated, inode, new, u64::MAX);
+    lab::point(Point::PunchInvalidated, inode, new..u64::MAX);
     // Rule 5, step 4.
     shrink(&gone, written, room)?;
     event.step(Step::BlocksRemoved);
@@ -121,7 +121,7 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
     let alone = Alone::new(&lock);
     // The crash may have come before the zeroed tail was written.
     if alone.zero_partial(inode.size())? {
-        inode.write_and_wait(0, u64::MAX)?;
+        inode.write_and_wait(0..u64::MAX)?;
     }
     let gone = alone.cut_cache(inode.size());
     free_and_unorphan(&gone)

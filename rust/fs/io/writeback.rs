@@ -35,6 +35,7 @@ use crate::{
         writeback::{DirtyBytes, Writeback}, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 #[vtable]
@@ -42,20 +43,15 @@ impl Writeback for Rext4 {
     type Fs = Self;
 
     /// Rule 3: what the folio before was mapped to is used again only if it is still true.
-    fn map_blocks(
-        inode: &Inode,
-        pos: u64,
-        len: u64,
-        bytes: &DirtyBytes<'_>,
-        map: &mut Map,
-    ) -> Result {
-        trace::writeback_range(inode, pos, len);
+    fn map_blocks(inode: &Inode, bytes: &DirtyBytes<'_>, map: &mut Map) -> Result {
+        let Range { start, end } = bytes.range();
+        trace::writeback_range(inode, start, end - start);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
-        if is_usable(inode, pos, map) {
+        if is_usable(inode, start, map) {
             return Ok(());
         }
-        let dirty = map::lblk_range(inode, pos, len)?;
+        let dirty = map::lblk_range(inode, start..end)?;
         let more = dirty.start.blocks(allocate::MAX);
         {
             let mut extents = inode.extents();
@@ -85,7 +81,7 @@ impl Writeback for Rext4 {
             })
             .inspect_err(|e| {
                 if *e == ENOSPC {
-                    lab::point(Point::NoSpace, inode, pos, len);
+                    lab::point(Point::NoSpace, inode, start..end);
                 }
             })
         })
@@ -93,14 +89,14 @@ impl Writeback for Rext4 {
     }
 
     #[cfg(REXT4_LAB)]
-    fn added(inode: &Inode, pos: u64, len: u64) {
-        lab::point(Point::WritebackAdded, inode, pos, len);
+    fn added(inode: &Inode, bytes: Range<u64>) {
+        lab::point(Point::WritebackAdded, inode, bytes);
     }
 
-    fn discard(inode: &Inode, start: u64, end: u64) {
+    fn discard(inode: &Inode, bytes: Range<u64>) {
         let bits = inode.fs().geo.block_bits;
-        let first = Lblk::or_end(start >> bits);
-        let end = Lblk::or_end(end.div_ceil(1 << bits));
+        let first = Lblk::or_end(bytes.start >> bits);
+        let end = Lblk::or_end(bytes.end.div_ceil(1 << bits));
         inode.extents().forget(first.until(end));
     }
 
@@ -108,9 +104,9 @@ impl Writeback for Rext4 {
         unwritten || end > inode.info().disk_size()
     }
 
-    fn complete(inode: &Inode, pos: u64, len: u64, unwritten: bool) -> Result {
-        trace::writeback_end_io(inode, pos, len);
-        complete_io(inode, pos, len, unwritten, inode.size())
+    fn complete(inode: &Inode, bytes: Range<u64>, unwritten: bool) -> Result {
+        trace::writeback_end_io(inode, bytes.start, bytes.end - bytes.start);
+        complete_io(inode, bytes, unwritten, inode.size())
     }
 
     /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither
@@ -125,8 +121,8 @@ impl Writeback for Rext4 {
     /// ```
     ///
     /// So from now on writeback asks again for each unwritten block of this inode.
-    fn failed(inode: &Inode, pos: u64, len: u64) {
-        let Ok(blocks) = map::lblk_range(inode, pos, len) else {
+    fn failed(inode: &Inode, bytes: Range<u64>) {
+        let Ok(blocks) = map::lblk_range(inode, bytes) else {
             return;
         };
         let mut extents = inode.extents();
@@ -148,36 +144,35 @@ fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
     has_block && map.range().contains(&pos) && valid()
 }
 
-/// Rule 2: `len` bytes at `pos` are on disk. Converts what is unwritten and moves the size on disk
+/// Rule 2: the bytes are on disk. Converts what is unwritten and moves the size on disk
 /// up to `size`, in the same handles, so that neither is ever seen without the other.
-pub(super) fn complete_io(inode: &Inode, pos: u64, len: u64, unwritten: bool, size: u64) -> Result {
-    let end = pos + len;
-    let mut at = pos;
+pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -> Result {
+    let mut left = bytes;
     loop {
         // Blocks for tree nodes may wait for a commit.
-        at = alloc::retry(inode.sb(), Effort::Accepted, || {
-            complete_some(inode, at, end, unwritten, size)
+        left.start = alloc::retry(inode.sb(), Effort::Accepted, || {
+            complete_some(inode, left.clone(), unwritten, size)
         })?;
-        if at >= end {
+        if left.is_empty() {
             return Ok(());
         }
     }
 }
 
-/// One handle's share of [`complete_io`]: the extent at `at`. Returns where to go on.
-fn complete_some(inode: &Inode, at: u64, end: u64, unwritten: bool, size: u64) -> Result<u64> {
+/// One handle's share of [`complete_io`]: the extent at the first byte. Returns where to go on.
+fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -> Result<u64> {
     let bits = inode.fs().geo.block_bits;
     let _table = inode::hold_iloc(inode)?;
     let handle = inode.fs().start_nofail(credits::COMPLETE)?;
-    let mut done = end;
+    let mut done = bytes.end;
     {
         let mut extents = inode.extents();
-        if unwritten && at < end {
-            let found = extents.lookup(map::lblk_range(inode, at, end - at)?)?;
+        if unwritten && !bytes.is_empty() {
+            let found = extents.lookup(map::lblk_range(inode, bytes)?)?;
             if found.state == State::Unwritten {
                 extents.convert(&handle, found.blocks())?;
             }
-            done = end.min(found.blocks().end.byte(bits));
+            done = done.min(found.blocks().end.byte(bits));
         }
         extents.raise_disk_size(done.min(size));
     }

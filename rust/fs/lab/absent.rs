@@ -11,7 +11,7 @@ use kernel::prelude::*;
 
 /// See `park.rs`.
 #[inline(always)]
-pub(crate) fn point(_: Point, _: &Inode, _pos: u64, _len: u64) {}
+pub(crate) fn point(_: Point, _: &Inode, _bytes: core::ops::Range<u64>) {}
 
 /// See `protect.rs`.
 #[inline(always)]

@@ -251,28 +251,29 @@ fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::PointActio
     trace::point(inode, point.name(), range, what);
 }
 
-fn bytes(pos: u64, len: u64) -> Range<u64> {
-    pos..pos.saturating_add(len.max(1))
+/// The bytes, at least the first.
+fn at_least_one(bytes: Range<u64>) -> Range<u64> {
+    bytes.start..bytes.end.max(bytes.start.saturating_add(1))
 }
 
-/// A delay point: the bytes `[pos, pos + len)` of `inode` have reached it. Sleeps if it is armed
+/// A delay point: the bytes of `inode` have reached it. Sleeps if it is armed
 /// for them, so it stands where sleeping is allowed, under whatever locks that place holds.
-pub(crate) fn point(point: Point, inode: &Inode, pos: u64, len: u64) {
+pub(crate) fn point(point: Point, inode: &Inode, bytes: Range<u64>) {
     if BUSY.load(Relaxed) == 0 {
         return;
     }
     if let Some(points) = points() {
-        points.park(point, inode, bytes(pos, len));
+        points.park(point, inode, at_least_one(bytes));
     }
 }
 
 /// Whether a thread would park there now.
-pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool {
+pub(crate) fn is_armed(point: Point, inode: &Inode, bytes: Range<u64>) -> bool {
     let Some(points) = points() else {
         return false;
     };
     let list = points.list.lock();
-    let (ino, range) = (inode.ino(), bytes(pos, len));
+    let (ino, range) = (inode.ino(), at_least_one(bytes));
     let mut armed = list.0.iter().filter(|e| e.state == ParkState::Armed);
     armed.any(|e| e.who.fits(point, ino, &range))
 }
@@ -280,13 +281,13 @@ pub(crate) fn is_armed(point: Point, inode: &Inode, pos: u64, len: u64) -> bool 
 /// Submits a bio of a direct write, or makes it wait: a worker parks with it, while the request
 /// counts as in flight and its submitter goes on.
 pub(crate) fn hold_bio(bio: DioBio<Rext4>, pos: u64) {
-    let len = bio.len();
-    if !is_armed(Point::DioSubmit, bio.inode(), pos, len) {
+    let bytes = pos..pos + bio.len();
+    if !is_armed(Point::DioSubmit, bio.inode(), bytes.clone()) {
         return;
     }
     // Dropping the bio submits it, also if there is no memory for the work.
     let _ = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-        point(Point::DioSubmit, bio.inode(), pos, len);
+        point(Point::DioSubmit, bio.inode(), bytes);
         drop(bio);
     });
 }

@@ -60,14 +60,13 @@ pub(crate) fn pause<'l>(
     range: Range<u64>,
     locks: TruncateLocks<'l, Rext4>,
 ) -> TruncateLocks<'l, Rext4> {
-    let len = range.end.saturating_sub(range.start);
     let lock = locks.lock();
     if !off(Rule::PunchLock) {
-        park::point(point, lock.inode(), range.start, len);
+        park::point(point, lock.inode(), range);
         return locks;
     }
     drop(locks);
-    park::point(point, lock.inode(), range.start, len);
+    park::point(point, lock.inode(), range);
     TruncateLocks::new(lock)
 }
 
@@ -81,7 +80,7 @@ pub(crate) fn too_early(
 ) -> Result {
     if off(rule) {
         step()?;
-        park::point(Point::PunchInvalidated, inode, pos, u64::MAX);
+        park::point(Point::PunchInvalidated, inode, pos..u64::MAX);
     }
     Ok(())
 }
@@ -94,9 +93,8 @@ pub(crate) fn pause_reservation<T>(
     extents: &mut NoFsMutexGuard<'_, T>,
 ) {
     if off(Rule::OneLookup) {
-        let len = range.end - range.start;
         nofs::unlocked(extents, || {
-            park::point(Point::ReserveLookedUp, inode, range.start, len)
+            park::point(Point::ReserveLookedUp, inode, range)
         });
     }
 }
@@ -115,7 +113,7 @@ pub(crate) fn attach_cache(file: &File<Rext4>) {
 /// As [`detach_cache`], between the transfer of a direct write and the invalidation after it.
 pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
     let (inode, pos) = (iocb.inode(), iocb.pos());
-    park::point(Point::DioEnd, inode, pos, 1);
+    park::point(Point::DioEnd, inode, pos..pos + 1);
     show_cache(iocb.file(), !off(Rule::DioInvalidate));
 }
 
@@ -127,11 +125,6 @@ fn show_cache(file: &File<Rext4>, show: bool) {
 
 /// Whether the folio of this range may let go of its state.
 pub(crate) fn may_release(inode: &Inode, range: Range<u64>) -> bool {
-    park::point(
-        Point::FolioRelease,
-        inode,
-        range.start,
-        range.end - range.start,
-    );
+    park::point(Point::FolioRelease, inode, range);
     !off(Rule::Release)
 }

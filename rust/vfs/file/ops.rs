@@ -17,7 +17,7 @@ use crate::vfs::{
     IovIterDest,
     IovIterSource, //
 };
-use core::{marker::PhantomData, mem};
+use core::{marker::PhantomData, mem, ops::Range};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
@@ -95,12 +95,12 @@ pub(crate) trait FileOps: FileSystem {
     fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIterSource<'_>) -> Io<'a, Self> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Makes the file durable in the byte range, metadata included unless `datasync`.
-    fn fsync(_file: &File<Self>, _start: u64, _end: u64, _datasync: bool) -> Result {
+    /// Makes the bytes of the file durable, metadata included unless `datasync`.
+    fn fsync(_file: &File<Self>, _bytes: Range<u64>, _datasync: bool) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// `fallocate` (freeze protection held).
-    fn fallocate(_file: &File<Self>, _mode: FallocMode, _offset: u64, _len: u64) -> Result {
+    /// `fallocate` of at least one byte (freeze protection held).
+    fn fallocate(_file: &File<Self>, _mode: FallocMode, _bytes: Range<u64>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Finds the next hole or data from `offset`; `ENXIO` beyond the end. Without it all is data.
@@ -295,7 +295,9 @@ impl<F: FileOps> FileTable<F> {
         from_result(|| {
             // SAFETY: By the caller.
             let file = unsafe { File::<F>::from_raw(file) };
-            F::fsync(file, start as u64, end as u64, datasync != 0).map(|()| 0)
+            // C says the last byte.
+            let end = (end as u64).saturating_add(1).min(i64::MAX as u64);
+            F::fsync(file, start as u64..end, datasync != 0).map(|()| 0)
         })
     }
 
@@ -321,7 +323,8 @@ impl<F: FileOps> FileTable<F> {
             // SAFETY: By the caller.
             let file = unsafe { File::<F>::from_raw(file) };
             let mode = FallocMode { op, keep_size };
-            F::fallocate(file, mode, offset as u64, len as u64).map(|()| 0)
+            let range = offset as u64..offset as u64 + len as u64;
+            F::fallocate(file, mode, range).map(|()| 0)
         })
     }
 }

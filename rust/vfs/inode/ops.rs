@@ -11,7 +11,11 @@ use crate::vfs::{
     iomap::FiemapInfo,
     super_block::{FileSystem, SuperBlock}, //
 };
-use core::{marker::PhantomData, mem, ops::Deref};
+use core::{
+    marker::PhantomData,
+    mem,
+    ops::{Deref, Range}, //
+};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
@@ -32,7 +36,7 @@ pub(crate) trait InodeOps: FileSystem {
     }
     /// Extent report of a regular file or a directory for FIEMAP; see
     /// [`fiemap`](crate::vfs::iomap::fiemap).
-    fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _start: u64, _len: u64) -> Result {
+    fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _bytes: Range<u64>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// The target of a symbolic link that is not in memory, without a NUL at the end.
@@ -270,6 +274,7 @@ impl<F: InodeOps> InodeTable<F> {
     ) -> c_int {
         // SAFETY: By the caller.
         let (inode, info) = unsafe { (Inode::from_raw(inode), FiemapInfo::from_raw(info)) };
-        from_result(|| F::fiemap(inode, info, start, len).map(|()| 0))
+        let bytes = start..start.saturating_add(len);
+        from_result(|| F::fiemap(inode, info, bytes).map(|()| 0))
     }
 }

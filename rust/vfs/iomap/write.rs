@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
-use super::{table, Map, MapFlags, MapOps};
+use super::{byte_range, table, Map, MapFlags, MapOps};
 use crate::vfs::{
     address_space::{may_fill, AddressSpaceOps},
     bindings,
@@ -15,7 +15,7 @@ use crate::vfs::{
     uio::result_len,
     IovIterSource, //
 };
-use core::{marker::PhantomData, ptr};
+use core::{marker::PhantomData, ops::Range, ptr};
 use kernel::{
     error::{from_err_ptr, to_result},
     prelude::*, //
@@ -27,9 +27,9 @@ pub(crate) trait WriteOps: MapOps<Fs: AddressSpaceOps> {
     /// Whether `map` still says the truth. False makes iomap map again.
     fn valid(inode: &Inode<Self::Fs>, map: &Map) -> bool;
 
-    /// The folio of the byte `pos` will be looked up and locked for a write of `len` bytes. For
-    /// tests that hold it here.
-    fn before_folio(_inode: &Inode<Self::Fs>, _pos: u64, _len: u64) {}
+    /// The folio of the first byte will be looked up and locked for a write of the bytes. For tests
+    /// that hold it here.
+    fn before_folio(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 }
 
 struct WriteTable<W>(PhantomData<W>);
@@ -59,7 +59,7 @@ impl<W: WriteOps> WriteTable<W> {
                 MapFlags((*iter).flags, RequestId::NONE),
             )
         };
-        W::before_folio(inode, pos as u64, len.into());
+        W::before_folio(inode, byte_range(pos, len.into()));
         loop {
             // SAFETY: As above.
             let folio = unsafe { bindings::iomap_get_folio(iter, pos, len as usize) };
@@ -114,17 +114,17 @@ pub(crate) fn buffered_write<'a, W: WriteOps>(
     })
 }
 
-/// Zeroes `[pos, pos + len)` in the page cache where there is data; holes stay. i_rwsem and, if
-/// pages could fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
-pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, pos: u64, len: u64) -> Result<bool> {
+/// Zeroes the bytes in the page cache where there is data; holes stay. i_rwsem and, if pages could
+/// fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
+pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, bytes: Range<u64>) -> Result<bool> {
     let mut did_zero = false;
     // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
     // pointer.
     to_result(unsafe {
         bindings::iomap_zero_range(
             inode.as_ptr(),
-            pos as i64,
-            len as i64,
+            bytes.start as i64,
+            (bytes.end - bytes.start) as i64,
             &mut did_zero,
             table::<W>(),
             fixed(&WriteTable::<W>::TABLE),

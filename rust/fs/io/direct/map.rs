@@ -29,6 +29,7 @@ use crate::{
         Kiocb, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// Mappings for direct reads.
@@ -38,8 +39,8 @@ pub(super) struct DirectReadOps;
 impl MapOps for DirectReadOps {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = map::lblk_range(inode, pos, len)?;
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let blocks = map::lblk_range(inode, bytes.clone())?;
         if map::fill_recent(inode, blocks, flags, map) {
             return Ok(());
         }
@@ -70,7 +71,7 @@ impl MapOps for DirectReadOps {
             // A write fault may have reserved and not dirtied its page yet. It does so before it
             // lets go of this lock.
             drop(inode.invalidate_lock());
-            inode.write_and_wait(pos, pos + len)?;
+            inode.write_and_wait(bytes.clone())?;
         }
     }
 }
@@ -82,10 +83,10 @@ pub(super) struct DirectWriteOps;
 impl MapOps for DirectWriteOps {
     type Fs = Rext4;
 
-    fn begin(inode: &Inode, pos: u64, len: u64, flags: MapFlags, map: &mut Map) -> Result {
-        let end = pos + len;
-        map_write(inode, pos, MapRequest { end, flags }, map)?;
-        lab::point(Point::DioMapped, inode, pos, len);
+    fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let end = bytes.end;
+        map_write(inode, bytes.start, MapRequest { end, flags }, map)?;
+        lab::point(Point::DioMapped, inode, bytes);
         Ok(())
     }
 
@@ -105,7 +106,7 @@ struct MapRequest {
 /// Finds or makes blocks for a direct write.
 fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Result {
     let flags = request.flags;
-    let blocks = map::lblk_range(inode, pos, request.end - pos)?;
+    let blocks = map::lblk_range(inode, pos..request.end)?;
     {
         let mut extents = map::lock(inode, flags)?;
         let found = extents.lookup(blocks)?;
@@ -213,7 +214,7 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
     let _nofs = NoFs::enter();
     // Rule 7: converted before i_size moves, else a read beyond the old end finds unwritten blocks.
     let old = inode.size();
-    let result = writeback::complete_io(inode, pos, ended.size, ended.unwritten, old.max(end));
+    let result = writeback::complete_io(inode, pos..end, ended.unwritten, old.max(end));
     // What fails half way has moved the size on disk up to there, and that in memory follows:
     // nobody expects data of a file behind its end.
     let end = match result {
@@ -231,18 +232,18 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
 /// the size moves, and under invalidate_lock it is not filled again until then. Else the zeros are
 /// read as the new data (race 25).
 fn grow(iocb: &Kiocb<'_, Rext4>, end: u64, context: &MaySleep) {
-    let (inode, pos) = (iocb.inode(), iocb.pos());
+    let (inode, bytes) = (iocb.inode(), iocb.pos()..end);
     let old = inode.size();
     // Below a closed gate nobody fills it either, and who waits there may hold the lock.
-    let open = gate::may_fill(inode, pos..end);
+    let open = gate::may_fill(inode, bytes.clone());
     let pages = open.then(|| inode.invalidate_lock());
     if rule::kept(Rule::AppendInvalidate) {
         // A page that stays is dirty by a mapping: `isize_extended` sees to it.
-        let _ = inode.invalidate_pagecache(pos, end);
+        let _ = inode.invalidate_pagecache(bytes.clone());
     }
-    trace::isize_set(inode, end);
-    context.set_size(iocb, end);
+    trace::isize_set(inode, bytes.end);
+    context.set_size(iocb, bytes.end);
     // What a mapping has stored beyond the old end in its page must not come to light.
-    inode.isize_extended(old, pos);
+    inode.isize_extended(old, bytes.start);
     drop(pages);
 }

@@ -13,11 +13,6 @@ const FUNCTION_LINES: usize = 60;
 const PARAMETERS: usize = 4;
 /// Of a hundred functions of a folder so many keep to [`PARAMETERS`].
 const PARAMETERS_PERCENT: usize = 95;
-/// Folders with more than that, and how many.
-const MORE_PARAMETERS: &[(&str, usize)] = &[
-    ("rust/fs/io", 10),
-    ("rust/fs/io/direct", 2),
-];
 const COLUMNS: usize = 100;
 
 /// A function: its name, where it begins, its lines, its parameters with `self`.
@@ -140,8 +135,7 @@ fn parameters_are_few() {
     }
     let mut wrong = Vec::new();
     for (folder, (all, many)) in folders {
-        let known = MORE_PARAMETERS.iter().find(|more| more.0 == folder);
-        let most = known.map_or(all * (100 - PARAMETERS_PERCENT) / 100, |more| more.1);
+        let most = all * (100 - PARAMETERS_PERCENT) / 100;
         if many.len() > most.max(1) {
             wrong.push(format!("{folder}: {} of {all}", many.len()));
             wrong.extend(many);
