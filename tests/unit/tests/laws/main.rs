@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The laws of the house, so that whoever carries on need not know them by heart: layers, circles,
-//! names that nobody uses, choices of two without one, paths in the documentation, what a case
-//! shows. What is looked for in the built module (frames, cycles of calls) is in `scripts/stack`.
+//! names that nobody uses, choices of two without one, ranges in two parts, paths in the
+//! documentation, what a case shows. What is looked for in the built module (frames, cycles of
+//! calls) is in `scripts/stack`.
 
 mod bools;
 mod cases;
@@ -10,6 +11,7 @@ mod circles;
 mod layers;
 mod names;
 mod paths;
+mod ranges;
 mod rooms;
 mod safety;
 mod shape;
