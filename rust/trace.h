@@ -28,6 +28,8 @@
 
 /* Beside the IOMAP_* flags of a request: writeback asks by itself. */
 #define REXT4_MAP_WRITEBACK	0x80000000
+/* And whether the write is to be durable when it is over. */
+#define REXT4_MAP_DSYNC		0x40000000
 
 #define REXT4_MAP_TYPES \
 	{ IOMAP_HOLE,		"HOLE" }, \
@@ -43,6 +45,7 @@
 	{ IOMAP_DIRECT,		"DIRECT" }, \
 	{ IOMAP_NOWAIT,		"NOWAIT" }, \
 	{ IOMAP_OVERWRITE_ONLY,	"OVERWRITE_ONLY" }, \
+	{ REXT4_MAP_DSYNC,	"DSYNC" }, \
 	{ REXT4_MAP_WRITEBACK,	"WRITEBACK" }
 
 #define REXT4_OP_TRUNCATE	0

@@ -268,6 +268,8 @@ unsafe fn write_raw<D: DioOps>(
     let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
     let submission = Submission {
         request: RequestId(iocb as usize),
+        // SAFETY: By the caller. i_rwsem is held, so that S_SYNC stays until iomap has asked, too.
+        dsync: unsafe { bindings::iocb_is_dsync(iocb) },
         dropping: Cell::new(!flags.from_itself),
     };
     if submission.dropping.get() {

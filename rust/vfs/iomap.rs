@@ -57,6 +57,8 @@ pub(crate) struct MapFlags(pub(super) u32, RequestId);
 impl MapFlags {
     /// Of writeback, which does not ask by way of [`MapOps`]. C knows no such flag.
     pub(crate) const WRITEBACK: Self = Self(1 << 31, RequestId::NONE);
+    /// Of a direct write that is durable when it is over. C knows no such flag.
+    const DSYNC: u32 = 1 << 30;
 
     /// As C has them, to be told in events.
     pub(crate) const fn bits(self) -> u32 {
@@ -82,6 +84,11 @@ impl MapFlags {
     /// for.
     pub(crate) fn request(self) -> RequestId {
         self.1
+    }
+    /// For a direct write with O_DSYNC, or of a file or mount that has all writes so: only those
+    /// look at [`Map::set_dirty`].
+    pub(crate) fn dsync(self) -> bool {
+        self.has(Self::DSYNC)
     }
     /// Only over blocks that hold data already, in one mapping.
     pub(crate) fn overwrite_only(self) -> bool {
@@ -193,6 +200,8 @@ pub(crate) trait MapOps: 'static {
 /// A direct write that is being submitted, for the mappings that are made meanwhile.
 pub(super) struct Submission {
     pub(super) request: RequestId,
+    /// It is to be durable when it is over.
+    pub(super) dsync: bool,
     /// Its range is not out of the page cache yet.
     pub(super) dropping: Cell<bool>,
 }
@@ -235,10 +244,16 @@ impl<T: MapOps> Table<T> {
                 submission.as_ref(),
             )
         };
-        if submission.is_some_and(|s| s.dropping.take()) {
-            T::cache_dropped(inode);
-        }
-        let flags = MapFlags(flags, submission.map_or(RequestId::NONE, |s| s.request));
+        let flags = match submission {
+            Some(s) => {
+                if s.dropping.take() {
+                    T::cache_dropped(inode);
+                }
+                let dsync = if s.dsync { MapFlags::DSYNC } else { 0 };
+                MapFlags(flags | dsync, s.request)
+            }
+            None => MapFlags(flags, RequestId::NONE),
+        };
         from_result(|| T::begin(inode, byte_range(pos, length), flags, map).map(|()| 0))
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extents found lately, for who reads the file and has not got the extent lock.
+//! Extents found lately, for who reads the file, or writes directly over what is written, and has
+//! not got the extent lock.
 //!
 //! Who has it may have to wait under it: for a bitmap or a node that comes from the disk, for the
 //! log to be done with a block, for all that a removal frees. Reads of other blocks need not wait
@@ -30,7 +31,6 @@
 //!
 //! Holes are not kept: who fills one looks twice anyway (rule 4).
 
-use super::tree::Found;
 use crate::disk::{extent::Extent, Lblk, LblkRange, Pblk};
 use kernel::sync::{
     atomic::{
@@ -40,39 +40,42 @@ use kernel::sync::{
     barrier::{smp_mb, Full, Read, Write},
 };
 
-/// An extent in words that are read one by one.
+/// An extent in words that are read one by one: few, for each is a call into C.
 struct RecentSlot {
     /// Odd: empty, or about to be something else. Changes with each change of the rest.
     version: Atomic<u32>,
-    lblk: Atomic<u32>,
-    len: Atomic<u32>,
-    unwritten: Atomic<bool>,
-    pblk: Atomic<u64>,
+    /// The first logical block, and below it the number of blocks.
+    range: Atomic<u64>,
+    /// The first block, and below it whether they are unwritten.
+    place: Atomic<u64>,
 }
 
 impl RecentSlot {
     const fn new() -> Self {
         Self {
             version: Atomic::new(1),
-            lblk: Atomic::new(0),
-            len: Atomic::new(0),
-            unwritten: Atomic::new(false),
-            pblk: Atomic::new(0),
+            range: Atomic::new(0),
+            place: Atomic::new(0),
         }
     }
 
-    fn get(&self) -> Option<Extent> {
+    /// The extent, if it has some of the blocks.
+    fn get(&self, blocks: LblkRange) -> Option<Extent> {
         let version = self.version.load(Acquire);
-        let extent = Extent {
-            lblk: Lblk::new(self.lblk.load(Relaxed)),
-            len: self.len.load(Relaxed),
-            pblk: Pblk::new(self.pblk.load(Relaxed)),
-            unwritten: self.unwritten.load(Relaxed),
-        };
+        let range = self.range.load(Relaxed);
+        let (first, len) = (Lblk::new((range >> 32) as u32), range as u32);
+        if version % 2 != 0 || !first.blocks(len).overlaps(blocks) {
+            return None;
+        }
+        let place = self.place.load(Relaxed);
         // The words before the version once more.
         smp_mb(Read);
-        let same = self.version.load(Relaxed) == version;
-        (version % 2 == 0 && same).then_some(extent)
+        (self.version.load(Relaxed) == version).then_some(Extent {
+            lblk: first,
+            len,
+            pblk: Pblk::new(place >> 1),
+            unwritten: place & 1 != 0,
+        })
     }
 
     fn empty(&self) {
@@ -83,16 +86,16 @@ impl RecentSlot {
     fn put(&self, extent: &Extent) {
         self.empty();
         smp_mb(Write);
-        self.lblk.store(extent.lblk.get(), Relaxed);
-        self.len.store(extent.len, Relaxed);
-        self.pblk.store(extent.pblk.get(), Relaxed);
-        self.unwritten.store(extent.unwritten, Relaxed);
+        let range = u64::from(extent.lblk.get()) << 32 | u64::from(extent.len);
+        self.range.store(range, Relaxed);
+        let place = extent.pblk.get() << 1 | u64::from(extent.unwritten);
+        self.place.store(place, Relaxed);
         let version = self.version.load(Relaxed);
         self.version.store(version.wrapping_add(1), Release);
     }
 
     fn overlaps(&self, blocks: LblkRange) -> bool {
-        self.get().is_some_and(|e| e.blocks().overlaps(blocks))
+        self.get(blocks).is_some()
     }
 }
 
@@ -115,8 +118,7 @@ impl Recent {
     pub(super) fn covering(&self, lblk: Lblk, count: &Atomic<u32>) -> Option<(Extent, u32)> {
         smp_mb(Full);
         let count = count.load(Acquire);
-        let covers = |e: &Extent| Found::Extent(*e).covers(lblk);
-        let found = self.slots.iter().filter_map(RecentSlot::get).find(covers);
+        let found = self.slots.iter().find_map(|slot| slot.get(lblk.blocks(1)));
         found.map(|extent| (extent, count))
     }
 

@@ -72,7 +72,12 @@ pub(super) fn fill_recent(
 }
 
 /// Makes `map` say what the extent says, and with which count of changes.
-fn set_map(inode: &Inode, (extent, seq): (Mapping, u32), flags: MapFlags, map: &mut Map) {
+pub(super) fn set_map(
+    inode: &Inode,
+    (extent, seq): (Mapping, u32),
+    flags: MapFlags,
+    map: &mut Map,
+) {
     let bits = inode.fs().geo.block_bits;
     let addr = match extent.state {
         State::Hole | State::Reserved => None,

@@ -103,19 +103,34 @@ struct MapRequest {
     flags: MapFlags,
 }
 
+impl MapRequest {
+    /// Whether it can be written over these blocks, as far as its flags go.
+    fn is_met_by(&self, inode: &Inode, found: &Mapping) -> bool {
+        // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
+        // caller's memory, a mapping must not ask to start again.
+        let end = || self.end.div_ceil(1 << inode.fs().geo.block_bits);
+        !self.flags.overwrite_only() || u64::from(found.lblk) + u64::from(found.len) >= end()
+    }
+}
+
 /// Finds or makes blocks for a direct write.
 fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Result {
     let flags = request.flags;
     let blocks = map::lblk_range(inode, pos..request.end)?;
+    // Written blocks stay what they are: who removes them has i_rwsem exclusive, and waits for
+    // direct I/O. So it takes no lock to know that they are written.
+    if let Some((found, seq)) = inode.recent_extent(blocks) {
+        if found.state == State::Written && request.is_met_by(inode, &found) {
+            map::set_map(inode, (found, seq), flags, map);
+            mark_dirty(inode, request, map);
+            return Ok(());
+        }
+    }
     {
         let mut extents = map::lock(inode, flags)?;
         let found = extents.lookup(blocks)?;
-        // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
-        // caller's memory, a mapping must not ask to start again.
-        let end = request.end.div_ceil(1 << inode.fs().geo.block_bits);
-        let whole = u64::from(found.lblk) + u64::from(found.len) >= end;
         let usable = match found.state {
-            State::Written => !flags.overwrite_only() || whole,
+            State::Written => request.is_met_by(inode, &found),
             // Parts of an unwritten block would have to be zeroed, which two writers to one
             // block cannot both do.
             State::Unwritten => !flags.overwrite_only(),
@@ -153,8 +168,18 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
 fn fill_for_write(extents: &Extents<'_>, found: &Mapping, request: MapRequest, map: &mut Map) {
     let inode = extents.inode();
     map::fill(extents, found, request.flags, map);
-    // O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
-    // where the completion moves the size. Without the flag iomap makes do with a FUA write.
+    mark_dirty(inode, request, map);
+}
+
+/// O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
+/// where the completion moves the size. Without the flag iomap makes do with a FUA write.
+///
+/// Who has found the blocks written, with the extent lock or without, sees the transaction that
+/// they were converted in: it is noted before they can be found.
+fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
+    if !request.flags.dsync() {
+        return;
+    }
     let tid = inode.info().tid(Durable::Data);
     let committed = inode.fs().journal().is_none_or(|j| j.is_committed(tid));
     if !committed || is_beyond(inode, request.end) {

@@ -114,6 +114,11 @@ __rust_helper bool rust_helper_is_sync_kiocb(struct kiocb *iocb)
 	return is_sync_kiocb(iocb);
 }
 
+__rust_helper bool rust_helper_iocb_is_dsync(struct kiocb *iocb)
+{
+	return iocb_is_dsync(iocb);
+}
+
 __rust_helper bool rust_helper_user_backed_iter(const struct iov_iter *i)
 {
 	return user_backed_iter(i);
