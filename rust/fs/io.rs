@@ -69,7 +69,7 @@
 //! | `end_bio` in `vfs/writeback.rs` | `bio_endio` | PG_writeback | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
-//! | `DirectReadOps::begin` | `__iomap_dio_rw` | i_rwsem shared | task | yes | starts (writes out) |
+//! | `DirectReadOps::begin` | `__iomap_dio_rw`, `iomap_dio_read_simple` | i_rwsem shared | task | yes | starts (writes out) |
 //! | `DirectWriteOps::dropping_cache`, `cache_dropped` | before `__iomap_dio_rw`; in it, or after | freeze WRITE, i_rwsem shared or not, with `dio_gate` the gate | task | yes | allow |
 //! | `DirectWriteOps::begin` | `__iomap_dio_rw` | the same | task | yes | starts, waits |
 //! | `DirectWriteOps::is_done` | `iomap_dio_complete` | anything | any, interrupt | no | never |

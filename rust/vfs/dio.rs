@@ -209,6 +209,17 @@ pub(crate) fn read<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
     to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
+    // A block at most, and written: iomap has a shorter way, and says `ENOTBLK` if it is another.
+    // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued, and
+    // has not used it if it says so.
+    let simple = unsafe {
+        bindings::iomap_dio_read_simple(iocb.as_ptr(), to.as_raw(), iomap::begin_fn::<T>())
+    };
+    let simple = result_len(simple);
+    if !matches!(simple, Err(e) if e == ENOTBLK) {
+        // SAFETY: It is this request's.
+        return unsafe { iocb.returned(simple) };
+    }
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
     let ret = unsafe {
         bindings::iomap_dio_rw(

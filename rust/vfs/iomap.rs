@@ -284,6 +284,11 @@ impl<T: MapOps> Table<T> {
     }
 }
 
+/// The function of `T` that makes a mapping, for where it is all that is asked for.
+pub(super) fn begin_fn<T: MapOps>() -> bindings::iomap_iter_begin_fn {
+    Some(Table::<T>::begin)
+}
+
 /// The C table of `T`.
 pub(super) fn table<T: MapOps>() -> *const bindings::iomap_ops {
     fixed(&Table::<T>::TABLE)

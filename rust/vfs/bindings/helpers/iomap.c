@@ -22,6 +22,13 @@ rust_helper_iomap_bio_readahead(struct readahead_control *rac,
 	iomap_bio_readahead(rac, ops);
 }
 
+__rust_helper ssize_t
+rust_helper_iomap_dio_read_simple(struct kiocb *iocb, struct iov_iter *to,
+				   iomap_iter_begin_fn begin)
+{
+	return iomap_dio_read_simple(iocb, to, begin);
+}
+
 __rust_helper int
 rust_helper_swapfile_activate(struct swap_info_struct *sis, struct file *file,
 				     sector_t *span, const struct iomap_ops *ops)
