@@ -243,22 +243,11 @@ impl<'a> Extents<'a> {
         self.unexpect(blocks);
     }
 
-    /// [`Extents::expect_write`] for the unwritten ones of the blocks.
-    fn expect_range(&mut self, blocks: LblkRange) -> Result {
-        let mut at = blocks.start;
-        while at < blocks.end {
-            let found = self.lookup(at.until(blocks.end))?;
-            if found.state == State::Unwritten {
-                self.expect_write(found.blocks())?;
-            }
-            at = found.blocks().end;
-        }
-        Ok(())
-    }
-
     /// Reserves space for the blocks, which are a hole. `ENOSPC`.
     pub(super) fn reserve(&mut self, hole: LblkRange) -> Result {
-        let promise = self.promise(hole.len(), 1)?;
+        self.secure(2 * u64::from(hole.len()), 1)?;
+        let promise = Promise::data(self.inode.sb(), hole.len());
+        let promise = promise.inspect_err(|_| self.settle())?;
         self.bump();
         self.reserve_one(hole, promise)
             .inspect_err(|_| self.settle())
@@ -273,41 +262,49 @@ impl<'a> Extents<'a> {
         Ok(())
     }
 
-    /// Promises `count` blocks at `places`, and the tree blocks that they may need.
-    fn promise(&mut self, count: u32, places: u32) -> Result<Promise<'a>> {
-        self.secure(2 * u64::from(count), places)?;
-        Promise::data(self.inode.sb(), count).inspect_err(|_| self.settle())
-    }
-
-    /// Reserves all holes among the blocks, or none of them; data will be written to the unwritten
-    /// ones too.
+    /// Reserves all holes among the blocks, and says that data will be written to the unwritten ones
+    /// ([`Extents::expect_write`]): all of it or, with an error, nothing. No page is dirty then, so
+    /// nobody would give it back.
     pub(crate) fn reserve_holes(&mut self, blocks: LblkRange) -> Result {
-        self.expect_range(blocks)?;
-        // What can fail comes first, so that nothing is reserved of which no page is dirty.
-        let holes = self.holes(blocks)?;
-        if holes.is_empty() {
+        // What can fail comes first.
+        let holes = self.in_state(State::Hole, blocks)?;
+        let unwritten = self.in_state(State::Unwritten, blocks)?;
+        let (mut count, mut places) = (holes.count(), holes.intervals());
+        for run in unwritten.iter() {
+            let (more, runs) = self.unexpected(run);
+            count += more;
+            places += runs;
+        }
+        if count == 0 {
             return Ok(());
         }
-        let mut promise = self.promise(holes.count(), holes.intervals())?;
-        self.bump();
+        self.secure(2 * u64::from(count), places)?;
+        let promise = Promise::data(self.inode.sb(), holes.count());
+        let mut promise = promise.inspect_err(|_| self.settle())?;
+        for run in unwritten.iter() {
+            self.add_expected(run)?;
+        }
+        if !holes.is_empty() {
+            self.bump();
+        }
         for hole in holes.iter() {
             self.reserve_one(hole, promise.split(hole.len()))?;
         }
         Ok(())
     }
 
-    /// The holes among the blocks.
-    fn holes(&mut self, blocks: LblkRange) -> Result<Reservations> {
-        let mut holes = Reservations::new();
+    /// Those of the blocks that are in this state.
+    fn in_state(&mut self, state: State, blocks: LblkRange) -> Result<Reservations> {
+        let mut these = Reservations::new();
         let mut at = blocks.start;
         while at < blocks.end {
             let found = self.lookup(at.until(blocks.end))?;
-            if found.state == State::Hole {
-                holes.insert(found.blocks())?;
+            if found.state == state {
+                these.insert(found.blocks())?;
             }
             at = found.blocks().end;
         }
-        Ok(holes)
+        Ok(these)
     }
 
     /// Gives back what is reserved in the blocks. Never fails: writeback of them is over or was

@@ -6,13 +6,14 @@ use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm;
 use crate::fixture::{pattern, T};
-use crate::harness::{Case, Res, ALL};
-use crate::map::Map;
+use crate::harness::{Case, Res, ALL, K1};
+use crate::map::{sigbus_taken, Map};
 use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, errno, same};
 
 pub const CASES: &[Case] = &[
     Case::new("promise/fault", ALL, fault).quick(),
+    Case::new("promise/store_refused", &[K1], store_refused).quick(),
     Case::new("promise/eio", ALL, eio),
     Case::new("promise/eio_buffered", ALL, eio_buffered),
 ];
@@ -81,6 +82,38 @@ fn fault(t: &mut T) -> Res {
     ensure!(before - now <= 4, "{now} free blocks of {before}");
     drop((f, direct));
     same!(free(t)?, now, "free after the file is closed");
+    Ok(())
+}
+
+/// A store for which there is no space, in a page that has an unwritten block too, of a file whose
+/// tree may need a block for that one: nothing is kept for it.
+fn store_refused(t: &mut T) -> Res {
+    t.mkfs(24, &["-m", "0", "-J", "size=4"])?;
+    t.mount("")?;
+    let f = sys::create(&t.p("f"))?;
+    for i in 1..6 {
+        f.pwrite(&pattern(1, i, 1024), i << 16)?;
+    }
+    f.fallocate(0, 0, 1024)?;
+    f.fsync()?;
+    let full = sys::create(&t.p("full"))?;
+    let block = pattern(2, 0, 1024);
+    let mut at = 0;
+    let refused = loop {
+        match full.pwrite_once(&block, at) {
+            Ok(n) => at += n as u64,
+            Err(e) => break e,
+        }
+    };
+    same!(refused.errno, libc::ENOSPC, "write on a full disk");
+    full.fsync()?;
+    let before = free(t)?;
+    let m = Map::shared(&f, 4096)?;
+    sigbus_taken();
+    m.set(0, 1);
+    same!(sigbus_taken(), 1, "SIGBUS");
+    same!(free(t)?, before, "free after the store");
+    drop((m, f, full));
     Ok(())
 }
 
