@@ -151,6 +151,8 @@ pub(crate) struct ExtentMap {
     /// Tree blocks promised for all three.
     nodes: KeptPromises,
     last: Option<Found>,
+    /// No block from here on is written, as far as is known; the end if nothing is.
+    unwritten_from: Lblk,
 }
 
 impl ExtentMap {
@@ -164,6 +166,7 @@ impl ExtentMap {
             blocks: KeptPromises::new(),
             nodes: KeptPromises::new(),
             last: None,
+            unwritten_from: Lblk::END,
         }
     }
 
@@ -171,6 +174,7 @@ impl ExtentMap {
     pub(crate) fn load_root(&mut self, root: &[u8; ROOT_BYTES]) {
         self.root = *root;
         self.last = None;
+        self.unwritten_from = Lblk::END;
     }
 
     /// Makes the root of a new inode.
@@ -325,8 +329,19 @@ impl<'a> Extents<'a> {
     /// lock any more. Nothing is looked up between this and the change.
     fn bump_tree(&mut self, blocks: LblkRange) {
         self.map.last = None;
+        self.map.unwritten_from = self.map.unwritten_from.max(blocks.end);
         self.inode.info().recent.take_out(blocks);
         self.bump();
+    }
+
+    /// Whether it is known that no block from `first` on is written.
+    pub(crate) fn is_unwritten_from(&self, first: Lblk) -> bool {
+        self.map.unwritten_from <= first
+    }
+
+    /// Nobody has seen a written block from `first` on. It is known until the tree changes there.
+    pub(crate) fn note_unwritten_from(&mut self, first: Lblk) {
+        self.map.unwritten_from = first;
     }
 
     fn find_extent(&mut self, lblk: Lblk) -> Result<Found> {

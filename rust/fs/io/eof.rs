@@ -9,6 +9,7 @@
 
 use super::{delalloc::BufferedWriteOps, map, remove, steps::Alone};
 use crate::{
+    disk::{Lblk, LblkRange},
     fs::{
         credits,
         extent::State,
@@ -121,8 +122,28 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
 }
 
 /// Whether there is data in blocks behind the end. Only unwritten ones are there of right.
+///
+/// Once known it stays so until the tree changes behind the end, so that not each of many writes
+/// reads all that was preallocated there. i_rwsem is held exclusive: nobody else asks meanwhile.
 fn written_behind(inode: &Inode) -> Result<bool> {
-    let mut left = remove::blocks_beyond(inode, inode.size());
+    let behind = remove::blocks_beyond(inode, inode.size());
+    {
+        let mut extents = inode.extents();
+        if extents.is_unwritten_from(behind.start) {
+            return Ok(false);
+        }
+        // Before the first look: what changes between two of them makes it unknown again.
+        extents.note_unwritten_from(behind.start);
+    }
+    let written = find_written(inode, behind);
+    if !matches!(written, Ok(false)) {
+        inode.extents().note_unwritten_from(Lblk::END);
+    }
+    written
+}
+
+/// Whether there is data in the blocks.
+fn find_written(inode: &Inode, mut left: LblkRange) -> Result<bool> {
     while !left.is_empty() {
         inode.go_on()?;
         let found = inode.extents().lookup(left)?;
