@@ -4,6 +4,9 @@
 //! written is not accepted (12), and before the file grows its old end is put in order (11, in
 //! `eof.rs`). The mappings that they are made of, and what is reserved below them, are in
 //! `delalloc.rs`.
+//!
+//! A read takes no lock that a write holds, so it may see a part of one: as in ext4, unlike XFS.
+//! What is promised is at the end of Documentation/data-path.md.
 
 use super::{delalloc::BufferedWriteOps, eof};
 use crate::{
