@@ -55,6 +55,7 @@ pub static SETS: &[&[Case]] = &[
     damage::baddev::CASES,
     damage::failing::CASES,
     damage::eio::CASES,
+    damage::half::CASES,
     damage::errors::CASES,
     damage::marks::CASES,
     damage::freeze::CASES,

@@ -10,4 +10,5 @@ pub mod errors;
 pub mod failing;
 pub mod freed;
 pub mod freeze;
+pub mod half;
 pub mod marks;

@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// What dumpe2fs says of each group.
-fn groups(t: &T) -> Res<Vec<String>> {
+pub fn groups(t: &T) -> Res<Vec<String>> {
     let (_, text) = run_cmd("dumpe2fs", &[&t.dev])?;
     let parts = text.split("\nGroup ").skip(1);
     let is_group = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
@@ -27,7 +27,7 @@ fn groups(t: &T) -> Res<Vec<String>> {
 }
 
 /// The number behind these words.
-fn number_after(text: &str, words: &str) -> Res<u64> {
+pub fn number_after(text: &str, words: &str) -> Res<u64> {
     let after = text.split(words).nth(1).unwrap_or("");
     let digits: String = after.chars().take_while(|c| c.is_ascii_digit()).collect();
     match digits.parse() {
@@ -55,7 +55,7 @@ fn table_block(t: &T, ino: u64) -> Res<u64> {
     }
 }
 
-fn device(t: &mut T) -> Res<Dm> {
+pub fn device(t: &mut T) -> Res<Dm> {
     if !t.ours() {
         skip!("the kernel's ext4 takes it for corruption");
     }
@@ -257,7 +257,14 @@ fn grow_reported(t: &mut T) -> Res {
 }
 
 /// The block of the tree in the middle of its leaves.
-fn middle_leaf(t: &T, path: &str) -> Res<u64> {
+pub fn middle_leaf(t: &T, path: &str) -> Res<u64> {
+    let leaves = leaves(t, path)?;
+    Ok(leaves[leaves.len() / 2].1)
+}
+
+/// The leaves of a tree, of more than four: the first block of the file that each maps, and where
+/// it is itself.
+pub fn leaves(t: &T, path: &str) -> Res<Vec<(u64, u64)>> {
     let (_, text) = run_cmd("debugfs", &["-R", &format!("ex -n {path}"), &t.dev])?;
     let mut leaves = Vec::new();
     for line in text.lines().skip(1) {
@@ -266,12 +273,12 @@ fn middle_leaf(t: &T, path: &str) -> Res<u64> {
             .split(|c: char| !c.is_ascii_digit())
             .filter_map(|word| word.parse().ok())
             .collect();
-        if let [level, depth, _, _, _, _, block, ..] = numbers[..] {
-            leaves.extend((level + 1 == depth).then_some(block));
+        if let [level, depth, _, _, first, _, block, ..] = numbers[..] {
+            leaves.extend((level + 1 == depth).then_some((first, block)));
         }
     }
     ensure!(leaves.len() > 4, "few leaves: {text}");
-    Ok(leaves[leaves.len() / 2])
+    Ok(leaves)
 }
 
 /// A truncate cannot read the tree to its end: blocks with data stay behind the end. Nothing of it

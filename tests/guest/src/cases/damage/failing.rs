@@ -116,16 +116,28 @@ fn load(dir: &str, k: u64, stop: &AtomicBool) -> u32 {
 }
 
 /// A table that fails for `len` bytes from `at`.
-pub fn with_hole(t: &T, at: u64, len: u64) -> Vec<(u64, u64, &'static str, String)> {
-    let (a, n, end) = (at / 512, len.div_ceil(512), MB * 2048);
-    let disk = &t.disks[0];
-    let mut v = Vec::new();
-    if a > 0 {
-        v.push((0, a, "linear", format!("{disk} 0")));
+pub fn with_hole(t: &T, at: u64, len: u64) -> Vec<dm::Line<'static>> {
+    with_parts(t, vec![(at, len, "error", String::new())])
+}
+
+/// A part of a device in bytes, and what is there: a target and its parameters.
+pub type Part = (u64, u64, &'static str, String);
+
+/// A table that has something else in these parts.
+pub fn with_parts(t: &T, mut parts: Vec<Part>) -> Vec<dm::Line<'static>> {
+    parts.sort_by_key(|part| part.0);
+    let (mut table, mut done, disk) = (Vec::new(), 0, &t.disks[0]);
+    let end = MB * 2048;
+    for (at, len, target, params) in parts {
+        let (at, len) = (at / 512, len.div_ceil(512));
+        if at > done {
+            table.push((done, at - done, "linear", format!("{disk} {done}")));
+        }
+        table.push((at, len, target, params));
+        done = at + len;
     }
-    v.push((a, n, "error", String::new()));
-    v.push((a + n, end - a - n, "linear", format!("{disk} {}", a + n)));
-    v
+    table.push((done, end - done, "linear", format!("{disk} {done}")));
+    table
 }
 
 pub fn data_at(t: &T, path: &str) -> Res<u64> {
