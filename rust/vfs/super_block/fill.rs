@@ -136,6 +136,12 @@ unsafe fn attach<F: FileSystem>(
 /// the device open and has read it during the mount (udev's probes do), that cache has old bytes
 /// there. It would live on with that opener, and show them to all who read the device next.
 ///
+/// Such a reader may be at it now. `invalidate_bdev()` lets go of what the kernel itself keeps for
+/// later (buffers, folios in a CPU's list), but it is a hint: it passes over folios that are locked
+/// or have a reader. `invalidate_inode_pages2()` waits for the lock, thus for a read that may have
+/// begun before the last write, and takes the folio from the cache whoever refers to it. What the
+/// reader brings in afterwards is what is on the disk.
+///
 /// # Safety
 ///
 /// `sb` is a super block of `F` that has no active reference left; s_umount is held exclusive.
@@ -160,6 +166,8 @@ pub(super) unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut binding
             // An error has been reported by whoever wrote, as far as it is ours.
             bindings::sync_blockdev(bdev);
             bindings::invalidate_bdev(bdev);
+            // What stays is dirty: somebody else writes to the device, and knows what he does.
+            bindings::invalidate_inode_pages2((*bdev).bd_mapping);
             bindings::fs_bdev_file_release(file, sb);
         }
     }
