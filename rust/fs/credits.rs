@@ -78,9 +78,10 @@ pub(super) const ROOT_STEPS: u32 = ROOT_ENTRIES as u32;
 /// Revoke records that a step of a removal may need. That there are as many as credits is not
 /// enough: a [`ROOT_STEP`] has few of those, and which step it is hangs on a number of blocks that
 /// the disk says.
-pub(super) const fn step_revokes(step: u32, blocks: bool) -> u32 {
+/// `blocks`: the metadata blocks that it may free, at most [`STEP_REVOKES`].
+pub(super) const fn step_revokes(step: u32, blocks: u32) -> u32 {
     let nodes = if step == ROOT_STEP { 0 } else { TREE_REVOKES };
-    nodes + if blocks { STEP_REVOKES } else { 0 }
+    nodes + blocks
 }
 
 /// Revoke records of a handle that is not a removal: any change of an extent tree may free nodes.

@@ -262,9 +262,9 @@ impl<'a> Extents<'a> {
         Ok(())
     }
 
-    /// Reserves all holes among the blocks, and says that data will be written to the unwritten ones
-    /// ([`Extents::expect_write`]): all of it or, with an error, nothing. No page is dirty then, so
-    /// nobody would give it back.
+    /// Reserves all holes among the blocks, and says that data will be written to the unwritten
+    /// ones ([`Extents::expect_write`]): all of it or, with an error, nothing. No page is dirty
+    /// then, so nobody would give it back.
     pub(crate) fn reserve_holes(&mut self, blocks: LblkRange) -> Result {
         // What can fail comes first.
         let holes = self.in_state(State::Hole, blocks)?;

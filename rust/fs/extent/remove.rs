@@ -74,15 +74,15 @@ impl Extents<'_> {
         trace::extent_remove(inode, event_blocks(blocks));
         self.give_back(blocks);
         self.end_expected(blocks);
-        let revoke = if inode.is_file() {
-            Revoke::No
+        let (revoke, most) = if inode.is_file() {
+            (Revoke::No, 0)
         } else {
-            Revoke::Yes
+            (Revoke::Yes, credits::STEP_REVOKES)
         };
         // The inode is journaled after. The first step, too, may be more than the handle was made
         // for.
         let step = self.step_credits(blocks);
-        let revokes = credits::step_revokes(step, revoke == Revoke::Yes);
+        let revokes = credits::step_revokes(step, most);
         let step = step + credits::INODE;
         let mut records = handle.credits();
         let mut left = blocks;

@@ -123,13 +123,14 @@ pub enum Found {
 }
 
 impl Found {
-    fn new(entry: Extent, lblk: Lblk, end: Lblk) -> Self {
+    /// `entry` is the last that begins at or before `lblk`, `next` where the next one does.
+    fn new(entry: Extent, lblk: Lblk, next: Lblk) -> Self {
         if lblk < entry.end() {
             return Found::Extent(entry);
         }
         Found::Hole {
             prev: Some(entry),
-            end,
+            end: next,
         }
     }
 

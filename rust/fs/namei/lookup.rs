@@ -68,11 +68,12 @@ fn follow(dir: &Inode, ino: Ino) -> Result<InodeRef<'_>> {
     })
 }
 
-/// For who reads `count` blocks one after the other: begins to read those behind `lblk`.
-pub(super) fn read_ahead_from(dir: &Inode, lblk: Lblk, count: u32) {
+/// For who reads all `blocks` of the directory one after the other: begins to read those behind
+/// `lblk`.
+pub(super) fn read_ahead_from(dir: &Inode, lblk: Lblk, blocks: u32) {
     let lblk = lblk.get();
     if lblk % READ_AHEAD == 0 {
-        for ahead in (lblk + 1..count.min(lblk + READ_AHEAD)).map(Lblk::new) {
+        for ahead in (lblk + 1..blocks.min(lblk + READ_AHEAD)).map(Lblk::new) {
             read_ahead(dir, ahead);
         }
     }

@@ -16,8 +16,23 @@ const ENDS: &[&str] = &["len", "length", "count", "end", "last", "to"];
 /// What such numbers are.
 const NUMBERS: &[&str] = &["u16", "u32", "u64", "usize", "Lblk", "Pblk"];
 
-/// What may stay a pair, and why.
-const PAIRS: &[(&str, &str)] = &[];
+/// What may stay a pair: the allocator's bits of a bitmap and blocks of the disk, as the kernel's
+/// own functions for bitmaps have them (`find_next_bit(map, size, start)`).
+const PAIRS: &[(&str, &str)] = &[
+    ("rust/fs/alloc.rs", "is_system_block"),
+    ("rust/fs/alloc/balloc.rs", "next_run"),
+    ("rust/fs/alloc/balloc.rs", "free_run"),
+    ("rust/fs/alloc/balloc.rs", "free_run_locked"),
+    ("rust/fs/alloc/bitmap.rs", "next_zero"),
+    ("rust/fs/alloc/bitmap.rs", "next_set"),
+    ("rust/fs/alloc/pending.rs", "add"),
+    ("rust/fs/alloc/pending.rs", "try_add"),
+    ("rust/fs/alloc/pending.rs", "next_usable"),
+    ("rust/fs/alloc/pending.rs", "next_pending"),
+    ("rust/fs/alloc/zones.rs", "add"),
+    ("rust/fs/alloc/zones.rs", "overlaps"),
+    ("rust/fs/alloc/zones.rs", "within"),
+];
 
 fn is_number(ty: &syn::Type) -> bool {
     match ty {
