@@ -3,11 +3,11 @@
 
 use crate::names::{Does, Kind, Tree};
 use crate::op::{Name, Op, Space, Way};
-use crate::place::{PAGE, SECTOR};
+use crate::place::{Around, PAGE, SECTOR};
 use guest::fixture::pattern;
 
 /// A step with its places resolved: what is asked of each side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub op: Op,
     pub at: u64,
@@ -26,6 +26,7 @@ impl Call {
 pub struct Model {
     pub tree: Tree,
     block: u64,
+    last: (u64, u64),
 }
 
 impl Model {
@@ -33,49 +34,54 @@ impl Model {
         Model {
             tree: Tree::new(),
             block,
+            last: (0, 0),
         }
     }
 
     /// Resolves a step against what is there now.
-    pub fn call(&self, op: Op, seed: u64) -> Call {
-        let size = |name: Name| self.tree.file(name).map_or(0, |data| data.len() as u64);
-        let mut call = Call {
-            op,
-            at: 0,
-            len: 0,
-            seed,
+    pub fn call(&mut self, op: Op, seed: u64) -> Call {
+        let (at, len) = self.range(op);
+        if len > 0 || matches!(op, Op::Truncate(..)) {
+            self.last = (at, at + len);
+        }
+        Call { op, at, len, seed }
+    }
+
+    /// The bytes that a step is about.
+    fn range(&self, op: Op) -> (u64, u64) {
+        let around = |name: Name| Around {
+            size: self.tree.file(name).map_or(0, |data| data.len() as u64),
+            block: self.block,
+            last: self.last,
         };
         match op {
-            Op::Write(name, at, len, way) => {
-                let size = size(name);
-                call.at = if way == Way::Append {
+            Op::Truncate(name, at) => (at.at(around(name)), 0),
+            Op::Fallocate(name, at, len, _) => {
+                let at = at.at(around(name));
+                (at, len.from(at, self.block))
+            }
+            Op::Write(name, place, len, way) => {
+                let Around { size, .. } = around(name);
+                let at = if way == Way::Append {
                     size
                 } else {
-                    at.at(size, self.block)
+                    place.at(around(name))
                 };
-                call.len = len.from(call.at, self.block);
+                let len = len.from(at, self.block);
                 match way {
                     Way::Direct | Way::DirectDsync | Way::Async => {
-                        call.at = call.at / SECTOR * SECTOR;
-                        call.len = call.len.next_multiple_of(SECTOR);
+                        (at / SECTOR * SECTOR, len.next_multiple_of(SECTOR))
                     }
                     // No further than the page of the end.
                     Way::Mapped => {
                         let end = size.next_multiple_of(PAGE);
-                        call.at = call.at.min(end);
-                        call.len = call.len.min(end - call.at);
+                        (at.min(end), len.min(end.saturating_sub(at)))
                     }
-                    _ => (),
+                    _ => (at, len),
                 }
             }
-            Op::Truncate(name, at) => call.at = at.at(size(name), self.block),
-            Op::Fallocate(name, at, len, _) => {
-                call.at = at.at(size(name), self.block);
-                call.len = len.from(call.at, self.block);
-            }
-            _ => (),
+            _ => (0, 0),
         }
-        call
     }
 
     /// Does it, and says what the call returns.
@@ -92,7 +98,7 @@ impl Model {
             Op::Sync(name, _) | Op::Forget(name) | Op::Look(name, _) => {
                 self.tree.file(name).map(|_| 0)
             }
-            Op::Evict | Op::Remount | Op::Freeze => Ok(0),
+            Op::Evict | Op::Remount | Op::Freeze | Op::Cut => Ok(0),
             Op::Mkdir(name) => done(self.tree.add(name, Kind::Dir(Default::default()), 0o755)),
             Op::Rmdir(name) => done(self.tree.remove(name, true)),
             Op::Unlink(name) => done(self.tree.remove(name, false)),
@@ -146,7 +152,7 @@ impl Model {
     /// The names that a step may have changed or looked at.
     pub fn touched(op: Op) -> Vec<Name> {
         match op {
-            Op::Evict | Op::Remount | Op::Freeze => Vec::new(),
+            Op::Evict | Op::Remount | Op::Freeze | Op::Cut => Vec::new(),
             Op::Link(a, b) | Op::Rename(a, b, _) => vec![a, b],
             Op::Create(a) | Op::Write(a, ..) | Op::Truncate(a, _) | Op::Fallocate(a, ..) => vec![a],
             Op::Sync(a, _) | Op::Look(a, _) | Op::Forget(a) | Op::Mkdir(a) | Op::Rmdir(a) => {

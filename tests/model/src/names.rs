@@ -108,6 +108,19 @@ impl Tree {
         }
     }
 
+    /// The bytes of a file that may be gone.
+    pub fn data(&self, id: Id) -> Option<&Vec<u8>> {
+        match &self.nodes.get(&id)?.kind {
+            Kind::File(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// A file has other bytes: those that a power cut left.
+    pub fn set_data(&mut self, id: Id, data: Vec<u8>) {
+        self.edit(id).kind = Kind::File(data);
+    }
+
     pub fn file_mut(&mut self, name: Name) -> Does<&mut Vec<u8>> {
         let id = self.find(name)?;
         match &mut self.edit(id).kind {

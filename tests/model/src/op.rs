@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a history is made of, and how one is drawn.
 
-use crate::place::{length, place, Length, Place};
+use crate::place::{Length, Place, Style};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,18 @@ pub enum View {
     Direct,
     /// By read(2) of what SEEK_DATA and SEEK_HOLE say is data.
     Seek,
+    /// By read(2) of what FIEMAP says is written.
+    Fiemap,
+}
+
+impl View {
+    pub const ALL: [View; 5] = [
+        View::Seek,
+        View::Buffered,
+        View::Mapped,
+        View::Direct,
+        View::Fiemap,
+    ];
 }
 
 /// How fallocate is called.
@@ -112,6 +124,9 @@ pub enum Op {
     Evict,
     Remount,
     Freeze,
+    /// The power fails: what is on the device now is what is mounted next. What was promised is
+    /// there; the rest as it may be.
+    Cut,
     Mkdir(Name),
     Rmdir(Name),
     Unlink(Name),
@@ -139,14 +154,14 @@ fn way() -> impl Strategy<Value = Way> {
         2 => Just(Way::Append),
         1 => Just(Way::Dsync),
         3 => Just(Way::Direct),
-        1 => Just(Way::DirectDsync),
+        2 => Just(Way::DirectDsync),
         2 => Just(Way::Async),
         4 => Just(Way::Mapped),
     ]
 }
 
 fn view() -> impl Strategy<Value = View> {
-    prop::sample::select(vec![View::Buffered, View::Mapped, View::Direct, View::Seek])
+    prop::sample::select(View::ALL.to_vec())
 }
 
 fn space() -> impl Strategy<Value = Space> {
@@ -168,13 +183,12 @@ fn sync() -> impl Strategy<Value = Sync> {
     ]
 }
 
-fn data() -> BoxedStrategy<Op> {
+fn data(style: Style) -> BoxedStrategy<Op> {
+    let range = || (name(), style.place(), style.length());
     prop_oneof![
-        12 => (name(), place(), length(), way())
-            .prop_map(|(n, at, len, way)| Op::Write(n, at, len, way)),
-        5 => (name(), place()).prop_map(|(n, at)| Op::Truncate(n, at)),
-        7 => (name(), place(), length(), space())
-            .prop_map(|(n, at, len, how)| Op::Fallocate(n, at, len, how)),
+        12 => (range(), way()).prop_map(|((n, at, len), way)| Op::Write(n, at, len, way)),
+        5 => (name(), style.place()).prop_map(|(n, at)| Op::Truncate(n, at)),
+        7 => (range(), space()).prop_map(|((n, at, len), how)| Op::Fallocate(n, at, len, how)),
         4 => (name(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
         5 => (name(), view()).prop_map(|(n, view)| Op::Look(n, view)),
         1 => name().prop_map(Op::Forget),
@@ -183,7 +197,7 @@ fn data() -> BoxedStrategy<Op> {
 }
 
 fn whole() -> BoxedStrategy<Op> {
-    prop::sample::select(vec![Op::Evict, Op::Remount, Op::Freeze]).boxed()
+    prop::sample::select(vec![Op::Evict, Op::Remount, Op::Freeze, Op::Cut]).boxed()
 }
 
 fn names() -> BoxedStrategy<Op> {
@@ -215,25 +229,52 @@ pub enum Image {
     NoChecksums,
 }
 
+/// The disk below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disk {
+    /// Has a cache that wants flushes, and completes in interrupts.
+    Cached,
+    /// In memory: has no cache, and completes where it is asked.
+    Ram,
+}
+
 /// What is done, one after the other, in a new directory that has one empty file, `a`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
     pub image: Image,
+    pub disk: Disk,
     pub steps: Vec<Op>,
 }
 
-impl Image {
-    /// Of a batch of histories: one after the other, those that find most oftener.
-    pub fn of(batch: u64) -> Image {
-        use Image::{Block1k, Block2k, Block4k, NoChecksums};
-        const ALL: [Image; 6] = [Block4k, Block1k, Block4k, Block2k, Block1k, NoChecksums];
-        ALL[(batch % ALL.len() as u64) as usize]
-    }
+/// What a batch of histories runs on: one after the other, what finds most oftener.
+pub fn ground(batch: u64) -> (Image, Disk) {
+    use Image::{Block1k, Block2k, Block4k, NoChecksums};
+    const IMAGES: [Image; 7] = [
+        Block4k,
+        Block1k,
+        Block4k,
+        Block2k,
+        Block4k,
+        Block1k,
+        NoChecksums,
+    ];
+    const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
+    let of = |n: usize| (batch % n as u64) as usize;
+    (IMAGES[of(IMAGES.len())], DISKS[of(DISKS.len())])
 }
 
-/// Histories of so many steps on average. None of them has a least length, so all can shrink.
-pub fn history(image: Image, steps: usize) -> impl Strategy<Value = History> {
-    let op = prop_oneof![75 => data(), 20 => names(), 2 => whole()];
+/// Histories of so many steps on average. None of them has a least length, so all can shrink. Some
+/// end with a power cut.
+pub fn history(
+    (image, disk): (Image, Disk),
+    style: Style,
+    steps: usize,
+) -> impl Strategy<Value = History> {
+    let op = prop_oneof![75 => data(style), 20 => names(), 3 => whole()];
     let steps = prop::collection::vec(op, 0..=2 * steps);
-    steps.prop_map(move |steps| History { image, steps })
+    let cut = prop::bool::weighted(0.3);
+    (steps, cut).prop_map(move |(mut steps, cut)| {
+        steps.extend(cut.then_some(Op::Cut));
+        History { image, disk, steps }
+    })
 }

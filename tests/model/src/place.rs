@@ -36,6 +36,18 @@ impl Unit {
 pub enum From {
     Start,
     End,
+    /// Where the last range began that a step was about, in whatever file.
+    LastStart,
+    LastEnd,
+}
+
+/// What places are resolved against.
+#[derive(Clone, Copy)]
+pub struct Around {
+    pub size: u64,
+    pub block: u64,
+    /// The last range.
+    pub last: (u64, u64),
 }
 
 /// So many units from there, and a bit beside.
@@ -48,13 +60,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// In a file of this size, in bytes.
-    pub fn at(self, size: u64, block: u64) -> u64 {
+    /// In bytes.
+    pub fn at(self, around: Around) -> u64 {
         let from = match self.from {
             From::Start => 0,
-            From::End => size as i64,
-        };
-        let at = from + self.n * self.unit.bytes(block) as i64 + self.beside;
+            From::End => around.size,
+            From::LastStart => around.last.0,
+            From::LastEnd => around.last.1,
+        } as i64;
+        let at = from + self.n * self.unit.bytes(around.block) as i64 + self.beside;
         at.clamp(0, MOST as i64) as u64
     }
 }
@@ -75,36 +89,75 @@ impl Length {
     }
 }
 
-fn unit() -> impl Strategy<Value = Unit> {
-    prop_oneof![
-        3 => Just(Unit::Page),
-        3 => Just(Unit::Block),
-        1 => Just(Unit::Sector),
-        1 => Just(Unit::Byte),
-    ]
+/// What the places of a history have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Style {
+    /// Whole pages only.
+    Pages,
+    /// Whole blocks only.
+    Blocks,
+    /// Whole sectors only: what direct I/O can do.
+    Sectors,
+    /// Anything.
+    Mixed,
 }
 
-/// Nothing as often as something.
-fn beside() -> impl Strategy<Value = i64> {
-    prop_oneof![4 => Just(0), 1 => Just(1), 1 => Just(-1), 2 => -600i64..600]
-}
+impl Style {
+    /// Of a history: aligned ones as often as others.
+    pub fn of(number: u64) -> Style {
+        use Style::{Blocks, Mixed, Pages, Sectors};
+        const ALL: [Style; 6] = [Pages, Mixed, Blocks, Mixed, Sectors, Mixed];
+        ALL[(number % ALL.len() as u64) as usize]
+    }
 
-pub fn place() -> impl Strategy<Value = Place> {
-    let start =
-        (unit(), 0i64..9, beside()).prop_map(|(unit, n, beside)| (From::Start, unit, n, beside));
-    let far =
-        (unit(), 0i64..44, beside()).prop_map(|(unit, n, beside)| (From::Start, unit, n, beside));
-    let end =
-        (unit(), -3i64..4, beside()).prop_map(|(unit, n, beside)| (From::End, unit, n, beside));
-    prop_oneof![5 => start, 4 => end, 1 => far].prop_map(|(from, unit, n, beside)| Place {
-        from,
-        n,
-        unit,
-        beside,
-    })
-}
+    fn unit(self) -> BoxedStrategy<Unit> {
+        match self {
+            Style::Pages => Just(Unit::Page).boxed(),
+            Style::Blocks => Just(Unit::Block).boxed(),
+            Style::Sectors => Just(Unit::Sector).boxed(),
+            Style::Mixed => prop_oneof![
+                3 => Just(Unit::Page),
+                3 => Just(Unit::Block),
+                1 => Just(Unit::Sector),
+                1 => Just(Unit::Byte),
+            ]
+            .boxed(),
+        }
+    }
 
-pub fn length() -> impl Strategy<Value = Length> {
-    let n = prop_oneof![5 => 1i64..4, 2 => 1i64..10, 1 => 1i64..33];
-    (unit(), n, beside()).prop_map(|(unit, n, beside)| Length { n, unit, beside })
+    /// Of anything, nothing beside it as often as something.
+    fn beside(self) -> BoxedStrategy<i64> {
+        match self {
+            Style::Pages | Style::Blocks | Style::Sectors => Just(0).boxed(),
+            Style::Mixed => {
+                prop_oneof![4 => Just(0), 1 => Just(1), 1 => Just(-1), 2 => -600i64..600].boxed()
+            }
+        }
+    }
+
+    pub fn place(self) -> BoxedStrategy<Place> {
+        let near = prop_oneof![2 => Just(0i64), 1 => -3i64..4];
+        let last = prop::sample::select(vec![From::LastStart, From::LastEnd]);
+        let from = prop_oneof![
+            4 => (Just(From::Start), 0i64..9),
+            3 => (Just(From::End), -3i64..4),
+            3 => (last, near),
+            1 => (Just(From::Start), 0i64..44),
+        ];
+        (from, self.unit(), self.beside())
+            .prop_map(|((from, n), unit, beside)| Place {
+                from,
+                n,
+                unit,
+                beside,
+            })
+            .boxed()
+    }
+
+    pub fn length(self) -> BoxedStrategy<Length> {
+        let n = prop_oneof![5 => 1i64..4, 2 => 1i64..10, 1 => 1i64..33];
+        (self.unit(), n, self.beside())
+            .prop_map(|(unit, n, beside)| Length { n, unit, beside })
+            .boxed()
+    }
 }

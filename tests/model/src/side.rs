@@ -6,10 +6,18 @@ use crate::names::TARGET;
 use crate::op::{Move, Name, Op, Space, Sync, View, Way};
 use crate::place::PAGE;
 use guest::aio::{self, Aio};
+use guest::fiemap;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
 use std::cell::{Cell, RefCell};
+
+/// The inode of a name, and its times.
+pub struct Stamp {
+    pub ino: u64,
+    pub mtime: (i64, i64),
+    pub ctime: (i64, i64),
+}
 
 /// The directory that histories have to themselves.
 const WORK: &str = "h";
@@ -22,8 +30,10 @@ pub struct Side {
     pub dir: String,
     /// Free blocks and inodes when nothing is there.
     free: Cell<(u64, u64)>,
-    /// It has done what the model does not: nothing can be learned from it in this history.
-    pub strayed: Cell<bool>,
+    /// Nothing can be learned from it in this history any more.
+    away: Cell<bool>,
+    /// Histories in which it did what the model does not.
+    pub strays: Cell<u64>,
     aio: RefCell<Aio>,
 }
 
@@ -33,7 +43,8 @@ impl Side {
             fs: fs.to_string(),
             dev: dev.to_string(),
             dir: dir.to_string(),
-            strayed: Cell::new(false),
+            away: Cell::new(false),
+            strays: Cell::new(0),
             free: Cell::new((0, 0)),
             aio: RefCell::new(Aio::new(1)?),
         })
@@ -43,11 +54,47 @@ impl Side {
         format!("{}/{WORK}/{name}", self.dir)
     }
 
-    /// A new directory for a history.
-    pub fn begin(&self) -> Sys<()> {
-        self.strayed.set(false);
+    /// A new directory for a history; also after a power cut.
+    pub fn begin(&self, has_cut: bool) -> Sys<()> {
+        self.away.set(false);
         self.free.set(self.counters()?);
-        sys::mkdir(&self.path(""), 0o755)
+        sys::mkdir(&self.path(""), 0o755)?;
+        if has_cut {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// It takes no part in the rest of this history.
+    pub fn leave(&self) {
+        self.away.set(true);
+    }
+
+    /// As `leave`, for what it has done.
+    pub fn stray(&self) {
+        self.strays.set(self.strays.get() + 1);
+        self.leave();
+    }
+
+    pub fn is_away(&self) -> bool {
+        self.away.get()
+    }
+
+    /// What may tell that something has changed.
+    pub fn stamp(&self, path: &str) -> Option<Stamp> {
+        let st = sys::lstat(&self.path(path)).ok()?;
+        Some(Stamp {
+            ino: st.st_ino,
+            mtime: (st.st_mtime, st.st_mtime_nsec),
+            ctime: (st.st_ctime, st.st_ctime_nsec),
+        })
+    }
+
+    /// Bytes and inodes that are not free any more since the history began.
+    pub fn used(&self) -> Sys<(u64, u64)> {
+        let (was, st) = (self.free.get(), sys::statfs(&self.dir)?);
+        let blocks = was.0.saturating_sub(st.f_bfree);
+        Ok((blocks * st.f_bsize as u64, was.1.saturating_sub(st.f_ffree)))
     }
 
     /// The directory goes with all that is in it, and the counters are what they were.
@@ -105,6 +152,7 @@ impl Side {
                     .fallocate(mode(how), call.at, call.len)?;
             }
             Op::Sync(name, how) => sync(&self.open(name, O_RDWR)?, how)?,
+            Op::Cut => unreachable!("only one side has its power cut"),
             // What is seen is compared by the caller.
             Op::Look(name, _) => drop(self.open(name, O_RDWR)?),
             Op::Forget(name) => self.open(name, O_RDWR)?.dontneed()?,
@@ -165,12 +213,14 @@ impl Side {
         let f = sys::open(&path, libc::O_RDONLY | O_NOFOLLOW | direct, 0)?;
         let size = f.size()? as usize;
         match view {
-            View::Mapped if size == 0 => Ok(Vec::new()),
+            // What has no byte can be neither mapped nor asked of FIEMAP.
+            View::Mapped | View::Fiemap if size == 0 => Ok(Vec::new()),
             View::Mapped => {
                 let map = Map::new(&f, 0, size, libc::PROT_READ, libc::MAP_SHARED)?;
                 Ok(map.read(0, size))
             }
             View::Seek => seek(&f, size),
+            View::Fiemap => mapped(&f, size),
             _ => {
                 // More than the size: what comes then is too much.
                 let mut seen = Aligned::new(size.next_multiple_of(PAGE as usize) + PAGE as usize);
@@ -196,6 +246,18 @@ fn seek(f: &Fd, size: usize) -> Sys<Vec<u8>> {
     Ok(seen)
 }
 
+/// The bytes of what FIEMAP says is written; the rest zeros.
+fn mapped(f: &Fd, size: usize) -> Sys<Vec<u8>> {
+    let mut seen = vec![0; size];
+    for extent in fiemap::fiemap(f, 0, size as u64, true, 64)? {
+        let range = extent.log as usize..size.min((extent.log + extent.len) as usize);
+        if extent.flags & fiemap::UNWRITTEN == 0 && range.start < range.end {
+            f.pread(&mut seen[range], extent.log)?;
+        }
+    }
+    Ok(seen)
+}
+
 /// Stores through a mapping that is gone afterwards.
 fn store(f: &Fd, at: u64, bytes: &[u8]) -> Sys<()> {
     if bytes.is_empty() {
@@ -212,8 +274,16 @@ fn store(f: &Fd, at: u64, bytes: &[u8]) -> Sys<()> {
     }
 }
 
+/// Whether this is a VM that scripts/vm has started. Another machine is left as it is.
+pub fn is_own_machine() -> bool {
+    std::env::var_os("REXT4_ENGINE").is_some()
+}
+
 /// Clean pages, dentries and inodes of the whole machine leave the memory.
 pub fn evict() -> Sys<()> {
+    if !is_own_machine() {
+        return Ok(());
+    }
     sys::write_file("/proc/sys/vm/drop_caches", "3\n")
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two devices with their images: each history begins with the same bytes.
 
-use crate::op::Image;
+use crate::op::{Disk, History, Image};
 use crate::side::Side;
 use guest::ensure;
 use guest::fixture::{run_cmd, MNT, MNT2};
@@ -33,39 +33,80 @@ impl Image {
 }
 
 pub struct World {
-    /// The one under test, and the kernel's ext4.
-    pub sides: [Side; 2],
+    /// For each disk the one under test, and the kernel's ext4.
+    pairs: Vec<[Side; 2]>,
+    /// Which of them.
+    now: usize,
     images: HashMap<Image, Vec<u8>>,
+    /// MiB of the one that is mounted.
+    size: usize,
 }
 
 impl World {
-    pub fn new(fs: &str, disks: &[String]) -> Res<World> {
-        let [one, two] = disks else {
-            guest::fail!("two devices are needed, not {}", disks.len());
-        };
+    /// Two devices for each [`Disk`]; the second two may be missing.
+    pub fn new(fs: &str, devices: &[String]) -> Res<World> {
+        let mut pairs = Vec::new();
+        for pair in devices.chunks(2) {
+            let [one, two] = pair else {
+                guest::fail!("not a pair of devices: {pair:?}");
+            };
+            pairs.push([Side::new(fs, one, MNT)?, Side::new("ext4", two, MNT2)?]);
+        }
+        ensure!(!pairs.is_empty(), "two devices are needed");
         Ok(World {
-            sides: [Side::new(fs, one, MNT)?, Side::new("ext4", two, MNT2)?],
+            pairs,
+            now: 0,
             images: HashMap::new(),
+            size: 0,
         })
     }
 
-    /// New file systems of this kind on both devices, mounted.
-    pub fn begin(&mut self, image: Image) -> Res {
+    /// The one under test, and the kernel's ext4.
+    pub fn sides(&self) -> &[Side; 2] {
+        &self.pairs[self.now]
+    }
+
+    /// Histories in which ext4 strayed.
+    pub fn strays(&self) -> u64 {
+        self.pairs.iter().map(|pair| pair[1].strays.get()).sum()
+    }
+
+    /// New file systems on both devices, as this history wants them, mounted.
+    pub fn begin(&mut self, history: &History) -> Res {
+        let image = history.image;
+        self.now = match history.disk {
+            Disk::Cached => 0,
+            Disk::Ram => self.pairs.len() - 1,
+        };
         if !self.images.contains_key(&image) {
-            let bytes = make(&self.sides[0].dev, image)?;
+            let bytes = make(&self.sides()[0].dev, image)?;
             self.images.insert(image, bytes);
         }
         let bytes = &self.images[&image];
-        for side in &self.sides {
+        self.size = image.size();
+        for side in self.sides() {
             restore(&device(&side.dev)?, bytes)?;
             side.mount()?;
         }
         Ok(())
     }
 
+    /// What is on the first device now is mounted, and nothing that only memory had.
+    pub fn cut(&self) -> Res {
+        let side = &self.sides()[0];
+        let bytes = contents(
+            &sys::open(&side.dev, libc::O_RDONLY | libc::O_DIRECT, 0)?,
+            self.size,
+        )?;
+        side.umount()?;
+        restore(&device(&side.dev)?, &bytes)?;
+        side.mount()?;
+        Ok(())
+    }
+
     /// Nothing is mounted any more, and e2fsck finds nothing.
     pub fn end(&self) -> Res {
-        for side in &self.sides {
+        for side in self.sides() {
             side.umount()?;
             let (code, text) = run_cmd("e2fsck", &["-fn", &side.dev])?;
             let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
@@ -76,7 +117,7 @@ impl World {
 
     /// After a failure: whatever is mounted goes.
     pub fn clear(&self) {
-        for side in &self.sides {
+        for side in self.sides() {
             let _ = sys::umount(&side.dir, libc::MNT_DETACH);
         }
     }
@@ -110,10 +151,16 @@ fn make(dev: &str, image: Image) -> Res<Vec<u8>> {
     args.extend([dev, &size]);
     let (code, text) = run_cmd("mke2fs", &args)?;
     ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
-    let mut all = Vec::with_capacity(len);
-    for at in (0..len).step_by(MIB) {
-        f.pread(&mut bytes, at as u64)?;
-        all.extend_from_slice(&bytes);
+    contents(&f, image.size())
+}
+
+/// So many MiB of a device.
+fn contents(f: &Fd, size: usize) -> Res<Vec<u8>> {
+    let mut part = Aligned::new(MIB);
+    let mut all = Vec::with_capacity(size * MIB);
+    for i in 0..size {
+        f.pread(&mut part, (i * MIB) as u64)?;
+        all.extend_from_slice(&part);
     }
     Ok(all)
 }

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a power cut may leave, as Documentation/crash-promises.md has it: names as they were after
+//! some step, the last commit's or a later one; of each file the bytes that were promised, and
+//! where nothing was promised, bytes that it had at some time since, or zeros where it was shorter.
+
+use crate::model::{Call, Model};
+use crate::names::{Id, Kind, Tree};
+use crate::op::{Move, Op, Sync, Way};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A name as it can be seen: the same in the model and on disk.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub path: String,
+    /// The type, as in a mode.
+    pub kind: u32,
+    pub mode: u32,
+    pub links: u64,
+    /// The first of the names of the same file.
+    pub first: String,
+}
+
+/// What is in the files, by their names.
+pub type Contents = BTreeMap<String, Vec<u8>>;
+
+/// What is promised at a moment. Stages are the states after each step since all was on disk.
+pub struct Promises {
+    stages: Vec<Tree>,
+    /// The names are not those of an earlier stage.
+    names: usize,
+    /// The stage of the last change of a file that is in the journal.
+    changed: BTreeMap<Id, usize>,
+    /// What is in these files is not that of an earlier stage.
+    files: BTreeMap<Id, usize>,
+    /// Nor is what is in these ranges, and the size covers them.
+    ranges: Vec<(Id, Range<usize>, usize)>,
+    /// Nor is what is in these files, if the names are of that stage or a later one.
+    replaced: Vec<(Id, usize)>,
+}
+
+impl Promises {
+    /// All this is on disk.
+    pub fn new(tree: &Tree) -> Promises {
+        Promises {
+            stages: vec![tree.clone()],
+            names: 0,
+            changed: BTreeMap::new(),
+            files: BTreeMap::new(),
+            ranges: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// A step was done, and did not fail.
+    pub fn step(&mut self, call: &Call, tree: &Tree) {
+        let before = self.stages[self.stages.len() - 1].clone();
+        self.stages.push(tree.clone());
+        let now = self.stages.len() - 1;
+        self.note_changes(call.op, &[&before, tree], now);
+        match call.op {
+            Op::Sync(_, Sync::All) | Op::Remount | Op::Freeze => *self = Promises::new(tree),
+            Op::Sync(name, how @ (Sync::Fsync | Sync::Fdatasync)) => {
+                let Ok(id) = tree.find(name) else { return };
+                self.files.insert(id, now);
+                // The commit that has the last change has all that came before it.
+                if how == Sync::Fsync {
+                    self.names = self.names.max(self.changed.get(&id).copied().unwrap_or(0));
+                }
+            }
+            Op::Write(name, _, _, Way::Dsync | Way::DirectDsync) => {
+                let range = call.at as usize..(call.at + call.len) as usize;
+                self.ranges
+                    .extend(tree.find(name).map(|id| (id, range, now)));
+            }
+            Op::Rename(_, to, Move::Replace) if before.file(to).is_ok() => {
+                self.replaced.extend(tree.find(to).map(|id| (id, now)));
+            }
+            _ => (),
+        }
+    }
+
+    /// What a name led to before or leads to now has changed.
+    fn note_changes(&mut self, op: Op, trees: &[&Tree], now: usize) {
+        // A store may find its page dirty, and tells nobody.
+        if matches!(
+            op,
+            Op::Sync(..) | Op::Look(..) | Op::Forget(_) | Op::Write(_, _, _, Way::Mapped)
+        ) {
+            return;
+        }
+        for name in Model::touched(op) {
+            let ids = trees.iter().filter_map(|tree| tree.find(name).ok());
+            self.changed.extend(ids.map(|id| (id, now)));
+        }
+    }
+
+    /// Is this what may be there? Then as a tree.
+    pub fn kept(&self, seen: &[Entry], data: &Contents) -> Result<Tree, String> {
+        let stages = self.names..self.stages.len();
+        let fitting: Vec<usize> = stages
+            .filter(|&s| entries(&self.stages[s]) == seen)
+            .collect();
+        let mut why = format!("the names are of no step since the last commit: {seen:?}");
+        for stage in fitting {
+            match self.contents(stage, data) {
+                Ok(tree) => return Ok(tree),
+                Err(e) => why = e,
+            }
+        }
+        Err(why)
+    }
+
+    /// The names are those of this stage: what is in the files?
+    fn contents(&self, stage: usize, data: &Contents) -> Result<Tree, String> {
+        let mut tree = self.stages[stage].clone();
+        for (path, id) in tree.paths() {
+            if let Some(data) = data.get(&path) {
+                self.file(stage, id, data)
+                    .map_err(|e| format!("{path}: {e}"))?;
+                tree.set_data(id, data.clone());
+            }
+        }
+        Ok(tree)
+    }
+
+    fn file(&self, stage: usize, id: Id, data: &[u8]) -> Result<(), String> {
+        let from = self.files.get(&id).copied().unwrap_or(0);
+        let replaced = self.replaced.iter().filter(|r| r.0 == id && r.1 <= stage);
+        let from = replaced.map(|r| r.1).fold(from, usize::max);
+        let versions = self.versions(id, from);
+        let sizes = versions.iter().map(|v| v.len());
+        let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
+        if !(least..=most).contains(&data.len()) {
+            return Err(format!(
+                "{} bytes, promised were {least} to {most}",
+                data.len()
+            ));
+        }
+        one_of(data, 0..data.len(), &versions)?;
+        for (_, range, since) in self.ranges.iter().filter(|r| r.0 == id) {
+            let versions = self.versions(id, from.max(*since));
+            let least = versions
+                .iter()
+                .map(|v| v.len().min(range.end))
+                .min()
+                .unwrap_or(0);
+            if data.len() < least {
+                let size = data.len();
+                return Err(format!("{size} bytes, O_DSYNC promised {least}"));
+            }
+            one_of(data, range.start..range.end.min(data.len()), &versions)?;
+        }
+        Ok(())
+    }
+
+    /// What the file was, from this stage on.
+    fn versions(&self, id: Id, from: usize) -> Vec<&Vec<u8>> {
+        let mut versions: Vec<&Vec<u8>> = Vec::new();
+        for version in self.stages[from..].iter().filter_map(|tree| tree.data(id)) {
+            if versions.last() != Some(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+}
+
+/// Each byte is that of one of the versions; one that is shorter has zeros there.
+fn one_of(data: &[u8], range: Range<usize>, versions: &[&Vec<u8>]) -> Result<(), String> {
+    for i in range {
+        let mut bytes = versions.iter().map(|v| v.get(i).copied().unwrap_or(0));
+        if !bytes.clone().any(|b| b == data[i]) {
+            let first = bytes.next().unwrap_or(0);
+            let got = data[i];
+            return Err(format!(
+                "byte {i} is {got:#04x}, {first:#04x} was promised, or later ones"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The names of a tree as they can be seen.
+fn entries(tree: &Tree) -> Vec<Entry> {
+    let mut firsts = BTreeMap::new();
+    let mut entry = |(path, id): (String, Id)| {
+        let node = tree.at(id);
+        let kind = match node.kind {
+            Kind::File(_) => libc::S_IFREG,
+            Kind::Dir(_) => libc::S_IFDIR,
+            Kind::Symlink => libc::S_IFLNK,
+        };
+        Entry {
+            first: firsts.entry(id).or_insert_with(|| path.clone()).clone(),
+            path,
+            kind,
+            mode: node.mode,
+            links: node.links,
+        }
+    };
+    let mut all: Vec<Entry> = tree.paths().into_iter().map(&mut entry).collect();
+    all.sort();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Image, Name};
+    use crate::place::{From, Length, Place, Unit};
+
+    /// A file of 8 bytes that is on disk, then these steps.
+    fn after(steps: &[Call]) -> (Model, Promises) {
+        let mut model = Model::new(Image::Block4k.block());
+        let step = |op, model: &mut Model| {
+            let call = model.call(op, 1);
+            model.apply(&call).map(|_| call)
+        };
+        step(Op::Create(name("a")), &mut model).unwrap();
+        model.tree.file_mut(name("a")).unwrap().extend([7; 8]);
+        let mut promises = Promises::new(&model.tree);
+        for call in steps {
+            model.apply(call).unwrap();
+            promises.step(call, &model.tree);
+        }
+        (model, promises)
+    }
+
+    fn name(text: &str) -> Name {
+        Name::try_from(text.to_string()).unwrap()
+    }
+
+    fn call(op: Op) -> Call {
+        let (at, len, seed) = (0, 0, 1);
+        Call { op, at, len, seed }
+    }
+
+    /// Whether these bytes of `a`, and no other name, may be there.
+    fn may_be(promises: &Promises, bytes: &[u8]) -> bool {
+        let seen = entries(&promises.stages[0]);
+        let data = [("a".to_string(), bytes.to_vec())].into();
+        promises.kept(&seen, &data).is_ok()
+    }
+
+    #[test]
+    fn what_was_not_synced_may_be_either() {
+        let (_, promises) = after(&[Call {
+            at: 12,
+            ..call(truncate())
+        }]);
+        assert!(may_be(&promises, &[7; 8]));
+        assert!(may_be(&promises, &[7, 7, 7, 7, 7, 7, 7, 7, 0, 0]));
+        assert!(!may_be(&promises, &[7; 7]), "shorter than it ever was");
+        assert!(!may_be(&promises, &[7; 9]), "a byte that nobody wrote");
+        assert!(
+            !may_be(&promises, &[7, 7, 7, 7, 0, 7, 7, 7]),
+            "a byte is lost"
+        );
+    }
+
+    #[test]
+    fn what_was_synced_is_there() {
+        for how in [Sync::Fsync, Sync::Fdatasync, Sync::All] {
+            let long = Call {
+                at: 12,
+                ..call(truncate())
+            };
+            let (_, promises) = after(&[long, call(Op::Sync(name("a"), how))]);
+            assert!(!may_be(&promises, &[7; 8]), "{how:?}");
+            assert!(
+                may_be(&promises, &[7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0]),
+                "{how:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_come_in_their_order() {
+        let (b, c) = (call(Op::Mkdir(name("d"))), call(Op::Mkdir(name("e"))));
+        let (model, promises) = after(&[b, c]);
+        let may_be = |promises: &Promises, gone: &[&str]| {
+            let mut tree = model.tree.clone();
+            gone.iter()
+                .for_each(|gone| tree.remove(name(gone), true).unwrap());
+            let data = [("a".to_string(), vec![7; 8])].into();
+            promises.kept(&entries(&tree), &data).is_ok()
+        };
+        assert!(
+            may_be(&promises, &[]) && may_be(&promises, &["e"]) && may_be(&promises, &["d", "e"])
+        );
+        assert!(
+            !may_be(&promises, &["d"]),
+            "the later one without the earlier"
+        );
+        let steps = [
+            b,
+            Call {
+                at: 8,
+                ..call(truncate())
+            },
+            call(Op::Sync(name("a"), Sync::Fsync)),
+        ];
+        let (model, promises) = after(&steps);
+        let mut tree = model.tree.clone();
+        tree.remove(name("d"), true).unwrap();
+        let data = [("a".to_string(), vec![7; 8])].into();
+        assert!(
+            promises.kept(&entries(&tree), &data).is_err(),
+            "a name from before an fsync"
+        );
+    }
+
+    #[test]
+    fn bytes_of_o_dsync_are_there() {
+        let place = Place {
+            from: From::Start,
+            n: 0,
+            unit: Unit::Byte,
+            beside: 0,
+        };
+        let length = Length {
+            n: 4,
+            unit: Unit::Byte,
+            beside: 0,
+        };
+        let op = Op::Write(name("a"), place, length, Way::Dsync);
+        let write = Call {
+            at: 6,
+            len: 4,
+            ..call(op)
+        };
+        let (model, promises) = after(&[write]);
+        let all = model.tree.file(name("a")).unwrap().clone();
+        assert!(may_be(&promises, &all));
+        assert!(!may_be(&promises, &all[..9]), "shorter");
+        let mut old = all.clone();
+        old[7] = 7;
+        assert!(!may_be(&promises, &old), "an old byte");
+    }
+
+    fn truncate() -> Op {
+        let place = Place {
+            from: From::Start,
+            n: 0,
+            unit: Unit::Byte,
+            beside: 0,
+        };
+        Op::Truncate(name("a"), place)
+    }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What can be seen of a side, against what the model says.
+
+use crate::cut::{Contents, Entry};
+use crate::model::Model;
+use crate::names::{Id, Kind, ROOT, TARGET};
+use crate::op::{Name, View};
+use crate::side::Side;
+use guest::fixture::{diff_at, names};
+use guest::sys;
+use std::collections::BTreeMap;
+
+/// Nothing is wrong, or this is.
+pub type Fair = Result<(), String>;
+
+/// What stat(2) says of a name.
+pub fn stat(side: &Side, model: &Model, name: Name) -> Fair {
+    let found = sys::lstat(&side.path(name.text()));
+    match (model.tree.find(name), found) {
+        (Err(_), Err(_)) => Ok(()),
+        (Ok(id), Ok(st)) => attributes(side, model, (name.text(), id), &st),
+        (want, got) => Err(format!(
+            "{}: {} is {}there, {}",
+            side.fs,
+            name.text(),
+            if got.is_ok() { "" } else { "not " },
+            if want.is_ok() {
+                "and should be"
+            } else {
+                "and should not be"
+            }
+        )),
+    }
+}
+
+fn attributes(side: &Side, model: &Model, (path, id): (&str, usize), st: &libc::stat) -> Fair {
+    let node = model.tree.at(id);
+    let (kind, size) = match &node.kind {
+        Kind::File(data) => (libc::S_IFREG, Some(data.len() as i64)),
+        Kind::Dir(_) => (libc::S_IFDIR, None),
+        Kind::Symlink => (libc::S_IFLNK, Some(TARGET.len() as i64)),
+    };
+    let want = (kind | node.mode, node.links, size.unwrap_or(st.st_size));
+    let got = (st.st_mode, st.st_nlink, st.st_size);
+    if want != got {
+        return Err(format!(
+            "{}: {path} has mode {:o}, {} links, {} bytes; it should have {:o}, {}, {}",
+            side.fs, got.0, got.1, got.2, want.0, want.1, want.2
+        ));
+    }
+    Ok(())
+}
+
+pub fn holds(side: &Side, path: &str, view: View, want: &[u8]) -> Fair {
+    let what = format!("{}: {path}, {view:?}", side.fs);
+    let got = side.look(path, view).map_err(|e| format!("{what}: {e}"))?;
+    match diff_at(&got, want) {
+        Some(d) => Err(format!("{what}: {d}")),
+        None => Ok(()),
+    }
+}
+
+/// All names and all bytes, seen in these ways.
+pub fn whole(side: &Side, model: &Model, views: &[View]) -> Fair {
+    directory(side, model, "", ROOT)?;
+    for (path, id) in model.tree.paths() {
+        let st = sys::lstat(&side.path(&path)).map_err(|e| format!("{}: {e}", side.fs))?;
+        attributes(side, model, (&path, id), &st)?;
+        match &model.tree.at(id).kind {
+            Kind::File(data) => {
+                for view in views {
+                    holds(side, &path, *view, data)?;
+                }
+            }
+            Kind::Dir(_) => directory(side, model, &path, id)?,
+            Kind::Symlink => {
+                let target = sys::readlink(&side.path(&path)).map_err(|e| e.to_string())?;
+                if target != TARGET.as_bytes() {
+                    return Err(format!("{}: {path} leads to {target:?}", side.fs));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What readdir(3) says.
+fn directory(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
+    let got = names(&side.path(path)).map_err(|e| format!("readdir: {e}"))?;
+    let want: Vec<String> = model
+        .tree
+        .entries(id)
+        .into_iter()
+        .flatten()
+        .map(|e| e.0.clone())
+        .collect();
+    if got != want {
+        return Err(format!(
+            "{}: /{path} has {got:?}, it should have {want:?}",
+            side.fs
+        ));
+    }
+    Ok(())
+}
+
+/// All is on disk: what the files have is what statfs misses.
+pub fn accounts(side: &Side, model: &Model) -> Fair {
+    let mut files = BTreeMap::new();
+    let paths = model.tree.paths().into_iter().map(|(path, _)| path);
+    for path in paths.chain([String::new()]) {
+        let st = sys::lstat(&side.path(&path)).map_err(|e| e.to_string())?;
+        files.insert(st.st_ino, st.st_blocks as u64 * 512);
+    }
+    let (bytes, inodes) = (files.values().sum::<u64>(), files.len() as u64);
+    let used = side.used().map_err(|e| e.to_string())?;
+    if used != (bytes, inodes) {
+        return Err(format!(
+            "{}: statfs misses {} bytes and {} inodes, the files have {bytes} and {inodes}",
+            side.fs, used.0, used.1
+        ));
+    }
+    Ok(())
+}
+
+/// All names there are, as [`crate::cut`] compares them, and what is in the files.
+pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
+    let (mut all, mut data, mut firsts) = (Vec::new(), Contents::new(), BTreeMap::new());
+    let mut next = vec![String::new()];
+    while let Some(dir) = next.pop() {
+        for leaf in names(&side.path(&dir)).map_err(|e| e.to_string())? {
+            let path = if dir.is_empty() {
+                leaf
+            } else {
+                format!("{dir}/{leaf}")
+            };
+            let st = sys::lstat(&side.path(&path)).map_err(|e| e.to_string())?;
+            let kind = st.st_mode & libc::S_IFMT;
+            match kind {
+                libc::S_IFDIR => next.push(path.clone()),
+                libc::S_IFREG => {
+                    let bytes = side
+                        .look(&path, View::Buffered)
+                        .map_err(|e| e.to_string())?;
+                    data.insert(path.clone(), bytes);
+                }
+                _ => (),
+            }
+            let mode = st.st_mode & !libc::S_IFMT;
+            all.push((
+                st.st_ino,
+                Entry {
+                    first: String::new(),
+                    path,
+                    kind,
+                    mode,
+                    links: st.st_nlink,
+                },
+            ));
+        }
+    }
+    all.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+    for (ino, entry) in &mut all {
+        entry.first = firsts
+            .entry(*ino)
+            .or_insert_with(|| entry.path.clone())
+            .clone();
+    }
+    Ok((all.into_iter().map(|(_, entry)| entry).collect(), data))
+}
