@@ -174,6 +174,8 @@ fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -
             }
             done = done.min(found.blocks().end.byte(bits));
         }
+        // Before the size: who sees that it is on disk asks when it is durable.
+        inode.info().set_datasync_tid(handle.tid());
         extents.raise_disk_size(done.min(size));
     }
     inode::journal(&handle, inode)?;

@@ -175,14 +175,27 @@ fn fill_for_write(extents: &Extents<'_>, found: &Mapping, request: MapRequest, m
 /// where the completion moves the size. Without the flag iomap makes do with a FUA write.
 ///
 /// Who has found the blocks written, with the extent lock or without, sees the transaction that
-/// they were converted in: it is noted before they can be found.
+/// they were converted in: it is noted before they can be found. So is that which has moved the
+/// size, so the size is looked at first:
+///
+/// ```text
+///   a write within the old end's block       a writeback behind it completes
+///   --------------------------------------   --------------------------------------
+///   (its transaction: committed)
+///                                            notes its transaction
+///                                            the size on disk is beyond the write
+///   (the size: not beyond)
+///   durable, though the size is not
+/// ```
 fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
     if !request.flags.dsync() {
         return;
     }
-    let tid = inode.info().tid(Durable::Data);
-    let committed = inode.fs().journal().is_none_or(|j| j.is_committed(tid));
-    if !committed || is_beyond(inode, request.end) {
+    let is_committed = || {
+        let tid = inode.info().tid(Durable::Data);
+        inode.fs().journal().is_none_or(|j| j.is_committed(tid))
+    };
+    if is_beyond(inode, request.end) || !is_committed() {
         map.set_dirty();
     }
 }
