@@ -82,6 +82,10 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     let bh = sb.bread(acl.get())?;
     let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
     let bad = |why| inode.corrupted(fmt!("attribute block {}: {}", acl, why));
+    // The right to change a block brings it back that this transaction has freed, so it had better
+    // be one of attributes.
+    bh.copy_out(0, &mut data)?;
+    disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
     // May wait for the log, so before the lock. Not used it costs nothing.
     let mut block = handle.write(&bh)?;
     let sharers = sb.data().sharers.lock();
@@ -90,8 +94,9 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     if refcount > 1 {
         disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
         block.copy_in(0, &data)?;
-        drop(sharers);
+        // Under the lock: who is the last one then frees the block, and the journal forgets it.
         block.finish()?;
+        drop(sharers);
     } else {
         // Nobody else's any more.
         drop((sharers, block, bh));

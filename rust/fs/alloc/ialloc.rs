@@ -240,7 +240,11 @@ fn take(
     }
     // The last that the disk can refuse; nothing has changed yet, in memory neither.
     let place = Iloc::locate(locked.sb, ino)?;
-    let used = per_group.saturating_sub(locked.group.desc.itable_unused);
+    let used = if locked.is_uninit(BitmapKind::Inode) {
+        0
+    } else {
+        per_group.saturating_sub(locked.group.desc.itable_unused)
+    };
     if index < used && has_links(&place, geo)? {
         return Err(GroupError::Corrupt("an inode with links is marked free"));
     }
