@@ -126,7 +126,9 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
         return Err(file.corrupted(fmt!("the journal is no file")));
     }
     protect_journal(sb, &file)?;
+    let options = fs.options.lock().clone();
     let journal = fs.journal.open(file)?;
+    journal.set_barrier(options.barrier);
     // A log that the super block does not speak of is older than the metadata (debugfs' way to be
     // rid of one that is bad).
     let wanted = fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
@@ -156,7 +158,6 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
             e.to_errno()
         );
     }
-    let options = fs.options.lock().clone();
     let mark = read_super(fs, |raw| raw.error_mark())?;
     journal.load(|journal| {
         if !read_only {
@@ -169,7 +170,6 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
         if error.is_some() {
             journal.clear_err()?;
         }
-        journal.set_barrier(options.barrier);
         if options.commit != 0 {
             journal.set_commit_interval(options.commit);
         }

@@ -103,6 +103,22 @@ impl UnloadedJournal {
         unsafe { bindings::jbd2_needs_recovery(self.as_ptr()) }
     }
 
+    /// Whether what replays or throws away the log flushes the device's cache, and commits later
+    /// do. To be said first.
+    ///
+    /// New transactions come behind those of the last mount (`JBD2_CYCLE_RECORD`, as in ext4), not
+    /// over them: a log that was thrown away has valid ones of the numbers to come, and one that
+    /// lies where the next is looked for would be replayed.
+    pub(crate) fn set_barrier(&self, on: bool) {
+        // SAFETY: By the type invariant; flags change under `j_state_lock`.
+        unsafe {
+            bindings::jbd2_lock_state(self.as_ptr());
+            bindings::jbd2_set_barrier(self.as_ptr(), on);
+            bindings::jbd2_set_cycle_record(self.as_ptr());
+            bindings::jbd2_unlock_state(self.as_ptr());
+        }
+    }
+
     /// Throws away the transactions of the log. Sleeps; reads and writes the device.
     pub(crate) fn wipe(&self) -> Result {
         // SAFETY: By the type invariant; it is not loaded.

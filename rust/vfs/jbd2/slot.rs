@@ -188,11 +188,6 @@ impl LoadedJournal<'_> {
         self.0.clear_err()
     }
 
-    /// Whether commits flush the device's cache.
-    pub(crate) fn set_barrier(&self, on: bool) {
-        self.0.set_barrier(on);
-    }
-
     /// See [`Journal::set_commit_interval`].
     pub(crate) fn set_commit_interval(&self, seconds: u32) {
         self.0.set_commit_interval(seconds);

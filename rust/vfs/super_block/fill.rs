@@ -166,7 +166,9 @@ pub(super) unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut binding
             // An error has been reported by whoever wrote, as far as it is ours.
             bindings::sync_blockdev(bdev);
             bindings::invalidate_bdev(bdev);
-            // What stays is dirty: somebody else writes to the device, and knows what he does.
+            // What stays is dirty: somebody else writes to the device, and knows what he does. (Who
+            // has given a mapping of the device to another device's DMA loses what that delivers
+            // later, as with any direct write to the device.)
             bindings::invalidate_inode_pages2((*bdev).bd_mapping);
             bindings::fs_bdev_file_release(file, sb);
         }

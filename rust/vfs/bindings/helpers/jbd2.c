@@ -58,6 +58,11 @@ __rust_helper void rust_helper_jbd2_set_barrier(struct journal_s *j, bool on)
 	j->j_flags = on ? j->j_flags | JBD2_BARRIER : j->j_flags & ~JBD2_BARRIER;
 }
 
+__rust_helper void rust_helper_jbd2_set_cycle_record(struct journal_s *j)
+{
+	j->j_flags |= JBD2_CYCLE_RECORD;
+}
+
 __rust_helper void
 rust_helper_jbd2_set_commit_seconds(struct journal_s *j, unsigned int seconds)
 {
