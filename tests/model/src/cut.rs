@@ -85,7 +85,12 @@ impl Promises {
         // A store may find its page dirty, and tells nobody.
         if matches!(
             op,
-            Op::Sync(..) | Op::Look(..) | Op::Forget(_) | Op::Write(_, _, _, Way::Mapped)
+            Op::Sync(..)
+                | Op::Look(..)
+                | Op::Hold(_)
+                | Op::LookHeld
+                | Op::Forget(_)
+                | Op::Write(_, _, _, Way::Mapped)
         ) {
             return;
         }

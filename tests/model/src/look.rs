@@ -15,7 +15,7 @@ pub type Fair = Result<(), String>;
 
 /// What stat(2) says of a name.
 pub fn stat(side: &Side, model: &Model, name: Name) -> Fair {
-    let found = sys::lstat(&side.path(name.text()));
+    let found = side.stat(name.text());
     match (model.tree.find(name), found) {
         (Err(_), Err(_)) => Ok(()),
         (Ok(id), Ok(st)) => attributes(side, model, (name.text(), id), &st),
@@ -56,6 +56,14 @@ pub fn holds(side: &Side, path: &str, view: View, want: &[u8]) -> Fair {
     let got = side.look(path, view).map_err(|e| format!("{what}: {e}"))?;
     match diff_at(&got, want) {
         Some(d) => Err(format!("{what}: {d}")),
+        None => Ok(()),
+    }
+}
+
+/// As [`holds`], through the mapping that is kept.
+pub fn held(side: &Side, want: &[u8]) -> Fair {
+    match diff_at(&side.look_held(want.len()), want) {
+        Some(d) => Err(format!("{}: the mapping that is kept: {d}", side.fs)),
         None => Ok(()),
     }
 }

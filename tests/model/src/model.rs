@@ -98,7 +98,13 @@ impl Model {
             Op::Sync(name, _) | Op::Forget(name) | Op::Look(name, _) => {
                 self.tree.file(name).map(|_| 0)
             }
-            Op::Evict | Op::Remount | Op::Freeze | Op::Cut => Ok(0),
+            Op::Hold(name) => done(self.tree.hold(name)),
+            Op::LookHeld => self.tree.file(Name::HELD).map(|_| 0),
+            Op::Release | Op::Remount | Op::Cut => {
+                self.tree.release();
+                Ok(0)
+            }
+            Op::Evict | Op::Freeze => Ok(0),
             Op::Mkdir(name) => done(self.tree.add(name, Kind::Dir(Default::default()), 0o755)),
             Op::Rmdir(name) => done(self.tree.remove(name, true)),
             Op::Unlink(name) => done(self.tree.remove(name, false)),
@@ -152,10 +158,16 @@ impl Model {
     /// The names that a step may have changed or looked at.
     pub fn touched(op: Op) -> Vec<Name> {
         match op {
-            Op::Evict | Op::Remount | Op::Freeze | Op::Cut => Vec::new(),
+            Op::Evict | Op::Remount | Op::Freeze | Op::Cut | Op::Release => Vec::new(),
+            Op::LookHeld => vec![Name::HELD],
             Op::Link(a, b) | Op::Rename(a, b, _) => vec![a, b],
             Op::Create(a) | Op::Write(a, ..) | Op::Truncate(a, _) | Op::Fallocate(a, ..) => vec![a],
-            Op::Sync(a, _) | Op::Look(a, _) | Op::Forget(a) | Op::Mkdir(a) | Op::Rmdir(a) => {
+            Op::Hold(a)
+            | Op::Sync(a, _)
+            | Op::Look(a, _)
+            | Op::Forget(a)
+            | Op::Mkdir(a)
+            | Op::Rmdir(a) => {
                 vec![a]
             }
             Op::Unlink(a) | Op::Symlink(a) | Op::Chmod(a, _) => vec![a],

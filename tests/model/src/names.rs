@@ -33,6 +33,8 @@ pub type Does<T> = Result<T, Fails>;
 pub struct Tree {
     nodes: BTreeMap<Id, Node>,
     next: Id,
+    /// Somebody has this file open.
+    held: Option<Id>,
 }
 
 pub const ROOT: Id = 0;
@@ -49,6 +51,7 @@ impl Tree {
         let mut tree = Tree {
             nodes: BTreeMap::new(),
             next: ROOT,
+            held: None,
         };
         tree.node(Kind::Dir(BTreeMap::new()), 0o755);
         tree
@@ -95,7 +98,28 @@ impl Tree {
         Ok((id, leaf))
     }
 
+    /// A file is open from now on.
+    pub fn hold(&mut self, name: Name) -> Does<()> {
+        self.file(name)?;
+        let id = self.find(name)?;
+        self.release();
+        self.held = Some(id);
+        Ok(())
+    }
+
+    /// Nobody has a file open. One without a name goes.
+    pub fn release(&mut self) {
+        if let Some(id) = self.held.take() {
+            if self.nodes.get(&id).is_some_and(|node| node.links == 0) {
+                self.nodes.remove(&id);
+            }
+        }
+    }
+
     pub fn find(&self, name: Name) -> Does<Id> {
+        if name == Name::HELD {
+            return self.held.ok_or(Fails);
+        }
         let (dir, leaf) = self.parent(name)?;
         self.entries(dir)?.get(leaf).copied().ok_or(Fails)
     }
@@ -164,7 +188,8 @@ impl Tree {
             return;
         }
         node.links -= 1;
-        if node.links == 0 {
+        let links = node.links;
+        if links == 0 && self.held != Some(id) {
             self.nodes.remove(&id);
         }
     }

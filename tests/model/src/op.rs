@@ -5,8 +5,11 @@ use crate::place::{Length, Place, Style};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// All names there are: few, so that operations meet each other. The first ones oftener.
-pub const NAMES: [&str; 8] = ["a", "b", "c", "d", "d/a", "d/b", "e", "e/a"];
+/// All names there are: few, so that operations meet each other. The first ones oftener. The last
+/// one is no name, but the file that is held open.
+const NAMES: [&str; 9] = ["a", "b", "c", "d", "d/a", "d/b", "e", "e/a", "(held)"];
+/// Those of them that are names.
+const PATHS: u8 = 8;
 
 /// One of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,13 +21,12 @@ impl Name {
         NAMES[usize::from(self.0)]
     }
 
+    /// The file that is held open, whether it has a name or not.
+    pub const HELD: Name = Name(PATHS);
+
     /// The one that is there from the start.
     pub fn first() -> Name {
         Name(0)
-    }
-
-    pub fn all() -> impl Iterator<Item = Name> {
-        (0..NAMES.len() as u8).map(Name)
     }
 }
 
@@ -38,8 +40,9 @@ impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(text: String) -> Result<Name, String> {
-        let found = Name::all().find(|name| name.text() == text);
-        found.ok_or_else(|| format!("no name {text}"))
+        let found = NAMES.iter().position(|name| *name == text);
+        let name = found.map(|at| Name(at as u8));
+        name.ok_or_else(|| format!("no name {text}"))
     }
 }
 
@@ -120,6 +123,11 @@ pub enum Op {
     Look(Name, View),
     /// posix_fadvise(POSIX_FADV_DONTNEED).
     Forget(Name),
+    /// A file is opened and mapped, and stays so, whatever becomes of its name.
+    Hold(Name),
+    /// As [`Op::Look`], through that mapping.
+    LookHeld,
+    Release,
     /// Clean pages, dentries and inodes of all files leave the memory.
     Evict,
     Remount,
@@ -140,12 +148,17 @@ fn name() -> impl Strategy<Value = Name> {
     prop_oneof![
         12 => Just(Name(0)),
         4 => Just(Name(1)),
-        4 => (0..NAMES.len() as u8).prop_map(Name),
+        4 => (0..PATHS).prop_map(Name),
     ]
 }
 
+/// What data operations are about.
+fn file() -> impl Strategy<Value = Name> {
+    prop_oneof![17 => name(), 4 => Just(Name::HELD)]
+}
+
 fn any_name() -> impl Strategy<Value = Name> {
-    (0..NAMES.len() as u8).prop_map(Name)
+    (0..PATHS).prop_map(Name)
 }
 
 fn way() -> impl Strategy<Value = Way> {
@@ -184,14 +197,16 @@ fn sync() -> impl Strategy<Value = Sync> {
 }
 
 fn data(style: Style) -> BoxedStrategy<Op> {
-    let range = || (name(), style.place(), style.length());
+    let range = || (file(), style.place(), style.length());
     prop_oneof![
         12 => (range(), way()).prop_map(|((n, at, len), way)| Op::Write(n, at, len, way)),
-        5 => (name(), style.place()).prop_map(|(n, at)| Op::Truncate(n, at)),
+        5 => (file(), style.place()).prop_map(|(n, at)| Op::Truncate(n, at)),
         7 => (range(), space()).prop_map(|((n, at, len), how)| Op::Fallocate(n, at, len, how)),
-        4 => (name(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
-        5 => (name(), view()).prop_map(|(n, view)| Op::Look(n, view)),
-        1 => name().prop_map(Op::Forget),
+        4 => (file(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
+        5 => (file(), view()).prop_map(|(n, view)| Op::Look(n, view)),
+        1 => file().prop_map(Op::Forget),
+        1 => name().prop_map(Op::Hold),
+        1 => prop::sample::select(vec![Op::LookHeld, Op::LookHeld, Op::Release]),
     ]
     .boxed()
 }

@@ -3,7 +3,7 @@
 //! the model and with each other.
 
 use crate::cut::Promises;
-use crate::look::{accounts, found, holds, stat, whole, Fair};
+use crate::look::{accounts, found, held, holds, stat, whole, Fair};
 use crate::model::{Call, Model};
 use crate::names::Does;
 use crate::op::{History, Name, Op, View, Way};
@@ -40,7 +40,7 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
             promises.step(&call, &model.tree);
         }
     }
-    finish(world, &model).map_err(|e| harm(None, e))
+    finish(world, &mut model).map_err(|e| harm(None, e))
 }
 
 /// A step in words.
@@ -130,17 +130,24 @@ fn timed(side: &Side, call: &Call) -> (Result<u64, i32>, Moved) {
 fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
     let [ours, twin] = world.sides();
     twin.leave();
+    ours.release();
     world.cut().map_err(|e| format!("power cut: {e}"))?;
     let (entries, data) = found(ours).map_err(|e| format!("after the cut: {e}"))?;
     model.tree = promises
         .kept(&entries, &data)
         .map_err(|e| format!("after the cut: {e}"))?;
+    model.tree.release();
     *promises = Promises::new(&model.tree);
     Ok(())
 }
 
 /// What is looked at after a step.
 fn seen(side: &Side, model: &Model, call: &Call) -> Fair {
+    if call.op == Op::LookHeld {
+        if let Ok(data) = model.tree.file(Name::HELD) {
+            held(side, data)?;
+        }
+    }
     if let Op::Look(name, view) = call.op {
         if let Ok(data) = model.tree.file(name) {
             holds(side, name.text(), view, data)?;
@@ -167,8 +174,14 @@ fn text(answer: &Result<u64, i32>) -> String {
 
 /// Everything, in every way there is; again as the disk has it. Then all of it goes. The twin is
 /// not looked at: that it does these things right is not the question.
-fn finish(world: &World, model: &Model) -> Fair {
+fn finish(world: &World, model: &mut Model) -> Fair {
     let [ours, twin] = world.sides();
+    if let Ok(data) = model.tree.file(Name::HELD) {
+        held(ours, data)?;
+    }
+    ours.release();
+    twin.release();
+    model.tree.release();
     whole(ours, model, &View::ALL)?;
     ours.sync().map_err(|e| e.to_string())?;
     evict().map_err(|e| e.to_string())?;

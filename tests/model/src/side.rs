@@ -4,7 +4,7 @@
 use crate::model::Call;
 use crate::names::TARGET;
 use crate::op::{Move, Name, Op, Space, Sync, View, Way};
-use crate::place::PAGE;
+use crate::place::{MOST, PAGE};
 use guest::aio::{self, Aio};
 use guest::fiemap;
 use guest::map::Map;
@@ -18,6 +18,9 @@ pub struct Stamp {
     pub mtime: (i64, i64),
     pub ctime: (i64, i64),
 }
+
+/// Bytes of the mapping that is kept: an append may begin where no other write does.
+const HELD: usize = 2 * MOST as usize;
 
 /// The directory that histories have to themselves.
 const WORK: &str = "h";
@@ -34,6 +37,8 @@ pub struct Side {
     away: Cell<bool>,
     /// Histories in which it did what the model does not.
     pub strays: Cell<u64>,
+    /// A file that is open, and mapped.
+    held: RefCell<Option<(Fd, Map)>>,
     aio: RefCell<Aio>,
 }
 
@@ -46,11 +51,15 @@ impl Side {
             away: Cell::new(false),
             strays: Cell::new(0),
             free: Cell::new((0, 0)),
+            held: RefCell::new(None),
             aio: RefCell::new(Aio::new(1)?),
         })
     }
 
     pub fn path(&self, name: &str) -> String {
+        if let (true, Some((f, _))) = (name == Name::HELD.text(), &*self.held.borrow()) {
+            return format!("/proc/self/fd/{}", f.raw);
+        }
         format!("{}/{WORK}/{name}", self.dir)
     }
 
@@ -82,7 +91,7 @@ impl Side {
 
     /// What may tell that something has changed.
     pub fn stamp(&self, path: &str) -> Option<Stamp> {
-        let st = sys::lstat(&self.path(path)).ok()?;
+        let st = self.stat(path).ok()?;
         Some(Stamp {
             ino: st.st_ino,
             mtime: (st.st_mtime, st.st_mtime_nsec),
@@ -99,6 +108,7 @@ impl Side {
 
     /// The directory goes with all that is in it, and the counters are what they were.
     pub fn end(&self) -> Result<(), String> {
+        self.release();
         std::fs::remove_dir_all(self.path("")).map_err(|e| format!("{}: removal: {e}", self.fs))?;
         self.sync().map_err(|e| e.to_string())?;
         let (was, now) = (self.free.get(), self.counters().map_err(|e| e.to_string())?);
@@ -120,7 +130,43 @@ impl Side {
     }
 
     fn open(&self, name: Name, flags: i32) -> Sys<Fd> {
-        sys::open(&self.path(name.text()), flags | O_NOFOLLOW, 0o644)
+        self.open_path(name.text(), flags)
+    }
+
+    /// Follows no link, but that of /proc.
+    fn open_path(&self, path: &str, flags: i32) -> Sys<Fd> {
+        let links = if path == Name::HELD.text() {
+            0
+        } else {
+            O_NOFOLLOW
+        };
+        sys::open(&self.path(path), flags | links, 0o644)
+    }
+
+    pub fn stat(&self, path: &str) -> Sys<libc::stat> {
+        match &*self.held.borrow() {
+            Some((f, _)) if path == Name::HELD.text() => f.stat(),
+            _ => sys::lstat(&self.path(path)),
+        }
+    }
+
+    /// Opens the file and keeps it open, with a mapping of more than it will ever have.
+    fn hold(&self, name: Name) -> Sys<()> {
+        let f = self.open(name, O_RDWR)?;
+        let map = Map::shared(&f, HELD)?;
+        self.held.replace(Some((f, map)));
+        Ok(())
+    }
+
+    pub fn release(&self) {
+        self.held.take();
+    }
+
+    /// So many bytes through the mapping that is kept.
+    pub fn look_held(&self, len: usize) -> Vec<u8> {
+        let held = self.held.borrow();
+        held.as_ref()
+            .map_or(Vec::new(), |(_, map)| map.read(0, len))
     }
 
     fn root(&self) -> Sys<Fd> {
@@ -157,7 +203,11 @@ impl Side {
             Op::Look(name, _) => drop(self.open(name, O_RDWR)?),
             Op::Forget(name) => self.open(name, O_RDWR)?.dontneed()?,
             Op::Evict => evict()?,
+            Op::Hold(name) => self.hold(name)?,
+            Op::LookHeld => self.open(Name::HELD, O_RDWR).map(drop)?,
+            Op::Release => self.release(),
             Op::Remount => {
+                self.release();
                 self.umount()?;
                 self.mount()?;
             }
@@ -188,7 +238,15 @@ impl Side {
         let f = self.open(name, O_RDWR | flags)?;
         let mut bytes = Aligned::of(&call.bytes());
         match way {
-            Way::Mapped => store(&f, call.at, &bytes)?,
+            Way::Mapped => match &*self.held.borrow() {
+                Some((_, map)) if name == Name::HELD => store(map, call.at, &bytes)?,
+                _ if bytes.is_empty() => (),
+                _ => store(
+                    &Map::shared(&f, (call.at + call.len) as usize)?,
+                    call.at,
+                    &bytes,
+                )?,
+            },
             Way::Append => return f.write(&bytes).map(|n| n as u64),
             Way::Async => return self.submit(&f, &mut bytes, call.at),
             _ => return f.pwrite_once(&bytes, call.at).map(|n| n as u64),
@@ -208,9 +266,8 @@ impl Side {
 
     /// All that a file holds, seen in this way.
     pub fn look(&self, path: &str, view: View) -> Sys<Vec<u8>> {
-        let path = self.path(path);
         let direct = if view == View::Direct { O_DIRECT } else { 0 };
-        let f = sys::open(&path, libc::O_RDONLY | O_NOFOLLOW | direct, 0)?;
+        let f = self.open_path(path, libc::O_RDONLY | direct)?;
         let size = f.size()? as usize;
         match view {
             // What has no byte can be neither mapped nor asked of FIEMAP.
@@ -258,17 +315,13 @@ fn mapped(f: &Fd, size: usize) -> Sys<Vec<u8>> {
     Ok(seen)
 }
 
-/// Stores through a mapping that is gone afterwards.
-fn store(f: &Fd, at: u64, bytes: &[u8]) -> Sys<()> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let end = at as usize + bytes.len();
-    Map::shared(f, end)?.write(at as usize, bytes);
+/// Stores through a mapping.
+fn store(map: &Map, at: u64, bytes: &[u8]) -> Sys<()> {
+    map.write(at as usize, bytes);
     match guest::map::sigbus_taken() {
         0 => Ok(()),
         _ => Err(SysErr {
-            what: format!("SIGBUS storing to {}", f.name),
+            what: "SIGBUS".to_string(),
             errno: libc::EFAULT,
         }),
     }
