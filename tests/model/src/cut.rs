@@ -52,12 +52,18 @@ impl Promises {
         }
     }
 
-    /// A step was done, and did not fail.
-    pub fn step(&mut self, call: &Call, tree: &Tree) {
+    /// A step was done in part: nothing new is promised.
+    pub fn partly(&mut self, call: &Call, tree: &Tree) {
         let before = self.stages[self.stages.len() - 1].clone();
         self.stages.push(tree.clone());
+        self.note_changes(call.op, &[&before, tree], self.stages.len() - 1);
+    }
+
+    /// A step was done, and did not fail.
+    pub fn step(&mut self, call: &Call, tree: &Tree) {
+        self.partly(call, tree);
         let now = self.stages.len() - 1;
-        self.note_changes(call.op, &[&before, tree], now);
+        let before = &self.stages[now - 1];
         match call.op {
             Op::Sync(_, Sync::All) | Op::Remount | Op::Freeze => *self = Promises::new(tree),
             Op::Sync(name, how @ (Sync::Fsync | Sync::Fdatasync)) => {

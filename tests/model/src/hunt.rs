@@ -178,7 +178,13 @@ impl Hunt {
     pub fn report(&mut self, history: &History) -> bool {
         let mut told = Vec::new();
         let result = self.batch(std::slice::from_ref(history), &mut told);
-        println!("{:?}, {:?}", history.image, history.disk);
+        print!("{:?}, {:?}", history.image, history.disk);
+        println!(
+            "{}",
+            history
+                .room
+                .map_or(String::new(), |n| format!(", {n} blocks free"))
+        );
         for (i, line) in told.iter().enumerate() {
             println!("  {i:2} {line}");
         }

@@ -114,9 +114,14 @@ fn directory(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
 /// All is on disk: what the files have is what statfs misses.
 pub fn accounts(side: &Side, model: &Model) -> Fair {
     let mut files = BTreeMap::new();
-    let paths = model.tree.paths().into_iter().map(|(path, _)| path);
-    for path in paths.chain([String::new()]) {
-        let st = sys::lstat(&side.path(&path)).map_err(|e| e.to_string())?;
+    let paths = model
+        .tree
+        .paths()
+        .into_iter()
+        .map(|(path, _)| side.path(&path));
+    let filler = Some(side.filler()).filter(|path| sys::exists(path));
+    for path in paths.chain([side.path("")]).chain(filler) {
+        let st = sys::lstat(&path).map_err(|e| e.to_string())?;
         files.insert(st.st_ino, st.st_blocks as u64 * 512);
     }
     let (bytes, inodes) = (files.values().sum::<u64>(), files.len() as u64);

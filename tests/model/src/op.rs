@@ -258,6 +258,8 @@ pub enum Disk {
 pub struct History {
     pub image: Image,
     pub disk: Disk,
+    /// So many blocks are free, if not all are.
+    pub room: Option<u64>,
     pub steps: Vec<Op>,
 }
 
@@ -288,8 +290,14 @@ pub fn history(
     let op = prop_oneof![75 => data(style), 20 => names(), 3 => whole()];
     let steps = prop::collection::vec(op, 0..=2 * steps);
     let cut = prop::bool::weighted(0.3);
-    (steps, cut).prop_map(move |(mut steps, cut)| {
+    let room = prop::option::weighted(0.15, 0u64..48);
+    (steps, cut, room).prop_map(move |(mut steps, cut, room)| {
         steps.extend(cut.then_some(Op::Cut));
-        History { image, disk, steps }
+        History {
+            image,
+            disk,
+            room,
+            steps,
+        }
     })
 }

@@ -5,7 +5,7 @@
 use crate::cut::Promises;
 use crate::look::{accounts, found, held, holds, stat, whole, Fair};
 use crate::model::{Call, Model};
-use crate::names::Does;
+use crate::names::{Does, Tree};
 use crate::op::{History, Name, Op, View, Way};
 use crate::side::{evict, Side};
 use crate::world::World;
@@ -26,21 +26,54 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
     for side in world.sides() {
         side.begin(has_cut).map_err(|e| harm(None, e.to_string()))?;
     }
+    if let Some(room) = history.room {
+        // When a disk is full differs with what is reserved: there is nothing to compare.
+        let [ours, twin] = world.sides();
+        ours.fill(room)
+            .map_err(|e| harm(None, format!("fill: {e}")))?;
+        twin.leave();
+    }
     let mut promises = Promises::new(&model.tree);
     let first = [Op::Create(Name::first())];
     for (i, op) in first.iter().chain(&history.steps).enumerate() {
         let call = model.call(*op, i as u64 + 1);
         told.push(tell(&call));
-        let done = if *op == Op::Cut {
-            cut(world, &mut model, &mut promises).map(|()| true)
-        } else {
-            step(world, &mut model, &call)
+        let done = match *op {
+            Op::Cut => cut(world, &mut model, &mut promises).map(|()| Done::Cut),
+            _ => step(world, &mut model, &call),
         };
-        if done.map_err(|e| harm(Some(i), e))? && has_cut && *op != Op::Cut {
-            promises.step(&call, &model.tree);
+        let done = done.map_err(|e| harm(Some(i), e))?;
+        if let Some(line) = told.last_mut() {
+            line.push_str(done.text());
+        }
+        match done {
+            Done::All if has_cut => promises.step(&call, &model.tree),
+            Done::Part if has_cut => promises.partly(&call, &model.tree),
+            _ => (),
         }
     }
     finish(world, &mut model).map_err(|e| harm(None, e))
+}
+
+/// How much of a step was done.
+enum Done {
+    /// It failed, as it should.
+    Nothing,
+    /// The disk was full.
+    Part,
+    All,
+    /// The power failed.
+    Cut,
+}
+
+impl Done {
+    fn text(&self) -> &'static str {
+        match self {
+            Done::Nothing => ": fails",
+            Done::Part => ": the disk is full",
+            Done::All | Done::Cut => "",
+        }
+    }
 }
 
 /// A step in words.
@@ -54,13 +87,18 @@ fn tell(call: &Call) -> String {
     }
 }
 
-/// Does a step on both sides; true if it did not fail. The model and the file system under test
-/// must agree. So must the twin, but what it does wrong is not ours to find: it strays, and is
-/// asked no more.
-fn step(world: &World, model: &mut Model, call: &Call) -> Result<bool, String> {
-    let want = model.apply(call);
+/// Does a step on both sides. The model and the file system under test must agree. So must the
+/// twin, but what it does wrong is not ours to find: it strays, and is asked no more.
+fn step(world: &World, model: &mut Model, call: &Call) -> Result<Done, String> {
     let [ours, twin] = world.sides();
+    let before = model.tree.clone();
+    let want = model.apply(call);
     let (got, moved) = timed(ours, call);
+    if want.is_ok() && is_full(call, &got) {
+        partly(ours, model, before, call)?;
+        seen(ours, model, call)?;
+        return Ok(Done::Part);
+    }
     if !agrees(&want, &got) {
         return Err(format!(
             "{} says {}, the model {want:?}",
@@ -68,9 +106,14 @@ fn step(world: &World, model: &mut Model, call: &Call) -> Result<bool, String> {
             text(&got)
         ));
     }
+    let done = if want.is_ok() {
+        Done::All
+    } else {
+        Done::Nothing
+    };
     seen(ours, model, call)?;
     if twin.is_away() {
-        return Ok(want.is_ok());
+        return Ok(done);
     }
     let (other, other_moved) = timed(twin, call);
     let pair = |a: &str, b: &str| Err(format!("{} {a}, {} {b}", ours.fs, twin.fs));
@@ -87,7 +130,45 @@ fn step(world: &World, model: &mut Model, call: &Call) -> Result<bool, String> {
             &format!("moved {other_moved:?}"),
         );
     }
-    Ok(want.is_ok())
+    Ok(done)
+}
+
+/// Has this answer to do with a full disk? What was written before must not be lost: to bring it to
+/// the disk never fails for that.
+fn is_full(call: &Call, got: &Result<u64, i32>) -> bool {
+    match (call.op, got) {
+        (Op::Sync(..), _) => false,
+        (_, Err(libc::ENOSPC)) | (Op::Write(_, _, _, Way::Mapped), Err(libc::EFAULT)) => true,
+        (Op::Write(..), Ok(n)) => *n < call.len,
+        _ => false,
+    }
+}
+
+/// The disk was full. A name is not there, then; of a file each byte is the old one or the new one,
+/// and the size is between the two. The model goes on with what is there.
+fn partly(side: &Side, model: &mut Model, before: Tree, call: &Call) -> Fair {
+    let (Op::Write(name, ..) | Op::Truncate(name, _) | Op::Fallocate(name, ..)) = call.op else {
+        model.tree = before;
+        return Ok(());
+    };
+    let (Ok(id), Ok(old), Ok(new)) = (before.find(name), before.file(name), model.tree.file(name))
+    else {
+        return Err("a file that is not there cannot be written".to_string());
+    };
+    let seen = side
+        .look(name.text(), View::Buffered)
+        .map_err(|e| e.to_string())?;
+    let sizes = old.len().min(new.len())..=old.len().max(new.len());
+    let at = |data: &[u8], i: usize| data.get(i).copied().unwrap_or(0);
+    let foreign = (0..seen.len()).find(|&i| seen[i] != at(old, i) && seen[i] != at(new, i));
+    if let (true, None) = (sizes.contains(&seen.len()), foreign) {
+        model.tree.set_data(id, seen);
+        return Ok(());
+    }
+    let size = seen.len();
+    Err(format!(
+        "on a full disk: {size} bytes of {sizes:?}; neither old nor new: {foreign:?}"
+    ))
 }
 
 /// Of each name, and of the directory: whether the time of the data moved, and that of the inode.

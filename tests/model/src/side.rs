@@ -63,6 +63,29 @@ impl Side {
         format!("{}/{WORK}/{name}", self.dir)
     }
 
+    /// Takes all blocks but so many, and leaves as many inodes.
+    pub fn fill(&self, room: u64) -> Sys<()> {
+        let f = sys::create(&self.filler())?;
+        let block = sys::statfs(&self.dir)?.f_bsize as u64;
+        let (mut at, mut step) = (0, 1 << 22);
+        while step >= block {
+            match f.fallocate(0, at, step) {
+                Ok(()) => at += step,
+                Err(e) if e.errno == libc::ENOSPC => step /= 2,
+                Err(e) => return Err(e),
+            }
+        }
+        // What failed may have taken a part.
+        f.truncate(at.saturating_sub(room * block))?;
+        // What is freed can be used when that is committed.
+        self.sync()
+    }
+
+    /// What `fill` took, if it did.
+    pub fn filler(&self) -> String {
+        format!("{}/full", self.dir)
+    }
+
     /// A new directory for a history; also after a power cut.
     pub fn begin(&self, has_cut: bool) -> Sys<()> {
         self.away.set(false);
@@ -110,6 +133,7 @@ impl Side {
     pub fn end(&self) -> Result<(), String> {
         self.release();
         std::fs::remove_dir_all(self.path("")).map_err(|e| format!("{}: removal: {e}", self.fs))?;
+        let _ = sys::unlink(&self.filler());
         self.sync().map_err(|e| e.to_string())?;
         let (was, now) = (self.free.get(), self.counters().map_err(|e| e.to_string())?);
         if was != now {
@@ -156,6 +180,20 @@ impl Side {
         let map = Map::shared(&f, HELD)?;
         self.held.replace(Some((f, map)));
         Ok(())
+    }
+
+    /// Stores through the mapping that is kept. A fault that fails leaves something else in place
+    /// of its page: then it is mapped anew.
+    fn store_held(&self, at: u64, bytes: &[u8]) -> Sys<()> {
+        let mut held = self.held.borrow_mut();
+        let Some((f, map)) = &mut *held else {
+            return Ok(());
+        };
+        let stored = store(map, at, bytes);
+        if stored.is_err() {
+            *map = Map::shared(f, HELD)?;
+        }
+        stored
     }
 
     pub fn release(&self) {
@@ -238,15 +276,12 @@ impl Side {
         let f = self.open(name, O_RDWR | flags)?;
         let mut bytes = Aligned::of(&call.bytes());
         match way {
-            Way::Mapped => match &*self.held.borrow() {
-                Some((_, map)) if name == Name::HELD => store(map, call.at, &bytes)?,
-                _ if bytes.is_empty() => (),
-                _ => store(
-                    &Map::shared(&f, (call.at + call.len) as usize)?,
-                    call.at,
-                    &bytes,
-                )?,
-            },
+            Way::Mapped if name == Name::HELD => self.store_held(call.at, &bytes)?,
+            Way::Mapped if bytes.is_empty() => (),
+            Way::Mapped => {
+                let map = Map::shared(&f, (call.at + call.len) as usize)?;
+                store(&map, call.at, &bytes)?;
+            }
             Way::Append => return f.write(&bytes).map(|n| n as u64),
             Way::Async => return self.submit(&f, &mut bytes, call.at),
             _ => return f.pwrite_once(&bytes, call.at).map(|n| n as u64),
