@@ -135,6 +135,21 @@ pub fn accounts(side: &Side, model: &Model) -> Fair {
     Ok(())
 }
 
+/// No file has blocks where nothing was written or allocated, or all was removed.
+pub fn excess(side: &Side, model: &Model) -> Fair {
+    for (path, id) in model.tree.paths() {
+        for extent in side.extents(&path).map_err(|e| e.to_string())? {
+            if let Some(at) = model.taken.excess(id, extent.log, extent.len) {
+                return Err(format!(
+                    "{}: {path} has a block at {at} for nothing",
+                    side.fs
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// All names there are, as [`crate::cut`] compares them, and what is in the files.
 pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
     let (mut all, mut data, mut firsts) = (Vec::new(), Contents::new(), BTreeMap::new());

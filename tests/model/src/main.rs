@@ -12,6 +12,7 @@ mod op;
 mod place;
 mod run;
 mod side;
+mod space;
 mod world;
 
 use clap::Parser;

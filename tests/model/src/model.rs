@@ -4,6 +4,7 @@
 use crate::names::{Does, Kind, Tree};
 use crate::op::{Name, Op, Space, Way};
 use crate::place::{Around, PAGE, SECTOR};
+use crate::space::Taken;
 use guest::fixture::pattern;
 
 /// A step with its places resolved: what is asked of each side.
@@ -25,6 +26,7 @@ impl Call {
 
 pub struct Model {
     pub tree: Tree,
+    pub taken: Taken,
     block: u64,
     last: (u64, u64),
 }
@@ -33,6 +35,7 @@ impl Model {
     pub fn new(block: u64) -> Model {
         Model {
             tree: Tree::new(),
+            taken: Taken::default(),
             block,
             last: (0, 0),
         }
@@ -87,6 +90,11 @@ impl Model {
     /// Does it, and says what the call returns.
     pub fn apply(&mut self, call: &Call) -> Does<u64> {
         let done = |r: Does<()>| r.map(|()| 0);
+        for name in Model::touched(call.op) {
+            if let (Ok(id), Ok(data)) = (self.tree.find(name), self.tree.file(name)) {
+                self.taken.step(call, id, data.len() as u64);
+            }
+        }
         match call.op {
             Op::Create(name) => self.create(name),
             Op::Write(name, _, _, way) => self.write(name, call, way),

@@ -24,10 +24,8 @@ impl Name {
     /// The file that is held open, whether it has a name or not.
     pub const HELD: Name = Name(PATHS);
 
-    /// The one that is there from the start.
-    pub fn first() -> Name {
-        Name(0)
-    }
+    /// Those that are there from the start.
+    pub const FIRST: [Name; 2] = [Name(0), Name(1)];
 }
 
 impl std::convert::From<Name> for String {
@@ -205,7 +203,7 @@ fn data(style: Style) -> BoxedStrategy<Op> {
         4 => (file(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
         5 => (file(), view()).prop_map(|(n, view)| Op::Look(n, view)),
         1 => file().prop_map(Op::Forget),
-        1 => name().prop_map(Op::Hold),
+        2 => name().prop_map(Op::Hold),
         1 => prop::sample::select(vec![Op::LookHeld, Op::LookHeld, Op::Release]),
     ]
     .boxed()
@@ -253,7 +251,7 @@ pub enum Disk {
     Ram,
 }
 
-/// What is done, one after the other, in a new directory that has one empty file, `a`.
+/// What is done, one after the other, in a new directory that has two empty files, `a` and `b`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct History {
     pub image: Image,

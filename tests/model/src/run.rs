@@ -3,7 +3,7 @@
 //! the model and with each other.
 
 use crate::cut::Promises;
-use crate::look::{accounts, found, held, holds, stat, whole, Fair};
+use crate::look::{accounts, excess, found, held, holds, stat, whole, Fair};
 use crate::model::{Call, Model};
 use crate::names::{Does, Tree};
 use crate::op::{History, Name, Op, View, Way};
@@ -34,7 +34,7 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
         twin.leave();
     }
     let mut promises = Promises::new(&model.tree);
-    let first = [Op::Create(Name::first())];
+    let first = Name::FIRST.map(Op::Create);
     for (i, op) in first.iter().chain(&history.steps).enumerate() {
         let call = model.call(*op, i as u64 + 1);
         told.push(tell(&call));
@@ -218,6 +218,7 @@ fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
         .kept(&entries, &data)
         .map_err(|e| format!("after the cut: {e}"))?;
     model.tree.release();
+    model.taken.forget();
     *promises = Promises::new(&model.tree);
     Ok(())
 }
@@ -268,6 +269,7 @@ fn finish(world: &World, model: &mut Model) -> Fair {
     evict().map_err(|e| e.to_string())?;
     whole(ours, model, &[View::Buffered]).map_err(|e| format!("after eviction: {e}"))?;
     accounts(ours, model)?;
+    excess(ours, model)?;
     ours.end()?;
     let end = twin.end();
     if twin.is_away() {

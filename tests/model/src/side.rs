@@ -299,6 +299,15 @@ impl Side {
         })
     }
 
+    /// What a file has blocks for, behind its end as well; nothing for what is no file.
+    pub fn extents(&self, path: &str) -> Sys<Vec<fiemap::Ext>> {
+        if self.stat(path)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(Vec::new());
+        }
+        let f = self.open_path(path, libc::O_RDONLY)?;
+        fiemap::fiemap(&f, 0, HELD as u64, true, 64)
+    }
+
     /// All that a file holds, seen in this way.
     pub fn look(&self, path: &str, view: View) -> Sys<Vec<u8>> {
         let direct = if view == View::Direct { O_DIRECT } else { 0 };

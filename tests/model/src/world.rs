@@ -118,7 +118,8 @@ impl World {
     /// After a failure: whatever is mounted goes.
     pub fn clear(&self) {
         for side in self.sides() {
-            let _ = sys::umount(&side.dir, libc::MNT_DETACH);
+            side.release();
+            let _ = sys::umount(&side.dir, 0).or_else(|_| sys::umount(&side.dir, libc::MNT_DETACH));
         }
     }
 }
