@@ -79,7 +79,10 @@ impl Promises {
                 self.ranges
                     .extend(tree.find(name).map(|id| (id, range, now)));
             }
-            Op::Rename(_, to, Move::Replace) if before.file(to).is_ok() => {
+            // Of two names of one file none replaces the other.
+            Op::Rename(from, to, Move::Replace)
+                if before.file(to).is_ok() && before.find(from) != before.find(to) =>
+            {
                 self.replaced.extend(tree.find(to).map(|id| (id, now)));
             }
             _ => (),

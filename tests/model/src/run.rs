@@ -134,10 +134,10 @@ fn step(world: &World, model: &mut Model, call: &Call) -> Result<Done, String> {
 }
 
 /// Has this answer to do with a full disk? What was written before must not be lost: to bring it to
-/// the disk never fails for that.
+/// the disk never fails for that. Nor does what makes room.
 fn is_full(call: &Call, got: &Result<u64, i32>) -> bool {
     match (call.op, got) {
-        (Op::Sync(..), _) => false,
+        (Op::Sync(..) | Op::Unlink(_) | Op::Rmdir(_), _) => false,
         (_, Err(libc::ENOSPC)) | (Op::Write(_, _, _, Way::Mapped), Err(libc::EFAULT)) => true,
         (Op::Write(..), Ok(n)) => *n < call.len,
         _ => false,
