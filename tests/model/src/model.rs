@@ -77,11 +77,7 @@ impl Model {
                     }
                     // No further than the page of the end.
                     Way::Mapped => {
-                        let end = if std::env::var_os("MODEL_LAX").is_some() {
-                            size
-                        } else {
-                            size.next_multiple_of(PAGE)
-                        };
+                        let end = size.next_multiple_of(PAGE);
                         (at.min(end), len.min(end.saturating_sub(at)))
                     }
                     _ => (at, len),
