@@ -3,13 +3,12 @@
 
 import contextlib
 import io
-import tempfile
-import unittest
 from pathlib import Path
 from unittest import mock
 
 from rext4 import lab
 from rext4.common import Failed
+from rext4.tests import kit
 
 # scripts/vm: its options go to a file, then it plays what the test wants of the guest.
 VM = """\
@@ -28,7 +27,7 @@ LAB = """\
 GOOD = "echo x >$share/3-off.trace; printf 'row\\n3\\tharm\\tclean\\n' >$share/results.tsv"
 
 
-class CommandLine(unittest.TestCase):
+class CommandLine(kit.CommandLines):
     def test_defaults(self) -> None:
         qemu, uml = lab.options([]), lab.options(["--engine", "uml"])
         self.assertEqual((qemu.kernel, qemu.runs, qemu.races), ("fast", 1, []))
@@ -42,18 +41,13 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((asked.results, asked.races), (Path("/r.tsv"), ["7a", "punch-vs-fault"]))
 
     def test_wrong(self) -> None:
-        for words in (["--engine", "xen"], ["--runs", "0"], ["--bogus"], ["--kernel"]):
-            with contextlib.redirect_stderr(io.StringIO()) as said:
-                with self.assertRaises(SystemExit) as end:
-                    lab.options(words)
-            self.assertEqual((end.exception.code, said.getvalue().count("\n")), (2, 1))
+        wrong = (["--engine", "xen"], ["--runs", "0"], ["--bogus"], ["--kernel"])
+        self.refuses(lab.options, wrong)
 
 
-class WithFolder(unittest.TestCase):
+class WithFolder(kit.WithFolder):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        super().setUp()
         self.err = self.enterContext(contextlib.redirect_stderr(io.StringIO()))
 
     def program(self, name: str, text: str) -> str:

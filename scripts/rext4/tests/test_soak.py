@@ -3,13 +3,11 @@
 
 import contextlib
 import io
-import tempfile
-import unittest
-from pathlib import Path
 from unittest import mock
 
 from rext4 import soak
 from rext4.common import Failed
+from rext4.tests import kit
 
 ROUND = 'echo "1048576 50 0.5 reader" >>"$REXT4_SHARE/figures"; echo round'
 # scripts/vm: its options go to a file, then it plays what the test wants of the guest.
@@ -23,7 +21,7 @@ REXT4_SHARE=$2
 """
 
 
-class CommandLine(unittest.TestCase):
+class CommandLine(kit.CommandLines):
     def test_defaults(self) -> None:
         qemu, uml = soak.options([]), soak.options(["--engine", "uml"])
         self.assertEqual((qemu.kernel, qemu.cpus, qemu.opts), ("debug", 2, "dio_gate"))
@@ -37,21 +35,11 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(str(asked), ", qemu, fast kernel, CPUs: 4")
 
     def test_wrong(self) -> None:
-        for words in (["soon"], ["--engine", "xen"], ["--bound", "x"], ["--bogus"], ["--kernel"]):
-            with contextlib.redirect_stderr(io.StringIO()) as said:
-                with self.assertRaises(SystemExit) as end:
-                    soak.options(words)
-            self.assertEqual((end.exception.code, said.getvalue().count("\n")), (2, 1))
+        wrong = (["soon"], ["--engine", "xen"], ["--bound", "x"], ["--bogus"], ["--kernel"])
+        self.refuses(soak.options, wrong)
 
 
-class WithFolder(unittest.TestCase):
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-
-class Sums(WithFolder):
+class Sums(kit.WithFolder):
     def of(self, text: str) -> soak.Figures:
         (self.folder / "figures").write_text(text)
         return soak.Figures.of(self.folder / "figures")
@@ -70,7 +58,7 @@ class Sums(WithFolder):
         self.assertTrue(found.told("x", 1).endswith("the longest wait of a reader 0.00 s"))
 
 
-class Rounds(WithFolder):
+class Rounds(kit.WithFolder):
     def setUp(self) -> None:
         super().setUp()
         self.scripts, self.work = self.folder / "scripts", self.folder / "work"

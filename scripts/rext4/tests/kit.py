@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What several of the tests need."""
+
+import contextlib
+import io
+import tempfile
+import unittest
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+
+class WithFolder(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+
+class CommandLines(unittest.TestCase):
+    """A test of what a program is called with."""
+
+    def refuses(self, read: Callable[[list[str]], object], lines: Iterable[list[str]]) -> None:
+        """Each of these is refused with exit status 2 and a line that says why."""
+        for words in lines:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                with self.assertRaises(SystemExit) as end:
+                    read(words)
+            self.assertEqual((end.exception.code, said.getvalue().count("\n")), (2, 1))
