@@ -6,11 +6,14 @@ use crate::names::TARGET;
 use crate::op::{Move, Name, Op, Space, Sync, View, Way};
 use crate::place::{MOST, PAGE};
 use guest::aio::{self, Aio};
-use guest::fiemap;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
+use guest::{dm, fiemap};
 use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
 use std::cell::{Cell, RefCell};
+
+/// MiB of a disk that are used, at most.
+const MIB: u64 = 16;
 
 /// The inode of a name, and its times.
 pub struct Stamp {
@@ -28,7 +31,10 @@ const WORK: &str = "h";
 pub struct Side {
     /// The type of the file system.
     pub fs: String,
+    /// What is mounted.
     pub dev: String,
+    /// The disk below it.
+    pub disk: String,
     /// Where it is mounted.
     pub dir: String,
     /// Free blocks and inodes when nothing is there.
@@ -43,10 +49,21 @@ pub struct Side {
 }
 
 impl Side {
-    pub fn new(fs: &str, dev: &str, dir: &str) -> Sys<Side> {
+    /// The disk is mounted by way of a device of its own, in the VM. So it can be read
+    /// while it is mounted, and nothing that is only in the cache of that device gets to it by
+    /// being read.
+    pub fn new(fs: &str, disk: &str, dir: &str) -> Sys<Side> {
+        let name = format!("model-{}", disk.rsplit('/').next().unwrap_or_default());
+        let table = dm::linear(disk, 0, MIB);
+        let dev = if is_own_machine() && dm::usable() {
+            dm::start(&name, &[table])?.path
+        } else {
+            disk.to_string()
+        };
         Ok(Side {
             fs: fs.to_string(),
-            dev: dev.to_string(),
+            dev,
+            disk: disk.to_string(),
             dir: dir.to_string(),
             away: Cell::new(false),
             strays: Cell::new(0),

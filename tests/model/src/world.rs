@@ -79,13 +79,13 @@ impl World {
             Disk::Ram => self.pairs.len() - 1,
         };
         if !self.images.contains_key(&image) {
-            let bytes = make(&self.sides()[0].dev, image)?;
+            let bytes = make(&self.sides()[0], image)?;
             self.images.insert(image, bytes);
         }
         let bytes = &self.images[&image];
         self.size = image.size();
         for side in self.sides() {
-            restore(&device(&side.dev)?, bytes)?;
+            restore(&device(&side.disk)?, bytes)?;
             side.mount()?;
         }
         Ok(())
@@ -95,11 +95,11 @@ impl World {
     pub fn cut(&self) -> Res {
         let side = &self.sides()[0];
         let bytes = contents(
-            &sys::open(&side.dev, libc::O_RDONLY | libc::O_DIRECT, 0)?,
+            &sys::open(&side.disk, libc::O_RDONLY | libc::O_DIRECT, 0)?,
             self.size,
         )?;
         side.umount()?;
-        restore(&device(&side.dev)?, &bytes)?;
+        restore(&device(&side.disk)?, &bytes)?;
         side.mount()?;
         Ok(())
     }
@@ -128,10 +128,10 @@ fn device(dev: &str) -> Res<Fd> {
     Ok(sys::open(dev, libc::O_RDWR | libc::O_DIRECT, 0)?)
 }
 
-/// A new image, by mke2fs, on this device: its bytes.
-fn make(dev: &str, image: Image) -> Res<Vec<u8>> {
+/// A new image, by mke2fs: its bytes.
+fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
     let len = image.size() * MIB;
-    let f = device(dev)?;
+    let f = device(&side.disk)?;
     let mut bytes = Aligned::new(MIB);
     bytes.fill(POISON);
     for at in (0..len).step_by(MIB) {
@@ -149,7 +149,7 @@ fn make(dev: &str, image: Image) -> Res<Vec<u8>> {
     if image == Image::NoChecksums {
         args.extend(["-O", "^metadata_csum,^64bit"]);
     }
-    args.extend([dev, &size]);
+    args.extend([side.dev.as_str(), &size]);
     let (code, text) = run_cmd("mke2fs", &args)?;
     ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
     contents(&f, image.size())
