@@ -8,6 +8,16 @@ import unittest
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+# In place of scripts/vm: its options go to a file, then it plays what the test wants of the guest.
+VM = """\
+#!/bin/bash
+dir=$(dirname "$0")
+printf '%s\\n' "$@" >"$dir/words"
+while [ "$1" != --share ]; do shift; done
+share=$2
+. "$dir/guest"
+"""
+
 
 class WithFolder(unittest.TestCase):
     """A test with a folder of its own."""

@@ -10,15 +10,6 @@ from rext4 import lab
 from rext4.common import Failed
 from rext4.tests import kit
 
-# scripts/vm: its options go to a file, then it plays what the test wants of the guest.
-VM = """\
-#!/bin/bash
-dir=$(dirname "$0")
-printf '%s\\n' "$@" >"$dir/words"
-while [ "$1" != --share ]; do shift; done
-share=$2
-. "$dir/guest"
-"""
 # The program: it draws, and says what it was told to draw.
 LAB = """\
 #!/bin/bash
@@ -95,7 +86,7 @@ class Races(WithFolder):
         self.pictures.mkdir(parents=True)
         self.table.write_text("old\n")
         (self.pictures / "old.svg").touch()
-        self.program("vm", VM)
+        self.program("vm", kit.VM)
         for name in ("SCRIPTS", "REPO"):
             self.enterContext(mock.patch.object(lab, name, self.folder))
 

@@ -9,16 +9,7 @@ from rext4 import soak
 from rext4.common import Failed
 from rext4.tests import kit
 
-ROUND = 'echo "1048576 50 0.5 reader" >>"$REXT4_SHARE/figures"; echo round'
-# scripts/vm: its options go to a file, then it plays what the test wants of the guest.
-VM = """\
-#!/bin/bash
-dir=$(dirname "$0")
-printf '%s\\n' "$@" >"$dir/words"
-while [ "$1" != --share ]; do shift; done
-REXT4_SHARE=$2
-. "$dir/guest"
-"""
+ROUND = 'echo "1048576 50 0.5 reader" >>"$share/figures"; echo round'
 
 
 class CommandLine(kit.CommandLines):
@@ -64,7 +55,7 @@ class Rounds(kit.WithFolder):
         self.scripts, self.work = self.folder / "scripts", self.folder / "work"
         self.scripts.mkdir()
         self.work.mkdir()
-        (self.scripts / "vm").write_text(VM)
+        (self.scripts / "vm").write_text(kit.VM)
         (self.scripts / "vm").chmod(0o755)
         for patch in (
             mock.patch.object(soak, "SCRIPTS", self.scripts),
@@ -89,7 +80,7 @@ class Rounds(kit.WithFolder):
         return str(raised.exception)
 
     def test_until_the_time_is_up(self) -> None:
-        wait = 'until [ -e "$REXT4_SHARE/stop" ]; do sleep 0.05; done'
+        wait = 'until [ -e "$share/stop" ]; do sleep 0.05; done'
         self.assertRegex(
             self.soak(f"{ROUND}; {wait}; {ROUND}", "1"),
             r"^ {4}\d s  round\n {4}[1-9] s  round\n"
@@ -98,7 +89,7 @@ class Rounds(kit.WithFolder):
         self.assertFalse((self.folder / "soak").exists())
 
     def test_not_before(self) -> None:
-        said = self.soak(f'{ROUND}; sleep 0.3; [ ! -e "$REXT4_SHARE/stop" ]', "60")
+        said = self.soak(f'{ROUND}; sleep 0.3; [ ! -e "$share/stop" ]', "60")
         self.assertIn("1 rounds", said)
 
     def test_the_vm(self) -> None:
