@@ -84,7 +84,10 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     let bad = |why| inode.corrupted(fmt!("attribute block {}: {}", acl, why));
     // The right to change a block brings it back that this transaction has freed, so it had better
     // be one of attributes.
-    bh.copy_out(0, &mut data)?;
+    {
+        let _sharers = sb.data().sharers.lock();
+        bh.copy_out(0, &mut data)?;
+    }
     disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
     // May wait for the log, so before the lock. Not used it costs nothing.
     let mut block = handle.write(&bh)?;
