@@ -55,7 +55,8 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     let fs = sb.data();
     let mut replayed = false;
     if fs.geo.journal_inum.is_some() && !fs.options.lock().noload {
-        replayed = open_journal(sb, log, sb.is_read_only())?;
+        let options = fs.options.lock().clone();
+        replayed = open_journal(sb, log, &options, sb.is_read_only())?;
     } else if fs.geo.features.has_incompat(features::INCOMPAT_RECOVER) {
         if fs.geo.journal_dev != 0 && !fs.options.lock().noload {
             let why = fmt!("the external journal needs replay: mount with ext4, or norecovery");
@@ -119,14 +120,13 @@ fn protect_journal(sb: &Sb, file: &Inode) -> Result {
 
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
 /// replay. Returns whether there was.
-fn open_journal(sb: &Sb, log: &MountLog<'_>, read_only: bool) -> Result<bool> {
+fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;
     if !file.is_file() || file.nlink() == 0 {
         return Err(file.corrupted(fmt!("the journal is no file")));
     }
     protect_journal(sb, &file)?;
-    let options = fs.options.lock().clone();
     let journal = fs.journal.open(file)?;
     journal.set_barrier(options.barrier);
     // A log that the super block does not speak of is older than the metadata (debugfs' way to be
@@ -283,7 +283,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
     if remount.read_only() {
         turn_read_only(remount)?;
     } else if sb.is_read_only() {
-        turn_writable(sb, remount.log()).inspect_err(|&e| unsaid(remount.log(), e))?;
+        turn_writable(sb, remount.log(), &opts).inspect_err(|&e| unsaid(remount.log(), e))?;
     } else {
         remount.sync()?;
     }
@@ -329,7 +329,7 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
 }
 
 /// From read-only to read-write. The VFS changes its flag when this has succeeded.
-fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
+fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
     let fs = sb.data();
     if fs.journal().is_some_and(|j| j.is_aborted()) || fs.has_errors() {
         let why = fmt!("not remounted read-write after errors; run e2fsck");
@@ -337,7 +337,7 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>) -> Result {
     }
     check_rw_mount(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
     if fs.journal().is_none() {
-        open_journal(sb, log, false)?;
+        open_journal(sb, log, options, false)?;
     }
     advise(sb)?;
     begin_writing(sb).inspect_err(|_| {

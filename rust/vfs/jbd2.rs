@@ -105,24 +105,26 @@ impl UnloadedJournal {
 
     /// Whether what replays or throws away the log flushes the device's cache, and commits later
     /// do. To be said first.
-    ///
-    /// New transactions come behind those of the last mount (`JBD2_CYCLE_RECORD`, as in ext4), not
-    /// over them: a log that was thrown away has valid ones of the numbers to come, and one that
-    /// lies where the next is looked for would be replayed.
     pub(crate) fn set_barrier(&self, on: bool) {
         // SAFETY: By the type invariant; flags change under `j_state_lock`.
         unsafe {
             bindings::jbd2_lock_state(self.as_ptr());
             bindings::jbd2_set_barrier(self.as_ptr(), on);
-            bindings::jbd2_set_cycle_record(self.as_ptr());
             bindings::jbd2_unlock_state(self.as_ptr());
         }
     }
 
     /// Throws away the transactions of the log. Sleeps; reads and writes the device.
+    ///
+    /// `jbd2_journal_wipe()` alone goes on with the numbers that they have. They still lie there,
+    /// and a recovery would take one for the next if it lay where that is looked for. So the
+    /// numbers go on behind as many transactions as the log has blocks.
     pub(crate) fn wipe(&self) -> Result {
         // SAFETY: By the type invariant; it is not loaded.
-        to_result(unsafe { bindings::jbd2_journal_wipe(self.as_ptr(), 1) })
+        unsafe {
+            bindings::jbd2_skip_numbers(self.as_ptr());
+            to_result(bindings::jbd2_journal_wipe(self.as_ptr(), 1))
+        }
     }
 
     /// Whether the journal has an area of fast commits. If it also needs recovery there may be

@@ -58,9 +58,9 @@ __rust_helper void rust_helper_jbd2_set_barrier(struct journal_s *j, bool on)
 	j->j_flags = on ? j->j_flags | JBD2_BARRIER : j->j_flags & ~JBD2_BARRIER;
 }
 
-__rust_helper void rust_helper_jbd2_set_cycle_record(struct journal_s *j)
+__rust_helper void rust_helper_jbd2_skip_numbers(struct journal_s *j)
 {
-	j->j_flags |= JBD2_CYCLE_RECORD;
+	j->j_tail_sequence += j->j_total_len;
 }
 
 __rust_helper void

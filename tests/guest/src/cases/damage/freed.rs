@@ -142,11 +142,31 @@ fn log_not_wanted(t: &mut T) -> Res {
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;
     script(t, &["feature -needs_recovery".to_string()])?;
+    let before = sequence(t)?;
     for flags in [libc::MS_RDONLY, 0] {
         t.try_mount(flags, "")?;
         same!(names(&t.p(""))?, ["lost+found", "old"], "names");
         errno!(sys::lstat(&t.p("new")), ENOENT);
         t.umount()?;
     }
+    // The old transactions still lie there: no new one may have the number of one of them.
+    if t.ours() {
+        let now = sequence(t)?;
+        ensure!(now >= before + 1024, "numbers {before}, and then {now}");
+    }
     t.fsck()
+}
+
+/// The number of the next transaction, as the journal says it.
+fn sequence(t: &T) -> Res<u64> {
+    let (code, text) = run_cmd("dumpe2fs", &["-h", &t.dev])?;
+    ensure!(code == 0, "dumpe2fs: {text}");
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("Journal sequence:"));
+    let number = line.and_then(|l| u64::from_str_radix(l.trim().trim_start_matches("0x"), 16).ok());
+    match number {
+        Some(number) => Ok(number),
+        None => fail!("no journal sequence: {text}"),
+    }
 }
