@@ -25,6 +25,7 @@ pub struct Entry {
 pub type Contents = BTreeMap<String, Vec<u8>>;
 
 /// What is promised at a moment. Stages are the states after each step since all was on disk.
+#[derive(Clone)]
 pub struct Promises {
     stages: Vec<Tree>,
     /// The names are not those of an earlier stage.
@@ -59,11 +60,31 @@ impl Promises {
         self.note_changes(call.op, &[&before, tree], self.stages.len() - 1);
     }
 
-    /// A step was done, and did not fail.
-    pub fn step(&mut self, call: &Call, tree: &Tree) {
+    /// A step was begun, and may be done or not: if it replaces a file, then by a whole one.
+    pub fn begun(&mut self, call: &Call, tree: &Tree) {
         self.partly(call, tree);
         let now = self.stages.len() - 1;
-        let before = &self.stages[now - 1];
+        if let Op::Rename(from, to, Move::Replace) = call.op {
+            let before = &self.stages[now - 1];
+            // Of two names of one file none replaces the other.
+            if before.file(to).is_ok() && before.find(from) != before.find(to) {
+                self.replaced.extend(tree.find(to).map(|id| (id, now)));
+            }
+        }
+    }
+
+    /// The directory was brought to the disk: no name that was made or removed is missing.
+    pub fn directory(&mut self) {
+        let last = (1..self.stages.len())
+            .rev()
+            .find(|&s| entries(&self.stages[s]) != entries(&self.stages[s - 1]));
+        self.names = self.names.max(last.unwrap_or(0));
+    }
+
+    /// A step was done, and did not fail.
+    pub fn step(&mut self, call: &Call, tree: &Tree) {
+        self.begun(call, tree);
+        let now = self.stages.len() - 1;
         match call.op {
             Op::Sync(_, Sync::All) | Op::Remount | Op::Freeze => *self = Promises::new(tree),
             Op::Sync(name, how @ (Sync::Fsync | Sync::Fdatasync)) => {
@@ -78,12 +99,6 @@ impl Promises {
                 let range = call.at as usize..(call.at + call.len) as usize;
                 self.ranges
                     .extend(tree.find(name).map(|id| (id, range, now)));
-            }
-            // Of two names of one file none replaces the other.
-            Op::Rename(from, to, Move::Replace)
-                if before.file(to).is_ok() && before.find(from) != before.find(to) =>
-            {
-                self.replaced.extend(tree.find(to).map(|id| (id, now)));
             }
             _ => (),
         }
@@ -323,6 +338,34 @@ mod tests {
             promises.kept(&entries(&tree), &data).is_err(),
             "a name from before an fsync"
         );
+    }
+
+    #[test]
+    fn a_synced_directory_has_its_names() {
+        let (model, mut promises) = after(&[call(Op::Mkdir(name("d")))]);
+        let without = entries(&promises.stages[0]);
+        let data: Contents = [("a".to_string(), vec![7; 8])].into();
+        assert!(promises.kept(&without, &data).is_ok());
+        promises.directory();
+        assert!(promises.kept(&without, &data).is_err());
+        assert!(promises.kept(&entries(&model.tree), &data).is_ok());
+    }
+
+    #[test]
+    fn what_replaces_is_whole() {
+        let (b, rename) = (name("b"), Op::Rename(name("b"), name("a"), Move::Replace));
+        let (mut model, mut promises) = after(&[call(Op::Create(b))]);
+        model.tree.file_mut(b).unwrap().extend([9; 8]);
+        promises.partly(&call(truncate()), &model.tree);
+        model.apply(&call(rename)).unwrap();
+        promises.begun(&call(rename), &model.tree);
+        let seen = entries(&model.tree);
+        let holds = |bytes: &[u8]| {
+            let data = [("a".to_string(), bytes.to_vec())].into();
+            promises.kept(&seen, &data).is_ok()
+        };
+        assert!(holds(&[9; 8]));
+        assert!(!holds(&[]), "the new name with none of the new bytes");
     }
 
     #[test]

@@ -3,24 +3,12 @@
 //! kernel's ext4. Runs as root inside the VM, and overwrites the devices.
 #![forbid(unsafe_code)]
 
-mod cut;
-mod hunt;
-mod look;
-mod model;
-mod names;
-mod op;
-mod place;
-mod run;
-mod side;
-mod space;
-mod world;
-
 use clap::Parser;
 use guest::fixture::{knows_fs, private_mounts, run_cmd};
 use guest::harness::Res;
 use guest::{ensure, map, sys};
-use hunt::{Hunt, Plan};
-use side::is_own_machine;
+use model::hunt::{Hunt, Plan};
+use model::side::{is_own_machine, quiet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,18 +43,6 @@ struct Cli {
     /// Runs this history only: its number, or a file with its text, as a failure leaves it.
     #[arg(long)]
     replay: Option<String>,
-}
-
-/// Nothing happens at a time of its own.
-fn quiet() -> Res {
-    if !is_own_machine() {
-        return Ok(());
-    }
-    // Where there is no udev there is nobody to stop.
-    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
-    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
-    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
-    Ok(())
 }
 
 /// What is off is so as long as the file is open.

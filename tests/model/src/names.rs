@@ -46,6 +46,12 @@ fn split(name: Name) -> (Option<&'static str>, &'static str) {
     }
 }
 
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree::new()
+    }
+}
+
 impl Tree {
     pub fn new() -> Tree {
         let mut tree = Tree {

@@ -6,6 +6,8 @@ use crate::names::TARGET;
 use crate::op::{Move, Name, Op, Space, Sync, View, Way};
 use crate::place::{MOST, PAGE};
 use guest::aio::{self, Aio};
+use guest::fixture::run_cmd;
+use guest::harness::Res;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 use guest::{dm, fiemap};
@@ -37,6 +39,8 @@ pub struct Side {
     pub disk: String,
     /// Where it is mounted.
     pub dir: String,
+    /// Mount options beside the usual ones: each with a comma before it.
+    pub options: String,
     /// Free blocks and inodes when nothing is there.
     free: Cell<(u64, u64)>,
     /// Nothing can be learned from it in this history any more.
@@ -55,15 +59,20 @@ impl Side {
     pub fn new(fs: &str, disk: &str, dir: &str) -> Sys<Side> {
         let name = format!("model-{}", disk.rsplit('/').next().unwrap_or_default());
         let table = dm::linear(disk, 0, MIB);
-        let dev = if is_own_machine() && dm::usable() {
-            dm::start(&name, &[table])?.path
-        } else {
-            disk.to_string()
-        };
+        let mut side = Side::on(fs, disk, dir)?;
+        if is_own_machine() && dm::usable() {
+            side.dev = dm::start(&name, &[table])?.path;
+        }
+        Ok(side)
+    }
+
+    /// The disk itself is mounted.
+    pub fn on(fs: &str, disk: &str, dir: &str) -> Sys<Side> {
         Ok(Side {
             fs: fs.to_string(),
-            dev,
+            dev: disk.to_string(),
             disk: disk.to_string(),
+            options: String::new(),
             dir: dir.to_string(),
             away: Cell::new(false),
             strays: Cell::new(0),
@@ -230,7 +239,8 @@ impl Side {
 
     pub fn mount(&self) -> Sys<()> {
         // No commit comes by itself: what is on disk at a power cut is always the same.
-        sys::mount(&self.dev, &self.dir, &self.fs, 0, "commit=900")
+        let options = format!("commit=900{}", self.options);
+        sys::mount(&self.dev, &self.dir, &self.fs, 0, &options)
     }
 
     pub fn umount(&self) -> Sys<()> {
@@ -391,6 +401,18 @@ fn store(map: &Map, at: u64, bytes: &[u8]) -> Sys<()> {
 /// Whether this is a VM that scripts/vm has started. Another machine is left as it is.
 pub fn is_own_machine() -> bool {
     std::env::var_os("REXT4_ENGINE").is_some()
+}
+
+/// Nothing happens at a time of its own.
+pub fn quiet() -> Res {
+    if !is_own_machine() {
+        return Ok(());
+    }
+    // Where there is no udev there is nobody to stop.
+    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
+    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
+    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
+    Ok(())
 }
 
 /// Clean pages, dentries and inodes of the whole machine leave the memory.

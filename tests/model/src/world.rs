@@ -129,7 +129,7 @@ fn device(dev: &str) -> Res<Fd> {
 }
 
 /// A new image, by mke2fs: its bytes.
-fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
+pub fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
     let len = image.size() * MIB;
     let f = device(&side.disk)?;
     let mut bytes = Aligned::new(MIB);
