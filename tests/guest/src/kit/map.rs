@@ -42,6 +42,18 @@ pub fn install_sigbus() {
     }
 }
 
+/// What the process has mapped by now is read in, and stays.
+pub fn lock_all() -> Sys<()> {
+    // SAFETY: plain call.
+    match unsafe { libc::mlockall(libc::MCL_CURRENT) } {
+        0 => Ok(()),
+        _ => Err(SysErr {
+            what: "mlockall".to_string(),
+            errno: errno(),
+        }),
+    }
+}
+
 /// The number of SIGBUS since the last call.
 pub fn sigbus_taken() -> usize {
     SIGBUS.swap(0, Ordering::SeqCst)

@@ -25,18 +25,21 @@ enum Who {
     Workers,
 }
 
-/// While this lives every second allocation of these threads fails, if it may.
-struct Starved(Vec<String>);
+/// While this lives every second allocation of these threads fails, if it may. What ends it is held
+/// open: a path would have to be looked up, and that takes memory from the root's file system.
+struct Starved {
+    probabilities: Vec<Fd>,
+    threads: Vec<Fd>,
+}
 
 impl Starved {
     fn new(who: Who) -> Res<Self> {
         if !sys::exists(&format!("{FAULTS}/failslab")) {
             let _ = sys::mount("none", FAULTS, "debugfs", 0, "");
         }
+        let mut probabilities = Vec::new();
         for kind in ["failslab", "fail_page_alloc"] {
-            let set = |key: &str, value: &str| {
-                sys::write_file(&format!("{FAULTS}/{kind}/{key}"), value).is_ok()
-            };
+            let path = |key: &str| format!("{FAULTS}/{kind}/{key}");
             let all = [
                 ("task-filter", "Y"),
                 ("ignore-gfp-wait", "N"),
@@ -45,46 +48,50 @@ impl Starved {
                 ("times", "-1"),
                 ("probability", "50"),
             ];
-            if !all.iter().all(|(key, value)| set(key, value)) {
+            let set = |(key, value): &(&str, &str)| sys::write_file(&path(key), value).is_ok();
+            if !all.iter().all(set) {
                 skip!("the kernel has no {kind}");
             }
             // Of the second kind only: else nothing below an order of 1 fails.
-            set("min-order", "0");
+            let _ = sys::write_file(&path("min-order"), "0");
+            probabilities.push(sys::rdwr(&path("probability"))?);
         }
         let threads = match who {
-            Who::Caller => vec!["/proc/thread-self/make-it-fail".to_string()],
+            Who::Caller => vec![sys::rdwr("/proc/thread-self/make-it-fail")?],
             Who::Workers => workers()?,
         };
-        for file in &threads {
+        let starved = Starved {
+            probabilities,
+            threads,
+        };
+        for file in &starved.threads {
             // A worker may have ended.
-            let done = sys::write_file(file, "1");
-            ensure!(who == Who::Workers || done.is_ok(), "{file}: {done:?}");
+            let done = file.pwrite(b"1", 0);
+            ensure!(
+                who == Who::Workers || done.is_ok(),
+                "{}: {done:?}",
+                file.name
+            );
         }
-        Ok(Starved(threads))
+        Ok(starved)
     }
 }
 
 impl Drop for Starved {
     fn drop(&mut self) {
-        // Needs memory itself.
-        let insist = |file: &str, text: &str| {
-            while sys::write_file(file, text).is_err_and(|e| e.errno == libc::ENOMEM) {}
-        };
-        for kind in ["failslab", "fail_page_alloc"] {
-            insist(&format!("{FAULTS}/{kind}/probability"), "0");
-        }
-        for file in &self.0 {
-            insist(file, "0");
+        // Writing needs memory itself.
+        for file in self.probabilities.iter().chain(&self.threads) {
+            while file.pwrite(b"0", 0).is_err_and(|e| e.errno == libc::ENOMEM) {}
         }
     }
 }
 
-fn workers() -> Res<Vec<String>> {
+fn workers() -> Res<Vec<Fd>> {
     let mut found = Vec::new();
     for name in names("/proc")? {
         let comm = std::fs::read_to_string(format!("/proc/{name}/comm")).unwrap_or_default();
         if comm.starts_with("kworker/u") {
-            found.push(format!("/proc/{name}/make-it-fail"));
+            found.extend(sys::rdwr(&format!("/proc/{name}/make-it-fail")).ok());
         }
     }
     Ok(found)
