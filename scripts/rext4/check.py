@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,13 +23,12 @@ Usage: scripts/check [--serial] [PART...]
 
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
-were built), uml (the guest tests under User-Mode Linux, and what safe code cannot
-do), qemu (a selection of them on the debug kernel under QEMU), lab (the races,
+were built), safe (what safe code cannot do), uml (the guest tests under User-Mode
+Linux), qemu (a selection of them on the debug kernel under QEMU), lab (the races,
 with their protection off and on, there too), xfstests (a short list, if xfstests
 is installed).
 
-Two lanes run side by side (host, stack, qemu, lab and xfstests; uml), with
---serial one after the other.
+Two run side by side, the longest first, with --serial one after the other.
 
 Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
 tests is started (default 600).
@@ -38,9 +38,10 @@ The last lines say of each test that failed why; the very last is the sum.
 Exit status: 0 all passed, 1 some failed, 2 usage.
 """
 
-PARTS = ("host", "stack", "uml", "qemu", "lab", "xfstests")
-# Of about the same length on a machine with two processors.
-LANES = (("host", "stack", "qemu", "lab", "xfstests"), ("uml",))
+# The longest first: a lane that is free takes the next, so that both end at about the same time.
+PARTS = ("uml", "qemu", "lab", "xfstests", "host", "safe", "stack")
+# As many as a machine with two processors carries.
+LANES = 2
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15
 Command = Sequence[str | Path]
@@ -174,7 +175,6 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
                 yield [
                     (guest_tests("uml", "uml", 1, work, logs), REPO),
                     ([REPO / "tests/errors-panic"], REPO),
-                    ([REPO / "tests/compile-fail/run"], REPO),
                 ]
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -192,13 +192,16 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
         words = [SCRIPTS / "xfstests", "--ci", "--engine", "uml"]
         words += ["--module", common.script("module", "uml"), "--total", seconds]
         yield [([*words, "--results", logs / "xfstests.tsv"], REPO)]
+    elif name == "safe":
+        yield [([REPO / "tests/compile-fail/run"], REPO)]
     else:
         yield host() if name == "host" else stack()
 
 
-def lane(runner: Runner, names: Sequence[str]) -> None:
-    """Some parts, one after the other. One that could not begin is a failure."""
-    for name in names:
+def lane(runner: Runner, left: deque[str]) -> None:
+    """Parts, one after the other, as long as there are any left. One that could not begin is a
+    failure."""
+    while name := next_of(left):
         why = "it has said why further up"
         try:
             with commands(name, runner.logs) as words:
@@ -214,12 +217,12 @@ def lane(runner: Runner, names: Sequence[str]) -> None:
 
 
 def prepare(parts: Sequence[str]) -> None:
-    """What both lanes need is made before they start."""
+    """What more than one part needs is made before they start."""
     common.call(SCRIPTS / "setup", *(["--host"] if list(parts) == ["host"] else []))
     wanted = set(parts)
     if wanted & {"uml", "qemu"}:
         common.lib("guest_program")
-    if wanted & {"uml", "xfstests", "stack"}:
+    if wanted & {"uml", "xfstests", "safe", "stack"}:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")
@@ -230,10 +233,18 @@ def prepare(parts: Sequence[str]) -> None:
         common.script("module", "--lab", "debug")
 
 
-def run_lanes(runner: Runner, lanes: Sequence[Sequence[str]]) -> None:
+def next_of(left: deque[str]) -> str | None:
+    """Whoever comes first has it."""
+    with contextlib.suppress(IndexError):
+        return left.popleft()
+    return None
+
+
+def run_lanes(runner: Runner, parts: Sequence[str], lanes: int) -> None:
     """Side by side. An interrupt must reach the VMs of all."""
+    left = deque(parts)
     threads = [
-        threading.Thread(target=lane, args=(runner, names), daemon=True) for names in lanes if names
+        threading.Thread(target=lane, args=(runner, left), daemon=True) for _ in range(lanes)
     ]
     try:
         for thread in threads:
@@ -278,7 +289,6 @@ def main(arguments: list[str]) -> int:
     prepare(parts)
 
     runner = Runner(logs)
-    lanes = (PARTS,) if asked.serial else LANES
-    run_lanes(runner, [[name for name in names if name in parts] for names in lanes])
+    run_lanes(runner, parts, 1 if asked.serial else LANES)
     note(f"{time.monotonic() - began:.0f} s in all, logs in {logs}")
     return sum_up([(name, runner.tallies.get(name)) for name in parts])

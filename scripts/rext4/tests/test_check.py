@@ -73,8 +73,24 @@ class Parts(WithFolder):
         began = time.monotonic()
         both = threading.Barrier(2, timeout=10)
         with mock.patch.object(check, "lane", side_effect=lambda *_: both.wait()):
-            check.run_lanes(self.runner, [["host"], ["uml"], []])
+            check.run_lanes(self.runner, ["host", "uml"], 2)
         self.assertLess(time.monotonic() - began, 10)
+
+    def test_a_lane_that_is_free_takes_the_next(self) -> None:
+        long, ran = threading.Event(), []
+
+        def part(name: str, _: object) -> None:
+            if name == "uml":
+                self.assertTrue(long.wait(10))
+            elif name == "stack":
+                long.set()
+            ran.append(name)
+
+        with mock.patch.object(check, "commands", return_value=contextlib.nullcontext([])):
+            with mock.patch.object(self.runner, "part", side_effect=part):
+                check.run_lanes(self.runner, ["uml", "qemu", "host", "stack"], 2)
+        self.assertEqual(ran[:2], ["qemu", "host"])
+        self.assertEqual(sorted(ran[2:]), ["stack", "uml"])
 
 
 class Refusals(WithFolder):
