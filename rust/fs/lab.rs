@@ -6,8 +6,9 @@
 //! Only a `make LAB=1` build has it. In every other build the functions here are empty and the
 //! compiler drops the calls: no symbol, no branch and no string is left.
 //!
-//! The control file and its commands are in `control.rs`, the parking in `park.rs`. The scenarios
-//! are in `tests/lab`.
+//! The control file and its commands are in `control.rs`, what stands in the code in `point.rs`,
+//! the parking in `park.rs`, the stepping from point to point in `step.rs`. The scenarios are in
+//! `tests/lab`.
 
 #[cfg(REXT4_LAB)]
 use kernel::str::CStr;
@@ -17,12 +18,18 @@ mod control;
 #[cfg(REXT4_LAB)]
 mod park;
 #[cfg(REXT4_LAB)]
+mod point;
+#[cfg(REXT4_LAB)]
 mod protect;
+#[cfg(REXT4_LAB)]
+mod reached;
+#[cfg(REXT4_LAB)]
+mod step;
 
 #[cfg(REXT4_LAB)]
 pub(crate) use {
     control::Lab,
-    park::{hold_bio, point},
+    point::{hold_bio, may_fail, point},
     protect::{
         attach_cache, detach_cache, detach_cache_again, may_release, off, pause, pause_reservation,
         too_early,
@@ -74,8 +81,12 @@ named! {
         WriteGetFolio = c"write-get-folio",
         /// Writeback has put a range of a folio in its bio and keeps the mapping for the next.
         WritebackAdded = c"writeback-added",
+        /// Blocks for data are about to be allocated; no handle is started yet.
+        Allocate = c"allocate",
         /// Writeback has found no block for its data; nobody has looked yet what may be waited for.
         NoSpace = c"no-space",
+        /// Data is on disk. Its blocks are not converted and the size is not moved yet.
+        Complete = c"complete",
         /// Punch, zero range and truncate: the page cache is dropped, the blocks are still there.
         PunchInvalidated = c"punch-invalidated",
         /// A hole was found, space for it is not reserved yet.

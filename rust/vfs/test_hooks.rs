@@ -101,6 +101,10 @@ impl<C: Control> ControlFile<C> {
                 // SAFETY: Ours again: the file was not opened.
                 drop(unsafe { KBox::from_raw(state) });
             }
+            // A command may wait for what another thread's command brings about: no lock around
+            // each of them. The position means nothing, and seq_file has a lock of its own.
+            // SAFETY: By the caller nobody else has the file yet.
+            unsafe { (*file).f_mode &= !bindings::FMODE_ATOMIC_POS };
             Ok(ret)
         })
     }

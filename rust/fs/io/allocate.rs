@@ -9,10 +9,14 @@ use crate::fs::{
     credits,
     extent::{ExtentEntry, Extents, Mapping, State},
     inode,
+    lab::{self, Point},
     Inode, //
 };
 use crate::vfs::RequestId;
-use kernel::prelude::*;
+use kernel::{
+    error::{code::*, Error},
+    prelude::*, //
+};
 
 /// Blocks allocated by one handle at most, for data that is there.
 pub(super) const MAX: u32 = 8192;
@@ -35,6 +39,17 @@ pub(super) enum For {
     Fallocate,
 }
 
+impl For {
+    /// What may go wrong before there is a block, for the lab.
+    const fn errors(self) -> &'static [Error] {
+        match self {
+            // What was reserved is there, and memory is waited for.
+            For::Writeback => &[EIO],
+            For::Direct(_) | For::Fallocate => &[EIO, ENOMEM, ENOSPC],
+        }
+    }
+}
+
 /// Allocates unwritten blocks for the first of `blocks`, in a handle of its own. `ready` is given
 /// what is there now, and whether it was made here or somebody else was first, with the extent lock
 /// still held. `ENOSPC`; then [`alloc::retry`](crate::fs::alloc::retry()) may help.
@@ -45,6 +60,8 @@ pub(super) fn unwritten(
     ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
 ) -> Result<Mapping> {
     let credits = credits::ALLOCATE;
+    let bytes = blocks.bytes(inode.fs().geo.block_bits);
+    lab::may_fail(Point::Allocate, inode, bytes, purpose.errors())?;
     let _table = inode::hold_iloc(inode)?;
     let handle = match purpose {
         For::Writeback => inode.fs().start_nofail(credits)?,

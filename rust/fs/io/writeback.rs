@@ -150,6 +150,7 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
     let mut left = bytes;
     loop {
         // Blocks for tree nodes may wait for a commit.
+        lab::may_fail(Point::Complete, inode, left.clone(), &[EIO])?;
         left.start = alloc::retry(inode.sb(), Effort::Accepted, || {
             complete_some(inode, left.clone(), unwritten, size)
         })?;

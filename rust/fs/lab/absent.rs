@@ -7,11 +7,22 @@ use crate::{
     fs::{Inode, Rext4},
     vfs::{nofs::NoFsMutexGuard, pagemap::TruncateLocks, File},
 };
-use kernel::prelude::*;
+use kernel::{error::Error, prelude::*};
 
-/// See `park.rs`.
+/// See `point.rs`.
 #[inline(always)]
 pub(crate) fn point(_: Point, _: &Inode, _bytes: core::ops::Range<u64>) {}
+
+/// See `point.rs`.
+#[inline(always)]
+pub(crate) fn may_fail(
+    _: Point,
+    _: &Inode,
+    _bytes: core::ops::Range<u64>,
+    _: &'static [Error],
+) -> Result {
+    Ok(())
+}
 
 /// See `protect.rs`.
 #[inline(always)]

@@ -10,19 +10,34 @@
 //! wait POINT MS                               until a thread is parked; ETIMEDOUT
 //! release POINT                               lets it go
 //! off SWITCH      on SWITCH                   a protection, for as long as the file is open
+//! step TID        unstep TID                  a thread parks at every point (`workers`: the
+//!                                             kernel's own threads)
+//! go TID [ERROR]                              it goes on, and the point returns the error
+//! settle MS                                   until one is parked that was not told yet; ETIMEDOUT
 //! ```
 //!
-//! `EINVAL`: no such command, point or switch. Reading lists them with their state.
+//! `EINVAL`: no such command, point or switch. Reading lists them with their state, but a session
+//! that steps threads reads where those are parked and nothing else.
 
 use super::{
     park::{self, Match},
-    protect, Point, Rule,
+    protect, step, Point, Rule,
 };
 use crate::{
     disk::Ino,
     vfs::test_hooks::{Control, ControlFile},
 };
-use kernel::{error::code::*, new_mutex, prelude::*, seq_file::SeqFile, seq_print, sync::Mutex};
+use kernel::{
+    error::code::*,
+    new_mutex,
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    sync::{
+        atomic::{ordering::Relaxed, Atomic},
+        Mutex, //
+    },
+};
 
 /// The lab of a loaded module.
 pub(crate) struct Lab(#[allow(dead_code, reason = "held")] ControlFile<Session>);
@@ -31,24 +46,26 @@ impl Lab {
     /// Makes the control file.
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
         park::init_points()?;
+        step::init_steps()?;
         protect::init_protections()?;
         pr_warn!("lab: this module can lose data on purpose; never mount what you want to keep\n");
         Ok(Self(ControlFile::new(c"rext4", c"lab", module)?))
     }
 }
 
+/// Sessions so far.
+static SESSIONS: Atomic<usize> = Atomic::new(0);
+
 /// An open control file.
 #[pin_data]
 struct Session {
+    /// No other one has it: what a session that was closed has armed may be there for a while.
+    id: usize,
     #[pin]
     off: Mutex<[bool; Rule::ALL.len()]>,
 }
 
 impl Session {
-    fn id(&self) -> usize {
-        core::ptr::from_ref(self) as usize
-    }
-
     fn switch(&self, rule: Rule, off: bool) {
         let mut mine = self.off.lock();
         if mine[rule as usize] != off {
@@ -61,23 +78,25 @@ impl Session {
 impl Control for Session {
     fn open() -> impl PinInit<Self> {
         pin_init!(Self {
+            id: SESSIONS.fetch_add(1, Relaxed),
             off <- new_mutex!([false; Rule::ALL.len()], "rext4_lab_session"),
         })
     }
 
     fn command(&self, line: &str) -> Result {
         let points = park::points().ok_or(ENODEV)?;
+        let steps = step::steps().ok_or(ENODEV)?;
         let mut words = line.split_ascii_whitespace();
         let (verb, name) = (words.next().ok_or(EINVAL)?, words.next().ok_or(EINVAL)?);
         let point = || Point::parse(name).ok_or(EINVAL);
         let switch = || Rule::parse(name).ok_or(EINVAL);
         match verb {
-            "arm" => points.arm(self.id(), parse_match(point()?, words)?),
+            "arm" => points.arm(self.id, parse_match(point()?, words)?),
             "wait" => {
                 let ms = words.next().and_then(|w| w.parse().ok()).ok_or(EINVAL)?;
-                points.wait(self.id(), point()?, ms)
+                points.wait(self.id, point()?, ms)
             }
-            "release" => points.release(self.id(), point()?),
+            "release" => points.release(self.id, point()?),
             "off" => {
                 self.switch(switch()?, true);
                 Ok(())
@@ -86,14 +105,23 @@ impl Control for Session {
                 self.switch(switch()?, false);
                 Ok(())
             }
+            "step" => steps.step(self.id, name),
+            "unstep" => steps.unstep(self.id, name),
+            "go" => steps.go(self.id, name, words.next()),
+            "settle" => steps.settle(self.id, name.parse().map_err(|_| EINVAL)?),
             _ => Err(EINVAL),
         }
     }
 
     fn show(&self, out: &SeqFile) {
-        let Some(points) = park::points() else {
+        let (Some(points), Some(steps)) = (park::points(), step::steps()) else {
             return;
         };
+        if steps.is_used_by(self.id) {
+            // Read often, so no more than what changes.
+            steps.show(self.id, out);
+            return;
+        }
         for (point, name, text) in Point::ALL {
             seq_print!(out, "point {} {}", &**name, points.state(*point));
             describe(out, text);
@@ -107,7 +135,10 @@ impl Control for Session {
 
     fn close(&self) {
         if let Some(points) = park::points() {
-            points.release_all(self.id());
+            points.release_all(self.id);
+        }
+        if let Some(steps) = step::steps() {
+            steps.close(self.id);
         }
         for (switch, _, _) in Rule::ALL {
             self.switch(*switch, false);

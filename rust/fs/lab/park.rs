@@ -16,30 +16,18 @@
 //! So the order of the steps does not depend on speed, CPUs or luck. What is armed belongs to an
 //! open control file and goes with it.
 
-use super::Point;
-use crate::{
-    disk::Ino,
-    fs::{Inode, Rext4},
-    trace,
-    vfs::dio::DioBio,
+use super::{
+    reached::{busy, told, Reached, LIMIT_MS},
+    Point,
 };
+use crate::{disk::Ino, trace};
 use core::ops::Range;
 use kernel::{
     error::code::*,
     prelude::*,
-    sync::{
-        atomic::{ordering::Relaxed, Atomic},
-        new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex, SetOnce,
-    },
+    sync::{new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex, SetOnce},
     time::{msecs_to_jiffies, Jiffies},
-    workqueue,
 };
-
-/// How long a thread parks at most: a forgotten scenario must not hang the machine.
-const LIMIT_MS: u32 = 20_000;
-
-/// How many points are armed or parked at, for the way past them.
-static BUSY: Atomic<i32> = Atomic::new(0);
 
 /// All points, from load to unload. (A static is never freed, and need not be.)
 static POINTS: SetOnce<Arc<Points>> = SetOnce::new();
@@ -66,12 +54,12 @@ pub(super) struct Match {
 }
 
 impl Match {
-    fn fits(&self, point: Point, ino: Ino, range: &Range<u64>) -> bool {
-        self.point == point
-            && self.ino.is_none_or(|i| i == ino)
+    fn fits(&self, here: &Reached<'_>) -> bool {
+        self.point == here.point
+            && self.ino.is_none_or(|i| i == here.inode.ino())
             && self.tid.is_none_or(|t| t == current!().pid())
-            && self.range.start < range.end
-            && range.start < self.range.end
+            && self.range.start < here.bytes.end
+            && here.bytes.start < self.range.end
     }
 }
 
@@ -120,7 +108,7 @@ impl Points {
             id: list.1,
         };
         list.0.push(entry, GFP_KERNEL)?;
-        BUSY.fetch_add(1, Relaxed);
+        busy(1);
         Ok(())
     }
 
@@ -206,17 +194,17 @@ impl Points {
         }
     }
 
-    fn park(&self, point: Point, inode: &Inode, range: Range<u64>) {
+    /// The current thread has reached a point: it waits if it is armed for it.
+    pub(super) fn park(&self, here: &Reached<'_>) {
         let mut list = self.list.lock();
-        let ino = inode.ino();
-        let fits = |e: &ArmedPoint| e.state == ParkState::Armed && e.who.fits(point, ino, &range);
+        let fits = |e: &ArmedPoint| e.state == ParkState::Armed && e.who.fits(here);
         let Some(at) = list.0.iter().position(fits) else {
             return;
         };
         list.0[at].state = ParkState::Parked;
         let id = list.0[at].id;
         self.changed.notify_all();
-        told(inode, point, &range, trace::PointAction::Reached);
+        told(here, trace::PointAction::Reached);
         let mut end = trace::PointAction::Released;
         let mut left: Jiffies = msecs_to_jiffies(LIMIT_MS);
         while let Some(at) = list.0.iter().position(|e| e.id == id) {
@@ -237,57 +225,19 @@ impl Points {
             };
         }
         drop(list);
-        told(inode, point, &range, end);
+        told(here, end);
+    }
+
+    /// Whether the current thread would park.
+    pub(super) fn is_armed(&self, here: &Reached<'_>) -> bool {
+        let list = self.list.lock();
+        let mut armed = list.0.iter().filter(|e| e.state == ParkState::Armed);
+        armed.any(|e| e.who.fits(here))
     }
 }
 
 fn unlist(list: &mut KVec<ArmedPoint>, at: usize) {
     if list.remove(at).is_ok() {
-        BUSY.fetch_sub(1, Relaxed);
+        busy(-1);
     }
-}
-
-fn told(inode: &Inode, point: Point, range: &Range<u64>, what: trace::PointAction) {
-    trace::point(inode, point.name(), range, what);
-}
-
-/// The bytes, at least the first.
-fn at_least_one(bytes: Range<u64>) -> Range<u64> {
-    bytes.start..bytes.end.max(bytes.start.saturating_add(1))
-}
-
-/// A delay point: the bytes of `inode` have reached it. Sleeps if it is armed
-/// for them, so it stands where sleeping is allowed, under whatever locks that place holds.
-pub(crate) fn point(point: Point, inode: &Inode, bytes: Range<u64>) {
-    if BUSY.load(Relaxed) == 0 {
-        return;
-    }
-    if let Some(points) = points() {
-        points.park(point, inode, at_least_one(bytes));
-    }
-}
-
-/// Whether a thread would park there now.
-pub(crate) fn is_armed(point: Point, inode: &Inode, bytes: Range<u64>) -> bool {
-    let Some(points) = points() else {
-        return false;
-    };
-    let list = points.list.lock();
-    let (ino, range) = (inode.ino(), at_least_one(bytes));
-    let mut armed = list.0.iter().filter(|e| e.state == ParkState::Armed);
-    armed.any(|e| e.who.fits(point, ino, &range))
-}
-
-/// Submits a bio of a direct write, or makes it wait: a worker parks with it, while the request
-/// counts as in flight and its submitter goes on.
-pub(crate) fn hold_bio(bio: DioBio<Rext4>, pos: u64) {
-    let bytes = pos..pos + bio.len();
-    if !is_armed(Point::DioSubmit, bio.inode(), bytes.clone()) {
-        return;
-    }
-    // Dropping the bio submits it, also if there is no memory for the work.
-    let _ = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-        point(Point::DioSubmit, bio.inode(), bytes);
-        drop(bio);
-    });
 }

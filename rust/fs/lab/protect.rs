@@ -2,7 +2,7 @@
 
 //! Protections, and what happens where one is switched off.
 
-use super::{park, Point, Rule};
+use super::{point::point, Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
     vfs::{
@@ -56,17 +56,17 @@ pub(crate) fn off(rule: Rule) -> bool {
 /// A delay point under invalidate_lock. Without [`Rule::PunchLock`] the lock is let go of
 /// meanwhile, as if the page cache and the blocks were dropped under a lock each.
 pub(crate) fn pause<'l>(
-    point: Point,
+    at: Point,
     range: Range<u64>,
     locks: TruncateLocks<'l, Rext4>,
 ) -> TruncateLocks<'l, Rext4> {
     let lock = locks.lock();
     if !off(Rule::PunchLock) {
-        park::point(point, lock.inode(), range);
+        point(at, lock.inode(), range);
         return locks;
     }
     drop(locks);
-    park::point(point, lock.inode(), range);
+    point(at, lock.inode(), range);
     TruncateLocks::new(lock)
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn too_early(
 ) -> Result {
     if off(rule) {
         step()?;
-        park::point(Point::PunchInvalidated, inode, pos..u64::MAX);
+        point(Point::PunchInvalidated, inode, pos..u64::MAX);
     }
     Ok(())
 }
@@ -93,9 +93,7 @@ pub(crate) fn pause_reservation<T>(
     extents: &mut NoFsMutexGuard<'_, T>,
 ) {
     if off(Rule::OneLookup) {
-        nofs::unlocked(extents, || {
-            park::point(Point::ReserveLookedUp, inode, range)
-        });
+        nofs::unlocked(extents, || point(Point::ReserveLookedUp, inode, range));
     }
 }
 
@@ -113,7 +111,7 @@ pub(crate) fn attach_cache(file: &File<Rext4>) {
 /// As [`detach_cache`], between the transfer of a direct write and the invalidation after it.
 pub(crate) fn detach_cache_again(iocb: &Kiocb<'_, Rext4>) {
     let (inode, pos) = (iocb.inode(), iocb.pos());
-    park::point(Point::DioEnd, inode, pos..pos + 1);
+    point(Point::DioEnd, inode, pos..pos + 1);
     show_cache(iocb.file(), !off(Rule::DioInvalidate));
 }
 
@@ -125,6 +123,6 @@ fn show_cache(file: &File<Rext4>, show: bool) {
 
 /// Whether the folio of this range may let go of its state.
 pub(crate) fn may_release(inode: &Inode, range: Range<u64>) -> bool {
-    park::point(Point::FolioRelease, inode, range);
+    point(Point::FolioRelease, inode, range);
     !off(Rule::Release)
 }
