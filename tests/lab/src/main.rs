@@ -10,11 +10,13 @@ mod process;
 mod race;
 mod races;
 mod runner;
+mod selftest;
 mod thread;
 mod tracing;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use race::{Mode, Race};
+use runner::Place;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -76,23 +78,43 @@ fn select(words: &[String]) -> Vec<&'static Race> {
     race::select(races::ALL, words).unwrap_or_else(|e| stop(e))
 }
 
+/// The selftests and the races that the words name (all without words).
+fn select_all(words: &[String]) -> (Vec<&'static Race>, Vec<&'static Race>) {
+    let (own, other): (Vec<String>, Vec<String>) = words
+        .iter()
+        .cloned()
+        .partition(|w| selftest::ALL.iter().any(|t| t.is(w)));
+    let tests = match own.is_empty() && !other.is_empty() {
+        true => vec![],
+        false => race::select(selftest::ALL, &own).unwrap_or_else(|e| stop(e)),
+    };
+    let races = match other.is_empty() && !own.is_empty() {
+        true => vec![],
+        false => select(&other),
+    };
+    (tests, races)
+}
+
 fn main() {
     match Cli::parse().cmd {
         Cmd::List { races } => {
-            for r in select(&races) {
+            let (tests, races) = select_all(&races);
+            for r in tests.iter().chain(&races) {
                 println!("{:<4} {:<22} {}", r.row, r.name, r.title);
             }
         }
         Cmd::Run { o, runs, races } => {
-            let races = select(&races);
+            let (tests, races) = select_all(&races);
             control::available().unwrap_or_else(|e| stop(e));
             if o.dev.is_empty() {
                 stop("no device: use --dev or REXT4_DISKS");
             }
-            match runner::run(&races, runs.max(1), &o.fs, &o.dev, &o.out) {
-                Ok(true) => (),
-                Ok(false) => std::process::exit(1),
-                Err(e) => stop(e),
+            let place = Place::new(&o.fs, &o.dev, &o.out).unwrap_or_else(|e| stop(e));
+            // Before all races: does the lab do what they rely on?
+            let sound = place.selftests(&tests).unwrap_or_else(|e| stop(e));
+            let right = place.run(&races, runs.max(1)).unwrap_or_else(|e| stop(e));
+            if !(sound && right) {
+                std::process::exit(1);
             }
         }
         Cmd::One { row, mode, o } => {
@@ -100,12 +122,14 @@ fn main() {
                 OnOff::Off => Mode::Off,
                 OnOff::On => Mode::On,
             };
-            for r in select(&[row]) {
-                one::run(r, mode, &o.fs, &o.dev, &o.out);
-            }
+            let all = races::ALL.iter().chain(selftest::ALL);
+            let Some(race) = all.copied().find(|r| r.row == row) else {
+                stop(format!("there is no race {row}"));
+            };
+            one::run(race, mode, &o.fs, &o.dev, &o.out);
         }
         Cmd::Draw { dir, races } => {
-            let named = select(&races);
+            let (_, named) = select_all(&races);
             let print = if races.is_empty() { &[][..] } else { &named };
             draw::all(&dir, races::ALL, print).unwrap_or_else(|e| stop(e));
         }

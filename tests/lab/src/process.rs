@@ -96,7 +96,7 @@ impl Process {
     }
 
     /// Ends it, wherever it is.
-    fn kill(&mut self) -> Res {
+    pub fn kill(&mut self) -> Res {
         // SAFETY: plain call; the process is ours and not reaped.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
         let begun = Instant::now();

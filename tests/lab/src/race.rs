@@ -102,7 +102,7 @@ impl Race {
     }
 
     /// Is it meant by `word`: `7a`, `7` (all of row 7) or its name?
-    fn is(&self, word: &str) -> bool {
+    pub fn is(&self, word: &str) -> bool {
         let number = self.row.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         word == self.row || word == number || word == self.name
     }

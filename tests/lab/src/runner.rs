@@ -175,13 +175,20 @@ fn say(row: &Row) {
 }
 
 /// What all runs have in common.
-struct Place<'a> {
+pub struct Place<'a> {
     fs: &'a str,
     disks: &'a [String],
     out: &'a Path,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Results go to `out`.
+    pub fn new(fs: &'a str, disks: &'a [String], out: &'a Path) -> std::io::Result<Place<'a>> {
+        std::fs::create_dir_all(out)?;
+        guest::fixture::private_mounts().map_err(|e| std::io::Error::other(e.to_string()))?;
+        Ok(Place { fs, disks, out })
+    }
+
     /// One race in one mode, so often; the worst of them. Nothing is run any more once `stuck`.
     fn runs(&self, race: &Race, mode: Mode, runs: usize, stuck: &mut bool) -> std::io::Result<End> {
         let mut worst = End::Broken("not run: a process hangs in the kernel".into());
@@ -201,53 +208,57 @@ impl Place<'_> {
         }
         Ok(worst)
     }
-}
 
-/// All races, `runs` times each; their results go to `out`. Returns whether all went as they must.
-pub fn run(
-    races: &[&'static Race],
-    runs: usize,
-    fs: &str,
-    disks: &[String],
-    out: &Path,
-) -> std::io::Result<bool> {
-    std::fs::create_dir_all(out)?;
-    guest::fixture::private_mounts().map_err(|e| std::io::Error::other(e.to_string()))?;
-    let place = Place { fs, disks, out };
-    let mut rows = Vec::new();
-    let mut stuck = false;
-    for &race in races {
-        let since = Instant::now();
-        let (off, on) = match (race.needs)() {
-            Err(why) => (End::Skipped(why.clone()), End::Skipped(why)),
-            Ok(()) if race.for_good => {
-                // Its turn comes at the end.
-                let on = place.runs(race, Mode::On, runs, &mut stuck)?;
-                (End::Clean, on)
-            }
-            Ok(()) => {
-                let off = place.runs(race, Mode::Off, runs, &mut stuck)?;
-                (off, place.runs(race, Mode::On, runs, &mut stuck)?)
-            }
-        };
-        let row = Row {
-            race,
-            off,
-            on,
-            seconds: since.elapsed().as_secs_f64() / runs as f64,
-        };
-        if !row.waits() {
-            say(&row);
+    /// What the lab does itself, with all protections on. Returns whether it does.
+    pub fn selftests(&self, tests: &[&Race]) -> std::io::Result<bool> {
+        let mut sound = true;
+        let mut stuck = false;
+        for test in tests {
+            let end = self.runs(test, Mode::On, 1, &mut stuck)?;
+            sound &= end.right(Mode::On);
+            let (row, name) = (test.row, test.name);
+            println!("{row} {name} -> {} {}", end.word(Mode::On), end.words());
         }
-        rows.push(row);
+        Ok(sound && !stuck)
     }
-    for row in rows.iter_mut().filter(|r| r.waits()) {
-        row.off = place.runs(row.race, Mode::Off, 1, &mut stuck)?;
-        stuck = true;
-        say(row);
+
+    /// All races, `runs` times each. Returns whether all went as they must.
+    pub fn run(&self, races: &[&'static Race], runs: usize) -> std::io::Result<bool> {
+        let mut rows = Vec::new();
+        let mut stuck = false;
+        for &race in races {
+            let since = Instant::now();
+            let (off, on) = match (race.needs)() {
+                Err(why) => (End::Skipped(why.clone()), End::Skipped(why)),
+                Ok(()) if race.for_good => {
+                    // Its turn comes at the end.
+                    let on = self.runs(race, Mode::On, runs, &mut stuck)?;
+                    (End::Clean, on)
+                }
+                Ok(()) => {
+                    let off = self.runs(race, Mode::Off, runs, &mut stuck)?;
+                    (off, self.runs(race, Mode::On, runs, &mut stuck)?)
+                }
+            };
+            let row = Row {
+                race,
+                off,
+                on,
+                seconds: since.elapsed().as_secs_f64() / runs as f64,
+            };
+            if !row.waits() {
+                say(&row);
+            }
+            rows.push(row);
+        }
+        for row in rows.iter_mut().filter(|r| r.waits()) {
+            row.off = self.runs(row.race, Mode::Off, 1, &mut stuck)?;
+            stuck = true;
+            say(row);
+        }
+        save(&rows, runs, self.out)?;
+        Ok(ktap(&rows))
     }
-    save(&rows, runs, out)?;
-    Ok(ktap(&rows))
 }
 
 fn save(rows: &[Row], runs: usize, out: &Path) -> std::io::Result<()> {
