@@ -11,10 +11,11 @@ RACE ?=
 FOR ?=
 SEED ?=
 REPLAY ?=
+OPS ?=
 kernel := $(or $(KDIR),$(KERNEL))
 venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
-verbs := help setup module run check shell xfstests bench lab model soak fmt lint clippy clean
+verbs := help setup module run check shell xfstests bench lab model crash soak fmt lint clippy clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -35,6 +36,8 @@ help:
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
 	@echo '                REPLAY=n or file)'
+	@echo 'make crash      disks that a power cut may leave, and what is there after recovery'
+	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the code; make clippy lints the Rust code'
@@ -79,6 +82,10 @@ lab:
 model:
 	@scripts/model $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(REPLAY),--replay $(REPLAY))
+
+crash:
+	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay $(REPLAY))
 
 soak:
 	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) \

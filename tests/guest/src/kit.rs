@@ -14,3 +14,4 @@ pub mod nfs;
 pub mod source;
 pub mod sys;
 pub mod watch;
+pub mod writelog;

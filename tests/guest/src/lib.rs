@@ -6,4 +6,5 @@ mod kit;
 
 pub use kit::{
     aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, nfs, source, sys, watch,
+    writelog,
 };

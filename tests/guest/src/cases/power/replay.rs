@@ -6,6 +6,7 @@ use crate::dm;
 use crate::fixture::{pattern, put, T};
 use crate::harness::{Case, Res, ALL, FEATS};
 use crate::sys::{self, Aligned, Fd};
+use crate::writelog::{self, Entry, Write};
 use crate::{ensure, fail, same, skip};
 use std::collections::BTreeMap;
 
@@ -19,56 +20,6 @@ pub const CASES: &[Case] = &[
 type Synced = BTreeMap<String, (u64, usize)>;
 
 const MB: usize = 16;
-const MAGIC: u64 = 0x006a_7366_7773_6872;
-
-enum Entry {
-    Write {
-        at: usize,
-        data: Vec<u8>,
-        flush: bool,
-    },
-    Mark(String),
-    Other,
-}
-
-fn read_log(path: &str) -> Res<Vec<Entry>> {
-    let f = sys::rdonly(path)?;
-    let mut head = [0u8; 512];
-    f.pread(&mut head, 0)?;
-    let num =
-        |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().unwrap_or_default());
-    same!(num(&head, 0), MAGIC, "magic of the write log");
-    let (n, ss) = (num(&head, 16), num(&head, 24) as u32 as u64);
-    ensure!(
-        n > 0 && ss >= 512,
-        "write log of {n} entries, sector size {ss}"
-    );
-    let mut out = Vec::new();
-    let mut at = ss;
-    for _ in 0..n {
-        let mut e = vec![0u8; ss as usize];
-        f.pread(&mut e, at)?;
-        at += ss;
-        let (sector, sectors, flags, len) = (num(&e, 0), num(&e, 8), num(&e, 16), num(&e, 24));
-        if flags & 8 != 0 {
-            out.push(Entry::Mark(
-                String::from_utf8_lossy(&e[32..32 + len as usize]).into_owned(),
-            ));
-        } else if flags & 4 != 0 || sectors == 0 {
-            out.push(Entry::Other);
-        } else {
-            let mut data = vec![0; (sectors * ss) as usize];
-            f.pread(&mut data, at)?;
-            at += sectors * ss;
-            out.push(Entry::Write {
-                at: (sector * ss) as usize,
-                data,
-                flush: flags & 3 != 0,
-            });
-        }
-    }
-    Ok(out)
-}
 
 struct Logged {
     base: Vec<u8>,
@@ -109,16 +60,13 @@ fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
     let Some(logdev) = t.dms.pop() else {
         fail!("no log device")
     };
-    let e = read_log(&logdev.path)?;
+    let e = writelog::read(&sys::rdonly(&logdev.path)?)?;
     logdev.remove()?;
     if let Some(d) = t.dms.pop() {
         d.remove()?;
     }
     t.dev = t.disks[0].clone();
-    let writes = e
-        .iter()
-        .filter(|e| matches!(e, Entry::Write { .. }))
-        .count();
+    let writes = e.iter().filter(|e| matches!(e, Entry::Write(_))).count();
     ensure!(
         writes > 5 && l.base.len() == MB << 20,
         "{writes} writes in the log"
@@ -159,7 +107,7 @@ fn fsync_flushes(t: &mut T) -> Res {
     let mut marks = 0;
     for e in &entries {
         match e {
-            Entry::Write { at, data, .. } => disk[*at..*at + data.len()].copy_from_slice(data),
+            Entry::Write(w) => disk[w.at..w.at + w.data.len()].copy_from_slice(&w.data),
             Entry::Mark(m) => {
                 let Some(i) = m.strip_prefix('m').and_then(|m| m.parse::<u64>().ok()) else {
                     continue;
@@ -167,7 +115,7 @@ fn fsync_flushes(t: &mut T) -> Res {
                 marks += 1;
                 inspect(t, &disk, &mut |t| synced_before(t, i))?;
             }
-            Entry::Other => {}
+            Entry::Flush | Entry::Discard => {}
         }
     }
     same!(marks, n, "marks in the log");
@@ -272,7 +220,7 @@ fn some_flushes(entries: &[Entry]) -> Vec<usize> {
     let is_flush = |k: &usize| {
         matches!(
             &entries[*k],
-            Entry::Write { flush: true, .. } | Entry::Mark(_)
+            Entry::Flush | Entry::Mark(_) | Entry::Write(Write { fua: true, .. })
         )
     };
     let points: Vec<usize> = (0..entries.len()).filter(is_flush).collect();
@@ -302,9 +250,9 @@ fn every_flush(t: &mut T) -> Res {
     let mut last: Option<u64> = None;
     for (k, e) in entries.iter().enumerate() {
         match e {
-            Entry::Write { at, data, .. } => disk[*at..*at + data.len()].copy_from_slice(data),
+            Entry::Write(w) => disk[w.at..w.at + w.data.len()].copy_from_slice(&w.data),
             Entry::Mark(m) => last = m.strip_prefix('s').and_then(|m| m.parse().ok()).or(last),
-            Entry::Other => {}
+            Entry::Flush | Entry::Discard => {}
         }
         if !chosen.contains(&k) {
             continue;
@@ -373,18 +321,18 @@ fn deletions(t: &mut T) -> Res {
         })?;
         let entries = stop(t, &l)?;
         t.fs = ours.clone();
-        let flushes = |e: &Entry| matches!(e, Entry::Write { flush: true, .. });
-        let all = entries.iter().filter(|e| flushes(e)).count();
+        let is_fua = |e: &Entry| matches!(e, Entry::Write(Write { fua: true, .. }));
+        let all = entries.iter().filter(|e| is_fua(e)).count();
         let every = all.div_ceil(24).max(1);
         let mut disk = l.base.clone();
         let mut nth = 0;
         for e in &entries {
-            let Entry::Write { at, data, flush } = e else {
+            let Entry::Write(w) = e else {
                 continue;
             };
-            disk[*at..*at + data.len()].copy_from_slice(data);
-            nth += usize::from(*flush);
-            if *flush && nth % every == 0 {
+            disk[w.at..w.at + w.data.len()].copy_from_slice(&w.data);
+            nth += usize::from(w.fua);
+            if w.fua && nth % every == 0 {
                 t.forget_log();
                 if let Err(e) = inspect(t, &disk, &mut |_| Ok(())) {
                     fail!("{side}, after flush {nth} of {all}: {e}: {:?}", t.log());

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is done before the power fails: the operations, what is brought to the disk after each, and
+//! how a sequence of them is written.
+
+use model::model::Call;
+use model::op::{Image, Move, Name, Op, Space, Sync, Way};
+use model::place::{self, Length, Place, Unit, PAGE, SECTOR};
+
+/// A name of the model.
+pub fn name(text: &str) -> Name {
+    Name::try_from(text.to_string()).expect("a name of the model")
+}
+
+/// What comes after an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum After {
+    Nothing,
+    Fsync,
+    Fdatasync,
+    /// The operation itself writes with O_DSYNC.
+    Dsync,
+    /// sync(2), of this file system.
+    Sync,
+    /// fsync of the directory.
+    Directory,
+}
+
+impl After {
+    const ALL: [After; 6] = [
+        After::Nothing,
+        After::Fsync,
+        After::Fdatasync,
+        After::Dsync,
+        After::Sync,
+        After::Directory,
+    ];
+
+    fn text(self) -> &'static str {
+        match self {
+            After::Nothing => "",
+            After::Fsync => "+fsync",
+            After::Fdatasync => "+fdatasync",
+            After::Dsync => "+dsync",
+            After::Sync => "+sync",
+            After::Directory => "+dir",
+        }
+    }
+}
+
+/// One system call of a step.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    Call(Call),
+    /// fsync of the directory.
+    Directory,
+}
+
+/// Where a step finds its file, and how it writes.
+pub struct Scene {
+    /// Of the file `a`.
+    pub size: u64,
+    pub block: u64,
+    dsync: bool,
+}
+
+/// What an operation does: it has the bytes of a write from a number of its own, given later.
+type Makes = fn(&Scene) -> Vec<Part>;
+
+pub struct Act {
+    pub name: &'static str,
+    /// The file that is brought to the disk after it.
+    file: Option<&'static str>,
+    /// Has bytes to write, so it may do so with O_DSYNC.
+    writes: bool,
+    /// Changes names, so the directory may be brought to the disk.
+    names: bool,
+    makes: Makes,
+}
+
+const NOWHERE: Place = Place {
+    from: place::From::Start,
+    n: 0,
+    unit: Unit::Byte,
+    beside: 0,
+};
+const NOTHING: Length = Length {
+    n: 0,
+    unit: Unit::Byte,
+    beside: 0,
+};
+
+fn call(op: Op, at: u64, len: u64) -> Part {
+    let seed = 0;
+    Part::Call(Call { op, at, len, seed })
+}
+
+fn plain(op: Op) -> Vec<Part> {
+    vec![call(op, 0, 0)]
+}
+
+fn truncate(to: u64) -> Vec<Part> {
+    vec![call(Op::Truncate(name("a"), NOWHERE), to, 0)]
+}
+
+fn space(how: Space, at: u64, len: u64) -> Vec<Part> {
+    vec![call(
+        Op::Fallocate(name("a"), NOWHERE, NOTHING, how),
+        at,
+        len,
+    )]
+}
+
+impl Scene {
+    fn write(&self, file: &str, at: u64, len: u64) -> Part {
+        let way = if self.dsync {
+            Way::Dsync
+        } else {
+            Way::Buffered
+        };
+        call(Op::Write(name(file), NOWHERE, NOTHING, way), at, len)
+    }
+
+    fn direct(&self, at: u64, len: u64) -> Vec<Part> {
+        let way = if self.dsync {
+            Way::DirectDsync
+        } else {
+            Way::Direct
+        };
+        vec![call(Op::Write(name("a"), NOWHERE, NOTHING, way), at, len)]
+    }
+
+    /// Stores never go behind the end.
+    fn mapped(&self, at: u64, len: u64) -> Vec<Part> {
+        let len = len.min(self.size.saturating_sub(at));
+        let op = Op::Write(name("a"), NOWHERE, NOTHING, Way::Mapped);
+        vec![call(op, at.min(self.size), len)]
+    }
+}
+
+const fn act(name: &'static str, makes: Makes) -> Act {
+    Act {
+        name,
+        file: Some("a"),
+        writes: false,
+        names: false,
+        makes,
+    }
+}
+
+impl Act {
+    const fn writes(self) -> Act {
+        Act {
+            writes: true,
+            ..self
+        }
+    }
+
+    const fn names(self, file: Option<&'static str>) -> Act {
+        Act {
+            names: true,
+            file,
+            ..self
+        }
+    }
+
+    const fn alone(self) -> Act {
+        Act { file: None, ..self }
+    }
+
+    /// Whether this makes sense after it.
+    fn takes(&self, after: After) -> bool {
+        match after {
+            After::Nothing => true,
+            After::Fsync | After::Fdatasync => self.file.is_some(),
+            After::Dsync => self.writes,
+            After::Sync => self.file.is_some() || self.names,
+            After::Directory => self.names,
+        }
+    }
+}
+
+/// All operations. The file `a` has 9500 bytes at first, `c` is not there.
+pub const ACTS: &[Act] = &[
+    act("create", |_| plain(Op::Create(name("c")))).names(Some("c")),
+    act("mkdir", |_| plain(Op::Mkdir(name("c")))).names(None),
+    act("symlink", |_| plain(Op::Symlink(name("c")))).names(None),
+    act("long-symlink", |_| plain(Op::Symlink(name("d/b")))).names(None),
+    act("unlink-symlink", |_| plain(Op::Unlink(name("e")))).names(None),
+    act("link", |_| plain(Op::Link(name("a"), name("c")))).names(Some("c")),
+    act("unlink", |_| plain(Op::Unlink(name("a")))).names(None),
+    act("rename", |_| {
+        plain(Op::Rename(name("a"), name("c"), Move::Replace))
+    })
+    .names(Some("c")),
+    act("exchange", |_| {
+        plain(Op::Rename(name("a"), name("b"), Move::Exchange))
+    })
+    .names(Some("a")),
+    act("rename-over", |_| {
+        plain(Op::Rename(name("a"), name("b"), Move::Replace))
+    })
+    .names(Some("b")),
+    act("replace", |scene| {
+        vec![
+            call(Op::Create(name("c")), 0, 0),
+            scene.write("c", 0, 7000),
+            call(Op::Rename(name("c"), name("a"), Move::Replace), 0, 0),
+        ]
+    })
+    .writes()
+    .names(Some("a")),
+    act("rewrite", |scene| {
+        vec![call(Op::Create(name("a")), 0, 0), scene.write("a", 0, 7000)]
+    })
+    .writes(),
+    act("append", |scene| vec![scene.write("a", scene.size, 3000)]).writes(),
+    act("overwrite", |scene| vec![scene.write("a", 700, 5000)]).writes(),
+    act("extend", |scene| {
+        let at = scene.size.next_multiple_of(scene.block) + scene.block;
+        vec![scene.write("a", at, PAGE + 100)]
+    })
+    .writes(),
+    act("grow", |scene| truncate(scene.size + 6000)),
+    act("shrink", |_| truncate(3000)),
+    act("punch", |_| space(Space::Punch, 1000, 6000)),
+    act("zero", |scene| {
+        space(Space::Zero, scene.size.saturating_sub(1000), 6000)
+    }),
+    act("allocate", |scene| {
+        space(Space::Allocate, scene.size, 2 * PAGE)
+    }),
+    act("keep-size", |scene| {
+        space(Space::KeepSize, scene.size, 2 * PAGE)
+    }),
+    act("direct-append", |scene| {
+        scene.direct(scene.size.next_multiple_of(SECTOR), 2 * SECTOR)
+    })
+    .writes(),
+    act("direct-overwrite", |scene| scene.direct(0, PAGE)).writes(),
+    act("mapped", |scene| scene.mapped(2000, 5000)),
+    act("writeback", |_| plain(Op::Sync(name("a"), Sync::Range))).alone(),
+    act("commit", |_| {
+        vec![
+            call(Op::Chmod(name("b"), 0o600), 0, 0),
+            call(Op::Sync(name("b"), Sync::Fsync), 0, 0),
+        ]
+    })
+    .alone(),
+];
+
+/// An operation, and what comes after it.
+#[derive(Clone, Copy)]
+pub struct Step {
+    act: &'static Act,
+    after: After,
+}
+
+impl Step {
+    pub fn text(self) -> String {
+        format!("{}{}", self.act.name, self.after.text())
+    }
+
+    /// The system calls, on what is there now.
+    pub fn parts(self, size: u64, block: u64) -> Vec<Part> {
+        let dsync = self.after == After::Dsync;
+        let mut parts = (self.act.makes)(&Scene { size, block, dsync });
+        let file = name(self.act.file.unwrap_or("b"));
+        match self.after {
+            After::Nothing | After::Dsync => (),
+            After::Fsync => parts.push(call(Op::Sync(file, Sync::Fsync), 0, 0)),
+            After::Fdatasync => parts.push(call(Op::Sync(file, Sync::Fdatasync), 0, 0)),
+            After::Sync => parts.push(call(Op::Sync(name("b"), Sync::All), 0, 0)),
+            After::Directory => parts.push(Part::Directory),
+        }
+        parts
+    }
+}
+
+/// All steps of these operations, in the order of the table; of all operations if none is named.
+pub fn steps(acts: &[String]) -> Result<Vec<Step>, String> {
+    if let Some(unknown) = acts.iter().find(|a| !ACTS.iter().any(|b| b.name == **a)) {
+        let all: Vec<&str> = ACTS.iter().map(|act| act.name).collect();
+        return Err(format!(
+            "no operation {unknown}; there are {}",
+            all.join(", ")
+        ));
+    }
+    let wanted = |act: &&'static Act| acts.is_empty() || acts.iter().any(|a| a == act.name);
+    let all = ACTS.iter().filter(wanted).flat_map(|act| {
+        let after = After::ALL.into_iter().filter(|after| act.takes(*after));
+        after.map(move |after| Step { act, after })
+    });
+    Ok(all.collect())
+}
+
+/// What is done on one image.
+#[derive(Clone)]
+pub struct Sequence {
+    pub image: Image,
+    pub steps: Vec<Step>,
+}
+
+const IMAGES: [(&str, Image); 2] = [("4k", Image::Block4k), ("1k", Image::Block1k)];
+
+impl Sequence {
+    /// As `4k:append+fsync,punch`.
+    pub fn text(&self) -> String {
+        let image = IMAGES.iter().find(|i| i.1 == self.image);
+        let steps: Vec<String> = self.steps.iter().map(|step| step.text()).collect();
+        format!("{}:{}", image.map_or("", |i| i.0), steps.join(","))
+    }
+
+    pub fn parse(text: &str) -> Result<Sequence, String> {
+        let all = steps(&[])?;
+        let (block, list) = text
+            .split_once(':')
+            .ok_or_else(|| format!("{text}: no image; it should be as 4k:append+fsync,punch"))?;
+        let image = IMAGES
+            .iter()
+            .find(|i| i.0 == block)
+            .ok_or_else(|| format!("no image {block}; there are 4k and 1k"))?;
+        let mut found = Vec::new();
+        for word in list.split(',') {
+            let step = all.iter().find(|step| step.text() == word);
+            found.push(*step.ok_or_else(|| format!("no step {word}"))?);
+        }
+        Ok(Sequence {
+            image: image.1,
+            steps: found,
+        })
+    }
+
+    /// The sequence of this number: those of one step first, on either image, then those of two, in
+    /// an order that the seed gives, and among them some of three.
+    pub fn numbered(all: &[Step], seed: u64, number: u64) -> Sequence {
+        let image = IMAGES[(number % 2) as usize].1;
+        let (n, s) = (number / 2, all.len() as u64);
+        let pick = |n: u64| all[(n % s) as usize];
+        let steps = if n < s {
+            vec![pick(n)]
+        } else {
+            let (later, mut random) = (n - s, fastrand::Rng::with_seed(seed << 32 ^ n));
+            if later % 8 == 7 || later - later / 8 >= s * s {
+                (0..3).map(|_| pick(random.u64(..s))).collect()
+            } else {
+                let two = shuffled(later - later / 8, s * s, seed);
+                vec![pick(two / s), pick(two % s)]
+            }
+        };
+        Sequence { image, steps }
+    }
+}
+
+/// Each number below `all` once, in an order of this seed.
+fn shuffled(n: u64, all: u64, seed: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let start = u64::from(fastrand::Rng::with_seed(seed).u32(..));
+    let mut factor: u64 = (start | 1) % all.max(2);
+    while gcd(factor.max(1), all) != 1 {
+        factor += 1;
+    }
+    (n % all * factor.max(1) + start) % all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_of_two_comes_once() {
+        let all = steps(&["append".to_string(), "punch".to_string()]).unwrap();
+        let s = all.len() as u64;
+        assert_eq!(s, 9);
+        let mut seen = BTreeSet::new();
+        let mut n = 0;
+        while seen.len() < (s * s + s) as usize {
+            let sequence = Sequence::numbered(&all, 3, 2 * n);
+            if sequence.steps.len() < 3 {
+                assert!(seen.insert(sequence.text()), "{} twice", sequence.text());
+            }
+            n += 1;
+            assert!(n < 200);
+        }
+        let next = Sequence::numbered(&all, 3, 2 * n);
+        assert_eq!(next.steps.len(), 3);
+    }
+
+    #[test]
+    fn a_sequence_is_its_text() {
+        let all = steps(&[]).unwrap();
+        for n in 0..2000 {
+            let text = Sequence::numbered(&all, 1, n).text();
+            assert_eq!(Sequence::parse(&text).unwrap().text(), text);
+        }
+        for wrong in ["append", "2k:append", "4k:apend", "4k:punch+dsync", "4k:"] {
+            assert!(Sequence::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Sequence after sequence, until the time is up or a state does harm.
+
+use crate::act::{Sequence, Step};
+use crate::judge::{Judge, Seen};
+use crate::record::{start, Recorder, Recording, Start, BEGIN};
+use crate::states::{image, states, Moment, State};
+use guest::harness::Res;
+use model::op::Image;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Which sequences.
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub seed: u64,
+    pub first: u64,
+    pub count: u64,
+    pub time: Duration,
+    /// Of so many states the power fails once more during the recovery of one.
+    pub again: u64,
+    /// A folder.
+    pub out: PathBuf,
+}
+
+pub struct Hunt {
+    fs: String,
+    recorder: Recorder,
+    judge: Judge,
+    images: HashMap<Image, Start>,
+    /// States that were judged, each by both file systems.
+    done: u64,
+    /// And those of them that a second cut, during recovery, has left.
+    again: u64,
+}
+
+/// What went wrong.
+struct Harm {
+    /// When the power failed.
+    moment: Option<Moment>,
+    words: String,
+}
+
+fn harm<T>(words: String) -> Result<T, Harm> {
+    let moment = None;
+    Err(Harm { moment, words })
+}
+
+impl Hunt {
+    /// A file for the disk that is written, the device for the log of it, and a file for the disk
+    /// that is judged.
+    pub fn new(fs: &str, disks: [&str; 3], options: &str) -> Res<Hunt> {
+        let [written, log, judged] = disks;
+        Ok(Hunt {
+            fs: fs.to_string(),
+            recorder: Recorder::new(fs, [written, log], options)?,
+            judge: Judge::new(judged)?,
+            images: HashMap::new(),
+            done: 0,
+            again: 0,
+        })
+    }
+
+    fn image(&mut self, image: Image) -> Res<()> {
+        if !self.images.contains_key(&image) {
+            let start = start(&self.fs, &mut self.recorder.disk, image)?;
+            self.images.insert(image, start);
+        }
+        Ok(())
+    }
+
+    /// True if all went well.
+    pub fn all(&mut self, plan: &Plan) -> Res<bool> {
+        let (begun, mut told) = (Instant::now(), Duration::ZERO);
+        let mut next = plan.first;
+        while next < plan.first + plan.count && begun.elapsed() < plan.time {
+            let sequence = Sequence::numbered(&plan.steps, plan.seed, next);
+            if !self.one(&sequence, plan.again)? {
+                return Ok(false);
+            }
+            next += 1;
+            std::fs::write(plan.out.join("next"), format!("{next}\n"))?;
+            if begun.elapsed() >= told {
+                self.progress(next - plan.first, begun);
+                told = begun.elapsed() + Duration::from_secs(10);
+            }
+        }
+        self.progress(next - plan.first, begun);
+        Ok(true)
+    }
+
+    fn progress(&self, sequences: u64, begun: Instant) {
+        let seconds = begun.elapsed().as_secs_f64().max(0.001);
+        println!(
+            "{sequences} sequences, {} states ({} of them after a second cut), {:.1} per second, \
+             {} checked by e2fsck, none did harm",
+            self.done,
+            self.again,
+            self.done as f64 / seconds,
+            self.judge.checked
+        );
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Does a sequence, and judges all that a power cut may leave of it. True if all went well.
+    pub fn one(&mut self, sequence: &Sequence, again: u64) -> Res<bool> {
+        self.image(sequence.image)?;
+        self.judge.expect(&self.images[&sequence.image]);
+        let mut told = Vec::new();
+        let Err(harm) = self.sequence(sequence, again, &mut told) else {
+            return Ok(true);
+        };
+        let text = sequence.text();
+        println!("harm in {text}");
+        for (i, line) in told.iter().enumerate() {
+            println!("  {:2} {line}", i + 1);
+        }
+        if let Some(moment) = &harm.moment {
+            println!(
+                "the power fails after {} flushes; call {} has returned; on disk is of what came since: {}",
+                moment.flushes, moment.returned, moment.words
+            );
+        }
+        println!("harm: {}", harm.words);
+        println!("replay: make crash REPLAY={text}");
+        Ok(false)
+    }
+
+    fn sequence(
+        &mut self,
+        sequence: &Sequence,
+        again: u64,
+        told: &mut Vec<String>,
+    ) -> Result<(), Harm> {
+        let start = &self.images[&sequence.image];
+        let recording = self.recorder.record(start, sequence).or_else(harm)?;
+        told.clone_from(&recording.told);
+        let base = start.bytes.clone();
+        let mut bytes = Vec::new();
+        for state in states(&base, &recording.log, Some(BEGIN)) {
+            image(&base, &state.changes, &mut bytes);
+            self.state(&bytes, &state, &recording)?;
+            if again > 0 && self.done % again == 0 {
+                self.twice(&bytes, &state, &recording)?;
+            }
+        }
+        self.judge.log().or_else(harm)
+    }
+
+    /// Judges one, by both file systems.
+    fn state(&mut self, bytes: &[u8], state: &State, recording: &Recording) -> Result<(), Harm> {
+        let first = || state.moments.first().cloned();
+        for fs in [self.fs.clone(), "ext4".to_string()] {
+            let seen = self.judge.see(&fs, bytes).map_err(|words| Harm {
+                moment: first(),
+                words,
+            })?;
+            for moment in &state.moments {
+                keeps(&seen, recording, moment)
+                    .map_err(|words| format!("after recovery by {fs}: {words}"))
+                    .map_err(|words| Harm {
+                        moment: Some(moment.clone()),
+                        words,
+                    })?;
+            }
+        }
+        self.done += 1;
+        Ok(())
+    }
+
+    /// The power fails again, during the recovery of this state.
+    fn twice(&mut self, bytes: &[u8], state: &State, recording: &Recording) -> Result<(), Harm> {
+        let log = self.recorder.recover(bytes).or_else(harm)?;
+        let mut left = Vec::new();
+        for second in states(bytes, &log, None) {
+            image(bytes, &second.changes, &mut left);
+            let moments = state.moments.iter().map(|moment| Moment {
+                words: match second.moments.first() {
+                    Some(again) => format!(
+                        "{}; then it fails again during recovery, after {} flushes: {}",
+                        moment.words, again.flushes, again.words
+                    ),
+                    None => moment.words.clone(),
+                },
+                ..moment.clone()
+            });
+            let second = State {
+                changes: second.changes,
+                moments: moments.collect(),
+            };
+            self.state(&left, &second, recording)?;
+            self.again += 1;
+        }
+        Ok(())
+    }
+}
+
+/// What was promised when so many calls had returned.
+fn keeps(seen: &Seen, recording: &Recording, moment: &Moment) -> Result<(), String> {
+    match recording.promises.get(moment.returned) {
+        Some(promises) => seen.keeps(promises),
+        None => Err(format!("the log has a mark of call {}", moment.returned)),
+    }
+}

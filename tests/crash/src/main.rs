@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Disks that a power cut may leave, rebuilt from a log of the writes, and what is there after
+//! recovery. Runs as root inside the VM.
+#![forbid(unsafe_code)]
+
+mod act;
+mod disk;
+mod hunt;
+mod judge;
+mod record;
+mod states;
+
+use act::{steps, Sequence};
+use clap::Parser;
+use guest::fixture::{knows_fs, private_mounts, run_cmd};
+use guest::harness::Res;
+use guest::{ensure, map};
+use hunt::{Hunt, Plan};
+use model::side::{is_own_machine, quiet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(about = "Disks that a power cut may leave, and what is there after recovery")]
+struct Cli {
+    /// File system type under test.
+    #[arg(long, default_value = "rext4", env = "REXT4_FS")]
+    fs: String,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of the first sequence.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    #[arg(long, default_value_t = 1 << 40)]
+    count: u64,
+    /// Seconds.
+    #[arg(long, default_value_t = 3600)]
+    time: u64,
+    /// Operations, with commas between them; all if there is none.
+    #[arg(long, value_delimiter = ',')]
+    ops: Vec<String>,
+    /// Mount options for what is recorded.
+    #[arg(long, default_value = "")]
+    options: String,
+    /// Of so many states the power fails once more during the recovery of one; 0: of none.
+    #[arg(long, default_value_t = 40)]
+    again: u64,
+    /// Where the number of the next sequence is kept.
+    #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
+    out: PathBuf,
+    /// Does this sequence only, as a failure prints it.
+    #[arg(long)]
+    replay: Option<String>,
+    /// Only says whether OPS and REPLAY are understood.
+    #[arg(long)]
+    check: bool,
+}
+
+/// What the words of the command line ask for; wrong ones are told, and nothing is done.
+fn understood(cli: &Cli) -> Result<(Plan, Option<Sequence>), String> {
+    let replay = cli.replay.as_deref().map(Sequence::parse).transpose()?;
+    let plan = Plan {
+        steps: steps(&cli.ops)?,
+        seed: cli.seed,
+        first: cli.first,
+        count: cli.count,
+        time: Duration::from_secs(cli.time),
+        again: cli.again,
+        out: cli.out.clone(),
+    };
+    Ok((plan, replay))
+}
+
+fn hunt(cli: &Cli, plan: &Plan, replay: Option<&Sequence>) -> Res<bool> {
+    ensure!(is_own_machine(), "this runs in a VM, by scripts/crash");
+    private_mounts()?;
+    map::install_sigbus();
+    ensure!(knows_fs("ext4"), "the kernel has no ext4 to recover by");
+    quiet()?;
+    let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=1", "rd_size=16384"])?;
+    ensure!(code == 0, "modprobe brd: {}", text.trim());
+    let options = match cli.options.as_str() {
+        "" => String::new(),
+        text => format!(",{text}"),
+    };
+    let disks = ["/tmp/written", "/dev/ram0", "/tmp/judged"];
+    let mut hunt = Hunt::new(&cli.fs, disks, &options)?;
+    match replay {
+        Some(sequence) => hunt.one(sequence, 1),
+        None => hunt.all(plan),
+    }
+}
+
+fn main() {
+    let cli = Cli::parse();
+    let fail = |e: &dyn std::fmt::Display| -> ! {
+        eprintln!("crash: {e}");
+        std::process::exit(2)
+    };
+    let (plan, replay) = understood(&cli).unwrap_or_else(|e| fail(&e));
+    if cli.check {
+        return;
+    }
+    match hunt(&cli, &plan, replay.as_ref()) {
+        Ok(true) => (),
+        Ok(false) => std::process::exit(1),
+        Err(e) => fail(&e),
+    }
+}

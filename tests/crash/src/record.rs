@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One sequence, done on a device that logs its writes; and what is promised after each call.
+
+use crate::act::{name, Part, Sequence};
+use crate::disk::Disk;
+use guest::dm::{self, Dm};
+use guest::fixture::{run_cmd, MNT};
+use guest::harness::Res;
+use guest::writelog::{self, Entry};
+use guest::{ensure, sys};
+use model::cut::Promises;
+use model::model::{Call, Model};
+use model::names::TARGET;
+use model::op::{Image, Move, Name, Op, Way};
+use model::place::{From, Length, Place, Unit};
+use model::side::Side;
+use std::ops::Range;
+
+/// The mark behind which states count.
+pub const BEGIN: &str = "begin";
+/// More than fits into an inode.
+pub const LONG: &str = "a/target/that/is/too/long/for/an/inode/and/has/a/block/of/its/own/\
+                        and/leads/to/nowhere/at/all";
+
+/// What is there before anything is done: the image, and the same in the model.
+pub struct Start {
+    pub bytes: Vec<u8>,
+    pub image: Image,
+    /// Where the journal lies, in bytes.
+    pub journal: Vec<Range<usize>>,
+}
+
+/// What a sequence has done to the disk, and what is to be kept.
+pub struct Recording {
+    pub log: Vec<Entry>,
+    /// The calls in words.
+    pub told: Vec<String>,
+    /// For each number of calls that have returned.
+    pub promises: Vec<Promises>,
+}
+
+/// Two disks: what is written, and the log of it.
+pub struct Recorder {
+    pub disk: Disk,
+    log: String,
+    fs: String,
+    /// Of the mount, each with a comma before it.
+    options: String,
+}
+
+impl Recorder {
+    pub fn new(fs: &str, [file, log]: [&str; 2], options: &str) -> Res<Recorder> {
+        Ok(Recorder {
+            disk: Disk::new(file)?,
+            log: log.to_string(),
+            fs: fs.to_string(),
+            options: options.to_string(),
+        })
+    }
+
+    /// Mounts these bytes, does this, unmounts; the log of it.
+    fn during(
+        &mut self,
+        bytes: &[u8],
+        does: &mut dyn FnMut(&Side, &Dm) -> Result<(), String>,
+    ) -> Result<Vec<Entry>, String> {
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        self.disk.put(bytes).map_err(|e| text(&e))?;
+        let table = format!("{} {}", self.disk.path, self.log);
+        let line = (0, (bytes.len() / 512) as u64, "log-writes", table);
+        let device = dm::start("crash", &[line]).map_err(|e| text(&e))?;
+        let mut side = Side::on(&self.fs, &device.path, MNT).map_err(|e| text(&e))?;
+        side.options.clone_from(&self.options);
+        let mut done = side.mount().map_err(|e| text(&e));
+        if done.is_ok() {
+            done = does(&side, &device);
+            let end = side.umount().map_err(|e| text(&e));
+            done = done.and(end);
+        }
+        let gone = device.remove().map_err(|e| text(&e));
+        self.disk.look(bytes.len()).map_err(|e| text(&e))?;
+        done.and(gone)?;
+        let log = sys::rdonly(&self.log).map_err(|e| text(&e))?;
+        writelog::read(&log).map_err(|e| text(&e))
+    }
+
+    pub fn record(&mut self, start: &Start, sequence: &Sequence) -> Result<Recording, String> {
+        let mut run = Run::new(start.image);
+        let log = self.during(&start.bytes, &mut |side, device| {
+            let mark = |text: &str| device.message(&format!("mark {text}"));
+            mark(BEGIN).map_err(|e| e.to_string())?;
+            for step in &sequence.steps {
+                for part in step.parts(run.size(), start.image.block()) {
+                    run.part(side, part)?;
+                    mark(&run.told.len().to_string()).map_err(|e| e.to_string())?;
+                }
+            }
+            Ok(())
+        })?;
+        run.all.push(run.promises);
+        Ok(Recording {
+            log,
+            told: run.told,
+            promises: run.all,
+        })
+    }
+
+    /// The recovery of these bytes.
+    pub fn recover(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, String> {
+        self.during(bytes, &mut |_, _| Ok(()))
+    }
+}
+
+/// The calls that make what is there at the start.
+fn first() -> Vec<Call> {
+    let from = From::Start;
+    let (n, unit, beside) = (0, Unit::Byte, 0);
+    let place = Place {
+        from,
+        n,
+        unit,
+        beside,
+    };
+    let length = Length { n, unit, beside };
+    let (at, seed) = (0, 0);
+    let plain = |op| Call {
+        op,
+        at,
+        len: 0,
+        seed,
+    };
+    let written = |file: &str, len, seed| Call {
+        op: Op::Write(name(file), place, length, Way::Buffered),
+        at,
+        len,
+        seed,
+    };
+    vec![
+        plain(Op::Create(name("a"))),
+        written("a", 9500, 101),
+        plain(Op::Create(name("b"))),
+        written("b", 5000, 102),
+        plain(Op::Mkdir(name("d"))),
+        plain(Op::Create(name("d/a"))),
+        written("d/a", 6000, 103),
+        plain(Op::Symlink(name("e"))),
+    ]
+}
+
+fn populated(image: Image) -> Model {
+    let mut model = Model::new(image.block());
+    for call in first() {
+        model.apply(&call).expect("a new name");
+    }
+    model
+}
+
+/// The image that all begins with, made on this disk.
+pub fn start(fs: &str, disk: &mut Disk, image: Image) -> Res<Start> {
+    let side = Side::new(fs, &disk.path, MNT)?;
+    let len = model::world::make(&side, image)?.len();
+    side.mount()?;
+    side.begin(true)?;
+    for call in first() {
+        ensure!(apply(&side, &call).is_ok(), "{call:?} fails");
+    }
+    side.umount()?;
+    let bytes = disk.look(len)?.to_vec();
+    let journal = journal(&side.dev, image.block() as usize)?;
+    Ok(Start {
+        bytes,
+        image,
+        journal,
+    })
+}
+
+/// Where the journal lies, but for its first block.
+fn journal(dev: &str, block: usize) -> Res<Vec<Range<usize>>> {
+    let (code, text) = run_cmd("debugfs", &["-R", "blocks <8>", dev])?;
+    let numbers = text.lines().flat_map(str::split_whitespace);
+    let blocks: Vec<usize> = numbers.filter_map(|word| word.parse().ok()).collect();
+    ensure!(code == 0 && blocks.len() >= 1024, "debugfs: {text}");
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for at in blocks[1..].iter().map(|number| number * block) {
+        match ranges.last_mut() {
+            Some(range) if range.end == at => range.end += block,
+            _ => ranges.push(at..at + block),
+        }
+    }
+    ranges.sort_by_key(|range| range.start);
+    Ok(ranges)
+}
+
+/// What a name that is made leads to, if it is a symbolic link.
+fn target(link: Name) -> &'static str {
+    let is_long = ["e", "d/b"].contains(&link.text());
+    if is_long {
+        LONG
+    } else {
+        TARGET
+    }
+}
+
+fn apply(side: &Side, call: &Call) -> Result<u64, i32> {
+    match call.op {
+        Op::Symlink(link) => sys::symlink(target(link), &side.path(link.text()))
+            .map(|()| 0)
+            .map_err(|e| e.errno),
+        _ => side.apply(call),
+    }
+}
+
+/// A sequence as far as it is done.
+struct Run {
+    model: Model,
+    promises: Promises,
+    told: Vec<String>,
+    /// What is promised while each call is on its way.
+    all: Vec<Promises>,
+}
+
+impl Run {
+    fn new(image: Image) -> Run {
+        let model = populated(image);
+        let promises = Promises::new(&model.tree);
+        Run {
+            model,
+            promises,
+            told: Vec::new(),
+            all: Vec::new(),
+        }
+    }
+
+    /// Of the file `a`.
+    fn size(&self) -> u64 {
+        let data = self.model.tree.file(name("a"));
+        data.map_or(0, |data| data.len() as u64)
+    }
+
+    fn part(&mut self, side: &Side, part: Part) -> Result<(), String> {
+        let mut begun = self.promises.clone();
+        let words = match part {
+            Part::Call(call) => {
+                let seed = self.told.len() as u64 + 1;
+                self.call(side, &Call { seed, ..call }, &mut begun)?
+            }
+            Part::Directory => {
+                let directory = sys::rdonly(&side.path("")).map_err(|e| e.to_string())?;
+                directory.fsync().map_err(|e| e.to_string())?;
+                self.promises.directory();
+                "fsync of the directory".to_string()
+            }
+        };
+        self.all.push(begun);
+        self.told.push(words);
+        Ok(())
+    }
+
+    /// Does it, here and in the model, which must agree on whether it fails. In words.
+    fn call(&mut self, side: &Side, call: &Call, begun: &mut Promises) -> Result<String, String> {
+        let (want, got) = (self.model.apply(call), apply(side, call));
+        let words = tell(call);
+        match (want, got) {
+            (Ok(_), Ok(_)) => {
+                begun.begun(call, &self.model.tree);
+                self.promises.step(call, &self.model.tree);
+                Ok(words)
+            }
+            (Err(_), Err(_)) => Ok(format!("{words}: fails")),
+            (want, got) => Err(format!("{words}: {got:?}, the model says {want:?}")),
+        }
+    }
+}
+
+/// A call in words.
+fn tell(call: &Call) -> String {
+    let range = format!("{}+{}", call.at, call.len);
+    match call.op {
+        Op::Write(name, _, _, way) => format!("write {} {range} {way:?}", name.text()),
+        Op::Fallocate(name, _, _, how) => format!("fallocate {} {range} {how:?}", name.text()),
+        Op::Truncate(name, _) => format!("truncate {} to {}", name.text(), call.at),
+        Op::Sync(name, how) => format!("{how:?} {}", name.text()),
+        Op::Create(name) => format!("open {} with O_CREAT and O_TRUNC", name.text()),
+        Op::Rename(from, to, Move::Exchange) => {
+            format!("exchange {} and {}", from.text(), to.text())
+        }
+        Op::Rename(from, to, _) => format!("rename {} to {}", from.text(), to.text()),
+        Op::Link(old, new) => format!("link {} to {}", old.text(), new.text()),
+        Op::Unlink(name) => format!("unlink {}", name.text()),
+        Op::Symlink(name) => format!("symlink {}", name.text()),
+        op => format!("{op:?}"),
+    }
+}
