@@ -11,6 +11,7 @@ pub mod harness;
 pub mod kmsg;
 pub mod map;
 pub mod nfs;
+pub mod sched;
 pub mod source;
 pub mod sys;
 pub mod watch;

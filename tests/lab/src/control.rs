@@ -98,6 +98,16 @@ impl Control {
         Ok(text.lines().filter_map(Parked::parse).collect())
     }
 
+    /// The names of all points. Of a session that steps nobody.
+    pub fn points(&self) -> Sys<Vec<String>> {
+        let mut text = vec![0; 1 << 16];
+        let n = self.0.pread(&mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..n]);
+        let lines = text.lines().filter_map(|l| l.strip_prefix("point "));
+        let names = lines.filter_map(|l| l.split(' ').next());
+        Ok(names.map(String::from).collect())
+    }
+
     pub fn off(&self, switch: &str) -> Sys<()> {
         self.command(&format!("off {switch}"))
     }

@@ -2,21 +2,10 @@
 //! The races of the data path: each with its protection off, where the harm must be seen, and on,
 //! where the same run must be clean. Runs as root inside the VM, and draws pictures anywhere.
 
-mod control;
-mod draw;
-mod lab;
-mod one;
-mod process;
-mod race;
-mod races;
-mod runner;
-mod selftest;
-mod thread;
-mod tracing;
-
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use race::{Mode, Race};
-use runner::Place;
+use lab::race::{self, Mode, Race};
+use lab::runner::Place;
+use lab::{control, draw, one, races, selftest};
 use std::path::PathBuf;
 
 #[derive(Args)]

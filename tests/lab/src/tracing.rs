@@ -75,8 +75,15 @@ pub fn start() -> Sys<()> {
     }
     forget()?;
     set("tracing_on", "1")?;
-    let marker = sys::open(&format!("{INSTANCE}/trace_marker"), libc::O_WRONLY, 0)?;
-    let _ = MARKER.set(marker);
+    join()
+}
+
+/// Takes part in a recording that another process has started.
+pub fn join() -> Sys<()> {
+    if MARKER.get().is_none() {
+        let marker = sys::open(&format!("{INSTANCE}/trace_marker"), libc::O_WRONLY, 0)?;
+        let _ = MARKER.set(marker);
+    }
     Ok(())
 }
 

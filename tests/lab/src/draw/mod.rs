@@ -22,6 +22,15 @@ fn read(dir: &Path, race: &Race, mode: Mode) -> Result<Timeline> {
     Ok(timeline::build(race, mode, &events, lost))
 }
 
+/// Draws one trace in the folder, as text and as SVG; the text.
+pub fn picture(dir: &Path, race: &Race, mode: Mode) -> Result<String> {
+    let (stem, t) = (race.stem(mode), read(dir, race, mode)?);
+    let text = text::draw(race, mode, &t);
+    fs::write(dir.join(format!("{stem}.txt")), &text)?;
+    fs::write(dir.join(format!("{stem}.svg")), svg::draw(race, mode, &t))?;
+    Ok(text)
+}
+
 /// Draws every trace in the folder and makes the index; prints the text of the races in `print`.
 pub fn all(dir: &Path, races: &[&'static Race], print: &[&'static Race]) -> Result<()> {
     let mut there = Vec::new();
@@ -33,13 +42,10 @@ pub fn all(dir: &Path, races: &[&'static Race], print: &[&'static Race]) -> Resu
                 both = false;
                 continue;
             }
-            let t = read(dir, race, mode)?;
-            let text = text::draw(race, mode, &t);
+            let text = picture(dir, race, mode)?;
             if print.iter().any(|r| r.row == race.row) {
                 println!("\n{text}");
             }
-            fs::write(dir.join(format!("{stem}.txt")), text)?;
-            fs::write(dir.join(format!("{stem}.svg")), svg::draw(race, mode, &t))?;
         }
         if both {
             there.push(*race);

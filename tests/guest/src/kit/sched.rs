@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+//! When a thread runs.
+
+use crate::sys::{errname, errno, Sys, SysErr};
+
+fn set(class: i32, priority: i32) -> Sys<()> {
+    // SAFETY: all zeros is a valid sched_param.
+    let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+    param.sched_priority = priority;
+    // SAFETY: a valid sched_param, for the calling thread.
+    match unsafe { libc::sched_setscheduler(0, class, &param) } {
+        0 => Ok(()),
+        _ => Err(SysErr {
+            what: format!("sched_setscheduler class {class}: {}", errname(errno())),
+            errno: errno(),
+        }),
+    }
+}
+
+/// When nobody else wants to.
+pub fn idle() -> Sys<()> {
+    set(libc::SCHED_IDLE, 0)
+}
+
+/// Before all others, and until it sleeps: who is woken waits for its turn.
+pub fn uninterrupted() -> Sys<()> {
+    set(libc::SCHED_FIFO, 1)
+}
