@@ -15,7 +15,7 @@ OPS ?=
 kernel := $(or $(KDIR),$(KERNEL))
 venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
-verbs := help setup module run check shell xfstests bench lab model crash soak fmt lint clippy clean
+verbs := help setup module run check shell xfstests bench lab model explore crash soak fmt lint clippy clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -36,6 +36,8 @@ help:
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
 	@echo '                REPLAY=n or file)'
+	@echo 'make explore    small programs in every order that the lab can make (FOR=seconds,'
+	@echo '                SEED=n, OPS=words, REPLAY=schedule)'
 	@echo 'make crash      disks that a power cut may leave, and what is there after recovery'
 	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
@@ -82,6 +84,10 @@ lab:
 model:
 	@scripts/model $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(REPLAY),--replay $(REPLAY))
+
+explore:
+	@scripts/explore $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
 
 crash:
 	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The file system under test, on a disk in memory: what is submitted is done when the call
+//! returns, so nothing happens at a time of its own.
+
+use crate::program::Image;
+use guest::ensure;
+use guest::fixture::{run_cmd, MNT};
+use guest::harness::Res;
+use guest::sys::{self, Aligned, Fd, Sys};
+use std::collections::HashMap;
+
+const MIB: usize = 1 << 20;
+/// What is on the device where nobody has written: not zeros, so that it shows.
+pub const POISON: u8 = 0xdb;
+
+pub struct Disk {
+    fs: String,
+    pub dev: String,
+    /// New file systems, by block size.
+    images: HashMap<u64, Vec<u8>>,
+}
+
+/// In MiB: room for the files of many schedules.
+fn size(block: u64) -> usize {
+    20 + journal(block) as usize
+}
+
+/// In MiB: it has 1024 blocks at least.
+fn journal(block: u64) -> u64 {
+    block / 1024
+}
+
+impl Disk {
+    pub fn new(fs: &str, dev: &str) -> Disk {
+        Disk {
+            fs: fs.to_string(),
+            dev: dev.to_string(),
+            images: HashMap::new(),
+        }
+    }
+
+    fn device(&self) -> Sys<Fd> {
+        sys::open(&self.dev, libc::O_RDWR | libc::O_DIRECT, 0)
+    }
+
+    /// A new file system, by mke2fs: its bytes.
+    fn make(&self, block: u64) -> Res<Vec<u8>> {
+        let f = self.device()?;
+        let mut part = Aligned::new(MIB);
+        part.fill(POISON);
+        for i in 0..size(block) {
+            f.pwrite(&part, (i * MIB) as u64)?;
+        }
+        let (bytes, megabytes) = (block.to_string(), format!("{}m", size(block)));
+        let log = format!("size={}", journal(block));
+        let mut args = vec!["-q", "-F", "-t", "ext4", "-b", &bytes, "-J", &log];
+        args.extend(["-N", "1024", "-m", "0"]);
+        args.extend(["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
+        args.extend([self.dev.as_str(), &megabytes]);
+        let (code, text) = run_cmd("mke2fs", &args)?;
+        ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
+        let mut all = Vec::with_capacity(size(block) * MIB);
+        for i in 0..size(block) {
+            f.pread(&mut part, (i * MIB) as u64)?;
+            all.extend_from_slice(&part);
+        }
+        Ok(all)
+    }
+
+    /// A new file system, mounted.
+    pub fn fresh(&mut self, image: Image) -> Res {
+        if !self.images.contains_key(&image.block) {
+            let bytes = self.make(image.block)?;
+            self.images.insert(image.block, bytes);
+        }
+        let f = self.device()?;
+        let mut part = Aligned::new(MIB);
+        for (i, chunk) in self.images[&image.block].chunks(MIB).enumerate() {
+            part.copy_from_slice(chunk);
+            f.pwrite(&part, (i * MIB) as u64)?;
+        }
+        // Who has it open for writing keeps it from being mounted.
+        drop(f);
+        Ok(self.mount(image)?)
+    }
+
+    pub fn mount(&self, image: Image) -> Sys<()> {
+        // No commit comes by itself.
+        let gate = if image.gate { ",dio_gate" } else { "" };
+        sys::mount(&self.dev, MNT, &self.fs, 0, &format!("commit=900{gate}"))
+    }
+
+    /// After a failure: whatever is mounted goes. False if somebody still has it.
+    pub fn clear(&self) -> bool {
+        match sys::umount(MNT, 0) {
+            Err(e) if e.errno == libc::EBUSY => {
+                let _ = sys::umount(MNT, libc::MNT_DETACH);
+                false
+            }
+            // Or nothing was mounted.
+            _ => true,
+        }
+    }
+
+    /// What e2fsck finds in what is not mounted.
+    pub fn fsck(&self) -> Result<(), String> {
+        let (code, text) = run_cmd("e2fsck", &["-fn", &self.dev]).map_err(|e| e.to_string())?;
+        let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
+        match code {
+            0 => Ok(()),
+            _ => Err(format!("e2fsck -fn: {}", lines.join(" | "))),
+        }
+    }
+}
+
+/// Free blocks and inodes of what is mounted.
+pub fn free() -> Sys<(u64, u64)> {
+    sys::statfs(MNT).map(|st| (st.f_bfree, st.f_ffree))
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs by chance, and those that are not left to it: every pair of operations.
+
+use crate::op::{Op, Verb, MOST};
+use crate::program::{Image, Program, Start, OPS};
+use rand::seq::IndexedRandom;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// What is mounted, in turn.
+pub const IMAGES: &[Image] = &[
+    image(4096, true),
+    image(1024, true),
+    image(2048, true),
+    image(4096, false),
+    image(1024, false),
+    image(2048, false),
+];
+
+const fn image(block: u64, gate: bool) -> Image {
+    Image { block, gate }
+}
+
+/// Which operations, and how they are placed.
+pub struct Grammar {
+    pub verbs: Vec<Verb>,
+}
+
+/// Beginnings, and ends, of what operations are about.
+fn edges(image: Image, size: u64) -> Vec<u64> {
+    let block = image.block;
+    let near = [
+        size,
+        size.saturating_sub(512),
+        size + 512,
+        size.next_multiple_of(block),
+    ];
+    let mut all = vec![
+        0,
+        512,
+        block,
+        block + 512,
+        4096 - 512,
+        4096,
+        4096 + 512,
+        8192,
+        12288,
+    ];
+    all.extend(near);
+    all.retain(|at| *at < MOST);
+    all
+}
+
+impl Grammar {
+    pub fn new(words: &[String]) -> Result<Grammar, String> {
+        let find = |word: &String| {
+            let found = Verb::ALL.iter().copied().find(|v| v.short() == word);
+            found.ok_or_else(|| {
+                let all: Vec<&str> = Verb::ALL.iter().map(|v| v.short()).collect();
+                format!("there is no operation {word}; there are {}", all.join(" "))
+            })
+        };
+        let verbs: Vec<Verb> = words.iter().map(find).collect::<Result<_, _>>()?;
+        let verbs = if verbs.is_empty() {
+            Verb::ALL.to_vec()
+        } else {
+            verbs
+        };
+        Ok(Grammar { verbs })
+    }
+
+    /// One operation. `hot` is where most of them meet.
+    fn op(&self, verb: Verb, image: Image, hot: &[u64], rng: &mut ChaCha8Rng) -> Op {
+        let file = u8::from(rng.random_ratio(1, 8));
+        let mut at = *hot.choose(rng).unwrap_or(&0);
+        let lengths = [
+            100,
+            512,
+            512,
+            1024,
+            image.block,
+            4096,
+            4096,
+            4096 + 512,
+            8192,
+        ];
+        let mut len = *lengths.choose(rng).unwrap_or(&512);
+        // Odd places now and then.
+        if !verb.is_direct() && rng.random_ratio(1, 6) {
+            at += rng.random_range(1..200);
+        }
+        if verb.is_direct() {
+            at &= !511;
+            len = len.next_multiple_of(512);
+        }
+        at = at.min(MOST - 512);
+        if !verb.has_range() {
+            len = 0;
+        }
+        let anywhere =
+            !verb.has_range() && !matches!(verb, Verb::Truncate | Verb::SeekData | Verb::SeekHole);
+        Op {
+            verb,
+            file: if matches!(verb, Verb::Freeze | Verb::Commit) {
+                0
+            } else {
+                file
+            },
+            at: if anywhere { 0 } else { at },
+            len: len.min(MOST - at),
+        }
+    }
+
+    /// A program of two to four threads.
+    pub fn program(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+        let threads = *[2, 2, 2, 2, 3, 3, 4].choose(rng).unwrap_or(&2);
+        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let all = edges(image, start.size());
+        let hot: Vec<u64> = (0..2).filter_map(|_| all.choose(rng).copied()).collect();
+        let mut thread = |_| {
+            let count = *[1, 1, 2, 2, OPS].choose(rng).unwrap_or(&1);
+            let mut ops = Vec::new();
+            for _ in 0..count {
+                let verb = *self.verbs.choose(rng).unwrap_or(&Verb::Fsync);
+                ops.push(self.op(verb, image, &hot, rng));
+            }
+            ops
+        };
+        let threads = (0..threads).map(&mut thread).collect();
+        promised(Program {
+            image,
+            start,
+            threads,
+        })
+    }
+
+    /// How many pairs there are.
+    fn pairs(&self) -> usize {
+        self.verbs.len() * (self.verbs.len() + 1) / 2
+    }
+
+    /// Pair number `nth` of all: two threads of one operation.
+    pub fn pair(&self, nth: usize, image: Image, rng: &mut ChaCha8Rng) -> Program {
+        let n = self.verbs.len();
+        let (mut first, mut left) = (0, nth % self.pairs());
+        while left >= n - first {
+            left -= n - first;
+            first += 1;
+        }
+        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let all = edges(image, start.size());
+        let hot: Vec<u64> = (0..2).filter_map(|_| all.choose(rng).copied()).collect();
+        let both = [self.verbs[first], self.verbs[first + left]];
+        let mut thread = |verb| {
+            let mut op = self.op(verb, image, &hot, rng);
+            op.file = 0;
+            vec![op]
+        };
+        let threads = both.into_iter().map(&mut thread).collect();
+        promised(Program {
+            image,
+            start,
+            threads,
+        })
+    }
+}
+
+/// Without the gate nothing is promised of stores to what is written directly meanwhile.
+fn promised(mut program: Program) -> Program {
+    let direct = |op: &Op| matches!(op.verb, Verb::DirectWrite | Verb::AsyncWrite);
+    if !program.image.gate && program.threads.iter().flatten().any(direct) {
+        let stores = program.threads.iter_mut().flatten();
+        for op in stores.filter(|op| op.verb == Verb::Store) {
+            op.verb = Verb::BufferedWrite;
+        }
+    }
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use std::collections::HashSet;
+
+    #[test]
+    fn programs_are_well_formed() {
+        let grammar = Grammar::new(&[]).unwrap();
+        let mut seen = HashSet::new();
+        for seed in 0..3000 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let image = IMAGES[seed as usize % IMAGES.len()];
+            let program = grammar.program(image, &mut rng);
+            let text = program.to_string();
+            assert_eq!(text.parse::<Program>().as_ref(), Ok(&program), "{text}");
+            seen.extend(program.threads.iter().flatten().map(|op| op.verb));
+        }
+        assert_eq!(seen.len(), Verb::ALL.len());
+    }
+
+    #[test]
+    fn every_pair() {
+        let grammar = Grammar::new(&[]).unwrap();
+        let mut seen = HashSet::new();
+        for nth in 0..grammar.pairs() {
+            let mut rng = ChaCha8Rng::seed_from_u64(nth as u64);
+            let program = grammar.pair(nth, IMAGES[0], &mut rng);
+            let text = program.to_string();
+            assert_eq!(text.parse::<Program>().as_ref(), Ok(&program), "{text}");
+            let verbs: Vec<Verb> = program.threads.iter().map(|t| t[0].verb).collect();
+            seen.insert((verbs[0], verbs[1]));
+        }
+        assert_eq!(seen.len(), Verb::ALL.len() * (Verb::ALL.len() + 1) / 2);
+    }
+
+    #[test]
+    fn wrong_word() {
+        assert!(Grammar::new(&["xx".into()]).is_err_and(|e| e.contains("bw")));
+        assert_eq!(
+            Grammar::new(&["bw".into()]).unwrap().verbs,
+            [Verb::BufferedWrite]
+        );
+    }
+}

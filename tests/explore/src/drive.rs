@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One run: again and again, when nothing moves any more, somebody says who goes on.
+
+use crate::order::{Fault, Go, Order};
+use crate::program::{thread_name, Program};
+
+/// Where a thread waits in the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct At {
+    pub point: String,
+    pub ino: u64,
+    /// The errors that the point can return.
+    pub faults: Vec<Fault>,
+}
+
+/// Where a thread under test is when nothing moves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In user space, with so many operations behind it.
+    Between(usize),
+    Parked(At),
+    /// Asleep in the kernel until somebody else goes on.
+    Blocked,
+}
+
+/// What the threads run in: the kernel, or one that is made up.
+pub trait World {
+    type Error;
+
+    /// Waits until nothing moves, and says where all threads are. So that they do not stay so for
+    /// ever when all are blocked, it may take its time then.
+    fn settle(&mut self) -> Result<Vec<Place>, Self::Error>;
+
+    /// Lets a thread go on from where it waits.
+    fn go(&mut self, go: Go) -> Result<(), Self::Error>;
+}
+
+/// What somebody who picks knows.
+pub struct Seen<'a> {
+    /// Who can go on; never nobody.
+    pub ready: &'a [usize],
+    pub places: &'a [Place],
+    /// Who went on last.
+    pub last: Option<usize>,
+}
+
+impl Seen<'_> {
+    /// Who goes on if there is no reason to change: the same as before.
+    pub fn same(&self) -> usize {
+        match self.last {
+            Some(last) if self.ready.contains(&last) => last,
+            _ => self.ready[0],
+        }
+    }
+}
+
+/// Who says who goes on.
+pub trait Picker {
+    fn pick(&mut self, seen: &Seen<'_>) -> Go;
+}
+
+/// One that went on, from where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    pub go: Go,
+    /// Its operation.
+    pub op: usize,
+    /// The point, or nothing at the beginning of the operation.
+    pub point: Option<String>,
+    /// Who could have gone on.
+    pub ready: Vec<usize>,
+}
+
+/// The steps between which an operation was on its way: it began with the first one, and was over
+/// after the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Span {
+    /// Was it over before the other began?
+    pub fn before(&self, other: &Span) -> bool {
+        self.to < other.from
+    }
+}
+
+/// Two threads that were at points with the same file.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Meeting(pub String, pub String);
+
+#[derive(Default)]
+pub struct Run {
+    pub steps: Vec<Step>,
+    /// For each thread those of its operations that were begun; one without an end was on its way
+    /// when all came to a halt.
+    pub spans: Vec<Vec<(usize, Option<usize>)>>,
+    /// Nobody could go on, and somebody was not done.
+    pub stuck: Option<Vec<Place>>,
+    pub meetings: Vec<Meeting>,
+}
+
+impl Run {
+    /// To run it again.
+    pub fn order(&self) -> Order {
+        Order(self.steps.iter().map(|s| s.go).collect())
+    }
+
+    /// What must be the same when it is run again.
+    pub fn trace(&self) -> Vec<(usize, Option<String>)> {
+        let steps = self.steps.iter();
+        steps.map(|s| (s.go.thread, s.point.clone())).collect()
+    }
+
+    /// In plain words: a line for each time that another one goes on.
+    pub fn words(&self, program: &Program) -> String {
+        let mut out = String::new();
+        for same in self.steps.chunk_by(|a, b| a.go.thread == b.go.thread) {
+            let mut words = Vec::new();
+            for step in same {
+                let op = program.threads[step.go.thread][step.op].words();
+                let mut text = match &step.point {
+                    None => op,
+                    Some(point) => format!("on from {point}"),
+                };
+                if let Some(fault) = step.go.fault {
+                    text += &format!(" with {}", fault.name());
+                }
+                words.push(text);
+            }
+            let name = thread_name(same[0].go.thread);
+            out += &format!("  {name}: {}\n", words.join(", "));
+        }
+        out
+    }
+}
+
+/// Points that two threads have met at, for the same file.
+fn meetings(places: &[Place], out: &mut Vec<Meeting>) {
+    let parked: Vec<&At> = places
+        .iter()
+        .filter_map(|p| match p {
+            Place::Parked(at) => Some(at),
+            _ => None,
+        })
+        .collect();
+    for (i, one) in parked.iter().enumerate() {
+        for other in parked[i + 1..].iter().filter(|o| o.ino == one.ino) {
+            let mut both = [one.point.clone(), other.point.clone()];
+            both.sort();
+            let [a, b] = both;
+            out.push(Meeting(a, b));
+        }
+    }
+}
+
+/// A run under way.
+struct Driver<'a, W, P> {
+    world: &'a mut W,
+    picker: &'a mut P,
+    ops: Vec<usize>,
+    last: Option<usize>,
+    out: Run,
+}
+
+impl<W: World, P: Picker> Driver<'_, W, P> {
+    /// What has ended since the last look.
+    fn note(&mut self, places: &[Place]) {
+        let to = self.out.steps.len().saturating_sub(1);
+        for (thread, place) in places.iter().enumerate() {
+            let Place::Between(done) = place else {
+                continue;
+            };
+            for span in self.out.spans[thread].iter_mut().take(*done) {
+                span.1.get_or_insert(to);
+            }
+        }
+        meetings(places, &mut self.out.meetings);
+    }
+
+    fn ready(&self, places: &[Place]) -> Vec<usize> {
+        let can = |(thread, place): &(usize, &Place)| match place {
+            Place::Between(done) => *done < self.ops[*thread],
+            Place::Parked(_) => true,
+            Place::Blocked => false,
+        };
+        let all = places.iter().enumerate();
+        all.filter(can).map(|(thread, _)| thread).collect()
+    }
+
+    /// False: nobody can go on any more.
+    fn step(&mut self) -> Result<bool, W::Error> {
+        let places = self.world.settle()?;
+        self.note(&places);
+        let ready = self.ready(&places);
+        if ready.is_empty() {
+            if places.contains(&Place::Blocked) {
+                self.out.stuck = Some(places);
+            }
+            return Ok(false);
+        }
+        let seen = Seen {
+            ready: &ready,
+            places: &places,
+            last: self.last,
+        };
+        let go = self.picker.pick(&seen);
+        let point = match &places[go.thread] {
+            Place::Parked(at) => Some(at.point.clone()),
+            _ => None,
+        };
+        let spans = &mut self.out.spans[go.thread];
+        if point.is_none() {
+            spans.push((self.out.steps.len(), None));
+        }
+        let op = spans.len() - 1;
+        self.out.steps.push(Step {
+            go,
+            op,
+            point,
+            ready,
+        });
+        self.last = Some(go.thread);
+        self.world.go(go)?;
+        Ok(true)
+    }
+}
+
+/// Runs a program; `picker` says who goes on.
+pub fn run<W: World, P: Picker>(
+    world: &mut W,
+    program: &Program,
+    picker: &mut P,
+) -> Result<Run, W::Error> {
+    let ops: Vec<usize> = program.threads.iter().map(Vec::len).collect();
+    let mut driver = Driver {
+        world,
+        picker,
+        last: None,
+        out: Run {
+            spans: vec![Vec::new(); ops.len()],
+            ..Run::default()
+        },
+        ops,
+    };
+    while driver.step()? {}
+    Ok(driver.out)
+}

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Schedule after schedule, until the time is up or one does harm; that one is made as short as it
+//! can be, told in words and drawn.
+
+use crate::draw::{Grammar, IMAGES};
+use crate::drive::{Meeting, Picker, Run};
+use crate::order::Schedule;
+use crate::program::{Image, Program};
+use crate::shrink::{shrink, Culprit, Trial};
+use crate::site::{Harm, Site};
+use crate::strategy::{Any, Exhaustive, Pct, Random, Replay};
+use clap::ValueEnum;
+use guest::harness::Res;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Schedules on one mount.
+const BATCH: usize = 240;
+/// Orders of each program that are drawn.
+const ORDERS: usize = 6;
+/// Pairs of a batch.
+const PAIRS: u64 = 8;
+/// Orders of a pair that are tried, at most.
+const ALL: usize = 300;
+/// So many of each batch are run twice more, to see whether they do the same.
+const AGAIN: usize = 3;
+/// Preemptions of a pair.
+const BOUND: usize = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum Strategy {
+    /// All orders of a pair with up to two preemptions.
+    Pairs,
+    Random,
+    /// PCT with one change of priorities.
+    Pct2,
+    Pct3,
+}
+
+const TURNS: &[Strategy] = &[
+    Strategy::Pairs,
+    Strategy::Random,
+    Strategy::Pct2,
+    Strategy::Pct3,
+];
+
+pub struct Plan {
+    pub seed: u64,
+    pub first: u64,
+    pub count: u64,
+    pub time: Duration,
+    pub grammar: Grammar,
+    pub strategy: Option<Strategy>,
+    /// Of a thousand times that a point can return an error.
+    pub faults: u32,
+    pub off: Vec<String>,
+    pub out: PathBuf,
+}
+
+/// What has been done.
+#[derive(Default)]
+struct Done {
+    schedules: u64,
+    steps: u64,
+    /// Run again, and of these those that did not do the same.
+    again: u64,
+    strayed: u64,
+    met: BTreeMap<Meeting, u64>,
+}
+
+pub struct Hunt {
+    pub site: Site,
+    plan: Plan,
+    done: Done,
+    begun: Instant,
+    told: Duration,
+}
+
+/// What stops the hunt.
+struct Found {
+    harm: Harm,
+    schedule: Option<Schedule>,
+    /// Those before it on the same mount.
+    before: usize,
+}
+
+impl Hunt {
+    pub fn new(site: Site, plan: Plan) -> Hunt {
+        Hunt {
+            site,
+            plan,
+            done: Done::default(),
+            begun: Instant::now(),
+            told: Duration::ZERO,
+        }
+    }
+
+    /// True if all went well.
+    pub fn all(&mut self) -> Res<bool> {
+        self.begun = Instant::now();
+        let end = self.plan.first.saturating_add(self.plan.count);
+        for batch in self.plan.first..end {
+            if self.begun.elapsed() >= self.plan.time {
+                break;
+            }
+            if let Err(found) = self.batch(batch) {
+                let seconds = self.begun.elapsed().as_secs_f64();
+                println!("harm in batch {batch}: {}", found.harm.words);
+                self.progress();
+                let ops = self.blame(found);
+                println!(
+                    "found: schedules={} seconds={seconds:.1} ops={ops}",
+                    self.done.schedules
+                );
+                self.matrix()?;
+                return Ok(false);
+            }
+            let next = format!("{}\n", batch + 1);
+            std::fs::write(self.plan.out.join("next"), next)?;
+            if self.begun.elapsed() >= self.told {
+                self.progress();
+                self.told = self.begun.elapsed() + Duration::from_secs(10);
+            }
+        }
+        self.progress();
+        self.matrix()?;
+        Ok(true)
+    }
+
+    fn progress(&self) {
+        let (done, seconds) = (&self.done, self.begun.elapsed().as_secs_f64());
+        let rate = done.schedules as f64 / seconds;
+        println!(
+            "{} schedules, {rate:.0} per second, {:.1} steps each; {} of {} did the same again",
+            done.schedules,
+            done.steps as f64 / done.schedules.max(1) as f64,
+            done.again - done.strayed,
+            done.again,
+        );
+        let _ = std::io::stdout().flush();
+    }
+
+    /// A number of schedules of one kind.
+    fn batch(&mut self, batch: u64) -> Result<(), Found> {
+        let turn = TURNS[(batch % TURNS.len() as u64) as usize];
+        let round = batch / TURNS.len() as u64;
+        let image = IMAGES[((round + batch) % IMAGES.len() as u64) as usize];
+        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed.wrapping_mul(1_000_003) ^ batch);
+        self.mount(image)?;
+        let strategy = self.plan.strategy.unwrap_or(turn);
+        if strategy != Strategy::Pairs {
+            self.drawn(strategy, image, &mut rng)?;
+            return self.unmount();
+        }
+        let turns = match self.plan.strategy {
+            Some(_) => batch,
+            None => round,
+        };
+        for nth in turns * PAIRS..(turns + 1) * PAIRS {
+            let program = self.plan.grammar.pair(nth as usize, image, &mut rng);
+            self.exhaust(&program)?;
+            if self.site.count() > BATCH {
+                self.unmount()?;
+                self.mount(image)?;
+            }
+        }
+        self.unmount()
+    }
+
+    fn mount(&mut self, image: Image) -> Result<(), Found> {
+        self.site.begin(image).map_err(|e| Found {
+            harm: e.into(),
+            schedule: None,
+            before: 0,
+        })
+    }
+
+    /// What is looked at after many schedules.
+    fn unmount(&mut self) -> Result<(), Found> {
+        let kept = self.site.kept();
+        self.site.end().map_err(|(harm, nth)| Found {
+            harm,
+            schedule: nth.map(|n| kept[n].clone()).or_else(|| self.guilty(&kept)),
+            before: kept.len(),
+        })?;
+        let mut some = kept.iter().step_by(kept.len().div_ceil(AGAIN).max(1));
+        some.try_for_each(|schedule| self.again(schedule))
+    }
+
+    /// Which of them does harm alone?
+    fn guilty(&mut self, kept: &[Schedule]) -> Option<Schedule> {
+        self.site.clear();
+        let mut all = kept.iter();
+        all.find(|s| matches!(self.site.again(s, false), Ok((Err(_), _)) | Err(_)))
+            .cloned()
+    }
+
+    /// All orders of a program.
+    fn exhaust(&mut self, program: &Program) -> Result<(), Found> {
+        let mut picker = Exhaustive::new(BOUND);
+        for _ in 0..ALL {
+            self.one(program, &mut picker)?;
+            if !picker.next() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Programs and orders that are drawn.
+    fn drawn(&mut self, how: Strategy, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+        for _ in 0..BATCH / ORDERS {
+            let program = self.plan.grammar.program(image, rng);
+            // Of the first run, how long it takes.
+            let mut steps = 3 * program.ops();
+            for _ in 0..ORDERS {
+                let inner = Random {
+                    rng: ChaCha8Rng::from_rng(rng),
+                    faults: self.plan.faults,
+                };
+                let threads = program.threads.len();
+                let mut picker = match how {
+                    Strategy::Pct2 => Any::Pct(Pct::new(inner, threads, steps, 2)),
+                    Strategy::Pct3 => Any::Pct(Pct::new(inner, threads, steps, 3)),
+                    _ => Any::Random(inner),
+                };
+                steps = self.one(&program, &mut picker)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One schedule: the steps it took.
+    fn one<P: Picker>(&mut self, program: &Program, picker: &mut P) -> Result<usize, Found> {
+        let before = self.site.count();
+        let report = self
+            .site
+            .run(program, picker, false)
+            .map_err(|harm| Found {
+                harm,
+                schedule: None,
+                before,
+            })?;
+        self.count(&report.run);
+        let schedule = Schedule {
+            program: program.clone(),
+            order: report.run.order(),
+        };
+        let steps = report.run.steps.len();
+        match report.result {
+            Ok(()) => Ok(steps),
+            Err(harm) => Err(Found {
+                harm,
+                schedule: Some(schedule),
+                before,
+            }),
+        }
+    }
+
+    fn count(&mut self, run: &Run) {
+        self.done.schedules += 1;
+        self.done.steps += run.steps.len() as u64;
+        for meeting in &run.meetings {
+            *self.done.met.entry(meeting.clone()).or_default() += 1;
+        }
+    }
+
+    /// Does it do the same twice, by what is written down? Each time on a new file system, for
+    /// where blocks are free tells how many there are in one piece.
+    fn again(&mut self, schedule: &Schedule) -> Result<(), Found> {
+        let schedule: Schedule = schedule.to_string().parse().unwrap_or(schedule.clone());
+        let mut once = || {
+            self.site.begin(schedule.program.image)?;
+            let mut replay = Replay::new(&schedule.order);
+            let report = self.site.run(&schedule.program, &mut replay, false)?;
+            let steps: Vec<(usize, Option<String>)> = report.run.trace();
+            let same = (steps, report.outcomes);
+            report.result?;
+            self.site.end().map_err(|(harm, _)| harm)?;
+            Ok(same)
+        };
+        let both = once().and_then(|first| Ok(first == once()?));
+        let same = both.map_err(|harm| Found {
+            harm,
+            schedule: Some(schedule.clone()),
+            before: 0,
+        })?;
+        self.done.again += 1;
+        if !same {
+            self.done.strayed += 1;
+            println!("not the same again: {schedule}");
+        }
+        Ok(())
+    }
+
+    /// Does it do it alone? Then as little of it as still does, in words and drawn. The names of
+    /// its operations.
+    fn blame(&mut self, found: Found) -> String {
+        let Some(schedule) = found.schedule else {
+            println!("no schedule of this batch does it alone on a new file system");
+            return "unknown".into();
+        };
+        println!("schedule: {schedule}");
+        if !self.site.clear() || found.harm.for_good {
+            println!("the file system cannot be unmounted any more: run it again for more");
+            println!("replay: make explore REPLAY='{schedule}'");
+            return names(&schedule);
+        }
+        let Some(culprit) = self.site.harm_of(&schedule) else {
+            let before = found.before;
+            println!("not alone on a new file system: {before} were before it on the same mount");
+            return names(&schedule);
+        };
+        let least = shrink(&mut self.site, culprit);
+        self.tell(&least);
+        names(&least.schedule)
+    }
+
+    /// One schedule, shortened if it does harm. True if it does none.
+    pub fn replay(&mut self, schedule: &Schedule) -> bool {
+        let Some(culprit) = self.site.harm_of(schedule) else {
+            println!("no harm: {schedule}");
+            return true;
+        };
+        let least = shrink(&mut self.site, culprit);
+        self.tell(&least);
+        false
+    }
+
+    fn tell(&mut self, least: &Culprit) {
+        let program = &least.schedule.program;
+        println!("\nthe least that does harm:\n{}", program.words());
+        println!("{}", least.run.words(program));
+        println!("harm: {}", least.harm);
+        println!("replay: make explore REPLAY='{}'", least.schedule);
+        if let Err(e) = crate::picture::draw(&mut self.site, least, &self.plan) {
+            println!("no picture: {e}");
+        }
+    }
+
+    /// Which points have met, as a table.
+    fn matrix(&self) -> Res {
+        let path = self.plan.out.join("matrix.tsv");
+        let points = &self.site.bench.points;
+        let mut text = format!("point\t{}\n", points.join("\t"));
+        for row in points {
+            text += row;
+            for column in points {
+                let mut both = [row.clone(), column.clone()];
+                both.sort();
+                let [a, b] = both;
+                let n = self.done.met.get(&Meeting(a, b)).copied().unwrap_or(0);
+                text += &format!("\t{n}");
+            }
+            text.push('\n');
+        }
+        Ok(std::fs::write(path, text)?)
+    }
+}
+
+fn names(schedule: &Schedule) -> String {
+    let ops = schedule.program.threads.iter().flatten();
+    let mut names: Vec<&str> = ops.map(|op| op.verb.short()).collect();
+    names.sort_unstable();
+    names.join("+")
+}
+
+impl Site {
+    /// What a schedule does alone.
+    fn harm_of(&mut self, schedule: &Schedule) -> Option<Culprit> {
+        let (harm, run) = self.harm(schedule)?;
+        let schedule = Schedule {
+            order: run.order(),
+            ..schedule.clone()
+        };
+        Some(Culprit {
+            schedule,
+            harm,
+            run,
+        })
+    }
+}
+
+impl Trial for Site {
+    fn harm(&mut self, schedule: &Schedule) -> Option<(String, Run)> {
+        match self.again(schedule, false) {
+            Ok((Err(harm), run)) if !harm.for_good => Some((harm.words, run)),
+            Ok(_) => None,
+            Err(harm) => {
+                println!("{}", harm.words);
+                self.clear();
+                None
+            }
+        }
+    }
+}

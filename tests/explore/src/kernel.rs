@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel as the world that the threads run in. Whoever says who goes on is of the class
+//! SCHED_IDLE, and there is one CPU: it looks when nobody else can do anything.
+
+use crate::drive::{At, Place, World};
+use crate::oracle::Outcome;
+use crate::order::{Fault, Go};
+use crate::program::Program;
+use crate::worker::told;
+use guest::harness::Res;
+use guest::sys::{self, Fd};
+use guest::{ensure, fail};
+use lab::control::{Control, Parked};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// All are blocked for so long: it hangs. Less than the lab lets a thread wait.
+const HANG: Duration = Duration::from_secs(8);
+/// How long a process may take that nobody holds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process that is a thread under test.
+pub struct Worker {
+    child: Child,
+    stream: UnixStream,
+    stat: Fd,
+    /// What it has said, up to an incomplete line.
+    said: Vec<u8>,
+}
+
+impl Worker {
+    fn start() -> Res<Worker> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg("worker")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()?;
+        let stat = sys::rdonly(&format!("/proc/{}/stat", child.id()))?;
+        stream.set_nonblocking(true)?;
+        Ok(Worker {
+            child,
+            stream,
+            stat,
+            said: Vec::new(),
+        })
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    fn say(&mut self, line: &str) -> Res {
+        Ok(self.stream.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// A line that it has said, if there is one.
+    fn heard(&mut self) -> Res<Option<String>> {
+        let mut part = [0; 4096];
+        loop {
+            if let Some(end) = self.said.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.said.drain(..=end).collect();
+                let text = String::from_utf8_lossy(&line);
+                return Ok(Some(text.trim_end().to_string()));
+            }
+            match self.stream.read(&mut part) {
+                Ok(0) => fail!("a process under test has ended"),
+                Ok(n) => self.said.extend_from_slice(&part[..n]),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Waits for what it says.
+    fn answer(&mut self) -> Res<String> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(line) = self.heard()? {
+                return Ok(line);
+            }
+            std::thread::yield_now();
+        }
+        fail!("a process under test does not answer")
+    }
+
+    /// Does as it is told.
+    fn told(&mut self, line: &str) -> Res {
+        self.say(line)?;
+        let answer = self.answer()?;
+        ensure!(answer == "ready", "{answer}");
+        Ok(())
+    }
+
+    /// Is it asleep?
+    fn sleeps(&self) -> Res<bool> {
+        let mut text = [0; 512];
+        let n = self.stat.pread_once(&mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..n]);
+        let state = text.rsplit_once(") ").map(|(_, after)| after);
+        Ok(state.is_some_and(|s| s.starts_with(['S', 'D'])))
+    }
+
+    /// Where it sleeps in the kernel.
+    fn stack(&self) -> String {
+        let text = std::fs::read_to_string(format!("/proc/{}/stack", self.pid()));
+        let text = text.unwrap_or_default();
+        let names = text.lines().take(8).map(|l| {
+            let name = l.rsplit("] ").next().unwrap_or(l);
+            name.split('+').next().unwrap_or(name)
+        });
+        names.collect::<Vec<_>>().join(" < ")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let begun = Instant::now();
+        // One that cannot be killed stays until the machine is reset.
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The processes, and the lab's control file.
+pub struct Bench {
+    control: Control,
+    workers: Vec<Worker>,
+    /// The names of all points.
+    pub points: Vec<String>,
+}
+
+impl Bench {
+    pub fn new(off: &[String]) -> Res<Bench> {
+        let control = Control::open()?;
+        for switch in off {
+            control.off(switch)?;
+        }
+        Ok(Bench {
+            points: control.points()?,
+            control,
+            workers: Vec::new(),
+        })
+    }
+
+    /// Makes all ready for a run; its files are there.
+    pub fn begin(&mut self, run: u64, program: &Program, drawn: bool) -> Res<Kernel<'_>> {
+        let threads = program.threads.len();
+        while self.workers.len() < threads {
+            self.workers.push(Worker::start()?);
+        }
+        let drawn = u8::from(drawn);
+        for thread in 0..threads {
+            let worker = &mut self.workers[thread];
+            worker.told(&format!("open {run} {thread} {drawn} {program}"))?;
+            self.control.step(worker.pid())?;
+        }
+        Ok(Kernel {
+            control: &self.control,
+            workers: &mut self.workers[..threads],
+            states: vec![State::Idle; threads],
+            ops: program.threads.iter().map(Vec::len).collect(),
+            outcomes: vec![Vec::new(); threads],
+        })
+    }
+
+    /// After a run.
+    pub fn end(&mut self, program: &Program) -> Res {
+        for worker in &mut self.workers[..program.threads.len()] {
+            self.control.unstep(worker.pid())?;
+            worker.told("close")?;
+        }
+        Ok(())
+    }
+
+    /// Processes that hang are ended.
+    pub fn kill(&mut self) {
+        for worker in &self.workers {
+            let _ = self.control.unstep(worker.pid());
+        }
+        self.workers.clear();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It waits for us.
+    Idle,
+    Parked,
+    /// It has gone on.
+    Busy,
+}
+
+pub struct Kernel<'a> {
+    control: &'a Control,
+    workers: &'a mut [Worker],
+    states: Vec<State>,
+    ops: Vec<usize>,
+    pub outcomes: Vec<Vec<Outcome>>,
+}
+
+fn at(parked: Parked) -> At {
+    let faults = parked.errors.iter().filter_map(|name| Fault::of(name));
+    At {
+        faults: faults.collect(),
+        point: parked.point,
+        ino: parked.ino,
+    }
+}
+
+impl Kernel<'_> {
+    /// Who has said something since.
+    fn listen(&mut self) -> Res {
+        for (thread, worker) in self.workers.iter_mut().enumerate() {
+            if self.states[thread] != State::Busy {
+                continue;
+            }
+            if let Some(line) = worker.heard()? {
+                let Some(outcome) = told(&line) else {
+                    fail!("{line}");
+                };
+                self.outcomes[thread].push(outcome);
+                self.states[thread] = State::Idle;
+            }
+        }
+        Ok(())
+    }
+
+    fn places(&mut self) -> Res<Vec<Place>> {
+        self.listen()?;
+        let mut parked = match self.states.iter().all(|s| *s == State::Idle) {
+            true => Vec::new(),
+            false => self.control.parked()?,
+        };
+        let mut places = Vec::new();
+        for (thread, worker) in self.workers.iter().enumerate() {
+            let here = parked.iter().position(|p| p.tid == worker.pid());
+            places.push(match (self.states[thread], here) {
+                (State::Idle, _) => Place::Between(self.outcomes[thread].len()),
+                (_, Some(here)) => {
+                    self.states[thread] = State::Parked;
+                    Place::Parked(at(parked.swap_remove(here)))
+                }
+                (_, None) => Place::Blocked,
+            });
+        }
+        Ok(places)
+    }
+
+    /// All places, if nothing moves.
+    fn look(&mut self) -> Res<Option<Vec<Place>>> {
+        let places = self.places()?;
+        let mut blocked = false;
+        for (place, worker) in places.iter().zip(self.workers.iter()) {
+            if *place == Place::Blocked {
+                blocked = true;
+                if !worker.sleeps()? {
+                    return Ok(None);
+                }
+            }
+        }
+        if !blocked {
+            return Ok(Some(places));
+        }
+        // It may have fallen asleep at a point, or for want of work, between the looks.
+        self.places().map(Some)
+    }
+
+    /// Where those sleep that cannot go on.
+    pub fn stacks(&self) -> Vec<String> {
+        self.workers.iter().map(Worker::stack).collect()
+    }
+}
+
+impl World for Kernel<'_> {
+    type Error = guest::harness::Stop;
+
+    fn settle(&mut self) -> Res<Vec<Place>> {
+        let begun = Instant::now();
+        loop {
+            let Some(places) = self.look()? else {
+                std::thread::yield_now();
+                continue;
+            };
+            let mut all = places.iter().zip(&self.ops);
+            let ready = all.any(|(place, ops)| match place {
+                Place::Between(done) => done < ops,
+                Place::Parked(_) => true,
+                Place::Blocked => false,
+            });
+            // What a thread of the kernel does for it may take a while.
+            if ready || !places.contains(&Place::Blocked) || begun.elapsed() > HANG {
+                return Ok(places);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn go(&mut self, go: Go) -> Res {
+        let worker = &mut self.workers[go.thread];
+        if self.states[go.thread] == State::Idle {
+            worker.say("go")?;
+        } else {
+            let fault = go.fault.map(Fault::name);
+            self.control.go(worker.pid(), fault)?;
+        }
+        self.states[go.thread] = State::Busy;
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Looks for races: small programs of file operations, in orders that the lab makes, and a rule
+//! for what may be seen. Runs as root inside the VM, on one CPU, and overwrites the device.
+#![forbid(unsafe_code)]
+
+mod disk;
+mod draw;
+mod drive;
+#[cfg(test)]
+mod fake;
+mod hunt;
+#[cfg(test)]
+mod judged;
+mod kernel;
+mod op;
+mod oracle;
+mod order;
+mod picture;
+mod program;
+mod rest;
+mod shrink;
+mod site;
+mod sizes;
+mod strategy;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use disk::Disk;
+use draw::Grammar;
+use guest::ensure;
+use guest::fixture::{private_mounts, run_cmd};
+use guest::harness::Res;
+use guest::{sched, sys};
+use hunt::{Hunt, Plan, Strategy};
+use kernel::Bench;
+use order::Schedule;
+use site::Site;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(about = "Looks for races: small programs, in every order that the lab can make")]
+struct Cli {
+    #[command(subcommand)]
+    cmd: Option<Cmd>,
+    /// File system type under test.
+    #[arg(long, default_value = "rext4", env = "REXT4_FS")]
+    fs: String,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of the first batch.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Batches.
+    #[arg(long, default_value_t = 1 << 40)]
+    count: u64,
+    /// Seconds.
+    #[arg(long, default_value_t = 3600)]
+    time: u64,
+    /// These operations only, by their short names.
+    #[arg(long, value_delimiter = ',')]
+    ops: Vec<String>,
+    /// This strategy only; all in turn without.
+    #[arg(long)]
+    strategy: Option<Strategy>,
+    /// Of a thousand times that a point can return an error, how often it does.
+    #[arg(long, default_value_t = 0)]
+    faults: u32,
+    /// A switch of the race lab: this protection is off.
+    #[arg(long)]
+    off: Vec<String>,
+    /// Where the number of the next batch is kept, the table of points, and pictures.
+    #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
+    out: PathBuf,
+    /// Runs this schedule only.
+    #[arg(long)]
+    replay: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Says whether the words make sense, and runs nothing.
+    Check,
+    #[command(hide = true)]
+    Worker,
+}
+
+fn stop(why: impl std::fmt::Display) -> ! {
+    eprintln!("explore: {why}");
+    std::process::exit(2)
+}
+
+/// Nothing happens at a time of its own, and there is a disk in memory.
+fn quiet() -> Res {
+    let own = std::env::var_os("REXT4_ENGINE").is_some();
+    ensure!(
+        own,
+        "not in a VM of scripts/vm: it would overwrite /dev/ram0"
+    );
+    // Where there is no udev there is nobody to stop.
+    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
+    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
+    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
+    let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=1", "rd_size=32768"])?;
+    ensure!(code == 0, "modprobe brd: {}", text.trim());
+    Ok(())
+}
+
+fn hunt(cli: Cli) -> Res<bool> {
+    let grammar = Grammar::new(&cli.ops).unwrap_or_else(|e| stop(e));
+    let replay = cli.replay.as_deref().map(str::parse::<Schedule>);
+    let replay = replay.map(|r| r.unwrap_or_else(|e| stop(format!("no schedule: {e}"))));
+    if matches!(cli.cmd, Some(Cmd::Check)) {
+        return Ok(true);
+    }
+    lab::control::available().unwrap_or_else(|e| stop(e));
+    private_mounts()?;
+    quiet()?;
+    let bench = Bench::new(&cli.off)?;
+    sched::idle()?;
+    let site = Site::new(Disk::new(&cli.fs, "/dev/ram0"), bench)?;
+    let plan = Plan {
+        seed: cli.seed,
+        first: cli.first,
+        count: cli.count,
+        time: Duration::from_secs(cli.time),
+        grammar,
+        strategy: cli.strategy,
+        faults: cli.faults,
+        off: cli.off,
+        out: cli.out,
+    };
+    let mut hunt = Hunt::new(site, plan);
+    match replay {
+        Some(schedule) => Ok(hunt.replay(&schedule)),
+        None => hunt.all(),
+    }
+}
+
+fn main() {
+    let cli = Cli::parse();
+    let result = match cli.cmd {
+        Some(Cmd::Worker) => worker::serve().map(|()| true),
+        _ => hunt(cli),
+    };
+    match result {
+        Ok(true) => (),
+        Ok(false) => std::process::exit(1),
+        Err(e) => stop(e),
+    }
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A program: what each thread does, one operation after the other, and what is there before.
+
+use crate::op::{Op, MOST};
+use std::fmt;
+use std::str::FromStr;
+
+pub const PAGE: u64 = 4096;
+/// What the first file holds before anybody does anything.
+pub const INITIAL: u8 = b'i';
+/// Threads, and operations of each of them.
+pub const THREADS: usize = 4;
+pub const OPS: usize = 3;
+
+/// The first file at the beginning. The second one is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    Empty,
+    /// Two pages and a sector, on disk and in the page cache.
+    Written,
+    /// On disk only.
+    Cold,
+    /// In the page cache only.
+    Dirty,
+    /// Allocated, nothing written.
+    Unwritten,
+    /// A page of data between holes.
+    Sparse,
+}
+
+impl Start {
+    pub const ALL: &'static [Start] = &[
+        Start::Empty,
+        Start::Written,
+        Start::Cold,
+        Start::Dirty,
+        Start::Unwritten,
+        Start::Sparse,
+    ];
+
+    fn short(self) -> &'static str {
+        match self {
+            Start::Empty => "empty",
+            Start::Written => "written",
+            Start::Cold => "cold",
+            Start::Dirty => "dirty",
+            Start::Unwritten => "unwritten",
+            Start::Sparse => "sparse",
+        }
+    }
+
+    pub fn words(self) -> &'static str {
+        match self {
+            Start::Empty => "an empty file",
+            Start::Written => "8704 bytes, on disk and in the page cache",
+            Start::Cold => "8704 bytes on disk, none in the page cache",
+            Start::Dirty => "8704 bytes, in the page cache only",
+            Start::Unwritten => "8704 bytes allocated, nothing written",
+            Start::Sparse => "12800 bytes, of which 4096..8192 is data",
+        }
+    }
+
+    pub fn size(self) -> u64 {
+        match self {
+            Start::Empty => 0,
+            Start::Sparse => 12800,
+            _ => 8704,
+        }
+    }
+
+    /// Where it has its letter.
+    pub fn data(self) -> std::ops::Range<u64> {
+        match self {
+            Start::Empty | Start::Unwritten => 0..0,
+            Start::Sparse => PAGE..2 * PAGE,
+            _ => 0..self.size(),
+        }
+    }
+}
+
+/// What is mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Image {
+    /// Block size.
+    pub block: u64,
+    /// The option `dio_gate`.
+    pub gate: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    pub image: Image,
+    pub start: Start,
+    pub threads: Vec<Vec<Op>>,
+}
+
+/// The letter that an operation writes.
+pub fn letter(thread: usize, op: usize) -> u8 {
+    b'A' + (thread * OPS + op) as u8
+}
+
+/// The name of a thread.
+pub fn thread_name(thread: usize) -> char {
+    char::from(b'A' + thread as u8)
+}
+
+impl Program {
+    /// Operations of all threads.
+    pub fn ops(&self) -> usize {
+        self.threads.iter().map(Vec::len).sum()
+    }
+
+    pub fn uses(&self, file: u8) -> bool {
+        self.threads.iter().flatten().any(|op| op.file == file)
+    }
+
+    /// The size of a file at the beginning.
+    pub fn size(&self, file: u8) -> u64 {
+        if file == 0 {
+            self.start.size()
+        } else {
+            0
+        }
+    }
+
+    /// In plain words, a line for each thread.
+    pub fn words(&self) -> String {
+        let gate = if self.image.gate { ", dio_gate" } else { "" };
+        let mut out = format!(
+            "blocks of {}{gate}; a: {}\n",
+            self.image.block,
+            self.start.words()
+        );
+        for (thread, ops) in self.threads.iter().enumerate() {
+            let words: Vec<String> = ops.iter().map(Op::words).collect();
+            out += &format!("  {}: {}\n", thread_name(thread), words.join("; "));
+        }
+        out
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gate = if self.image.gate { "g" } else { "" };
+        write!(
+            f,
+            "{}k{gate},{}:",
+            self.image.block / 1024,
+            self.start.short()
+        )?;
+        let threads = self.threads.iter().map(|ops| {
+            let ops: Vec<String> = ops.iter().map(Op::to_string).collect();
+            ops.join(",")
+        });
+        f.write_str(&threads.collect::<Vec<_>>().join("/"))
+    }
+}
+
+fn image(text: &str) -> Option<Image> {
+    let (block, gate) = text.split_once('k')?;
+    let block = match block {
+        "1" => 1024,
+        "2" => 2048,
+        "4" => 4096,
+        _ => return None,
+    };
+    let gate = match gate {
+        "" => false,
+        "g" => true,
+        _ => return None,
+    };
+    Some(Image { block, gate })
+}
+
+impl FromStr for Program {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Program, String> {
+        let (head, body) = text
+            .split_once(':')
+            .ok_or("no ':' behind what is mounted")?;
+        let (mounted, start) = head.split_once(',').ok_or("no ',' in front of the file")?;
+        let image = image(mounted).ok_or_else(|| format!("no such image: {mounted}"))?;
+        let all = Start::ALL.iter();
+        let start = all.copied().find(|s| s.short() == start);
+        let start = start.ok_or_else(|| format!("no such beginning: {head}"))?;
+        let ops = |text: &str| text.split(',').map(Op::from_str).collect();
+        let threads: Vec<Vec<Op>> = body.split('/').map(ops).collect::<Result<_, _>>()?;
+        if threads.len() > THREADS || threads.iter().any(|ops| ops.len() > OPS) {
+            return Err(format!("more than {THREADS} threads of {OPS} operations"));
+        }
+        Ok(Program {
+            image,
+            start,
+            threads,
+        })
+    }
+}
+
+const _: () = assert!(MOST % PAGE == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        for text in [
+            "4k,written:bw.a.0+4096/pu.a.0+4096",
+            "1kg,empty:st.a.0+100,fs.a/tr.a.512/cm.a",
+        ] {
+            assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "4k,written",
+            "3k,written:fs.a",
+            "4kx,written:fs.a",
+            "4k,nothing:fs.a",
+            "4k,written:fs.a/",
+            "4k,written:fs.a,fs.a,fs.a,fs.a",
+            "4k,written:fs.a/fs.a/fs.a/fs.a/fs.a",
+        ] {
+            assert!(text.parse::<Program>().is_err(), "{text}");
+        }
+    }
+}

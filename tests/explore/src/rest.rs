@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is looked at when nothing moves any more.
+
+use crate::op::{FILES, MOST};
+use crate::oracle::{show, Oracle};
+use crate::program::{Program, PAGE};
+use crate::worker::path;
+use guest::fiemap::{fiemap, UNWRITTEN};
+use guest::map::Map;
+use guest::sys::{self, Aligned, Fd, Sys};
+use lab::tracing::mark;
+use libc::{O_DIRECT, O_RDONLY};
+
+/// All bytes that a file has for read(2), or directly.
+fn bytes(f: &Fd) -> Sys<Vec<u8>> {
+    // More than the size: what comes then is too much.
+    let mut seen = Aligned::new((MOST + 2 * PAGE) as usize);
+    let n = f.pread(&mut seen, 0)?;
+    Ok(seen[..n].to_vec())
+}
+
+pub fn read(path: &str) -> Sys<Vec<u8>> {
+    bytes(&sys::rdonly(path)?)
+}
+
+/// Is it the same?
+pub fn same(now: &[u8], before: &[u8]) -> Result<(), String> {
+    if now.len() != before.len() {
+        return Err(format!("{} bytes instead of {}", now.len(), before.len()));
+    }
+    match (0..now.len()).find(|i| now[*i] != before[*i]) {
+        None => Ok(()),
+        Some(i) => Err(format!(
+            "{} at {i} instead of {}",
+            show(now[i]),
+            show(before[i])
+        )),
+    }
+}
+
+/// Where SEEK_DATA says that there is data.
+fn data(f: &Fd, size: u64) -> Sys<Vec<bool>> {
+    let mut is_data = vec![false; size as usize];
+    let mut at = 0;
+    while at < size as i64 {
+        let from = match f.seek(at, libc::SEEK_DATA) {
+            Err(e) if e.errno == libc::ENXIO => break,
+            other => other?,
+        };
+        at = f.seek(from, libc::SEEK_HOLE)?;
+        is_data[from as usize..at as usize].fill(true);
+    }
+    Ok(is_data)
+}
+
+/// FIEMAP, SEEK_DATA, the blocks and the bytes say the same. All is written.
+fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
+    let size = seen.len() as u64;
+    let text = |e: sys::SysErr| e.to_string();
+    let is_data = data(f, size).map_err(text)?;
+    let extents = fiemap(f, 0, 2 * MOST, false, 64).map_err(text)?;
+    // For each byte: does it have a block, and was that written?
+    let mut has = vec![(false, false); size as usize];
+    for extent in &extents {
+        let (from, to) = (extent.log.min(size), (extent.log + extent.len).min(size));
+        has[from as usize..to as usize].fill((true, extent.flags & UNWRITTEN == 0));
+    }
+    for at in 0..seen.len() {
+        let wrong = match (is_data[at], has[at], seen[at]) {
+            (true, (false, _), _) => "SEEK_DATA says data, FIEMAP says hole",
+            (false, (_, true), _) => "SEEK_DATA says hole, FIEMAP says data",
+            (_, (false, _), byte) if byte != 0 => "there is data where FIEMAP says hole",
+            _ => continue,
+        };
+        return Err(format!("{wrong} at {at}"));
+    }
+    let mapped: u64 = extents.iter().map(|e| e.len).sum();
+    let blocks = f.stat().map_err(text)?.st_blocks as u64 * 512;
+    // Many extents do not fit into the inode.
+    let node = if extents.len() > 4 { block } else { 0 };
+    match blocks == mapped || blocks == mapped + node {
+        true => Ok(()),
+        false => Err(format!(
+            "stat says {blocks} bytes of blocks, FIEMAP {mapped}"
+        )),
+    }
+}
+
+/// One file, by all views: its bytes.
+fn file(run: u64, number: u8, oracle: &Oracle<'_>, block: u64) -> Result<Vec<u8>, String> {
+    let text = |e: sys::SysErr| e.to_string();
+    let f = sys::rdonly(&path(run, number)).map_err(text)?;
+    let seen = bytes(&f).map_err(text)?;
+    let size = f.size().map_err(text)?;
+    if size != seen.len() as u64 {
+        return Err(format!("stat says {size} bytes, read(2) {}", seen.len()));
+    }
+    oracle.rest(number, &seen)?;
+    if !seen.is_empty() {
+        let map = Map::new(&f, 0, seen.len(), libc::PROT_READ, libc::MAP_SHARED).map_err(text)?;
+        let mapped = map.read(0, seen.len());
+        same(&mapped, &seen).map_err(|e| format!("the mapping shows {e}"))?;
+    }
+    let direct = sys::open(&path(run, number), O_RDONLY | O_DIRECT, 0).map_err(text)?;
+    let on_disk = bytes(&direct).map_err(text)?;
+    same(&on_disk, &seen).map_err(|e| format!("the disk has {e}"))?;
+    f.dontneed().map_err(text)?;
+    let again = bytes(&f).map_err(text)?;
+    same(&again, &seen).map_err(|e| format!("after eviction: {e}"))?;
+    f.dontneed().map_err(text)?;
+    holes(&f, block, &seen)?;
+    Ok(seen)
+}
+
+/// All files of a run: their bytes.
+pub fn look(
+    run: u64,
+    program: &Program,
+    oracle: &Oracle<'_>,
+) -> Result<Vec<(u8, Vec<u8>)>, String> {
+    let mut out = Vec::new();
+    for number in (0..FILES.len() as u8).filter(|n| *n == 0 || program.uses(*n)) {
+        let seen = file(run, number, oracle, program.image.block);
+        let name = FILES[usize::from(number)];
+        out.push((number, seen.map_err(|e| format!("file {name}: {e}"))?));
+    }
+    Ok(out)
+}
+
+/// What a picture begins with.
+pub fn given(run: u64, program: &Program) -> Sys<()> {
+    mark(&format!("given a: {}", program.start.words()));
+    mark("role check");
+    for number in (0..FILES.len() as u8).filter(|n| *n == 0 || program.uses(*n)) {
+        let st = sys::lstat(&path(run, number))?;
+        let (major, minor) = (libc::major(st.st_dev), libc::minor(st.st_dev));
+        let name = FILES[usize::from(number)];
+        mark(&format!(
+            "file {name} dev {major}:{minor} ino {}",
+            st.st_ino
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where schedules are run: many on one mount, each with files of its own, and what is looked at
+//! after each of them and after all.
+
+use crate::disk::{self, Disk};
+use crate::drive::{run, Picker, Run};
+use crate::kernel::Bench;
+use crate::oracle::{acts, Oracle, Outcome};
+use crate::order::{Order, Schedule};
+use crate::program::{Image, Program, Start, INITIAL};
+use crate::rest;
+use crate::worker::{folder, path};
+use guest::fixture::{names, MNT};
+use guest::harness::{Res, Stop};
+use guest::kmsg::{defect, Kmsg};
+use guest::sys::{self, Sys};
+
+/// What went wrong.
+pub struct Harm {
+    pub words: String,
+    /// Processes hang, and what is mounted stays so.
+    pub for_good: bool,
+}
+
+impl From<String> for Harm {
+    fn from(words: String) -> Harm {
+        Harm {
+            words,
+            for_good: false,
+        }
+    }
+}
+
+impl From<Stop> for Harm {
+    fn from(stop: Stop) -> Harm {
+        Harm::from(stop.to_string())
+    }
+}
+
+impl From<sys::SysErr> for Harm {
+    fn from(e: sys::SysErr) -> Harm {
+        Harm::from(e.to_string())
+    }
+}
+
+/// A schedule that was run, and the bytes of its files.
+pub struct Kept {
+    pub run: u64,
+    pub schedule: Schedule,
+    seen: Vec<(u8, Vec<u8>)>,
+}
+
+/// A run, and whether it did harm.
+pub struct Report {
+    pub run: Run,
+    pub outcomes: Vec<Vec<Outcome>>,
+    pub result: Result<(), Harm>,
+}
+
+pub struct Site {
+    disk: Disk,
+    pub bench: Bench,
+    kmsg: Kmsg,
+    image: Image,
+    /// Free blocks and inodes when nothing was there.
+    free: (u64, u64),
+    /// Schedules run since the program began.
+    pub runs: u64,
+    /// Those of this mount.
+    kept: Vec<Kept>,
+}
+
+fn create(run: u64, program: &Program) -> Sys<()> {
+    let start = program.start;
+    let f = sys::create(&path(run, 0))?;
+    match start {
+        Start::Unwritten => f.fallocate(0, 0, start.size())?,
+        _ => f.truncate(start.size())?,
+    }
+    let data = start.data();
+    if !data.is_empty() {
+        let bytes = vec![INITIAL; (data.end - data.start) as usize];
+        f.pwrite(&bytes, data.start)?;
+    }
+    if !matches!(start, Start::Dirty | Start::Empty) {
+        f.fsync()?;
+    }
+    if start == Start::Cold {
+        f.dontneed()?;
+    }
+    if program.uses(1) {
+        sys::create(&path(run, 1))?;
+    }
+    Ok(())
+}
+
+impl Site {
+    pub fn new(disk: Disk, bench: Bench) -> Res<Site> {
+        Ok(Site {
+            disk,
+            bench,
+            kmsg: Kmsg::open()?,
+            image: Image {
+                block: 4096,
+                gate: false,
+            },
+            free: (0, 0),
+            runs: 0,
+            kept: Vec::new(),
+        })
+    }
+
+    /// A new file system.
+    pub fn begin(&mut self, image: Image) -> Res {
+        self.disk.fresh(image)?;
+        self.image = image;
+        self.free = disk::free()?;
+        sys::mkdir(&folder(), 0o755)?;
+        self.kept.clear();
+        Ok(())
+    }
+
+    /// What the kernel has complained about.
+    fn log(&self) -> Result<(), Harm> {
+        let lines = self.kmsg.take();
+        match defect(&lines) {
+            Some(line) => Err(format!("the kernel log has: {line}").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a program on files of its own.
+    pub fn run<P: Picker>(
+        &mut self,
+        program: &Program,
+        picker: &mut P,
+        drawn: bool,
+    ) -> Result<Report, Harm> {
+        self.runs += 1;
+        let number = self.runs;
+        create(number, program)?;
+        if drawn {
+            rest::given(number, program)?;
+        }
+        let mut kernel = self.bench.begin(number, program, drawn)?;
+        let run = run(&mut kernel, program, picker)?;
+        let outcomes = std::mem::take(&mut kernel.outcomes);
+        if run.stuck.is_some() {
+            let stacks = kernel.stacks().join("; ");
+            let words = format!("hang: nobody can go on: {stacks}");
+            self.bench.kill();
+            return Ok(Report {
+                run,
+                outcomes,
+                result: Err(words.into()),
+            });
+        }
+        self.bench.end(program)?;
+        let oracle = Oracle::new(program, acts(program, &run, &outcomes));
+        let seen = oracle
+            .outcomes()
+            .and_then(|()| rest::look(number, program, &oracle));
+        let order = run.order();
+        let result = seen.map_err(Harm::from).map(|seen| {
+            self.kept.push(Kept {
+                run: number,
+                schedule: Schedule {
+                    program: program.clone(),
+                    order,
+                },
+                seen,
+            });
+        });
+        Ok(Report {
+            run,
+            outcomes,
+            result: result.and_then(|()| self.log()),
+        })
+    }
+
+    /// The files are on the disk as they were seen; then they go, and nothing is left over. With
+    /// the number of the schedule among those of this mount, if it is known.
+    pub fn end(&mut self) -> Result<(), (Harm, Option<usize>)> {
+        let kept = std::mem::take(&mut self.kept);
+        let none = |e| (e, None);
+        self.remount().map_err(none)?;
+        for (nth, kept) in kept.iter().enumerate() {
+            for (file, bytes) in &kept.seen {
+                let now = rest::read(&path(kept.run, *file));
+                let same = now.map_err(|e| e.to_string()).and_then(|now| {
+                    rest::same(&now, bytes).map_err(|e| format!("after a remount: {e}"))
+                });
+                same.map_err(|e| (Harm::from(e), Some(nth)))?;
+            }
+        }
+        self.emptied().map_err(none)
+    }
+
+    fn remount(&self) -> Result<(), Harm> {
+        sys::umount(MNT, 0)?;
+        self.disk.mount(self.image)?;
+        self.log()
+    }
+
+    pub fn count(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Schedules of this mount so far.
+    pub fn kept(&self) -> Vec<Schedule> {
+        self.kept.iter().map(|k| k.schedule.clone()).collect()
+    }
+
+    fn emptied(&self) -> Result<(), Harm> {
+        for name in names(&folder())? {
+            sys::unlink(&format!("{}/{name}", folder()))?;
+        }
+        sys::rmdir(&folder())?;
+        sys::rdonly(MNT)?.syncfs()?;
+        let (was, now) = (self.free, disk::free()?);
+        if was != now {
+            let words = format!(
+                "{} blocks and {} inodes are free when all is gone, before it was {} and {}",
+                now.0, now.1, was.0, was.1
+            );
+            return Err(words.into());
+        }
+        sys::umount(MNT, 0)?;
+        self.log()?;
+        Ok(self.disk.fsck()?)
+    }
+
+    /// After harm: nothing is mounted. False if that cannot be.
+    pub fn clear(&mut self) -> bool {
+        self.bench.kill();
+        self.kept.clear();
+        let _ = self.kmsg.take();
+        self.disk.clear()
+    }
+
+    /// A schedule alone on a new file system: the harm if it does any, and the run.
+    pub fn once<P: Picker>(
+        &mut self,
+        program: &Program,
+        picker: &mut P,
+        drawn: bool,
+    ) -> Result<(Result<(), Harm>, Run), Harm> {
+        self.begin(program.image)?;
+        let report = self.run(program, picker, drawn)?;
+        let result = match report.result {
+            Ok(()) => self.end().map_err(|(harm, _)| harm),
+            harm => harm,
+        };
+        let for_good = result.is_err() && !self.clear();
+        Ok((result.map_err(|h| Harm { for_good, ..h }), report.run))
+    }
+
+    /// As `once`, with the order that is written down.
+    pub fn again(
+        &mut self,
+        schedule: &Schedule,
+        drawn: bool,
+    ) -> Result<(Result<(), Harm>, Run), Harm> {
+        let order: &Order = &schedule.order;
+        let mut replay = crate::strategy::Replay::new(order);
+        self.once(&schedule.program, &mut replay, drawn)
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The sizes that a file may have had, and when.
+
+use crate::drive::Span;
+use crate::op::Verb;
+use crate::oracle::{Act, Outcome};
+use std::collections::BTreeSet;
+
+/// What an operation does to the size.
+#[derive(Clone, Copy)]
+enum Change {
+    AtLeast(u64),
+    Exactly(u64),
+}
+
+struct Changer {
+    span: Span,
+    change: Change,
+    /// It may have done nothing.
+    failed: bool,
+}
+
+/// Some of the changes done, and the size then.
+type State = (u32, u64);
+
+pub struct Sizes {
+    changers: Vec<Changer>,
+    states: BTreeSet<State>,
+}
+
+fn change(act: &Act<'_>) -> Option<(Change, bool)> {
+    let done = match act.outcome {
+        Outcome::Done(n, _) => Some(*n),
+        Outcome::Failed(_) => None,
+    };
+    let op = act.op;
+    let change = match op.verb {
+        Verb::BufferedWrite | Verb::DirectWrite | Verb::AsyncWrite => {
+            let end = op.at + done.unwrap_or(op.len);
+            (op.at < end).then_some(Change::AtLeast(end))
+        }
+        Verb::Allocate | Verb::Zero => Some(Change::AtLeast(op.end())),
+        Verb::Truncate => Some(Change::Exactly(op.at)),
+        _ => None,
+    };
+    Some((change?, done.is_none()))
+}
+
+impl Sizes {
+    pub fn new(start: u64, file: u8, acts: &[Act<'_>]) -> Sizes {
+        let here = acts.iter().filter(|a| a.op.file == file);
+        let changers = here.filter_map(|a| {
+            let (change, failed) = change(a)?;
+            Some(Changer {
+                span: a.span,
+                change,
+                failed,
+            })
+        });
+        let mut sizes = Sizes {
+            changers: changers.collect(),
+            states: BTreeSet::new(),
+        };
+        sizes.reach((0, start));
+        sizes
+    }
+
+    /// All states that can follow.
+    fn reach(&mut self, state: State) {
+        if !self.states.insert(state) {
+            return;
+        }
+        let (done, size) = state;
+        for i in 0..self.changers.len() {
+            let changer = &self.changers[i];
+            let before = |(j, other): (usize, &Changer)| {
+                done & 1 << j == 0 && other.span.before(&changer.span)
+            };
+            if done & 1 << i != 0 || self.changers.iter().enumerate().any(before) {
+                continue;
+            }
+            let next = match changer.change {
+                Change::AtLeast(end) => size.max(end),
+                Change::Exactly(end) => end,
+            };
+            let failed = changer.failed;
+            self.reach((done | 1 << i, next));
+            if failed {
+                self.reach((done | 1 << i, size));
+            }
+        }
+    }
+
+    /// The least and the largest size while somebody was on the way.
+    pub fn during(&self, look: &Span) -> (u64, u64) {
+        let fits = |(done, _): &&State| {
+            self.changers.iter().enumerate().all(|(i, changer)| {
+                let is_done = done & 1 << i != 0;
+                let too_early = !is_done && changer.span.before(look);
+                let too_late = is_done && look.before(&changer.span);
+                !too_early && !too_late
+            })
+        };
+        let sizes = self.states.iter().filter(fits).map(|s| s.1);
+        let (least, most) = (sizes.clone().min(), sizes.max());
+        (least.unwrap_or(0), most.unwrap_or(u64::MAX))
+    }
+
+    fn ends(&self) -> BTreeSet<u64> {
+        let all = (1u32 << self.changers.len()) - 1;
+        let ends = self.states.iter().filter(|s| s.0 == all).map(|s| s.1);
+        ends.collect()
+    }
+
+    /// May it be this at the end?
+    pub fn last(&self, size: u64) -> bool {
+        let ends = self.ends();
+        // What failed half way may have stopped anywhere.
+        let between = ends.first() <= Some(&size) && Some(&size) <= ends.last();
+        ends.contains(&size) || between && self.changers.iter().any(|c| c.failed)
+    }
+
+    pub fn all(&self) -> Vec<u64> {
+        self.states.iter().map(|s| s.1).collect()
+    }
+
+    pub fn words(&self) -> String {
+        let ends: Vec<String> = self.ends().iter().map(u64::to_string).collect();
+        ends.join(" or ")
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A thread under test: a process of its own, so that none waits for the memory map of another. It
+//! reads lines from its standard input, and answers there.
+
+use crate::op::{Op, Verb, FILES, MOST};
+use crate::oracle::Outcome;
+use crate::program::{letter, thread_name, Program};
+use guest::aio::{self, Aio};
+use guest::fiemap::fiemap;
+use guest::fixture::MNT;
+use guest::map::{self, Map};
+use guest::sched;
+use guest::sys::{self, Aligned, Fd, Sys, SysErr};
+use lab::tracing;
+use libc::{O_DIRECT, O_RDWR};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+/// Where the files are: a directory does not become smaller again, so this one goes, too.
+pub fn folder() -> String {
+    format!("{MNT}/w")
+}
+
+/// The path of a file of run `run`.
+pub fn path(run: u64, file: u8) -> String {
+    format!("{}/{run}{}", folder(), FILES[usize::from(file)])
+}
+
+/// Seen bytes as text: `2*0 3*65`.
+fn encode(bytes: &[u8]) -> String {
+    let same = bytes.chunk_by(|a, b| a == b);
+    let runs: Vec<String> = same.map(|s| format!("{}*{}", s.len(), s[0])).collect();
+    runs.join(" ")
+}
+
+/// An outcome as text, and back.
+pub fn tell(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(n, bytes) => format!("done {n} {}", encode(bytes)),
+        Outcome::Failed(errno) => format!("failed {errno}"),
+    }
+}
+
+pub fn told(text: &str) -> Option<Outcome> {
+    let mut words = text.split_ascii_whitespace();
+    match words.next()? {
+        "failed" => Some(Outcome::Failed(words.next()?.parse().ok()?)),
+        "done" => {
+            let n = words.next()?.parse().ok()?;
+            let mut bytes = Vec::new();
+            for word in words {
+                let (count, value) = word.split_once('*')?;
+                let len = bytes.len() + count.parse::<usize>().ok()?;
+                bytes.resize(len, value.parse().ok()?);
+            }
+            Some(Outcome::Done(n, bytes))
+        }
+        _ => None,
+    }
+}
+
+/// An operation with all that it takes, so that nothing else is done while it is stepped.
+struct Ready {
+    op: Op,
+    file: Fd,
+    map: Option<Map>,
+    buffer: Aligned,
+}
+
+fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
+    let mapped = matches!(op.verb, Verb::Store | Verb::Load | Verb::Collapse);
+    let file = match op.verb {
+        Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
+        Verb::Freeze => sys::rdonly(MNT)?,
+        verb if verb.is_direct() => sys::open(&path(run, op.file), O_RDWR | O_DIRECT, 0)?,
+        _ => sys::rdwr(&path(run, op.file))?,
+    };
+    let map = match mapped {
+        true => Some(Map::shared(&file, MOST as usize)?),
+        false => None,
+    };
+    let mut buffer = Aligned::new(op.len as usize);
+    buffer.fill(mark);
+    Ok(Ready {
+        op,
+        file,
+        map,
+        buffer,
+    })
+}
+
+fn done<T>(result: Sys<T>) -> Sys<(u64, Vec<u8>)> {
+    result.map(|_| (0, Vec::new()))
+}
+
+impl Ready {
+    fn run(&mut self, aio: &mut Aio) -> Outcome {
+        match self.call(aio) {
+            Ok((n, bytes)) => Outcome::Done(n, bytes),
+            Err(e) => Outcome::Failed(e.errno),
+        }
+    }
+
+    fn call(&mut self, aio: &mut Aio) -> Sys<(u64, Vec<u8>)> {
+        let (f, op) = (&self.file, self.op);
+        let (at, len) = (op.at, op.len);
+        match op.verb {
+            Verb::BufferedWrite | Verb::DirectWrite => {
+                let n = f.pwrite_once(&self.buffer, at)?;
+                Ok((n as u64, Vec::new()))
+            }
+            Verb::AsyncWrite => self.submit(aio),
+            Verb::BufferedRead | Verb::DirectRead => {
+                let n = f.pread_once(&mut self.buffer, at)?;
+                Ok((n as u64, self.buffer[..n].to_vec()))
+            }
+            Verb::Store | Verb::Load => self.touch(),
+            Verb::Punch => done(f.punch(at, len)),
+            Verb::Zero => done(f.fallocate(libc::FALLOC_FL_ZERO_RANGE, at, len)),
+            Verb::ZeroKeep => {
+                let mode = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+                done(f.fallocate(mode, at, len))
+            }
+            Verb::Allocate => done(f.fallocate(0, at, len)),
+            Verb::KeepSize => done(f.fallocate(libc::FALLOC_FL_KEEP_SIZE, at, len)),
+            Verb::Truncate => done(f.truncate(at)),
+            Verb::Fsync => done(f.fsync()),
+            Verb::SyncRange => done(f.sync_range(at, len)),
+            Verb::Evict => done(f.dontneed()),
+            Verb::Collapse => done(self.map.as_ref().map_or(Ok(()), Map::collapse)),
+            Verb::Freeze => {
+                f.freeze(true)?;
+                done(f.freeze(false))
+            }
+            Verb::SeekData => Ok((f.seek(at as i64, libc::SEEK_DATA)? as u64, Vec::new())),
+            Verb::SeekHole => Ok((f.seek(at as i64, libc::SEEK_HOLE)? as u64, Vec::new())),
+            Verb::Fiemap => self.extents(),
+            Verb::Commit => {
+                f.pwrite(&[1], 0)?;
+                done(f.fsync())
+            }
+        }
+    }
+
+    fn submit(&mut self, aio: &mut Aio) -> Sys<(u64, Vec<u8>)> {
+        aio.submit(&self.file, aio::Op::Write, &mut self.buffer, self.op.at, 0)?;
+        let result = aio.wait(1)?[0].1;
+        match u64::try_from(result) {
+            Ok(n) => Ok((n, Vec::new())),
+            Err(_) => Err(failed(-result as i32)),
+        }
+    }
+
+    /// Loads, or stores.
+    fn touch(&self) -> Sys<(u64, Vec<u8>)> {
+        let Some(map) = &self.map else {
+            return Err(failed(libc::EINVAL));
+        };
+        let (at, len) = (self.op.at as usize, self.op.len as usize);
+        let mut seen = Vec::new();
+        match self.op.verb {
+            Verb::Store => map.write(at, &self.buffer),
+            _ => seen = map.read(at, len),
+        }
+        match map::sigbus_taken() {
+            0 => Ok((self.op.len, seen)),
+            _ => Err(failed(libc::EFAULT)),
+        }
+    }
+
+    /// One for each byte that has an extent.
+    fn extents(&self) -> Sys<(u64, Vec<u8>)> {
+        let (at, len) = (self.op.at, self.op.len);
+        let mut covered = vec![0; len as usize];
+        for extent in fiemap(&self.file, at, len, false, 32)? {
+            let from = extent.log.max(at) - at;
+            let to = (extent.log + extent.len).min(at + len).max(at) - at;
+            if from < to {
+                covered[from as usize..to as usize].fill(1);
+            }
+        }
+        Ok((0, covered))
+    }
+}
+
+fn failed(errno: i32) -> SysErr {
+    SysErr {
+        what: String::new(),
+        errno,
+    }
+}
+
+/// `open RUN THREAD DRAWN PROGRAM`: what comes next.
+fn open(words: &str) -> Result<(usize, bool, Vec<Ready>), String> {
+    let words: Vec<&str> = words.split(' ').collect();
+    let [run, thread, drawn, program] = words[..] else {
+        return Err("words".into());
+    };
+    let number = |word: &str| word.parse::<u64>().map_err(|e| e.to_string());
+    let (run, thread) = (number(run)?, number(thread)? as usize);
+    let program: Program = program.parse()?;
+    let mut all = Vec::new();
+    for (nth, op) in program.threads[thread].iter().enumerate() {
+        let mark = letter(thread, nth);
+        all.push(ready(run, *op, mark).map_err(|e| e.to_string())?);
+    }
+    Ok((thread, drawn == "1", all))
+}
+
+struct Worker {
+    thread: usize,
+    drawn: bool,
+    /// The operations that are left.
+    ops: std::vec::IntoIter<Ready>,
+    /// Those that were done: their files stay open to the end.
+    over: Vec<Ready>,
+    aio: Aio,
+}
+
+impl Worker {
+    fn answer(&mut self, line: &str) -> String {
+        let (verb, words) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "open" => match open(words) {
+                Ok((thread, drawn, ops)) => {
+                    (self.thread, self.drawn, self.ops) = (thread, drawn, ops.into_iter());
+                    if drawn {
+                        let _ = tracing::join();
+                        tracing::mark(&format!("thread {}", thread_name(thread)));
+                    }
+                    "ready".into()
+                }
+                Err(e) => format!("error {e}"),
+            },
+            "close" => {
+                self.over.clear();
+                self.ops = Vec::new().into_iter();
+                "ready".into()
+            }
+            _ => self.next(),
+        }
+    }
+
+    fn next(&mut self) -> String {
+        let Some(mut op) = self.ops.next() else {
+            return "error nothing is left to do".into();
+        };
+        let name = thread_name(self.thread);
+        if self.drawn {
+            tracing::mark(&format!("step {name}: {}", op.op.words()));
+        }
+        let outcome = op.run(&mut self.aio);
+        if self.drawn {
+            tracing::mark(&format!("done {name}"));
+        }
+        self.over.push(op);
+        tell(&outcome)
+    }
+}
+
+/// Until the other side is gone.
+pub fn serve() -> guest::harness::Res {
+    map::install_sigbus();
+    sched::uninterrupted()?;
+    let mut stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let mut worker = Worker {
+        thread: 0,
+        drawn: false,
+        ops: Vec::new().into_iter(),
+        over: Vec::new(),
+        aio: Aio::new(1)?,
+    };
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        let answer = worker.answer(&line?);
+        stream.write_all(format!("{answer}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes() {
+        for outcome in [
+            Outcome::Done(0, vec![]),
+            Outcome::Done(5, vec![0, 0, 65, 65, 7]),
+            Outcome::Failed(28),
+        ] {
+            assert_eq!(told(&tell(&outcome)), Some(outcome));
+        }
+        assert_eq!(told("error x"), None);
+    }
+}
