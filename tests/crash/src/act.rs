@@ -21,7 +21,7 @@ pub enum After {
     Dsync,
     /// sync(2), of this file system.
     Sync,
-    /// fsync of the directory.
+    /// fsync of the directory whose names change.
     Directory,
 }
 
@@ -51,8 +51,8 @@ impl After {
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
     Call(Call),
-    /// fsync of the directory.
-    Directory,
+    /// fsync of this directory.
+    Directory(&'static str),
 }
 
 /// Where a step finds its file, and how it writes.
@@ -72,8 +72,8 @@ pub struct Act {
     file: Option<&'static str>,
     /// Has bytes to write, so it may do so with O_DSYNC.
     writes: bool,
-    /// Changes names, so the directory may be brought to the disk.
-    names: bool,
+    /// Changes names in this directory, so it may be brought to the disk.
+    names: Option<&'static str>,
     makes: Makes,
 }
 
@@ -142,7 +142,7 @@ const fn act(name: &'static str, makes: Makes) -> Act {
         name,
         file: Some("a"),
         writes: false,
-        names: false,
+        names: None,
         makes,
     }
 }
@@ -157,8 +157,17 @@ impl Act {
 
     const fn names(self, file: Option<&'static str>) -> Act {
         Act {
-            names: true,
+            names: Some(""),
             file,
+            ..self
+        }
+    }
+
+    /// Changes names in another directory.
+    const fn within(self, dir: &'static str) -> Act {
+        Act {
+            names: Some(dir),
+            file: None,
             ..self
         }
     }
@@ -173,8 +182,8 @@ impl Act {
             After::Nothing => true,
             After::Fsync | After::Fdatasync => self.file.is_some(),
             After::Dsync => self.writes,
-            After::Sync => self.file.is_some() || self.names,
-            After::Directory => self.names,
+            After::Sync => self.file.is_some() || self.names.is_some(),
+            After::Directory => self.names.is_some(),
         }
     }
 }
@@ -184,7 +193,7 @@ pub const ACTS: &[Act] = &[
     act("create", |_| plain(Op::Create(name("c")))).names(Some("c")),
     act("mkdir", |_| plain(Op::Mkdir(name("c")))).names(None),
     act("symlink", |_| plain(Op::Symlink(name("c")))).names(None),
-    act("long-symlink", |_| plain(Op::Symlink(name("d/b")))).names(None),
+    act("long-symlink", |_| plain(Op::Symlink(name("d/b")))).within("d"),
     act("unlink-symlink", |_| plain(Op::Unlink(name("e")))).names(None),
     act("link", |_| plain(Op::Link(name("a"), name("c")))).names(Some("c")),
     act("unlink", |_| plain(Op::Unlink(name("a")))).names(None),
@@ -270,7 +279,7 @@ impl Step {
             After::Fsync => parts.push(call(Op::Sync(file, Sync::Fsync), 0, 0)),
             After::Fdatasync => parts.push(call(Op::Sync(file, Sync::Fdatasync), 0, 0)),
             After::Sync => parts.push(call(Op::Sync(name("b"), Sync::All), 0, 0)),
-            After::Directory => parts.push(Part::Directory),
+            After::Directory => parts.push(Part::Directory(self.act.names.unwrap_or_default())),
         }
         parts
     }

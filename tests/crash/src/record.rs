@@ -65,7 +65,7 @@ impl Recorder {
         does: &mut dyn FnMut(&Side, &Dm) -> Result<(), String>,
     ) -> Result<Vec<Entry>, String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
-        self.disk.put(bytes).map_err(|e| text(&e))?;
+        self.disk.put(bytes);
         let table = format!("{} {}", self.disk.path, self.log);
         let line = (0, (bytes.len() / 512) as u64, "log-writes", table);
         let device = dm::start("crash", &[line]).map_err(|e| text(&e))?;
@@ -78,7 +78,7 @@ impl Recorder {
             done = done.and(end);
         }
         let gone = device.remove().map_err(|e| text(&e));
-        self.disk.look(bytes.len()).map_err(|e| text(&e))?;
+        self.disk.look(bytes.len());
         done.and(gone)?;
         let log = sys::rdonly(&self.log).map_err(|e| text(&e))?;
         writelog::read(&log).map_err(|e| text(&e))
@@ -165,7 +165,7 @@ pub fn start(fs: &str, disk: &mut Disk, image: Image) -> Res<Start> {
         ensure!(apply(&side, &call).is_ok(), "{call:?} fails");
     }
     side.umount()?;
-    let bytes = disk.look(len)?.to_vec();
+    let bytes = disk.look(len).to_vec();
     let journal = journal(&side.dev, image.block() as usize)?;
     Ok(Start {
         bytes,
@@ -244,11 +244,11 @@ impl Run {
                 let seed = self.told.len() as u64 + 1;
                 self.call(side, &Call { seed, ..call }, &mut begun)?
             }
-            Part::Directory => {
-                let directory = sys::rdonly(&side.path("")).map_err(|e| e.to_string())?;
+            Part::Directory(path) => {
+                let directory = sys::rdonly(&side.path(path)).map_err(|e| e.to_string())?;
                 directory.fsync().map_err(|e| e.to_string())?;
-                self.promises.directory();
-                "fsync of the directory".to_string()
+                self.promises.directory(path);
+                format!("fsync of the directory /{path}")
             }
         };
         self.all.push(begun);

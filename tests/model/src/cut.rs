@@ -73,11 +73,12 @@ impl Promises {
         }
     }
 
-    /// The directory was brought to the disk: no name that was made or removed is missing.
-    pub fn directory(&mut self) {
+    /// This directory was brought to the disk: no name that was made or removed before the last
+    /// change of its own names is missing.
+    pub fn directory(&mut self, path: &str) {
         let last = (1..self.stages.len())
             .rev()
-            .find(|&s| entries(&self.stages[s]) != entries(&self.stages[s - 1]));
+            .find(|&s| listing(&self.stages[s], path) != listing(&self.stages[s - 1], path));
         self.names = self.names.max(last.unwrap_or(0));
     }
 
@@ -208,6 +209,13 @@ fn one_of(data: &[u8], range: Range<usize>, versions: &[&Vec<u8>]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// What leads where in one directory.
+fn listing(tree: &Tree, dir: &str) -> Vec<(String, Id)> {
+    let mut all = tree.paths();
+    all.retain(|(path, _)| path.rsplit_once('/').map_or("", |(parent, _)| parent) == dir);
+    all
 }
 
 /// The names of a tree as they can be seen.
@@ -346,7 +354,12 @@ mod tests {
         let without = entries(&promises.stages[0]);
         let data: Contents = [("a".to_string(), vec![7; 8])].into();
         assert!(promises.kept(&without, &data).is_ok());
-        promises.directory();
+        promises.directory("d");
+        assert!(
+            promises.kept(&without, &data).is_ok(),
+            "nothing in it has changed"
+        );
+        promises.directory("");
         assert!(promises.kept(&without, &data).is_err());
         assert!(promises.kept(&entries(&model.tree), &data).is_ok());
     }

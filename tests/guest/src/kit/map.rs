@@ -143,6 +143,13 @@ impl Map {
         unsafe { self.ptr.add(i).write_volatile(v) }
     }
 
+    /// As [`Map::read`] from the start, into memory that is there.
+    pub fn read_into(&self, bytes: &mut [u8]) {
+        assert!(bytes.len() <= self.len);
+        // SAFETY: inside the mapping.
+        unsafe { std::ptr::copy_nonoverlapping(self.ptr, bytes.as_mut_ptr(), bytes.len()) };
+    }
+
     pub fn read(&self, off: usize, len: usize) -> Vec<u8> {
         assert!(off + len <= self.len);
         let mut v = vec![0u8; len];
