@@ -53,6 +53,8 @@ pub enum Part {
     Call(Call),
     /// fsync of this directory.
     Directory(&'static str),
+    /// The data of this file is on its way to the disk, and nobody waits for it.
+    Start(Name),
 }
 
 /// Where a step finds its file, and how it writes.
@@ -74,6 +76,8 @@ pub struct Act {
     writes: bool,
     /// Changes names in this directory, so it may be brought to the disk.
     names: Option<&'static str>,
+    /// Wants a disk on which all but the journal is late.
+    late: bool,
     makes: Makes,
 }
 
@@ -110,6 +114,14 @@ fn space(how: Space, at: u64, len: u64) -> Vec<Part> {
     )]
 }
 
+/// Another file is changed and brought to the disk, so all that is in the journal.
+fn committed() -> Vec<Part> {
+    vec![
+        call(Op::Chmod(name("b"), 0o600), 0, 0),
+        call(Op::Sync(name("b"), Sync::Fsync), 0, 0),
+    ]
+}
+
 impl Scene {
     fn write(&self, file: &str, at: u64, len: u64) -> Part {
         let way = if self.dsync {
@@ -143,6 +155,7 @@ const fn act(name: &'static str, makes: Makes) -> Act {
         file: Some("a"),
         writes: false,
         names: None,
+        late: false,
         makes,
     }
 }
@@ -172,6 +185,18 @@ impl Act {
         }
     }
 
+    /// Its file is another one.
+    const fn on(self, file: &'static str) -> Act {
+        Act {
+            file: Some(file),
+            ..self
+        }
+    }
+
+    const fn late(self) -> Act {
+        Act { late: true, ..self }
+    }
+
     const fn alone(self) -> Act {
         Act { file: None, ..self }
     }
@@ -188,12 +213,22 @@ impl Act {
     }
 }
 
-/// All operations. The file `a` has 9500 bytes at first, `c` is not there.
+/// All operations. The file `a` has 9500 bytes at first, `c` is not there, `d/a` is
+/// scattered.
 pub const ACTS: &[Act] = &[
     act("create", |_| plain(Op::Create(name("c")))).names(Some("c")),
     act("mkdir", |_| plain(Op::Mkdir(name("c")))).names(None),
     act("symlink", |_| plain(Op::Symlink(name("c")))).names(None),
     act("long-symlink", |_| plain(Op::Symlink(name("d/b")))).within("d"),
+    act("reuse", |_| {
+        vec![
+            call(Op::Symlink(name("d/b")), 0, 0),
+            Part::Directory("d"),
+            call(Op::Unlink(name("d/b")), 0, 0),
+            Part::Directory("d"),
+        ]
+    })
+    .within("d"),
     act("unlink-symlink", |_| plain(Op::Unlink(name("e")))).names(None),
     act("link", |_| plain(Op::Link(name("a"), name("c")))).names(Some("c")),
     act("unlink", |_| plain(Op::Unlink(name("a")))).names(None),
@@ -229,6 +264,25 @@ pub const ACTS: &[Act] = &[
         vec![scene.write("a", at, PAGE + 100)]
     })
     .writes(),
+    act("regrow", |scene| {
+        let mut parts = truncate(3000);
+        parts.push(call(Op::Sync(name("a"), Sync::Fsync), 0, 0));
+        parts.push(scene.write("a", 3000, 3000));
+        parts
+    })
+    .writes(),
+    act("fill", |scene| {
+        let at = scene.size.next_multiple_of(PAGE);
+        let mut parts = truncate(at + 4 * PAGE);
+        parts.push(scene.write("a", at + PAGE, PAGE));
+        parts
+    })
+    .writes(),
+    act("fill-scattered", |scene| {
+        vec![scene.write("d/a", 5000, 6000)]
+    })
+    .writes()
+    .on("d/a"),
     act("grow", |scene| truncate(scene.size + 6000)),
     act("shrink", |_| truncate(3000)),
     act("punch", |_| space(Space::Punch, 1000, 6000)),
@@ -248,13 +302,14 @@ pub const ACTS: &[Act] = &[
     act("direct-overwrite", |scene| scene.direct(0, PAGE)).writes(),
     act("mapped", |scene| scene.mapped(2000, 5000)),
     act("writeback", |_| plain(Op::Sync(name("a"), Sync::Range))).alone(),
-    act("commit", |_| {
-        vec![
-            call(Op::Chmod(name("b"), 0o600), 0, 0),
-            call(Op::Sync(name("b"), Sync::Fsync), 0, 0),
-        ]
+    act("commit", |_| committed()).alone(),
+    act("overtake", |_| {
+        let mut parts = vec![Part::Start(name("a"))];
+        parts.extend(committed());
+        parts
     })
-    .alone(),
+    .alone()
+    .late(),
 ];
 
 /// An operation, and what comes after it.
@@ -312,6 +367,11 @@ pub struct Sequence {
 const IMAGES: [(&str, Image); 2] = [("4k", Image::Block4k), ("1k", Image::Block1k)];
 
 impl Sequence {
+    /// What is written reaches the disk after a while, but for the journal.
+    pub fn is_late(&self) -> bool {
+        self.steps.iter().any(|step| step.act.late)
+    }
+
     /// As `4k:append+fsync,punch`.
     pub fn text(&self) -> String {
         let image = IMAGES.iter().find(|i| i.1 == self.image);

@@ -26,11 +26,12 @@ pub struct Plan {
 }
 
 pub struct Hunt {
-    fs: String,
+    /// The file system under test, and who else recovers.
+    judges: Vec<String>,
     recorder: Recorder,
     judge: Judge,
     images: HashMap<Image, Start>,
-    /// States that were judged, each by both file systems.
+    /// States that were judged, each by all.
     done: u64,
     /// And those of them that a second cut, during recovery, has left.
     again: u64,
@@ -51,11 +52,11 @@ fn harm<T>(words: String) -> Result<T, Harm> {
 impl Hunt {
     /// A file for the disk that is written, the device for the log of it, and a file for the disk
     /// that is judged.
-    pub fn new(fs: &str, disks: [&str; 3], options: &str) -> Res<Hunt> {
+    pub fn new(judges: &[String], disks: [&str; 3], options: &str) -> Res<Hunt> {
         let [written, log, judged] = disks;
         Ok(Hunt {
-            fs: fs.to_string(),
-            recorder: Recorder::new(fs, [written, log], options)?,
+            judges: judges.to_vec(),
+            recorder: Recorder::new(&judges[0], [written, log], options)?,
             judge: Judge::new(judged)?,
             images: HashMap::new(),
             done: 0,
@@ -65,7 +66,7 @@ impl Hunt {
 
     fn image(&mut self, image: Image) -> Res<()> {
         if !self.images.contains_key(&image) {
-            let start = start(&self.fs, &mut self.recorder.disk, image)?;
+            let start = start(&self.judges[0], &mut self.recorder.disk, image)?;
             self.images.insert(image, start);
         }
         Ok(())
@@ -78,6 +79,7 @@ impl Hunt {
         while next < plan.first + plan.count && begun.elapsed() < plan.time {
             let sequence = Sequence::numbered(&plan.steps, plan.seed, next);
             if !self.one(&sequence, plan.again)? {
+                self.sum();
                 return Ok(false);
             }
             next += 1;
@@ -88,7 +90,12 @@ impl Hunt {
             }
         }
         self.progress(next - plan.first, begun);
+        self.sum();
         Ok(true)
+    }
+
+    fn sum(&self) {
+        println!("{} states were judged", self.done);
     }
 
     fn progress(&self, sequences: u64, begun: Instant) {
@@ -149,11 +156,11 @@ impl Hunt {
         self.judge.log().or_else(harm)
     }
 
-    /// Judges one, by both file systems.
+    /// Judges one, by all.
     fn state(&mut self, bytes: &[u8], state: &State, recording: &Recording) -> Result<(), Harm> {
         let first = || state.moments.first().cloned();
-        for fs in [self.fs.clone(), "ext4".to_string()] {
-            let seen = self.judge.see(&fs, bytes).map_err(|words| Harm {
+        for fs in &self.judges {
+            let seen = self.judge.see(fs, bytes).map_err(|words| Harm {
                 moment: first(),
                 words,
             })?;

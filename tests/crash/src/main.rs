@@ -26,6 +26,9 @@ struct Cli {
     /// File system type under test.
     #[arg(long, default_value = "rext4", env = "REXT4_FS")]
     fs: String,
+    /// Who recovers beside it.
+    #[arg(long, default_value = "ext4", value_delimiter = ' ')]
+    beside: Vec<String>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The number of the first sequence.
@@ -43,7 +46,7 @@ struct Cli {
     #[arg(long, default_value = "")]
     options: String,
     /// Of so many states the power fails once more during the recovery of one; 0: of none.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 100)]
     again: u64,
     /// Where the number of the next sequence is kept.
     #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
@@ -75,7 +78,11 @@ fn hunt(cli: &Cli, plan: &Plan, replay: Option<&Sequence>) -> Res<bool> {
     ensure!(is_own_machine(), "this runs in a VM, by scripts/crash");
     private_mounts()?;
     map::install_sigbus();
-    ensure!(knows_fs("ext4"), "the kernel has no ext4 to recover by");
+    let mut judges = vec![cli.fs.clone()];
+    judges.extend(cli.beside.iter().filter(|fs| !fs.is_empty()).cloned());
+    for fs in &judges {
+        ensure!(knows_fs(fs), "the kernel has no {fs} to recover by");
+    }
     quiet()?;
     let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=1", "rd_size=16384"])?;
     ensure!(code == 0, "modprobe brd: {}", text.trim());
@@ -84,7 +91,7 @@ fn hunt(cli: &Cli, plan: &Plan, replay: Option<&Sequence>) -> Res<bool> {
         text => format!(",{text}"),
     };
     let disks = ["/tmp/written", "/dev/ram0", "/tmp/judged"];
-    let mut hunt = Hunt::new(&cli.fs, disks, &options)?;
+    let mut hunt = Hunt::new(&judges, disks, &options)?;
     match replay {
         Some(sequence) => hunt.one(sequence, 1),
         None => hunt.all(plan),
@@ -105,5 +112,31 @@ fn main() {
         Ok(true) => (),
         Ok(false) => std::process::exit(1),
         Err(e) => fail(&e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{read_dir, File};
+    use std::path::Path;
+    use std::process::Command;
+
+    /// The faults that scripts/crash-power puts back still have their place.
+    #[test]
+    fn faults_apply() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut all = 0;
+        for patch in read_dir(here.join("faults")).unwrap() {
+            let path = patch.unwrap().path();
+            let mut command = Command::new("patch");
+            command
+                .args(["--dry-run", "-s", "-p1", "-d"])
+                .arg(here.join("../.."));
+            let done = command.stdin(File::open(&path).unwrap()).output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success(), "{}: {said}", path.display());
+            all += 1;
+        }
+        assert!(all >= 3, "only {all} faults");
     }
 }

@@ -4,10 +4,11 @@
 use crate::act::{name, Part, Sequence};
 use crate::disk::Disk;
 use guest::dm::{self, Dm};
+use guest::ensure;
 use guest::fixture::{run_cmd, MNT};
 use guest::harness::Res;
+use guest::sys::{self, Sys};
 use guest::writelog::{self, Entry};
-use guest::{ensure, sys};
 use model::cut::Promises;
 use model::model::{Call, Model};
 use model::names::TARGET;
@@ -26,8 +27,30 @@ pub const LONG: &str = "a/target/that/is/too/long/for/an/inode/and/has/a/block/o
 pub struct Start {
     pub bytes: Vec<u8>,
     pub image: Image,
-    /// Where the journal lies, in bytes.
+    /// Where the journal lies, in bytes, but for its first block.
     pub journal: Vec<Range<usize>>,
+    /// The first part of it with that block.
+    prompt: Range<usize>,
+}
+
+/// Milliseconds after which a write is done where it comes late: much more than a commit takes.
+const LATE: u64 = 150;
+
+/// A disk on which writes are late, but for those of a part of it, flushes and reads.
+fn late(disk: &str, len: usize, prompt: &Range<usize>) -> Sys<Dm> {
+    let sectors = |range: Range<usize>| (range.start as u64 / 512, range.len() as u64 / 512);
+    let slow = |range: Range<usize>| {
+        let (from, len) = sectors(range);
+        let table = format!("{disk} {from} 0 {disk} {from} {LATE} {disk} {from} 0");
+        (from, len, "delay", table)
+    };
+    let (from, count) = sectors(prompt.clone());
+    let table = [
+        slow(0..prompt.start),
+        (from, count, "linear", format!("{disk} {from}")),
+        slow(prompt.end..len),
+    ];
+    dm::start("late", &table)
 }
 
 /// What a sequence has done to the disk, and what is to be kept.
@@ -58,16 +81,25 @@ impl Recorder {
         })
     }
 
-    /// Mounts these bytes, does this, unmounts; the log of it.
+    /// Mounts these bytes, does this, unmounts; the log of it. Where only a part of the disk is
+    /// prompt, what is written elsewhere comes late.
     fn during(
         &mut self,
         bytes: &[u8],
+        prompt: Option<&Range<usize>>,
         does: &mut dyn FnMut(&Side, &Dm) -> Result<(), String>,
     ) -> Result<Vec<Entry>, String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         self.disk.put(bytes);
-        let table = format!("{} {}", self.disk.path, self.log);
-        let line = (0, (bytes.len() / 512) as u64, "log-writes", table);
+        let late = prompt.map(|prompt| late(&self.disk.path, bytes.len(), prompt));
+        let late = late.transpose().map_err(|e| text(&e))?;
+        let disk = late.as_ref().map_or(&self.disk.path, |late| &late.path);
+        let line = (
+            0,
+            (bytes.len() / 512) as u64,
+            "log-writes",
+            format!("{disk} {}", self.log),
+        );
         let device = dm::start("crash", &[line]).map_err(|e| text(&e))?;
         let mut side = Side::on(&self.fs, &device.path, MNT).map_err(|e| text(&e))?;
         side.options.clone_from(&self.options);
@@ -77,7 +109,10 @@ impl Recorder {
             let end = side.umount().map_err(|e| text(&e));
             done = done.and(end);
         }
-        let gone = device.remove().map_err(|e| text(&e));
+        let mut gone = device.remove().map_err(|e| text(&e));
+        if let Some(late) = late {
+            gone = gone.and(late.remove().map_err(|e| text(&e)));
+        }
         self.disk.look(bytes.len());
         done.and(gone)?;
         let log = sys::rdonly(&self.log).map_err(|e| text(&e))?;
@@ -86,7 +121,8 @@ impl Recorder {
 
     pub fn record(&mut self, start: &Start, sequence: &Sequence) -> Result<Recording, String> {
         let mut run = Run::new(start.image);
-        let log = self.during(&start.bytes, &mut |side, device| {
+        let prompt = Some(&start.prompt).filter(|_| sequence.is_late());
+        let log = self.during(&start.bytes, prompt, &mut |side, device| {
             let mark = |text: &str| device.message(&format!("mark {text}"));
             mark(BEGIN).map_err(|e| e.to_string())?;
             for step in &sequence.steps {
@@ -107,7 +143,7 @@ impl Recorder {
 
     /// The recovery of these bytes.
     pub fn recover(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, String> {
-        self.during(bytes, &mut |_, _| Ok(()))
+        self.during(bytes, None, &mut |_, _| Ok(()))
     }
 }
 
@@ -135,16 +171,22 @@ fn first() -> Vec<Call> {
         len,
         seed,
     };
-    vec![
+    // So many extents need a block of their own.
+    let scattered = (0..6).map(|i| Call {
+        at: i * 16384,
+        ..written("d/a", 4096, 103)
+    });
+    let mut all = vec![
         plain(Op::Create(name("a"))),
         written("a", 9500, 101),
         plain(Op::Create(name("b"))),
         written("b", 5000, 102),
         plain(Op::Mkdir(name("d"))),
         plain(Op::Create(name("d/a"))),
-        written("d/a", 6000, 103),
         plain(Op::Symlink(name("e"))),
-    ]
+    ];
+    all.extend(scattered);
+    all
 }
 
 fn populated(image: Image) -> Model {
@@ -167,10 +209,12 @@ pub fn start(fs: &str, disk: &mut Disk, image: Image) -> Res<Start> {
     side.umount()?;
     let bytes = disk.look(len).to_vec();
     let journal = journal(&side.dev, image.block() as usize)?;
+    let prompt = journal[0].start - image.block() as usize..journal[0].end;
     Ok(Start {
         bytes,
         image,
         journal,
+        prompt,
     })
 }
 
@@ -243,6 +287,14 @@ impl Run {
             Part::Call(call) => {
                 let seed = self.told.len() as u64 + 1;
                 self.call(side, &Call { seed, ..call }, &mut begun)?
+            }
+            Part::Start(name) => {
+                let file = sys::rdwr(&side.path(name.text()));
+                let started = file.and_then(|file| file.start_writeback(0, 0));
+                if started.is_ok() != self.model.tree.file(name).is_ok() {
+                    return Err(format!("sync_file_range: {started:?}"));
+                }
+                format!("start to write {}", name.text())
             }
             Part::Directory(path) => {
                 let directory = sys::rdonly(&side.path(path)).map_err(|e| e.to_string())?;
