@@ -39,7 +39,7 @@ use crate::{
     },
     vfs::{
         inode::Time,
-        jbd2::{Handle, Tid},
+        jbd2::{Handle, Journal, Tid},
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
 };
@@ -175,10 +175,18 @@ impl InodeInfo {
     }
 
     /// The transaction to wait for so that `what` is durable.
-    pub(crate) fn tid(&self, what: Durable) -> Tid {
-        match what {
+    ///
+    /// Of an inode that was read when there was no journal, by a mount that could not write, none is
+    /// known. 0 may be one to come, which jbd2 must not be asked for, so it is the latest.
+    pub(crate) fn tid(&self, what: Durable, journal: &Journal) -> Tid {
+        let known = match what {
             Durable::Inode => self.sync_tid.load(ordering::Acquire),
             Durable::Data => self.datasync_tid.load(ordering::Acquire),
+        };
+        if known == Tid::default() {
+            journal.latest_tid()
+        } else {
+            known
         }
     }
 

@@ -73,7 +73,8 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     if !sb.is_read_only() {
         begin_writing(sb)?;
     } else if replayed {
-        // Replay is the one write of a read-only mount; this is its end.
+        // Replay is the one write of a read-only mount; this is its end. The log is empty by now:
+        // e2fsck does not mend one that has something in it and is not spoken of, but asks.
         write_super(fs, |raw| {
             raw.set_incompat(features::INCOMPAT_RECOVER, false)
         })?;
@@ -160,18 +161,20 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool)
     }
     let mark = read_super(fs, |raw| raw.error_mark())?;
     journal.load(|journal| {
-        if !read_only {
-            journal.set_features(JournalFeatures {
-                wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
-                checksums: fs.geo.has_metadata_csum,
-            })?;
-        }
+        // A read-only mount may be made a writing one.
+        journal.set_features(JournalFeatures {
+            wide: fs.geo.features.has_incompat(features::INCOMPAT_64BIT),
+            checksums: fs.geo.has_metadata_csum,
+        })?;
         keep_mark(fs, &mark, error.is_some())?;
         if error.is_some() {
             journal.clear_err()?;
         }
         if options.commit != 0 {
             journal.set_commit_interval(options.commit);
+        }
+        if needed {
+            journal.flush()?;
         }
         Ok(())
     })?;

@@ -27,7 +27,7 @@ use crate::{
         Sb, //
     },
 };
-use kernel::{prelude::*, sync::atomic::Relaxed};
+use kernel::{prelude::*, rbtree::RBTree, sync::atomic::Relaxed};
 
 /// Finishes the orphans of the last mount. The filesystem is mounted for writing, nobody uses it
 /// yet. Called outside of any handle.
@@ -43,7 +43,7 @@ pub(crate) fn process(sb: &Sb) -> Result {
         return Ok(());
     }
     let marked = fs.has_errors() || read_super(fs, |raw| raw.has_state(STATE_ERROR))?;
-    let list = load_list(sb)?;
+    let list = load_list(sb).inspect_err(|_| forget_list(sb))?;
     fs.orphans.strays.store(!list.is_empty(), Relaxed);
     if marked {
         if !list.is_empty() {
@@ -130,6 +130,16 @@ fn load_list(sb: &Sb) -> Result<KVVec<Ino>> {
         at = next;
     }
     Ok(list)
+}
+
+/// Takes back what [`load_list`] has put down of a list that it could not read to the end for want
+/// of memory: half of it would pass for all of it when the mount is made a writing one again.
+#[cold]
+fn forget_list(sb: &Sb) {
+    let orphans = &sb.data().orphans;
+    let mut links = orphans.links.lock();
+    *links = RBTree::new();
+    orphans.count.store(0, Relaxed);
 }
 
 /// What an inode of the list says comes next.

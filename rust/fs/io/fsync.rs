@@ -82,7 +82,7 @@ pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     }
     // The content of a directory is in blocks that the inode does not tell of.
     let what = if inode.is_dir() { Durable::Inode } else { what };
-    let tid = inode.info().tid(what);
+    let tid = inode.info().tid(what, journal);
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = fs.uses_barriers() && !journal.will_send_data_barrier(tid);

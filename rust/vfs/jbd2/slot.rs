@@ -181,6 +181,14 @@ impl LoadedJournal<'_> {
         self.0.set_features(features)
     }
 
+    /// Empties the log, which has been replayed, and says so on the device, together with the
+    /// features. Until then the device promises a log in the old format, where the next commits
+    /// already write in the new one: what they write could not be replayed. `EIO` if the journal is
+    /// aborted.
+    pub(crate) fn flush(&self) -> Result {
+        self.0.lock_updates()?.flush()
+    }
+
     /// Forgets the error that an earlier mount stored; until then no handle can be started. The
     /// file system has noted it in its own super block by now. Writes to the device. `EROFS` if
     /// the journal is aborted.

@@ -43,6 +43,7 @@ pub static SETS: &[&[Case]] = &[
     space::promise::CASES,
     content::fsx::CASES,
     power::crash::CASES,
+    power::journal::CASES,
     power::powercut::CASES,
     power::replace::CASES,
     power::replay::CASES,

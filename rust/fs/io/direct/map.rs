@@ -25,6 +25,7 @@ use crate::{
     vfs::{
         dio::{self, Ended, MaySleep},
         iomap::{Map, MapFlags, MapOps},
+        jbd2::Journal,
         nofs::NoFs,
         Kiocb, //
     },
@@ -192,8 +193,8 @@ fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
         return;
     }
     let is_committed = || {
-        let tid = inode.info().tid(Durable::Data);
-        inode.fs().journal().is_none_or(|j| j.is_committed(tid))
+        let is_in_log = |j: &Journal| j.is_committed(inode.info().tid(Durable::Data, j));
+        inode.fs().journal().is_none_or(is_in_log)
     };
     if is_beyond(inode, request.end) || !is_committed() {
         map.set_dirty();

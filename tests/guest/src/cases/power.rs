@@ -2,6 +2,7 @@
 //! What is left after the power went: fsync, replay, orphans.
 
 pub mod crash;
+pub mod journal;
 pub mod orphans;
 pub mod powercut;
 pub mod replace;
