@@ -12,6 +12,7 @@ use super::{
     credits,
     inode::{has_extents, hold_iloc, journal},
     io,
+    lab::{self, Point},
     orphan,
     Inode,
     Rext4, //
@@ -20,7 +21,7 @@ use crate::{
     disk::{self, LblkRange},
     vfs::{gfp::GFP_NOFAIL, inode::Evicted, jbd2::Handle},
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
 pub(crate) fn evict(inode: &Evicted<'_, Rext4>) {
@@ -48,6 +49,7 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
     let info = inode.info();
+    lab::may_fail(Point::Evict, inode, 0..u64::MAX, &[EIO])?;
     // With the first of the handles below, so that a crash between two of them leaves an inode that
     // is plainly on its way out.
     inode.set_size(0);
@@ -55,6 +57,7 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     if has_extents(inode.mode(), info.flags()) && !inode.extents().is_empty() {
         io::remove::remove_range(inode, LblkRange::ALL)?;
     }
+    lab::point(Point::EvictFreed, inode, 0..u64::MAX);
     let credits = credits::EVICT;
     let (_table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;

@@ -77,32 +77,152 @@ named! {
     /// Where a thread can be made to wait. Each is one moment; the operations that have it share
     /// it.
     Point {
+        /// A buffered write has i_rwsem, and its limits are checked. Nothing is zeroed or reserved.
+        WriteLocked = c"write-locked",
+        /// A buffered write, a write fault or zeroing is about to look up its blocks, and to
+        /// reserve.
+        WriteMap = c"write-map",
         /// A buffered write has its mapping and has not locked the folio yet.
         WriteGetFolio = c"write-get-folio",
+        /// The bytes of a mapping are in the page cache; what was reserved and not used is still
+        /// there.
+        WriteEnd = c"write-end",
+        /// A buffered write has let go of i_rwsem. If it is to be durable, that comes now.
+        WriteUnlocked = c"write-unlocked",
+        /// A read, or a report, is about to look up blocks that are not known without the lock.
+        ReadMap = c"read-map",
+        /// A read, or a report, has its mapping, and has read nothing.
+        ReadMapped = c"read-mapped",
+        /// A write fault begins; mmap_lock is held, and nothing of ours.
+        Fault = c"fault",
+        /// A write fault has invalidate_lock, shared, and has not locked its folio.
+        FaultLocked = c"fault-locked",
+        /// Writeback has a locked folio, and wants a mapping for dirty bytes of it.
+        WritebackMap = c"writeback-map",
+        /// Writeback has found that its old mapping is still true, and has not used it.
+        WritebackUsable = c"writeback-usable",
+        /// Writeback has found blocks that are there, and has not used them.
+        WritebackMapped = c"writeback-mapped",
         /// Writeback has put a range of a folio in its bio and keeps the mapping for the next.
         WritebackAdded = c"writeback-added",
+        /// A write, or what comes after it, has failed. What it was promised is not taken back yet.
+        WritebackFailed = c"writeback-failed",
         /// Blocks for data are about to be allocated; no handle is started yet.
         Allocate = c"allocate",
         /// Writeback has found no block for its data; nobody has looked yet what may be waited for.
         NoSpace = c"no-space",
         /// Data is on disk. Its blocks are not converted and the size is not moved yet.
         Complete = c"complete",
+        /// Blocks are converted, the size on disk is moved. PG_writeback is still set.
+        Completed = c"completed",
+        /// Who removes blocks, or zeroes the end, has i_rwsem and invalidate_lock.
+        Shut = c"shut",
+        /// The same, and direct I/O in flight has ended.
+        Drained = c"drained",
+        /// Punch and zero range have zeroed parts of blocks; the range is not written out.
+        EdgesZeroed = c"edges-zeroed",
+        /// Punch and zero range have written the range out, and not dropped it.
+        RangeWritten = c"range-written",
         /// Punch, zero range and truncate: the page cache is dropped, the blocks are still there.
         PunchInvalidated = c"punch-invalidated",
+        /// A handle that removes blocks is about to be started, the first or one more.
+        RemoveSome = c"remove-some",
+        /// Punch and zero range have removed the blocks. The size on disk is not looked after yet.
+        BlocksRemoved = c"blocks-removed",
+        /// A truncate begins, with i_rwsem. It may still fail.
+        Truncate = c"truncate",
+        /// The size in memory is cut and the page cache dropped; what is before the end is not
+        /// written.
+        TruncateSized = c"truncate-sized",
+        /// The size on disk is cut and the inode an orphan. Its blocks are still there.
+        Orphaned = c"orphaned",
+        /// The blocks of a truncate are gone, the inode is still an orphan.
+        Unorphan = c"unorphan",
+        /// A file is about to grow. Bytes behind its end are zeros in memory, and not on disk.
+        TailZeroed = c"tail-zeroed",
+        /// The zeros behind the end are on disk. The file has not grown.
+        TailWritten = c"tail-written",
+        /// The size in memory has grown, that on disk has not.
+        Grown = c"grown",
+        /// fallocate has its blocks, and has not moved the size.
+        Allocated = c"allocated",
+        /// fallocate has some of its blocks, and goes on.
+        AllocateMore = c"allocate-more",
         /// A hole was found, space for it is not reserved yet.
         ReserveLookedUp = c"reserve-looked-up",
+        /// A direct read has i_rwsem, shared.
+        DioReadLocked = c"dio-read-locked",
+        /// A direct read has flushed, and is about to look up blocks.
+        DioReadMap = c"dio-read-map",
+        /// A direct read has found a reservation, and is about to write the range out.
+        DioReadFlush = c"dio-read-flush",
+        /// A direct read has its mapping; nothing is submitted.
+        DioReadMapped = c"dio-read-mapped",
+        /// A direct write has looked at the sizes, without a lock.
+        DioEnter = c"dio-enter",
+        /// A direct write has i_rwsem, shared, and needs no more.
+        DioLocked = c"dio-locked",
+        /// A direct write has i_rwsem exclusive; others may be in flight.
+        DioAlone = c"dio-alone",
+        /// The same, and none is in flight.
+        DioDrained = c"dio-drained",
+        /// A direct write of parts of blocks has found that it must be alone, and holds nothing.
+        DioAgain = c"dio-again",
+        /// A direct write has flushed and invalidated, and is about to look up blocks.
+        DioMap = c"dio-map",
         /// A direct write has flushed, invalidated and mapped its range; nothing is submitted.
         DioMapped = c"dio-mapped",
         /// An asynchronous direct write's bio is about to be submitted; its submitter goes on.
         DioSubmit = c"dio-submit",
+        /// A direct write's I/O has ended. Nothing is converted, no size is moved.
+        DioEndIo = c"dio-end-io",
+        /// A direct write's blocks are converted, the pages of its range dropped. The size is about
+        /// to move.
+        DioGrow = c"dio-grow",
         /// A direct write's data is on disk; the page cache is not invalidated again yet.
         DioEnd = c"dio-end",
+        /// A page would not go: a direct write is about to go through the page cache.
+        DioFallBack = c"dio-fall-back",
+        /// The same; it is in the page cache, i_rwsem is let go of, and nothing is written out.
+        DioFellBack = c"dio-fell-back",
         /// A direct write holds back for somebody who waits at the gate, or has just done so.
         GateYield = c"gate-yield",
+        /// A direct write is about to close the gate.
+        GateClose = c"gate-close",
+        /// A direct write has closed the gate, and not looked for pages yet.
+        GateClosed = c"gate-closed",
+        /// Who wanted to fill a page is about to wait at the gate, and has no page any more.
+        GateWait = c"gate-wait",
+        /// The same; the gate was open for a moment.
+        GatePassed = c"gate-passed",
         /// SEEK_HOLE or SEEK_DATA has a mapping and has not looked at the page cache yet.
         SeekMapped = c"seek-mapped",
+        /// SEEK_HOLE or SEEK_DATA has searched, and not asked whether that is still true.
+        SeekSearched = c"seek-searched",
+        /// fsync has written the data; it has not looked which transaction to wait for.
+        FsyncWritten = c"fsync-written",
+        /// It is known which transaction must be on disk; nobody waits for it yet.
+        CommitTid = c"commit-tid",
+        /// The data of a file that is about to replace another one is written.
+        ReplaceWritten = c"replace-written",
         /// A folio is asked to let go of its state, and locked: it will be dropped, or replaced.
         FolioRelease = c"folio-release",
+        /// Nobody names or uses an inode any more. All of it is still there.
+        Evict = c"evict",
+        /// The same; its blocks are gone. It is still an orphan.
+        EvictFreed = c"evict-freed",
+        /// A name is about to be looked up on disk; i_rwsem of the directory is held.
+        NameLookup = c"name-lookup",
+        /// A name was found, its inode is not read yet.
+        NameFound = c"name-found",
+        /// A directory is about to change; no handle is started.
+        NameChange = c"name-change",
+        /// A new name is in its directory, the handle stopped. The dentry has no inode yet.
+        NameWritten = c"name-written",
+        /// A directory was changed: names, links and orphans. i_rwsem is still held.
+        NameChanged = c"name-changed",
+        /// A directory is about to be listed from some position on.
+        Readdir = c"readdir",
     }
 }
 

@@ -35,6 +35,7 @@ use super::{
     alloc,
     inode::{self, journal},
     itable::Iloc,
+    lab::{self, Point},
     orphan,
     Inode,
     Rext4, //
@@ -44,7 +45,10 @@ use crate::{
     vfs::{jbd2::Handle, Dentry},
 };
 use core::ops::Deref;
-use kernel::prelude::*;
+use kernel::{
+    error::{code::*, Error},
+    prelude::*,
+};
 
 /// Reports block `lblk` of a directory as corrupt.
 fn bad_dirblock(dir: &Inode, lblk: Lblk, what: Corrupt) -> Error {
@@ -102,10 +106,18 @@ fn start_change<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<
     })
 }
 
+/// What may go wrong before an operation has changed anything, for the lab.
+const ERRORS: &[Error] = &[EIO, ENOMEM, ENOSPC];
+
 /// Runs an operation, again if it found no space but a commit may make some: what was freed since
 /// the last one cannot be used yet. The operation leaves no handle open.
-fn with_retry(dir: &Inode, operation: impl FnMut() -> Result) -> Result {
-    alloc::retry(dir.sb(), alloc::Effort::Commit, operation)
+fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
+    alloc::retry(dir.sb(), alloc::Effort::Commit, || {
+        lab::may_fail(Point::NameChange, dir, 0..u64::MAX, ERRORS)?;
+        operation()
+    })?;
+    lab::point(Point::NameChanged, dir, 0..u64::MAX);
+    Ok(())
 }
 
 /// Makes the changes of an operation that must happen all or not at all, and stops the handle.

@@ -41,7 +41,7 @@ pub(super) enum For {
 
 impl For {
     /// What may go wrong before there is a block, for the lab.
-    const fn errors(self) -> &'static [Error] {
+    fn errors(self) -> &'static [Error] {
         match self {
             // What was reserved is there, and memory is waited for.
             For::Writeback => &[EIO],

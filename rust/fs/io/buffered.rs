@@ -10,7 +10,10 @@
 
 use super::{delalloc::BufferedWriteOps, eof};
 use crate::{
-    fs::Rext4,
+    fs::{
+        lab::{self, Point},
+        Rext4, //
+    },
     trace,
     vfs::{
         inode::InodeLock,
@@ -47,6 +50,9 @@ pub(crate) fn buffered_write(
     }
     let written = write_locked(iocb, from, &lock)?;
     drop(lock);
+    let end = iocb.pos();
+    let bytes = end.saturating_sub(written as u64)..end;
+    lab::point(Point::WriteUnlocked, iocb.inode(), bytes);
     iocb.write_sync(written)
 }
 
@@ -60,6 +66,7 @@ pub(super) fn write_locked<'a>(
     trace::buffered_write(inode, iocb.pos(), from.len() as u64);
     let old = inode.size();
     let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
+    lab::point(Point::WriteLocked, inode, bytes.clone());
     // Rule 11.
     eof::before_write(lock, bytes)?;
     iocb.modified(lock)?;

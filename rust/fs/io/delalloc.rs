@@ -16,6 +16,7 @@ use crate::{
     fs::{
         alloc::{self, Effort},
         extent::{ExtentEntry, State},
+        lab::{self, Point},
         rule::{self, Rule},
         Inode, Rext4,
     },
@@ -25,7 +26,10 @@ use crate::{
     },
 };
 use core::ops::Range;
-use kernel::{error::code::*, prelude::*};
+use kernel::{
+    error::{code::*, Error},
+    prelude::*, //
+};
 
 /// Blocks reserved by one mapping at most.
 const MAX_RESERVE: u32 = 2048;
@@ -59,6 +63,7 @@ impl MapOps for BufferedWriteOps {
         flags: MapFlags,
         map: &mut Map,
     ) -> Result {
+        lab::point(Point::WriteEnd, inode, bytes.clone());
         // Only what this call reserved, or expects, and only what it did not use. A fault has used
         // it all.
         let unwritten = map.map_type() == MapType::Unwritten;
@@ -82,8 +87,18 @@ impl MapOps for BufferedWriteOps {
     }
 }
 
+/// What [`reserve`] may meet, for the lab.
+fn reserve_errors(flags: MapFlags) -> &'static [Error] {
+    if flags.write() && !flags.nowait() {
+        &[EIO, ENOMEM, ENOSPC]
+    } else {
+        map::lookup_errors(flags)
+    }
+}
+
 fn reserve(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
-    let blocks = map::lblk_range(inode, bytes)?;
+    let blocks = map::lblk_range(inode, bytes.clone())?;
+    lab::may_fail(Point::WriteMap, inode, bytes, reserve_errors(flags))?;
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
@@ -156,6 +171,6 @@ impl iomap::WriteOps for BufferedWriteOps {
 
     #[cfg(REXT4_LAB)]
     fn before_folio(inode: &Inode, bytes: Range<u64>) {
-        crate::fs::lab::point(crate::fs::lab::Point::WriteGetFolio, inode, bytes);
+        lab::point(Point::WriteGetFolio, inode, bytes);
     }
 }

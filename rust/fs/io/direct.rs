@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     fs::{
-        lab,
+        lab::{self, Point},
         rule::{self, Rule},
         Inode,
         Rext4, //
@@ -86,6 +86,8 @@ pub(crate) fn direct_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) 
         Err(e) => return iocb.done(Err(e)),
     };
     trace::dio_read(inode, iocb.pos(), to.len() as u64);
+    let bytes = iocb.pos()..iocb.pos() + to.len() as u64;
+    lab::point(Point::DioReadLocked, inode, bytes);
     lab::detach_cache(file);
     let io = dio::read::<DirectReadOps>(iocb, to);
     lab::attach_cache(file);
@@ -128,6 +130,7 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
     super::check_writable(inode)?;
     let range = iocb.pos()..iocb.pos() + from.len() as u64;
     let beyond = is_beyond(inode, range.end);
+    lab::point(Point::DioEnter, inode, range.clone());
     if gate::is_used(inode) {
         gate::yield_to(inode, range, iocb.nowait())?;
     }
@@ -146,6 +149,7 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
     if needs.extends || restarts || !iocb.modified_shared(&lock)? {
         return Ok(Case::Alone);
     }
+    lab::point(Point::DioLocked, inode, iocb.pos()..iocb.pos() + count);
     Ok(if needs.partial {
         Case::Unaligned(lock)
     } else {
@@ -213,7 +217,11 @@ fn write_unaligned<'a>(
     let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
     drop(lock);
     match result {
-        Err(e) if e == EAGAIN && !iocb.nowait() => write_alone(iocb, from),
+        Err(e) if e == EAGAIN && !iocb.nowait() => {
+            let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
+            lab::point(Point::DioAgain, iocb.inode(), bytes);
+            write_alone(iocb, from)
+        }
         result => finish_unqueued(iocb, from, (done, result), None),
     }
 }
@@ -249,14 +257,17 @@ fn enter_alone<'a>(
     };
     let needs = Needs::of(iocb, count);
     let wait = needs.extends || needs.partial;
+    let bytes = iocb.pos()..iocb.pos() + count;
+    lab::point(Point::DioAlone, iocb.inode(), bytes.clone());
     if wait {
         if iocb.nowait() {
             return Err(EAGAIN);
         }
         lock.dio_wait();
+        lab::point(Point::DioDrained, iocb.inode(), bytes.clone());
     }
     // Rule 11.
-    eof::before_write(&lock, iocb.pos()..iocb.pos() + count)?;
+    eof::before_write(&lock, bytes)?;
     iocb.modified(&lock)?;
     Ok(Some((lock, wait)))
 }
@@ -289,6 +300,8 @@ fn write_through<'a>(
     lock: Option<Lock<'a>>,
 ) -> Result<usize> {
     let inode = iocb.inode();
+    let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
+    lab::point(Point::DioFallBack, inode, bytes);
     let lock = match (lock, iocb.nowait()) {
         (Some(lock), _) => lock,
         (None, true) => return Err(EAGAIN),
@@ -303,6 +316,7 @@ fn write_through<'a>(
     let written = buffered::write_locked(iocb, from, &lock)?;
     drop(lock);
     let end = start + written as u64;
+    lab::point(Point::DioFellBack, inode, start..end);
     inode.write_and_wait(start..end)?;
     // A page that stays is uptodate and clean: nothing is stale.
     if pinned::begin_drop().is_ok() {

@@ -14,6 +14,7 @@ use crate::{
         credits,
         extent::State,
         inode,
+        lab::{self, Point},
         rule::{self, Rule},
         Inode,
         Rext4, //
@@ -22,7 +23,7 @@ use crate::{
     vfs::{inode::InodeLock, iomap},
 };
 use core::ops::Range;
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 impl Alone<'_> {
     /// Zeroes the bytes in the page cache, where there is anything: the part of a block that goes
@@ -78,16 +79,19 @@ impl Alone<'_> {
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold_iloc(inode)?;
         self.zero_tail(old..new)?;
+        lab::point(Point::TailZeroed, inode, old..new);
         // Before the size moves: what completes has the size on disk follow it, and does not go
         // back if something else could not be written. Rule 11 again: what a mapping has stored
         // behind the end meanwhile is zeroed by this write, and the next store has to wait.
         if rule::kept(Rule::TailZero) || old > inode.info().disk_size() {
             flush_with_tail(inode, new)?;
         }
+        lab::may_fail(Point::TailWritten, inode, old..new, &[EIO])?;
         inode.info().set_stale_tail(false);
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
+        lab::point(Point::Grown, inode, old..new);
         let handle = inode.fs().start_nofail(credits::INODE)?;
         inode.extents().set_disk_size(new);
         inode::journal(&handle, inode)?;
@@ -113,9 +117,11 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     alone.finish_truncate()?;
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = alone.zero_tail(size..bytes.start)?;
+    lab::point(Point::TailZeroed, inode, size..bytes.start);
     if stale || (zeroed && tail_is_written(inode, size)?) {
         let start = size - size % u64::from(inode.fs().geo.block_size);
         inode.write_and_wait(start..size)?;
+        lab::may_fail(Point::TailWritten, inode, start..size, &[EIO])?;
         inode.info().set_stale_tail(false);
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::{
         alloc::{self, Effort},
         extent::State,
         inode::{self, Durable},
+        lab::{self, Point},
         Inode,
         Rext4, //
     },
@@ -96,6 +97,7 @@ fn change(
     if mode.op != FallocOp::PunchHole {
         allocate(inode, map::lblk_range(inode, start..end)?)?;
     }
+    lab::point(Point::Allocated, inode, start..end);
     if grows {
         alone.grow(end)?;
     }
@@ -121,6 +123,8 @@ fn allocate(inode: &Inode, blocks: LblkRange) -> Result {
     let mut left = blocks;
     while !left.is_empty() {
         left.start = alloc::retry(inode.sb(), Effort::Commit, || allocate_some(inode, left))?;
+        let bytes = left.bytes(inode.fs().geo.block_bits);
+        lab::may_fail(Point::AllocateMore, inode, bytes, &[EINTR])?;
         if inode.interrupted() {
             return Err(EINTR);
         }

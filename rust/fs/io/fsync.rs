@@ -21,7 +21,11 @@
 //! `noauto_da_alloc`. What users may rely on is in Documentation/crash-promises.md.
 
 use crate::{
-    fs::{inode::Durable, Inode, Rext4},
+    fs::{
+        inode::Durable,
+        lab::{self, Point},
+        Inode, Rext4,
+    },
     trace,
     vfs::{writeback::WritebackControl, File},
 };
@@ -34,7 +38,8 @@ pub(crate) fn fsync(file: &File<Rext4>, bytes: Range<u64>, what: Durable) -> Res
     trace::fsync(file.inode(), bytes.start, len);
     // Rule 12: says what could not be written. Rule 2: waits for PG_writeback, which ends only
     // after the completion has put conversion and size into a transaction and noted its tid.
-    file.write_and_wait_range(bytes)?;
+    file.write_and_wait_range(bytes.clone())?;
+    lab::may_fail(Point::FsyncWritten, file.inode(), bytes, &[EIO])?;
     commit(file.inode(), what)
 }
 
@@ -44,7 +49,8 @@ pub(crate) fn fsync(file: &File<Rext4>, bytes: Range<u64>, what: Durable) -> Res
 /// like: what was to replace the file is not whole.
 pub(crate) fn before_replace(inode: &Inode) -> Result {
     if inode.is_file() && inode.fs().writes_replacements() {
-        inode.write_and_wait(0..u64::MAX)
+        inode.write_and_wait(0..u64::MAX)?;
+        lab::may_fail(Point::ReplaceWritten, inode, 0..u64::MAX, &[EIO])
     } else {
         Ok(())
     }
@@ -86,6 +92,7 @@ pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     // A commit flushes the device's cache. If ours is already past that point, the data written
     // since then (overwrites change no metadata) needs a flush of its own.
     let flush = fs.uses_barriers() && !journal.will_send_data_barrier(tid);
+    lab::point(Point::CommitTid, inode, 0..u64::MAX);
     let committed = journal.commit_tid(tid);
     // A transaction that was aborted is not to be waited for, nor is it in the log.
     if let Some(e) = journal.errno() {

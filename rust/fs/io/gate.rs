@@ -371,10 +371,12 @@ impl dio::Guard for Gate {
         // Where the write covers a part of a block, iomap may write the rest of it.
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let range = range.start & !mask..(range.end + mask) & !mask;
+        lab::point(Point::GateClose, inode, range.clone());
         let id = gate.add(&range, MarkKind::Closed)?;
         // Rule 9: orders the mark before the search for folios; pairs with the barrier in `look`.
         smp_mb(Full);
         tell(inode, &range, trace::GateAction::Closed);
+        lab::point(Point::GateClosed, inode, range.clone());
         Ok(Some(Closed { inode, range, id }))
     }
 }
@@ -403,9 +405,11 @@ pub(crate) fn may_fill(inode: &Inode, range: Range<u64>) -> bool {
 
 /// Waits until the range may be filled. No folio is locked.
 pub(crate) fn wait(inode: &Inode, range: Range<u64>) -> Result {
+    lab::point(Point::GateWait, inode, range.clone());
     tell(inode, &range, trace::GateAction::Wait);
     let result = inode.info().gate.wait(&range);
     tell(inode, &range, trace::GateAction::Passed);
+    lab::point(Point::GatePassed, inode, range);
     result
 }
 

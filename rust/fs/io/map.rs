@@ -16,6 +16,7 @@ use crate::{
     disk::{Lblk, LblkRange},
     fs::{
         extent::{Extents, Mapping, State},
+        lab::{self, Point},
         Inode, Rext4,
     },
     trace,
@@ -24,7 +25,11 @@ use crate::{
     },
 };
 use core::ops::Range;
-use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+use kernel::{
+    error::{code::*, Error},
+    prelude::*,
+    sync::atomic::ordering, //
+};
 
 /// The logical blocks of the bytes, at least that of the first. `EFBIG` if no file has such blocks.
 pub(super) fn lblk_range(inode: &Inode, bytes: Range<u64>) -> Result<LblkRange> {
@@ -100,6 +105,15 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
     false
 }
 
+/// What a lookup may meet, for the lab.
+pub(super) fn lookup_errors(flags: MapFlags) -> &'static [Error] {
+    if flags.nowait() {
+        &[EIO, EAGAIN]
+    } else {
+        &[EIO]
+    }
+}
+
 /// The extent lock. A caller that must not sleep gets it, and answers under it, at once or
 /// `EAGAIN`.
 pub(super) fn lock(inode: &Inode, flags: MapFlags) -> Result<Extents<'_>> {
@@ -118,13 +132,14 @@ impl MapOps for ReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = lblk_range(inode, bytes)?;
-        if fill_recent(inode, blocks, flags, map) {
-            return Ok(());
+        let blocks = lblk_range(inode, bytes.clone())?;
+        if !fill_recent(inode, blocks, flags, map) {
+            lab::may_fail(Point::ReadMap, inode, bytes.clone(), lookup_errors(flags))?;
+            let mut extents = lock(inode, flags)?;
+            let found = extents.lookup(blocks)?;
+            fill(&extents, &found, flags, map);
         }
-        let mut extents = lock(inode, flags)?;
-        let found = extents.lookup(blocks)?;
-        fill(&extents, &found, flags, map);
+        lab::point(Point::ReadMapped, inode, bytes);
         Ok(())
     }
 }

@@ -10,7 +10,10 @@
 
 use super::delalloc::BufferedWriteOps;
 use crate::{
-    fs::Rext4,
+    fs::{
+        lab::{self, Point},
+        Rext4, //
+    },
     trace,
     vfs::{
         mmap::{Fault, VmFault}, //
@@ -28,6 +31,8 @@ pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
 
 fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
     let inode = fault.inode();
+    let byte = fault.pos()..fault.pos() + 1;
+    lab::point(Point::Fault, inode, byte.clone());
     if inode.flags().immutable {
         return EIO.into();
     }
@@ -41,6 +46,7 @@ fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
         return e.into();
     }
     let locked = fault.invalidate_lock_shared();
+    lab::point(Point::FaultLocked, inode, byte);
     // Rule 6.
     locked.page_mkwrite::<BufferedWriteOps>()
 }

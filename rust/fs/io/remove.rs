@@ -9,13 +9,13 @@ use crate::fs::{
     credits,
     extent::{Progress, State},
     inode,
-    lab::Point,
+    lab::{self, Point},
     rule::{self, Rule},
     Inode, //
 };
 use crate::vfs::pagemap::{KeptFolios, Pins};
 use core::ops::Range;
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Step 3 of rule 5 is done for a range of bytes: its page cache is gone and cannot come back.
 /// Holds all that was held for it.
@@ -57,7 +57,9 @@ impl<'l> Alone<'l> {
             self.cut_block(start..first_edge)?;
             let last_edge = (end / block_size * block_size).max(first_edge);
             self.cut_block(last_edge..end)?;
+            lab::point(Point::EdgesZeroed, inode, start..end);
             write_range(inode, start..end)?;
+            lab::may_fail(Point::RangeWritten, inode, start..end, &[EIO])?;
         }
         let kept = self.drop_pages(start..end.max(start));
         let range = start..blocks_end;
@@ -123,6 +125,7 @@ impl<'l> CacheGone<'l> {
         let removed = remove_range(inode, whole_blocks(inode, start..end));
         drop(self.kept);
         removed?;
+        lab::point(Point::BlocksRemoved, inode, start..end);
         let kept = end.min(inode.size());
         if start < kept {
             keep_size(inode, kept);
@@ -172,6 +175,8 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
     forget_reserved(inode, blocks);
     let mut left = blocks;
     loop {
+        let bytes = left.bytes(inode.fs().geo.block_bits);
+        lab::may_fail(Point::RemoveSome, inode, bytes, &[EIO])?;
         // What is read without the handle may be wrong by then: then it is more of them.
         let credits = inode.extents().remove_credits(left);
         let _table = inode::hold_iloc(inode)?;

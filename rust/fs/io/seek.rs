@@ -42,6 +42,7 @@ pub(crate) fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
     for _ in 0..ATTEMPTS {
         let before = seq();
         let found = iomap::seek::<Cached>(inode, offset, hole);
+        lab::point(Point::SeekSearched, inode, offset..u64::MAX);
         // Rule 3: the page cache was looked at before the count is.
         smp_mb(Read);
         if seq() == before || !rule::kept(Rule::SeekValidity) {

@@ -40,7 +40,9 @@ pub(crate) struct Shut<'l>(TruncateLocks<'l, Rext4>);
 impl<'l> Shut<'l> {
     /// Takes invalidate_lock of the inode that `lock` is of. Rule 1: i_rwsem comes first.
     pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
-        Self(TruncateLocks::new(lock))
+        let locks = TruncateLocks::new(lock);
+        lab::point(Point::Shut, lock.inode(), 0..u64::MAX);
+        Self(locks)
     }
 
     /// Rule 5, step 2: waits for direct I/O in flight. None starts.
@@ -48,6 +50,7 @@ impl<'l> Shut<'l> {
         if rule::kept(Rule::DioWait) {
             self.0.lock().dio_wait();
         }
+        lab::point(Point::Drained, self.0.lock().inode(), 0..u64::MAX);
         Alone(self)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         inode::InodeLock, //
     },
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Sets the file size (`truncate(2)`), i_rwsem held exclusive.
 pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
@@ -31,6 +31,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     inode.newsize_ok(new)?;
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
+    lab::may_fail(Point::Truncate, inode, new..u64::MAX, &[EIO, ENOMEM])?;
     // Here it may still fail. Once the size in memory has moved it must move on disk, too: what
     // lies behind it is gone from memory, and would come back with the old size.
     let room = orphans::Room::new()?;
@@ -62,6 +63,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     trace::isize_set(inode, new);
     let gone = alone.cut_cache(new);
     event.step(Step::CacheDropped);
+    lab::point(Point::TruncateSized, inode, new..u64::MAX);
     // What could not be written is lost, and reported. The pages behind the new end are gone all
     // the same, so their blocks go, too, and the size on disk stays below the loss.
     let written = flush_for(inode, new);
@@ -88,6 +90,7 @@ fn shrink(gone: &CacheGone<'_>, written: Result, room: orphans::Room) -> Result 
     orphans::add(&handle, inode, room)?;
     inode::journal(&handle, inode)?;
     handle.stop()?;
+    lab::point(Point::Orphaned, inode, inode.size()..u64::MAX);
     free_and_unorphan(gone)
 }
 
@@ -104,6 +107,7 @@ fn free_and_unorphan(gone: &CacheGone<'_>) -> Result {
 }
 
 fn unorphan(inode: &Inode) -> Result {
+    lab::may_fail(Point::Unorphan, inode, inode.size()..u64::MAX, &[EIO])?;
     let (_table, _before) = (inode::hold_iloc(inode)?, orphans::hold_prev(inode)?);
     let handle = inode.fs().start_nofail(credits::TRUNCATE)?;
     orphans::del(&handle, inode)?;

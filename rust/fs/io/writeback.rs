@@ -48,7 +48,9 @@ impl Writeback for Rext4 {
         trace::writeback_range(inode, start, end - start);
         // After an abort nothing is written any more, over blocks that are mapped neither.
         super::check_writable(inode)?;
+        lab::may_fail(Point::WritebackMap, inode, start..end, &[EIO])?;
         if is_usable(inode, start, map) {
+            lab::point(Point::WritebackUsable, inode, start..end);
             return Ok(());
         }
         let dirty = map::lblk_range(inode, start..end)?;
@@ -72,6 +74,8 @@ impl Writeback for Rext4 {
             }
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(&extents, &found, MapFlags::WRITEBACK, map);
+                drop(extents);
+                lab::point(Point::WritebackMapped, inode, start..end);
                 return Ok(());
             }
         }
@@ -122,9 +126,10 @@ impl Writeback for Rext4 {
     ///
     /// So from now on writeback asks again for each unwritten block of this inode.
     fn failed(inode: &Inode, bytes: Range<u64>) {
-        let Ok(blocks) = map::lblk_range(inode, bytes) else {
+        let Ok(blocks) = map::lblk_range(inode, bytes.clone()) else {
             return;
         };
+        lab::point(Point::WritebackFailed, inode, bytes);
         let mut extents = inode.extents();
         inode.info().set_lost_data();
         extents.unexpect(blocks);
@@ -147,6 +152,7 @@ fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
 /// Rule 2: the bytes are on disk. Converts what is unwritten and moves the size on disk
 /// up to `size`, in the same handles, so that neither is ever seen without the other.
 pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -> Result {
+    let whole = bytes.clone();
     let mut left = bytes;
     loop {
         // Blocks for tree nodes may wait for a commit.
@@ -155,6 +161,7 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
             complete_some(inode, left.clone(), unwritten, size)
         })?;
         if left.is_empty() {
+            lab::point(Point::Completed, inode, whole);
             return Ok(());
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     fs::{
         credits,
         inode::{init_new, NewKind},
+        lab::{self, Point},
         namei::bad_dirblock,
         HeldInode, InodeRef,
     },
@@ -87,6 +88,7 @@ fn finish_make(
         journal(handle, &new)?;
         touch(handle, dir)
     });
+    lab::point(Point::NameWritten, dir, 0..u64::MAX);
     new.instantiate(dentry);
     result
 }
@@ -198,6 +200,7 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         journal(handle, inode)?;
         touch(handle, dir)
     });
+    lab::point(Point::NameWritten, dir, 0..u64::MAX);
     dentry.instantiate(InodeRef::from(inode));
     result
 }

@@ -16,9 +16,13 @@ use crate::{
         dirent::{self, Dots, NAME_MAX},
         Ino, Lblk,
     },
-    fs::{inode::iget, InodeRef},
+    fs::{
+        inode::iget,
+        lab::{self, Point},
+        InodeRef,
+    },
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Blocks to read ahead where a directory is read from end to end.
 const READ_AHEAD: u32 = 8;
@@ -28,11 +32,13 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
     if name.len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }
+    lab::may_fail(Point::NameLookup, dir, 0..u64::MAX, &[EIO, ENOMEM])?;
     let Some(found) = find_entry(dir, name)? else {
         return Ok(None);
     };
     let ino = found.ino;
     drop(found);
+    lab::point(Point::NameFound, dir, 0..u64::MAX);
     follow(dir, ino).map(Some)
 }
 

@@ -47,10 +47,12 @@ use crate::{
         Ino,
         Lblk,
     },
+    fs::lab::{self, Point},
     vfs::DirEmitter,
 };
 use core::ops::Range;
 use kernel::{
+    error::code::*,
     new_mutex,
     prelude::*,
     sync::Mutex, //
@@ -82,6 +84,7 @@ fn dtype(ft: u8) -> u8 {
 
 /// Emits the entries from `emit.pos()` on. i_rwsem is held, shared.
 pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) -> Result {
+    lab::may_fail(Point::Readdir, dir, emit.pos()..u64::MAX, &[EIO, ENOMEM])?;
     let count = dir_blocks(dir)?;
     // A directory of one block gets an index when it grows: positions stay good then.
     let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);

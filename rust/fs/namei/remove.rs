@@ -7,8 +7,14 @@ use super::{
     lookup::{find_entry, is_empty},
     orphan, start_change, touch, Inode, Rext4,
 };
-use crate::{fs::credits, vfs::Dentry};
-use kernel::prelude::*;
+use crate::{
+    fs::{
+        credits,
+        lab::{self, Point},
+    },
+    vfs::Dentry,
+};
+use kernel::{error::code::*, prelude::*};
 
 /// Removes the name of an inode that is no directory.
 pub(crate) fn unlink(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
@@ -29,14 +35,17 @@ fn remove_name(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let found = find_entry(dir, dentry.name())?.ok_or(ENOENT)?;
     check_target(dir, dentry, found.ino)?;
 
+    lab::may_fail(Point::NameChange, dir, 0..u64::MAX, &[EIO, ENOMEM])?;
     let room = orphan::Room::new()?;
     let handle = start_change(dir, credits::REMOVE_NAME, &[dir, inode])?;
-    apply(handle, |handle| {
+    let result = apply(handle, |handle| {
         found.delete(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);
         }
         touch(handle, dir)?;
         drop_links(handle, inode, room)
-    })
+    });
+    lab::point(Point::NameChanged, dir, 0..u64::MAX);
+    result
 }

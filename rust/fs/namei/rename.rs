@@ -15,10 +15,16 @@ use super::{
 };
 use crate::{
     disk::{dirent, htree, Ino, Lblk},
-    fs::{credits, io::fsync, namei::bad_dirblock, HeldInode},
+    fs::{
+        credits,
+        io::fsync,
+        lab::{self, Point},
+        namei::bad_dirblock,
+        HeldInode,
+    },
     vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Renames; `to` may name an inode that is replaced (or exchanged).
 pub(crate) fn rename(
@@ -39,7 +45,10 @@ pub(crate) fn rename(
         }
     }
     if flags.exchange() {
-        exchange(&from, &to)
+        lab::may_fail(Point::NameChange, to_dir, 0..u64::MAX, &[EIO, ENOMEM])?;
+        exchange(&from, &to)?;
+        lab::point(Point::NameChanged, to_dir, 0..u64::MAX);
+        Ok(())
     } else {
         with_retry(to_dir, || replace(&from, &to))
     }

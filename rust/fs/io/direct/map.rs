@@ -41,39 +41,53 @@ impl MapOps for DirectReadOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
-        let blocks = map::lblk_range(inode, bytes.clone())?;
-        if map::fill_recent(inode, blocks, flags, map) {
-            return Ok(());
+        fill_for_read(inode, bytes.clone(), flags, map)?;
+        lab::point(Point::DioReadMapped, inode, bytes);
+        Ok(())
+    }
+}
+
+/// Finds the blocks for a direct read.
+fn fill_for_read(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+    let blocks = map::lblk_range(inode, bytes.clone())?;
+    if map::fill_recent(inode, blocks, flags, map) {
+        return Ok(());
+    }
+    let mut flushed = None;
+    loop {
+        lab::may_fail(
+            Point::DioReadMap,
+            inode,
+            bytes.clone(),
+            map::lookup_errors(flags),
+        )?;
+        let seq = {
+            let mut extents = map::lock(inode, flags)?;
+            let found = extents.lookup(blocks)?;
+            if found.state != State::Reserved {
+                map::fill(&extents, &found, flags, map);
+                return Ok(());
+            }
+            extents.seq()
+        };
+        // A mapping was dirtied after iomap wrote the range out. Its data is newer than what
+        // the disk has, and there is no block yet.
+        if flags.nowait() {
+            return Err(EAGAIN);
         }
-        let mut flushed = None;
-        loop {
-            let seq = {
-                let mut extents = map::lock(inode, flags)?;
-                let found = extents.lookup(blocks)?;
-                if found.state != State::Reserved {
-                    map::fill(&extents, &found, flags, map);
-                    return Ok(());
-                }
-                extents.seq()
-            };
-            // A mapping was dirtied after iomap wrote the range out. Its data is newer than what
-            // the disk has, and there is no block yet.
-            if flags.nowait() {
-                return Err(EAGAIN);
-            }
-            // Writing it out has changed nothing: there is no page. What it was for is lost.
-            if flushed == Some(seq) {
-                return Err(EIO);
-            }
-            if inode.interrupted() {
-                return Err(EINTR);
-            }
-            flushed = Some(seq);
-            // A write fault may have reserved and not dirtied its page yet. It does so before it
-            // lets go of this lock.
-            drop(inode.invalidate_lock());
-            inode.write_and_wait(bytes.clone())?;
+        // Writing it out has changed nothing: there is no page. What it was for is lost.
+        if flushed == Some(seq) {
+            return Err(EIO);
         }
+        lab::may_fail(Point::DioReadFlush, inode, bytes.clone(), &[EINTR])?;
+        if inode.interrupted() {
+            return Err(EINTR);
+        }
+        flushed = Some(seq);
+        // A write fault may have reserved and not dirtied its page yet. It does so before it
+        // lets go of this lock.
+        drop(inode.invalidate_lock());
+        inode.write_and_wait(bytes.clone())?;
     }
 }
 
@@ -127,6 +141,8 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
             return Ok(());
         }
     }
+    let bytes = pos..request.end;
+    lab::may_fail(Point::DioMap, inode, bytes, map::lookup_errors(flags))?;
     {
         let mut extents = map::lock(inode, flags)?;
         let found = extents.lookup(blocks)?;
@@ -214,7 +230,10 @@ impl dio::DioOps for DirectWriteOps {
     }
 
     fn end_io(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) -> Result {
-        let result = match ended.error {
+        let bytes = iocb.pos()..iocb.pos() + ended.size;
+        // For the lab: the device has failed.
+        let failed = lab::may_fail(Point::DioEndIo, iocb.inode(), bytes, &[EIO]);
+        let result = match ended.error.and(failed) {
             Ok(()) if ended.size > 0 => complete_write(iocb, ended, context),
             other => other,
         };
@@ -280,6 +299,7 @@ fn grow(iocb: &Kiocb<'_, Rext4>, end: u64, context: &MaySleep) {
         // A page that stays is dirty by a mapping: `isize_extended` sees to it.
         let _ = inode.invalidate_pagecache(bytes.clone());
     }
+    lab::point(Point::DioGrow, inode, bytes.clone());
     trace::isize_set(inode, bytes.end);
     context.set_size(iocb, bytes.end);
     // What a mapping has stored beyond the old end in its page must not come to light.
