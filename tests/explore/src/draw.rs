@@ -21,9 +21,20 @@ const fn image(block: u64, gate: bool) -> Image {
     Image { block, gate }
 }
 
-/// Which operations, and how they are placed.
+/// Which operations there are.
 pub struct Grammar {
-    pub verbs: Vec<Verb>,
+    verbs: Vec<Verb>,
+}
+
+/// How often each is drawn: what moves bytes, or drops them, more than what looks.
+fn weight(verb: Verb) -> u32 {
+    use Verb::*;
+    match verb {
+        BufferedWrite | DirectWrite | Store | Fsync | Evict => 4,
+        BufferedRead | Punch | Truncate | Load => 3,
+        DirectRead | AsyncWrite | SyncRange | Commit => 2,
+        _ => 1,
+    }
 }
 
 /// Beginnings, and ends, of what operations are about.
@@ -49,6 +60,15 @@ fn edges(image: Image, size: u64) -> Vec<u64> {
     all.extend(near);
     all.retain(|at| *at < MOST);
     all
+}
+
+/// One or two places at which most operations of a program are.
+fn hot(image: Image, start: Start, rng: &mut ChaCha8Rng) -> Vec<u64> {
+    let all = edges(image, start.size());
+    let count = *[1, 1, 2].choose(rng).unwrap_or(&1);
+    (0..count)
+        .filter_map(|_| all.choose(rng).copied())
+        .collect()
 }
 
 impl Grammar {
@@ -111,17 +131,30 @@ impl Grammar {
         }
     }
 
+    fn verb(&self, rng: &mut ChaCha8Rng) -> Verb {
+        let drawn = self.verbs.choose_weighted(rng, |v| weight(*v));
+        *drawn.unwrap_or(&Verb::Fsync)
+    }
+
     /// A program of two to four threads.
     pub fn program(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
-        let threads = *[2, 2, 2, 2, 3, 3, 4].choose(rng).unwrap_or(&2);
+        // Few different operations meet in more ways than many.
+        let few: Vec<Verb> = (0..4).map(|_| self.verb(rng)).collect();
+        if rng.random_ratio(1, 2) {
+            return Grammar { verbs: few }.threads(image, rng);
+        }
+        self.threads(image, rng)
+    }
+
+    fn threads(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+        let threads = *[2, 3, 3, 4, 4].choose(rng).unwrap_or(&2);
         let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
-        let all = edges(image, start.size());
-        let hot: Vec<u64> = (0..2).filter_map(|_| all.choose(rng).copied()).collect();
+        let hot = hot(image, start, rng);
         let mut thread = |_| {
-            let count = *[1, 1, 2, 2, OPS].choose(rng).unwrap_or(&1);
+            let count = *[1, 2, 2, OPS, OPS].choose(rng).unwrap_or(&1);
             let mut ops = Vec::new();
             for _ in 0..count {
-                let verb = *self.verbs.choose(rng).unwrap_or(&Verb::Fsync);
+                let verb = self.verb(rng);
                 ops.push(self.op(verb, image, &hot, rng));
             }
             ops
@@ -129,6 +162,7 @@ impl Grammar {
         let threads = (0..threads).map(&mut thread).collect();
         promised(Program {
             image,
+            workers: rng.random_ratio(1, 3),
             start,
             threads,
         })
@@ -148,8 +182,7 @@ impl Grammar {
             first += 1;
         }
         let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
-        let all = edges(image, start.size());
-        let hot: Vec<u64> = (0..2).filter_map(|_| all.choose(rng).copied()).collect();
+        let hot = hot(image, start, rng);
         let both = [self.verbs[first], self.verbs[first + left]];
         let mut thread = |verb| {
             let mut op = self.op(verb, image, &hot, rng);
@@ -159,6 +192,7 @@ impl Grammar {
         let threads = both.into_iter().map(&mut thread).collect();
         promised(Program {
             image,
+            workers: false,
             start,
             threads,
         })

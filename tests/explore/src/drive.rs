@@ -2,7 +2,7 @@
 //! One run: again and again, when nothing moves any more, somebody says who goes on.
 
 use crate::order::{Fault, Go, Order};
-use crate::program::{thread_name, Program};
+use crate::program::{thread_name, Program, KERNEL, THREADS};
 
 /// Where a thread waits in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,8 @@ pub enum Place {
 pub trait World {
     type Error;
 
-    /// Waits until nothing moves, and says where all threads are. So that they do not stay so for
+    /// Waits until nothing moves, and says where all threads are; those of the kernel, if they are
+    /// led, behind those that a program may have. So that they do not stay so for
     /// ever when all are blocked, it may take its time then.
     fn settle(&mut self) -> Result<Vec<Place>, Self::Error>;
 
@@ -63,8 +64,8 @@ pub trait Picker {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
     pub go: Go,
-    /// Its operation.
-    pub op: usize,
+    /// Its operation; a thread of the kernel has none.
+    pub op: Option<usize>,
     /// The point, or nothing at the beginning of the operation.
     pub point: Option<String>,
     /// Who could have gone on.
@@ -119,10 +120,9 @@ impl Run {
         for same in self.steps.chunk_by(|a, b| a.go.thread == b.go.thread) {
             let mut words = Vec::new();
             for step in same {
-                let op = program.threads[step.go.thread][step.op].words();
-                let mut text = match &step.point {
-                    None => op,
-                    Some(point) => format!("on from {point}"),
+                let mut text = match (&step.point, step.op) {
+                    (None, Some(op)) => program.threads[step.go.thread][op].words(),
+                    (point, _) => format!("on from {}", point.as_deref().unwrap_or("?")),
                 };
                 if let Some(fault) = step.go.fault {
                     text += &format!(" with {}", fault.name());
@@ -214,7 +214,7 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
         if point.is_none() {
             spans.push((self.out.steps.len(), None));
         }
-        let op = spans.len() - 1;
+        let op = spans.len().checked_sub(1);
         self.out.steps.push(Step {
             go,
             op,
@@ -233,7 +233,8 @@ pub fn run<W: World, P: Picker>(
     program: &Program,
     picker: &mut P,
 ) -> Result<Run, W::Error> {
-    let ops: Vec<usize> = program.threads.iter().map(Vec::len).collect();
+    let mut ops: Vec<usize> = program.threads.iter().map(Vec::len).collect();
+    ops.resize(THREADS + KERNEL, 0);
     let mut driver = Driver {
         world,
         picker,

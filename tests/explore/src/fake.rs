@@ -199,7 +199,7 @@ fn chance_and_priorities_find_it() {
     };
     let by_chance = found(&mut |seed| judged(&program, false, &mut random(seed, 0)).0);
     let by_priority = found(&mut |seed| {
-        let mut pct = Pct::new(random(seed, 0), 3, 8, 2);
+        let mut pct = Pct::new(random(seed, 0), 8, 2);
         judged(&program, false, &mut pct).0
     });
     assert!(
@@ -279,7 +279,7 @@ fn shrinks_to_the_two() {
 fn nobody_can_go_on() {
     let program: Program = PAIR.parse().unwrap();
     let mut fake = Fake::new(&program, true);
-    fake.owner = Some(7);
+    fake.owner = Some(3);
     let Ok(run) = run(&mut fake, &program, &mut random(1, 0));
     let blocked = vec![Place::Blocked, Place::Blocked];
     assert_eq!(run.stuck, Some(blocked));

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Schedules on one mount.
-const BATCH: usize = 240;
+const BATCH: usize = 300;
 /// Orders of each program that are drawn.
 const ORDERS: usize = 6;
 /// Pairs of a batch.
@@ -27,7 +27,7 @@ const PAIRS: u64 = 8;
 /// Orders of a pair that are tried, at most.
 const ALL: usize = 300;
 /// So many of each batch are run twice more, to see whether they do the same.
-const AGAIN: usize = 3;
+const AGAIN: usize = 2;
 /// Preemptions of a pair.
 const BOUND: usize = 2;
 
@@ -222,10 +222,9 @@ impl Hunt {
                     rng: ChaCha8Rng::from_rng(rng),
                     faults: self.plan.faults,
                 };
-                let threads = program.threads.len();
                 let mut picker = match how {
-                    Strategy::Pct2 => Any::Pct(Pct::new(inner, threads, steps, 2)),
-                    Strategy::Pct3 => Any::Pct(Pct::new(inner, threads, steps, 3)),
+                    Strategy::Pct2 => Any::Pct(Pct::new(inner, steps, 2)),
+                    Strategy::Pct3 => Any::Pct(Pct::new(inner, steps, 3)),
                     _ => Any::Random(inner),
                 };
                 steps = self.one(&program, &mut picker)?;
@@ -280,7 +279,7 @@ impl Hunt {
             let steps: Vec<(usize, Option<String>)> = report.run.trace();
             let same = (steps, report.outcomes);
             report.result?;
-            self.site.end().map_err(|(harm, _)| harm)?;
+            self.site.leave()?;
             Ok(same)
         };
         let both = once().and_then(|first| Ok(first == once()?));

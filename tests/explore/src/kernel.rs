@@ -5,7 +5,7 @@
 use crate::drive::{At, Place, World};
 use crate::oracle::Outcome;
 use crate::order::{Fault, Go};
-use crate::program::Program;
+use crate::program::{Program, KERNEL, THREADS};
 use crate::worker::told;
 use guest::harness::Res;
 use guest::sys::{self, Fd};
@@ -159,7 +159,11 @@ impl Bench {
             worker.told(&format!("open {run} {thread} {drawn} {program}"))?;
             self.control.step(worker.pid())?;
         }
+        if program.workers {
+            self.control.step("workers")?;
+        }
         Ok(Kernel {
+            tids: Vec::new(),
             control: &self.control,
             workers: &mut self.workers[..threads],
             states: vec![State::Idle; threads],
@@ -170,6 +174,9 @@ impl Bench {
 
     /// After a run.
     pub fn end(&mut self, program: &Program) -> Res {
+        if program.workers {
+            self.control.unstep("workers")?;
+        }
         for worker in &mut self.workers[..program.threads.len()] {
             self.control.unstep(worker.pid())?;
             worker.told("close")?;
@@ -179,6 +186,7 @@ impl Bench {
 
     /// Processes that hang are ended.
     pub fn kill(&mut self) {
+        let _ = self.control.unstep("workers");
         for worker in &self.workers {
             let _ = self.control.unstep(worker.pid());
         }
@@ -200,6 +208,8 @@ pub struct Kernel<'a> {
     workers: &'a mut [Worker],
     states: Vec<State>,
     ops: Vec<usize>,
+    /// Threads of the kernel that are parked, the first to be so first.
+    tids: Vec<i32>,
     pub outcomes: Vec<Vec<Outcome>>,
 }
 
@@ -248,7 +258,25 @@ impl Kernel<'_> {
                 (_, None) => Place::Blocked,
             });
         }
+        self.workers_at(parked, &mut places);
         Ok(places)
+    }
+
+    /// Those of the kernel, which are whoever is left of the parked ones.
+    fn workers_at(&mut self, mut parked: Vec<Parked>, places: &mut Vec<Place>) {
+        let is_parked = |tid: &i32| parked.iter().any(|p| p.tid == *tid);
+        self.tids.retain(is_parked);
+        for one in &parked {
+            if !self.tids.contains(&one.tid) {
+                self.tids.push(one.tid);
+            }
+        }
+        places.resize(THREADS, Place::Between(0));
+        for tid in self.tids.iter().take(KERNEL) {
+            if let Some(here) = parked.iter().position(|p| p.tid == *tid) {
+                places.push(Place::Parked(at(parked.swap_remove(here))));
+            }
+        }
     }
 
     /// All places, if nothing moves.
@@ -286,9 +314,9 @@ impl World for Kernel<'_> {
                 std::thread::yield_now();
                 continue;
             };
-            let mut all = places.iter().zip(&self.ops);
-            let ready = all.any(|(place, ops)| match place {
-                Place::Between(done) => done < ops,
+            let mut all = places.iter().enumerate();
+            let ready = all.any(|(thread, place)| match place {
+                Place::Between(done) => self.ops.get(thread).is_some_and(|ops| done < ops),
                 Place::Parked(_) => true,
                 Place::Blocked => false,
             });
@@ -301,11 +329,14 @@ impl World for Kernel<'_> {
     }
 
     fn go(&mut self, go: Go) -> Res {
+        let fault = go.fault.map(Fault::name);
+        if let Some(nth) = go.thread.checked_sub(THREADS) {
+            return Ok(self.control.go(self.tids[nth], fault)?);
+        }
         let worker = &mut self.workers[go.thread];
         if self.states[go.thread] == State::Idle {
             worker.say("go")?;
         } else {
-            let fault = go.fault.map(Fault::name);
             self.control.go(worker.pid(), fault)?;
         }
         self.states[go.thread] = State::Busy;

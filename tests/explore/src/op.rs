@@ -49,7 +49,7 @@ verbs! {
     Truncate "tr" "truncate",
     Fsync "fs" "fsync",
     SyncRange "sr" "sync_file_range",
-    Evict "ev" "drop clean pages",
+    Evict "ev" "write back and drop the pages of",
     Collapse "co" "MADV_COLLAPSE",
     Freeze "fr" "freeze and thaw",
     SeekData "sd" "SEEK_DATA",

@@ -281,7 +281,7 @@ pub fn acts<'a>(
             let mine = run
                 .steps
                 .iter()
-                .filter(|s| s.go.thread == thread && s.op == nth);
+                .filter(|s| s.go.thread == thread && s.op == Some(nth));
             out.push(Act {
                 op,
                 thread,

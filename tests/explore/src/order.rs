@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An order: who goes on, time after time, and with which error.
 
-use crate::program::{thread_name, Program, THREADS};
+use crate::program::{thread_name, Program, KERNEL, THREADS};
 use std::fmt;
 use std::str::FromStr;
 
@@ -71,7 +71,7 @@ impl FromStr for Order {
         let mut out = Vec::new();
         let mut rest = text.chars().peekable();
         while let Some(name) = rest.next() {
-            let thread = (0..THREADS).find(|t| thread_name(*t) == name);
+            let thread = (0..THREADS + KERNEL).find(|t| thread_name(*t) == name);
             let thread = thread.ok_or_else(|| format!("no such thread: {name} in {text}"))?;
             let fault = rest.peek().and_then(|c| {
                 let mut all = Fault::ALL.iter();
@@ -117,7 +117,8 @@ impl FromStr for Schedule {
         let (program, order) = text.rsplit_once(':').ok_or("no ':' in it")?;
         let program: Program = program.parse()?;
         let order: Order = order.parse()?;
-        match order.0.iter().any(|go| go.thread >= program.threads.len()) {
+        let threads = program.threads.len()..THREADS;
+        match order.0.iter().any(|go| threads.contains(&go.thread)) {
             true => Err("a thread of the order has no operations".into()),
             false => Ok(Schedule { program, order }),
         }
@@ -132,6 +133,7 @@ mod tests {
     fn text_and_back() {
         for text in [
             "4k,written:bw.a.0+4096/pu.a.0+4096:A3BAe2B12",
+            "4kw,written:bw.a.0+4096:AWeAX2",
             "1k,empty:fs.a/fs.a:",
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap().to_string(), text);

@@ -10,6 +10,9 @@ pub const PAGE: u64 = 4096;
 pub const INITIAL: u8 = b'i';
 /// Threads, and operations of each of them.
 pub const THREADS: usize = 4;
+/// Threads of the kernel that can be led at a time. Their numbers come behind those of all threads
+/// that a program can have.
+pub const KERNEL: usize = 2;
 pub const OPS: usize = 3;
 
 /// The first file at the beginning. The second one is empty.
@@ -90,6 +93,8 @@ pub struct Image {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program {
     pub image: Image,
+    /// The threads of the kernel wait at points, too.
+    pub workers: bool,
     pub start: Start,
     pub threads: Vec<Vec<Op>>,
 }
@@ -101,7 +106,11 @@ pub fn letter(thread: usize, op: usize) -> u8 {
 
 /// The name of a thread.
 pub fn thread_name(thread: usize) -> char {
-    char::from(b'A' + thread as u8)
+    match thread.checked_sub(THREADS) {
+        None => char::from(b'A' + thread as u8),
+        // Of the kernel.
+        Some(worker) => char::from(b'W' + worker as u8),
+    }
 }
 
 impl Program {
@@ -126,8 +135,12 @@ impl Program {
     /// In plain words, a line for each thread.
     pub fn words(&self) -> String {
         let gate = if self.image.gate { ", dio_gate" } else { "" };
+        let workers = match self.workers {
+            true => "; threads of the kernel wait, too",
+            false => "",
+        };
         let mut out = format!(
-            "blocks of {}{gate}; a: {}\n",
+            "blocks of {}{gate}{workers}; a: {}\n",
             self.image.block,
             self.start.words()
         );
@@ -142,9 +155,10 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gate = if self.image.gate { "g" } else { "" };
+        let workers = if self.workers { "w" } else { "" };
         write!(
             f,
-            "{}k{gate},{}:",
+            "{}k{gate}{workers},{}:",
             self.image.block / 1024,
             self.start.short()
         )?;
@@ -156,20 +170,23 @@ impl fmt::Display for Program {
     }
 }
 
-fn image(text: &str) -> Option<Image> {
-    let (block, gate) = text.split_once('k')?;
+/// Image, and whether threads of the kernel wait.
+fn mounted(text: &str) -> Option<(Image, bool)> {
+    let (block, flags) = text.split_once('k')?;
     let block = match block {
         "1" => 1024,
         "2" => 2048,
         "4" => 4096,
         _ => return None,
     };
-    let gate = match gate {
-        "" => false,
-        "g" => true,
+    let (gate, workers) = match flags {
+        "" => (false, false),
+        "g" => (true, false),
+        "w" => (false, true),
+        "gw" => (true, true),
         _ => return None,
     };
-    Some(Image { block, gate })
+    Some((Image { block, gate }, workers))
 }
 
 impl FromStr for Program {
@@ -179,8 +196,8 @@ impl FromStr for Program {
         let (head, body) = text
             .split_once(':')
             .ok_or("no ':' behind what is mounted")?;
-        let (mounted, start) = head.split_once(',').ok_or("no ',' in front of the file")?;
-        let image = image(mounted).ok_or_else(|| format!("no such image: {mounted}"))?;
+        let (words, start) = head.split_once(',').ok_or("no ',' in front of the file")?;
+        let (image, workers) = mounted(words).ok_or_else(|| format!("no such image: {words}"))?;
         let all = Start::ALL.iter();
         let start = all.copied().find(|s| s.short() == start);
         let start = start.ok_or_else(|| format!("no such beginning: {head}"))?;
@@ -191,6 +208,7 @@ impl FromStr for Program {
         }
         Ok(Program {
             image,
+            workers,
             start,
             threads,
         })
@@ -207,7 +225,8 @@ mod tests {
     fn text_and_back() {
         for text in [
             "4k,written:bw.a.0+4096/pu.a.0+4096",
-            "1kg,empty:st.a.0+100,fs.a/tr.a.512/cm.a",
+            "1kgw,empty:st.a.0+100,fs.a/tr.a.512/cm.a",
+            "2kw,sparse:fs.a",
         ] {
             assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
         }

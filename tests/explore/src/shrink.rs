@@ -3,7 +3,7 @@
 
 use crate::drive::Run;
 use crate::order::{Go, Order, Schedule};
-use crate::program::{Image, Start};
+use crate::program::{Image, Program, Start, THREADS};
 
 /// Runs a schedule: the harm, and the run.
 pub trait Trial {
@@ -84,11 +84,14 @@ impl<T: Trial> Shrink<'_, T> {
         }
         let steps = self.best.run.steps.iter();
         let mut order: Vec<Go> = steps
-            .filter(|s| s.go.thread != thread || s.op != op)
+            .filter(|s| s.go.thread != thread || s.op != Some(op))
             .map(|s| s.go)
             .collect();
         if gone {
-            for go in order.iter_mut().filter(|go| go.thread > thread) {
+            for go in order
+                .iter_mut()
+                .filter(|go| (thread + 1..THREADS).contains(&go.thread))
+            {
                 go.thread -= 1;
             }
         }
@@ -142,13 +145,25 @@ impl<T: Trial> Shrink<'_, T> {
             block: 4096,
             gate: false,
         };
-        let starts = Start::ALL.iter().map(|start| (*start, program.image));
-        let images = [(program.start, plain)];
-        let all: Vec<_> = images.into_iter().chain(starts).collect();
-        all.into_iter().any(|(start, image)| {
-            let mut schedule = self.best.schedule.clone();
-            (schedule.program.start, schedule.program.image) = (start, image);
-            self.try_it(schedule)
+        let mut all = Vec::new();
+        for start in Start::ALL {
+            let start = *start;
+            all.push(Program {
+                start,
+                ..program.clone()
+            });
+        }
+        all.push(Program {
+            image: plain,
+            ..program.clone()
+        });
+        all.push(Program {
+            workers: false,
+            ..program
+        });
+        all.into_iter().any(|program| {
+            let order = self.best.schedule.order.clone();
+            self.try_it(Schedule { program, order })
         })
     }
 }
@@ -162,7 +177,9 @@ fn weight(schedule: &Schedule) -> [usize; 6] {
         program.threads.len(),
         order.iter().filter(|go| go.fault.is_some()).count(),
         order.chunk_by(|a, b| a.thread == b.thread).count(),
-        usize::from(program.image.block != 4096) + usize::from(program.image.gate),
+        usize::from(program.image.block != 4096)
+            + usize::from(program.image.gate)
+            + usize::from(program.workers),
         program.start as usize,
     ]
 }

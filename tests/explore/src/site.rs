@@ -230,6 +230,13 @@ impl Site {
         Ok(self.disk.fsck()?)
     }
 
+    /// Nothing is mounted any more; what was there is of no interest.
+    pub fn leave(&mut self) -> Result<(), Harm> {
+        self.kept.clear();
+        sys::umount(MNT, 0)?;
+        self.log()
+    }
+
     /// After harm: nothing is mounted. False if that cannot be.
     pub fn clear(&mut self) -> bool {
         self.bench.kill();

@@ -5,6 +5,7 @@
 use crate::drive::Step;
 use crate::drive::{Picker, Place, Seen};
 use crate::order::{Fault, Go, Order};
+use crate::program::{KERNEL, THREADS};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -58,9 +59,9 @@ pub struct Pct {
 }
 
 impl Pct {
-    /// For a run of `threads` of which about so many `steps` are expected.
-    pub fn new(mut inner: Random, threads: usize, steps: usize, depth: usize) -> Pct {
-        let mut priorities: Vec<i32> = (1..=threads as i32).collect();
+    /// For a run of which about so many `steps` are expected.
+    pub fn new(mut inner: Random, steps: usize, depth: usize) -> Pct {
+        let mut priorities: Vec<i32> = (1..=(THREADS + KERNEL) as i32).collect();
         priorities.shuffle(&mut inner.rng);
         let mut draw = |_| inner.rng.random_range(0..steps.max(1));
         let changes = (1..depth).map(&mut draw).collect();

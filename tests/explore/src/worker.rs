@@ -127,7 +127,10 @@ impl Ready {
             Verb::Truncate => done(f.truncate(at)),
             Verb::Fsync => done(f.fsync()),
             Verb::SyncRange => done(f.sync_range(at, len)),
-            Verb::Evict => done(f.dontneed()),
+            Verb::Evict => {
+                f.sync_range(0, 0)?;
+                done(f.dontneed())
+            }
             Verb::Collapse => done(self.map.as_ref().map_or(Ok(()), Map::collapse)),
             Verb::Freeze => {
                 f.freeze(true)?;
@@ -251,6 +254,8 @@ impl Worker {
             tracing::mark(&format!("step {name}: {}", op.op.words()));
         }
         let outcome = op.run(&mut self.aio);
+        // What is mapped is not dropped.
+        op.map = None;
         if self.drawn {
             tracing::mark(&format!("done {name}"));
         }
