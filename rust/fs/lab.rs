@@ -84,11 +84,17 @@ named! {
         WriteMap = c"write-map",
         /// A buffered write has its mapping and has not locked the folio yet.
         WriteGetFolio = c"write-get-folio",
+        /// A buffered write has locked its folio, and not asked whether its mapping is still true.
+        WriteCheck = c"write-check",
+        /// The same; it has asked, and believes the answer.
+        WriteChecked = c"write-checked",
         /// The bytes of a mapping are in the page cache; what was reserved and not used is still
         /// there.
         WriteEnd = c"write-end",
         /// A buffered write has let go of i_rwsem. If it is to be durable, that comes now.
         WriteUnlocked = c"write-unlocked",
+        /// A read through the page cache begins.
+        Read = c"read",
         /// A read, or a report, is about to look up blocks that are not known without the lock.
         ReadMap = c"read-map",
         /// A read, or a report, has its mapping, and has read nothing.
@@ -97,10 +103,14 @@ named! {
         Fault = c"fault",
         /// A write fault has invalidate_lock, shared, and has not locked its folio.
         FaultLocked = c"fault-locked",
+        /// A write fault is answered; mmap_lock is held, and nothing of ours.
+        FaultDone = c"fault-done",
         /// Writeback has a locked folio, and wants a mapping for dirty bytes of it.
         WritebackMap = c"writeback-map",
         /// Writeback has found that its old mapping is still true, and has not used it.
         WritebackUsable = c"writeback-usable",
+        /// Writeback has no mapping, or found it out of date, and is about to look blocks up.
+        WritebackLookup = c"writeback-lookup",
         /// Writeback has found blocks that are there, and has not used them.
         WritebackMapped = c"writeback-mapped",
         /// Writeback has put a range of a folio in its bio and keeps the mapping for the next.
@@ -199,6 +209,8 @@ named! {
         SeekMapped = c"seek-mapped",
         /// SEEK_HOLE or SEEK_DATA has searched, and not asked whether that is still true.
         SeekSearched = c"seek-searched",
+        /// fsync begins.
+        Fsync = c"fsync",
         /// fsync has written the data; it has not looked which transaction to wait for.
         FsyncWritten = c"fsync-written",
         /// It is known which transaction must be on disk; nobody waits for it yet.

@@ -29,7 +29,9 @@ use kernel::{error::code::*, prelude::*};
 
 /// `read_iter` without O_DIRECT.
 pub(crate) fn buffered_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
-    trace::buffered_read(iocb.inode(), iocb.pos(), to.len() as u64);
+    let (inode, pos, len) = (iocb.inode(), iocb.pos(), to.len() as u64);
+    trace::buffered_read(inode, pos, len);
+    lab::point(Point::Read, inode, pos..pos + len);
     iocb.filemap_read(to)
 }
 

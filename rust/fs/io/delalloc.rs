@@ -166,7 +166,11 @@ fn inside(inode: &Inode, bytes: Range<u64>) -> LblkRange {
 impl iomap::WriteOps for BufferedWriteOps {
     /// Rule 3: the folio is locked.
     fn valid(inode: &Inode, map: &Map) -> bool {
-        !rule::kept(Rule::WriteValidity) || map::is_valid(inode, map, trace::write_stale)
+        lab::point(Point::WriteCheck, inode, map.range());
+        let valid =
+            !rule::kept(Rule::WriteValidity) || map::is_valid(inode, map, trace::write_stale);
+        lab::point(Point::WriteChecked, inode, map.range());
+        valid
     }
 
     #[cfg(REXT4_LAB)]

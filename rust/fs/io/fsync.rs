@@ -36,6 +36,7 @@ use kernel::{error::code::*, prelude::*};
 pub(crate) fn fsync(file: &File<Rext4>, bytes: Range<u64>, what: Durable) -> Result {
     let len = bytes.end.saturating_sub(bytes.start);
     trace::fsync(file.inode(), bytes.start, len);
+    lab::point(Point::Fsync, file.inode(), bytes.clone());
     // Rule 12: says what could not be written. Rule 2: waits for PG_writeback, which ends only
     // after the completion has put conversion and size into a transaction and noted its tid.
     file.write_and_wait_range(bytes.clone())?;

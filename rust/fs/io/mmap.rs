@@ -26,6 +26,11 @@ pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
     trace::page_mkwrite(fault);
     let result = make_writable(fault);
     trace::page_mkwrite_done(fault, &result);
+    lab::point(
+        Point::FaultDone,
+        fault.inode(),
+        fault.pos()..fault.pos() + 1,
+    );
     result
 }
 

@@ -53,6 +53,7 @@ impl Writeback for Rext4 {
             lab::point(Point::WritebackUsable, inode, start..end);
             return Ok(());
         }
+        lab::point(Point::WritebackLookup, inode, start..end);
         let dirty = map::lblk_range(inode, start..end)?;
         let more = dirty.start.blocks(allocate::MAX);
         {

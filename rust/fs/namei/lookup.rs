@@ -38,7 +38,7 @@ pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<
     };
     let ino = found.ino;
     drop(found);
-    lab::point(Point::NameFound, dir, 0..u64::MAX);
+    lab::may_fail(Point::NameFound, dir, 0..u64::MAX, &[EIO, ENOMEM])?;
     follow(dir, ino).map(Some)
 }
 
