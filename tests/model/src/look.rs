@@ -13,17 +13,17 @@ use std::collections::BTreeMap;
 /// Nothing is wrong, or this is.
 pub type Fair = Result<(), String>;
 
-/// What stat(2) says of a name.
+/// What stat(2) said of a name after the last step.
 pub fn stat(side: &Side, model: &Model, name: Name) -> Fair {
-    let found = side.stat(name.text());
+    let found = side.seen(name.text());
     match (model.tree.find(name), found) {
-        (Err(_), Err(_)) => Ok(()),
-        (Ok(id), Ok(st)) => attributes(side, model, (name.text(), id), &st),
+        (Err(_), None) => Ok(()),
+        (Ok(id), Some(st)) => attributes(side, model, (name.text(), id), &st),
         (want, got) => Err(format!(
             "{}: {} is {}there, {}",
             side.fs,
             name.text(),
-            if got.is_ok() { "" } else { "not " },
+            if got.is_some() { "" } else { "not " },
             if want.is_ok() {
                 "and should be"
             } else {

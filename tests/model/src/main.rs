@@ -60,6 +60,7 @@ fn off(switches: &[String]) -> Res<Option<sys::Fd>> {
 fn hunt(cli: &Cli) -> Res<bool> {
     private_mounts()?;
     map::install_sigbus();
+    sys::keep_memory();
     ensure!(knows_fs("ext4"), "the kernel has no ext4 to compare with");
     quiet()?;
     let _lab = off(&cli.off)?;

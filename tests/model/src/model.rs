@@ -128,7 +128,7 @@ impl Model {
         if self.tree.find(name).is_ok() {
             self.tree.file_mut(name)?.clear();
         } else {
-            self.tree.add(name, Kind::File(Vec::new()), 0o644)?;
+            self.tree.add(name, Kind::File(Default::default()), 0o644)?;
         }
         Ok(0)
     }

@@ -3,6 +3,7 @@
 
 use crate::op::{Move, Name};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 pub type Id = usize;
 
@@ -11,7 +12,8 @@ pub const TARGET: &str = "nowhere";
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    File(Vec<u8>),
+    /// Trees of which one comes of the other have the bytes in common.
+    File(Rc<Vec<u8>>),
     Dir(BTreeMap<String, Id>),
     Symlink,
 }
@@ -148,13 +150,13 @@ impl Tree {
 
     /// A file has other bytes: those that a power cut left.
     pub fn set_data(&mut self, id: Id, data: Vec<u8>) {
-        self.edit(id).kind = Kind::File(data);
+        self.edit(id).kind = Kind::File(Rc::new(data));
     }
 
     pub fn file_mut(&mut self, name: Name) -> Does<&mut Vec<u8>> {
         let id = self.find(name)?;
         match &mut self.edit(id).kind {
-            Kind::File(data) => Ok(data),
+            Kind::File(data) => Ok(Rc::make_mut(data)),
             _ => Err(Fails),
         }
     }

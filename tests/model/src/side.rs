@@ -17,13 +17,6 @@ use std::cell::{Cell, RefCell};
 /// MiB of a disk that are used, at most.
 const MIB: u64 = 16;
 
-/// The inode of a name, and its times.
-pub struct Stamp {
-    pub ino: u64,
-    pub mtime: (i64, i64),
-    pub ctime: (i64, i64),
-}
-
 /// Bytes of the mapping that is kept: an append may begin where no other write does.
 const HELD: usize = 2 * MOST as usize;
 
@@ -41,6 +34,8 @@ pub struct Side {
     pub dir: String,
     /// Mount options beside the usual ones: each with a comma before it.
     pub options: String,
+    /// What stat(2) said after the last step, of the names that it was about.
+    seen: RefCell<Vec<(String, Option<libc::stat>)>>,
     /// Free blocks and inodes when nothing is there.
     free: Cell<(u64, u64)>,
     /// Nothing can be learned from it in this history any more.
@@ -74,6 +69,7 @@ impl Side {
             disk: disk.to_string(),
             options: String::new(),
             dir: dir.to_string(),
+            seen: RefCell::new(Vec::new()),
             away: Cell::new(false),
             strays: Cell::new(0),
             free: Cell::new((0, 0)),
@@ -115,6 +111,7 @@ impl Side {
     /// A new directory for a history; also after a power cut.
     pub fn begin(&self, has_cut: bool) -> Sys<()> {
         self.away.set(false);
+        self.forget();
         self.free.set(self.counters()?);
         sys::mkdir(&self.path(""), 0o755)?;
         if has_cut {
@@ -138,14 +135,26 @@ impl Side {
         self.away.get()
     }
 
-    /// What may tell that something has changed.
-    pub fn stamp(&self, path: &str) -> Option<Stamp> {
-        let st = self.stat(path).ok()?;
-        Some(Stamp {
-            ino: st.st_ino,
-            mtime: (st.st_mtime, st.st_mtime_nsec),
-            ctime: (st.st_ctime, st.st_ctime_nsec),
-        })
+    /// What stat(2) says of these names, or said after the last step: nobody else was here.
+    pub fn before(&self, paths: &[&str]) -> Vec<Option<libc::stat>> {
+        let seen = self.seen.borrow();
+        let last = |path: &str| seen.iter().find(|seen| seen.0 == path);
+        let stat = |path: &&str| last(path).map_or_else(|| self.stat(path).ok(), |seen| seen.1);
+        paths.iter().map(stat).collect()
+    }
+
+    /// What stat(2) says of these names after a step.
+    pub fn after(&self, paths: &[&str]) -> Vec<Option<libc::stat>> {
+        let all: Vec<_> = paths.iter().map(|path| self.stat(path).ok()).collect();
+        let paths = paths.iter().map(|path| path.to_string());
+        self.seen.replace(paths.zip(all.iter().copied()).collect());
+        all
+    }
+
+    /// What [`Self::after`] has found.
+    pub fn seen(&self, path: &str) -> Option<libc::stat> {
+        let seen = self.seen.borrow();
+        seen.iter().find(|seen| seen.0 == path)?.1
     }
 
     /// Bytes and inodes that are not free any more since the history began.
@@ -155,10 +164,15 @@ impl Side {
         Ok((blocks * st.f_bsize as u64, was.1.saturating_sub(st.f_ffree)))
     }
 
-    /// The directory goes with all that is in it, and the counters are what they were.
-    pub fn end(&self) -> Result<(), String> {
+    /// The directory goes with all that is in it.
+    pub fn remove(&self) -> Result<(), String> {
         self.release();
-        std::fs::remove_dir_all(self.path("")).map_err(|e| format!("{}: removal: {e}", self.fs))?;
+        std::fs::remove_dir_all(self.path("")).map_err(|e| format!("{}: removal: {e}", self.fs))
+    }
+
+    /// As [`Self::remove`], and the counters are what they were.
+    pub fn end(&self) -> Result<(), String> {
+        self.remove()?;
         let _ = sys::unlink(&self.filler());
         self.sync().map_err(|e| e.to_string())?;
         let (was, now) = (self.free.get(), self.counters().map_err(|e| e.to_string())?);
@@ -245,6 +259,11 @@ impl Side {
 
     pub fn umount(&self) -> Sys<()> {
         sys::umount(&self.dir, 0)
+    }
+
+    /// What was seen may be so no more.
+    pub fn forget(&self) {
+        self.seen.take();
     }
 
     /// Does a step here: what it returned, or its errno.

@@ -45,12 +45,18 @@ pub struct World {
 impl World {
     /// Two devices for each [`Disk`]; the second two may be missing.
     pub fn new(fs: &str, devices: &[String]) -> Res<World> {
+        // Each step names a dozen paths: they are short.
+        std::env::set_current_dir("/mnt")?;
+        let leaf = |dir: &'static str| dir.trim_start_matches("/mnt/");
         let mut pairs = Vec::new();
         for pair in devices.chunks(2) {
             let [one, two] = pair else {
                 guest::fail!("not a pair of devices: {pair:?}");
             };
-            pairs.push([Side::new(fs, one, MNT)?, Side::new("ext4", two, MNT2)?]);
+            pairs.push([
+                Side::new(fs, one, leaf(MNT))?,
+                Side::new("ext4", two, leaf(MNT2))?,
+            ]);
         }
         ensure!(!pairs.is_empty(), "two devices are needed");
         Ok(World {
@@ -101,17 +107,18 @@ impl World {
         side.umount()?;
         restore(&device(&side.disk)?, &bytes)?;
         side.mount()?;
+        side.forget();
         Ok(())
     }
 
     /// Nothing is mounted any more, and e2fsck finds nothing.
     pub fn end(&self) -> Res {
-        for side in self.sides() {
-            side.umount()?;
-            let (code, text) = run_cmd("e2fsck", &["-fn", &side.dev])?;
-            let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
-            ensure!(code == 0, "{}: e2fsck -fn: {}", side.fs, lines.join(" | "));
-        }
+        let [ours, twin] = self.sides();
+        twin.umount()?;
+        ours.umount()?;
+        let (code, text) = run_cmd("e2fsck", &["-fn", &ours.dev])?;
+        let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
+        ensure!(code == 0, "{}: e2fsck -fn: {}", ours.fs, lines.join(" | "));
         Ok(())
     }
 
