@@ -24,9 +24,9 @@ Usage: scripts/check [--serial] [PART...]
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
 were built), safe (what safe code cannot do), uml (the guest tests under User-Mode
-Linux), qemu (a selection of them on the debug kernel under QEMU), lab (the races,
-with their protection off and on, there too), xfstests (a short list, if xfstests
-is installed).
+Linux), model (some random histories, there too), qemu (a selection of the guest
+tests on the debug kernel under QEMU), lab (the races, with their protection off and
+on, there too), xfstests (a short list, if xfstests is installed).
 
 Two run side by side, the longest first, with --serial one after the other.
 
@@ -39,7 +39,7 @@ Exit status: 0 all passed, 1 some failed, 2 usage.
 """
 
 # The longest first: a lane that is free takes the next, so that both end at about the same time.
-PARTS = ("uml", "qemu", "lab", "xfstests", "host", "safe", "stack")
+PARTS = ("uml", "qemu", "lab", "xfstests", "host", "model", "safe", "stack")
 # As many as a machine with two processors carries.
 LANES = 2
 # Seconds that a part's programs have to end in when the whole is stopped.
@@ -162,6 +162,13 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
     return [*command, "--", common.lib("guest_program"), "test", "--rofs", sample]
 
 
+def histories(logs: Path) -> Command:
+    """The same few random histories each time, counted as one test."""
+    command: list[str | Path] = [SCRIPTS / "model", "--test", "--seed", "1", "--first", "0"]
+    command += ["--count", "300", "--for", "110"]
+    return [*command, "--module", common.script("module", "uml"), "--keep", logs / "model"]
+
+
 @contextlib.contextmanager
 def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
@@ -192,6 +199,8 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
         words = [SCRIPTS / "xfstests", "--ci", "--engine", "uml"]
         words += ["--module", common.script("module", "uml"), "--total", seconds]
         yield [([*words, "--results", logs / "xfstests.tsv"], REPO)]
+    elif name == "model":
+        yield [(histories(logs), REPO)]
     elif name == "safe":
         yield [([REPO / "tests/compile-fail/run"], REPO)]
     else:
@@ -222,7 +231,9 @@ def prepare(parts: Sequence[str]) -> None:
     wanted = set(parts)
     if wanted & {"uml", "qemu"}:
         common.lib("guest_program")
-    if wanted & {"uml", "xfstests", "safe", "stack"}:
+    if "model" in wanted:
+        common.lib("test_program", "model")
+    if wanted & {"uml", "model", "xfstests", "safe", "stack"}:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")

@@ -2,7 +2,8 @@
 //! History after history, until the time is up or one does harm; that one is made as short as it
 //! can be.
 
-use crate::op::{ground, history, History};
+use crate::draw::{history, taste};
+use crate::op::{ground, History};
 use crate::place::Style;
 use crate::run::{run, Harm};
 use crate::world::World;
@@ -35,6 +36,8 @@ pub struct Hunt {
     kmsg: Kmsg,
     /// Histories of this batch that were begun.
     ran: usize,
+    /// What [`Self::all`] has done, in a line.
+    pub sum: String,
 }
 
 impl Hunt {
@@ -43,6 +46,7 @@ impl Hunt {
             world: World::new(fs, disks)?,
             kmsg: Kmsg::open()?,
             ran: 0,
+            sum: String::new(),
         })
     }
 
@@ -93,7 +97,8 @@ impl Hunt {
                 numbers.iter().map(|n| drawn(plan, *n).current()).collect();
             if let Err(harm) = self.batch(&histories, &mut Vec::new()) {
                 let number = numbers[self.ran.saturating_sub(1)];
-                println!("harm in history {number}: {}", harm.words);
+                self.sum = format!("harm in history {number}: {}", harm.words);
+                println!("{}", self.sum);
                 if self.blame(plan, number) {
                     println!("not alone on a new image: with those of the batch before it");
                 }
@@ -106,8 +111,10 @@ impl Hunt {
                 told = begun.elapsed() + Duration::from_secs(10);
             }
         }
-        self.progress(next * BATCH - plan.first, begun);
-        Ok(true)
+        let done = next * BATCH - plan.first;
+        self.progress(done, begun);
+        self.sum = format!("{done} histories of seed {}", plan.seed);
+        Ok(done > 0)
     }
 
     /// Does this one do it alone? Then as little of it as still does, also as a file. True if it
@@ -211,7 +218,9 @@ fn drawn(plan: &Plan, number: u64) -> Box<dyn ValueTree<Value = History>> {
     seed[8..16].copy_from_slice(&number.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let tree = history(ground(number / BATCH), Style::of(number), plan.steps).new_tree(&mut runner);
+    let taste = taste().new_tree(&mut runner).expect("no taste is refused");
+    let what = (&taste.current(), Style::of(number));
+    let tree = history(ground(number / BATCH), what, plan.steps).new_tree(&mut runner);
     Box::new(tree.expect("no step is ever refused"))
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cut;
+pub mod draw;
 pub mod hunt;
 pub mod look;
 pub mod model;

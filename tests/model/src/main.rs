@@ -40,6 +40,9 @@ struct Cli {
     /// Where the number of the next history is kept, and what does harm.
     #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
     out: PathBuf,
+    /// Ends with a line that counts this run as one test.
+    #[arg(long)]
+    test: bool,
     /// Runs this history only: its number, or a file with its text, as a failure leaves it.
     #[arg(long)]
     replay: Option<String>,
@@ -64,6 +67,9 @@ fn hunt(cli: &Cli) -> Res<bool> {
     ensure!(knows_fs("ext4"), "the kernel has no ext4 to compare with");
     quiet()?;
     let _lab = off(&cli.off)?;
+    if cli.test {
+        println!("1..1");
+    }
     let mut devices = cli.dev.clone();
     if is_own_machine() {
         let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=2", "rd_size=16384"])?;
@@ -79,10 +85,20 @@ fn hunt(cli: &Cli) -> Res<bool> {
         steps: cli.steps,
         out: cli.out.clone(),
     };
-    match &cli.replay {
-        Some(text) => replay(&mut hunt, &plan, text),
-        None => hunt.all(&plan),
+    if let Some(text) = &cli.replay {
+        return replay(&mut hunt, &plan, text);
     }
+    let good = hunt.all(&plan)?;
+    if cli.test {
+        let (word, passed, failed, mark) = if good {
+            ("ok", 1, 0, ":")
+        } else {
+            ("not ok", 0, 1, " #")
+        };
+        println!("{word} 1 - model{mark} {}", hunt.sum);
+        println!("{passed} passed, {failed} failed, 0 skipped");
+    }
+    Ok(good)
 }
 
 /// A history by its number, or by a file that has its text.

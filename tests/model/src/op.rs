@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a history is made of, and how one is drawn.
+//! What a history is made of.
 
-use crate::place::{Length, Place, Style};
-use proptest::prelude::*;
+use crate::place::{Length, Place};
 use serde::{Deserialize, Serialize};
 
 /// All names there are: few, so that operations meet each other. The first ones oftener. The last
 /// one is no name, but the file that is held open.
 const NAMES: [&str; 9] = ["a", "b", "c", "d", "d/a", "d/b", "e", "e/a", "(held)"];
 /// Those of them that are names.
-const PATHS: u8 = 8;
+const PATHS: usize = 8;
 
 /// One of [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,10 +21,15 @@ impl Name {
     }
 
     /// The file that is held open, whether it has a name or not.
-    pub const HELD: Name = Name(PATHS);
+    pub const HELD: Name = Name(PATHS as u8);
 
     /// Those that are there from the start.
     pub const FIRST: [Name; 2] = [Name(0), Name(1)];
+
+    /// All that are names.
+    pub fn all() -> Vec<Name> {
+        (0..PATHS as u8).map(Name).collect()
+    }
 }
 
 impl std::convert::From<Name> for String {
@@ -142,95 +146,15 @@ pub enum Op {
     Chmod(Name, u16),
 }
 
-fn name() -> impl Strategy<Value = Name> {
-    prop_oneof![
-        12 => Just(Name(0)),
-        4 => Just(Name(1)),
-        4 => (0..PATHS).prop_map(Name),
-    ]
-}
-
-/// What data operations are about.
-fn file() -> impl Strategy<Value = Name> {
-    prop_oneof![17 => name(), 4 => Just(Name::HELD)]
-}
-
-fn any_name() -> impl Strategy<Value = Name> {
-    (0..PATHS).prop_map(Name)
-}
-
-fn way() -> impl Strategy<Value = Way> {
-    prop_oneof![
-        6 => Just(Way::Buffered),
-        2 => Just(Way::Append),
-        1 => Just(Way::Dsync),
-        3 => Just(Way::Direct),
-        2 => Just(Way::DirectDsync),
-        2 => Just(Way::Async),
-        4 => Just(Way::Mapped),
-    ]
-}
-
-fn view() -> impl Strategy<Value = View> {
-    prop::sample::select(View::ALL.to_vec())
-}
-
-fn space() -> impl Strategy<Value = Space> {
-    prop_oneof![
-        2 => Just(Space::Allocate),
-        2 => Just(Space::KeepSize),
-        4 => Just(Space::Punch),
-        2 => Just(Space::Zero),
-        2 => Just(Space::ZeroKeepSize),
-    ]
-}
-
-fn sync() -> impl Strategy<Value = Sync> {
-    prop_oneof![
-        3 => Just(Sync::Fsync),
-        2 => Just(Sync::Fdatasync),
-        2 => Just(Sync::Range),
-        1 => Just(Sync::All),
-    ]
-}
-
-fn data(style: Style) -> BoxedStrategy<Op> {
-    let range = || (file(), style.place(), style.length());
-    prop_oneof![
-        12 => (range(), way()).prop_map(|((n, at, len), way)| Op::Write(n, at, len, way)),
-        5 => (file(), style.place()).prop_map(|(n, at)| Op::Truncate(n, at)),
-        7 => (range(), space()).prop_map(|((n, at, len), how)| Op::Fallocate(n, at, len, how)),
-        4 => (file(), sync()).prop_map(|(n, how)| Op::Sync(n, how)),
-        5 => (file(), view()).prop_map(|(n, view)| Op::Look(n, view)),
-        1 => file().prop_map(Op::Forget),
-        2 => name().prop_map(Op::Hold),
-        1 => prop::sample::select(vec![Op::LookHeld, Op::LookHeld, Op::Release]),
-    ]
-    .boxed()
-}
-
-fn whole() -> BoxedStrategy<Op> {
-    prop::sample::select(vec![Op::Evict, Op::Remount, Op::Freeze, Op::Cut]).boxed()
-}
-
-fn names() -> BoxedStrategy<Op> {
-    let how = prop::sample::select(vec![
-        Move::Replace,
-        Move::Replace,
-        Move::NoReplace,
-        Move::Exchange,
-    ]);
-    prop_oneof![
-        6 => name().prop_map(Op::Create),
-        3 => any_name().prop_map(Op::Mkdir),
-        1 => any_name().prop_map(Op::Rmdir),
-        2 => any_name().prop_map(Op::Unlink),
-        3 => (name(), any_name()).prop_map(|(a, b)| Op::Link(a, b)),
-        1 => any_name().prop_map(Op::Symlink),
-        4 => (any_name(), any_name(), how).prop_map(|(a, b, how)| Op::Rename(a, b, how)),
-        1 => (any_name(), 0u16..0o1000).prop_map(|(n, mode)| Op::Chmod(n, mode)),
-    ]
-    .boxed()
+impl Op {
+    /// Whether something is there after a power cut because of this step.
+    pub fn is_promise(&self) -> bool {
+        matches!(
+            self,
+            Op::Sync(_, Sync::Fsync | Sync::Fdatasync | Sync::All)
+                | Op::Write(_, _, _, Way::Dsync | Way::DirectDsync)
+        )
+    }
 }
 
 /// The image that a history runs on.
@@ -276,26 +200,4 @@ pub fn ground(batch: u64) -> (Image, Disk) {
     const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
     let of = |n: usize| (batch % n as u64) as usize;
     (IMAGES[of(IMAGES.len())], DISKS[of(DISKS.len())])
-}
-
-/// Histories of so many steps on average. None of them has a least length, so all can shrink. Some
-/// end with a power cut.
-pub fn history(
-    (image, disk): (Image, Disk),
-    style: Style,
-    steps: usize,
-) -> impl Strategy<Value = History> {
-    let op = prop_oneof![75 => data(style), 20 => names(), 3 => whole()];
-    let steps = prop::collection::vec(op, 0..=2 * steps);
-    let cut = prop::bool::weighted(0.3);
-    let room = prop::option::weighted(0.15, 0u64..48);
-    (steps, cut, room).prop_map(move |(mut steps, cut, room)| {
-        steps.extend(cut.then_some(Op::Cut));
-        History {
-            image,
-            disk,
-            room,
-            steps,
-        }
-    })
 }

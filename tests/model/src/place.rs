@@ -106,7 +106,7 @@ impl Style {
     /// Of a history: aligned ones as often as others.
     pub fn of(number: u64) -> Style {
         use Style::{Blocks, Mixed, Pages, Sectors};
-        const ALL: [Style; 6] = [Pages, Mixed, Blocks, Mixed, Sectors, Mixed];
+        const ALL: [Style; 8] = [Pages, Mixed, Sectors, Mixed, Blocks, Mixed, Sectors, Mixed];
         ALL[(number % ALL.len() as u64) as usize]
     }
 
@@ -116,9 +116,9 @@ impl Style {
             Style::Blocks => Just(Unit::Block).boxed(),
             Style::Sectors => Just(Unit::Sector).boxed(),
             Style::Mixed => prop_oneof![
-                3 => Just(Unit::Page),
+                2 => Just(Unit::Page),
                 3 => Just(Unit::Block),
-                1 => Just(Unit::Sector),
+                2 => Just(Unit::Sector),
                 1 => Just(Unit::Byte),
             ]
             .boxed(),
@@ -135,14 +135,16 @@ impl Style {
         }
     }
 
-    pub fn place(self) -> BoxedStrategy<Place> {
-        let near = prop_oneof![2 => Just(0i64), 1 => -3i64..4];
+    /// Near the others, or also far away.
+    pub fn place(self, near: bool) -> BoxedStrategy<Place> {
+        let (start, end, far) = if near { (3i64, 1i64, 5i64) } else { (9, 3, 44) };
+        let beside_last = prop_oneof![2 => Just(0i64), 1 => -end..=end];
         let last = prop::sample::select(vec![From::LastStart, From::LastEnd]);
         let from = prop_oneof![
-            4 => (Just(From::Start), 0i64..9),
-            3 => (Just(From::End), -3i64..4),
-            3 => (last, near),
-            1 => (Just(From::Start), 0i64..44),
+            4 => (Just(From::Start), 0..start),
+            3 => (Just(From::End), -end..=end),
+            3 => (last, beside_last),
+            1 => (Just(From::Start), 0..far),
         ];
         (from, self.unit(), self.beside())
             .prop_map(|((from, n), unit, beside)| Place {
@@ -154,8 +156,13 @@ impl Style {
             .boxed()
     }
 
-    pub fn length(self) -> BoxedStrategy<Length> {
-        let n = prop_oneof![5 => 1i64..4, 2 => 1i64..10, 1 => 1i64..33];
+    pub fn length(self, near: bool) -> BoxedStrategy<Length> {
+        let (few, more, many) = if near {
+            (3i64, 5i64, 9i64)
+        } else {
+            (4, 10, 33)
+        };
+        let n = prop_oneof![5 => 1..few, 2 => 1..more, 1 => 1..many];
         (self.unit(), n, self.beside())
             .prop_map(|(unit, n, beside)| Length { n, unit, beside })
             .boxed()

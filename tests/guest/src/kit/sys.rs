@@ -49,8 +49,8 @@ pub fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// What is freed stays with the process. Under User-Mode Linux a page that is new to a process costs
-/// it more than a system call does.
+/// What is freed stays with the process. Under User-Mode Linux a page that is new to a process
+/// costs it more than a system call does.
 pub fn keep_memory() {
     for (option, bytes) in [
         (libc::M_MMAP_THRESHOLD, 32 << 20),
