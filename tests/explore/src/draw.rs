@@ -9,16 +9,19 @@ use rand_chacha::ChaCha8Rng;
 
 /// What is mounted, in turn.
 pub const IMAGES: &[Image] = &[
-    image(4096, true),
-    image(1024, true),
-    image(2048, true),
-    image(4096, false),
-    image(1024, false),
-    image(2048, false),
+    image(4096, true, false),
+    image(1024, true, false),
+    image(4096, true, true),
+    image(2048, true, false),
+    image(4096, false, false),
+    image(1024, false, true),
+    image(1024, false, false),
+    image(2048, false, false),
+    image(1024, true, true),
 ];
 
-const fn image(block: u64, gate: bool) -> Image {
-    Image { block, gate }
+const fn image(block: u64, gate: bool, tight: bool) -> Image {
+    Image { block, gate, tight }
 }
 
 /// Which operations there are.
@@ -91,7 +94,8 @@ impl Grammar {
 
     /// One operation. `hot` is where most of them meet.
     fn op(&self, verb: Verb, image: Image, hot: &[u64], rng: &mut ChaCha8Rng) -> Op {
-        let file = u8::from(rng.random_ratio(1, 8));
+        let often = if image.tight { 3 } else { 8 };
+        let file = u8::from(rng.random_ratio(1, often));
         let mut at = *hot.choose(rng).unwrap_or(&0);
         let lengths = [
             100,

@@ -135,10 +135,7 @@ fn judged<P: Picker>(program: &Program, locks: bool, picker: &mut P) -> (Result<
 }
 
 fn random(seed: u64, faults: u32) -> Random {
-    Random {
-        rng: ChaCha8Rng::seed_from_u64(seed),
-        faults,
-    }
+    Random::new(ChaCha8Rng::seed_from_u64(seed), faults)
 }
 
 const PAIR: &str = "4k,empty:bw.a.0+100/bw.a.100+100";

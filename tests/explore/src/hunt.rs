@@ -218,10 +218,7 @@ impl Hunt {
             // Of the first run, how long it takes.
             let mut steps = 3 * program.ops();
             for _ in 0..ORDERS {
-                let inner = Random {
-                    rng: ChaCha8Rng::from_rng(rng),
-                    faults: self.plan.faults,
-                };
+                let inner = Random::new(ChaCha8Rng::from_rng(rng), self.plan.faults);
                 let mut picker = match how {
                     Strategy::Pct2 => Any::Pct(Pct::new(inner, steps, 2)),
                     Strategy::Pct3 => Any::Pct(Pct::new(inner, steps, 3)),

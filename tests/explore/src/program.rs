@@ -88,6 +88,8 @@ pub struct Image {
     pub block: u64,
     /// The option `dio_gate`.
     pub gate: bool,
+    /// The disk is full but for a few blocks: what one file frees another one gets.
+    pub tight: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -135,12 +137,17 @@ impl Program {
     /// In plain words, a line for each thread.
     pub fn words(&self) -> String {
         let gate = if self.image.gate { ", dio_gate" } else { "" };
+        let tight = if self.image.tight {
+            ", the disk almost full"
+        } else {
+            ""
+        };
         let workers = match self.workers {
             true => "; threads of the kernel wait, too",
             false => "",
         };
         let mut out = format!(
-            "blocks of {}{gate}{workers}; a: {}\n",
+            "blocks of {}{gate}{tight}{workers}; a: {}\n",
             self.image.block,
             self.start.words()
         );
@@ -155,10 +162,11 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gate = if self.image.gate { "g" } else { "" };
+        let tight = if self.image.tight { "t" } else { "" };
         let workers = if self.workers { "w" } else { "" };
         write!(
             f,
-            "{}k{gate}{workers},{}:",
+            "{}k{gate}{tight}{workers},{}:",
             self.image.block / 1024,
             self.start.short()
         )?;
@@ -179,14 +187,15 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         "4" => 4096,
         _ => return None,
     };
-    let (gate, workers) = match flags {
-        "" => (false, false),
-        "g" => (true, false),
-        "w" => (false, true),
-        "gw" => (true, true),
-        _ => return None,
+    let mut rest = flags;
+    let mut has = |flag| {
+        let shorter = rest.strip_prefix(flag);
+        rest = shorter.unwrap_or(rest);
+        shorter.is_some()
     };
-    Some((Image { block, gate }, workers))
+    let (gate, tight, workers) = (has('g'), has('t'), has('w'));
+    let image = Image { block, gate, tight };
+    rest.is_empty().then_some((image, workers))
 }
 
 impl FromStr for Program {
@@ -227,6 +236,8 @@ mod tests {
             "4k,written:bw.a.0+4096/pu.a.0+4096",
             "1kgw,empty:st.a.0+100,fs.a/tr.a.512/cm.a",
             "2kw,sparse:fs.a",
+            "1kgtw,sparse:fs.a",
+            "4kt,sparse:fs.a",
         ] {
             assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
         }
@@ -235,6 +246,7 @@ mod tests {
             "4k,written",
             "3k,written:fs.a",
             "4kx,written:fs.a",
+            "4kwg,written:fs.a",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
             "4k,written:fs.a,fs.a,fs.a,fs.a",

@@ -144,6 +144,7 @@ impl<T: Trial> Shrink<'_, T> {
         let plain = Image {
             block: 4096,
             gate: false,
+            tight: false,
         };
         let mut all = Vec::new();
         for start in Start::ALL {
@@ -153,10 +154,16 @@ impl<T: Trial> Shrink<'_, T> {
                 ..program.clone()
             });
         }
-        all.push(Program {
-            image: plain,
-            ..program.clone()
-        });
+        let loose = Image {
+            tight: false,
+            ..program.image
+        };
+        for image in [plain, loose] {
+            all.push(Program {
+                image,
+                ..program.clone()
+            });
+        }
         all.push(Program {
             workers: false,
             ..program
@@ -179,6 +186,7 @@ fn weight(schedule: &Schedule) -> [usize; 6] {
         order.chunk_by(|a, b| a.thread == b.thread).count(),
         usize::from(program.image.block != 4096)
             + usize::from(program.image.gate)
+            + usize::from(program.image.tight)
             + usize::from(program.workers),
         program.start as usize,
     ]

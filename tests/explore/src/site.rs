@@ -5,6 +5,7 @@
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run};
 use crate::kernel::Bench;
+use crate::op::MOST;
 use crate::oracle::{acts, Oracle, Outcome};
 use crate::order::{Order, Schedule};
 use crate::program::{Image, Program, Start, INITIAL};
@@ -64,6 +65,8 @@ pub struct Site {
     image: Image,
     /// Free blocks and inodes when nothing was there.
     free: (u64, u64),
+    /// The same when all was ready for the first schedule.
+    rest: (u64, u64),
     /// Schedules run since the program began.
     pub runs: u64,
     /// Those of this mount.
@@ -94,6 +97,38 @@ fn create(run: u64, program: &Program) -> Sys<()> {
     Ok(())
 }
 
+/// Takes all blocks but those that one file may have, and one.
+fn fill(image: Image) -> Sys<()> {
+    let f = sys::create(&filler())?;
+    let (mut at, mut step) = (0, 1 << 24);
+    while step >= image.block {
+        match f.fallocate(0, at, step) {
+            Ok(()) => at += step,
+            Err(e) if e.errno == libc::ENOSPC => step /= 2,
+            Err(e) => return Err(e),
+        }
+    }
+    // What failed may have taken a part.
+    f.truncate(at.saturating_sub(MOST + image.block))
+}
+
+/// As many blocks and inodes are free as before.
+fn same_space(was: (u64, u64)) -> Result<(), Harm> {
+    let now = disk::free()?;
+    if was == now {
+        return Ok(());
+    }
+    let words = format!(
+        "{} blocks and {} inodes are free when all is gone, before it was {} and {}",
+        now.0, now.1, was.0, was.1
+    );
+    Err(words.into())
+}
+
+fn filler() -> String {
+    format!("{MNT}/full")
+}
+
 impl Site {
     pub fn new(disk: Disk, bench: Bench) -> Res<Site> {
         Ok(Site {
@@ -103,8 +138,10 @@ impl Site {
             image: Image {
                 block: 4096,
                 gate: false,
+                tight: false,
             },
             free: (0, 0),
+            rest: (0, 0),
             runs: 0,
             kept: Vec::new(),
         })
@@ -116,6 +153,11 @@ impl Site {
         self.image = image;
         self.free = disk::free()?;
         sys::mkdir(&folder(), 0o755)?;
+        if image.tight {
+            fill(image)?;
+        }
+        sys::rdonly(MNT)?.syncfs()?;
+        self.rest = disk::free()?;
         self.kept.clear();
         Ok(())
     }
@@ -156,25 +198,37 @@ impl Site {
             });
         }
         self.bench.end(program)?;
-        let oracle = Oracle::new(program, acts(program, &run, &outcomes));
-        let seen = oracle
-            .outcomes()
-            .and_then(|()| rest::look(number, program, &oracle));
-        let order = run.order();
-        let result = seen.map_err(Harm::from).map(|seen| {
-            self.kept.push(Kept {
-                run: number,
-                schedule: Schedule {
-                    program: program.clone(),
-                    order,
-                },
-                seen,
-            });
-        });
+        let result = self.judge(number, program, &run, &outcomes);
         Ok(Report {
+            result: result.and_then(|()| self.log()),
             run,
             outcomes,
-            result: result.and_then(|()| self.log()),
+        })
+    }
+
+    fn judge(
+        &mut self,
+        number: u64,
+        program: &Program,
+        run: &Run,
+        outcomes: &[Vec<Outcome>],
+    ) -> Result<(), Harm> {
+        let mut oracle = Oracle::new(program, acts(program, run, outcomes));
+        oracle.faulted = run.steps.iter().any(|s| s.go.fault.is_some());
+        oracle.outcomes()?;
+        let mut seen = rest::look(number, program, &oracle)?;
+        if oracle.faulted {
+            // What is in memory only need not get to the disk.
+            seen.clear();
+        }
+        let schedule = Schedule {
+            program: program.clone(),
+            order: run.order(),
+        };
+        self.keep(Kept {
+            run: number,
+            schedule,
+            seen,
         })
     }
 
@@ -211,20 +265,33 @@ impl Site {
         self.kept.iter().map(|k| k.schedule.clone()).collect()
     }
 
-    fn emptied(&self) -> Result<(), Harm> {
+    /// The files of all schedules go.
+    fn remove(&self) -> Result<(), Harm> {
         for name in names(&folder())? {
             sys::unlink(&format!("{}/{name}", folder()))?;
         }
-        sys::rmdir(&folder())?;
-        sys::rdonly(MNT)?.syncfs()?;
-        let (was, now) = (self.free, disk::free()?);
-        if was != now {
-            let words = format!(
-                "{} blocks and {} inodes are free when all is gone, before it was {} and {}",
-                now.0, now.1, was.0, was.1
-            );
-            return Err(words.into());
+        Ok(())
+    }
+
+    /// What has been seen of a schedule stays, or goes at once for want of space.
+    fn keep(&mut self, kept: Kept) -> Result<(), Harm> {
+        if !self.image.tight {
+            self.kept.push(kept);
+            return Ok(());
         }
+        self.remove()?;
+        sys::rdonly(MNT)?.syncfs()?;
+        same_space(self.rest)
+    }
+
+    fn emptied(&self) -> Result<(), Harm> {
+        self.remove()?;
+        sys::rmdir(&folder())?;
+        if self.image.tight {
+            sys::unlink(&filler())?;
+        }
+        sys::rdonly(MNT)?.syncfs()?;
+        same_space(self.free)?;
         sys::umount(MNT, 0)?;
         self.log()?;
         Ok(self.disk.fsck()?)

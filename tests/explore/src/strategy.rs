@@ -17,14 +17,25 @@ fn plain(thread: usize) -> Go {
     }
 }
 
-/// Anybody, each time; somewhat more often the same one.
+/// Anybody, each time, or the same one.
 pub struct Random {
     pub rng: ChaCha8Rng,
+    /// Of ten times, how often it is the same one.
+    sticky: u32,
     /// Of a thousand times that a point can return an error, how often it does.
-    pub faults: u32,
+    faults: u32,
 }
 
 impl Random {
+    pub fn new(mut rng: ChaCha8Rng, faults: u32) -> Random {
+        let sticky = *[1, 4, 7, 9].choose(&mut rng).unwrap_or(&1);
+        Random {
+            rng,
+            sticky,
+            faults,
+        }
+    }
+
     /// Lets a thread go on, sometimes with an error.
     fn go(&mut self, thread: usize, place: &Place) -> Go {
         let mut go = plain(thread);
@@ -39,7 +50,7 @@ impl Random {
 
 impl Picker for Random {
     fn pick(&mut self, seen: &Seen<'_>) -> Go {
-        let thread = match self.rng.random_ratio(1, 3) {
+        let thread = match self.rng.random_ratio(self.sticky, 10) {
             true => seen.same(),
             false => *seen.ready.choose(&mut self.rng).unwrap_or(&seen.ready[0]),
         };
