@@ -63,9 +63,10 @@ struct Cli {
     /// This strategy only; all in turn without.
     #[arg(long)]
     strategy: Option<Strategy>,
-    /// Of a thousand times that a point can return an error, how often it does.
-    #[arg(long, default_value_t = 0)]
-    faults: u32,
+    /// Of a thousand times that a point can return an error, how often it does; without, never in
+    /// most batches.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
+    faults: Option<u32>,
     /// A switch of the race lab: this protection is off.
     #[arg(long)]
     off: Vec<String>,

@@ -150,6 +150,10 @@ impl<'a> Oracle<'a> {
             certain.into_iter().any(|(s, _)| by(s))
         };
         let mut values = Values::NONE;
+        if self.faulted {
+            // What was in memory only is lost.
+            values.add(0);
+        }
         if !hidden(&|_| true) {
             values.add(initial);
         }

@@ -67,6 +67,8 @@ pub struct Site {
     free: (u64, u64),
     /// The same when all was ready for the first schedule.
     rest: (u64, u64),
+    /// An error was put in since.
+    faulted: bool,
     /// Schedules run since the program began.
     pub runs: u64,
     /// Those of this mount.
@@ -142,6 +144,7 @@ impl Site {
             },
             free: (0, 0),
             rest: (0, 0),
+            faulted: false,
             runs: 0,
             kept: Vec::new(),
         })
@@ -151,6 +154,7 @@ impl Site {
     pub fn begin(&mut self, image: Image) -> Res {
         self.disk.fresh(image)?;
         self.image = image;
+        self.faulted = false;
         self.free = disk::free()?;
         sys::mkdir(&folder(), 0o755)?;
         if image.tight {
@@ -215,6 +219,7 @@ impl Site {
     ) -> Result<(), Harm> {
         let mut oracle = Oracle::new(program, acts(program, run, outcomes));
         oracle.faulted = run.steps.iter().any(|s| s.go.fault.is_some());
+        self.faulted |= oracle.faulted;
         oracle.outcomes()?;
         let mut seen = rest::look(number, program, &oracle)?;
         if oracle.faulted {
@@ -265,6 +270,14 @@ impl Site {
         self.kept.iter().map(|k| k.schedule.clone()).collect()
     }
 
+    /// An error that was put in is told to whoever syncs first.
+    fn sync(&self) -> Sys<()> {
+        match sys::rdonly(MNT)?.syncfs() {
+            Err(_) if self.faulted => sys::rdonly(MNT)?.syncfs(),
+            other => other,
+        }
+    }
+
     /// The files of all schedules go.
     fn remove(&self) -> Result<(), Harm> {
         for name in names(&folder())? {
@@ -280,7 +293,7 @@ impl Site {
             return Ok(());
         }
         self.remove()?;
-        sys::rdonly(MNT)?.syncfs()?;
+        self.sync()?;
         same_space(self.rest)
     }
 
@@ -290,7 +303,7 @@ impl Site {
         if self.image.tight {
             sys::unlink(&filler())?;
         }
-        sys::rdonly(MNT)?.syncfs()?;
+        self.sync()?;
         same_space(self.free)?;
         sys::umount(MNT, 0)?;
         self.log()?;
