@@ -63,6 +63,14 @@ __rust_helper void rust_helper_jbd2_skip_numbers(struct journal_s *j)
 	j->j_tail_sequence += j->j_total_len;
 }
 
+__rust_helper void rust_helper_jbd2_forget_head(struct journal_s *j)
+{
+	lock_buffer(j->j_sb_buffer);
+	j->j_superblock->s_head = 0;
+	unlock_buffer(j->j_sb_buffer);
+	jbd2_journal_update_sb_errno(j);
+}
+
 __rust_helper void
 rust_helper_jbd2_set_commit_seconds(struct journal_s *j, unsigned int seconds)
 {

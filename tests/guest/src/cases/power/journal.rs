@@ -3,14 +3,15 @@
 
 use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
 use crate::fixture::{holds, knows_fs, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, ALL, ONE};
+use crate::harness::{Case, Res, ALL, ONE, SMALL};
 use crate::sys::{self, Fd};
-use crate::{ensure, fail, skip};
+use crate::{ensure, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("journal/empty_once_replayed", ALL, empty_once_replayed),
     Case::new("journal/other_checksums", ALL, other_checksums),
     Case::new("journal/far_number", ONE, far_number),
+    Case::new("journal/fast_commit_area", SMALL, fast_commit_area),
 ];
 
 /// A value of dumpe2fs.
@@ -76,6 +77,19 @@ fn other_checksums(t: &mut T) -> Res {
     Ok(())
 }
 
+/// The byte of the device at which the journal, and its super block, begins.
+fn log_at(t: &T) -> Res<u64> {
+    let place = t.debugfs(&["bmap <8> 0"])?;
+    let block = place
+        .lines()
+        .rev()
+        .find_map(|l| l.trim().parse::<u64>().ok());
+    match block {
+        Some(block) => Ok(block * t.bs()),
+        None => fail!("debugfs says no block: {place}"),
+    }
+}
+
 /// The numbers of transactions go in a circle, and a journal may begin anywhere. An inode that was
 /// read before it was opened waits for none that is to come.
 fn far_number(t: &mut T) -> Res {
@@ -106,4 +120,52 @@ fn far_number(t: &mut T) -> Res {
     f.fdatasync()?;
     t.drop_caches()?;
     holds(&f, 0, &pattern(2, 0, 1000), "overwritten")
+}
+
+/// The last part of the log is for fast commits where a file system has them, and ext4 aborts if a
+/// clean log is said to end there.
+fn fast_commit_area(t: &mut T) -> Res {
+    if !knows_fs("ext4") {
+        skip!("the kernel has no ext4 to take the journal over");
+    }
+    if !t.ours() {
+        skip!("ext4 aborts over a log of its own, too");
+    }
+    let ours = t.fs.clone();
+    t.mkfs(64, &["-J", "size=2"])?;
+    let area = 2048 - 256..2048;
+    for round in 0..40 {
+        t.fs.clone_from(&ours);
+        t.mount("")?;
+        for i in 0..100 + round * 8 {
+            sys::mkdir(&t.p(&format!("d{round}.{i}")), 0o755)?;
+            sys::sync();
+        }
+        t.umount()?;
+        let head = head(t)?;
+        if head == 0 || area.contains(&head) {
+            break;
+        }
+    }
+    let (code, text) = run_cmd("tune2fs", &["-O", "fast_commit", &t.dev])?;
+    ensure!(code == 0, "tune2fs: {text}");
+    t.fs = "ext4".to_string();
+    t.mount("")?;
+    for i in 0..60 {
+        sys::mkdir(&t.p(&format!("e{i}")), 0o755)?;
+        sys::sync();
+    }
+    t.umount()?;
+    t.fs = ours;
+    t.mount("")?;
+    same!(sys::exists(&t.p("e59")), true, "the last directory of ext4");
+    Ok(())
+}
+
+/// Where a clean log ends, as its super block says.
+fn head(t: &T) -> Res<u32> {
+    const HEAD: u64 = 0x58;
+    let mut head = [0; 4];
+    t.raw()?.pread(&mut head, log_at(t)? + HEAD)?;
+    Ok(u32::from_be_bytes(head))
 }
