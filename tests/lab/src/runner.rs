@@ -214,10 +214,12 @@ impl<'a> Place<'a> {
         let mut sound = true;
         let mut stuck = false;
         for test in tests {
+            let since = Instant::now();
             let end = self.runs(test, Mode::On, 1, &mut stuck)?;
             sound &= end.right(Mode::On);
-            let (row, name) = (test.row, test.name);
-            println!("{row} {name} -> {} {}", end.word(Mode::On), end.words());
+            let (row, name, word) = (test.row, test.name, end.word(Mode::On));
+            let seconds = since.elapsed().as_secs_f64();
+            println!("{row} {name} -> {word} {}; {seconds:.1} s", end.words());
         }
         Ok(sound && !stuck)
     }

@@ -17,6 +17,8 @@ pub static ALL: &[&Race] = &[
     &LETTING_GO,
     &WORKERS,
     &errors::EACH_ERROR,
+    &errors::EACH_ERROR_GATED,
+    &errors::EVICTION,
 ];
 
 const PAGE: usize = 4096;

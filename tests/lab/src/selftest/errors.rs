@@ -10,6 +10,7 @@ use crate::lab::Lab;
 use crate::race::{Race, Res, RACE};
 use crate::thread::Task;
 use guest::fiemap::fiemap;
+use guest::harness::K1;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 use std::collections::BTreeSet;
@@ -19,6 +20,23 @@ pub static EACH_ERROR: Race = Race {
     name: "step-each-error",
     title: "Each error at each point",
     run: each_error,
+    ..RACE
+};
+
+/// The same with small blocks, behind the gate.
+pub static EACH_ERROR_GATED: Race = Race {
+    row: "step6",
+    name: "step-each-error-gated",
+    var: K1,
+    mount: "dio_gate",
+    ..EACH_ERROR
+};
+
+pub static EVICTION: Race = Race {
+    row: "step7",
+    name: "step-eviction-error",
+    title: "Each error while an inode goes; the next mount frees it",
+    run: eviction,
     ..RACE
 };
 
@@ -157,11 +175,36 @@ struct Seen {
     points: BTreeSet<String>,
 }
 
+/// When errors are given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Before an inode goes. What is not freed then the next mount frees, and the counters would
+    /// not agree before it.
+    Used,
+    /// While it goes.
+    Evicted,
+}
+
+fn eviction(lab: &mut Lab) -> Res {
+    let mut seen = Seen::default();
+    for operation in NAMES
+        .iter()
+        .filter(|(name, _)| ["unlink", "rmdir", "replace"].contains(name))
+    {
+        let mut at = 0;
+        while one_error(lab, operation, (When::Evicted, at), &mut seen)? {
+            at += 1;
+        }
+    }
+    println!("errors: {:?}", seen.errors);
+    lab.remount()
+}
+
 fn each_error(lab: &mut Lab) -> Res {
     let mut seen = Seen::default();
     for operation in DATA.iter().chain(NAMES) {
         let mut at = 0;
-        while one_error(lab, operation, at, &mut seen)? {
+        while one_error(lab, operation, (When::Used, at), &mut seen)? {
             at += 1;
         }
     }
@@ -173,7 +216,12 @@ fn each_error(lab: &mut Lab) -> Res {
 
 /// Runs the operation, which meets the error that is the `at`th possible one. False if there are
 /// not so many.
-fn one_error(lab: &Lab, (name, run): &Operation, at: usize, seen: &mut Seen) -> Res<bool> {
+fn one_error(
+    lab: &Lab,
+    (name, run): &Operation,
+    (when, at): (When, usize),
+    seen: &mut Seen,
+) -> Res<bool> {
     let place = Place::make(lab)?;
     let session = Session::open()?;
     session.0.step("workers")?;
@@ -182,7 +230,9 @@ fn one_error(lab: &Lab, (name, run): &Operation, at: usize, seen: &mut Seen) -> 
     let thread = session.thread(lab, name, move || operation(&Place { root }))?;
     let mut giver = Giver {
         left: at,
-        ..Giver::default()
+        when,
+        evicting: BTreeSet::new(),
+        given: None,
     };
     while !thread.finished() {
         let _ = session.0.settle(10);
@@ -221,10 +271,9 @@ fn errno(name: &str) -> Option<i32> {
 }
 
 /// Gives the error that is the `left`th possible one from now on.
-#[derive(Default)]
 struct Giver {
     left: usize,
-    /// What is not freed now the next mount frees: the counters would not agree.
+    when: When,
     evicting: BTreeSet<u64>,
     given: Option<(String, String)>,
 }
@@ -234,7 +283,8 @@ impl Giver {
         if parked.point == "evict" {
             self.evicting.insert(parked.ino);
         }
-        if self.given.is_some() || self.evicting.contains(&parked.ino) {
+        let evicted = self.evicting.contains(&parked.ino);
+        if self.given.is_some() || evicted != (self.when == When::Evicted) {
             return None;
         }
         let Some(error) = parked.errors.get(self.left) else {
