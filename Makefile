@@ -91,7 +91,7 @@ explore:
 
 crash:
 	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay $(REPLAY))
+		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
 
 soak:
 	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) \

@@ -283,6 +283,16 @@ pub const ACTS: &[Act] = &[
     })
     .writes()
     .on("d/a"),
+    act("fill-allocated", |scene| {
+        let allocate = Op::Fallocate(name("d/a"), NOWHERE, NOTHING, Space::KeepSize);
+        vec![
+            call(allocate, 5000, 6000),
+            call(Op::Sync(name("d/a"), Sync::Fsync), 0, 0),
+            scene.write("d/a", 5000, 6000),
+        ]
+    })
+    .writes()
+    .on("d/a"),
     act("grow", |scene| truncate(scene.size + 6000)),
     act("shrink", |_| truncate(3000)),
     act("punch", |_| space(Space::Punch, 1000, 6000)),

@@ -25,6 +25,13 @@ pub struct Plan {
     pub out: PathBuf,
 }
 
+impl Plan {
+    /// The sequence of this number.
+    pub fn sequence(&self, number: u64) -> Sequence {
+        Sequence::numbered(&self.steps, self.seed, number)
+    }
+}
+
 pub struct Hunt {
     /// The file system under test, and who else recovers.
     judges: Vec<String>,
@@ -42,6 +49,24 @@ struct Harm {
     /// When the power failed.
     moment: Option<Moment>,
     words: String,
+}
+
+impl Harm {
+    fn tell(&self, sequence: &str, calls: &[String]) {
+        println!("harm in {sequence}");
+        for (i, line) in calls.iter().enumerate() {
+            println!("  {:2} {line}", i + 1);
+        }
+        if let Some(moment) = &self.moment {
+            println!(
+                "the power fails after {} flushes; call {} has returned; on disk is of what came \
+                 since: {}",
+                moment.flushes, moment.returned, moment.words
+            );
+        }
+        println!("harm: {}", self.words);
+        println!("replay: make crash REPLAY={sequence}");
+    }
 }
 
 fn harm<T>(words: String) -> Result<T, Harm> {
@@ -72,30 +97,28 @@ impl Hunt {
         Ok(())
     }
 
-    /// True if all went well.
-    pub fn all(&mut self, plan: &Plan) -> Res<bool> {
+    /// One sequence after the other. True if all went well.
+    pub fn all(&mut self, plan: &Plan, which: impl Iterator<Item = Sequence>) -> Res<bool> {
         let (begun, mut told) = (Instant::now(), Duration::ZERO);
-        let mut next = plan.first;
-        while next < plan.first + plan.count && begun.elapsed() < plan.time {
-            let sequence = Sequence::numbered(&plan.steps, plan.seed, next);
-            if !self.one(&sequence, plan.again)? {
-                self.sum();
-                return Ok(false);
+        let (mut done, mut fair) = (0, true);
+        for sequence in which.take_while(|_| begun.elapsed() < plan.time) {
+            fair = self.one(&sequence, plan.again)?;
+            if !fair {
+                break;
             }
-            next += 1;
-            std::fs::write(plan.out.join("next"), format!("{next}\n"))?;
+            done += 1;
+            std::fs::write(plan.out.join("next"), format!("{}\n", plan.first + done))?;
             if begun.elapsed() >= told {
-                self.progress(next - plan.first, begun);
+                self.progress(done, begun);
                 told = begun.elapsed() + Duration::from_secs(10);
             }
         }
-        self.progress(next - plan.first, begun);
-        self.sum();
-        Ok(true)
-    }
-
-    fn sum(&self) {
+        if fair {
+            self.progress(done, begun);
+        }
         println!("{} states were judged", self.done);
+        println!("{done} passed, {} failed", u32::from(!fair));
+        Ok(fair)
     }
 
     fn progress(&self, sequences: u64, begun: Instant) {
@@ -111,27 +134,28 @@ impl Hunt {
         let _ = std::io::stdout().flush();
     }
 
-    /// Does a sequence, and judges all that a power cut may leave of it. True if all went well.
-    pub fn one(&mut self, sequence: &Sequence, again: u64) -> Res<bool> {
+    /// Does a sequence, and judges all that a power cut may leave of it. True if all went well;
+    /// else it is told, without the steps that the harm does not need.
+    fn one(&mut self, sequence: &Sequence, again: u64) -> Res<bool> {
         self.image(sequence.image)?;
         self.judge.expect(&self.images[&sequence.image]);
         let mut told = Vec::new();
-        let Err(harm) = self.sequence(sequence, again, &mut told) else {
+        let Err(mut harm) = self.sequence(sequence, again, &mut told) else {
             return Ok(true);
         };
-        let text = sequence.text();
-        println!("harm in {text}");
-        for (i, line) in told.iter().enumerate() {
-            println!("  {:2} {line}", i + 1);
+        let mut shortest = sequence.clone();
+        for i in (0..sequence.steps.len()).rev() {
+            let mut less = shortest.clone();
+            less.steps.remove(i);
+            let mut calls = Vec::new();
+            if less.steps.is_empty() {
+                break;
+            }
+            if let Err(other) = self.sequence(&less, again, &mut calls) {
+                (harm, told, shortest) = (other, calls, less);
+            }
         }
-        if let Some(moment) = &harm.moment {
-            println!(
-                "the power fails after {} flushes; call {} has returned; on disk is of what came since: {}",
-                moment.flushes, moment.returned, moment.words
-            );
-        }
-        println!("harm: {}", harm.words);
-        println!("replay: make crash REPLAY={text}");
+        harm.tell(&shortest.text(), &told);
         Ok(false)
     }
 

@@ -45,36 +45,40 @@ struct Cli {
     /// Mount options for what is recorded.
     #[arg(long, default_value = "")]
     options: String,
-    /// Of so many states the power fails once more during the recovery of one; 0: of none.
-    #[arg(long, default_value_t = 100)]
-    again: u64,
+    /// Of so many states the power fails once more during the recovery of one; 0: of none. 100, or
+    /// 1 in a replay.
+    #[arg(long)]
+    again: Option<u64>,
     /// Where the number of the next sequence is kept.
     #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
     out: PathBuf,
-    /// Does this sequence only, as a failure prints it.
-    #[arg(long)]
-    replay: Option<String>,
+    /// Does these sequences only, as a failure prints them, with spaces between them.
+    #[arg(long, value_delimiter = ' ')]
+    replay: Vec<String>,
     /// Only says whether OPS and REPLAY are understood.
     #[arg(long)]
     check: bool,
 }
 
 /// What the words of the command line ask for; wrong ones are told, and nothing is done.
-fn understood(cli: &Cli) -> Result<(Plan, Option<Sequence>), String> {
-    let replay = cli.replay.as_deref().map(Sequence::parse).transpose()?;
+fn understood(cli: &Cli) -> Result<(Plan, Vec<Sequence>), String> {
+    let words = cli.replay.iter().filter(|word| !word.is_empty());
+    let replay = words
+        .map(|word| Sequence::parse(word))
+        .collect::<Result<Vec<_>, _>>()?;
     let plan = Plan {
         steps: steps(&cli.ops)?,
         seed: cli.seed,
         first: cli.first,
         count: cli.count,
         time: Duration::from_secs(cli.time),
-        again: cli.again,
+        again: cli.again.unwrap_or(if replay.is_empty() { 100 } else { 1 }),
         out: cli.out.clone(),
     };
     Ok((plan, replay))
 }
 
-fn hunt(cli: &Cli, plan: &Plan, replay: Option<&Sequence>) -> Res<bool> {
+fn hunt(cli: &Cli, plan: &Plan, replay: &[Sequence]) -> Res<bool> {
     ensure!(is_own_machine(), "this runs in a VM, by scripts/crash");
     private_mounts()?;
     map::install_sigbus();
@@ -92,9 +96,11 @@ fn hunt(cli: &Cli, plan: &Plan, replay: Option<&Sequence>) -> Res<bool> {
     };
     let disks = ["/tmp/written", "/dev/ram0", "/tmp/judged"];
     let mut hunt = Hunt::new(&judges, disks, &options)?;
-    match replay {
-        Some(sequence) => hunt.one(sequence, 1),
-        None => hunt.all(plan),
+    let numbered = (plan.first..plan.first + plan.count).map(|n| plan.sequence(n));
+    if replay.is_empty() {
+        hunt.all(plan, numbered)
+    } else {
+        hunt.all(plan, replay.iter().cloned())
     }
 }
 
@@ -108,7 +114,7 @@ fn main() {
     if cli.check {
         return;
     }
-    match hunt(&cli, &plan, replay.as_ref()) {
+    match hunt(&cli, &plan, &replay) {
         Ok(true) => (),
         Ok(false) => std::process::exit(1),
         Err(e) => fail(&e),

@@ -12,7 +12,7 @@ use guest::writelog::{self, Entry};
 use model::cut::Promises;
 use model::model::{Call, Model};
 use model::names::TARGET;
-use model::op::{Image, Move, Name, Op, Way};
+use model::op::{Image, Move, Name, Op, Sync, Way};
 use model::place::{From, Length, Place, Unit};
 use model::side::Side;
 use std::ops::Range;
@@ -331,7 +331,9 @@ fn tell(call: &Call) -> String {
         Op::Write(name, _, _, way) => format!("write {} {range} {way:?}", name.text()),
         Op::Fallocate(name, _, _, how) => format!("fallocate {} {range} {how:?}", name.text()),
         Op::Truncate(name, _) => format!("truncate {} to {}", name.text(), call.at),
+        Op::Sync(_, Sync::All) => "sync".to_string(),
         Op::Sync(name, how) => format!("{how:?} {}", name.text()),
+        Op::Chmod(name, mode) => format!("chmod {} {mode:o}", name.text()),
         Op::Create(name) => format!("open {} with O_CREAT and O_TRUNC", name.text()),
         Op::Rename(from, to, Move::Exchange) => {
             format!("exchange {} and {}", from.text(), to.text())

@@ -131,14 +131,23 @@ impl Promises {
         let fitting: Vec<usize> = stages
             .filter(|&s| entries(&self.stages[s]) == seen)
             .collect();
-        let mut why = format!("the names are of no step since the last commit: {seen:?}");
+        let mut why = Vec::new();
         for stage in fitting {
             match self.contents(stage, data) {
                 Ok(tree) => return Ok(tree),
-                Err(e) => why = e,
+                Err(e) if !why.contains(&e) => why.push(e),
+                Err(_) => (),
             }
         }
-        Err(why)
+        if why.is_empty() {
+            let tell = |entry: &Entry| format!("{} ({} links)", entry.path, entry.links);
+            let names: Vec<String> = seen.iter().map(tell).collect();
+            return Err(format!(
+                "the names are of no step since the last commit: {}",
+                names.join(", ")
+            ));
+        }
+        Err(why.join("; or, after another step, "))
     }
 
     /// The names are those of this stage: what is in the files?
