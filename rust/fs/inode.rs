@@ -176,8 +176,8 @@ impl InodeInfo {
 
     /// The transaction to wait for so that `what` is durable.
     ///
-    /// Of an inode that was read when there was no journal, by a mount that could not write, none is
-    /// known. 0 may be one to come, which jbd2 must not be asked for, so it is the latest.
+    /// Of an inode that was read when there was no journal, by a mount that could not write, none
+    /// is known. 0 may be one to come, which jbd2 must not be asked for, so it is the latest.
     pub(crate) fn tid(&self, what: Durable, journal: &Journal) -> Tid {
         let known = match what {
             Durable::Inode => self.sync_tid.load(ordering::Acquire),

@@ -393,9 +393,10 @@ impl UpdatesLocked<'_> {
     /// Commits and checkpoints everything and marks the log empty. Sleeps. `EIO` if the journal is
     /// aborted.
     ///
-    /// jbd2 also notes where the log ends. Whoever goes on there must find it inside of his log, and
-    /// ours has a part that ext4 may take for fast commits: jbd2 (as of 7.3) does not look, runs
-    /// over the end and aborts. So the note is taken back, and the next log begins at the beginning.
+    /// jbd2 also notes where the log ends. Whoever goes on there must find it inside of his log,
+    /// and ours has a part that ext4 may take for fast commits: jbd2 (as of 7.3) does not look,
+    /// runs over the end and aborts. So the note is taken back, and the next log begins at the
+    /// beginning.
     pub(crate) fn flush(&self) -> Result {
         let journal = self.journal.as_ptr();
         // The function asserts that nobody starts a transaction meanwhile, hence this type.
