@@ -100,8 +100,9 @@ fn main() {
             }
             let place = Place::new(&o.fs, &o.dev, &o.out).unwrap_or_else(|e| stop(e));
             // Before all races: does the lab do what they rely on?
-            let sound = place.selftests(&tests).unwrap_or_else(|e| stop(e));
-            let right = place.run(&races, runs.max(1)).unwrap_or_else(|e| stop(e));
+            let runs = runs.max(1);
+            let sound = place.selftests(&tests, runs).unwrap_or_else(|e| stop(e));
+            let right = place.run(&races, runs).unwrap_or_else(|e| stop(e));
             if !(sound && right) {
                 std::process::exit(1);
             }

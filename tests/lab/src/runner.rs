@@ -210,12 +210,12 @@ impl<'a> Place<'a> {
     }
 
     /// What the lab does itself, with all protections on. Returns whether it does.
-    pub fn selftests(&self, tests: &[&Race]) -> std::io::Result<bool> {
+    pub fn selftests(&self, tests: &[&Race], runs: usize) -> std::io::Result<bool> {
         let mut sound = true;
         let mut stuck = false;
         for test in tests {
             let since = Instant::now();
-            let end = self.runs(test, Mode::On, 1, &mut stuck)?;
+            let end = self.runs(test, Mode::On, runs, &mut stuck)?;
             sound &= end.right(Mode::On);
             let (row, name, word) = (test.row, test.name, end.word(Mode::On));
             let seconds = since.elapsed().as_secs_f64();

@@ -8,7 +8,7 @@ use crate::control::{Control, Parked};
 use crate::lab::{symbol, Lab};
 use crate::race::{Race, Res, RACE};
 use crate::thread::{Found, Task, Thread};
-use guest::sys::{Fd, Sys};
+use guest::sys::{Aligned, Fd, Sys};
 use std::sync::Arc;
 
 pub static ALL: &[&Race] = &[
@@ -19,6 +19,7 @@ pub static ALL: &[&Race] = &[
     &errors::EACH_ERROR,
     &errors::EACH_ERROR_GATED,
     &errors::EVICTION,
+    &AT_THE_GATE,
 ];
 
 const PAGE: usize = 4096;
@@ -56,6 +57,15 @@ static WORKERS: Race = Race {
     name: "step-workers",
     title: "The kernel's own threads are stepped",
     run: workers,
+    ..RACE
+};
+
+static AT_THE_GATE: Race = Race {
+    row: "step8",
+    name: "step-at-the-gate",
+    title: "A reader waits at the gate, a direct write goes through the page cache",
+    mount: "dio_gate",
+    run: at_the_gate,
     ..RACE
 };
 
@@ -104,14 +114,14 @@ impl Session {
     /// All go from point to point until one is at this one.
     fn lead_to(&self, point: &str) -> Res<Parked> {
         loop {
-            if self.settle().is_err() {
-                broken!("nobody comes to {point}: {:?}", self.0.parked()?);
-            }
             for parked in self.0.parked()? {
                 if parked.point == point {
                     return Ok(parked);
                 }
                 self.0.go(parked.tid, None)?;
+            }
+            if self.settle().is_err() {
+                broken!("nobody comes to {point}: {:?}", self.0.parked()?);
             }
         }
     }
@@ -285,4 +295,61 @@ fn workers(lab: &mut Lab) -> Res {
         (Some(syncer), Some(worker)) if syncer != worker => Ok(()),
         _ => broken!("no worker completed what was written: {stops:?}"),
     }
+}
+
+fn at_the_gate(lab: &mut Lab) -> Res {
+    let f = lab.file("f", &[b'A'; PAGE])?;
+    lab.evict(&f)?;
+    let direct = lab.direct(&f)?;
+    let write = |byte: u8| {
+        let direct = direct.clone();
+        move || {
+            let mut data = Aligned::new(PAGE);
+            data.fill(byte);
+            direct.pwrite(&data, 0)
+        }
+    };
+
+    let session = Session::open()?;
+    let writer = session.thread(lab, "writer", write(b'D'))?;
+    let closed = session.lead_to("gate-closed")?;
+    let reader = session.thread(lab, "reader", {
+        let f = f.clone();
+        move || {
+            let mut got = [0; PAGE];
+            f.pread(&mut got, 0)?;
+            Ok(got)
+        }
+    })?;
+    let waiting = loop {
+        session.settle()?;
+        let mut parked = session.0.parked()?.into_iter();
+        match parked.find(|p| p.tid != closed.tid) {
+            Some(at) if at.point == "gate-wait" => break at,
+            Some(other) => session.0.go(other.tid, None)?,
+            None => (),
+        }
+    };
+    session.0.go(waiting.tid, None)?;
+    lab.until_blocked(&reader, "the gate is closed")?;
+    session.0.go(closed.tid, None)?;
+    let passed = session.lead_to("gate-passed")?;
+    session.0.go(passed.tid, None)?;
+    session.lead_out(&writer)?;
+    session.lead_out(&reader)?;
+    writer.join()??;
+    if reader.join()?? != [b'D'; PAGE] {
+        broken!("the reader passed a closed gate");
+    }
+
+    // The page that was read does not go.
+    session.0.off("release")?;
+    let writer = session.thread(lab, "writer", write(b'E'))?;
+    for point in ["dio-fall-back", "dio-fell-back"] {
+        let at = session.lead_to(point)?;
+        session.0.go(at.tid, None)?;
+    }
+    session.lead_out(&writer)?;
+    writer.join()??;
+    lab.reads(&f, 0, &[b'E'; PAGE], "the page cache has the write")
 }
