@@ -6,7 +6,7 @@
 use crate::model::{Call, Model};
 use crate::names::{Id, Kind, Tree};
 use crate::op::{Move, Op, Sync, Way};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A name as it can be seen: the same in the model and on disk.
@@ -38,6 +38,9 @@ pub struct Promises {
     ranges: Vec<(Id, Range<usize>, usize)>,
     /// Nor is what is in these files, if the names are of that stage or a later one.
     replaced: Vec<(Id, usize)>,
+    /// Some data of these could not be written. It is missing on the disk, and the size that
+    /// covers it may be, whatever is brought there later.
+    lost: BTreeSet<Id>,
 }
 
 impl Promises {
@@ -50,6 +53,7 @@ impl Promises {
             files: BTreeMap::new(),
             ranges: Vec::new(),
             replaced: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -68,7 +72,8 @@ impl Promises {
             let before = &self.stages[now - 1];
             // Of two names of one file none replaces the other.
             if before.file(to).is_ok() && before.find(from) != before.find(to) {
-                self.replaced.extend(tree.find(to).map(|id| (id, now)));
+                let id = tree.find(to).ok().filter(|id| !self.lost.contains(id));
+                self.replaced.extend(id.map(|id| (id, now)));
             }
         }
     }
@@ -82,15 +87,41 @@ impl Promises {
         self.names = self.names.max(last.unwrap_or(0));
     }
 
+    /// Data of a file was lost.
+    pub fn lost(&mut self, id: Id) {
+        self.lost.insert(id);
+    }
+
+    /// Is this what may be in a file, where it is now?
+    pub fn may_be(&self, id: Id, data: &[u8]) -> Result<(), String> {
+        self.file(self.stages.len() - 1, id, data)
+    }
+
+    /// The files of which data was lost.
+    pub fn losers(&self) -> Vec<Id> {
+        self.lost.iter().copied().collect()
+    }
+
     /// A step was done, and did not fail.
     pub fn step(&mut self, call: &Call, tree: &Tree) {
         self.begun(call, tree);
         let now = self.stages.len() - 1;
         match call.op {
-            Op::Sync(_, Sync::All) | Op::Remount | Op::Freeze => *self = Promises::new(tree),
+            Op::Remount => *self = Promises::new(tree),
+            Op::Sync(_, Sync::All) | Op::Freeze if self.lost.is_empty() => {
+                *self = Promises::new(tree)
+            }
+            Op::Sync(_, Sync::All) | Op::Freeze => {
+                self.names = now;
+                let all = tree.paths().into_iter().map(|(_, id)| id);
+                let whole = all.filter(|id| !self.lost.contains(id));
+                self.files.extend(whole.map(|id| (id, now)));
+            }
             Op::Sync(name, how @ (Sync::Fsync | Sync::Fdatasync)) => {
                 let Ok(id) = tree.find(name) else { return };
-                self.files.insert(id, now);
+                if !self.lost.contains(&id) {
+                    self.files.insert(id, now);
+                }
                 // The commit that has the last change has all that came before it.
                 if how == Sync::Fsync {
                     self.names = self.names.max(self.changed.get(&id).copied().unwrap_or(0));
@@ -98,8 +129,8 @@ impl Promises {
             }
             Op::Write(name, _, _, Way::Dsync | Way::DirectDsync) => {
                 let range = call.at as usize..(call.at + call.len) as usize;
-                self.ranges
-                    .extend(tree.find(name).map(|id| (id, range, now)));
+                let id = tree.find(name).ok().filter(|id| !self.lost.contains(id));
+                self.ranges.extend(id.map(|id| (id, range, now)));
             }
             _ => (),
         }
@@ -115,6 +146,7 @@ impl Promises {
                 | Op::Hold(_)
                 | Op::LookHeld
                 | Op::Forget(_)
+                | Op::Lose(_)
                 | Op::Write(_, _, _, Way::Mapped)
         ) {
             return;
@@ -388,6 +420,21 @@ mod tests {
         };
         assert!(holds(&[9; 8]));
         assert!(!holds(&[]), "the new name with none of the new bytes");
+    }
+
+    #[test]
+    fn what_was_lost_is_not_promised() {
+        let long = Call {
+            at: 12,
+            ..call(truncate())
+        };
+        let (model, mut promises) = after(&[long]);
+        promises.lost(model.tree.find(name("a")).unwrap());
+        for how in [Sync::All, Sync::Fsync] {
+            promises.step(&call(Op::Sync(name("a"), how)), &model.tree);
+            assert!(may_be(&promises, &[7; 8]), "{how:?}");
+            assert!(!may_be(&promises, &[7; 7]), "{how:?}");
+        }
     }
 
     #[test]

@@ -7,12 +7,12 @@
 //! Swarm Testing, 2012).
 
 use crate::op::{Disk, History, Image, Move, Name, Op, Space, Sync, View, Way};
-use crate::place::Style;
+use crate::place::{Length, Place, Style};
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
-/// Power cuts of a history, at most: none takes longer.
-const CUTS: usize = 3;
+/// Power cuts of a history, and losses, at most: nothing takes longer.
+const FAILURES: usize = 3;
 
 /// What can be done, and how often to begin with.
 type Weighted<T> = Vec<(u32, T)>;
@@ -44,7 +44,7 @@ enum Verb {
 }
 
 /// Always done.
-const WRITES: [(u32, Verb); 1] = [(24, Verb::Write)];
+const WRITES: [(u32, Verb); 1] = [(40, Verb::Write)];
 
 const DATA: [(u32, Verb); 11] = [
     (10, Verb::Truncate),
@@ -71,13 +71,14 @@ const NAMES: [(u32, Verb); 8] = [
     (1, Verb::Chmod),
 ];
 
-const WAYS: [(u32, Way); 7] = [
-    (6, Way::Buffered),
-    (2, Way::Append),
+const WAYS: [(u32, Way); 8] = [
+    (5, Way::Buffered),
+    (4, Way::Append),
     (2, Way::Dsync),
     (4, Way::Direct),
     (4, Way::DirectDsync),
-    (4, Way::Async),
+    (6, Way::Async),
+    (1, Way::Own),
     (4, Way::Mapped),
 ];
 
@@ -106,6 +107,29 @@ enum Cuts {
     AfterPromises,
 }
 
+/// Where things are drawn from: anew each time, or out of a few. Steps meet each other oftener at
+/// few places.
+#[derive(Clone, Debug)]
+enum Pool<T> {
+    Few(Vec<T>),
+    Any(BoxedStrategy<T>),
+}
+
+impl<T: Clone + std::fmt::Debug + 'static> Pool<T> {
+    /// Of some histories a few.
+    fn of(any: BoxedStrategy<T>) -> BoxedStrategy<Pool<T>> {
+        let few = prop::collection::vec(any.clone(), 1..4).prop_map(Pool::Few);
+        prop_oneof![1 => Just(Pool::Any(any)), 1 => few].boxed()
+    }
+
+    fn one(&self) -> BoxedStrategy<T> {
+        match self {
+            Pool::Few(all) => prop::sample::select(all.clone()).boxed(),
+            Pool::Any(any) => any.clone(),
+        }
+    }
+}
+
 /// What a history does often, seldom, and not at all.
 #[derive(Clone, Debug)]
 pub struct Taste {
@@ -115,9 +139,11 @@ pub struct Taste {
     syncs: Weighted<Sync>,
     /// Nearly all is done to one file.
     one_file: bool,
-    /// All is done to few blocks.
-    near: bool,
+    places: Pool<Place>,
+    lengths: Pool<Length>,
     cuts: Cuts,
+    /// Now and then the disk refuses what was just written to the page cache.
+    loses: bool,
 }
 
 /// Some of these oftener, some not at all.
@@ -138,7 +164,7 @@ fn some_of<T: Copy + std::fmt::Debug + 'static>(all: &[(u32, T)]) -> BoxedStrate
 
 fn verbs() -> BoxedStrategy<Weighted<Verb>> {
     let names = prop_oneof![
-        1 => Just(Vec::new()),
+        2 => Just(Vec::new()),
         2 => Just(NAMES.to_vec()),
         2 => some_of(&NAMES),
     ];
@@ -149,7 +175,7 @@ fn verbs() -> BoxedStrategy<Weighted<Verb>> {
 }
 
 /// The taste of a history: every fifth likes everything.
-pub fn taste() -> BoxedStrategy<Taste> {
+pub fn taste(style: Style) -> BoxedStrategy<Taste> {
     let cuts = || {
         prop_oneof![
             4 => Just(Cuts::Never),
@@ -157,25 +183,32 @@ pub fn taste() -> BoxedStrategy<Taste> {
             4 => Just(Cuts::AfterPromises),
         ]
     };
-    let all = cuts().prop_map(|cuts| Taste {
+    let loses = || prop::bool::weighted(0.6);
+    let all = (cuts(), loses()).prop_map(move |(cuts, loses)| Taste {
         verbs: [&WRITES, &DATA[..], &NAMES[..]].concat(),
         ways: WAYS.to_vec(),
         spaces: SPACES.to_vec(),
         syncs: SYNCS.to_vec(),
         one_file: false,
-        near: false,
+        places: Pool::Any(style.place(false)),
+        lengths: Pool::Any(style.length(false)),
         cuts,
+        loses,
     });
     let parts = (verbs(), some_of(&WAYS), some_of(&SPACES), some_of(&SYNCS));
-    let some = (parts, any::<[bool; 2]>(), cuts()).prop_map(
-        |((verbs, ways, spaces, syncs), [one_file, near], cuts)| Taste {
+    let places = any::<bool>()
+        .prop_flat_map(move |near| (Pool::of(style.place(near)), Pool::of(style.length(near))));
+    let some = (parts, any::<bool>(), places, cuts(), loses()).prop_map(
+        |((verbs, ways, spaces, syncs), one_file, (places, lengths), cuts, loses)| Taste {
             verbs,
             ways,
             spaces,
             syncs,
             one_file,
-            near,
+            places,
+            lengths,
             cuts,
+            loses,
         },
     );
     prop_oneof![1 => all, 4 => some].boxed()
@@ -194,26 +227,26 @@ impl Taste {
     /// What is mostly meant.
     fn name(&self) -> BoxedStrategy<Name> {
         let [a, b] = Name::FIRST;
-        let others = if self.one_file { 1 } else { 4 };
+        let others = if self.one_file { 1 } else { 3 };
         prop_oneof![12 => Just(a), others => Just(b), others => any_name()].boxed()
     }
 
     /// What data operations are about.
     fn file(&self) -> BoxedStrategy<Name> {
         if self.verbs.iter().any(|verb| verb.1 == Verb::Hold) {
-            prop_oneof![17 => self.name(), 4 => Just(Name::HELD)].boxed()
+            prop_oneof![17 => self.name(), 3 => Just(Name::HELD)].boxed()
         } else {
             self.name()
         }
     }
 
-    fn op(&self, verb: Verb, style: Style) -> BoxedStrategy<Op> {
-        let range = || (self.file(), style.place(self.near), style.length(self.near));
+    fn op(&self, verb: Verb) -> BoxedStrategy<Op> {
+        let range = || (self.file(), self.places.one(), self.lengths.one());
         match verb {
             Verb::Write => (range(), one_of(&self.ways))
                 .prop_map(|((n, at, len), way)| Op::Write(n, at, len, way))
                 .boxed(),
-            Verb::Truncate => (self.file(), style.place(self.near))
+            Verb::Truncate => (self.file(), self.places.one())
                 .prop_map(|(n, at)| Op::Truncate(n, at))
                 .boxed(),
             Verb::Fallocate => (range(), one_of(&self.spaces))
@@ -260,20 +293,21 @@ impl Taste {
     }
 
     /// A step, and what follows at once.
-    fn phrase(&self, style: Style) -> BoxedStrategy<Vec<Op>> {
+    fn phrase(&self) -> BoxedStrategy<Vec<Op>> {
         let mut verbs = self.verbs.clone();
         verbs.extend((self.cuts == Cuts::Sometimes).then_some((1, Verb::Cut)));
-        let ops = verbs.iter().map(|&(w, verb)| (w, self.op(verb, style)));
+        let ops = verbs.iter().map(|&(w, verb)| (w, self.op(verb)));
         let op = Union::new_weighted(ops.collect());
-        let chance = if self.cuts == Cuts::AfterPromises {
-            0.5
-        } else {
-            0.0
-        };
-        (op, prop::bool::weighted(chance))
-            .prop_map(|(op, cut)| {
+        let cuts = self.cuts == Cuts::AfterPromises;
+        let (cut, lost) = (
+            if cuts { 0.5 } else { 0.0 },
+            if self.loses { 0.4 } else { 0.0 },
+        );
+        (op, prop::bool::weighted(cut), prop::bool::weighted(lost))
+            .prop_map(|(op, cut, lost)| {
                 let cut = (cut && op.is_promise()).then_some(Op::Cut);
-                [op].into_iter().chain(cut).collect()
+                let lost = op.cached().filter(|_| lost).map(Op::Lose);
+                [op].into_iter().chain(cut).chain(lost).collect()
             })
             .boxed()
     }
@@ -282,20 +316,25 @@ impl Taste {
 /// Histories of so many steps on average. None of them has a least length, so all can shrink.
 pub fn history(
     (image, disk): (Image, Disk),
-    (taste, style): (&Taste, Style),
+    taste: &Taste,
     steps: usize,
 ) -> impl Strategy<Value = History> {
-    let steps = prop::collection::vec(taste.phrase(style), 0..=2 * steps);
+    let steps = prop::collection::vec(taste.phrase(), 0..=2 * steps);
     let at_end = taste.cuts == Cuts::Sometimes;
     let room = prop::option::weighted(0.15, 0u64..48);
     (steps, room).prop_map(move |(steps, room)| {
-        let mut cuts = 0;
+        let (mut cuts, mut losses) = (0, 0);
         let mut steps = steps.concat();
         steps.retain(|op| {
             cuts += usize::from(*op == Op::Cut);
-            *op != Op::Cut || cuts <= CUTS
+            losses += usize::from(matches!(op, Op::Lose(_)));
+            match op {
+                Op::Cut => cuts <= FAILURES,
+                Op::Lose(_) => losses <= FAILURES,
+                _ => true,
+            }
         });
-        steps.extend((at_end && cuts < CUTS).then_some(Op::Cut));
+        steps.extend((at_end && cuts < FAILURES).then_some(Op::Cut));
         History {
             image,
             disk,

@@ -218,9 +218,9 @@ fn drawn(plan: &Plan, number: u64) -> Box<dyn ValueTree<Value = History>> {
     seed[8..16].copy_from_slice(&number.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let taste = taste().new_tree(&mut runner).expect("no taste is refused");
-    let what = (&taste.current(), Style::of(number));
-    let tree = history(ground(number / BATCH), what, plan.steps).new_tree(&mut runner);
+    let taste = taste(Style::of(number)).new_tree(&mut runner);
+    let taste = taste.expect("no taste is refused").current();
+    let tree = history(ground(number / BATCH), &taste, plan.steps).new_tree(&mut runner);
     Box::new(tree.expect("no step is ever refused"))
 }
 

@@ -14,4 +14,5 @@ pub mod place;
 pub mod run;
 pub mod side;
 pub mod space;
+pub mod views;
 pub mod world;

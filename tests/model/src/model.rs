@@ -18,6 +18,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Where the bytes of [`Way::Own`] come from.
+    pub fn source(&self) -> u64 {
+        self.at.saturating_sub(PAGE)
+    }
+
     /// What the step writes.
     pub fn bytes(&self) -> Vec<u8> {
         pattern(self.seed, self.at, self.len as usize)
@@ -75,6 +80,13 @@ impl Model {
                     Way::Direct | Way::DirectDsync | Way::Async => {
                         (at / SECTOR * SECTOR, len.next_multiple_of(SECTOR))
                     }
+                    // All that is read lies in the file.
+                    Way::Own => {
+                        let at = at / SECTOR * SECTOR;
+                        let there = size.saturating_sub(at.saturating_sub(PAGE));
+                        let most = PAGE.min(there / SECTOR * SECTOR);
+                        (at, len.next_multiple_of(SECTOR).min(most))
+                    }
                     // No further than the page of the end.
                     Way::Mapped => {
                         let end = size.next_multiple_of(PAGE);
@@ -108,6 +120,11 @@ impl Model {
             }
             Op::Hold(name) => done(self.tree.hold(name)),
             Op::LookHeld => self.tree.file(Name::HELD).map(|_| 0),
+            Op::Lose(name) => {
+                self.tree.file(name)?;
+                self.tree.release();
+                Ok(0)
+            }
             Op::Release | Op::Remount | Op::Cut => {
                 self.tree.release();
                 Ok(0)
@@ -136,6 +153,11 @@ impl Model {
     fn write(&mut self, name: Name, call: &Call, way: Way) -> Does<u64> {
         let data = self.tree.file_mut(name)?;
         let (at, mut end) = (call.at as usize, (call.at + call.len) as usize);
+        let bytes = match way {
+            Way::Own if call.len == 0 => return Ok(0),
+            Way::Own => data[call.source() as usize..][..end - at].to_vec(),
+            _ => call.bytes(),
+        };
         if way == Way::Mapped {
             // What is stored behind the end is not the file's.
             end = end.min(data.len());
@@ -143,7 +165,7 @@ impl Model {
             data.resize(end, 0);
         }
         if at < end {
-            data[at..end].copy_from_slice(&call.bytes()[..end - at]);
+            data[at..end].copy_from_slice(&bytes[..end - at]);
         }
         Ok(call.len)
     }
@@ -174,6 +196,7 @@ impl Model {
             | Op::Sync(a, _)
             | Op::Look(a, _)
             | Op::Forget(a)
+            | Op::Lose(a)
             | Op::Mkdir(a)
             | Op::Rmdir(a) => {
                 vec![a]

@@ -60,6 +60,8 @@ pub enum Way {
     DirectDsync,
     /// By io_submit.
     Async,
+    /// Direct, of at most a page, from a mapping of the file itself a page before.
+    Own,
     /// Stores through a shared mapping; behind the end as far as the last page goes.
     Mapped,
 }
@@ -134,6 +136,8 @@ pub enum Op {
     Evict,
     Remount,
     Freeze,
+    /// The disk refuses to be written for a moment, and what is dirty of the file is written then.
+    Lose(Name),
     /// The power fails: what is on the device now is what is mounted next. What was promised is
     /// there; the rest as it may be.
     Cut,
@@ -147,6 +151,14 @@ pub enum Op {
 }
 
 impl Op {
+    /// The file of which the page cache has something now that the disk may not have.
+    pub fn cached(&self) -> Option<Name> {
+        match self {
+            Op::Write(name, _, _, Way::Buffered | Way::Append | Way::Mapped) => Some(*name),
+            _ => None,
+        }
+    }
+
     /// Whether something is there after a power cut because of this step.
     pub fn is_promise(&self) -> bool {
         matches!(

@@ -138,12 +138,12 @@ impl Style {
     /// Near the others, or also far away.
     pub fn place(self, near: bool) -> BoxedStrategy<Place> {
         let (start, end, far) = if near { (3i64, 1i64, 5i64) } else { (9, 3, 44) };
-        let beside_last = prop_oneof![2 => Just(0i64), 1 => -end..=end];
+        let beside_last = prop_oneof![3 => Just(0i64), 1 => -end..=end];
         let last = prop::sample::select(vec![From::LastStart, From::LastEnd]);
         let from = prop_oneof![
             4 => (Just(From::Start), 0..start),
             3 => (Just(From::End), -end..=end),
-            3 => (last, beside_last),
+            4 => (last, beside_last),
             1 => (Just(From::Start), 0..far),
         ];
         (from, self.unit(), self.beside())

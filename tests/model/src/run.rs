@@ -5,7 +5,7 @@
 use crate::cut::Promises;
 use crate::look::{accounts, excess, found, held, holds, stat, whole, Fair};
 use crate::model::{Call, Model};
-use crate::names::{Does, Tree};
+use crate::names::{Does, Id, Tree};
 use crate::op::{History, Name, Op, View, Way};
 use crate::side::{evict, Side};
 use crate::world::World;
@@ -22,13 +22,14 @@ pub struct Harm {
 pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(), Harm> {
     let mut model = Model::new(history.image.block());
     let harm = |step, words| Harm { step, words };
-    let has_cut = history.steps.contains(&Op::Cut);
+    let cuts = |op: &Op| matches!(op, Op::Cut | Op::Lose(_));
+    let has_cut = history.steps.iter().any(cuts);
+    let [ours, twin] = world.sides();
     for side in world.sides() {
         side.begin(has_cut).map_err(|e| harm(None, e.to_string()))?;
     }
     if let Some(room) = history.room {
         // When a disk is full differs with what is reserved: there is nothing to compare.
-        let [ours, twin] = world.sides();
         ours.fill(room)
             .map_err(|e| harm(None, format!("fill: {e}")))?;
         twin.leave();
@@ -40,9 +41,13 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
         told.push(tell(&call));
         let done = match *op {
             Op::Cut => cut(world, &mut model, &mut promises).map(|()| Done::Cut),
+            Op::Lose(name) => lose(world, &mut model, &mut promises, name),
             _ => step(world, &mut model, &call),
         };
         let done = done.map_err(|e| harm(Some(i), e))?;
+        if matches!(op, Op::Evict | Op::Remount) {
+            settle(ours, &mut model, &promises).map_err(|e| harm(Some(i), e))?;
+        }
         if let Some(line) = told.last_mut() {
             line.push_str(done.text());
         }
@@ -52,7 +57,7 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
             _ => (),
         }
     }
-    finish(world, &mut model).map_err(|e| harm(None, e))
+    finish(world, &mut model, &promises).map_err(|e| harm(None, e))
 }
 
 /// How much of a step was done.
@@ -221,6 +226,57 @@ fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
     Ok(())
 }
 
+/// What is dirty of a file cannot be written, and leaves the memory. What is there now is what the
+/// model goes on with, alone. The size stays what it was.
+fn lose(
+    world: &World,
+    model: &mut Model,
+    promises: &mut Promises,
+    name: Name,
+) -> Result<Done, String> {
+    let [ours, twin] = world.sides();
+    let Ok(id) = model.tree.find(name) else {
+        return Ok(Done::Nothing);
+    };
+    let size = match model.tree.file(name) {
+        Ok(data) => data.len(),
+        Err(_) => return Ok(Done::Nothing),
+    };
+    model.tree.release();
+    twin.leave();
+    ours.forget();
+    ours.lose(name).map_err(|e| e.to_string())?;
+    reload(ours, model, promises, id)?;
+    promises.lost(id);
+    match model.tree.data(id).map_or(size, |data| data.len()) {
+        now if now != size => Err(format!("{now} bytes after a loss, not {size}")),
+        _ => Ok(Done::All),
+    }
+}
+
+/// What is in the file now must be what may be on its disk.
+fn reload(side: &Side, model: &mut Model, promises: &Promises, id: Id) -> Fair {
+    let paths = model.tree.paths();
+    let Some((path, _)) = paths.iter().find(|(_, other)| *other == id) else {
+        return Ok(());
+    };
+    // It shall not be in memory again.
+    let data = side.look(path, View::Direct).map_err(|e| e.to_string())?;
+    promises
+        .may_be(id, &data)
+        .map_err(|e| format!("{path}, of which data was lost: {e}"))?;
+    model.tree.set_data(id, data);
+    Ok(())
+}
+
+/// The files of which data was lost have left the memory: the size that is on the disk may be an
+/// older one.
+fn settle(side: &Side, model: &mut Model, promises: &Promises) -> Fair {
+    let losers = promises.losers();
+    let mut all = losers.into_iter();
+    all.try_for_each(|id| reload(side, model, promises, id))
+}
+
 /// What is looked at after a step.
 fn seen(side: &Side, model: &Model, call: &Call) -> Fair {
     if call.op == Op::LookHeld {
@@ -254,7 +310,7 @@ fn text(answer: &Result<u64, i32>) -> String {
 
 /// Everything, in every way there is; again as the disk has it. Then all of it goes. The twin is
 /// not looked at: that it does these things right is not the question.
-fn finish(world: &World, model: &mut Model) -> Fair {
+fn finish(world: &World, model: &mut Model, promises: &Promises) -> Fair {
     let [ours, twin] = world.sides();
     if let Ok(data) = model.tree.file(Name::HELD) {
         held(ours, data)?;
@@ -265,6 +321,7 @@ fn finish(world: &World, model: &mut Model) -> Fair {
     whole(ours, model, &View::ALL)?;
     ours.sync().map_err(|e| e.to_string())?;
     evict().map_err(|e| e.to_string())?;
+    settle(ours, model, promises)?;
     whole(ours, model, &[View::Buffered]).map_err(|e| format!("after eviction: {e}"))?;
     accounts(ours, model)?;
     excess(ours, model)?;

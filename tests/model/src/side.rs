@@ -5,12 +5,14 @@ use crate::model::Call;
 use crate::names::TARGET;
 use crate::op::{Move, Name, Op, Space, Sync, View, Way};
 use crate::place::{MOST, PAGE};
+use crate::views;
 use guest::aio::{self, Aio};
+use guest::dm::{self, Dm};
+use guest::fiemap;
 use guest::fixture::run_cmd;
 use guest::harness::Res;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
-use guest::{dm, fiemap};
 use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
 use std::cell::{Cell, RefCell};
 
@@ -30,6 +32,10 @@ pub struct Side {
     pub dev: String,
     /// The disk below it.
     pub disk: String,
+    /// What is between the two.
+    dm: Option<Dm>,
+    /// Data was lost, and syncfs(2) will say so once.
+    lost: Cell<bool>,
     /// Where it is mounted.
     pub dir: String,
     /// Mount options beside the usual ones: each with a comma before it.
@@ -56,7 +62,9 @@ impl Side {
         let table = dm::linear(disk, 0, MIB);
         let mut side = Side::on(fs, disk, dir)?;
         if is_own_machine() && dm::usable() {
-            side.dev = dm::start(&name, &[table])?.path;
+            let dm = dm::start(&name, &[table])?;
+            side.dev = dm.path.clone();
+            side.dm = Some(dm);
         }
         Ok(side)
     }
@@ -67,6 +75,8 @@ impl Side {
             fs: fs.to_string(),
             dev: disk.to_string(),
             disk: disk.to_string(),
+            dm: None,
+            lost: Cell::new(false),
             options: String::new(),
             dir: dir.to_string(),
             seen: RefCell::new(Vec::new()),
@@ -111,6 +121,7 @@ impl Side {
     /// A new directory for a history; also after a power cut.
     pub fn begin(&self, has_cut: bool) -> Sys<()> {
         self.away.set(false);
+        self.lost.set(false);
         self.forget();
         self.free.set(self.counters()?);
         sys::mkdir(&self.path(""), 0o755)?;
@@ -186,7 +197,32 @@ impl Side {
     }
 
     pub fn sync(&self) -> Sys<()> {
-        self.root()?.syncfs()
+        self.sync_by(&self.root()?)
+    }
+
+    fn sync_by(&self, f: &Fd) -> Sys<()> {
+        match f.syncfs() {
+            Err(e) if e.errno == libc::EIO && self.lost.take() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What is dirty of the file is written, and the disk refuses it; then it leaves the memory.
+    pub fn lose(&self, name: Name) -> Sys<()> {
+        let f = self.open(name, O_RDWR)?;
+        self.release();
+        let Some(dm) = &self.dm else {
+            return Ok(());
+        };
+        let dead = format!("{} 0 0 1 1 error_writes", self.disk);
+        dm.swap(&[(0, MIB * 2048, "flakey", dead)])?;
+        let written = f.sync_range(0, 0);
+        dm.swap(&[dm::linear(&self.disk, 0, MIB)])?;
+        match written {
+            Err(e) if e.errno == libc::EIO => self.lost.set(true),
+            other => other?,
+        }
+        f.dontneed()
     }
 
     fn counters(&self) -> Sys<(u64, u64)> {
@@ -281,7 +317,9 @@ impl Side {
                 self.open(name, O_RDWR)?
                     .fallocate(mode(how), call.at, call.len)?;
             }
+            Op::Sync(name, Sync::All) => self.sync_by(&self.open(name, O_RDWR)?)?,
             Op::Sync(name, how) => sync(&self.open(name, O_RDWR)?, how)?,
+            Op::Lose(name) => self.lose(name)?,
             Op::Cut => unreachable!("only one side has its power cut"),
             // What is seen is compared by the caller.
             Op::Look(name, _) => drop(self.open(name, O_RDWR)?),
@@ -316,7 +354,7 @@ impl Side {
             Way::Buffered | Way::Mapped => 0,
             Way::Append => O_APPEND,
             Way::Dsync => O_DSYNC,
-            Way::Direct | Way::Async => O_DIRECT,
+            Way::Direct | Way::Async | Way::Own => O_DIRECT,
             Way::DirectDsync => O_DIRECT | O_DSYNC,
         };
         let f = self.open(name, O_RDWR | flags)?;
@@ -329,6 +367,13 @@ impl Side {
                 store(&map, call.at, &bytes)?;
             }
             Way::Append => return f.write(&bytes).map(|n| n as u64),
+            Way::Own if call.len == 0 => (),
+            Way::Own => {
+                let (from, len) = (call.source() as usize, call.len as usize);
+                let map = Map::shared(&f, from + len)?;
+                let n = f.pwrite_once(map.as_slice(from, len), call.at)?;
+                return Ok(n as u64);
+            }
             Way::Async => return self.submit(&f, &mut bytes, call.at),
             _ => return f.pwrite_once(&bytes, call.at).map(|n| n as u64),
         }
@@ -366,8 +411,8 @@ impl Side {
                 let map = Map::new(&f, 0, size, libc::PROT_READ, libc::MAP_SHARED)?;
                 Ok(map.read(0, size))
             }
-            View::Seek => seek(&f, size),
-            View::Fiemap => mapped(&f, size),
+            View::Seek => views::seek(&f, size),
+            View::Fiemap => views::mapped(&f, size),
             _ => {
                 // More than the size: what comes then is too much.
                 let mut seen = Aligned::new(size.next_multiple_of(PAGE as usize) + PAGE as usize);
@@ -376,33 +421,6 @@ impl Side {
             }
         }
     }
-}
-
-/// The bytes of what is data for SEEK_DATA; the rest zeros.
-fn seek(f: &Fd, size: usize) -> Sys<Vec<u8>> {
-    let mut seen = vec![0; size];
-    let mut at = 0;
-    while at < size as i64 {
-        let data = match f.seek(at, libc::SEEK_DATA) {
-            Err(e) if e.errno == libc::ENXIO => break,
-            other => other?,
-        };
-        at = f.seek(data, libc::SEEK_HOLE)?;
-        f.pread(&mut seen[data as usize..at as usize], data as u64)?;
-    }
-    Ok(seen)
-}
-
-/// The bytes of what FIEMAP says is written; the rest zeros.
-fn mapped(f: &Fd, size: usize) -> Sys<Vec<u8>> {
-    let mut seen = vec![0; size];
-    for extent in fiemap::fiemap(f, 0, size as u64, true, 64)? {
-        let range = extent.log as usize..size.min((extent.log + extent.len) as usize);
-        if extent.flags & fiemap::UNWRITTEN == 0 && range.start < range.end {
-            f.pread(&mut seen[range], extent.log)?;
-        }
-    }
-    Ok(seen)
 }
 
 /// Stores through a mapping.
