@@ -24,9 +24,10 @@ Usage: scripts/check [--serial] [PART...]
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
 were built), safe (what safe code cannot do), uml (the guest tests under User-Mode
-Linux), model (some random histories, there too), qemu (a selection of the guest
-tests on the debug kernel under QEMU), lab (the races, with their protection off and
-on, there too), xfstests (a short list, if xfstests is installed).
+Linux), model (some random histories, there too), explore (some small programs in
+many orders, there too), qemu (a selection of the guest tests on the debug kernel
+under QEMU), lab (the races, with their protection off and on, there too), xfstests
+(a short list, if xfstests is installed).
 
 Two run side by side, the longest first, with --serial one after the other.
 
@@ -39,7 +40,7 @@ Exit status: 0 all passed, 1 some failed, 2 usage.
 """
 
 # The longest first: a lane that is free takes the next, so that both end at about the same time.
-PARTS = ("uml", "qemu", "lab", "xfstests", "host", "model", "safe", "stack")
+PARTS = ("uml", "qemu", "lab", "xfstests", "host", "model", "explore", "safe", "stack")
 # As many as a machine with two processors carries.
 LANES = 2
 # Seconds that a part's programs have to end in when the whole is stopped.
@@ -169,6 +170,14 @@ def histories(logs: Path) -> Command:
     return [*command, "--module", common.script("module", "uml"), "--keep", logs / "model"]
 
 
+def orders(logs: Path) -> Command:
+    """The same few small programs each time, in many orders, counted as one test."""
+    command: list[str | Path] = [SCRIPTS / "explore", "--test", "--seed", "1", "--first", "0"]
+    command += ["--count", "8", "--for", "70"]
+    module = common.script("module", "--lab", "uml")
+    return [*command, "--module", module, "--keep", logs / "explore"]
+
+
 @contextlib.contextmanager
 def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
@@ -201,6 +210,8 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
         yield [([*words, "--results", logs / "xfstests.tsv"], REPO)]
     elif name == "model":
         yield [(histories(logs), REPO)]
+    elif name == "explore":
+        yield [(orders(logs), REPO)]
     elif name == "safe":
         yield [([REPO / "tests/compile-fail/run"], REPO)]
     else:
@@ -233,6 +244,9 @@ def prepare(parts: Sequence[str]) -> None:
         common.lib("guest_program")
     if "model" in wanted:
         common.lib("test_program", "model")
+    if "explore" in wanted:
+        common.lib("test_program", "explore")
+        common.script("module", "--lab", "uml")
     if wanted & {"uml", "model", "xfstests", "safe", "stack"}:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:

@@ -266,7 +266,7 @@ fn shrinks_to_the_two() {
         // The reader is needed where only it has seen the loss.
         assert!(culprit.schedule.program.ops() <= 3, "{text}");
         assert!(preemptions(&culprit.run.steps) <= 2, "{text}");
-        assert!(text.starts_with("4k,empty:"), "{text}");
+        assert!(text.starts_with("4kg,empty:"), "{text}");
         shrunk += 1;
     }
     assert!(shrunk > 5);

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// All are blocked for so long: it hangs. Less than the lab lets a thread wait.
-const HANG: Duration = Duration::from_secs(8);
+const HANG: Duration = Duration::from_secs(5);
 /// How long a process may take that nobody holds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -298,9 +298,11 @@ impl Kernel<'_> {
         self.places().map(Some)
     }
 
-    /// Where those sleep that cannot go on.
-    pub fn stacks(&self) -> Vec<String> {
-        self.workers.iter().map(Worker::stack).collect()
+    /// Where those sleep that cannot go on, if this kernel tells.
+    pub fn stacks(&self) -> String {
+        let all = self.workers.iter().map(Worker::stack);
+        let told = all.filter(|stack| !stack.is_empty());
+        told.map(|stack| format!("; {stack}")).collect()
     }
 }
 

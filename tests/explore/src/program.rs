@@ -88,7 +88,7 @@ pub struct Image {
     pub block: u64,
     /// The option `dio_gate`.
     pub gate: bool,
-    /// The disk is full but for a few blocks: what one file frees another one gets.
+    /// The disk is full but for two blocks: what one file frees another one gets.
     pub tight: bool,
 }
 

@@ -4,6 +4,7 @@
 use crate::drive::Run;
 use crate::order::{Go, Order, Schedule};
 use crate::program::{Image, Program, Start, THREADS};
+use std::time::{Duration, Instant};
 
 /// Runs a schedule: the harm, and the run.
 pub trait Trial {
@@ -19,11 +20,14 @@ pub struct Culprit {
 
 /// Runs that it may take.
 const TRIES: usize = 400;
+/// And how long: a hang takes its time each time.
+const LONG: Duration = Duration::from_secs(60);
 
 struct Shrink<'a, T> {
     trial: &'a mut T,
     best: Culprit,
     left: usize,
+    begun: Instant,
 }
 
 /// Operations, threads, changes of who goes on and errors are taken away while the harm stays.
@@ -32,6 +36,7 @@ pub fn shrink<T: Trial>(trial: &mut T, culprit: Culprit) -> Culprit {
         trial,
         best: culprit,
         left: TRIES,
+        begun: Instant::now(),
     };
     while shrink.ops() || shrink.faults() || shrink.runs() || shrink.world() {}
     shrink.best
@@ -40,7 +45,8 @@ pub fn shrink<T: Trial>(trial: &mut T, culprit: Culprit) -> Culprit {
 impl<T: Trial> Shrink<'_, T> {
     /// Keeps it if it does harm.
     fn try_it(&mut self, schedule: Schedule) -> bool {
-        if self.left == 0 || schedule == self.best.schedule {
+        let over = self.left == 0 || self.begun.elapsed() > LONG;
+        if over || schedule == self.best.schedule {
             return false;
         }
         self.left -= 1;
@@ -141,10 +147,11 @@ impl<T: Trial> Shrink<'_, T> {
     /// With the simplest file, and mount, that will do.
     fn world(&mut self) -> bool {
         let program = self.best.schedule.program.clone();
+        // Not without the gate: less is promised then.
         let plain = Image {
             block: 4096,
-            gate: false,
             tight: false,
+            ..program.image
         };
         let mut all = Vec::new();
         for start in Start::ALL {
@@ -185,7 +192,6 @@ fn weight(schedule: &Schedule) -> [usize; 6] {
         order.iter().filter(|go| go.fault.is_some()).count(),
         order.chunk_by(|a, b| a.thread == b.thread).count(),
         usize::from(program.image.block != 4096)
-            + usize::from(program.image.gate)
             + usize::from(program.image.tight)
             + usize::from(program.workers),
         program.start as usize,

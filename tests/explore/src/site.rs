@@ -96,8 +96,18 @@ fn create(run: u64, program: &Program) -> Sys<()> {
     if program.uses(1) {
         sys::create(&path(run, 1))?;
     }
+    if program.image.tight {
+        let spare = disk::free()?.0.saturating_sub(SPARE);
+        let pad = sys::create(&format!("{}/{run}p", folder()))?;
+        // What is promised for data in memory is not free.
+        let _ = pad.fallocate(0, 0, spare * program.image.block);
+        pad.fsync()?;
+    }
     Ok(())
 }
+
+/// Blocks that are left on a disk that is almost full.
+const SPARE: u64 = 2;
 
 /// Takes all blocks but those that one file may have, and one.
 fn fill(image: Image) -> Sys<()> {
@@ -192,8 +202,7 @@ impl Site {
         let run = run(&mut kernel, program, picker)?;
         let outcomes = std::mem::take(&mut kernel.outcomes);
         if run.stuck.is_some() {
-            let stacks = kernel.stacks().join("; ");
-            let words = format!("hang: nobody can go on: {stacks}");
+            let words = format!("hang: nobody can go on{}", kernel.stacks());
             self.bench.kill();
             return Ok(Report {
                 run,
