@@ -24,10 +24,11 @@ Usage: scripts/check [--serial] [PART...]
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
 were built), safe (what safe code cannot do), uml (the guest tests under User-Mode
-Linux), model (some random histories, there too), explore (some small programs in
-many orders, there too), qemu (a selection of the guest tests on the debug kernel
-under QEMU), lab (the races, with their protection off and on, there too), xfstests
-(a short list, if xfstests is installed).
+Linux), model (some random histories), explore (some small programs in many orders)
+and crash (what power cuts leave of some sequences), all three there too, qemu (a
+selection of the guest tests on the debug kernel under QEMU), lab (the races, with
+their protection off and on, there too), xfstests (a short list, if xfstests is
+installed).
 
 Two run side by side, the longest first, with --serial one after the other.
 
@@ -40,9 +41,28 @@ Exit status: 0 all passed, 1 some failed, 2 usage.
 """
 
 # The longest first: a lane that is free takes the next, so that both end at about the same time.
-PARTS = ("uml", "qemu", "lab", "xfstests", "host", "model", "explore", "safe", "stack")
+PARTS = (
+    "uml",
+    "qemu",
+    "lab",
+    "xfstests",
+    "host",
+    "model",
+    "crash",
+    "explore",
+    "safe",
+    "stack",
+)
 # As many as a machine with two processors carries.
 LANES = 2
+# What a power cut may leave of these is judged.
+CRASHES = (
+    "4k:append+fsync",
+    "1k:replace",
+    "4k:fill-allocated+fdatasync",
+    "1k:unlink-symlink+dir",
+    "4k:direct-append+dsync",
+)
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15
 Command = Sequence[str | Path]
@@ -178,6 +198,13 @@ def orders(logs: Path) -> Command:
     return [*command, "--module", module, "--keep", logs / "explore"]
 
 
+def crashes(logs: Path) -> Command:
+    """All that a power cut may leave of some sequences."""
+    module = common.script("module", "uml")
+    words: list[str | Path] = [SCRIPTS / "crash", "--module", module, "--keep", logs / "crash"]
+    return [*words, "--for", "100", "--again", "40", "--replay", " ".join(CRASHES)]
+
+
 @contextlib.contextmanager
 def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
@@ -212,6 +239,8 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
         yield [(histories(logs), REPO)]
     elif name == "explore":
         yield [(orders(logs), REPO)]
+    elif name == "crash":
+        yield [(crashes(logs), REPO)]
     elif name == "safe":
         yield [([REPO / "tests/compile-fail/run"], REPO)]
     else:
@@ -242,12 +271,12 @@ def prepare(parts: Sequence[str]) -> None:
     wanted = set(parts)
     if wanted & {"uml", "qemu"}:
         common.lib("guest_program")
-    if "model" in wanted:
-        common.lib("test_program", "model")
+    for name in ("model", "explore", "crash"):
+        if name in wanted:
+            common.lib("test_program", name)
     if "explore" in wanted:
-        common.lib("test_program", "explore")
         common.script("module", "--lab", "uml")
-    if wanted & {"uml", "model", "xfstests", "safe", "stack"}:
+    if wanted & {"uml", "model", "crash", "xfstests", "safe", "stack"}:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")

@@ -101,12 +101,17 @@ impl Hunt {
     pub fn all(&mut self, plan: &Plan, which: impl Iterator<Item = Sequence>) -> Res<bool> {
         let (begun, mut told) = (Instant::now(), Duration::ZERO);
         let (mut done, mut fair) = (0, true);
+        let mut table = std::fs::File::create(plan.out.join("states.tsv"))?;
         for sequence in which.take_while(|_| begun.elapsed() < plan.time) {
+            let (before, since) = (self.done, Instant::now());
             fair = self.one(&sequence, plan.again)?;
             if !fair {
                 break;
             }
             done += 1;
+            let states = self.done - before;
+            let seconds = since.elapsed().as_secs_f64();
+            writeln!(table, "{}\t{states}\t{seconds:.1}", sequence.text())?;
             std::fs::write(plan.out.join("next"), format!("{}\n", plan.first + done))?;
             if begun.elapsed() >= told {
                 self.progress(done, begun);
