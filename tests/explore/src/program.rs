@@ -29,6 +29,8 @@ pub enum Start {
     Unwritten,
     /// A page of data between holes.
     Sparse,
+    /// It has a size, and nothing else.
+    Hole,
 }
 
 impl Start {
@@ -39,6 +41,7 @@ impl Start {
         Start::Dirty,
         Start::Unwritten,
         Start::Sparse,
+        Start::Hole,
     ];
 
     fn short(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Start {
             Start::Dirty => "dirty",
             Start::Unwritten => "unwritten",
             Start::Sparse => "sparse",
+            Start::Hole => "hole",
         }
     }
 
@@ -60,6 +64,7 @@ impl Start {
             Start::Dirty => "8704 bytes, in the page cache only",
             Start::Unwritten => "8704 bytes allocated, nothing written",
             Start::Sparse => "12800 bytes, of which 4096..8192 is data",
+            Start::Hole => "8704 bytes, all of them a hole",
         }
     }
 
@@ -74,7 +79,7 @@ impl Start {
     /// Where it has its letter.
     pub fn data(self) -> std::ops::Range<u64> {
         match self {
-            Start::Empty | Start::Unwritten => 0..0,
+            Start::Empty | Start::Unwritten | Start::Hole => 0..0,
             Start::Sparse => PAGE..2 * PAGE,
             _ => 0..self.size(),
         }
