@@ -103,7 +103,7 @@ named! {
         Fault = c"fault",
         /// A write fault has invalidate_lock, shared, and has not locked its folio.
         FaultLocked = c"fault-locked",
-        /// A write fault is answered; mmap_lock is held, and nothing of ours.
+        /// A write fault is answered; mmap_lock is held, and the folio's lock if that went well.
         FaultDone = c"fault-done",
         /// Writeback has a locked folio, and wants a mapping for dirty bytes of it.
         WritebackMap = c"writeback-map",

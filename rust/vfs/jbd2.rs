@@ -404,6 +404,11 @@ impl UpdatesLocked<'_> {
         to_result(unsafe { bindings::jbd2_journal_flush(journal, 0) })?;
         // SAFETY: As above, so nothing is written of the journal meanwhile.
         unsafe { bindings::jbd2_forget_head(journal) };
+        // If its super block could not be written neither function says so, and the device still
+        // has a log that is not empty.
+        if self.journal.is_aborted() {
+            return Err(EIO);
+        }
         Ok(())
     }
 }

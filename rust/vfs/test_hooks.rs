@@ -35,6 +35,13 @@ pub(crate) trait Control: Send + Sync + Sized + 'static {
     fn close(&self);
 }
 
+/// Whether the current task is one of the kernel's own. A program's has no memory either, when it
+/// exits.
+pub(crate) fn in_kernel_thread() -> bool {
+    // SAFETY: The current task is valid; this flag is set before it runs, and stays.
+    unsafe { (*kernel::task::Task::current_raw()).flags & kernel::bindings::PF_KTHREAD != 0 }
+}
+
 /// The longest command, in bytes.
 const MAX_COMMAND: usize = 256;
 

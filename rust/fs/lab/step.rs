@@ -26,7 +26,10 @@ use super::{
 use crate::{
     disk::Ino,
     trace::PointAction,
-    vfs::wait::{new_wait_queue, WaitQueue},
+    vfs::{
+        test_hooks::in_kernel_thread,
+        wait::{new_wait_queue, WaitQueue}, //
+    },
 };
 use core::ops::Range;
 use kernel::{
@@ -316,13 +319,11 @@ impl Steps {
 
     /// Notes where the current thread is. False if it is not stepped.
     fn note(&self, here: &Reached<'_>) -> bool {
-        let task = current!();
-        let tid = task.pid();
+        let tid = current!().pid();
         let mut table = self.table.lock();
         if table.find(tid).is_none() {
             match table.workers {
-                // Threads of the kernel have no memory of their own.
-                Some(owner) if task.mm().is_none() => {
+                Some(owner) if in_kernel_thread() => {
                     if table.add(owner, tid, true).is_err() {
                         return false;
                     }

@@ -65,6 +65,8 @@ __rust_helper void rust_helper_jbd2_skip_numbers(struct journal_s *j)
 
 __rust_helper void rust_helper_jbd2_forget_head(struct journal_s *j)
 {
+	if (!j->j_superblock->s_head)
+		return;
 	lock_buffer(j->j_sb_buffer);
 	j->j_superblock->s_head = 0;
 	unlock_buffer(j->j_sb_buffer);

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("journal/other_checksums", ALL, other_checksums),
     Case::new("journal/far_number", ONE, far_number),
     Case::new("journal/fast_commit_area", SMALL, fast_commit_area),
+    Case::new("journal/no_head", ONE, no_head),
 ];
 
 /// A value of dumpe2fs.
@@ -160,6 +161,27 @@ fn fast_commit_area(t: &mut T) -> Res {
     t.mount("")?;
     same!(sys::exists(&t.p("e59")), true, "the last directory of ext4");
     Ok(())
+}
+
+/// Whatever ends the writing takes back where the log was, and then nothing more is written.
+fn no_head(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 goes on where it was");
+    }
+    t.fresh()?;
+    put(&t.p("f"), 1, 5000)?.fsync()?;
+    let mnt = sys::rdonly(&t.p(""))?;
+    mnt.freeze(true)?;
+    let frozen = head(t);
+    mnt.freeze(false)?;
+    same!(frozen?, 0, "head while frozen");
+    put(&t.p("g"), 1, 5000)?.fsync()?;
+    drop(mnt);
+    t.remount(libc::MS_RDONLY, "")?;
+    same!(head(t)?, 0, "head when remounted read-only");
+    let before = t.image(64)?;
+    t.umount()?;
+    t.unchanged(&before, "the end of a mount that is read-only")
 }
 
 /// Where a clean log ends, as its super block says.
