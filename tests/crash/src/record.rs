@@ -326,11 +326,7 @@ impl Run {
 
 /// A call in words.
 fn tell(call: &Call) -> String {
-    let range = format!("{}+{}", call.at, call.len);
     match call.op {
-        Op::Write(name, _, _, way) => format!("write {} {range} {way:?}", name.text()),
-        Op::Fallocate(name, _, _, how) => format!("fallocate {} {range} {how:?}", name.text()),
-        Op::Truncate(name, _) => format!("truncate {} to {}", name.text(), call.at),
         Op::Sync(_, Sync::All) => "sync".to_string(),
         Op::Sync(name, how) => format!("{how:?} {}", name.text()),
         Op::Chmod(name, mode) => format!("chmod {} {mode:o}", name.text()),
@@ -342,6 +338,6 @@ fn tell(call: &Call) -> String {
         Op::Link(old, new) => format!("link {} to {}", old.text(), new.text()),
         Op::Unlink(name) => format!("unlink {}", name.text()),
         Op::Symlink(name) => format!("symlink {}", name.text()),
-        op => format!("{op:?}"),
+        _ => model::run::tell(call),
     }
 }

@@ -123,29 +123,3 @@ fn main() {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs::{read_dir, File};
-    use std::path::Path;
-    use std::process::Command;
-
-    /// The faults that scripts/model-power puts back still have their place.
-    #[test]
-    fn faults_apply() {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut all = 0;
-        for patch in read_dir(here.join("faults")).unwrap() {
-            let path = patch.unwrap().path();
-            let mut command = Command::new("patch");
-            command
-                .args(["--dry-run", "-s", "-p1", "-d"])
-                .arg(here.join("../.."));
-            let done = command.stdin(File::open(&path).unwrap()).output().unwrap();
-            let said = String::from_utf8_lossy(&done.stdout);
-            assert!(done.status.success(), "{}: {said}", path.display());
-            all += 1;
-        }
-        assert!(all >= 3, "only {all} faults");
-    }
-}

@@ -82,7 +82,7 @@ impl Done {
 }
 
 /// A step in words.
-fn tell(call: &Call) -> String {
+pub fn tell(call: &Call) -> String {
     let range = format!("{}+{}", call.at, call.len);
     match call.op {
         Op::Write(name, _, _, way) => format!("write {} {range} {way:?}", name.text()),

@@ -2,12 +2,13 @@
 
 //! The laws of the house, so that whoever carries on need not know them by heart: layers, circles,
 //! names that nobody uses, choices of two without one, ranges in two parts, paths in the
-//! documentation, what a case shows. What is looked for in the built module (frames, cycles of
-//! calls) is in `scripts/stack`.
+//! documentation, what a case shows, faults that are put back. What is looked for in the built
+//! module (frames, cycles of calls) is in `scripts/stack`.
 
 mod bools;
 mod cases;
 mod circles;
+mod faults;
 mod layers;
 mod names;
 mod paths;

@@ -194,7 +194,7 @@ fn no_head(t: &mut T) -> Res {
 fn writes(t: &T) -> Res<u64> {
     let name = t.dev.trim_start_matches("/dev/");
     let stat = std::fs::read_to_string(format!("/sys/class/block/{name}/stat"))?;
-    // Documentation/block/stat.rst
+    // "write I/Os" of the kernel's block/stat.rst
     match stat.split_whitespace().nth(4).map(str::parse) {
         Some(Ok(number)) => Ok(number),
         _ => fail!("{name}: {stat}"),
