@@ -184,14 +184,14 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
 
 
 def histories(logs: Path) -> Command:
-    """The same few random histories each time, counted as one test."""
+    """The same few random histories each time, fifty of them counted as one test."""
     command: list[str | Path] = [SCRIPTS / "model", "--test", "--seed", "1", "--first", "0"]
     command += ["--count", "300", "--for", "110"]
     return [*command, "--module", common.script("module", "uml"), "--keep", logs / "model"]
 
 
 def orders(logs: Path) -> Command:
-    """The same few small programs each time, in many orders, counted as one test."""
+    """The same few small programs each time, in many orders, a batch counted as one test."""
     command: list[str | Path] = [SCRIPTS / "explore", "--test", "--seed", "1", "--first", "0"]
     command += ["--count", "8", "--for", "70"]
     module = common.script("module", "--lab", "uml")

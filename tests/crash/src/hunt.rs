@@ -6,6 +6,7 @@ use crate::judge::{Judge, Seen};
 use crate::record::{start, Recorder, Recording, Start, BEGIN};
 use crate::states::{image, states, Moment, State};
 use guest::harness::Res;
+use guest::writelog::Entry;
 use model::op::Image;
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,11 +22,25 @@ pub struct Plan {
     pub time: Duration,
     /// Of so many states the power fails once more during the recovery of one.
     pub again: u64,
+    /// How many sequences are to be done, where it is no matter of time.
+    pub wanted: Option<u64>,
+    /// Mount options for what is recorded.
+    pub options: String,
     /// A folder.
     pub out: PathBuf,
 }
 
 impl Plan {
+    /// How to do it again.
+    fn replay(&self, sequence: &Sequence) -> String {
+        match (self.options.as_str(), sequence.text()) {
+            ("", words) => format!("replay: make crash REPLAY={words}"),
+            (options, words) => {
+                format!("replay: scripts/crash --options {options} --replay {words}")
+            }
+        }
+    }
+
     /// The sequence of this number.
     pub fn sequence(&self, number: u64) -> Sequence {
         Sequence::numbered(&self.steps, self.seed, number)
@@ -65,7 +80,6 @@ impl Harm {
             );
         }
         println!("harm: {}", self.words);
-        println!("replay: make crash REPLAY={sequence}");
     }
 }
 
@@ -104,7 +118,7 @@ impl Hunt {
         let mut table = std::fs::File::create(plan.out.join("states.tsv"))?;
         for sequence in which.take_while(|_| begun.elapsed() < plan.time) {
             let (before, since) = (self.done, Instant::now());
-            fair = self.one(&sequence, plan.again)?;
+            fair = self.one(&sequence, plan)?;
             if !fair {
                 break;
             }
@@ -122,7 +136,9 @@ impl Hunt {
             self.progress(done, begun);
         }
         println!("{} states were judged", self.done);
-        println!("{done} passed, {} failed", u32::from(!fair));
+        let failed = u64::from(!fair);
+        let left = plan.wanted.map_or(0, |wanted| wanted - done - failed);
+        println!("{done} passed, {failed} failed, {left} skipped");
         Ok(fair)
     }
 
@@ -141,11 +157,11 @@ impl Hunt {
 
     /// Does a sequence, and judges all that a power cut may leave of it. True if all went well;
     /// else it is told, without the steps that the harm does not need.
-    fn one(&mut self, sequence: &Sequence, again: u64) -> Res<bool> {
+    fn one(&mut self, sequence: &Sequence, plan: &Plan) -> Res<bool> {
         self.image(sequence.image)?;
         self.judge.expect(&self.images[&sequence.image]);
         let mut told = Vec::new();
-        let Err(mut harm) = self.sequence(sequence, again, &mut told) else {
+        let Err(mut harm) = self.sequence(sequence, plan.again, &mut told) else {
             return Ok(true);
         };
         let mut shortest = sequence.clone();
@@ -156,11 +172,12 @@ impl Hunt {
             if less.steps.is_empty() {
                 break;
             }
-            if let Err(other) = self.sequence(&less, again, &mut calls) {
+            if let Err(other) = self.sequence(&less, plan.again, &mut calls) {
                 (harm, told, shortest) = (other, calls, less);
             }
         }
         harm.tell(&shortest.text(), &told);
+        println!("{}", plan.replay(&shortest));
         Ok(false)
     }
 
@@ -173,6 +190,13 @@ impl Hunt {
         let start = &self.images[&sequence.image];
         let recording = self.recorder.record(start, sequence).or_else(harm)?;
         told.clone_from(&recording.told);
+        // dm-log-writes ends without a word when its device is full.
+        for mark in [BEGIN, &recording.told.len().to_string()] {
+            let is_it = |entry: &Entry| matches!(entry, Entry::Mark(text) if text == mark);
+            if !recording.log.iter().any(is_it) {
+                return harm(format!("the log of the disk has no mark {mark}"));
+            }
+        }
         let base = start.bytes.clone();
         let mut bytes = Vec::new();
         for state in states(&base, &recording.log, Some(BEGIN)) {

@@ -73,6 +73,8 @@ fn understood(cli: &Cli) -> Result<(Plan, Vec<Sequence>), String> {
         count: cli.count,
         time: Duration::from_secs(cli.time),
         again: cli.again.unwrap_or(if replay.is_empty() { 100 } else { 1 }),
+        wanted: (!replay.is_empty()).then_some(replay.len() as u64),
+        options: cli.options.clone(),
         out: cli.out.clone(),
     };
     Ok((plan, replay))

@@ -63,9 +63,24 @@ pub struct Plan {
     pub out: PathBuf,
 }
 
+impl Plan {
+    /// How to do it again.
+    fn replay(&self, schedule: &Schedule) -> String {
+        match self.off.as_slice() {
+            [] => format!("replay: make explore REPLAY='{schedule}'"),
+            off => format!(
+                "replay: scripts/explore --off {} --replay '{schedule}'",
+                off.join(" --off ")
+            ),
+        }
+    }
+}
+
 /// What has been done.
 #[derive(Default)]
 struct Done {
+    /// Without harm.
+    batches: u64,
     schedules: u64,
     steps: u64,
     /// Run again, and of these those that did not do the same.
@@ -124,6 +139,7 @@ impl Hunt {
                 self.matrix()?;
                 return Ok(false);
             }
+            self.done.batches += 1;
             let next = format!("{}\n", batch + 1);
             std::fs::write(self.plan.out.join("next"), next)?;
             if self.begun.elapsed() >= self.told {
@@ -134,6 +150,11 @@ impl Hunt {
         self.progress();
         self.matrix()?;
         Ok(true)
+    }
+
+    /// How many were done without harm.
+    pub fn batches(&self) -> u64 {
+        self.done.batches
     }
 
     fn progress(&self) {
@@ -311,7 +332,7 @@ impl Hunt {
         println!("schedule: {schedule}");
         if !self.site.clear() || found.harm.for_good {
             println!("the file system cannot be unmounted any more: run it again for more");
-            println!("replay: make explore REPLAY='{schedule}'");
+            println!("{}", self.plan.replay(&schedule));
             return names(&schedule);
         }
         let Some(culprit) = self.site.harm_of(&schedule) else {
@@ -326,12 +347,20 @@ impl Hunt {
 
     /// One schedule, shortened if it does harm. True if it does none.
     pub fn replay(&mut self, schedule: &Schedule) -> bool {
-        let Some(culprit) = self.site.harm_of(schedule) else {
-            println!("no harm: {schedule}");
-            return true;
-        };
-        let least = shrink(&mut self.site, culprit);
-        self.tell(&least);
+        match self.site.again(schedule, false) {
+            Ok((Ok(()), _)) => {
+                println!("no harm: {schedule}");
+                return true;
+            }
+            Ok((Err(harm), run)) if !harm.for_good => {
+                let least = shrink(&mut self.site, Culprit::new(schedule, harm.words, run));
+                self.tell(&least);
+            }
+            Ok((Err(harm), _)) | Err(harm) => {
+                println!("harm: {}", harm.words);
+                println!("it cannot be run again in this machine, so it is not shortened");
+            }
+        }
         false
     }
 
@@ -340,7 +369,7 @@ impl Hunt {
         println!("\nthe least that does harm:\n{}", program.words());
         println!("{}", least.run.words(program));
         println!("harm: {}", least.harm);
-        println!("replay: make explore REPLAY='{}'", least.schedule);
+        println!("{}", self.plan.replay(&least.schedule));
         if let Err(e) = crate::picture::draw(&mut self.site, least, &self.plan) {
             println!("no picture: {e}");
         }
@@ -377,15 +406,7 @@ impl Site {
     /// What a schedule does alone.
     fn harm_of(&mut self, schedule: &Schedule) -> Option<Culprit> {
         let (harm, run) = self.harm(schedule)?;
-        let schedule = Schedule {
-            order: run.order(),
-            ..schedule.clone()
-        };
-        Some(Culprit {
-            schedule,
-            harm,
-            run,
-        })
+        Some(Culprit::new(schedule, harm, run))
     }
 }
 

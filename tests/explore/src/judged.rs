@@ -24,7 +24,6 @@ fn oracle_says(
                 letter: letter(thread, nth),
                 span: Span { from, to },
                 outcome: &outcomes[acts.len()],
-                fault: None,
             });
         }
     }

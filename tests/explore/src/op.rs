@@ -33,6 +33,17 @@ macro_rules! verbs {
     };
 }
 
+impl Verb {
+    /// May it need blocks? A full disk may refuse it then. What was taken before must get there
+    /// all the same, and to look at it needs none.
+    pub fn wants_space(self) -> bool {
+        use Verb::*;
+        let writes = matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store);
+        let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
+        writes || plans || matches!(self, Punch | Truncate | Commit)
+    }
+}
+
 verbs! {
     BufferedWrite "bw" "buffered write",
     BufferedRead "br" "buffered read",

@@ -4,7 +4,6 @@
 
 use crate::drive::Span;
 use crate::op::{Op, Verb, MOST};
-use crate::order::Fault;
 use crate::program::{letter, thread_name, Program, INITIAL, PAGE};
 use crate::sizes::Sizes;
 
@@ -23,8 +22,6 @@ pub struct Act<'a> {
     pub letter: u8,
     pub span: Span,
     pub outcome: &'a Outcome,
-    /// An error that was put into it.
-    pub fault: Option<Fault>,
 }
 
 /// What an operation leaves in a byte.
@@ -286,9 +283,9 @@ impl<'a> Oracle<'a> {
         // There may be no space, which is SIGBUS for a store.
         let full = match act.op.verb {
             Verb::Store => errno == libc::EFAULT,
-            _ => errno == libc::ENOSPC,
+            verb => verb.wants_space() && errno == libc::ENOSPC,
         };
-        if fits || act.fault.is_some() || self.faulted || full && self.program.image.tight {
+        if fits || self.faulted || full && self.program.image.tight {
             return Ok(());
         }
         Err(guest::sys::errname(errno))
@@ -305,10 +302,6 @@ pub fn acts<'a>(
     for (thread, ops) in program.threads.iter().enumerate() {
         let done = run.spans[thread].iter().zip(&outcomes[thread]);
         for (nth, (op, (span, outcome))) in ops.iter().zip(done).enumerate() {
-            let mine = run
-                .steps
-                .iter()
-                .filter(|s| s.go.thread == thread && s.op == Some(nth));
             out.push(Act {
                 op,
                 thread,
@@ -318,7 +311,6 @@ pub fn acts<'a>(
                     to: span.1.unwrap_or(usize::MAX),
                 },
                 outcome,
-                fault: mine.filter_map(|s| s.go.fault).next(),
             });
         }
     }

@@ -18,6 +18,21 @@ pub struct Culprit {
     pub run: Run,
 }
 
+impl Culprit {
+    /// With the order that was kept.
+    pub fn new(schedule: &Schedule, harm: String, run: Run) -> Culprit {
+        let schedule = Schedule {
+            order: run.order(),
+            ..schedule.clone()
+        };
+        Culprit {
+            schedule,
+            harm,
+            run,
+        }
+    }
+}
+
 /// Runs that it may take.
 const TRIES: usize = 400;
 /// And how long: a hang takes its time each time.

@@ -266,6 +266,8 @@ impl Site {
 
     fn remount(&self) -> Result<(), Harm> {
         sys::umount(MNT, 0)?;
+        // Now, with all that there is in it.
+        self.disk.fsck()?;
         self.disk.mount(self.image)?;
         self.log()
     }

@@ -68,8 +68,19 @@ impl Promises {
     pub fn begun(&mut self, call: &Call, tree: &Tree) {
         self.partly(call, tree);
         let now = self.stages.len() - 1;
+        let before = &self.stages[now - 1];
+        if let Op::Rename(from, to, Move::Exchange) = call.op {
+            // Each replaces the other, if they are two.
+            let files = [from, to]
+                .into_iter()
+                .filter(|name| tree.file(*name).is_ok());
+            let ids = files.filter_map(|name| tree.find(name).ok());
+            let whole = ids.filter(|id| !self.lost.contains(id));
+            if before.find(from) != before.find(to) {
+                self.replaced.extend(whole.map(|id| (id, now)));
+            }
+        }
         if let Op::Rename(from, to, Move::Replace) = call.op {
-            let before = &self.stages[now - 1];
             // Of two names of one file none replaces the other.
             if before.file(to).is_ok() && before.find(from) != before.find(to) {
                 let id = tree.find(to).ok().filter(|id| !self.lost.contains(id));

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Histories on one image, one after the other.
-const BATCH: u64 = 50;
+pub const BATCH: u64 = 50;
 /// Runs that the shortening may take.
 const SHRINKS: usize = 300;
 
@@ -38,6 +38,8 @@ pub struct Hunt {
     ran: usize,
     /// What [`Self::all`] has done, in a line.
     pub sum: String,
+    /// And how many batches of it did no harm.
+    pub batches: u64,
 }
 
 impl Hunt {
@@ -47,6 +49,7 @@ impl Hunt {
             kmsg: Kmsg::open()?,
             ran: 0,
             sum: String::new(),
+            batches: 0,
         })
     }
 
@@ -105,6 +108,7 @@ impl Hunt {
                 return Ok(false);
             }
             next += 1;
+            self.batches += 1;
             std::fs::write(plan.out.join("next"), format!("{}\n", next * BATCH))?;
             if begun.elapsed() >= told {
                 self.progress(next * BATCH - plan.first, begun);

@@ -42,7 +42,7 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
         let done = match *op {
             Op::Cut => cut(world, &mut model, &mut promises).map(|()| Done::Cut),
             Op::Lose(name) => lose(world, &mut model, &mut promises, name),
-            _ => step(world, &mut model, &call),
+            _ => step(world, &mut model, &call, history.room.is_some()),
         };
         let done = done.map_err(|e| harm(Some(i), e))?;
         if matches!(op, Op::Evict | Op::Remount) {
@@ -93,13 +93,14 @@ pub fn tell(call: &Call) -> String {
 }
 
 /// Does a step on both sides. The model and the file system under test must agree. So must the
-/// twin, but what it does wrong is not ours to find: it strays, and is asked no more.
-fn step(world: &World, model: &mut Model, call: &Call) -> Result<Done, String> {
+/// twin, but what it does wrong is not ours to find: it strays, and is asked no more. A disk that is
+/// `full` may refuse.
+fn step(world: &World, model: &mut Model, call: &Call, full: bool) -> Result<Done, String> {
     let [ours, twin] = world.sides();
     let before = model.tree.clone();
     let want = model.apply(call);
     let (got, moved) = timed(ours, call);
-    if want.is_ok() && is_full(call, &got) {
+    if full && want.is_ok() && is_full(call, &got) {
         partly(ours, model, before, call)?;
         seen(ours, model, call)?;
         return Ok(Done::Part);
