@@ -129,7 +129,8 @@ fn judged<P: Picker>(program: &Program, locks: bool, picker: &mut P) -> (Result<
     let mut fake = Fake::new(program, locks);
     let Ok(run) = run(&mut fake, program, picker);
     let outcomes: Vec<Vec<Outcome>> = fake.threads.into_iter().map(|t| t.done).collect();
-    let oracle = Oracle::new(program, acts(program, &run, &outcomes));
+    let mut oracle = Oracle::new(program, acts(program, &run, &outcomes));
+    oracle.faulted = run.steps.iter().any(|s| s.go.fault.is_some());
     let result = oracle.outcomes().and_then(|()| oracle.rest(0, &fake.file));
     (result, run)
 }

@@ -93,8 +93,8 @@ pub fn tell(call: &Call) -> String {
 }
 
 /// Does a step on both sides. The model and the file system under test must agree. So must the
-/// twin, but what it does wrong is not ours to find: it strays, and is asked no more. A disk that is
-/// `full` may refuse.
+/// twin, but what it does wrong is not ours to find: it strays, and is asked no more. A disk that
+/// is `full` may refuse.
 fn step(world: &World, model: &mut Model, call: &Call, full: bool) -> Result<Done, String> {
     let [ours, twin] = world.sides();
     let before = model.tree.clone();
