@@ -62,6 +62,7 @@ CRASHES = (
     "4k:fill-allocated+fdatasync",
     "1k:unlink-symlink+dir",
     "4k:direct-append+dsync",
+    "4k:append,exchange+dir",
 )
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15
