@@ -266,8 +266,10 @@ impl Site {
 
     fn remount(&self) -> Result<(), Harm> {
         sys::umount(MNT, 0)?;
-        // Now, with all that there is in it.
-        self.disk.fsck()?;
+        // Now, with all that there is in it. What an error has cut short the next mount finishes.
+        if !self.faulted {
+            self.disk.fsck()?;
+        }
         self.disk.mount(self.image)?;
         self.log()
     }
