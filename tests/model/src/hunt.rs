@@ -12,6 +12,7 @@ use guest::kmsg::{defect, Kmsg};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,13 @@ pub struct Plan {
     pub steps: usize,
     /// A folder.
     pub out: PathBuf,
+}
+
+impl Plan {
+    /// The batches that these histories are in, whole ones: `first` need not begin one.
+    pub fn batches(&self) -> Range<u64> {
+        self.first / BATCH..(self.first + self.count).div_ceil(BATCH)
+    }
 }
 
 pub struct Hunt {
@@ -93,8 +101,9 @@ impl Hunt {
     /// True if all went well.
     pub fn all(&mut self, plan: &Plan) -> Res<bool> {
         let begun = Instant::now();
-        let (mut next, mut told) = (plan.first / BATCH, Duration::ZERO);
-        while next * BATCH < plan.first + plan.count && begun.elapsed() < plan.time {
+        let (Range { start, end }, mut told) = (plan.batches(), Duration::ZERO);
+        let mut next = start;
+        while next < end && begun.elapsed() < plan.time {
             let numbers: Vec<u64> = (next * BATCH..(next + 1) * BATCH).collect();
             let histories: Vec<History> =
                 numbers.iter().map(|n| drawn(plan, *n).current()).collect();
@@ -111,11 +120,11 @@ impl Hunt {
             self.batches += 1;
             std::fs::write(plan.out.join("next"), format!("{}\n", next * BATCH))?;
             if begun.elapsed() >= told {
-                self.progress(next * BATCH - plan.first, begun);
+                self.progress((next - start) * BATCH, begun);
                 told = begun.elapsed() + Duration::from_secs(10);
             }
         }
-        let done = next * BATCH - plan.first;
+        let done = (next - start) * BATCH;
         self.progress(done, begun);
         self.sum = format!("{done} histories of seed {}", plan.seed);
         Ok(done > 0)
@@ -232,17 +241,29 @@ fn drawn(plan: &Plan, number: u64) -> Box<dyn ValueTree<Value = History>> {
 mod tests {
     use super::*;
 
-    /// A history is what its number says, and its text.
-    #[test]
-    fn histories_come_again() {
-        let plan = Plan {
+    fn plan(first: u64, count: u64) -> Plan {
+        Plan {
             seed: 3,
-            first: 0,
-            count: 0,
+            first,
+            count,
             time: Duration::ZERO,
             steps: 30,
             out: PathBuf::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn batches_are_counted_whole() {
+        assert_eq!(plan(0, 300).batches(), 0..6);
+        assert_eq!(plan(120, 50).batches(), 2..4);
+        assert_eq!(plan(149, 1).batches(), 2..3);
+        assert_eq!(plan(149, 2).batches(), 2..4);
+    }
+
+    /// A history is what its number says, and its text.
+    #[test]
+    fn histories_come_again() {
+        let plan = plan(0, 0);
         let mut steps = 0;
         for number in 0..300 {
             let one = drawn(&plan, number).current();

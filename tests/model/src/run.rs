@@ -146,10 +146,12 @@ fn step(world: &World, model: &mut Model, call: &Call, full: bool) -> Result<Don
 }
 
 /// Has this answer to do with a full disk? What was written before must not be lost: to bring it to
-/// the disk never fails for that. Nor does what makes room.
+/// the disk never fails for that, whoever asks for it. Nor does what makes room, or takes none.
 fn is_full(call: &Call, got: &Result<u64, i32>) -> bool {
     match (call.op, got) {
-        (Op::Sync(..) | Op::Unlink(_) | Op::Rmdir(_), _) => false,
+        (Op::Sync(..) | Op::Freeze | Op::Remount | Op::Evict, _) => false,
+        (Op::Forget(_) | Op::Release | Op::Hold(_) | Op::Look(..) | Op::LookHeld, _) => false,
+        (Op::Unlink(_) | Op::Rmdir(_) | Op::Chmod(..), _) => false,
         (_, Err(libc::ENOSPC)) | (Op::Write(_, _, _, Way::Mapped), Err(libc::EFAULT)) => true,
         (Op::Write(..), Ok(n)) => *n < call.len,
         _ => false,
