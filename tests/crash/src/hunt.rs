@@ -5,6 +5,7 @@ use crate::act::{Sequence, Step};
 use crate::judge::{Judge, Seen};
 use crate::record::{start, Recorder, Recording, Start, BEGIN};
 use crate::states::{image, states, Moment, State};
+use guest::finder::Stretch;
 use guest::harness::Res;
 use guest::writelog::Entry;
 use model::op::Image;
@@ -16,10 +17,7 @@ use std::time::{Duration, Instant};
 /// Which sequences.
 pub struct Plan {
     pub steps: Vec<Step>,
-    pub seed: u64,
-    pub first: u64,
-    pub count: u64,
-    pub time: Duration,
+    pub stretch: Stretch,
     /// Of so many states the power fails once more during the recovery of one.
     pub again: u64,
     /// How many sequences are to be done, where it is no matter of time.
@@ -43,7 +41,7 @@ impl Plan {
 
     /// The sequence of this number.
     pub fn sequence(&self, number: u64) -> Sequence {
-        Sequence::numbered(&self.steps, self.seed, number)
+        Sequence::numbered(&self.steps, self.stretch.seed, number)
     }
 }
 
@@ -116,7 +114,7 @@ impl Hunt {
         let (begun, mut told) = (Instant::now(), Duration::ZERO);
         let (mut done, mut fair) = (0, true);
         let mut table = std::fs::File::create(plan.out.join("states.tsv"))?;
-        for sequence in which.take_while(|_| begun.elapsed() < plan.time) {
+        for sequence in which.take_while(|_| begun.elapsed() < plan.stretch.time) {
             let (before, since) = (self.done, Instant::now());
             fair = self.one(&sequence, plan)?;
             if !fair {
@@ -126,7 +124,10 @@ impl Hunt {
             let states = self.done - before;
             let seconds = since.elapsed().as_secs_f64();
             writeln!(table, "{}\t{states}\t{seconds:.1}", sequence.text())?;
-            std::fs::write(plan.out.join("next"), format!("{}\n", plan.first + done))?;
+            std::fs::write(
+                plan.out.join("next"),
+                format!("{}\n", plan.stretch.first + done),
+            )?;
             if begun.elapsed() >= told {
                 self.progress(done, begun);
                 told = begun.elapsed() + Duration::from_secs(10);

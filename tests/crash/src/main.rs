@@ -12,13 +12,12 @@ mod states;
 
 use act::{steps, Sequence};
 use clap::Parser;
-use guest::fixture::{knows_fs, private_mounts, run_cmd};
+use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
+use guest::fixture::{knows_fs, private_mounts};
 use guest::harness::Res;
 use guest::{ensure, map};
 use hunt::{Hunt, Plan};
-use model::side::{is_own_machine, quiet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Disks that a power cut may leave, and what is there after recovery")]
@@ -29,16 +28,9 @@ struct Cli {
     /// Who recovers beside it.
     #[arg(long, default_value = "ext4", value_delimiter = ' ')]
     beside: Vec<String>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The number of the first sequence.
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    #[arg(long, default_value_t = 1 << 40)]
-    count: u64,
-    /// Seconds.
-    #[arg(long, default_value_t = 3600)]
-    time: u64,
+    /// Of sequences.
+    #[command(flatten)]
+    stretch: Stretch,
     /// Operations, with commas between them; all if there is none.
     #[arg(long, value_delimiter = ',')]
     ops: Vec<String>,
@@ -68,10 +60,7 @@ fn understood(cli: &Cli) -> Result<(Plan, Vec<Sequence>), String> {
         .collect::<Result<Vec<_>, _>>()?;
     let plan = Plan {
         steps: steps(&cli.ops)?,
-        seed: cli.seed,
-        first: cli.first,
-        count: cli.count,
-        time: Duration::from_secs(cli.time),
+        stretch: cli.stretch.clone(),
         again: cli.again.unwrap_or(if replay.is_empty() { 100 } else { 1 }),
         wanted: (!replay.is_empty()).then_some(replay.len() as u64),
         options: cli.options.clone(),
@@ -90,15 +79,14 @@ fn hunt(cli: &Cli, plan: &Plan, replay: &[Sequence]) -> Res<bool> {
         ensure!(knows_fs(fs), "the kernel has no {fs} to recover by");
     }
     quiet()?;
-    let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=1", "rd_size=16384"])?;
-    ensure!(code == 0, "modprobe brd: {}", text.trim());
+    let ram = ram_disks(1, 16384)?;
     let options = match cli.options.as_str() {
         "" => String::new(),
         text => format!(",{text}"),
     };
-    let disks = ["/tmp/written", "/dev/ram0", "/tmp/judged"];
+    let disks = ["/tmp/written", &ram[0], "/tmp/judged"];
     let mut hunt = Hunt::new(&judges, disks, &options)?;
-    let numbered = (plan.first..plan.first + plan.count).map(|n| plan.sequence(n));
+    let numbered = plan.stretch.numbers().map(|n| plan.sequence(n));
     if replay.is_empty() {
         hunt.all(plan, numbered)
     } else {

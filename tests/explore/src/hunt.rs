@@ -10,6 +10,7 @@ use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
 use crate::strategy::{Any, Exhaustive, Pct, Random, Replay};
 use clap::ValueEnum;
+use guest::finder::Stretch;
 use guest::harness::Res;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -51,10 +52,7 @@ const TURNS: &[Strategy] = &[
 ];
 
 pub struct Plan {
-    pub seed: u64,
-    pub first: u64,
-    pub count: u64,
-    pub time: Duration,
+    pub stretch: Stretch,
     pub grammar: Grammar,
     pub strategy: Option<Strategy>,
     /// Of a thousand times that a point can return an error, how often it does.
@@ -122,9 +120,8 @@ impl Hunt {
     /// True if all went well.
     pub fn all(&mut self) -> Res<bool> {
         self.begun = Instant::now();
-        let end = self.plan.first.saturating_add(self.plan.count);
-        for batch in self.plan.first..end {
-            if self.begun.elapsed() >= self.plan.time {
+        for batch in self.plan.stretch.numbers() {
+            if self.begun.elapsed() >= self.plan.stretch.time {
                 break;
             }
             if let Err(found) = self.batch(batch) {
@@ -175,7 +172,8 @@ impl Hunt {
         let turn = TURNS[(batch % TURNS.len() as u64) as usize];
         let round = batch / TURNS.len() as u64;
         let image = IMAGES[((round + batch) % IMAGES.len() as u64) as usize];
-        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed.wrapping_mul(1_000_003) ^ batch);
+        let mut rng =
+            ChaCha8Rng::seed_from_u64(self.plan.stretch.seed.wrapping_mul(1_000_003) ^ batch);
         self.mount(image)?;
         let strategy = self.plan.strategy.unwrap_or(turn);
         // Errors hide losses: most of the time there are none.

@@ -28,15 +28,15 @@ use clap::{Parser, Subcommand};
 use disk::Disk;
 use draw::Grammar;
 use guest::ensure;
-use guest::fixture::{private_mounts, run_cmd};
+use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
+use guest::fixture::private_mounts;
 use guest::harness::Res;
-use guest::{sched, sys};
+use guest::sched;
 use hunt::{Hunt, Plan, Strategy};
 use kernel::Bench;
 use order::Schedule;
 use site::Site;
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Looks for races: small programs, in every order that the lab can make")]
@@ -46,17 +46,9 @@ struct Cli {
     /// File system type under test.
     #[arg(long, default_value = "rext4", env = "REXT4_FS")]
     fs: String,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The number of the first batch.
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    /// Batches.
-    #[arg(long, default_value_t = 1 << 40)]
-    count: u64,
-    /// Seconds.
-    #[arg(long, default_value_t = 3600)]
-    time: u64,
+    /// Of batches.
+    #[command(flatten)]
+    stretch: Stretch,
     /// These operations only, by their short names.
     #[arg(long, value_delimiter = ',')]
     ops: Vec<String>,
@@ -94,22 +86,6 @@ fn stop(why: impl std::fmt::Display) -> ! {
     std::process::exit(2)
 }
 
-/// Nothing happens at a time of its own, and there is a disk in memory.
-fn quiet() -> Res {
-    let own = std::env::var_os("REXT4_ENGINE").is_some();
-    ensure!(
-        own,
-        "not in a VM of scripts/vm: it would overwrite /dev/ram0"
-    );
-    // Where there is no udev there is nobody to stop.
-    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
-    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
-    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
-    let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=1", "rd_size=32768"])?;
-    ensure!(code == 0, "modprobe brd: {}", text.trim());
-    Ok(())
-}
-
 fn hunt(cli: Cli) -> Res<bool> {
     let grammar = Grammar::new(&cli.ops).unwrap_or_else(|e| stop(e));
     let replay = cli.replay.as_deref().map(str::parse::<Schedule>);
@@ -119,15 +95,14 @@ fn hunt(cli: Cli) -> Res<bool> {
     }
     lab::control::available().unwrap_or_else(|e| stop(e));
     private_mounts()?;
+    ensure!(is_own_machine(), "this runs in a VM, by scripts/explore");
     quiet()?;
+    let dev = ram_disks(1, 32768)?.remove(0);
     let bench = Bench::new(&cli.off)?;
     sched::idle()?;
-    let site = Site::new(Disk::new(&cli.fs, "/dev/ram0"), bench)?;
+    let site = Site::new(Disk::new(&cli.fs, &dev), bench)?;
     let plan = Plan {
-        seed: cli.seed,
-        first: cli.first,
-        count: cli.count,
-        time: Duration::from_secs(cli.time),
+        stretch: cli.stretch.clone(),
         grammar,
         strategy: cli.strategy,
         faults: cli.faults,
@@ -141,7 +116,7 @@ fn hunt(cli: Cli) -> Res<bool> {
     };
     if cli.test {
         let (passed, failed) = (hunt.batches(), u64::from(!clean));
-        let skipped = cli.count.saturating_sub(passed + failed);
+        let skipped = cli.stretch.count.saturating_sub(passed + failed);
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
     Ok(clean)

@@ -29,7 +29,7 @@ pub fn draw(site: &mut Site, least: &Culprit, plan: &Plan) -> Res {
     let mode = if off.is_empty() { Mode::On } else { Mode::Off };
     let race = Race {
         row: "harm",
-        name: forever(&plan.seed.to_string()),
+        name: forever(&plan.stretch.seed.to_string()),
         story: forever(&format!("{}: {}", least.schedule, least.harm)),
         off: Box::leak(off.into_boxed_slice()),
         ..RACE

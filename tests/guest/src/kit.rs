@@ -5,6 +5,7 @@ pub mod aio;
 pub mod aligned;
 pub mod dm;
 pub mod fiemap;
+pub mod finder;
 pub mod fixture;
 pub mod handle;
 pub mod harness;

@@ -5,6 +5,6 @@
 mod kit;
 
 pub use kit::{
-    aio, aligned, dm, fiemap, fixture, handle, harness, kmsg, map, nfs, sched, source, sys, watch,
-    writelog,
+    aio, aligned, dm, fiemap, finder, fixture, handle, harness, kmsg, map, nfs, sched, source, sys,
+    watch, writelog,
 };

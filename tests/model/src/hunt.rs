@@ -7,6 +7,7 @@ use crate::op::{ground, History};
 use crate::place::Style;
 use crate::run::{run, Harm};
 use crate::world::World;
+use guest::finder::Stretch;
 use guest::harness::Res;
 use guest::kmsg::{defect, Kmsg};
 use proptest::strategy::{Strategy, ValueTree};
@@ -23,10 +24,7 @@ const SHRINKS: usize = 300;
 
 /// Which histories.
 pub struct Plan {
-    pub seed: u64,
-    pub first: u64,
-    pub count: u64,
-    pub time: Duration,
+    pub stretch: Stretch,
     pub steps: usize,
     /// A folder.
     pub out: PathBuf,
@@ -35,7 +33,8 @@ pub struct Plan {
 impl Plan {
     /// The batches that these histories are in, whole ones: `first` need not begin one.
     pub fn batches(&self) -> Range<u64> {
-        self.first / BATCH..(self.first + self.count).div_ceil(BATCH)
+        let numbers = self.stretch.numbers();
+        numbers.start / BATCH..numbers.end.div_ceil(BATCH)
     }
 }
 
@@ -103,7 +102,7 @@ impl Hunt {
         let begun = Instant::now();
         let (Range { start, end }, mut told) = (plan.batches(), Duration::ZERO);
         let mut next = start;
-        while next < end && begun.elapsed() < plan.time {
+        while next < end && begun.elapsed() < plan.stretch.time {
             let numbers: Vec<u64> = (next * BATCH..(next + 1) * BATCH).collect();
             let histories: Vec<History> =
                 numbers.iter().map(|n| drawn(plan, *n).current()).collect();
@@ -126,7 +125,7 @@ impl Hunt {
         }
         let done = (next - start) * BATCH;
         self.progress(done, begun);
-        self.sum = format!("{done} histories of seed {}", plan.seed);
+        self.sum = format!("{done} histories of seed {}", plan.stretch.seed);
         Ok(done > 0)
     }
 
@@ -141,12 +140,15 @@ impl Hunt {
         let history = self.spare(tree.current());
         println!("the shortest that does harm:");
         self.report(&history);
-        let name = format!("{}-{number}.ron", plan.seed);
+        let name = format!("{}-{number}.ron", plan.stretch.seed);
         let text = ron::to_string(&history).unwrap_or_default();
         if let Err(e) = std::fs::write(plan.out.join(&name), text) {
             println!("{name}: {e}");
         }
-        println!("replay: make model SEED={} REPLAY={number}", plan.seed);
+        println!(
+            "replay: make model SEED={} REPLAY={number}",
+            plan.stretch.seed
+        );
         println!("        make model REPLAY=build/model/{name}");
         false
     }
@@ -227,7 +229,7 @@ fn harm<T>(words: String) -> Result<T, Harm> {
 /// The history of this number, as it can be shortened.
 fn drawn(plan: &Plan, number: u64) -> Box<dyn ValueTree<Value = History>> {
     let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&plan.seed.to_le_bytes());
+    seed[..8].copy_from_slice(&plan.stretch.seed.to_le_bytes());
     seed[8..16].copy_from_slice(&number.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
@@ -243,10 +245,12 @@ mod tests {
 
     fn plan(first: u64, count: u64) -> Plan {
         Plan {
-            seed: 3,
-            first,
-            count,
-            time: Duration::ZERO,
+            stretch: Stretch {
+                seed: 3,
+                first,
+                count,
+                time: Duration::ZERO,
+            },
             steps: 30,
             out: PathBuf::new(),
         }

@@ -4,14 +4,13 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use guest::fixture::{knows_fs, private_mounts, run_cmd};
+use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
+use guest::fixture::{knows_fs, private_mounts};
 use guest::harness::Res;
 use guest::{ensure, map, sys};
 use model::hunt::{Hunt, Plan};
-use model::side::{is_own_machine, quiet};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Parser)]
 #[command(about = "Random histories, against a model and against the kernel's ext4")]
@@ -22,16 +21,9 @@ struct Cli {
     /// Two block devices that may be overwritten. In the VM there are RAM disks beside them.
     #[arg(long, env = "REXT4_DISKS", value_delimiter = ' ')]
     dev: Vec<String>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The number of the first history.
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    #[arg(long, default_value_t = 1 << 40)]
-    count: u64,
-    /// Seconds.
-    #[arg(long, default_value_t = 3600)]
-    time: u64,
+    /// Of histories.
+    #[command(flatten)]
+    stretch: Stretch,
     /// Steps of a history on average.
     #[arg(long, default_value_t = 30)]
     steps: usize,
@@ -73,16 +65,11 @@ fn hunt(cli: &Cli) -> Res<bool> {
     }
     let mut devices = cli.dev.clone();
     if is_own_machine() {
-        let (code, text) = run_cmd("modprobe", &["brd", "rd_nr=2", "rd_size=16384"])?;
-        ensure!(code == 0, "modprobe brd: {}", text.trim());
-        devices.extend(["/dev/ram0", "/dev/ram1"].map(String::from));
+        devices.extend(ram_disks(2, 16384)?);
     }
     let mut hunt = Hunt::new(&cli.fs, &devices)?;
     let plan = Plan {
-        seed: cli.seed,
-        first: cli.first,
-        count: cli.count,
-        time: Duration::from_secs(cli.time),
+        stretch: cli.stretch.clone(),
         steps: cli.steps,
         out: cli.out.clone(),
     };

@@ -9,8 +9,7 @@ use crate::views;
 use guest::aio::{self, Aio};
 use guest::dm::{self, Dm};
 use guest::fiemap;
-use guest::fixture::run_cmd;
-use guest::harness::Res;
+use guest::finder::is_own_machine;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
@@ -433,23 +432,6 @@ fn store(map: &Map, at: u64, bytes: &[u8]) -> Sys<()> {
             errno: libc::EFAULT,
         }),
     }
-}
-
-/// Whether this is a VM that scripts/vm has started. Another machine is left as it is.
-pub fn is_own_machine() -> bool {
-    std::env::var_os("REXT4_ENGINE").is_some()
-}
-
-/// Nothing happens at a time of its own.
-pub fn quiet() -> Res {
-    if !is_own_machine() {
-        return Ok(());
-    }
-    // Where there is no udev there is nobody to stop.
-    let _ = run_cmd("udevadm", &["control", "--stop-exec-queue"]);
-    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
-    sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
-    Ok(())
 }
 
 /// Clean pages, dentries and inodes of the whole machine leave the memory.
