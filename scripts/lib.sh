@@ -123,6 +123,16 @@ guest_program() {
 	test_program guest
 }
 
+# known_missed TABLE NAME: why NAME is not found, by the column "reason" of a table of power;
+# fails if it has none.
+known_missed() {
+	awk -F '\t' -v name="$2" '
+		/^#/ { next }
+		!col { for (i = 1; i <= NF; i++) if ($i == "reason") col = i; next }
+		$1 == name && $col != "" && $col != "-" { print $col; found = 1; exit }
+		END { exit !found }' "$1"
+}
+
 # The kernel source's own headers: a real tree of some thousand files.
 sample_tree() {
 	echo "$(kernel_source)/include"
