@@ -10,7 +10,7 @@
 //! wait POINT MS                               until a thread is parked; ETIMEDOUT
 //! release POINT                               lets it go
 //! off SWITCH      on SWITCH                   a protection, for as long as the file is open
-//! step TID        unstep TID                  a thread parks at every point (`workers`: the
+//! step TID...     unstep TID...               threads park at every point (`workers`: the
 //!                                             kernel's own threads)
 //! go TID [ERROR]                              it goes on, and the point returns the error
 //! settle MS                                   until one is parked that was not told yet; ETIMEDOUT
@@ -105,8 +105,8 @@ impl Control for Session {
                 self.switch(switch()?, false);
                 Ok(())
             }
-            "step" => steps.step(self.id, name),
-            "unstep" => steps.unstep(self.id, name),
+            "step" => each(name, words, |who| steps.step(self.id, who)),
+            "unstep" => each(name, words, |who| steps.unstep(self.id, who)),
             "go" => steps.go(self.id, name, words.next()),
             "settle" => steps.settle(self.id, name.parse().map_err(|_| EINVAL)?),
             _ => Err(EINVAL),
@@ -144,6 +144,16 @@ impl Control for Session {
             self.switch(*switch, false);
         }
     }
+}
+
+/// One after the other; the first error ends it, and what was done before it stays.
+fn each<'a>(
+    first: &'a str,
+    mut others: impl Iterator<Item = &'a str>,
+    mut what: impl FnMut(&'a str) -> Result,
+) -> Result {
+    what(first)?;
+    others.try_for_each(what)
 }
 
 fn describe(out: &SeqFile, text: &[&str]) {

@@ -40,6 +40,7 @@ use kernel::{
     seq_print,
     sync::{Arc, SetOnce, SpinLock},
 };
+use pin_init::pin_init_array_from_fn;
 
 /// All threads that are stepped, from load to unload.
 static STEPS: SetOnce<Arc<Steps>> = SetOnce::new();
@@ -124,13 +125,18 @@ impl StepTable {
         }))
     }
 
-    /// No longer stepped; what is parked goes on. Returns how many it was.
-    fn forget(&mut self, which: impl Fn(&Stepped) -> bool) -> i32 {
+    fn seat(&self, tid: i32) -> Option<usize> {
+        let mut all = self.threads.iter();
+        all.position(|t| t.as_ref().is_some_and(|t| t.tid == tid))
+    }
+
+    /// No longer stepped; what is parked goes on. Returns their seats, a bit for each.
+    fn forget(&mut self, which: impl Fn(&Stepped) -> bool) -> u32 {
         let mut gone = 0;
-        for place in &mut self.threads {
+        for (seat, place) in self.threads.iter_mut().enumerate() {
             if place.as_ref().is_some_and(&which) {
                 *place = None;
-                gone += 1;
+                gone |= 1 << seat;
             }
         }
         gone
@@ -142,9 +148,12 @@ impl StepTable {
 pub(super) struct Steps {
     #[pin]
     table: SpinLock<StepTable>,
-    /// Both sides wait here.
+    /// Who waits for somebody to park.
     #[pin]
-    changed: WaitQueue,
+    news: WaitQueue,
+    /// The parked threads, each at its own: who is let go wakes nobody else.
+    #[pin]
+    seats: [WaitQueue; MAX],
 }
 
 impl Steps {
@@ -154,7 +163,8 @@ impl Steps {
                 StepTable { threads: [const { None }; MAX], workers: None },
                 "rext4_step"
             ),
-            changed <- new_wait_queue!("rext4_step_changed"),
+            news <- new_wait_queue!("rext4_step_news"),
+            seats <- pin_init_array_from_fn(|_| new_wait_queue!("rext4_step_seat")),
         })
     }
 
@@ -186,11 +196,12 @@ impl Steps {
                     return Err(ENOENT);
                 }
                 table.workers = None;
-                table.forget(|t| t.owner == owner && t.worker);
-                1
+                let parked = table.forget(|t| t.owner == owner && t.worker);
+                (1, parked)
             } else {
                 let tid = parse_tid(who)?;
-                table.forget(|t| t.owner == owner && t.tid == tid && !t.worker)
+                let gone = table.forget(|t| t.owner == owner && t.tid == tid && !t.worker);
+                (gone.count_ones(), gone)
             }
         };
         self.ended(gone)
@@ -201,16 +212,22 @@ impl Steps {
         let gone = {
             let mut table = self.table.lock();
             let workers = table.workers.take_if(|w| *w == owner);
-            table.forget(|t| t.owner == owner && t.worker);
-            i32::from(workers.is_some()) + table.forget(|t| t.owner == owner)
+            let parked = table.forget(|t| t.owner == owner && t.worker);
+            let threads = table.forget(|t| t.owner == owner);
+            let count = u32::from(workers.is_some()) + threads.count_ones();
+            (count, parked | threads)
         };
         let _ = self.ended(gone);
     }
 
-    fn ended(&self, gone: i32) -> Result {
-        busy(-gone);
-        self.changed.wake_all();
-        if gone == 0 {
+    /// `count` are stepped no more; who sits on `seats` goes on.
+    fn ended(&self, (count, seats): (u32, u32)) -> Result {
+        busy(-(count as i32));
+        let all = self.seats.iter().enumerate();
+        for (_, seat) in all.filter(|(n, _)| seats & (1 << n) != 0) {
+            seat.wake_all();
+        }
+        if count == 0 {
             Err(ENOENT)
         } else {
             Ok(())
@@ -241,8 +258,11 @@ impl Steps {
             }
         };
         thread.state = StepState::Go(result);
+        let seat = table.seat(tid);
         drop(table);
-        self.changed.wake_all();
+        if let Some(seat) = seat {
+            self.seats[seat].wake_all();
+        }
         Ok(())
     }
 
@@ -258,7 +278,7 @@ impl Steps {
             }
             any
         };
-        if self.changed.wait_killable_for(ms, news)? {
+        if self.news.wait_killable_for(ms, news)? {
             Ok(())
         } else {
             Err(ETIMEDOUT)
@@ -293,10 +313,10 @@ impl Steps {
     /// The current thread has reached a point: if it is stepped it stays until it is told to go on.
     /// Returns the error that the point is to return.
     pub(super) fn park(&self, here: &Reached<'_>) -> Result {
-        if !self.note(here) {
+        let Some(seat) = self.note(here) else {
             return Ok(());
-        }
-        self.changed.wake_all();
+        };
+        self.news.wake_all();
         told(here, PointAction::Reached);
         let tid = current!().pid();
         // A thread that is no longer stepped goes on, too.
@@ -311,37 +331,33 @@ impl Steps {
             )
         };
         // However the wait has ended: `go` may have been faster than a signal or the limit.
-        let _ = self.changed.wait_killable_for(LIMIT_MS, goes);
+        let _ = self.seats[seat].wait_killable_for(LIMIT_MS, goes);
         let (result, end) = self.leave(tid);
         told(here, end);
         result
     }
 
-    /// Notes where the current thread is. False if it is not stepped.
-    fn note(&self, here: &Reached<'_>) -> bool {
+    /// Notes where the current thread is: its seat. `None` if it is not stepped.
+    fn note(&self, here: &Reached<'_>) -> Option<usize> {
         let tid = current!().pid();
         let mut table = self.table.lock();
         if table.find(tid).is_none() {
             match table.workers {
                 Some(owner) if in_kernel_thread() => {
-                    if table.add(owner, tid, true).is_err() {
-                        return false;
-                    }
+                    table.add(owner, tid, true).ok()?;
                 }
-                _ => return false,
+                _ => return None,
             }
         }
-        let Some(thread) = table.find(tid) else {
-            return false;
-        };
-        thread.state = StepState::Parked(Stop {
+        let seat = table.seat(tid)?;
+        table.find(tid)?.state = StepState::Parked(Stop {
             point: here.point,
             ino: here.inode.ino(),
             bytes: here.bytes.clone(),
             errors: here.errors,
             told: false,
         });
-        true
+        Some(seat)
     }
 
     fn leave(&self, tid: i32) -> (Result, PointAction) {
