@@ -172,6 +172,30 @@ impl Grammar {
         })
     }
 
+    /// One operation, and another thread with up to three.
+    pub fn single(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let hot = hot(image, start, rng);
+        let count = *[2, 2, OPS, OPS, 1].choose(rng).unwrap_or(&2);
+        let mut thread = |count: usize| {
+            let mut ops = Vec::new();
+            for _ in 0..count {
+                let verb = self.verb(rng);
+                ops.push(self.op(verb, image, &hot, rng));
+            }
+            ops
+        };
+        let mut threads = vec![thread(1), thread(count)];
+        // It is about one file; where the disk is full another one takes what is freed.
+        threads[0][0].file = 0;
+        promised(Program {
+            image,
+            workers: rng.random_ratio(1, 2),
+            start,
+            threads,
+        })
+    }
+
     /// How many pairs there are.
     fn pairs(&self) -> usize {
         self.verbs.len() * (self.verbs.len() + 1) / 2
@@ -196,7 +220,7 @@ impl Grammar {
         let threads = both.into_iter().map(&mut thread).collect();
         promised(Program {
             image,
-            workers: false,
+            workers: rng.random_ratio(1, 2),
             start,
             threads,
         })

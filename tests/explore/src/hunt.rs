@@ -2,8 +2,10 @@
 //! Schedule after schedule, until the time is up or one does harm; that one is made as short as it
 //! can be, told in words and drawn.
 
+use crate::clock::{timed, Part};
 use crate::draw::{Grammar, IMAGES};
-use crate::drive::{Meeting, Picker, Run};
+use crate::drive::{Picker, Run};
+use crate::met::Met;
 use crate::order::Schedule;
 use crate::program::{Image, Program};
 use crate::shrink::{shrink, Culprit, Trial};
@@ -14,7 +16,6 @@ use guest::finder::Stretch;
 use guest::harness::Res;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ const PAIRS: u64 = 8;
 /// Orders of a pair that are tried, at most.
 const ALL: usize = 300;
 /// So many of each batch are run twice more, to see whether they do the same.
-const AGAIN: usize = 2;
+const AGAIN: usize = 1;
 /// Of a thousand times that a point can return an error, how often it does in some batches.
 const FAULTS: u32 = 50;
 /// Preemptions of a pair.
@@ -38,6 +39,8 @@ const BOUND: usize = 2;
 pub enum Strategy {
     /// All orders of a pair with up to two preemptions.
     Pairs,
+    /// One operation against a thread of up to three, all orders with one preemption.
+    Single,
     Random,
     /// PCT with one change of priorities.
     Pct2,
@@ -46,6 +49,7 @@ pub enum Strategy {
 
 const TURNS: &[Strategy] = &[
     Strategy::Pairs,
+    Strategy::Single,
     Strategy::Random,
     Strategy::Pct2,
     Strategy::Pct3,
@@ -84,7 +88,7 @@ struct Done {
     /// Run again, and of these those that did not do the same.
     again: u64,
     strayed: u64,
-    met: BTreeMap<Meeting, u64>,
+    met: Met,
 }
 
 pub struct Hunt {
@@ -108,12 +112,15 @@ struct Found {
 impl Hunt {
     pub fn new(site: Site, plan: Plan) -> Hunt {
         Hunt {
-            site,
             plan,
-            done: Done::default(),
+            done: Done {
+                met: Met::new(&site.bench.points),
+                ..Done::default()
+            },
             faults: 0,
             begun: Instant::now(),
             told: Duration::ZERO,
+            site,
         }
     }
 
@@ -133,7 +140,7 @@ impl Hunt {
                     "found: schedules={} seconds={seconds:.1} ops={ops}",
                     self.done.schedules
                 );
-                self.matrix()?;
+                self.done.met.save(&self.plan.out)?;
                 return Ok(false);
             }
             self.done.batches += 1;
@@ -145,7 +152,7 @@ impl Hunt {
             }
         }
         self.progress();
-        self.matrix()?;
+        self.done.met.save(&self.plan.out)?;
         Ok(true)
     }
 
@@ -179,23 +186,35 @@ impl Hunt {
         // Errors hide losses: most of the time there are none.
         let some = if round % 3 == 2 { FAULTS } else { 0 };
         self.faults = self.plan.faults.unwrap_or(some);
-        if strategy != Strategy::Pairs {
-            self.drawn(strategy, image, &mut rng)?;
-            return self.unmount();
+        match strategy {
+            Strategy::Pairs => self.pairs(batch, image, &mut rng)?,
+            Strategy::Single => {
+                let end = self.done.schedules + BATCH as u64;
+                while self.done.schedules < end {
+                    let program = self.plan.grammar.single(image, &mut rng);
+                    self.exhaust(&program, 1)?;
+                }
+            }
+            _ => self.drawn(strategy, image, &mut rng)?,
         }
+        self.unmount()
+    }
+
+    fn pairs(&mut self, batch: u64, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+        let round = batch / TURNS.len() as u64;
         let turns = match self.plan.strategy {
             Some(_) => batch,
             None => round,
         };
         for nth in turns * PAIRS..(turns + 1) * PAIRS {
-            let program = self.plan.grammar.pair(nth as usize, image, &mut rng);
-            self.exhaust(&program)?;
+            let program = self.plan.grammar.pair(nth as usize, image, rng);
+            self.exhaust(&program, BOUND)?;
             if self.site.count() > BATCH {
                 self.unmount()?;
                 self.mount(image)?;
             }
         }
-        self.unmount()
+        Ok(())
     }
 
     fn mount(&mut self, image: Image) -> Result<(), Found> {
@@ -215,7 +234,7 @@ impl Hunt {
             before: kept.len(),
         })?;
         let mut some = kept.iter().step_by(kept.len().div_ceil(AGAIN).max(1));
-        some.try_for_each(|schedule| self.again(schedule))
+        timed(Part::Again, || some.try_for_each(|s| self.again(s)))
     }
 
     /// Which of them does harm alone?
@@ -226,9 +245,9 @@ impl Hunt {
             .cloned()
     }
 
-    /// All orders of a program.
-    fn exhaust(&mut self, program: &Program) -> Result<(), Found> {
-        let mut picker = Exhaustive::new(BOUND);
+    /// All orders of a program with so many preemptions.
+    fn exhaust(&mut self, program: &Program, bound: usize) -> Result<(), Found> {
+        let mut picker = Exhaustive::new(bound);
         for _ in 0..ALL {
             self.one(program, &mut picker)?;
             if !picker.next() {
@@ -287,9 +306,7 @@ impl Hunt {
     fn count(&mut self, run: &Run) {
         self.done.schedules += 1;
         self.done.steps += run.steps.len() as u64;
-        for meeting in &run.meetings {
-            *self.done.met.entry(meeting.clone()).or_default() += 1;
-        }
+        self.done.met.count(run);
     }
 
     /// Does it do the same twice, by what is written down? Each time on a new file system, for
@@ -371,25 +388,6 @@ impl Hunt {
         if let Err(e) = crate::picture::draw(&mut self.site, least, &self.plan) {
             println!("no picture: {e}");
         }
-    }
-
-    /// Which points have met, as a table.
-    fn matrix(&self) -> Res {
-        let path = self.plan.out.join("matrix.tsv");
-        let points = &self.site.bench.points;
-        let mut text = format!("point\t{}\n", points.join("\t"));
-        for row in points {
-            text += row;
-            for column in points {
-                let mut both = [row.clone(), column.clone()];
-                both.sort();
-                let [a, b] = both;
-                let n = self.done.met.get(&Meeting(a, b)).copied().unwrap_or(0);
-                text += &format!("\t{n}");
-            }
-            text.push('\n');
-        }
-        Ok(std::fs::write(path, text)?)
     }
 }
 

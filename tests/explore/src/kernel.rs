@@ -2,6 +2,7 @@
 //! The kernel as the world that the threads run in. Whoever says who goes on is of the class
 //! SCHED_IDLE, and there is one CPU: it looks when nobody else can do anything.
 
+use crate::clock::{timed, Part};
 use crate::drive::{At, Place, World};
 use crate::oracle::Outcome;
 use crate::order::{Fault, Go};
@@ -76,19 +77,21 @@ impl Worker {
 
     /// Waits for what it says.
     fn answer(&mut self) -> Res<String> {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        let mut begun = None;
+        loop {
             if let Some(line) = self.heard()? {
                 return Ok(line);
             }
+            // To ask for the time is a system call.
+            if begun.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                fail!("a process under test does not answer");
+            }
             std::thread::yield_now();
         }
-        fail!("a process under test does not answer")
     }
 
-    /// Does as it is told.
-    fn told(&mut self, line: &str) -> Res {
-        self.say(line)?;
+    /// It has done as it was told.
+    fn is_ready(&mut self) -> Res {
         let answer = self.answer()?;
         ensure!(answer == "ready", "{answer}");
         Ok(())
@@ -132,6 +135,8 @@ pub struct Bench {
     workers: Vec<Worker>,
     /// The names of all points.
     pub points: Vec<String>,
+    /// There is one CPU: who looks does so when no thread under test can run.
+    alone: bool,
 }
 
 impl Bench {
@@ -142,6 +147,7 @@ impl Bench {
         }
         Ok(Bench {
             points: control.points()?,
+            alone: std::thread::available_parallelism()?.get() == 1,
             control,
             workers: Vec::new(),
         })
@@ -154,15 +160,14 @@ impl Bench {
             self.workers.push(Worker::start()?);
         }
         let drawn = u8::from(drawn);
-        for thread in 0..threads {
-            let worker = &mut self.workers[thread];
-            worker.told(&format!("open {run} {thread} {drawn} {program}"))?;
-            self.control.step(worker.pid())?;
+        let workers = &mut self.workers[..threads];
+        for (thread, worker) in workers.iter_mut().enumerate() {
+            worker.say(&format!("open {run} {thread} {drawn} {program}"))?;
         }
-        if program.workers {
-            self.control.step("workers")?;
-        }
+        workers.iter_mut().try_for_each(Worker::is_ready)?;
+        self.control.step(stepped(workers, program))?;
         Ok(Kernel {
+            alone: self.alone,
             tids: Vec::new(),
             control: &self.control,
             workers: &mut self.workers[..threads],
@@ -174,14 +179,10 @@ impl Bench {
 
     /// After a run.
     pub fn end(&mut self, program: &Program) -> Res {
-        if program.workers {
-            self.control.unstep("workers")?;
-        }
-        for worker in &mut self.workers[..program.threads.len()] {
-            self.control.unstep(worker.pid())?;
-            worker.told("close")?;
-        }
-        Ok(())
+        let workers = &mut self.workers[..program.threads.len()];
+        self.control.unstep(stepped(workers, program))?;
+        workers.iter_mut().try_for_each(|w| w.say("close"))?;
+        workers.iter_mut().try_for_each(Worker::is_ready)
     }
 
     /// Processes that hang are ended.
@@ -192,6 +193,13 @@ impl Bench {
         }
         self.workers.clear();
     }
+}
+
+/// Who parks at points in a run.
+fn stepped(workers: &[Worker], program: &Program) -> String {
+    let kernel = program.workers.then(|| "workers".to_string());
+    let pids = workers.iter().map(|w| w.pid().to_string());
+    kernel.into_iter().chain(pids).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -208,6 +216,7 @@ pub struct Kernel<'a> {
     workers: &'a mut [Worker],
     states: Vec<State>,
     ops: Vec<usize>,
+    alone: bool,
     /// Threads of the kernel that are parked, the first to be so first.
     tids: Vec<i32>,
     pub outcomes: Vec<Vec<Outcome>>,
@@ -223,40 +232,40 @@ fn at(parked: Parked) -> At {
 }
 
 impl Kernel<'_> {
-    /// Who has said something since.
-    fn listen(&mut self) -> Res {
-        for (thread, worker) in self.workers.iter_mut().enumerate() {
-            if self.states[thread] != State::Busy {
-                continue;
-            }
-            if let Some(line) = worker.heard()? {
-                let Some(outcome) = told(&line) else {
-                    fail!("{line}");
-                };
-                self.outcomes[thread].push(outcome);
-                self.states[thread] = State::Idle;
-            }
-        }
-        Ok(())
+    /// Whether the operation of a thread that is not parked is over.
+    fn is_over(&mut self, thread: usize) -> Res<bool> {
+        let Some(line) = self.workers[thread].heard()? else {
+            return Ok(false);
+        };
+        let Some(outcome) = told(&line) else {
+            fail!("{line}");
+        };
+        self.outcomes[thread].push(outcome);
+        self.states[thread] = State::Idle;
+        Ok(true)
     }
 
     fn places(&mut self) -> Res<Vec<Place>> {
-        self.listen()?;
         let mut parked = match self.states.iter().all(|s| *s == State::Idle) {
             true => Vec::new(),
             false => self.control.parked()?,
         };
         let mut places = Vec::new();
-        for (thread, worker) in self.workers.iter().enumerate() {
-            let here = parked.iter().position(|p| p.tid == worker.pid());
+        for thread in 0..self.workers.len() {
+            let pid = self.workers[thread].pid();
+            let here = parked.iter().position(|p| p.tid == pid);
             places.push(match (self.states[thread], here) {
-                (State::Idle, _) => Place::Between(self.outcomes[thread].len()),
                 (_, Some(here)) => {
                     self.states[thread] = State::Parked;
                     Place::Parked(at(parked.swap_remove(here)))
                 }
-                (_, None) => Place::Blocked,
+                (State::Busy | State::Parked, None) if !self.is_over(thread)? => Place::Blocked,
+                (_, None) => Place::Between(self.outcomes[thread].len()),
             });
+        }
+        if self.states.iter().all(|s| *s == State::Idle) {
+            // What the kernel has still to do is nobody's any more.
+            parked.clear();
         }
         self.workers_at(parked, &mut places);
         Ok(places)
@@ -282,6 +291,9 @@ impl Kernel<'_> {
     /// All places, if nothing moves.
     fn look(&mut self) -> Res<Option<Vec<Place>>> {
         let places = self.places()?;
+        if self.alone {
+            return Ok(Some(places));
+        }
         let mut blocked = false;
         for (place, worker) in places.iter().zip(self.workers.iter()) {
             if *place == Place::Blocked {
@@ -310,7 +322,17 @@ impl World for Kernel<'_> {
     type Error = guest::harness::Stop;
 
     fn settle(&mut self) -> Res<Vec<Place>> {
-        let begun = Instant::now();
+        timed(Part::Settle, || self.all_places())
+    }
+
+    fn go(&mut self, go: Go) -> Res {
+        timed(Part::Go, || self.let_go(go))
+    }
+}
+
+impl Kernel<'_> {
+    fn all_places(&mut self) -> Res<Vec<Place>> {
+        let (mut begun, mut looks) = (None, 0);
         loop {
             let Some(places) = self.look()? else {
                 std::thread::yield_now();
@@ -322,15 +344,23 @@ impl World for Kernel<'_> {
                 Place::Parked(_) => true,
                 Place::Blocked => false,
             });
-            // What a thread of the kernel does for it may take a while.
-            if ready || !places.contains(&Place::Blocked) || begun.elapsed() > HANG {
+            if ready || !places.contains(&Place::Blocked) {
                 return Ok(places);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            // What a thread of the kernel does for it may take a while.
+            if begun.get_or_insert_with(Instant::now).elapsed() > HANG {
+                return Ok(places);
+            }
+            // Where there is one CPU it does that first.
+            looks += 1;
+            match looks {
+                ..20 => std::thread::yield_now(),
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
         }
     }
 
-    fn go(&mut self, go: Go) -> Res {
+    fn let_go(&mut self, go: Go) -> Res {
         let fault = go.fault.map(Fault::name);
         if let Some(nth) = go.thread.checked_sub(THREADS) {
             return Ok(self.control.go(self.tids[nth], fault)?);

@@ -3,6 +3,7 @@
 //! for what may be seen. Runs as root inside the VM, on one CPU, and overwrites the device.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod disk;
 mod draw;
 mod drive;
@@ -12,6 +13,7 @@ mod hunt;
 #[cfg(test)]
 mod judged;
 mod kernel;
+mod met;
 mod op;
 mod oracle;
 mod order;
@@ -31,7 +33,7 @@ use guest::ensure;
 use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
 use guest::fixture::private_mounts;
 use guest::harness::Res;
-use guest::sched;
+use guest::{sched, sys};
 use hunt::{Hunt, Plan, Strategy};
 use kernel::Bench;
 use order::Schedule;
@@ -68,6 +70,9 @@ struct Cli {
     /// Ends with a line that counts each batch as a test; for which there was no time is skipped.
     #[arg(long)]
     test: bool,
+    /// Says in the end where the time went.
+    #[arg(long)]
+    profile: bool,
     /// Runs this schedule only.
     #[arg(long)]
     replay: Option<String>,
@@ -77,6 +82,8 @@ struct Cli {
 enum Cmd {
     /// Says whether the words make sense, and runs nothing.
     Check,
+    /// Adds tables of points that have met to the one that is kept in the folder, and draws it.
+    Met { folder: PathBuf, runs: Vec<PathBuf> },
     #[command(hide = true)]
     Worker,
 }
@@ -94,9 +101,15 @@ fn hunt(cli: Cli) -> Res<bool> {
         return Ok(true);
     }
     lab::control::available().unwrap_or_else(|e| stop(e));
+    sys::keep_memory();
+    if cli.profile {
+        clock::start();
+    }
     private_mounts()?;
     ensure!(is_own_machine(), "this runs in a VM, by scripts/explore");
     quiet()?;
+    // Nor is anybody stopped who does not sleep.
+    let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
     let dev = ram_disks(1, 32768)?.remove(0);
     let bench = Bench::new(&cli.off)?;
     sched::idle()?;
@@ -114,6 +127,7 @@ fn hunt(cli: Cli) -> Res<bool> {
         Some(schedule) => hunt.replay(&schedule),
         None => hunt.all()?,
     };
+    print!("{}", clock::table());
     if cli.test {
         let (passed, failed) = (hunt.batches(), u64::from(!clean));
         let skipped = cli.stretch.count.saturating_sub(passed + failed);
@@ -124,7 +138,14 @@ fn hunt(cli: Cli) -> Res<bool> {
 
 fn main() {
     let cli = Cli::parse();
-    let result = match cli.cmd {
+    let result = match &cli.cmd {
+        Some(Cmd::Met { folder, runs }) => match met::keep(folder, runs) {
+            Ok(words) => {
+                println!("{words}");
+                Ok(true)
+            }
+            Err(e) => stop(e),
+        },
         Some(Cmd::Worker) => worker::serve().map(|()| true),
         _ => hunt(cli),
     };

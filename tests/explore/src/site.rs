@@ -2,6 +2,7 @@
 //! Where schedules are run: many on one mount, each with files of its own, and what is looked at
 //! after each of them and after all.
 
+use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run};
 use crate::kernel::Bench;
@@ -162,7 +163,7 @@ impl Site {
 
     /// A new file system.
     pub fn begin(&mut self, image: Image) -> Res {
-        self.disk.fresh(image)?;
+        timed(Part::Fresh, || self.disk.fresh(image))?;
         self.image = image;
         self.faulted = false;
         self.free = disk::free()?;
@@ -194,11 +195,12 @@ impl Site {
     ) -> Result<Report, Harm> {
         self.runs += 1;
         let number = self.runs;
-        create(number, program)?;
+        timed(Part::Create, || create(number, program))?;
         if drawn {
             rest::given(number, program)?;
         }
-        let mut kernel = self.bench.begin(number, program, drawn)?;
+        let bench = &mut self.bench;
+        let mut kernel = timed(Part::Begin, || bench.begin(number, program, drawn))?;
         let run = run(&mut kernel, program, picker)?;
         let outcomes = std::mem::take(&mut kernel.outcomes);
         if run.stuck.is_some() {
@@ -210,10 +212,11 @@ impl Site {
                 result: Err(words.into()),
             });
         }
-        self.bench.end(program)?;
-        let result = self.judge(number, program, &run, &outcomes);
+        timed(Part::End, || self.bench.end(program))?;
+        let judge = || self.judge(number, program, &run, &outcomes);
+        let result = timed(Part::Judge, judge);
         Ok(Report {
-            result: result.and_then(|()| self.log()),
+            result: result.and_then(|()| timed(Part::Log, || self.log())),
             run,
             outcomes,
         })
@@ -251,7 +254,13 @@ impl Site {
     pub fn end(&mut self) -> Result<(), (Harm, Option<usize>)> {
         let kept = std::mem::take(&mut self.kept);
         let none = |e| (e, None);
-        self.remount().map_err(none)?;
+        timed(Part::Remount, || self.remount()).map_err(none)?;
+        let compare = || self.compare(&kept);
+        timed(Part::Compare, compare)?;
+        timed(Part::Empty, || self.emptied()).map_err(none)
+    }
+
+    fn compare(&self, kept: &[Kept]) -> Result<(), (Harm, Option<usize>)> {
         for (nth, kept) in kept.iter().enumerate() {
             for (file, bytes) in &kept.seen {
                 let now = rest::read(&path(kept.run, *file));
@@ -261,7 +270,7 @@ impl Site {
                 same.map_err(|e| (Harm::from(e), Some(nth)))?;
             }
         }
-        self.emptied().map_err(none)
+        Ok(())
     }
 
     fn remount(&self) -> Result<(), Harm> {

@@ -92,8 +92,9 @@ impl Control {
 
     /// Who is parked, and where.
     pub fn parked(&self) -> Sys<Vec<Parked>> {
+        // All of it comes at once: a line for each of at most 32 threads.
         let mut text = vec![0; 1 << 13];
-        let n = self.0.pread(&mut text, 0)?;
+        let n = self.0.pread_once(&mut text, 0)?;
         let text = String::from_utf8_lossy(&text[..n]);
         Ok(text.lines().filter_map(Parked::parse).collect())
     }
