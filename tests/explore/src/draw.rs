@@ -156,12 +156,7 @@ impl Grammar {
         let hot = hot(image, start, rng);
         let mut thread = |_| {
             let count = *[1, 2, 2, OPS, OPS].choose(rng).unwrap_or(&1);
-            let mut ops = Vec::new();
-            for _ in 0..count {
-                let verb = self.verb(rng);
-                ops.push(self.op(verb, image, &hot, rng));
-            }
-            ops
+            self.thread(count, image, &hot, rng)
         };
         let threads = (0..threads).map(&mut thread).collect();
         promised(Program {
@@ -172,28 +167,31 @@ impl Grammar {
         })
     }
 
-    /// One operation, and another thread with up to three.
-    pub fn single(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+    /// A thread of one or two operations, and one or two others of up to three.
+    pub fn uneven(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
         let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
         let hot = hot(image, start, rng);
-        let count = *[2, 2, OPS, OPS, 1].choose(rng).unwrap_or(&2);
-        let mut thread = |count: usize| {
-            let mut ops = Vec::new();
-            for _ in 0..count {
-                let verb = self.verb(rng);
-                ops.push(self.op(verb, image, &hot, rng));
-            }
-            ops
-        };
-        let mut threads = vec![thread(1), thread(count)];
-        // It is about one file; where the disk is full another one takes what is freed.
-        threads[0][0].file = 0;
+        let mut counts = vec![*[1, 1, 2].choose(rng).unwrap_or(&1)];
+        counts.push(*[2, OPS, OPS].choose(rng).unwrap_or(&OPS));
+        if rng.random_ratio(1, 2) {
+            counts.push(*[1, 2, OPS].choose(rng).unwrap_or(&1));
+        }
+        let threads = counts.iter().map(|n| self.thread(*n, image, &hot, rng));
+        let threads = threads.collect();
         promised(Program {
             image,
             workers: rng.random_ratio(1, 2),
             start,
             threads,
         })
+    }
+
+    fn thread(&self, ops: usize, image: Image, hot: &[u64], rng: &mut ChaCha8Rng) -> Vec<Op> {
+        let mut op = || {
+            let verb = self.verb(rng);
+            self.op(verb, image, hot, rng)
+        };
+        (0..ops).map(|_| op()).collect()
     }
 
     /// How many pairs there are.

@@ -8,7 +8,7 @@ use crate::oracle::{acts, Oracle, Outcome};
 use crate::order::{Fault, Go, Schedule};
 use crate::program::{letter, Program};
 use crate::shrink::{shrink, Culprit, Trial};
-use crate::strategy::{preemptions, Exhaustive, Pct, Random, Replay};
+use crate::strategy::{preemptions, Exhaustive, Pct, Random, Replay, Stop};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
@@ -209,6 +209,31 @@ fn chance_and_priorities_find_it() {
         found(&mut |seed| judged(&program, true, &mut random(seed, 0)).0),
         0
     );
+}
+
+/// It stops at each of its steps, once, and there is an end.
+#[test]
+fn who_stops_finds_it() {
+    let program: Program = "4k,empty:bw.a.0+10/fs.a,bw.a.10+10/br.a.0+5"
+        .parse()
+        .unwrap();
+    let mut found = 0;
+    for seed in 0..20 {
+        let mut picker = Stop::new(random(seed, 0), 0, 3);
+        let mut runs = 1;
+        let harm = loop {
+            if judged(&program, false, &mut picker).0.is_err() {
+                break true;
+            }
+            if !picker.next() {
+                break false;
+            }
+            runs += 1;
+        };
+        assert!(runs < 20);
+        found += usize::from(harm);
+    }
+    assert!(found > 10, "{found}");
 }
 
 #[test]

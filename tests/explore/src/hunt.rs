@@ -7,14 +7,14 @@ use crate::draw::{Grammar, IMAGES};
 use crate::drive::{Picker, Run};
 use crate::met::Met;
 use crate::order::Schedule;
-use crate::program::{Image, Program};
+use crate::program::{Image, Program, THREADS};
 use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
-use crate::strategy::{Any, Exhaustive, Pct, Random, Replay};
+use crate::strategy::{Any, Exhaustive, Pct, Random, Replay, Stop};
 use clap::ValueEnum;
 use guest::finder::Stretch;
 use guest::harness::Res;
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::io::Write;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ const ORDERS: usize = 6;
 const PAIRS: u64 = 8;
 /// Orders of a pair that are tried, at most.
 const ALL: usize = 300;
+/// Points of one thread at which it stops, at most.
+const LONGEST: usize = 40;
 /// So many of each batch are run twice more, to see whether they do the same.
 const AGAIN: usize = 1;
 /// Of a thousand times that a point can return an error, how often it does in some batches.
@@ -39,8 +41,8 @@ const BOUND: usize = 2;
 pub enum Strategy {
     /// All orders of a pair with up to two preemptions.
     Pairs,
-    /// One operation against a thread of up to three, all orders with one preemption.
-    Single,
+    /// One thread stops at each of its points in turn while the others do all that they have to.
+    Stop,
     Random,
     /// PCT with one change of priorities.
     Pct2,
@@ -49,7 +51,7 @@ pub enum Strategy {
 
 const TURNS: &[Strategy] = &[
     Strategy::Pairs,
-    Strategy::Single,
+    Strategy::Stop,
     Strategy::Random,
     Strategy::Pct2,
     Strategy::Pct3,
@@ -188,13 +190,7 @@ impl Hunt {
         self.faults = self.plan.faults.unwrap_or(some);
         match strategy {
             Strategy::Pairs => self.pairs(batch, image, &mut rng)?,
-            Strategy::Single => {
-                let end = self.done.schedules + BATCH as u64;
-                while self.done.schedules < end {
-                    let program = self.plan.grammar.single(image, &mut rng);
-                    self.exhaust(&program, 1)?;
-                }
-            }
+            Strategy::Stop => self.stops(image, &mut rng)?,
             _ => self.drawn(strategy, image, &mut rng)?,
         }
         self.unmount()
@@ -208,7 +204,7 @@ impl Hunt {
         };
         for nth in turns * PAIRS..(turns + 1) * PAIRS {
             let program = self.plan.grammar.pair(nth as usize, image, rng);
-            self.exhaust(&program, BOUND)?;
+            self.exhaust(&program)?;
             if self.site.count() > BATCH {
                 self.unmount()?;
                 self.mount(image)?;
@@ -245,13 +241,35 @@ impl Hunt {
             .cloned()
     }
 
-    /// All orders of a program with so many preemptions.
-    fn exhaust(&mut self, program: &Program, bound: usize) -> Result<(), Found> {
-        let mut picker = Exhaustive::new(bound);
+    /// All orders of a program.
+    fn exhaust(&mut self, program: &Program) -> Result<(), Found> {
+        let mut picker = Exhaustive::new(BOUND);
         for _ in 0..ALL {
             self.one(program, &mut picker)?;
             if !picker.next() {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    fn stops(&mut self, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+        let end = self.done.schedules + BATCH as u64;
+        while self.done.schedules < end {
+            let program = self.plan.grammar.uneven(image, rng);
+            // Or a thread of the kernel, which does for others what they do not wait for.
+            let victim = match program.workers && rng.random_ratio(1, 3) {
+                true => THREADS,
+                false => 0,
+            };
+            let others = program.ops() - program.threads[0].len();
+            let inner = Random::new(ChaCha8Rng::from_rng(rng), self.faults);
+            let mut picker = Stop::new(inner, victim, others);
+            for _ in 0..LONGEST {
+                self.one(&program, &mut picker)?;
+                if !picker.next() {
+                    break;
+                }
             }
         }
         Ok(())

@@ -87,6 +87,10 @@ impl<T: Trial> Shrink<'_, T> {
     /// Without one of the operations.
     fn ops(&mut self) -> bool {
         let best = &self.best.schedule;
+        // A program has one.
+        if best.program.ops() == 1 {
+            return false;
+        }
         let places: Vec<(usize, usize)> = (0..best.program.threads.len())
             .flat_map(|t| (0..best.program.threads[t].len()).map(move |o| (t, o)))
             .collect();

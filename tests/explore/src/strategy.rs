@@ -102,6 +102,76 @@ impl Picker for Pct {
     }
 }
 
+/// One thread stops after so many steps, and all others do what they have to do; then it goes on.
+/// It finds what one thread believes while others make it untrue, if it is tried with each step.
+pub struct Stop {
+    inner: Random,
+    victim: usize,
+    /// Steps that it does before the others.
+    after: usize,
+    done: usize,
+    /// Operations of others that are over before it begins.
+    before: usize,
+    /// The others: the higher the sooner.
+    priorities: Vec<u32>,
+}
+
+impl Stop {
+    /// `others`: operations that they have, all together.
+    pub fn new(mut inner: Random, victim: usize, others: usize) -> Stop {
+        let before = match inner.rng.random_ratio(1, 2) {
+            true => 0,
+            false => inner.rng.random_range(0..=others),
+        };
+        let mut priorities: Vec<u32> = (0..(THREADS + KERNEL) as u32).collect();
+        priorities.shuffle(&mut inner.rng);
+        Stop {
+            inner,
+            victim,
+            after: 0,
+            done: 0,
+            before,
+            priorities,
+        }
+    }
+
+    /// One step later. False if it has come to its end before.
+    pub fn next(&mut self) -> bool {
+        let more = self.done > self.after;
+        self.after += 1;
+        self.done = 0;
+        more
+    }
+
+    fn thread(&self, seen: &Seen<'_>) -> usize {
+        let others = seen.ready.iter().copied().filter(|t| *t != self.victim);
+        let other = others.max_by_key(|t| self.priorities[*t]);
+        let over = seen
+            .places
+            .iter()
+            .enumerate()
+            .map(|(t, place)| match place {
+                Place::Between(done) if t != self.victim => *done,
+                _ => 0,
+            });
+        let its_turn =
+            self.done < self.after && (self.done > 0 || over.sum::<usize>() >= self.before);
+        match other {
+            Some(other) if !(its_turn && seen.ready.contains(&self.victim)) => other,
+            _ if seen.ready.contains(&self.victim) => self.victim,
+            _ => seen.ready[0],
+        }
+    }
+}
+
+impl Picker for Stop {
+    fn pick(&mut self, seen: &Seen<'_>) -> Go {
+        let thread = self.thread(seen);
+        self.done += usize::from(thread == self.victim);
+        self.inner.go(thread, &seen.places[thread])
+    }
+}
+
 /// What was done before; where a thread of the list cannot go on it is passed over. Behind the
 /// list nobody is interrupted.
 pub struct Replay {
