@@ -30,7 +30,7 @@ def one_cpu() -> Path | None:
         CACHE.mkdir(parents=True, exist_ok=True)
         # Another one may do the same.
         made = library.with_suffix(f".{os.getpid()}")
-        command = ["gcc", "-O2", "-shared", "-fPIC", "-o", made, source]
+        command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(made), str(source)]
         try:
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError):
