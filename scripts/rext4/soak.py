@@ -40,7 +40,8 @@ A round:
               each of them must get on
 and e2fsck. In half of the rounds the disk takes 3 ms longer for a write, so
 that more can happen while it is in flight. Beside all of it memory is compacted,
-caches are dropped, and khugepaged is busy. It prints one line a round, with the
+caches are dropped, files are collapsed into large folios, and khugepaged is busy.
+It prints one line a round, with the
 seconds since the VM started.
 
 Exit status: 0 nothing was wrong, 1 something was (what is left of it is in
