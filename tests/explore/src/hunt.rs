@@ -60,6 +60,8 @@ const TURNS: &[Strategy] = &[
 pub struct Plan {
     pub stretch: Stretch,
     pub grammar: Grammar,
+    /// These only, if there are any.
+    pub programs: Vec<Program>,
     pub strategy: Option<Strategy>,
     /// Of a thousand times that a point can return an error, how often it does.
     pub faults: Option<u32>,
@@ -178,6 +180,9 @@ impl Hunt {
 
     /// A number of schedules of one kind.
     fn batch(&mut self, batch: u64) -> Result<(), Found> {
+        if !self.plan.programs.is_empty() {
+            return self.given(batch);
+        }
         let turn = TURNS[(batch % TURNS.len() as u64) as usize];
         let round = batch / TURNS.len() as u64;
         let image = IMAGES[((round + batch) % IMAGES.len() as u64) as usize];
@@ -192,6 +197,20 @@ impl Hunt {
             Strategy::Pairs => self.pairs(batch, image, &mut rng)?,
             Strategy::Stop => self.stops(image, &mut rng)?,
             _ => self.drawn(strategy, image, &mut rng)?,
+        }
+        self.unmount()
+    }
+
+    /// A program of the list: each thread of it stops everywhere.
+    fn given(&mut self, batch: u64) -> Result<(), Found> {
+        let all = &self.plan.programs;
+        let program = all[(batch % all.len() as u64) as usize].clone();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.stretch.seed ^ batch);
+        self.faults = self.plan.faults.unwrap_or(0);
+        self.mount(program.image)?;
+        let kernel = program.workers.then_some(THREADS);
+        for victim in (0..program.threads.len()).chain(kernel) {
+            self.sweep(&program, victim, &mut rng)?;
         }
         self.unmount()
     }
@@ -262,14 +281,25 @@ impl Hunt {
                 true => THREADS,
                 false => 0,
             };
-            let others = program.ops() - program.threads[0].len();
-            let inner = Random::new(ChaCha8Rng::from_rng(rng), self.faults);
-            let mut picker = Stop::new(inner, victim, others);
-            for _ in 0..LONGEST {
-                self.one(&program, &mut picker)?;
-                if !picker.next() {
-                    break;
-                }
+            self.sweep(&program, victim, rng)?;
+        }
+        Ok(())
+    }
+
+    /// One thread stops at each of its points in turn.
+    fn sweep(
+        &mut self,
+        program: &Program,
+        victim: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), Found> {
+        let own = program.threads.get(victim).map_or(0, Vec::len);
+        let inner = Random::new(ChaCha8Rng::from_rng(rng), self.faults);
+        let mut picker = Stop::new(inner, victim, program.ops() - own);
+        for _ in 0..LONGEST {
+            self.one(program, &mut picker)?;
+            if !picker.next() {
+                break;
             }
         }
         Ok(())

@@ -4,10 +4,11 @@
 
 use crate::clock::{timed, Part};
 use crate::drive::{At, Place, World};
+use crate::noise::Noise;
 use crate::oracle::Outcome;
 use crate::order::{Fault, Go};
 use crate::program::{Program, KERNEL, THREADS};
-use crate::worker::told;
+use crate::worker::{path, told};
 use guest::harness::Res;
 use guest::sys::{self, Fd};
 use guest::{ensure, fail};
@@ -33,10 +34,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn start() -> Res<Worker> {
+    /// `role`: the command of this program that it runs.
+    pub fn start(role: &str) -> Res<Worker> {
         let (stream, theirs) = UnixStream::pair()?;
         let child = Command::new(std::env::current_exe()?)
-            .arg("worker")
+            .arg(role)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
         let stat = sys::rdonly(&format!("/proc/{}/stat", child.id()))?;
@@ -49,16 +51,16 @@ impl Worker {
         })
     }
 
-    fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }
 
-    fn say(&mut self, line: &str) -> Res {
+    pub fn say(&mut self, line: &str) -> Res {
         Ok(self.stream.write_all(format!("{line}\n").as_bytes())?)
     }
 
     /// A line that it has said, if there is one.
-    fn heard(&mut self) -> Res<Option<String>> {
+    pub fn heard(&mut self) -> Res<Option<String>> {
         let mut part = [0; 4096];
         loop {
             if let Some(end) = self.said.iter().position(|b| *b == b'\n') {
@@ -76,7 +78,7 @@ impl Worker {
     }
 
     /// Waits for what it says.
-    fn answer(&mut self) -> Res<String> {
+    pub fn answer(&mut self) -> Res<String> {
         let mut begun = None;
         loop {
             if let Some(line) = self.heard()? {
@@ -133,6 +135,8 @@ impl Drop for Worker {
 pub struct Bench {
     control: Control,
     workers: Vec<Worker>,
+    /// If there is to be any.
+    pub noise: Option<Noise>,
     /// The names of all points.
     pub points: Vec<String>,
     /// There is one CPU: who looks does so when no thread under test can run.
@@ -150,6 +154,7 @@ impl Bench {
             alone: std::thread::available_parallelism()?.get() == 1,
             control,
             workers: Vec::new(),
+            noise: None,
         })
     }
 
@@ -157,7 +162,7 @@ impl Bench {
     pub fn begin(&mut self, run: u64, program: &Program, drawn: bool) -> Res<Kernel<'_>> {
         let threads = program.threads.len();
         while self.workers.len() < threads {
-            self.workers.push(Worker::start()?);
+            self.workers.push(Worker::start("worker")?);
         }
         let drawn = u8::from(drawn);
         let workers = &mut self.workers[..threads];
@@ -166,7 +171,11 @@ impl Bench {
         }
         workers.iter_mut().try_for_each(Worker::is_ready)?;
         self.control.step(stepped(workers, program))?;
+        if let Some(noise) = &mut self.noise {
+            noise.begin(path(run, 0), program);
+        }
         Ok(Kernel {
+            noise: self.noise.as_mut(),
             alone: self.alone,
             tids: Vec::new(),
             control: &self.control,
@@ -181,6 +190,7 @@ impl Bench {
     pub fn end(&mut self, program: &Program) -> Res {
         let workers = &mut self.workers[..program.threads.len()];
         self.control.unstep(stepped(workers, program))?;
+        self.noise.as_mut().map_or(Ok(()), Noise::end)?;
         workers.iter_mut().try_for_each(|w| w.say("close"))?;
         workers.iter_mut().try_for_each(Worker::is_ready)
     }
@@ -192,6 +202,10 @@ impl Bench {
             let _ = self.control.unstep(worker.pid());
         }
         self.workers.clear();
+        // It may wait for one of them.
+        if self.noise.take().is_some() {
+            self.noise = Noise::start().ok();
+        }
     }
 }
 
@@ -217,6 +231,7 @@ pub struct Kernel<'a> {
     states: Vec<State>,
     ops: Vec<usize>,
     alone: bool,
+    noise: Option<&'a mut Noise>,
     /// Threads of the kernel that are parked, the first to be so first.
     tids: Vec<i32>,
     pub outcomes: Vec<Vec<Outcome>>,
@@ -361,6 +376,9 @@ impl Kernel<'_> {
     }
 
     fn let_go(&mut self, go: Go) -> Res {
+        if let Some(noise) = &mut self.noise {
+            noise.step()?;
+        }
         let fault = go.fault.map(Fault::name);
         if let Some(nth) = go.thread.checked_sub(THREADS) {
             return Ok(self.control.go(self.tids[nth], fault)?);

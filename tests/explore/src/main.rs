@@ -14,6 +14,7 @@ mod hunt;
 mod judged;
 mod kernel;
 mod met;
+mod noise;
 mod op;
 mod oracle;
 mod order;
@@ -37,6 +38,7 @@ use guest::{sched, sys};
 use hunt::{Hunt, Plan, Strategy};
 use kernel::Bench;
 use order::Schedule;
+use program::Program;
 use site::Site;
 use std::path::PathBuf;
 
@@ -61,6 +63,9 @@ struct Cli {
     /// most batches.
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
     faults: Option<u32>,
+    /// This program only; with more of them in turn. Each thread stops at each of its points.
+    #[arg(long)]
+    program: Vec<String>,
     /// A switch of the race lab: this protection is off.
     #[arg(long)]
     off: Vec<String>,
@@ -70,6 +75,9 @@ struct Cli {
     /// Ends with a line that counts each batch as a test; for which there was no time is skipped.
     #[arg(long)]
     test: bool,
+    /// Between steps pages are reclaimed, moved and made into large folios.
+    #[arg(long)]
+    noise: bool,
     /// Says in the end where the time went.
     #[arg(long)]
     profile: bool,
@@ -86,6 +94,8 @@ enum Cmd {
     Met { folder: PathBuf, runs: Vec<PathBuf> },
     #[command(hide = true)]
     Worker,
+    #[command(hide = true)]
+    Noise,
 }
 
 fn stop(why: impl std::fmt::Display) -> ! {
@@ -97,6 +107,8 @@ fn hunt(cli: Cli) -> Res<bool> {
     let grammar = Grammar::new(&cli.ops).unwrap_or_else(|e| stop(e));
     let replay = cli.replay.as_deref().map(str::parse::<Schedule>);
     let replay = replay.map(|r| r.unwrap_or_else(|e| stop(format!("no schedule: {e}"))));
+    let programs: Result<Vec<Program>, String> = cli.program.iter().map(|p| p.parse()).collect();
+    let programs = programs.unwrap_or_else(|e| stop(format!("no program: {e}")));
     if matches!(cli.cmd, Some(Cmd::Check)) {
         return Ok(true);
     }
@@ -111,12 +123,16 @@ fn hunt(cli: Cli) -> Res<bool> {
     // Nor is anybody stopped who does not sleep.
     let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
     let dev = ram_disks(1, 32768)?.remove(0);
-    let bench = Bench::new(&cli.off)?;
+    let mut bench = Bench::new(&cli.off)?;
     sched::idle()?;
+    if cli.noise {
+        bench.noise = Some(noise::Noise::start()?);
+    }
     let site = Site::new(Disk::new(&cli.fs, &dev), bench)?;
     let plan = Plan {
         stretch: cli.stretch.clone(),
         grammar,
+        programs,
         strategy: cli.strategy,
         faults: cli.faults,
         off: cli.off,
@@ -146,6 +162,7 @@ fn main() {
             }
             Err(e) => stop(e),
         },
+        Some(Cmd::Noise) => noise::serve().map(|()| true),
         Some(Cmd::Worker) => worker::serve().map(|()| true),
         _ => hunt(cli),
     };
