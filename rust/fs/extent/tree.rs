@@ -17,9 +17,11 @@
 mod edit;
 mod level;
 mod ops;
+mod shift;
 mod worst;
 
-pub use ops::{convert, cut, insert, To};
+pub use ops::{convert, cut, insert, split, To};
+pub use shift::{shift_left, shift_right, Shift};
 pub use worst::worst_nodes;
 
 use crate::disk::{

@@ -2,9 +2,12 @@
 
 //! One change of a tree: the nodes of a path are copied, changed and written back.
 
+mod shift;
+mod shrink;
+
 use super::{
     key_at,
-    level::{copy_entries, into_root, resize, Image, Level, Work},
+    level::{copy_entries, resize, Image, Level, Work},
     NodePlace, Store, ROOT_BYTES,
 };
 use crate::disk::{
@@ -29,7 +32,7 @@ pub(super) struct Edit<'s, S: Store> {
     /// The first logical block that belongs to the next leaf.
     pub(super) end: Lblk,
     /// There is no leaf behind this one.
-    rightmost: bool,
+    pub(super) rightmost: bool,
 }
 
 impl<'s, S: Store> Edit<'s, S> {
@@ -146,9 +149,14 @@ impl<'s, S: Store> Edit<'s, S> {
         Header::read(self.level(l)?.image.bytes()).map_err(|e| self.bad(e))
     }
 
+    /// How many entries the leaf has.
+    pub(super) fn len(&self) -> Result<u16, S::Error> {
+        self.header(self.leaf).map(|h| h.entries)
+    }
+
     /// Entry `i` of the leaf, if it has so many.
     pub(super) fn entry(&self, i: u16) -> Result<Option<Extent>, S::Error> {
-        if i >= self.header(self.leaf)?.entries {
+        if i >= self.len()? {
             return Ok(None);
         }
         let node = self.level(self.leaf)?.image.bytes();
@@ -169,6 +177,11 @@ impl<'s, S: Store> Edit<'s, S> {
             self.abandon();
             return Err(e);
         }
+        self.finish(root)
+    }
+
+    /// Writes the changed path back. Nothing can fail any more but the journal.
+    fn finish(mut self, root: &mut [u8; ROOT_BYTES]) -> Result<(), S::Error> {
         self.write()?;
         if let Image::Root(bytes) = &self.level(0)?.image {
             *root = *bytes;
@@ -380,76 +393,6 @@ impl<'s, S: Store> Edit<'s, S> {
             l = parent;
         }
         Ok(())
-    }
-
-    /// Takes empty node `l` (not the root) out of the tree, and its ancestors if they become empty.
-    fn drop_node(&mut self, mut l: usize) -> Result<(), S::Error> {
-        while let Some(parent) = l.checked_sub(1) {
-            let level = self.level_mut(l)?;
-            level.dead = true;
-            let pblk = level.pblk;
-            self.note_freed(pblk);
-            let level = self.level_mut(parent)?;
-            let pos = level.pos;
-            extent::close_gap(level.image.bytes_mut(), pos, 1).map_err(|e| self.bad(e))?;
-            if self.header(parent)?.entries > 0 {
-                return match pos {
-                    0 => self.fix_keys(parent),
-                    _ => Ok(()),
-                };
-            }
-            l = parent;
-        }
-        // Nothing is left: an empty leaf.
-        let level = self.level_mut(0)?;
-        extent::init_node(level.image.bytes_mut(), 0, ROOT_ENTRIES).map_err(|e| self.bad(e))
-    }
-
-    fn note_freed(&mut self, pblk: Pblk) {
-        let mut places = self.levels.iter_mut().flat_map(|work| &mut work.freed);
-        if let Some(place) = places.find(|place| place.is_none()) {
-            *place = Some(pblk);
-        }
-    }
-
-    /// Takes nodes out of the tree that are an only child and fit into the root.
-    fn merge_up(&mut self) -> Result<(), S::Error> {
-        loop {
-            let root = self.header(0)?;
-            if root.depth == 0 || root.entries != 1 {
-                return Ok(());
-            }
-            let index = extent::index_at(self.level(0)?.image.bytes(), 0);
-            let index = index.map_err(|e| self.bad(e))?;
-            let in_path = |level: &Level<S::Buf>| level.pblk == index.pblk && !level.dead;
-            let known = (1..=self.leaf).find(|&l| self.level(l).is_ok_and(in_path));
-            let mut bytes = [0; ROOT_BYTES];
-            let merged = match known {
-                Some(l) => into_root(self.level(l)?.image.bytes(), &mut bytes),
-                None => {
-                    let place = NodePlace {
-                        pblk: index.pblk,
-                        depth: root.depth - 1,
-                        first: index.lblk,
-                        end: Lblk::END,
-                    };
-                    let (node, entries) = self.store.open(&place)?;
-                    if entries > ROOT_ENTRIES {
-                        Ok(false)
-                    } else {
-                        into_root(self.store.copy(&node)?.as_ref(), &mut bytes)
-                    }
-                }
-            };
-            if !merged.map_err(|e| self.bad(e))? {
-                return Ok(());
-            }
-            if let Some(l) = known {
-                self.level_mut(l)?.dead = true;
-            }
-            self.level_mut(0)?.image = Image::Root(bytes);
-            self.note_freed(index.pblk);
-        }
     }
 
     /// Gets the right to write every node that changed. From here on only a dead journal can fail.

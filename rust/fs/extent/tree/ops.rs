@@ -192,3 +192,24 @@ pub fn cut<S: Store>(
     edit.splice(root, at..at + 1, row.as_slice())?;
     Ok(Some(gone))
 }
+
+/// Makes two extents of the one that reaches over the beginning of `at`, if there is one: then none
+/// does.
+pub fn split<S: Store>(
+    store: &mut S,
+    root: &mut [u8; ROOT_BYTES],
+    at: Lblk,
+) -> Result<(), S::Error> {
+    let edit = Edit::descend(store, root, at)?;
+    let old = match edit.at.checked_sub(1) {
+        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+        None => None,
+    };
+    let Some((i, old)) = old.filter(|(_, e)| e.lblk < at && at < e.end()) else {
+        return Ok(());
+    };
+    let mut row = Row::new();
+    row.push(&old, old.lblk.until(at));
+    row.push(&old, at.until(old.end()));
+    edit.splice(root, i..i + 1, row.as_slice())
+}

@@ -13,6 +13,7 @@ mod extent {
 mod memory;
 mod pair;
 mod random;
+mod shift;
 mod worst;
 
 use disk::extent::{Extent, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN};

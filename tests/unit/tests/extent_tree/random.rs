@@ -25,6 +25,14 @@ enum Op {
         len: u32,
         limit: u32,
     },
+    Collapse {
+        at: u32,
+        len: u32,
+    },
+    InsertHole {
+        at: u32,
+        len: u32,
+    },
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -36,9 +44,11 @@ fn ops() -> impl Strategy<Value = Op> {
         3 => (at.clone(), 1..40u32, any::<bool>()).prop_map(
             |(lblk, len, unwritten)| Op::Convert { lblk, len, unwritten }
         ),
-        1 => (at, 1..60u32, 1..8u32).prop_map(
+        1 => (at.clone(), 1..60u32, 1..8u32).prop_map(
             |(start, len, limit)| Op::Cut { start, len, limit }
         ),
+        1 => (at.clone(), 1..60u32).prop_map(|(at, len)| Op::Collapse { at, len }),
+        1 => (at, 1..60u32).prop_map(|(at, len)| Op::InsertHole { at, len }),
     ]
 }
 
@@ -64,6 +74,8 @@ impl Pair {
                 self.convert(lblk, len, to)
             }
             Op::Cut { start, len, limit } => self.cut(start, start + len, limit),
+            Op::Collapse { at, len } => self.collapse(at, len),
+            Op::InsertHole { at, len } => self.insert_hole(at, len),
         }
     }
 }
