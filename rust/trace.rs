@@ -180,6 +180,10 @@ pub(crate) enum Op {
     Punch = bindings::REXT4_OP_PUNCH,
     /// `fallocate` with FALLOC_FL_ZERO_RANGE.
     Zero = bindings::REXT4_OP_ZERO,
+    /// `fallocate` with FALLOC_FL_COLLAPSE_RANGE.
+    Collapse = bindings::REXT4_OP_COLLAPSE,
+    /// `fallocate` with FALLOC_FL_INSERT_RANGE.
+    Insert = bindings::REXT4_OP_INSERT,
 }
 
 impl From<FallocOp> for Op {
@@ -188,6 +192,8 @@ impl From<FallocOp> for Op {
             FallocOp::Allocate => Op::Allocate,
             FallocOp::PunchHole => Op::Punch,
             FallocOp::ZeroRange => Op::Zero,
+            FallocOp::CollapseRange => Op::Collapse,
+            FallocOp::InsertRange => Op::Insert,
         }
     }
 }

@@ -52,6 +52,10 @@ pub(super) const ALLOCATE: u32 = INSERT + ALLOC + INODE;
 /// Data is on disk: one extent converted, the inode with its size.
 pub(super) const COMPLETE: u32 = INSERT + INODE;
 
+/// The extents of a leaf moved within the file: the nodes of one path; nodes of which the root gets
+/// the entries, should two become one; the inode with its size.
+pub(super) const SHIFT: u32 = DEPTH + freeing(DEPTH) + INODE;
+
 /// The size set and the inode on the orphan list, or off it.
 pub(super) const TRUNCATE: u32 = ORPHAN + INODE;
 

@@ -57,10 +57,12 @@ mod nodes;
 mod promise;
 mod recent;
 mod remove;
+mod shift;
 pub(crate) mod tree;
 
 pub(crate) use entry::{ExtentEntry, Hole};
 pub(crate) use recent::Recent;
+pub(crate) use shift::Move;
 
 use super::{
     alloc::{self, BlockKind, KeptPromises},

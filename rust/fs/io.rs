@@ -18,6 +18,7 @@
 //!   eof.rs        zeros behind the end: rule 11
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
+//!   shift.rs      collapse and insert range: rules 3, 5, 11
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
 //! ```
@@ -99,6 +100,7 @@ pub(crate) mod mmap;
 pub(crate) mod pinned;
 pub(crate) mod remove;
 pub(crate) mod seek;
+mod shift;
 pub(crate) mod steps;
 pub(crate) mod truncate;
 pub(crate) mod writeback;

@@ -139,6 +139,9 @@ named! {
         RemoveSome = c"remove-some",
         /// Punch and zero range have removed the blocks. The size on disk is not looked after yet.
         BlocksRemoved = c"blocks-removed",
+        /// A handle that moves blocks within the file is about to be started, the first or one
+        /// more.
+        ShiftSome = c"shift-some",
         /// A truncate begins, with i_rwsem. It may still fail.
         Truncate = c"truncate",
         /// The size in memory is cut and the page cache dropped; what is before the end is not

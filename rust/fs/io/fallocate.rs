@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Rule 5: `fallocate(2)`, which allocates, punches a hole, or zeroes a range. Blocks go in four
-//! steps (`steps.rs`).
+//! steps (`steps.rs`). What moves blocks is in `shift.rs`.
 
 use super::{
     allocate::{self, For},
     fsync,
     map,
+    shift,
     steps::{Alone, Shut}, //
 };
 use crate::{
@@ -76,7 +77,8 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
 
 /// Whether the file grows, to `end` bytes.
 fn grows(inode: &Inode, mode: FallocMode, end: u64) -> bool {
-    !mode.keep_size && end > inode.size()
+    let moves = matches!(mode.op, FallocOp::CollapseRange | FallocOp::InsertRange);
+    !mode.keep_size && !moves && end > inode.size()
 }
 
 /// What the call is for. The caller journals the inode.
@@ -86,6 +88,11 @@ fn change(
     range: Range<u64>,
     event: &Operation<'_, Rext4>,
 ) -> Result {
+    match mode.op {
+        FallocOp::CollapseRange => return shift::collapse_range(alone, range, event),
+        FallocOp::InsertRange => return shift::insert_range(alone, range, event),
+        FallocOp::Allocate | FallocOp::PunchHole | FallocOp::ZeroRange => (),
+    }
     let (inode, Range { start, end }) = (alone.inode(), range.clone());
     if mode.op != FallocOp::Allocate {
         alone = punch(alone, range, event)?;

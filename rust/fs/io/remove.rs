@@ -3,7 +3,7 @@
 //! Rules 4 and 5: the last two steps of rule 5, the page cache goes, then the blocks. The first two
 //! are in `steps.rs`. What was reserved goes with the pages (4).
 
-use super::{map, steps::Alone};
+use super::{map, pinned, steps::Alone};
 use crate::disk::{Lblk, LblkRange};
 use crate::fs::{
     credits,
@@ -11,9 +11,13 @@ use crate::fs::{
     inode,
     lab::{self, Point},
     rule::{self, Rule},
-    Inode, //
+    Inode,
+    Rext4, //
 };
-use crate::vfs::pagemap::{KeptFolios, Pins};
+use crate::vfs::{
+    inode::InodeLock,
+    pagemap::{KeptFolios, Pins}, //
+};
 use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
@@ -108,6 +112,43 @@ impl<'l> Alone<'l> {
             alone: self,
             range: new..u64::MAX,
         }
+    }
+}
+
+/// Step 3 of rule 5 is done for what is going to move: from some place to the end of the file all
+/// is on disk, and nothing in the page cache.
+#[must_use]
+pub(crate) struct Settled<'l>(Alone<'l>);
+
+impl<'l> Alone<'l> {
+    /// Rule 5, step 3, where blocks move: writes all from `start` on, rounded out to pages, and
+    /// drops it from the page cache. Nothing of it is zeroed and stays, as for a punch: what moves
+    /// there is data. So a folio that will not go (race 24: a device is about to store into it) is
+    /// `EBUSY`, and all is as before.
+    pub(super) fn settle(self, start: u64) -> Result<Settled<'l>> {
+        let inode = self.inode();
+        let page = 1 << kernel::page::PAGE_SHIFT;
+        let bytes = start / page * page..u64::MAX;
+        inode.write_and_wait(bytes.clone())?;
+        lab::may_fail(Point::RangeWritten, inode, bytes.clone(), &[EIO])?;
+        pinned::begin_drop().map_err(|_| EBUSY)?;
+        let dropped = inode.invalidate_pagecache(bytes.clone());
+        pinned::end_drop();
+        dropped?;
+        forget_reserved(inode, map::lblk_range(inode, start..u64::MAX)?);
+        Ok(Settled(self.pause(Point::PunchInvalidated, bytes)))
+    }
+}
+
+impl<'l> Settled<'l> {
+    /// The inode.
+    pub(super) fn inode(&self) -> &'l Inode {
+        self.0.inode()
+    }
+
+    /// i_rwsem.
+    pub(super) fn lock(&self) -> &'l InodeLock<'l, Rext4> {
+        self.0.lock()
     }
 }
 

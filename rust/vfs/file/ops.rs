@@ -132,6 +132,10 @@ pub(crate) enum FallocOp {
     PunchHole,
     /// Make the range read as zeros, allocated.
     ZeroRange,
+    /// Take the range out of the file; what is behind it moves there. Never with `keep_size`.
+    CollapseRange,
+    /// Put a hole there; what is there moves behind it. Never with `keep_size`.
+    InsertRange,
 }
 
 /// The mode of a `fallocate` call.
@@ -318,6 +322,8 @@ impl<F: FileOps> FileTable<F> {
                 0 => FallocOp::Allocate,
                 bindings::FALLOC_FL_PUNCH_HOLE => FallocOp::PunchHole,
                 bindings::FALLOC_FL_ZERO_RANGE => FallocOp::ZeroRange,
+                bindings::FALLOC_FL_COLLAPSE_RANGE => FallocOp::CollapseRange,
+                bindings::FALLOC_FL_INSERT_RANGE => FallocOp::InsertRange,
                 _ => return Err(EOPNOTSUPP),
             };
             // SAFETY: By the caller.

@@ -28,6 +28,7 @@ pub static SETS: &[&[Case]] = &[
     content::data::CASES,
     content::trunc::CASES,
     content::falloc::CASES,
+    content::shift::CASES,
     content::extents::CASES,
     content::mmap::CASES,
     content::mmap_under::CASES,

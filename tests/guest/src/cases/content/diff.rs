@@ -2,6 +2,7 @@
 //! The same random operations on the file system under test and on the kernel's ext4: the same
 //! answers, the same tree, and each mounts what the other wrote.
 
+use crate::cases::content::shift::{COLLAPSE, INSERT};
 use crate::cases::namespace::tree::{self, Node};
 use crate::fixture::{knows_fs, names, pattern, private_mounts, slowness, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, K1, K4};
@@ -69,7 +70,13 @@ fn random(r: &mut fastrand::Rng, i: u64) -> Op {
         32..=36 => Op::Append(p, i, n),
         37..=40 => Op::Truncate(p, off),
         41..=44 => Op::Punch(p, off, n as u64),
-        45..=47 => Op::Fallocate(p, if r.bool() { 1 } else { 0 }, off, n as u64),
+        45 | 46 => Op::Fallocate(p, if r.bool() { 1 } else { 0 }, off, n as u64),
+        47 => {
+            let mode = if r.bool() { COLLAPSE } else { INSERT };
+            // Now and then what is no block.
+            let mask = if r.u32(..4) == 0 { 511 } else { 4095 };
+            Op::Fallocate(p, mode, off & !mask, (n as u64).next_multiple_of(mask + 1))
+        }
         48..=56 => Op::Mkdir(p, 0o700 + r.u32(..64)),
         57..=59 => Op::Rmdir(p),
         60..=66 => Op::Unlink(p),

@@ -2,6 +2,7 @@
 //! A long random sequence of data operations on one file against a model in memory.
 
 use crate::cases::content::falloc::KEEP;
+use crate::cases::content::shift::{self, COLLAPSE, INSERT};
 use crate::fixture::{diff_at, pattern, T};
 use crate::harness::{Case, Res, Stop, ALL, NOCSUM1K};
 use crate::map::{sigbus_taken, Map};
@@ -266,6 +267,7 @@ impl Fsx {
                     self.model.resize(off + len, 0);
                 }
             }
+            68 => self.shift(i, (off, len))?,
             _ if self.zero_range => {
                 self.note(format!("{i} zero range {off}+{len} (size {size})"));
                 self.zero_range(off, len)?;
@@ -273,6 +275,20 @@ impl Fsx {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes whole pages out, or puts some in, as far as the file has them and may grow.
+    fn shift(&mut self, i: u64, (off, len): (usize, usize)) -> Res {
+        let size = self.model.len();
+        let (off, len) = (off & !4095, len.next_multiple_of(4096));
+        if off + len < size && i % 2 == 0 {
+            self.note(format!("{i} collapse {off}+{len} (size {size})"));
+            shift::shift(&self.f, &mut self.model, COLLAPSE, off as u64, len as u64)?;
+        } else if off < size && size + len <= self.max {
+            self.note(format!("{i} insert {off}+{len} (size {size})"));
+            shift::shift(&self.f, &mut self.model, INSERT, off as u64, len as u64)?;
+        }
+        self.check("mapped", off.saturating_sub(5000), len + 10_000)
     }
 
     fn zero_range(&mut self, off: usize, len: usize) -> Res {

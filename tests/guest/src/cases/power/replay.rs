@@ -21,13 +21,13 @@ type Synced = BTreeMap<String, (u64, usize)>;
 
 const MB: usize = 16;
 
-struct Logged {
-    base: Vec<u8>,
-    log: dm::Dm,
+pub struct Logged {
+    pub base: Vec<u8>,
+    pub log: dm::Dm,
 }
 
 /// A new image below a write log; the log is on the second half of the last disk.
-fn start(t: &mut T) -> Res<Logged> {
+pub fn start(t: &mut T) -> Res<Logged> {
     if !dm::usable() {
         skip!("no device mapper");
     }
@@ -52,7 +52,7 @@ fn start(t: &mut T) -> Res<Logged> {
 }
 
 /// Ends the logging; afterwards the device under test is a plain one for replays.
-fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
+pub fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
     t.umount()?;
     if let Some(d) = t.dms.pop() {
         d.remove()?;
@@ -75,7 +75,7 @@ fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
 }
 
 /// Mounts the disk as it was, lets `look` check it, and wants e2fsck content.
-fn inspect(t: &mut T, disk: &[u8], look: &mut dyn FnMut(&T) -> Res) -> Res {
+pub fn inspect(t: &mut T, disk: &[u8], look: &mut dyn FnMut(&T) -> Res) -> Res {
     let f: Fd = t.raw()?;
     for (i, c) in disk.chunks(1 << 20).enumerate() {
         f.pwrite(c, (i << 20) as u64)?;

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules 3, 5 and 11: the `fallocate(2)` that takes blocks out of the middle of a file, or puts a
+//! hole there, so that all that lies behind gets another place (collapse and insert range).
+//!
+//! What moves is rule 5's as much as what goes: a page that stayed would be another place's, and
+//! writeback would find the block of that. So the first two steps are those of a punch
+//! (`steps.rs`), the third is for all from there to the end of the file ([`Settled`]), and only
+//! then the extents move. Before each change of the map it is counted (3).
+//!
+//! The data stays where it is on disk. A crash between two handles leaves a file in which some of
+//! the blocks have moved and the others have not, and a hole between the two; nobody else's block
+//! is in it, and none is in it twice. The size is that of the larger of the two files, so that no
+//! data is behind the end: it shrinks with the last blocks that move to the left, and grows with
+//! the first that move to the right. ext4 and XFS promise no more.
+
+use super::{
+    map,
+    remove::{self, Settled},
+    steps::Alone, //
+};
+use crate::{
+    disk::{Lblk, LblkRange},
+    fs::{
+        alloc::{self, Effort},
+        credits,
+        extent::Move,
+        inode,
+        lab::{self, Point},
+        Inode,
+        Rext4, //
+    },
+    trace::{self, Operation, Step},
+};
+use core::ops::Range;
+use kernel::{error::code::*, prelude::*};
+
+/// Takes the bytes out of the file, which becomes shorter. `EINVAL` if they are not whole blocks,
+/// or reach the end: that is a truncate. The caller journals the inode.
+pub(super) fn collapse_range(
+    alone: Alone<'_>,
+    bytes: Range<u64>,
+    event: &Operation<'_, Rext4>,
+) -> Result {
+    let (inode, size) = (alone.inode(), alone.inode().size());
+    let gap = aligned_blocks(inode, &bytes)?;
+    if bytes.end >= size {
+        return Err(EINVAL);
+    }
+    read_tree(inode, gap.end)?;
+    let settled = alone.settle(bytes.start)?;
+    event.step(Step::CacheDropped);
+    remove::remove_range(inode, gap)?;
+    event.step(Step::BlocksRemoved);
+    let new = size - (bytes.end - bytes.start);
+    shift(&settled, Move::over(gap), |_, last| last.then_some(new))
+}
+
+/// Puts a hole where the bytes are to be; what is there moves behind them. `EINVAL` if they are not
+/// whole blocks, or begin at the end of the file or behind it; `EFBIG` if it would be too long. The
+/// caller journals the inode.
+pub(super) fn insert_range(
+    alone: Alone<'_>,
+    bytes: Range<u64>,
+    event: &Operation<'_, Rext4>,
+) -> Result {
+    let (inode, size) = (alone.inode(), alone.inode().size());
+    let (gap, len) = (aligned_blocks(inode, &bytes)?, bytes.end - bytes.start);
+    if bytes.start >= size {
+        return Err(EINVAL);
+    }
+    if len > inode.fs().geo.max_file_size.saturating_sub(size) {
+        return Err(EFBIG);
+    }
+    inode.newsize_ok(size + len)?;
+    read_tree(inode, gap.start)?;
+    // What was allocated behind the end may not have the room that the file has.
+    if inode.extents().end()?.checked_add(gap.len()).is_none() {
+        return Err(EINVAL);
+    }
+    // Rule 11: the size on disk grows before the old end has moved.
+    alone.finish_truncate()?;
+    if inode.info().stale_tail() {
+        alone.zero_partial(size)?;
+    }
+    let settled = alone.settle(bytes.start)?;
+    inode.info().set_stale_tail(false);
+    event.step(Step::CacheDropped);
+    alloc::retry(inode.sb(), Effort::Commit, || {
+        split_extent(inode, gap.start)
+    })?;
+    shift(&settled, Move::behind(gap), |first, _| {
+        first.then_some(size + len)
+    })
+}
+
+/// The logical blocks of the bytes; `EINVAL` if they are not whole.
+fn aligned_blocks(inode: &Inode, bytes: &Range<u64>) -> Result<LblkRange> {
+    let block_size = u64::from(inode.fs().geo.block_size);
+    if bytes.start % block_size != 0 || bytes.end % block_size != 0 {
+        return Err(EINVAL);
+    }
+    map::lblk_range(inode, bytes.clone())
+}
+
+/// Reads what is going to change of the tree. What cannot be read, or is corrupt, is found here,
+/// where nothing has changed yet.
+fn read_tree(inode: &Inode, first: Lblk) -> Result {
+    let mut left = first.until(Lblk::END);
+    while !left.is_empty() {
+        inode.go_on()?;
+        left.start = inode.extents().lookup(left)?.blocks().end;
+    }
+    Ok(())
+}
+
+/// Has an extent begin at `at`, if one reaches over it.
+fn split_extent(inode: &Inode, at: Lblk) -> Result {
+    let bytes = at.blocks(1).bytes(inode.fs().geo.block_bits);
+    lab::may_fail(Point::Allocate, inode, bytes, &[EIO, ENOMEM, ENOSPC])?;
+    let _table = inode::hold_iloc(inode)?;
+    let handle = inode.fs().start(credits::COMPLETE)?;
+    inode.extents().split(&handle, at)?;
+    inode::journal(&handle, inode)?;
+    handle.stop()
+}
+
+/// Rule 5, step 4: moves blocks, in as many handles as it takes. `size` is told of each whether it
+/// is the first, and the last, and says the size of the file if that changes with it.
+fn shift(settled: &Settled<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u64>) -> Result {
+    let inode = settled.inode();
+    let (mut next, mut first) = (Some(moved), true);
+    while let Some(moved) = next {
+        let bytes = moved.left().bytes(inode.fs().geo.block_bits);
+        lab::may_fail(Point::ShiftSome, inode, bytes, &[EIO])?;
+        let _table = inode::hold_iloc(inode)?;
+        let handle = inode.fs().start_nofail(credits::SHIFT)?;
+        let mut extents = inode.extents();
+        // Rule 3: counts the change before it makes it.
+        next = extents.shift(&handle, moved)?;
+        if let Some(size) = size(first, next.is_none()) {
+            trace::isize_set(inode, size);
+            settled.lock().set_size(size);
+            extents.set_disk_size(size);
+        }
+        drop(extents);
+        inode::journal(&handle, inode)?;
+        handle.stop()?;
+        first = false;
+    }
+    Ok(())
+}
