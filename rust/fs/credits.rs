@@ -121,5 +121,5 @@ pub(super) const LINK: u32 = ADD_NAME + INODE + ORPHAN;
 pub(super) const REMOVE_NAME: u32 = 1 + 2 * INODE + ORPHAN;
 
 /// A name added, one or two removed or changed, two first blocks of directories, four inodes, one
-/// of them an orphan.
-pub(super) const RENAME: u32 = ADD_NAME + 4 + 4 * INODE + ORPHAN;
+/// of them an orphan, and a whiteout.
+pub(super) const RENAME: u32 = ADD_NAME + 4 + 4 * INODE + ORPHAN + CREATE;

@@ -378,7 +378,7 @@ impl Namei for Rext4 {
         from: &Dentry<Self>,
         to_dir: &Inode,
         to: &Dentry<Self>,
-        flags: RenameFlags,
+        flags: RenameFlags<'_>,
     ) -> Result {
         namei::rename(from_dir, from, to_dir, to, flags)
     }

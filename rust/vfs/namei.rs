@@ -20,16 +20,19 @@ use kernel::{
 
 /// Flags of `rename`.
 #[derive(Clone, Copy)]
-pub(crate) struct RenameFlags(u32);
+pub(crate) struct RenameFlags<'a> {
+    bits: u32,
+    idmap: IdMap<'a>,
+}
 
-impl RenameFlags {
+impl<'a> RenameFlags<'a> {
     /// Exchange the two names.
     pub(crate) fn exchange(self) -> bool {
-        self.0 & bindings::RENAME_EXCHANGE != 0
+        self.bits & bindings::RENAME_EXCHANGE != 0
     }
-    /// Leave a whiteout behind.
-    pub(crate) fn whiteout(self) -> bool {
-        self.0 & bindings::RENAME_WHITEOUT != 0
+    /// Leave a whiteout behind: a character device without a number. The map is for its owner.
+    pub(crate) fn whiteout(self) -> Option<IdMap<'a>> {
+        (self.bits & bindings::RENAME_WHITEOUT != 0).then_some(self.idmap)
     }
 }
 
@@ -86,7 +89,7 @@ pub(crate) trait Namei: FileSystem {
         _from: &Dentry<Self>,
         _to_dir: &Inode<Self>,
         _to: &Dentry<Self>,
-        _flags: RenameFlags,
+        _flags: RenameFlags<'_>,
     ) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -298,9 +301,10 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
     /// # Safety
     ///
     /// `from` is a name in `from_dir`, and `to` one in `to_dir`; i_rwsem of both directories, and
-    /// of what is named if it changes, is held exclusive, and the caller holds them (vfs_rename()).
+    /// of what is named if it changes, is held exclusive, and the caller holds them and `idmap`
+    /// (vfs_rename()).
     unsafe extern "C" fn rename(
-        _idmap: *mut bindings::mnt_idmap,
+        idmap: *mut bindings::mnt_idmap,
         from_dir: *mut bindings::inode,
         from: *mut bindings::dentry,
         to_dir: *mut bindings::inode,
@@ -311,7 +315,11 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         let (from_dir, from) = unsafe { Self::name_in(from_dir, from) };
         // SAFETY: As above.
         let (to_dir, to) = unsafe { Self::name_in(to_dir, to) };
-        from_result(|| F::rename(from_dir, from, to_dir, to, RenameFlags(flags)).map(|()| 0))
+        let flags = RenameFlags {
+            bits: flags,
+            idmap: IdMap(idmap, PhantomData),
+        };
+        from_result(|| F::rename(from_dir, from, to_dir, to, flags).map(|()| 0))
     }
 
     /// # Safety

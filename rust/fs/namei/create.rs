@@ -95,7 +95,7 @@ fn finish_make(
 
 /// Ends the handle that allocated an inode which is not wanted after all: it becomes an orphan in
 /// the same transaction, for which there is `room`, and its eviction frees it.
-fn give_up(handle: NameiHandle<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
+pub(super) fn give_up(handle: NameiHandle<'_>, new: NewInode<'_, Rext4>, room: orphan::Room) {
     new.set_nlink(0);
     // Fails with the journal only, which then holds no trace of the inode.
     let _ = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));

@@ -5,7 +5,9 @@
 
 use super::{
     add::{add_name, entry_for},
-    apply, check_dir_links, check_target, dec_dir_links,
+    apply, check_dir_links, check_target,
+    create::give_up,
+    dec_dir_links,
     dirblock::DirBlock,
     drop_links,
     found::{Added, FoundEntry},
@@ -14,15 +16,21 @@ use super::{
     orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
-    disk::{dirent, htree, Ino, Lblk},
+    disk::{dirent, htree, inode::S_IFCHR, Ino, Lblk},
     fs::{
         credits,
+        inode::{init_new, NewKind},
         io::fsync,
         lab::{self, Point},
         namei::bad_dirblock,
         HeldInode,
     },
-    vfs::{jbd2::Handle, namei::RenameFlags, Dentry},
+    vfs::{
+        inode::{Fresh, IdMap, NewInode},
+        jbd2::Handle,
+        namei::RenameFlags,
+        Dentry,
+    },
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -32,11 +40,8 @@ pub(crate) fn rename(
     from: &Dentry<Rext4>,
     to_dir: &Inode,
     to: &Dentry<Rext4>,
-    flags: RenameFlags,
+    flags: RenameFlags<'_>,
 ) -> Result {
-    if flags.whiteout() {
-        return Err(EINVAL);
-    }
     let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
     if let Some(old) = to.dentry.inode() {
         fsync::before_replace(from.inode()?)?;
@@ -50,7 +55,7 @@ pub(crate) fn rename(
         lab::point(Point::NameChanged, to_dir, 0..u64::MAX);
         Ok(())
     } else {
-        with_retry(to_dir, || replace(&from, &to))
+        with_retry(to_dir, || replace(&from, &to, flags.whiteout()))
     }
 }
 
@@ -134,17 +139,50 @@ impl<'a> DotDot<'a> {
     }
 }
 
+/// What says at the old name that there is no such name any more, whatever a layer below has: a
+/// character device without a number.
+struct Whiteout<'a> {
+    inode: NewInode<'a, Rext4>,
+    /// Should it not be wanted after all.
+    room: orphan::Room,
+}
+
+/// What a [`Whiteout`] is made of, before the handle.
+struct FreshWhiteout<'a> {
+    inode: NewInode<'a, Rext4, Fresh>,
+    room: orphan::Room,
+}
+
+impl<'a> FreshWhiteout<'a> {
+    fn new(dir: &'a Inode) -> Result<Self> {
+        Ok(Self {
+            inode: dir.sb().new_inode()?,
+            room: orphan::Room::new()?,
+        })
+    }
+
+    /// Allocates it in the handle.
+    fn init(self, handle: &Handle<'_>, dir: &Inode, owner: IdMap<'_>) -> Result<Whiteout<'a>> {
+        let Self { inode, room } = self;
+        let inode = init_new(handle, inode, dir, owner, S_IFCHR, NewKind::Device(0))?;
+        Ok(Whiteout { inode, room })
+    }
+}
+
 /// The entries of a rename.
-struct Names {
+struct Names<'a> {
     old: FoundEntry,
     /// Of the inode that is replaced, if there is one.
     target: Option<FoundEntry>,
     /// Where the new name went, if there is none.
     added: Option<Added>,
+    /// What the old name is to lead to.
+    left: Option<&'a Inode>,
 }
 
-impl Names {
-    /// Has the new name, `to`, lead to the inode, and removes the old one, `from`. Needs no memory.
+impl Names<'_> {
+    /// Has the new name, `to`, lead to the inode, and removes the old one, `from`, or has it lead
+    /// to what is left there. Needs no memory.
     #[inline(never)]
     fn change(
         self,
@@ -164,70 +202,110 @@ impl Names {
         if let Some(added) = self.added.filter(|_| same_dir) {
             old = added.follow(from.dir, from.dentry.name(), old)?;
         }
-        old.delete(handle, from.dir)
+        match self.left {
+            Some(left) => old.set_inode(handle, from.dir, left),
+            None => old.delete(handle, from.dir),
+        }
     }
 }
 
 // Each has a frame of its own, below which trees are changed.
 #[inline(never)]
-fn replace(from: &Side<'_>, to: &Side<'_>) -> Result {
+/// `owner`: of the whiteout that is left at the old name, if one is.
+fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
     let inode = from.inode()?;
     let victim = to.dentry.inode();
-    let same_dir = from.dir.ino() == to.dir.ino();
 
     let old = from.find_entry()?;
     let target = match victim {
         Some(_) => Some(to.find_entry()?),
         None => None,
     };
-    match victim {
-        Some(victim) if victim.is_dir() => {
-            if !is_empty(victim)? {
-                return Err(ENOTEMPTY);
-            }
-        }
-        None if inode.is_dir() && !same_dir => check_dir_links(to.dir)?,
-        _ => {}
-    }
+    check_replaced(from, to)?;
     let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
     let room = orphan::Room::new()?;
+    let fresh = match owner {
+        Some(owner) => Some((FreshWhiteout::new(from.dir)?, owner)),
+        None => None,
+    };
 
     let handle = from.start(to, inode, victim)?;
+    let whiteout = match fresh {
+        Some((fresh, owner)) => Some(fresh.init(&handle, from.dir, owner)?),
+        None => None,
+    };
     let added = match victim {
-        // The one step for lack of space: nothing has changed when it fails.
-        None => {
-            let entry = entry_for(to.dentry.name(), inode);
-            Some(add_name(&handle, to.dir, &entry)?)
-        }
+        // The last step for lack of space: no name has changed when it fails.
+        None => match add_name(&handle, to.dir, &entry_for(to.dentry.name(), inode)) {
+            Ok(added) => Some(added),
+            Err(e) => {
+                if let Some(Whiteout { inode, room }) = whiteout {
+                    give_up(handle, inode, room);
+                }
+                return Err(e);
+            }
+        },
         Some(_) => None,
     };
-    let names = Names { old, target, added };
-    apply(handle, |handle| {
+    let left = whiteout.as_ref().map(|whiteout| &*whiteout.inode);
+    let names = Names {
+        old,
+        target,
+        added,
+        left,
+    };
+    let result = apply(handle, |handle| {
         names.change(handle, (from, to), inode)?;
         if let Some(dotdot) = &mut dotdot {
             dotdot.set(handle, to.dir.ino())?;
         }
-        if inode.is_dir() {
-            // In the new parent one comes, and the victim, a directory too, goes.
-            if victim.is_some() || !same_dir {
-                dec_dir_links(from.dir);
-            }
-            if victim.is_none() && !same_dir {
-                inc_dir_links(to.dir);
-            }
+        write_inodes(handle, (from, to), room)
+    });
+    // Nobody knows it before its name, and it must not go inside the handle.
+    if let Some(whiteout) = whiteout {
+        drop(whiteout.inode.publish());
+    }
+    result
+}
+
+/// Counts what directories have, and writes all inodes of a rename. Needs no memory.
+fn write_inodes(
+    handle: &Handle<'_>,
+    (from, to): (&Side<'_>, &Side<'_>),
+    room: orphan::Room,
+) -> Result {
+    let (inode, victim) = (from.inode()?, to.dentry.inode());
+    let same_dir = from.dir.ino() == to.dir.ino();
+    if inode.is_dir() {
+        // In the new parent one comes, and the victim, a directory too, goes.
+        if victim.is_some() || !same_dir {
+            dec_dir_links(from.dir);
         }
-        inode.touch_ctime();
-        journal(handle, inode)?;
-        if let Some(victim) = victim {
-            drop_links(handle, victim, room)?;
+        if victim.is_none() && !same_dir {
+            inc_dir_links(to.dir);
         }
-        touch(handle, from.dir)?;
-        if same_dir {
-            Ok(())
-        } else {
-            touch(handle, to.dir)
-        }
-    })
+    }
+    inode.touch_ctime();
+    journal(handle, inode)?;
+    if let Some(victim) = victim {
+        drop_links(handle, victim, room)?;
+    }
+    touch(handle, from.dir)?;
+    if same_dir {
+        Ok(())
+    } else {
+        touch(handle, to.dir)
+    }
+}
+
+/// Whether the inode that goes may go, or the one that comes may come.
+fn check_replaced(from: &Side<'_>, to: &Side<'_>) -> Result {
+    match to.dentry.inode() {
+        Some(victim) if victim.is_dir() && !is_empty(victim)? => Err(ENOTEMPTY),
+        Some(_) => Ok(()),
+        None if from.inode()?.is_dir() && from.dir.ino() != to.dir.ino() => check_dir_links(to.dir),
+        None => Ok(()),
+    }
 }
 
 #[inline(never)]

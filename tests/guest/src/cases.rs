@@ -17,6 +17,7 @@ use crate::harness::Case;
 pub static SETS: &[&[Case]] = &[
     namespace::names::CASES,
     namespace::rename::CASES,
+    namespace::whiteout::CASES,
     namespace::dirs::CASES,
     namespace::dirs_hash::CASES,
     namespace::attr::CASES,

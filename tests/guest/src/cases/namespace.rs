@@ -10,3 +10,4 @@ pub mod names;
 pub mod nfs;
 pub mod rename;
 pub mod tree;
+pub mod whiteout;
