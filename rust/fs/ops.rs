@@ -233,6 +233,7 @@ impl FileOps for Rext4 {
         nowait: true,
         direct: true,
         async_read: true,
+        nowait_write: true,
         parallel_direct_write: true,
         dont_cache: true,
     };

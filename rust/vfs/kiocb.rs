@@ -142,6 +142,12 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         self.flag(bindings::IOCB_NOWAIT)
     }
 
+    /// What it writes is to be durable when it is over.
+    pub(crate) fn is_dsync(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::iocb_is_dsync(self.as_ptr()) }
+    }
+
     /// Whoever asked waits for the result; otherwise it may complete later.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: By the type invariant.

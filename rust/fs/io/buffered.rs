@@ -35,16 +35,17 @@ pub(crate) fn buffered_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>
     iocb.filemap_read(to)
 }
 
-/// `write_iter` without O_DIRECT.
+/// `write_iter` without O_DIRECT. A request that must not sleep is done as far as locks are free,
+/// the extents in memory and the folios there or to be had, and the times of the file need no
+/// change; else it is `EAGAIN`, and whoever made it comes back from where it may sleep.
 pub(crate) fn buffered_write(
     iocb: &mut Kiocb<'_, Rext4>,
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     // Rule 12.
     super::check_writable(iocb.inode())?;
-    if iocb.nowait() {
-        // Times are journaled, and a journal may have to be waited for.
-        return Err(EOPNOTSUPP);
+    if iocb.nowait() && iocb.is_dsync() {
+        return Err(EAGAIN);
     }
     let lock = iocb.lock()?;
     if iocb.write_checks(from, &lock)? == 0 {
@@ -69,8 +70,12 @@ pub(super) fn write_locked<'a>(
     let old = inode.size();
     let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
     lab::point(Point::WriteLocked, inode, bytes.clone());
+    if iocb.nowait() && eof::is_before_write(inode, &bytes) {
+        return Err(EAGAIN);
+    }
     // Rule 11.
     eof::before_write(lock, bytes)?;
+    // Says `EAGAIN` itself: times are journaled, and a journal may have to be waited for.
     iocb.modified(lock)?;
     let written = iomap::buffered_write::<BufferedWriteOps>(iocb, from, lock);
     trace::isize_was(inode, old);

@@ -43,7 +43,11 @@ impl MapOps for BufferedWriteOps {
 
     fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
         if flags.nowait() {
-            return reserve(inode, bytes, flags, map);
+            // Who may sleep can make room.
+            return reserve(inode, bytes, flags, map).map_err(|e| match e {
+                ENOSPC => EAGAIN,
+                e => e,
+            });
         }
         // For a fault the folio is locked.
         let effort = if flags.fault() {

@@ -108,7 +108,7 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     let inode = lock.inode();
     let size = inode.size();
     let stale = inode.info().stale_tail();
-    if bytes.end <= size || (bytes.start <= size && !stale) {
+    if !is_before_write(inode, &bytes) {
         return Ok(());
     }
     // Not only locked: a direct write of parts of the block may be in flight, and read now, the
@@ -125,6 +125,12 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
         inode.info().set_stale_tail(false);
     }
     Ok(())
+}
+
+/// Whether [`before_write`] has something to do, for which it may sleep. i_rwsem is held exclusive.
+pub(super) fn is_before_write(inode: &Inode, bytes: &Range<u64>) -> bool {
+    let size = inode.size();
+    bytes.end > size && (bytes.start > size || inode.info().stale_tail())
 }
 
 /// Whether there is data in blocks behind the end. Only unwritten ones are there of right.

@@ -34,6 +34,8 @@ pub(crate) struct FileFlags {
     pub(crate) direct: bool,
     /// A buffered read may be queued where its page is being read (`FOP_BUFFER_RASYNC`).
     pub(crate) async_read: bool,
+    /// A buffered write that must not sleep is tried (`FOP_BUFFER_WASYNC`).
+    pub(crate) nowait_write: bool,
     /// Direct writes of one file may run at once (`FOP_DIO_PARALLEL_WRITE`).
     pub(crate) parallel_direct_write: bool,
     /// Buffered I/O that leaves nothing in the page cache (`FOP_DONTCACHE`).
@@ -46,6 +48,7 @@ impl FileFlags {
         nowait: false,
         direct: false,
         async_read: false,
+        nowait_write: false,
         parallel_direct_write: false,
         dont_cache: false,
     };
@@ -54,6 +57,9 @@ impl FileFlags {
         let mut bits = 0;
         if self.async_read {
             bits |= bindings::FOP_BUFFER_RASYNC;
+        }
+        if self.nowait_write {
+            bits |= bindings::FOP_BUFFER_WASYNC;
         }
         if self.parallel_direct_write {
             bits |= bindings::FOP_DIO_PARALLEL_WRITE;

@@ -30,6 +30,7 @@ pub static SETS: &[&[Case]] = &[
     content::trunc::CASES,
     content::falloc::CASES,
     content::shift::CASES,
+    content::nowait::CASES,
     content::extents::CASES,
     content::mmap::CASES,
     content::mmap_under::CASES,

@@ -8,6 +8,7 @@ pub mod falloc;
 pub mod fsx;
 pub mod mmap;
 pub mod mmap_under;
+pub mod nowait;
 pub mod shift;
 pub mod swap;
 pub mod sync;
