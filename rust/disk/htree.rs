@@ -11,6 +11,7 @@
 
 use super::checksum::crc32c;
 use super::dirent;
+use super::features::INCOMPAT_LARGEDIR;
 use super::hash::{Hash, HashVersion, Hasher};
 use super::sort::sort;
 use super::superblock::Geometry;
@@ -18,8 +19,32 @@ use super::{bytes, get, put, Corrupt, Lblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Levels of index a directory may have without large_dir: the root and one below.
-pub const MAX_LEVELS: usize = 2;
+/// Levels of index that any directory may have: the root and two below.
+pub const MAX_LEVELS: usize = 3;
+
+/// Levels of index a directory of this file system may have: without large_dir the root and one
+/// below.
+pub fn levels(geo: &Geometry) -> usize {
+    if geo.features.has_incompat(INCOMPAT_LARGEDIR) {
+        MAX_LEVELS
+    } else {
+        MAX_LEVELS - 1
+    }
+}
+
+/// The most blocks of a directory: of the number of one that an index leads to, four bits are
+/// reserved; and without large_dir the size has 32 bits.
+pub fn max_blocks(geo: &Geometry) -> u32 {
+    if geo.features.has_incompat(INCOMPAT_LARGEDIR) {
+        BLOCK_MASK + 1
+    } else {
+        u32::MAX >> geo.block_bits
+    }
+}
+
+/// Of the logical block in an entry; the top bits are for something that never came.
+const BLOCK_MASK: u32 = 0x0fff_ffff;
+
 /// The most entries a leaf of the largest block size can hold.
 pub const MAX_LEAF_ENTRIES: usize = 4096 / dirent::MIN_REC_LEN;
 
@@ -78,7 +103,7 @@ pub struct DxNode {
 pub struct Root {
     /// Hash function of the directory.
     pub version: HashVersion,
-    /// Levels of inner nodes between the root and the leaves: 0 or 1.
+    /// Levels of inner nodes between the root and the leaves, fewer than [`levels`].
     pub indirect_levels: u8,
     /// The root's own entries.
     pub node: DxNode,
@@ -120,7 +145,7 @@ pub fn parse_root(block: &[u8], geo: &Geometry) -> Result<Root> {
     if info.zero.get() != 0 || info.info_length != 8 || info.unused_flags & 1 != 0 {
         return Err(Corrupt::DxRoot);
     }
-    if usize::from(info.indirect_levels) >= MAX_LEVELS {
+    if usize::from(info.indirect_levels) >= levels(geo) {
         return Err(Corrupt::DxLevels);
     }
     Ok(Root {
@@ -178,8 +203,7 @@ impl DxNode {
         }
         let raw: RawDxEntry = get(block, self.entry_offset(i))?;
         let hash = if i == 0 { 0 } else { raw.hash.get() };
-        // The top bits are reserved for something that never came.
-        Ok((hash, Lblk::new(raw.block.get() & 0x0fff_ffff)))
+        Ok((hash, Lblk::new(raw.block.get() & BLOCK_MASK)))
     }
 
     /// The entry under which a hash is found: the last one whose hash is at most this.

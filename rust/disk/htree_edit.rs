@@ -91,7 +91,7 @@ pub fn grow_root(
     lblk: Lblk,
     geo: &Geometry,
 ) -> Result<DxNode> {
-    if usize::from(root.indirect_levels) + 1 >= MAX_LEVELS {
+    if usize::from(root.indirect_levels) + 1 >= levels(geo) {
         return Err(Corrupt::DxLevels);
     }
     let new = move_tail(block, &root.node, 0, new_block, geo)?;

@@ -3,7 +3,7 @@
 //! Inodes (`Documentation/filesystems/ext4/inodes.rst`).
 
 use super::checksum::inode_seed;
-use super::features::{RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
+use super::features::{INCOMPAT_LARGEDIR, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
 use super::{bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
@@ -110,6 +110,12 @@ pub fn has_links(raw: &[u8]) -> Result<bool> {
 /// The largest number the 48 bits of `i_blocks` hold.
 const BLOCKS_48: u64 = (1 << 48) - 1;
 
+/// Whether an inode has the high half of its size. In directories it was an ACL once; where they
+/// can be large it is the size.
+fn has_high_size(mode: u16, geo: &Geometry) -> bool {
+    mode & S_IFMT == S_IFREG || geo.features.has_incompat(INCOMPAT_LARGEDIR)
+}
+
 impl InodeFields {
     /// Reads an inode; `raw` begins with its head. Only `i_extra_isize` is checked here, as it
     /// says which fields there are: see [`InodeFields::check`] and [`checksum_matches`].
@@ -129,8 +135,7 @@ impl InodeFields {
             }
         }
         let mut size = u64::from(r.size_lo.get());
-        // The high half was an ACL of directories once; only files have it.
-        if mode & S_IFMT == S_IFREG {
+        if has_high_size(mode, geo) {
             size |= u64::from(r.size_hi.get()) << 32;
         }
         Ok(InodeFields {
@@ -209,7 +214,7 @@ impl InodeFields {
         r.gid_lo.set(self.gid as u16);
         r.gid_hi.set((self.gid >> 16) as u16);
         r.size_lo.set(self.size as u32);
-        if self.is_reg() {
+        if has_high_size(self.mode, geo) {
             r.size_hi.set((self.size >> 32) as u32);
         }
         r.atime.set(atime);

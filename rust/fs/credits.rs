@@ -107,9 +107,9 @@ pub(super) const APPEND: u32 = ALLOC + INSERT;
 /// A new directory's or link's only block.
 pub(super) const FIRST_BLOCK: u32 = APPEND + 1;
 
-/// A name added: an index node and a leaf are split below a root, which takes two blocks; the
-/// directory.
-pub(super) const ADD_NAME: u32 = 5 + 2 * APPEND + INODE;
+/// A name added: two index nodes, one above the other, and a leaf are split below a root, which
+/// takes three blocks; the directory. Should the root move down the node that it becomes has room.
+pub(super) const ADD_NAME: u32 = 7 + 3 * APPEND + INODE;
 
 /// A new inode, its name not counted. Until it has one it is on the orphan list.
 pub(super) const CREATE: u32 = INODE_ALLOC + INODE + ORPHAN;

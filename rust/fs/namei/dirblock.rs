@@ -169,11 +169,10 @@ impl DirBlock {
         node: Option<&DxNode>,
     ) -> Result<Self> {
         let geo = &dir.fs().geo;
-        // The high half of the size means something else in directories.
-        let size = dir.size() + u64::from(geo.block_size);
-        if size > u64::from(u32::MAX) {
+        if dir.size() >> geo.block_bits >= htree::max_blocks(geo).into() {
             return Err(ENOSPC);
         }
+        let size = dir.size() + u64::from(geo.block_size);
         let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
         let mut this = Self { bh, lblk, data };

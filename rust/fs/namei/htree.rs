@@ -59,9 +59,13 @@ impl DxFrame {
 pub(super) struct Path {
     root: DxFrame,
     info: Root,
-    inner: Option<DxFrame>,
+    /// The nodes below, as many as the index has levels of them.
+    inner: [Option<DxFrame>; MAX_INNER],
     hasher: Hasher,
 }
+
+/// Levels of nodes between the root and the leaves.
+const MAX_INNER: usize = htree::MAX_LEVELS - 1;
 
 impl Path {
     /// Reads the root. The way then leads to the first leaf of an index without inner nodes; see
@@ -78,7 +82,7 @@ impl Path {
                 at: 0,
             },
             info,
-            inner: None,
+            inner: [const { None }; MAX_INNER],
             hasher: Hasher::new(geo, info.version),
         })
     }
@@ -91,82 +95,120 @@ impl Path {
     /// Goes to the first leaf that may hold names of this hash.
     pub(super) fn seek(&mut self, dir: &Inode, major: u32) -> Result {
         self.root.search(dir, major)?;
-        self.descend(dir)?;
-        if let Some(inner) = &mut self.inner {
-            inner.search(dir, major)?;
-        }
-        Ok(())
+        self.descend(dir, 0, Some(major))
     }
 
-    /// Reads the inner node below the root's entry, if the index has such.
-    fn descend(&mut self, dir: &Inode) -> Result {
-        self.inner = None;
-        if self.info.indirect_levels > 0 {
-            let (_, lblk) = self.root.entry(dir)?;
+    /// Reads the nodes below that of `level` (the root: 0), by its entry: the way goes on to the
+    /// leaf for the hash, or to the first one.
+    fn descend(&mut self, dir: &Inode, level: usize, major: Option<u32>) -> Result {
+        for below in level..usize::from(self.info.indirect_levels) {
+            let (_, lblk) = self.frame(dir, below)?.entry(dir)?;
+            self.check_new(dir, lblk, below)?;
             let block = DirBlock::read(dir, lblk, DirBlockKind::Node)?;
             let node = htree::parse_node(&block.data, &dir.fs().geo)
                 .map_err(|e| bad_dirblock(dir, lblk, e))?;
-            self.inner = Some(DxFrame { block, node, at: 0 });
+            let mut frame = DxFrame { block, node, at: 0 };
+            if let Some(major) = major {
+                frame.search(dir, major)?;
+            }
+            if let Some(place) = self.inner.get_mut(below) {
+                *place = Some(frame);
+            }
         }
         Ok(())
     }
 
+    /// The node of a level; the root's is 0.
+    fn frame(&mut self, dir: &Inode, level: usize) -> Result<&mut DxFrame> {
+        let Some(below) = level.checked_sub(1) else {
+            return Ok(&mut self.root);
+        };
+        let frame = self.inner.get_mut(below).and_then(Option::as_mut);
+        frame.ok_or_else(|| bad_dirblock(dir, Lblk::FIRST, Corrupt::DxLevels))
+    }
+
+    /// The level of the node above the leaves.
+    fn last_level(&self) -> usize {
+        self.info.indirect_levels.into()
+    }
+
     fn bottom(&mut self) -> &mut DxFrame {
-        self.inner.as_mut().unwrap_or(&mut self.root)
+        let inner = self.inner.iter_mut().flatten().next_back();
+        inner.unwrap_or(&mut self.root)
     }
 
     /// Goes to the next leaf; returns the hash it begins with, `None` behind the last one.
     pub(super) fn advance(&mut self, dir: &Inode) -> Result<Option<u32>> {
-        if let Some(inner) = self.inner.as_mut().filter(|inner| !inner.is_last()) {
-            inner.at += 1;
-            return Ok(Some(inner.entry(dir)?.0));
+        for level in (0..=self.last_level()).rev() {
+            let frame = self.frame(dir, level)?;
+            if frame.is_last() {
+                continue;
+            }
+            frame.at += 1;
+            let (hash, _) = frame.entry(dir)?;
+            self.descend(dir, level, None)?;
+            return Ok(Some(hash));
         }
-        if self.root.is_last() {
-            return Ok(None);
-        }
-        self.root.at += 1;
-        self.descend(dir)?;
-        Ok(Some(self.root.entry(dir)?.0))
+        Ok(None)
     }
 
     /// Reads the leaf.
     pub(super) fn leaf(&mut self, dir: &Inode) -> Result<DirBlock> {
-        let step = self.bottom();
-        let (_, lblk) = step.entry(dir)?;
-        // A node taken for a leaf would be overwritten by the next name.
-        if lblk == step.block.lblk {
-            return Err(bad_dirblock(dir, lblk, Corrupt::DxBlock));
-        }
+        let (_, lblk) = self.bottom().entry(dir)?;
+        self.check_new(dir, lblk, self.last_level())?;
         DirBlock::read(dir, lblk, DirBlockKind::Leaf)
     }
 
-    /// Splits the inner node, or the root into one: the way is void after.
+    /// Checks that a block below `level` is none of those above: a node does not say of which level
+    /// it is, and taken for a leaf it would be overwritten by the next name.
+    fn check_new(&self, dir: &Inode, lblk: Lblk, level: usize) -> Result {
+        let mut above = self.inner.iter().take(level).flatten();
+        if above.any(|frame| frame.block.lblk == lblk) {
+            return Err(bad_dirblock(dir, lblk, Corrupt::DxBlock));
+        }
+        Ok(())
+    }
+
+    /// Splits a full node, the one above the leaves or, if those above it are full as well, the
+    /// highest of these, which may be the root: the way is void after.
     fn split_node(&mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        let mut level = self.last_level();
+        while level > 0 && self.frame(dir, level - 1)?.node.is_full() {
+            level -= 1;
+        }
+        if level == 0 {
+            return self.grow_root(handle, dir);
+        }
         let geo = &dir.fs().geo;
         let mut data = buffer(dir)?;
-        let Some(inner) = &mut self.inner else {
-            let lblk = Lblk::new(dir_blocks(dir)?);
-            let root = &mut self.root;
-            let node =
-                htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
-                    .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
-            DirBlock::append(handle, dir, data, Some(&node))?;
-            root.node = self.info.node;
-            return root.store(handle, dir);
-        };
-        if self.root.node.is_full() {
-            return Err(ENOSPC);
-        }
+        let frame = self.frame(dir, level)?;
         let (node, hash) =
-            htree_edit::split_node(&mut inner.block.data, &mut inner.node, &mut data, geo)
-                .map_err(|e| bad_dirblock(dir, inner.block.lblk, e))?;
+            htree_edit::split_node(&mut frame.block.data, &mut frame.node, &mut data, geo)
+                .map_err(|e| bad_dirblock(dir, frame.block.lblk, e))?;
         let new = DirBlock::append(handle, dir, data, Some(&node))?;
-        inner.store(handle, dir)?;
-        let root = &mut self.root;
+        frame.store(handle, dir)?;
+        let above = self.frame(dir, level - 1)?;
         let lblk = new.lblk;
         let entry = DxEntry { hash, lblk };
-        htree_edit::insert(&mut root.block.data, &mut root.node, root.at, entry)
-            .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+        htree_edit::insert(&mut above.block.data, &mut above.node, above.at, entry)
+            .map_err(|e| bad_dirblock(dir, above.block.lblk, e))?;
+        above.store(handle, dir)
+    }
+
+    /// Adds a level below the full root, if there may be one more.
+    fn grow_root(&mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        let geo = &dir.fs().geo;
+        if self.last_level() + 1 >= htree::levels(geo) {
+            return Err(ENOSPC);
+        }
+        let mut data = buffer(dir)?;
+        let lblk = Lblk::new(dir_blocks(dir)?);
+        let root = &mut self.root;
+        let node =
+            htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
+                .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+        DirBlock::append(handle, dir, data, Some(&node))?;
+        root.node = self.info.node;
         root.store(handle, dir)
     }
 
@@ -225,8 +267,8 @@ pub(super) fn insert_in_leaf(
 
 /// Adds an entry to an indexed directory.
 pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
-    // A node is split at most once, after which it has room: more rounds mean a wrong index.
-    for _ in 0..3 {
+    // Each level is split at most once, after which it has room: more rounds mean a wrong index.
+    for _ in 0..=htree::MAX_LEVELS {
         let mut path = Path::open(dir)?;
         let major = path.hash(entry.name).major;
         path.seek(dir, major)?;

@@ -20,6 +20,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::whiteout::CASES,
     namespace::dirs::CASES,
     namespace::dirs_hash::CASES,
+    namespace::dirs_large::CASES,
     namespace::attr::CASES,
     namespace::handles::CASES,
     namespace::nfs::CASES,

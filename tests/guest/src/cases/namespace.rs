@@ -4,6 +4,7 @@
 pub mod attr;
 pub mod dirs;
 pub mod dirs_hash;
+pub mod dirs_large;
 pub mod handles;
 pub mod mounts;
 pub mod names;

@@ -358,3 +358,27 @@ fn a_full_index_grows() {
     node_block[4] = 1;
     assert_eq!(htree::parse_node(&node_block, &geo), Err(Corrupt::DxRoot));
 }
+
+/// With large_dir it grows twice, and a root may say so.
+#[test]
+fn a_large_directory_has_a_level_more() {
+    let mut geo = geometry(1024, true);
+    assert_eq!(
+        (htree::levels(&geo), htree::max_blocks(&geo)),
+        (2, 0x3f_ffff)
+    );
+    geo.features.incompat |= features::INCOMPAT_LARGEDIR;
+    assert_eq!((htree::levels(&geo), htree::max_blocks(&geo)), (3, 1 << 28));
+    let (mut block, mut root) = good_index(&geo);
+    let mut node = vec![0; 1024];
+    for (levels, lblk) in [(1, 9), (2, 8)] {
+        let lblk = Lblk::new(lblk);
+        htree_edit::grow_root(&mut block, &mut root, &mut node, lblk, &geo).unwrap();
+        assert_eq!(htree::parse_root(&block, &geo), Ok(root));
+        assert_eq!(root.indirect_levels, levels);
+    }
+    let again = htree_edit::grow_root(&mut block, &mut root, &mut node, Lblk::new(7), &geo);
+    assert_eq!(again, Err(Corrupt::DxLevels));
+    block[30] = 3;
+    assert_eq!(htree::parse_root(&block, &geo), Err(Corrupt::DxLevels));
+}
