@@ -47,9 +47,12 @@ pub(super) fn collapse_range(
     if bytes.end >= size {
         return Err(EINVAL);
     }
-    read_tree(inode, gap.end)?;
-    let settled = alone.settle(bytes.start)?;
+    let settled = settle(alone, bytes.start)?;
     event.step(Step::CacheDropped);
+    read_tree(inode, gap.start)?;
+    // Nothing of the gap is gone as long as there may be no room for what is left of its ends.
+    split_extent(inode, gap.end)?;
+    split_extent(inode, gap.start)?;
     remove::remove_range(inode, gap)?;
     event.step(Step::BlocksRemoved);
     let new = size - (bytes.end - bytes.start);
@@ -73,25 +76,36 @@ pub(super) fn insert_range(
         return Err(EFBIG);
     }
     inode.newsize_ok(size + len)?;
-    read_tree(inode, gap.start)?;
     // What was allocated behind the end may not have the room that the file has.
     if inode.extents().end()?.checked_add(gap.len()).is_none() {
         return Err(EINVAL);
     }
-    // Rule 11: the size on disk grows before the old end has moved.
+    // The size on disk grows before the old end has moved.
     alone.finish_truncate()?;
-    if inode.info().stale_tail() {
-        alone.zero_partial(size)?;
-    }
-    let settled = alone.settle(bytes.start)?;
-    inode.info().set_stale_tail(false);
+    let settled = settle(alone, bytes.start)?;
     event.step(Step::CacheDropped);
-    alloc::retry(inode.sb(), Effort::Commit, || {
-        split_extent(inode, gap.start)
-    })?;
+    read_tree(inode, gap.start)?;
+    split_extent(inode, gap.start)?;
     shift(&settled, Move::behind(gap), |first, _| {
         first.then_some(size + len)
     })
+}
+
+/// Rule 5, step 3, for all from `start` on.
+///
+/// From the block before it on, in fact. Else writeback of that one would come to its end while
+/// the extents move, and its extent, once it is like the one that begins at `start`, would be made
+/// one with it: what begins before `start` does not move. ([`Extents`](crate::fs::extent::Extents)
+/// joins an extent that changes with its neighbours only.)
+///
+/// Rule 11: what lies behind the end in its block is zeroed first. It may come to lie inside the
+/// file, and nobody knows of the bytes of a truncate that a power cut has cut short.
+fn settle<'l>(alone: Alone<'l>, start: u64) -> Result<Settled<'l>> {
+    let inode = alone.inode();
+    alone.zero_partial(inode.size())?;
+    let settled = alone.settle(start.saturating_sub(1))?;
+    inode.info().set_stale_tail(false);
+    Ok(settled)
 }
 
 /// The logical blocks of the bytes; `EINVAL` if they are not whole.
@@ -116,6 +130,10 @@ fn read_tree(inode: &Inode, first: Lblk) -> Result {
 
 /// Has an extent begin at `at`, if one reaches over it.
 fn split_extent(inode: &Inode, at: Lblk) -> Result {
+    alloc::retry(inode.sb(), Effort::Commit, || try_split(inode, at))
+}
+
+fn try_split(inode: &Inode, at: Lblk) -> Result {
     let bytes = at.blocks(1).bytes(inode.fs().geo.block_bits);
     lab::may_fail(Point::Allocate, inode, bytes, &[EIO, ENOMEM, ENOSPC])?;
     let _table = inode::hold_iloc(inode)?;

@@ -68,13 +68,13 @@ pub fn shift_right<S: Store>(
     };
     let edit = Edit::descend(store, root, Lblk::new(last))?;
     let entries = edit.entries_before(start)?..edit.at;
-    if entries.is_empty() {
-        return Ok(None);
-    }
     if let Some(before) = entries.start.checked_sub(1) {
         if edit.entry(before)?.is_some_and(|prev| prev.end() > start) {
             return Err(edit.bad(Corrupt::ExtentOrder));
         }
+    }
+    if entries.is_empty() {
+        return Ok(None);
     }
     let head = edit.entry(entries.start)?.map_or(start, |head| head.lblk);
     let all = entries.start > 0;

@@ -142,6 +142,17 @@ fn what_is_in_the_way_stays() {
     pair.check();
 }
 
+/// An extent that has grown over the place, with nothing behind it: no success without a move.
+#[test]
+fn the_last_one_is_in_the_way() {
+    let mut pair = Pair::new();
+    pair.insert(0, 10, false, false).unwrap();
+    let blocks = Lblk::new(5).until(Lblk::END);
+    let right = tree::shift_right(&mut pair.memory, &mut pair.root, blocks, 3);
+    assert_eq!(right, Err(Failure::Corrupt(Corrupt::ExtentOrder)));
+    pair.check();
+}
+
 /// The split is what may want a block. Without one nothing has changed.
 #[test]
 fn a_split_without_space() {
