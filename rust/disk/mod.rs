@@ -18,6 +18,7 @@
     reason = "private to the module, public to the host tests"
 )]
 
+pub mod acl;
 pub mod bitmap;
 pub mod checksum;
 pub mod dirent;
@@ -40,6 +41,8 @@ mod super_raw;
 pub mod superblock;
 pub mod time;
 pub mod xattr;
+pub mod xattr_edit;
+mod xattr_hash;
 
 pub use group::GroupDesc;
 pub use inode::InodeFields;
@@ -134,6 +137,9 @@ corrupt! {
     XattrChecksum => "extended attributes: bad checksum",
     XattrEntry => "extended attributes: entry runs over the end",
     XattrValue => "extended attributes: value outside its block",
+    AclHeader => "access control list: bad header",
+    AclEntry => "access control list: bad entry",
+    XattrHash => "extended attributes: wrong hash of a value",
 }
 
 impl fmt::Display for Corrupt {

@@ -215,6 +215,13 @@ impl RawSuper {
         self.state.set((self.state.get() & !clear) | set);
     }
 
+    /// Sets or clears a `compat` bit (`ext_attr`, at the first attribute).
+    pub fn set_compat(&mut self, mask: u32, on: bool) {
+        let old = self.feature_compat.get();
+        self.feature_compat
+            .set(if on { old | mask } else { old & !mask });
+    }
+
     /// Sets or clears an `incompat` bit (only `recover` changes while mounted).
     pub fn set_incompat(&mut self, mask: u32, on: bool) {
         let old = self.feature_incompat.get();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Extended attributes (`Documentation/filesystems/ext4/attributes.rst`): a block of their own,
-//! shared by reference count, and the space in the inode behind its fields. Reading, what removing
-//! an inode needs of the block, and what more fields need of the space.
+//! shared by reference count, and the space in the inode behind its fields. Reading, what sharers
+//! need of the block, and what more fields need of the space. How a list
+//! changes: [`xattr_edit`](super::xattr_edit).
 
 use super::checksum::crc32c;
 use super::inode::GOOD_OLD_SIZE;
 use super::superblock::Geometry;
+use super::xattr_hash::hash_matches;
 use super::{bytes, get, put, Corrupt, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -16,30 +18,32 @@ pub const MAGIC: u32 = 0xea02_0000;
 /// Inodes that may share a block.
 pub const REFCOUNT_MAX: u32 = 1024;
 
-const HEADER_SIZE: usize = 32;
+pub(super) const HEADER_SIZE: usize = 32;
 const CHECKSUM_OFFSET: usize = 16;
-const ENTRY_SIZE: usize = 16;
+pub(super) const ENTRY_SIZE: usize = 16;
+/// Bytes of the magic before the entries in an inode.
+pub const MAGIC_SIZE: usize = 4;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawXattrHeader {
-    magic: U32,
-    refcount: U32,
-    blocks: U32,
-    hash: U32,
-    checksum: U32,
-    reserved: [U32; 3],
+pub(super) struct RawXattrHeader {
+    pub(super) magic: U32,
+    pub(super) refcount: U32,
+    pub(super) blocks: U32,
+    pub(super) hash: U32,
+    pub(super) checksum: U32,
+    pub(super) reserved: [U32; 3],
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawXattrEntry {
-    name_len: u8,
-    name_index: u8,
-    value_offs: U16,
-    value_inum: U32,
-    value_size: U32,
-    hash: U32,
+pub(super) struct RawXattrEntry {
+    pub(super) name_len: u8,
+    pub(super) name_index: u8,
+    pub(super) value_offs: U16,
+    pub(super) value_inum: U32,
+    pub(super) value_size: U32,
+    pub(super) hash: U32,
 }
 
 const _: () = assert!(core::mem::size_of::<RawXattrHeader>() == HEADER_SIZE);
@@ -54,6 +58,8 @@ pub struct XattrEntry<'a> {
     pub name: &'a [u8],
     /// The value.
     pub value: &'a [u8],
+    /// Of name and value as the disk has it, 0 if there is none.
+    pub hash: u32,
 }
 
 /// The attributes of a block or inode. Ends after the first error.
@@ -93,6 +99,28 @@ impl<'a> XattrEntries<'a> {
         Ok(())
     }
 
+    /// Checks what the entries say of their contents, beyond where these lie.
+    pub fn check_hashes(&self) -> Result<()> {
+        for entry in self.clone() {
+            let entry = entry?;
+            if !hash_matches(entry.hash, entry.name, entry.value) {
+                return Err(Corrupt::XattrHash);
+            }
+        }
+        Ok(())
+    }
+
+    /// The attribute of this prefix and name.
+    pub fn find(&self, name_index: u8, name: &[u8]) -> Result<Option<XattrEntry<'a>>> {
+        for entry in self.clone() {
+            let entry = entry?;
+            if entry.name_index == name_index && entry.name == name {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
     fn read(&mut self) -> Result<Option<XattrEntry<'a>>> {
         // Four zero bytes end the list.
         let end: U32 = get(self.base, self.offset).map_err(|_| Corrupt::XattrEntry)?;
@@ -123,6 +151,7 @@ impl<'a> XattrEntries<'a> {
             name_index: raw.name_index,
             name,
             value,
+            hash: raw.hash.get(),
         }))
     }
 }
@@ -170,6 +199,55 @@ pub fn check_block(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {
 pub fn block_entries<'a>(block: &'a [u8], geo: &Geometry) -> Result<XattrEntries<'a>> {
     let base = bytes(block, 0, geo.block_size as usize)?;
     Ok(XattrEntries::new(base, HEADER_SIZE))
+}
+
+/// How many inodes share a block that [`check_block`] has passed.
+pub fn refcount(block: &[u8]) -> Result<u32> {
+    get::<RawXattrHeader>(block, 0).map(|h| h.refcount.get())
+}
+
+/// The hash over all attributes of a block that [`check_block`] has passed; 0 if it is not to be
+/// shared.
+pub fn block_hash(block: &[u8]) -> Result<u32> {
+    get::<RawXattrHeader>(block, 0).map(|h| h.hash.get())
+}
+
+/// Whether two blocks that [`check_block`] has passed hold the same attributes in the same order.
+pub fn same_entries(one: &[u8], other: &[u8], geo: &Geometry) -> Result<bool> {
+    let mut others = block_entries(other, geo)?;
+    for entry in block_entries(one, geo)? {
+        if others.next() != Some(entry) {
+            return Ok(false);
+        }
+    }
+    Ok(others.next().is_none())
+}
+
+/// Where attributes lie in an inode that has `extra_isize` bytes of fields behind the first 128;
+/// `None` if there is no room for any.
+pub fn inode_space(geo: &Geometry, extra_isize: u16) -> Option<core::ops::Range<usize>> {
+    let start = GOOD_OLD_SIZE + usize::from(extra_isize);
+    let end = usize::from(geo.inode_size);
+    // An empty list is its end, four bytes.
+    (extra_isize != 0 && start + MAGIC_SIZE + 4 <= end).then_some(start..end)
+}
+
+/// Whether the space of an inode ([`inode_space`]), of which `start` is the beginning, says that
+/// there are attributes.
+pub fn is_in_use(start: &[u8]) -> bool {
+    get::<U32>(start, 0).is_ok_and(|magic| magic.get() == MAGIC)
+}
+
+/// The attributes in an inode, checked: `space` is [`inode_space`] of it. Value offsets count from
+/// the first entry. `None` where the inode says that there are none.
+pub fn inode_entries(space: &[u8]) -> Result<Option<XattrEntries<'_>>> {
+    if !is_in_use(space) {
+        return Ok(None);
+    }
+    let list = space.get(MAGIC_SIZE..).ok_or(Corrupt::ShortBuffer)?;
+    let entries = XattrEntries::new(list, 0);
+    entries.check()?;
+    Ok(Some(entries))
 }
 
 /// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes as users see them. The module gives none to users.
+//! Extended attributes as users see them, of all prefixes.
 
 use crate::disk::inode::GOOD_OLD_SIZE;
 use crate::disk::xattr::{XattrEntries, MAGIC};

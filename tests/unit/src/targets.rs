@@ -446,5 +446,17 @@ pub fn xattr_block(data: &[u8]) -> bool {
         let e = e.expect("checked");
         assert!(e.value.len() <= buf.len() && e.name.len() <= 255);
     }
+    let old = xattr::block_entries(&buf, &geo).expect("size");
+    let change = xattr_edit::AttrChange {
+        name_index: 1,
+        name: b"fuzz",
+        value: Some(b"value"),
+    };
+    let mut new = vec![0; buf.len()];
+    let done = xattr_edit::rewrite(Some(old), &change, xattr_edit::Place::Block, &mut new);
+    if done.expect("checked") == xattr_edit::Rewritten::Filled {
+        xattr::set_refcount(&mut new, &geo, Pblk::new(99), 1).expect("size");
+        assert_eq!(xattr::check_block(&new, &geo, Pblk::new(99)), Ok(1));
+    }
     true
 }

@@ -213,6 +213,8 @@ fn extended_attributes() {
                 .unwrap()
                 .map(|e| e.unwrap()),
         );
+        let hashes = xattr::block_entries(block, &image.geo).unwrap();
+        assert_eq!(hashes.check_hashes(), Ok(()));
         let mut names: Vec<_> = all
             .iter()
             .map(|e| {

@@ -3,6 +3,7 @@
 //! Tests of the on-disk format code: against images made and described by e2fsprogs, and by
 //! properties over generated structures.
 
+mod attrs;
 mod dirs;
 mod fields;
 mod hashes;
