@@ -14,6 +14,7 @@
 
 mod bindings;
 
+pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod bh;
 pub(crate) mod blkdev;
@@ -35,12 +36,14 @@ pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
 pub(crate) mod kiocb;
+pub(crate) mod mbcache;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
 pub(crate) mod pagemap;
 pub(crate) mod percpu_rwsem;
 pub(crate) mod random;
+pub(crate) mod security;
 pub(crate) mod super_block;
 #[cfg(VFS_TEST_HOOKS)]
 pub(crate) mod test_hooks;
@@ -49,6 +52,7 @@ pub(crate) mod uio;
 pub(crate) mod wait;
 pub(crate) mod work;
 pub(crate) mod writeback;
+pub(crate) mod xattr;
 
 pub(crate) use kernel::iov::{IovIterDest, IovIterSource};
 

@@ -30,6 +30,10 @@
 #include <linux/workqueue.h>
 #include <linux/blkdev.h>
 #include <linux/filelock.h>
+#include <linux/xattr.h>
+#include <linux/posix_acl.h>
+#include <linux/mbcache.h>
+#include <linux/security.h>
 #include "helpers.c"
 
 /* Constants whose macros bindgen cannot evaluate. */
@@ -37,6 +41,7 @@ const unsigned int RUST_CONST_HELPER_IOCB_NOWAIT = (__force unsigned int)IOCB_NO
 const unsigned int RUST_CONST_HELPER_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
 const unsigned int RUST_CONST_HELPER_TASK_KILLABLE = TASK_KILLABLE;
 const unsigned int RUST_CONST_HELPER_SB_RDONLY = SB_RDONLY;
+const unsigned int RUST_CONST_HELPER_SB_POSIXACL = SB_POSIXACL;
 const unsigned int RUST_CONST_HELPER_SB_FORCE = SB_FORCE;
 const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
 const unsigned int RUST_CONST_HELPER_FS_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;

@@ -11,4 +11,7 @@
 #include "helpers/counter.c"
 #include "helpers/cred.c"
 #include "helpers/jbd2.c"
+#include "helpers/mbcache.c"
 #include "helpers/nofs.c"
+#include "helpers/posix_acl.c"
+#include "helpers/security.c"

@@ -7,14 +7,17 @@
 
 use super::{IdMap, Inode, InodeLock, Time};
 use crate::vfs::{
+    acl::{self, Acl},
     bindings,
     iomap::FiemapInfo,
-    super_block::{FileSystem, SuperBlock}, //
+    super_block::{FileSystem, SuperBlock},
+    xattr::{self, NameList}, //
 };
 use core::{
     marker::PhantomData,
     mem,
-    ops::{Deref, Range}, //
+    ops::{Deref, Range},
+    ptr, //
 };
 use kernel::{
     build_error,
@@ -43,6 +46,23 @@ pub(crate) trait InodeOps: FileSystem {
     fn read_link(_inode: &Inode<Self>) -> Result<KVec<u8>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
+    /// The names of the extended attributes that this caller may see, those of ACLs too.
+    fn list_xattr(_inode: &Inode<Self>, _names: &mut NameList<'_>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// The ACL of an inode that is no symbolic link. Not asked for again once it is cached.
+    fn get_acl(_inode: &Inode<Self>, _kind: acl::Kind) -> Result<Option<Acl>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// Sets the ACL of an inode that is no symbolic link, or removes it.
+    fn set_acl(
+        _idmap: IdMap<'_>,
+        _lock: &InodeLock<'_, Self>,
+        _kind: acl::Kind,
+        _acl: Option<&Acl>,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// New attributes, from `struct iattr`, and the dentry they are set through. That is no [`Dentry`]:
@@ -68,6 +88,12 @@ impl Attr<'_> {
     pub(crate) fn size(&self) -> Option<u64> {
         // SAFETY: As above.
         (self.valid() & bindings::ATTR_SIZE != 0).then(|| unsafe { (*self.0).ia_size as u64 })
+    }
+
+    /// The new permissions, if they are to change.
+    pub(crate) fn mode(&self) -> Option<u16> {
+        // SAFETY: As above.
+        (self.valid() & bindings::ATTR_MODE != 0).then(|| unsafe { (*self.0).ia_mode })
     }
 
     /// Whether mtime or ctime come with the call. Truncation sets them itself otherwise.
@@ -157,8 +183,8 @@ pub(crate) struct Attributes {
 pub(in crate::vfs) struct InodeTable<F>(PhantomData<F>);
 
 impl<F: InodeOps> InodeTable<F> {
-    /// Of devices, pipes and sockets; what all types have.
-    pub(in crate::vfs) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
+    /// What all types have.
+    const ANY: bindings::inode_operations = bindings::inode_operations {
         setattr: if F::HAS_SETATTR {
             Some(Self::setattr)
         } else {
@@ -169,8 +195,27 @@ impl<F: InodeOps> InodeTable<F> {
         } else {
             None
         },
+        listxattr: if F::HAS_LIST_XATTR {
+            Some(Self::listxattr)
+        } else {
+            None
+        },
         // SAFETY: All other members are nullable pointers.
         ..unsafe { mem::zeroed() }
+    };
+    /// Of devices, pipes and sockets; what all but symbolic links have.
+    pub(in crate::vfs) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
+        get_inode_acl: if F::HAS_GET_ACL {
+            Some(Self::get_inode_acl)
+        } else {
+            None
+        },
+        set_acl: if F::HAS_SET_ACL {
+            Some(Self::set_acl)
+        } else {
+            None
+        },
+        ..Self::ANY
     };
     /// Of files; with more in it, of directories.
     pub(in crate::vfs) const REGULAR: bindings::inode_operations = bindings::inode_operations {
@@ -185,7 +230,7 @@ impl<F: InodeOps> InodeTable<F> {
     pub(in crate::vfs) const FAST_SYMLINK: bindings::inode_operations =
         bindings::inode_operations {
             get_link: Some(bindings::simple_get_link),
-            ..Self::SPECIAL
+            ..Self::ANY
         };
     /// Of links whose target is read.
     pub(in crate::vfs) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
@@ -194,7 +239,7 @@ impl<F: InodeOps> InodeTable<F> {
         } else {
             None
         },
-        ..Self::SPECIAL
+        ..Self::ANY
     };
 
     /// # Safety
@@ -276,5 +321,65 @@ impl<F: InodeOps> InodeTable<F> {
         let (inode, info) = unsafe { (Inode::from_raw(inode), FiemapInfo::from_raw(info)) };
         let bytes = start..start.saturating_add(len);
         from_result(|| F::fiemap(inode, info, bytes).map(|()| 0))
+    }
+    /// # Safety
+    ///
+    /// `dentry` names an inode of `F`, and the caller holds it; `buffer` is null or to `size` bytes
+    /// of this thread's (vfs_listxattr()).
+    unsafe extern "C" fn listxattr(
+        dentry: *mut bindings::dentry,
+        buffer: *mut c_char,
+        size: usize,
+    ) -> isize {
+        // SAFETY: By the caller. A dentry that is held stays positive.
+        let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
+        // SAFETY: By the caller.
+        let listed = unsafe { xattr::list(buffer, size, |names| F::list_xattr(inode, names)) };
+        // CAST: To the larger type.
+        listed.unwrap_or_else(|e| e.to_errno() as isize)
+    }
+
+    /// # Safety
+    ///
+    /// `inode` is one of `F`; but for an RCU walk the caller holds it.
+    unsafe extern "C" fn get_inode_acl(
+        inode: *mut bindings::inode,
+        kind: c_int,
+        rcu: bool,
+    ) -> *mut bindings::posix_acl {
+        let get = || {
+            // An RCU walk may not sleep, and reading may.
+            if rcu {
+                return Err(ECHILD);
+            }
+            // SAFETY: By the caller.
+            F::get_acl(
+                unsafe { Inode::from_raw(inode) },
+                acl::Kind::from_raw(kind)?,
+            )
+        };
+        match get() {
+            Ok(acl) => acl.map_or(ptr::null_mut(), Acl::into_raw),
+            Err(e) => e.to_ptr(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::setattr`]; `acl` is null or valid during the call (vfs_set_acl()).
+    unsafe extern "C" fn set_acl(
+        idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        acl: *mut bindings::posix_acl,
+        kind: c_int,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the caller. A dentry that is held stays positive.
+            let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
+            // SAFETY: By the caller.
+            let (lock, acl) = unsafe { (InodeLock::assume(inode), Acl::borrowed(acl)) };
+            let (idmap, kind) = (IdMap(idmap, PhantomData), acl::Kind::from_raw(kind)?);
+            F::set_acl(idmap, lock.deref(), kind, acl.as_deref()).map(|()| 0)
+        })
     }
 }

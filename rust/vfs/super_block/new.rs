@@ -31,6 +31,10 @@ pub(crate) struct NewSuper<'a, F>(
 );
 
 impl<F: FileSystem> NewSuper<'_, F> {
+    pub(in crate::vfs) fn as_ptr(&self) -> *mut bindings::super_block {
+        self.0
+    }
+
     /// Where to say why the mount is refused.
     pub(crate) fn log(&self) -> &MountLog<'_> {
         &self.1
