@@ -3,7 +3,7 @@
 //! Attributes of an inode: what `chmod`, `chown`, `utimes` and `truncate` change, and what `stat`
 //! shows beyond the fields that the VFS has.
 
-use super::{inode, io::truncate, Inode, Rext4};
+use super::{acl, inode, io::truncate, Inode, Rext4};
 use crate::{
     disk::inode::flags,
     vfs::inode::{Attr, Attributes, IdMap, InodeLock, Stat},
@@ -27,6 +27,14 @@ pub(super) fn setattr(
             inode.touch_mtime();
         }
         truncate::set_size(lock, size)?;
+    }
+    // The access ACL says the same as the mode, so both go in one handle.
+    let list = attr
+        .mode()
+        .map(|mode| lock.acl_for_mode(mode))
+        .transpose()?;
+    if let Some(list) = list.flatten() {
+        return acl::set_acl_with_mode(inode, &list, || attr.copy_to(idmap, lock));
     }
     attr.copy_to(idmap, lock);
     inode::journal_alone(inode)

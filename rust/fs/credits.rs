@@ -91,10 +91,21 @@ pub(super) const fn step_revokes(step: u32, blocks: u32) -> u32 {
 /// Revoke records of a handle that is not a removal: any change of an extent tree may free nodes.
 pub(super) const TREE_REVOKES: u32 = 2 * DEPTH;
 
+// Attributes.
+
+/// A block of attributes: a new one, taken and written, or one more owner of another.
+pub(super) const NEW_ATTRIBUTES: u32 = ALLOC + 1;
+
+/// A block of attributes given up: freed, or an owner less.
+pub(super) const OLD_ATTRIBUTES: u32 = freeing(1);
+
+/// An attribute set or removed: another block than before, the inode.
+pub(super) const SET_ATTRIBUTE: u32 = NEW_ATTRIBUTES + OLD_ATTRIBUTES + INODE;
+
 // Inodes that end.
 
 /// The inode off the orphan list and free; its block of attributes.
-pub(super) const EVICT: u32 = INODE + ORPHAN + INODE_FREE + freeing(1);
+pub(super) const EVICT: u32 = INODE + ORPHAN + INODE_FREE + OLD_ATTRIBUTES;
 
 /// A slot of the orphan file emptied, its inode on the list.
 pub(super) const ORPHAN_SLOT: u32 = ORPHAN + 1;
@@ -111,8 +122,9 @@ pub(super) const FIRST_BLOCK: u32 = APPEND + 1;
 /// takes three blocks; the directory. Should the root move down the node that it becomes has room.
 pub(super) const ADD_NAME: u32 = 7 + 3 * APPEND + INODE;
 
-/// A new inode, its name not counted. Until it has one it is on the orphan list.
-pub(super) const CREATE: u32 = INODE_ALLOC + INODE + ORPHAN;
+/// A new inode with its attributes, its name not counted. Until it has one it is on the orphan
+/// list.
+pub(super) const CREATE: u32 = INODE_ALLOC + INODE + ORPHAN + NEW_ATTRIBUTES;
 
 /// A name for an inode that is there, maybe an orphan (`O_TMPFILE`).
 pub(super) const LINK: u32 = ADD_NAME + INODE + ORPHAN;

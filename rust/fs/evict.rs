@@ -8,18 +8,19 @@
 
 use super::{
     access::Access,
-    alloc::{self, Revoke},
+    alloc,
     credits,
     inode::{has_extents, hold_iloc, journal},
     io,
     lab::{self, Point},
     orphan,
+    xattr,
     Inode,
     Rext4, //
 };
 use crate::{
-    disk::{self, LblkRange},
-    vfs::{gfp::GFP_NOFAIL, inode::Evicted, jbd2::Handle},
+    disk::LblkRange,
+    vfs::{inode::Evicted, jbd2::Handle},
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -80,36 +81,8 @@ fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
     let Some(acl) = inode.info().file_acl() else {
         return Ok(());
     };
-    let sb = inode.sb();
-    let geo = &sb.data().geo;
-    let bh = sb.bread(acl.get())?;
-    let mut data = KVec::from_elem(0u8, geo.block_size as usize, GFP_NOFAIL)?;
-    let bad = |why| inode.corrupted(fmt!("attribute block {}: {}", acl, why));
-    // The right to change a block brings it back that this transaction has freed, so it had better
-    // be one of attributes.
-    {
-        let _sharers = sb.data().sharers.lock();
-        bh.copy_out(0, &mut data)?;
-    }
-    disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
-    // May wait for the log, so before the lock. Not used it costs nothing.
-    let mut block = handle.write(&bh)?;
-    let sharers = sb.data().sharers.lock();
-    bh.copy_out(0, &mut data)?;
-    let refcount = disk::xattr::check_block(&data, geo, acl).map_err(bad)?;
-    if refcount > 1 {
-        disk::xattr::set_refcount(&mut data, geo, acl, refcount - 1).map_err(bad)?;
-        block.copy_in(0, &data)?;
-        // Under the lock: who is the last one then frees the block, and the journal forgets it.
-        block.finish()?;
-        drop(sharers);
-    } else {
-        // Nobody else's any more.
-        drop((sharers, block, bh));
-        alloc::free_run(handle, inode, (acl, 1), Revoke::Yes)?;
-    }
-    let sectors = u64::from(geo.block_size >> 9);
-    inode.set_blocks(inode.blocks().saturating_sub(sectors));
-    inode.info().drop_file_acl();
+    let bh = inode.sb().bread(acl.get())?;
+    xattr::block::release(handle, inode, &bh)?;
+    xattr::set_attribute_block(inode, Some(acl), None);
     Ok(())
 }

@@ -10,13 +10,15 @@
 mod new;
 mod orphans;
 mod read;
+mod space;
 
 use new::set_operations;
-pub(crate) use new::{init_new, NewKind};
+pub(crate) use new::{init_new, Birth, NewKind};
 pub(crate) use orphans::Orphans;
 pub(super) use orphans::{with_next, Link};
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
+pub(super) use space::{read_space, KeptLayout, Space};
 
 use super::{
     credits,
@@ -33,7 +35,7 @@ use crate::{
     disk::{
         self,
         features::RO_COMPAT_LARGE_FILE,
-        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
+        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
         Pblk,
         RawSuper, //
     },
@@ -64,6 +66,13 @@ pub(crate) struct InodeInfo {
     /// Where direct writes are in flight.
     #[pin]
     pub(crate) gate: Gate,
+    /// The lock of the inode's extended attributes ([`xattr`](super::xattr)). Locked inside a
+    /// handle, outside `fields`.
+    #[pin]
+    pub(super) xattrs: NoFsMutex<()>,
+    /// Whether the fields of the raw inode must not grow. Changed under `fields`, or by who has set
+    /// it.
+    layout_kept: Atomic<bool>,
     /// The inode as it was last written. Locked inside a handle, outside the extent lock.
     #[pin]
     fields: NoFsMutex<disk::InodeFields>,
@@ -98,6 +107,8 @@ impl InodeInfo {
             seq: Atomic::new(0),
             recent: Recent::new(),
             gate <- Gate::new(),
+            xattrs <- new_nofs_mutex!((), "rext4_xattrs"),
+            layout_kept: Atomic::new(false),
             fields <- new_nofs_mutex!(disk::InodeFields::default(), "rext4_fields"),
             flags: Atomic::new(0),
             btime_sec: Atomic::new(0),
@@ -210,9 +221,9 @@ impl InodeInfo {
         self.fields.lock().dtime = dtime;
     }
 
-    /// The inode has given up its block of extended attributes.
-    pub(super) fn drop_file_acl(&self) {
-        self.fields.lock().file_acl = None;
+    /// The inode has another block of extended attributes now, or none.
+    pub(super) fn set_file_acl(&self, block: Option<Pblk>) {
+        self.fields.lock().file_acl = block;
     }
 
     /// The block with the inode's extended attributes, if there is one.
@@ -278,11 +289,27 @@ pub(in crate::fs) fn hold_iloc(inode: &Inode) -> Result<Iloc> {
 /// caller does not hold the extent lock, and has the table block ([`hold_iloc`]) unless nothing
 /// else has changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
-    store_inode(handle, inode, false)
+    store_inode(handle, inode, Stored::default())
 }
 
-/// `fresh`: the raw inode is all zeros and is made from nothing.
-fn store_inode(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
+/// [`journal`] for an inode whose attributes have changed and are locked. `space`: what their bytes
+/// in the inode are to be, if these have changed.
+pub(super) fn store_attributes(handle: &Handle<'_>, inode: &Inode, space: Option<&[u8]>) -> Result {
+    let fresh = false;
+    store_inode(handle, inode, Stored { fresh, space })
+}
+
+/// How [`store_inode`] finds the raw inode, and what becomes of it beside the fields.
+#[derive(Clone, Copy, Default)]
+struct Stored<'a> {
+    /// It is all zeros and is made from nothing.
+    fresh: bool,
+    /// The bytes of its attributes, if they change.
+    space: Option<&'a [u8]>,
+}
+
+fn store_inode(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>) -> Result {
+    let Stored { fresh, space } = how;
     let geo = &inode.fs().geo;
     let info = inode.info();
     let place = Iloc::locate(inode.sb(), inode.ino())?;
@@ -293,11 +320,17 @@ fn store_inode(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     let mut fields = info.fields.lock();
     let before = (fields.size, fields.block, fields.blocks);
     collect(inode, &mut fields);
-    if !fresh && fields.extra_isize < geo.want_extra_isize && fields.links > 0 {
+    let grows = !fresh && fields.extra_isize < geo.want_extra_isize && fields.links > 0;
+    if grows && !info.layout_kept.load(ordering::Relaxed) {
         // Without memory another time.
         if let Ok(true) = place.make_room(geo, &mut block, fields.extra_isize) {
             fields.extra_isize = geo.want_extra_isize;
         }
+    }
+    // Before the head, which may reach over them, and has the checksum over all.
+    if let Some(space) = space {
+        let from = GOOD_OLD_SIZE + usize::from(fields.extra_isize);
+        block.copy_in(place.offset() + from, space)?;
     }
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
@@ -328,8 +361,8 @@ fn store_inode(handle: &Handle<'_>, inode: &Inode, fresh: bool) -> Result {
     }
 }
 
-/// The superblock says whether there are files that old drivers cannot handle. It is the only
-/// feature that comes with use: what rext4 does not find it does not use (`huge_file`,
+/// The superblock says whether there are files that old drivers cannot handle. With `ext_attr` it
+/// is the only feature that comes with use: what rext4 does not find it does not use (`huge_file`,
 /// `extra_isize`), or refuses what needs it (`dir_nlink`: `EMLINK`).
 #[cold]
 fn note_large_file(handle: &Handle<'_>, fs: &Rext4) -> Result {

@@ -9,6 +9,7 @@
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
 //!   attr.rs     what setattr and getattr do
+//!   xattr/      extended attributes        acl.rs    access control lists
 //!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
@@ -27,6 +28,7 @@
 
 pub(crate) mod about;
 pub(crate) mod access;
+mod acl;
 pub(crate) mod alloc;
 mod attr;
 mod credits;
@@ -47,6 +49,7 @@ pub(crate) mod orphan;
 pub(crate) mod primary;
 mod recover;
 pub(crate) mod rule;
+mod xattr;
 
 use crate::{
     disk::{superblock::Geometry, Ino},
@@ -92,10 +95,9 @@ pub(crate) struct Rext4 {
     #[pin]
     primary: Mutex<primary::Primary>,
     journal: JournalSlot,
-    /// Over the number of sharers in a block of extended attributes, which inodes that are evicted
-    /// count down. The last one has the block to itself.
+    /// Blocks of extended attributes that several inodes have.
     #[pin]
-    sharers: Mutex<()>,
+    sharers: xattr::block::Sharers,
     /// Group descriptors and free counts.
     #[pin]
     pub(crate) groups: alloc::Groups,

@@ -296,6 +296,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
             journal.set_commit_interval(opts.commit);
         }
     }
+    remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
     fs.barrier.store(opts.barrier, ordering::Relaxed);
     *fs.options.lock() = opts;

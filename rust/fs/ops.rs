@@ -20,6 +20,10 @@
 //! | `open_dir`, `dir_seeked` | `do_dentry_open`, `vfs_llseek` | nothing | allow |
 //! | `opened` | `do_dentry_open` | nothing; freeze WRITE (O_TMPFILE), i_rwsem of the directory (`dentry_create`) | starts |
 //! | `setattr` | `notify_change` | freeze WRITE, i_rwsem | starts |
+//! | `get_xattr`, `list_xattr` | `__vfs_getxattr`, `vfs_listxattr` | nothing, or i_rwsem | allow |
+//! | `set_xattr` | `__vfs_setxattr`, `__vfs_removexattr` | freeze WRITE, and i_rwsem but for a label of a security module | starts |
+//! | `get_acl` | `__get_acl` | nothing, or i_rwsem of the directory that is searched | allow |
+//! | `set_acl` | `vfs_set_acl`, `vfs_remove_acl` | freeze WRITE, i_rwsem | starts |
 //! | `getattr` | `vfs_getattr_nosec` | nothing | allow |
 //! | `fiemap` | `ioctl_fiemap` | nothing | allow |
 //! | `max_bytes` | `vfs_llseek` | nothing | allow |
@@ -44,6 +48,7 @@
 
 use super::{
     about,
+    acl,
     alloc,
     attr,
     error,
@@ -58,6 +63,7 @@ use super::{
     mount,
     namei,
     options::Options,
+    xattr,
     HeldInode,
     Inode,
     InodeRef,
@@ -68,6 +74,7 @@ use crate::{
     disk::Ino,
     trace::Traced,
     vfs::{
+        acl::{Acl, Kind},
         address_space::AddressSpaceOps,
         dir::DirOps,
         export::Export,
@@ -82,6 +89,7 @@ use crate::{
         namei::{Namei, RenameFlags},
         super_block::{FileSystem, Flags, NewSuper, Parts, Remount, StatFs},
         writeback::WritebackControl,
+        xattr::{How, Name, NameList, Value, XattrOps},
         Dentry,
         DirEmitter,
         File,
@@ -325,6 +333,16 @@ impl DirOps for Rext4 {
     }
 }
 
+impl XattrOps for Rext4 {
+    fn get_xattr(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result<usize> {
+        xattr::get(inode, name, out)
+    }
+
+    fn set_xattr(inode: &Inode, name: Name<'_>, value: Option<&[u8]>, how: How) -> Result {
+        xattr::set(inode, name, value, how)
+    }
+}
+
 impl Export for Rext4 {
     fn by_handle(sb: &Sb, ino: u64, generation: u32) -> Result<InodeRef<'_>> {
         let ino = u32::try_from(ino).map_err(|_| ESTALE)?;
@@ -393,6 +411,23 @@ impl Namei for Rext4 {
 impl InodeOps for Rext4 {
     fn read_link(inode: &Inode) -> Result<KVec<u8>> {
         namei::read_target(inode)
+    }
+
+    fn list_xattr(inode: &Inode, names: &mut NameList<'_>) -> Result {
+        xattr::list(inode, names)
+    }
+
+    fn get_acl(inode: &Inode, kind: Kind) -> Result<Option<Acl>> {
+        acl::get_acl(inode, kind)
+    }
+
+    fn set_acl(
+        idmap: IdMap<'_>,
+        lock: &InodeLock<'_, Self>,
+        kind: Kind,
+        acl: Option<&Acl>,
+    ) -> Result {
+        acl::set_acl(idmap, lock, kind, acl)
     }
 
     fn setattr(idmap: IdMap<'_>, lock: &InodeLock<'_, Self>, attr: &mut Attr<'_>) -> Result {

@@ -31,6 +31,12 @@ pub(crate) struct Options {
     /// `auto_da_alloc`, `noauto_da_alloc`: whether a file that replaces another one, or its own old
     /// content, is written without being asked.
     pub(crate) auto_da_alloc: bool,
+    /// `user_xattr`, `nouser_xattr`: whether there are extended attributes of users.
+    pub(crate) user_xattr: bool,
+    /// `acl`, `noacl`: whether ACLs are enforced, and can be seen and set.
+    pub(crate) acl: bool,
+    /// `nombcache`: whether inodes with the same attributes share a block.
+    pub(crate) mbcache: bool,
 }
 
 impl Default for Options {
@@ -42,6 +48,9 @@ impl Default for Options {
             noload: false,
             dio_gate: false,
             auto_da_alloc: true,
+            user_xattr: true,
+            acl: true,
+            mbcache: true,
         }
     }
 }
@@ -72,10 +81,17 @@ impl Options {
             (b"noauto_da_alloc", None) | (b"auto_da_alloc", Some(b"0")) => {
                 self.auto_da_alloc = false;
             }
+            (b"user_xattr", None) => self.user_xattr = true,
+            (b"nouser_xattr", None) => self.user_xattr = false,
+            (b"acl", None) => self.acl = true,
+            (b"noacl", None) => self.acl = false,
+            (b"nombcache" | b"no_mbcache", None) => self.mbcache = false,
             (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
             (b"auto_da_alloc", _) => return Err(bad("auto_da_alloc= is 0 or 1")),
             (b"nobarrier" | b"noload" | b"norecovery", _)
-            | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _) => {
+            | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _)
+            | (b"user_xattr" | b"nouser_xattr" | b"acl" | b"noacl", _)
+            | (b"nombcache" | b"no_mbcache", _) => {
                 return Err(bad("this option takes no value"));
             }
             _ => return foreign(key, value, log),
@@ -105,6 +121,15 @@ impl Options {
         }
         if !self.auto_da_alloc {
             seq_print!(out, ",noauto_da_alloc");
+        }
+        if !self.user_xattr {
+            seq_print!(out, ",nouser_xattr");
+        }
+        if !self.acl {
+            seq_print!(out, ",noacl");
+        }
+        if !self.mbcache {
+            seq_print!(out, ",nombcache");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 //! How a new inode begins: its number, its owner, and what it has from its directory.
 
-use super::{store_inode, to_disk, Inode, Rext4};
+use super::{store_inode, to_disk, Inode, Rext4, Stored};
 use crate::{
     disk::{
         self,
@@ -28,6 +28,13 @@ pub(crate) enum NewKind<'a> {
     Device(u32),
     /// A symbolic link; a short target lives in the inode.
     Symlink(&'a [u8]),
+}
+
+/// What [`init_new`] makes.
+pub(crate) struct Birth<'a> {
+    pub(crate) idmap: IdMap<'a>,
+    pub(crate) mode: u16,
+    pub(crate) kind: NewKind<'a>,
 }
 
 /// The flags that an inode of this mode takes over from its directory.
@@ -86,14 +93,14 @@ fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::Ino
 }
 
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
-/// error nothing is allocated, or what was in use all the time.
+/// error nothing is allocated, or what was in use all the time. `attributes` gives it extended
+/// attributes, and returns what its space for them is to hold; on error they take no block.
 pub(crate) fn init_new<'a>(
     handle: &Handle<'_>,
     mut new: NewInode<'a, Rext4, Fresh>,
     dir: &Inode,
-    idmap: IdMap<'_>,
-    mode: u16,
-    kind: NewKind<'_>,
+    &Birth { idmap, mode, kind }: &Birth<'_>,
+    attributes: impl FnOnce(&NewInode<'_, Rext4>) -> Result<Option<KVec<u8>>>,
 ) -> Result<NewInode<'a, Rext4>> {
     new.init_owner(idmap, dir, mode);
     let sb = dir.sb();
@@ -126,8 +133,12 @@ pub(crate) fn init_new<'a>(
         info.set_btime(fields.crtime);
     }
     *info.fields.lock() = fields;
-    let result = set_operations(new, content.link, content.rdev)
-        .and_then(|new| store_inode(handle, &new, true).map(|()| new));
+    let result = set_operations(new, content.link, content.rdev).and_then(|new| {
+        // The last that can fail but for the journal: it may take a block.
+        let space = attributes(&new)?;
+        let (fresh, space) = (true, space.as_deref());
+        store_inode(handle, &new, Stored { fresh, space }).map(|()| new)
+    });
     if result.is_err() {
         // No memory, no journal, or a table block that cannot be read; the number is given back in
         // the same transaction, so it was never taken.

@@ -16,6 +16,7 @@ use crate::{
         marks::ErrorMarks,
         options::Options,
         primary::Primary,
+        xattr::block::Sharers,
         Rext4, //
     },
     vfs::{
@@ -117,6 +118,8 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     let primary = Primary::new(sb, &geo)?;
     set_limits(sb, &geo);
     sb.set_export();
+    sb.set_xattr();
+    sb.set_acls(opts.acl);
     sb.set_uuid(&geo.uuid);
     let options = opts.clone();
     let block_size = geo.block_size;
@@ -125,7 +128,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     Ok(try_pin_init!(Rext4 {
         geo: KBox::into_inner(geo),
         primary <- new_mutex!(primary, "rext4_super"),
-        sharers <- new_mutex!((), "rext4_sharers"),
+        sharers <- Sharers::new(),
         journal: JournalSlot::new(),
         marks <- ErrorMarks::new(block_size),
         journal_dead: Atomic::new(false),

@@ -12,17 +12,19 @@ use crate::{
     disk::{
         dirent,
         inode::{LINK_MAX, S_IFDIR, S_IFMT, S_IFREG},
+        xattr_edit::AttrChange,
         Lblk,
     },
     fs::{
+        acl::NewAcls,
         credits,
-        inode::{init_new, NewKind},
+        inode::{init_new, Birth, NewKind},
         lab::{self, Point},
         namei::bad_dirblock,
-        HeldInode, InodeRef,
+        xattr, HeldInode, InodeRef,
     },
     vfs::{
-        inode::{IdMap, NewInode},
+        inode::{Fresh, IdMap, NewInode},
         jbd2::Handle,
         Dentry,
     },
@@ -50,7 +52,7 @@ pub(super) fn make(
     wanted.credits += credits::ADD_NAME;
     with_retry(dir, || {
         let room = orphan::Room::new()?;
-        let (new, handle) = start_with_inode(dir, &wanted)?;
+        let (new, handle) = start_with_inode(dir, Some(dentry), &wanted)?;
         let result = fill(&handle, &new)
             .and_then(|()| add_name(&handle, dir, &entry_for(dentry.name(), &new)));
         match result {
@@ -63,14 +65,65 @@ pub(super) fn make(
     })
 }
 
+/// What an inode in `dir` is made of, before the handle that makes it.
+pub(super) struct Unborn<'d, 'b> {
+    inode: NewInode<'d, Rext4, Fresh>,
+    dir: &'d Inode,
+    acls: NewAcls,
+    birth: Birth<'b>,
+}
+
+impl<'d, 'b> Unborn<'d, 'b> {
+    /// Takes memory, and the ACLs that it inherits: may read the disk.
+    pub(super) fn new(
+        dir: &'d Inode,
+        idmap: IdMap<'b>,
+        mode: u16,
+        kind: NewKind<'b>,
+    ) -> Result<Self> {
+        let inode = dir.sb().new_inode()?;
+        let acls = NewAcls::new(dir, mode)?;
+        let mode = acls.mode();
+        Ok(Self {
+            inode,
+            dir,
+            acls,
+            birth: Birth { idmap, mode, kind },
+        })
+    }
+
+    /// Allocates it in the handle, with its ACLs and with the labels that security modules want
+    /// of what has this name. [`credits::CREATE`].
+    pub(super) fn init(
+        self,
+        handle: &Handle<'_>,
+        dentry: Option<&Dentry<Rext4>>,
+    ) -> Result<NewInode<'d, Rext4>> {
+        let (dir, acls) = (self.dir, &self.acls);
+        init_new(handle, self.inode, dir, &self.birth, |new| {
+            let labels = new.labels(dir, dentry)?;
+            let labels = labels.iter().map(|(name, value)| AttrChange {
+                name_index: xattr::SECURITY,
+                name,
+                value: Some(value),
+            });
+            let mut all = Iterator::chain(acls.changes(), labels);
+            let space = xattr::init(handle, new, &mut all)?;
+            acls.cache(new);
+            Ok(space)
+        })
+    }
+}
+
 /// Starts a handle and allocates an inode in it.
 fn start_with_inode<'a>(
     dir: &'a Inode,
+    dentry: Option<&Dentry<Rext4>>,
     wanted: &WantedInode<'_>,
 ) -> Result<(NewInode<'a, Rext4>, NameiHandle<'a>)> {
-    let new = dir.sb().new_inode()?;
+    let new = Unborn::new(dir, wanted.idmap, wanted.mode, wanted.kind)?;
     let handle = start_change(dir, credits::CREATE + wanted.credits, &[dir])?;
-    let new = init_new(&handle, new, dir, wanted.idmap, wanted.mode, wanted.kind)?;
+    let new = new.init(&handle, dentry)?;
     Ok((new, handle))
 }
 
@@ -166,7 +219,7 @@ pub(crate) fn tmpfile<'a>(
         credits: 0,
     };
     let room = orphan::Room::new()?;
-    let (new, handle) = start_with_inode(dir, &wanted)?;
+    let (new, handle) = start_with_inode(dir, None, &wanted)?;
     new.set_nlink(0);
     let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
     if let Err(e) = result.and(handle.handle.stop()) {

@@ -6,7 +6,7 @@
 use super::{
     add::{add_name, entry_for},
     apply, check_dir_links, check_target,
-    create::give_up,
+    create::{give_up, Unborn},
     dec_dir_links,
     dirblock::DirBlock,
     drop_links,
@@ -19,14 +19,14 @@ use crate::{
     disk::{dirent, htree, inode::S_IFCHR, Ino, Lblk},
     fs::{
         credits,
-        inode::{init_new, NewKind},
+        inode::NewKind,
         io::fsync,
         lab::{self, Point},
         namei::bad_dirblock,
         HeldInode,
     },
     vfs::{
-        inode::{Fresh, IdMap, NewInode},
+        inode::{IdMap, NewInode},
         jbd2::Handle,
         namei::RenameFlags,
         Dentry,
@@ -148,23 +148,23 @@ struct Whiteout<'a> {
 }
 
 /// What a [`Whiteout`] is made of, before the handle.
-struct FreshWhiteout<'a> {
-    inode: NewInode<'a, Rext4, Fresh>,
+struct FreshWhiteout<'d, 'b> {
+    inode: Unborn<'d, 'b>,
     room: orphan::Room,
 }
 
-impl<'a> FreshWhiteout<'a> {
-    fn new(dir: &'a Inode) -> Result<Self> {
+impl<'d, 'b> FreshWhiteout<'d, 'b> {
+    fn new(dir: &'d Inode, owner: IdMap<'b>) -> Result<Self> {
         Ok(Self {
-            inode: dir.sb().new_inode()?,
+            inode: Unborn::new(dir, owner, S_IFCHR, NewKind::Device(0))?,
             room: orphan::Room::new()?,
         })
     }
 
-    /// Allocates it in the handle.
-    fn init(self, handle: &Handle<'_>, dir: &Inode, owner: IdMap<'_>) -> Result<Whiteout<'a>> {
-        let Self { inode, room } = self;
-        let inode = init_new(handle, inode, dir, owner, S_IFCHR, NewKind::Device(0))?;
+    /// Allocates it in the handle, for the name that it takes.
+    fn init(self, handle: &Handle<'_>, from: &Side<'_>) -> Result<Whiteout<'d>> {
+        let inode = self.inode.init(handle, Some(from.dentry))?;
+        let room = self.room;
         Ok(Whiteout { inode, room })
     }
 }
@@ -225,13 +225,13 @@ fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
     let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
     let room = orphan::Room::new()?;
     let fresh = match owner {
-        Some(owner) => Some((FreshWhiteout::new(from.dir)?, owner)),
+        Some(owner) => Some(FreshWhiteout::new(from.dir, owner)?),
         None => None,
     };
 
     let handle = from.start(to, inode, victim)?;
     let whiteout = match fresh {
-        Some((fresh, owner)) => Some(fresh.init(&handle, from.dir, owner)?),
+        Some(fresh) => Some(fresh.init(&handle, from)?),
         None => None,
     };
     let added = match victim {

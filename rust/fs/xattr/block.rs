@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The block of attributes, which inodes with the same ones share.
+//!
+//! It says how many they are. With one owner it may be changed where it lies; with more, or while
+//! somebody is about to become another one, who changes his attributes gets a block of his own.
+//!
+//! ```text
+//!   a: gives his attributes up, alone           b: has the same attributes
+//!                                               finds the block by its hash
+//!   one owner: the block is freed, revoked
+//!                                               asks for the right to change it: no longer revoked
+//!                                               two owners  <- of a block that is free
+//! ```
+//!
+//! So who has found a block in the cache keeps the entry until he is an owner, and a block is freed
+//! or changed only after its entry is gone. To free waits for those who have found it; to change
+//! does without. The number of owners is changed, and the entry of the cache removed, under
+//! [`Sharers::lock`]; who has found a block looks at it again under the lock.
+
+use super::Inode;
+use crate::{
+    disk::{
+        xattr::{self, REFCOUNT_MAX},
+        Pblk,
+    },
+    fs::{
+        alloc::{self, AllocRequest, BlockKind, Revoke},
+        Rext4,
+    },
+    vfs::{
+        bh::BufferHead,
+        gfp::GFP_NOFAIL,
+        jbd2::Handle,
+        mbcache::MbCache, //
+    },
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// Hash chains of the cache, as a power of two.
+const BUCKET_BITS: u8 = 10;
+
+/// The blocks of attributes of a mount, as far as they may be shared.
+#[pin_data]
+pub(in crate::fs) struct Sharers {
+    /// Over the number of owners in a block.
+    #[pin]
+    lock: Mutex<()>,
+    /// Blocks by the hash of their attributes.
+    blocks: MbCache,
+}
+
+impl Sharers {
+    /// `ENOMEM`.
+    pub(in crate::fs) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            lock <- new_mutex!((), "rext4_sharers"),
+            blocks: MbCache::new(BUCKET_BITS)?,
+        }? Error)
+    }
+}
+
+/// Whether blocks are shared: the option `nombcache`.
+fn shares(fs: &Rext4) -> bool {
+    fs.options.lock().mbcache
+}
+
+fn bad(inode: &Inode, pblk: Pblk, why: crate::disk::Corrupt) -> Error {
+    inode.corrupted(fmt!("attribute block {}: {}", pblk, why))
+}
+
+/// Copies a block out, whole: its checksum covers the number of owners. Returns that.
+fn copy(inode: &Inode, bh: &BufferHead, data: &mut [u8]) -> Result<u32> {
+    let pblk = Pblk::new(bh.blocknr());
+    bh.copy_out(0, data)?;
+    xattr::check_block(data, &inode.fs().geo, pblk).map_err(|why| bad(inode, pblk, why))
+}
+
+/// Reads the block of an inode, and checks it.
+pub(super) fn load_shared(inode: &Inode, pblk: Pblk) -> Result<(BufferHead, KVec<u8>)> {
+    let bh = inode.sb().bread(pblk.get())?;
+    let mut data = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
+    let _sharers = inode.fs().sharers.lock.lock();
+    copy(inode, &bh, &mut data)?;
+    Ok((bh, data))
+}
+
+/// Lets others find the block of an inode, whose attributes are locked.
+pub(super) fn remember(inode: &Inode, pblk: Pblk, data: &[u8]) {
+    let fs = inode.fs();
+    let Ok(key) = xattr::block_hash(data) else {
+        return;
+    };
+    let room = xattr::refcount(data).is_ok_and(|owners| owners < REFCOUNT_MAX);
+    if key != 0 && room && shares(fs) {
+        fs.sharers.blocks.insert(key, pblk.get());
+    }
+}
+
+/// Finds a place for a list that is not empty: a block that holds the same, the inode's own block
+/// `old` if that is nobody else's, a new block. The caller gives up `old` if it is another one.
+pub(super) fn place(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    old: Option<&BufferHead>,
+    mut data: KVec<u8>,
+) -> Result<Pblk> {
+    if let Some(pblk) = share(handle, inode, &data)? {
+        return Ok(pblk);
+    }
+    if let Some(bh) = old {
+        if overwrite(handle, inode, bh, &mut data)? {
+            return Ok(Pblk::new(bh.blocknr()));
+        }
+    }
+    take_new(handle, inode, &mut data)
+}
+
+/// Looks for a block that holds the same, and becomes another owner of it.
+fn share(handle: &Handle<'_>, inode: &Inode, data: &[u8]) -> Result<Option<Pblk>> {
+    let fs = inode.fs();
+    let key = xattr::block_hash(data).unwrap_or(0);
+    if key == 0 || !shares(fs) {
+        return Ok(None);
+    }
+    let mut theirs = KVec::from_elem(0u8, data.len(), GFP_KERNEL)?;
+    let mut next = fs.sharers.blocks.find(key);
+    while let Some(found) = next {
+        let pblk = Pblk::new(found.value());
+        // What is wrong with it is for its owners to report.
+        if let Ok(bh) = inode.sb().bread(pblk.get()) {
+            let mut look = || {
+                bh.copy_out(0, &mut theirs)?;
+                let owners = xattr::check_block(&theirs, &fs.geo, pblk);
+                let same = xattr::same_entries(data, &theirs, &fs.geo);
+                Ok::<_, Error>(owners.ok().filter(|_| same == Ok(true)))
+            };
+            let same = {
+                let _sharers = fs.sharers.lock.lock();
+                look()?.is_some()
+            };
+            if same {
+                // May wait for the log, so before the lock. Not used it costs nothing.
+                let mut block = handle.write(&bh)?;
+                let _sharers = fs.sharers.lock.lock();
+                let owners = look()?.filter(|owners| *owners < REFCOUNT_MAX);
+                if owners.is_none_or(|owners| owners + 1 == REFCOUNT_MAX) {
+                    found.set_reusable(false);
+                }
+                if let Some(owners) = owners {
+                    xattr::set_refcount(&mut theirs, &fs.geo, pblk, owners + 1)
+                        .map_err(|why| bad(inode, pblk, why))?;
+                    block.copy_in(0, &theirs)?;
+                    block.finish()?;
+                    found.touch();
+                    return Ok(Some(pblk));
+                }
+            }
+        }
+        next = found.next();
+    }
+    Ok(None)
+}
+
+/// Writes a list over the inode's own block. False if others have it, too, or may soon.
+fn overwrite(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    bh: &BufferHead,
+    data: &mut KVec<u8>,
+) -> Result<bool> {
+    let fs = inode.fs();
+    let pblk = Pblk::new(bh.blocknr());
+    let mut old = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
+    let mut block = handle.write(bh)?;
+    {
+        let _sharers = fs.sharers.lock.lock();
+        if copy(inode, bh, &mut old)? != 1 {
+            return Ok(false);
+        }
+        let key = xattr::block_hash(&old).map_err(|why| bad(inode, pblk, why))?;
+        if fs.sharers.blocks.remove(key, pblk.get()).is_some() {
+            return Ok(false);
+        }
+        xattr::set_refcount(data, &fs.geo, pblk, 1).map_err(|why| bad(inode, pblk, why))?;
+        block.copy_in(0, data)?;
+        block.finish()?;
+    }
+    remember(inode, pblk, data);
+    Ok(true)
+}
+
+/// Writes a list to a new block.
+fn take_new(handle: &Handle<'_>, inode: &Inode, data: &mut KVec<u8>) -> Result<Pblk> {
+    let sb = inode.sb();
+    let request = AllocRequest {
+        goal: None,
+        want: 1,
+        min: 1,
+        kind: BlockKind::Metadata,
+    };
+    let (pblk, _) = alloc::allocate_run(handle, inode, request, None)?;
+    let bh = match sb.getblk(pblk.get()) {
+        Ok(bh) => bh,
+        Err(e) => {
+            alloc::free_run(handle, inode, (pblk, 1), Revoke::No)?;
+            return Err(e);
+        }
+    };
+    let geo = &sb.data().geo;
+    xattr::set_refcount(data, geo, pblk, 1).map_err(|why| bad(inode, pblk, why))?;
+    let mut block = handle.create(&bh)?;
+    block.copy_in(0, data)?;
+    block.finish()?;
+    remember(inode, pblk, data);
+    Ok(pblk)
+}
+
+/// Gives up the inode's share of a block; the last one frees it. Does not fail for want of memory.
+pub(in crate::fs) fn release(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result {
+    let fs = inode.fs();
+    let pblk = Pblk::new(bh.blocknr());
+    let mut data = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
+    // The right to change a block brings it back that this transaction has freed, so it had better
+    // be one of attributes.
+    {
+        let _sharers = fs.sharers.lock.lock();
+        copy(inode, bh, &mut data)?;
+    }
+    loop {
+        // May wait for the log, so before the lock. Not used it costs nothing.
+        let mut block = handle.write(bh)?;
+        let sharers = fs.sharers.lock.lock();
+        let owners = copy(inode, bh, &mut data)?;
+        let key = xattr::block_hash(&data).map_err(|why| bad(inode, pblk, why))?;
+        if owners > 1 {
+            xattr::set_refcount(&mut data, &fs.geo, pblk, owners - 1)
+                .map_err(|why| bad(inode, pblk, why))?;
+            block.copy_in(0, &data)?;
+            // Under the lock: who is the last one then frees the block, and the journal forgets it.
+            block.finish()?;
+            if owners == REFCOUNT_MAX {
+                if let Some(found) = fs.sharers.blocks.get(key, pblk.get()) {
+                    found.set_reusable(true);
+                }
+            }
+            return Ok(());
+        }
+        let user = fs.sharers.blocks.remove(key, pblk.get());
+        // Nobody else's any more, unless somebody has found it.
+        drop((sharers, block));
+        match user {
+            None => return alloc::free_run(handle, inode, (pblk, 1), Revoke::Yes),
+            Some(user) => user.wait_unused(),
+        }
+    }
+}

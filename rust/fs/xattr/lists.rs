@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two lists of attributes of an inode, as copies: loaded, searched, changed.
+
+use super::{block, Inode};
+use crate::{
+    disk::{
+        self,
+        xattr::{XattrEntries, XattrEntry},
+        xattr_edit::{AttrChange, Place, Rewritten},
+        Corrupt, Pblk,
+    },
+    fs::inode::{read_space, Space},
+    vfs::{bh::BufferHead, xattr::How},
+};
+use kernel::{error::code::*, prelude::*};
+
+/// A list.
+struct AttrList {
+    /// Its bytes: the space in the inode, or the block. What it says if it has attributes.
+    bytes: KVec<u8>,
+    used: bool,
+    changed: bool,
+}
+
+impl AttrList {
+    const fn empty() -> Self {
+        Self {
+            bytes: KVec::new(),
+            used: false,
+            changed: false,
+        }
+    }
+}
+
+/// What [`Lists::set`] did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing: it was so.
+    Same,
+    /// The lists have changed.
+    Changed,
+    /// There is no room for it. The lists are as before.
+    Full,
+}
+
+/// The attributes of an inode. Who has them holds the lock of the inode's attributes, or has the
+/// inode to itself.
+pub(super) struct Lists<'a> {
+    pub(super) inode: &'a Inode,
+    /// Bytes in the inode for attributes.
+    room: usize,
+    /// The block that the inode has.
+    pub(super) pblk: Option<Pblk>,
+    pub(super) bh: Option<BufferHead>,
+    in_inode: AttrList,
+    in_block: AttrList,
+}
+
+impl<'a> Lists<'a> {
+    /// Those of an inode that has none.
+    pub(super) fn none(inode: &'a Inode) -> Self {
+        let geo = &inode.fs().geo;
+        let space = disk::xattr::inode_space(geo, geo.want_extra_isize);
+        Self {
+            inode,
+            room: space.map_or(0, |space| space.len()),
+            pblk: None,
+            bh: None,
+            in_inode: AttrList::empty(),
+            in_block: AttrList::empty(),
+        }
+    }
+
+    /// Loads the list in the inode. `EUCLEAN` if it is damaged, `EIO`, `ENOMEM`.
+    pub(super) fn load_inode(inode: &'a Inode) -> Result<Self> {
+        let Space { room, used, block } = read_space(inode)?;
+        let mut this = Self {
+            room,
+            pblk: block,
+            ..Self::none(inode)
+        };
+        if let Some(bytes) = used {
+            this.in_inode.bytes = bytes;
+            this.in_inode.used = true;
+            let checked = this.entries(Place::Inode).and_then(check_hashes);
+            checked.map_err(|why| this.bad(Place::Inode, why))?;
+        }
+        Ok(this)
+    }
+
+    /// Loads the list in the block, if there is one. Errors as of [`Lists::load_inode`].
+    pub(super) fn load_block(&mut self) -> Result {
+        let Some(pblk) = self.pblk else {
+            return Ok(());
+        };
+        let (bh, bytes) = block::load_shared(self.inode, pblk)?;
+        self.bh = Some(bh);
+        self.in_block.bytes = bytes;
+        self.in_block.used = true;
+        let checked = self.entries(Place::Block).and_then(check_hashes);
+        checked.map_err(|why| self.bad(Place::Block, why))?;
+        block::remember(self.inode, pblk, &self.in_block.bytes);
+        Ok(())
+    }
+
+    #[cold]
+    #[track_caller]
+    fn bad(&self, place: Place, why: Corrupt) -> Error {
+        match (place, self.pblk) {
+            (Place::Block, Some(pblk)) => {
+                self.inode
+                    .corrupted(fmt!("attribute block {}: {}", pblk, why))
+            }
+            _ => self.inode.corrupted(fmt!("in the inode: {}", why)),
+        }
+    }
+
+    fn list(&mut self, place: Place) -> &mut AttrList {
+        match place {
+            Place::Inode => &mut self.in_inode,
+            Place::Block => &mut self.in_block,
+        }
+    }
+
+    fn entries(&self, place: Place) -> disk::Result<Option<XattrEntries<'_>>> {
+        match place {
+            Place::Inode if self.in_inode.used => disk::xattr::inode_entries(&self.in_inode.bytes),
+            Place::Block if self.in_block.used => {
+                let geo = &self.inode.fs().geo;
+                disk::xattr::block_entries(&self.in_block.bytes, geo).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The attribute of this prefix and name in what is loaded, and where it is.
+    pub(super) fn find(&self, index: u8, name: &[u8]) -> Result<Option<(Place, XattrEntry<'_>)>> {
+        for place in [Place::Inode, Place::Block] {
+            let found = self
+                .entries(place)
+                .and_then(|list| list.map_or(Ok(None), |list| list.find(index, name)))
+                .map_err(|why| self.bad(place, why))?;
+            if let Some(entry) = found {
+                return Ok(Some((place, entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes through the attributes in what is loaded.
+    pub(super) fn each(&self, mut f: impl FnMut(&XattrEntry<'_>) -> Result) -> Result {
+        for place in [Place::Inode, Place::Block] {
+            let list = self.entries(place).map_err(|why| self.bad(place, why))?;
+            for entry in list.into_iter().flatten() {
+                f(&entry.map_err(|why| self.bad(place, why))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a change, both lists being loaded. `EEXIST` and `ENODATA` as `how` says, `ENOMEM`.
+    pub(super) fn set(&mut self, change: &AttrChange<'_>, how: How) -> Result<Outcome> {
+        let found = self.find(change.name_index, change.name)?;
+        let found = found.map(|(place, entry)| (place, change.value == Some(entry.value)));
+        match (how, found) {
+            (How::Create, Some(_)) => return Err(EEXIST),
+            (How::Replace, None) => return Err(ENODATA),
+            (_, Some((_, true))) => return Ok(Outcome::Same),
+            _ => (),
+        }
+        if change.value.is_none() {
+            return match found {
+                Some((place, _)) => self.remove(place, change),
+                None => Ok(Outcome::Same),
+            };
+        }
+        for place in [Place::Inode, Place::Block] {
+            let (result, new) = self.rewrite(place, change)?;
+            if result == Rewritten::Full {
+                continue;
+            }
+            if let Some((old, _)) = found.filter(|(old, _)| *old != place) {
+                self.remove(old, change)?;
+            }
+            self.replace(place, result, new);
+            return Ok(Outcome::Changed);
+        }
+        Ok(Outcome::Full)
+    }
+
+    fn remove(&mut self, place: Place, change: &AttrChange<'_>) -> Result<Outcome> {
+        let removal = AttrChange {
+            value: None,
+            ..*change
+        };
+        let (result, new) = self.rewrite(place, &removal)?;
+        if result == Rewritten::Full {
+            // Less than there was, and yet too much.
+            return Err(self.bad(place, Corrupt::XattrValue));
+        }
+        self.replace(place, result, new);
+        Ok(Outcome::Changed)
+    }
+
+    /// The list with the change made, in a buffer of its own.
+    fn rewrite(&self, place: Place, change: &AttrChange<'_>) -> Result<(Rewritten, KVec<u8>)> {
+        let len = match place {
+            Place::Inode => self.room,
+            Place::Block => self.inode.fs().geo.block_size as usize,
+        };
+        if len == 0 {
+            return Ok((Rewritten::Full, KVec::new()));
+        }
+        let mut new = KVec::from_elem(0u8, len, GFP_KERNEL)?;
+        let result = self
+            .entries(place)
+            .and_then(|old| disk::xattr_edit::rewrite(old, change, place, &mut new))
+            .map_err(|why| self.bad(place, why))?;
+        Ok((result, new))
+    }
+
+    fn replace(&mut self, place: Place, result: Rewritten, bytes: KVec<u8>) {
+        *self.list(place) = AttrList {
+            bytes,
+            used: result == Rewritten::Filled,
+            changed: true,
+        };
+    }
+
+    /// What the space in the inode is to hold, if it has changed.
+    pub(super) fn new_space(&self) -> Option<&[u8]> {
+        let AttrList { bytes, changed, .. } = &self.in_inode;
+        changed.then_some(&**bytes)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn take_space(mut self) -> Option<KVec<u8>> {
+        let list = core::mem::replace(&mut self.in_inode, AttrList::empty());
+        list.changed.then_some(list.bytes)
+    }
+
+    /// What the block is to hold, if it has changed; no block if it is empty now.
+    pub(super) fn take_block(&mut self) -> Option<Option<KVec<u8>>> {
+        let list = core::mem::replace(&mut self.in_block, AttrList::empty());
+        list.changed.then(|| list.used.then_some(list.bytes))
+    }
+}
+
+fn check_hashes(list: Option<XattrEntries<'_>>) -> disk::Result<()> {
+    list.map_or(Ok(()), |list| list.check_hashes())
+}
