@@ -17,3 +17,4 @@ pub mod source;
 pub mod sys;
 pub mod watch;
 pub mod writelog;
+pub mod xattr;

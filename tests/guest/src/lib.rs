@@ -6,5 +6,5 @@ mod kit;
 
 pub use kit::{
     aio, aligned, dm, fiemap, finder, fixture, handle, harness, kmsg, map, nfs, sched, source, sys,
-    watch, writelog,
+    watch, writelog, xattr,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Names, directories, attributes of inodes, mounts.
 
+pub mod acl;
 pub mod attr;
 pub mod dirs;
 pub mod dirs_hash;
@@ -12,3 +13,5 @@ pub mod nfs;
 pub mod rename;
 pub mod tree;
 pub mod whiteout;
+pub mod xattr;
+pub mod xattr_shared;

@@ -62,7 +62,7 @@ pub fn keep_memory() {
 }
 
 /// What a system call returned; `what` it was, if it failed.
-fn checked(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
+pub(crate) fn checked(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     if r < 0 {
         let e = errno();
         Err(SysErr {
@@ -74,7 +74,7 @@ fn checked(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     }
 }
 
-fn c_string(s: &str) -> CString {
+pub(crate) fn c_string(s: &str) -> CString {
     CString::new(s).unwrap_or_default()
 }
 

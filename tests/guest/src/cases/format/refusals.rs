@@ -138,10 +138,10 @@ fn of_ext4(t: &mut T) -> Res {
     }
     if t.ours() {
         let c = Context::new(&t.fs)?;
-        c.option("acl")?;
+        c.option("i_version")?;
         let log = c.log();
         ensure!(
-            log.starts_with("w ") && log.contains("not enforced"),
+            log.starts_with("w ") && log.contains("the times tell"),
             "'{log}'"
         );
         for (option, want) in [
