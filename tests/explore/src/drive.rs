@@ -68,6 +68,8 @@ pub struct Step {
     pub op: Option<usize>,
     /// The point, or nothing at the beginning of the operation.
     pub point: Option<String>,
+    /// The file that the point is about.
+    pub ino: Option<u64>,
     /// Who could have gone on.
     pub ready: Vec<usize>,
 }
@@ -206,9 +208,9 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             last: self.last,
         };
         let go = self.picker.pick(&seen);
-        let point = match &places[go.thread] {
-            Place::Parked(at) => Some(at.point.clone()),
-            _ => None,
+        let (point, ino) = match &places[go.thread] {
+            Place::Parked(at) => (Some(at.point.clone()), Some(at.ino)),
+            _ => (None, None),
         };
         let spans = &mut self.out.spans[go.thread];
         if point.is_none() {
@@ -219,6 +221,7 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             go,
             op,
             point,
+            ino,
             ready,
         });
         self.last = Some(go.thread);

@@ -3,6 +3,7 @@
 //! the copy back. What somebody else has written meanwhile is lost, unless there is a lock.
 
 use crate::drive::{run, At, Picker, Place, Run, World};
+use crate::faults::hits;
 use crate::op::{Op, Verb};
 use crate::oracle::{acts, Oracle, Outcome};
 use crate::order::{Fault, Go, Schedule};
@@ -130,7 +131,7 @@ fn judged<P: Picker>(program: &Program, locks: bool, picker: &mut P) -> (Result<
     let Ok(run) = run(&mut fake, program, picker);
     let outcomes: Vec<Vec<Outcome>> = fake.threads.into_iter().map(|t| t.done).collect();
     let mut oracle = Oracle::new(program, acts(program, &run, &outcomes));
-    oracle.faulted = run.steps.iter().any(|s| s.go.fault.is_some());
+    oracle.hits = hits(&run, |_| Some(0));
     let result = oracle.outcomes().and_then(|()| oracle.rest(0, &fake.file));
     (result, run)
 }

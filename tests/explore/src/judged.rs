@@ -7,11 +7,11 @@ use crate::program::{letter, Program};
 
 /// Operations in the order of the program, with the steps at which each began and was over, and
 /// what it came back with.
-fn oracle_says(
+pub fn oracle_says(
     text: &str,
     spans: &[(usize, usize)],
     outcomes: &[Outcome],
-    look: impl Fn(&Oracle<'_>) -> Result<(), String>,
+    look: impl Fn(&mut Oracle<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let program: Program = text.parse().unwrap();
     let mut acts = Vec::new();
@@ -21,13 +21,14 @@ fn oracle_says(
             acts.push(Act {
                 op,
                 thread,
+                nth,
                 letter: letter(thread, nth),
                 span: Span { from, to },
                 outcome: &outcomes[acts.len()],
             });
         }
     }
-    look(&Oracle::new(&program, acts))
+    look(&mut Oracle::new(&program, acts))
 }
 
 fn done(n: u64) -> Outcome {
@@ -143,4 +144,73 @@ fn errors() {
     assert!(wrong.contains("A: buffered write a 0..4: EIO"), "{wrong}");
     assert!(says("4k,empty:st.a.0+4/bw.b.0+4", libc::EFAULT).is_ok());
     assert!(says("4k,written:st.a.0+4/bw.b.0+4", libc::EFAULT).is_err());
+}
+
+/// A write on its way during two reads, one after the other, and what they saw.
+fn both_see(text: &str, first: u8, second: u8) -> bool {
+    let spans = [(0, 9), (1, 2), (3, 4)];
+    let saw = |byte| Outcome::Done(512, vec![byte; 512]);
+    let outcomes = [done(512), saw(first), saw(second)];
+    let mut end = vec![b'i'; 8704];
+    end[..512].fill(b'A');
+    oracle_says(text, &spans, &outcomes, |oracle| {
+        oracle.outcomes()?;
+        oracle.rest(0, &end)
+    })
+    .is_ok()
+}
+
+#[test]
+fn seen_is_seen() {
+    for write in ["bw", "dw", "st"] {
+        for (one, other) in [("br", "br"), ("br", "ld"), ("dr", "br"), ("ld", "dr")] {
+            let range = "a.0+512";
+            let text = format!("4kg,written:{write}.{range}/{one}.{range},{other}.{range}");
+            assert!(both_see(&text, b'i', b'A') && both_see(&text, b'A', b'A'));
+            assert!(!both_see(&text, b'A', b'i'), "{text}");
+        }
+    }
+    // Without the gate a page may be filled again while the disk has the new bytes.
+    assert!(both_see(
+        "4k,written:dw.a.0+512/dr.a.0+512,br.a.0+512",
+        b'A',
+        b'i'
+    ));
+    // What others write in between, they may have seen.
+    let text = "4k,empty:bw.a.0+1,bw.a.0+1/br.a.0+1/br.a.0+1";
+    let spans = [(0, 2), (3, 9), (1, 4), (5, 6)];
+    let saw = |byte| Outcome::Done(1, vec![byte]);
+    let says = |first, second| {
+        let outcomes = [done(1), done(1), saw(first), saw(second)];
+        oracle_says(text, &spans, &outcomes, |oracle| oracle.rest(0, b"B")).is_ok()
+    };
+    assert!(says(b'A', b'A') && says(b'A', b'B') && says(b'B', b'B') && !says(b'B', b'A'));
+}
+
+#[test]
+fn a_hole_is_a_look() {
+    // Found as data by one, then a hole for another.
+    let text = "4k,hole:bw.a.0+4096/br.a.0+1,sd.a.0";
+    let spans = [(0, 9), (1, 2), (3, 4)];
+    let mut end = vec![0; 8704];
+    end[..4096].fill(b'A');
+    let says = |byte, found| {
+        let outcomes = [done(4096), Outcome::Done(1, vec![byte]), found];
+        oracle_says(text, &spans, &outcomes, |oracle| oracle.rest(0, &end)).is_ok()
+    };
+    assert!(says(b'A', done(0)) && says(0, Outcome::Failed(libc::ENXIO)));
+    assert!(!says(b'A', Outcome::Failed(libc::ENXIO)));
+}
+
+#[test]
+fn who_needs_no_space() {
+    let says = |op: &str| {
+        let text = format!("4kt,written:{op}/br.b.0+4");
+        let outcomes = [Outcome::Failed(libc::ENOSPC), done(0)];
+        oracle_says(&text, &[(0, 2), (1, 3)], &outcomes, |oracle| {
+            oracle.outcomes()
+        })
+    };
+    assert!(says("bw.a.0+4").is_ok());
+    assert!(says("cm.a").is_err() && says("fs.a").is_err() && says("ev.a").is_err());
 }

@@ -9,6 +9,8 @@ mod draw;
 mod drive;
 #[cfg(test)]
 mod fake;
+mod faults;
+mod history;
 mod hunt;
 #[cfg(test)]
 mod judged;

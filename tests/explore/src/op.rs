@@ -40,7 +40,7 @@ impl Verb {
         use Verb::*;
         let writes = matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store);
         let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
-        writes || plans || matches!(self, Punch | Truncate | Commit)
+        writes || plans || matches!(self, Punch | Truncate)
     }
 }
 
@@ -91,6 +91,11 @@ impl Verb {
             self,
             Verb::DirectWrite | Verb::DirectRead | Verb::AsyncWrite
         )
+    }
+
+    /// It comes back with bytes of the file.
+    pub fn reads(self) -> bool {
+        matches!(self, Verb::BufferedRead | Verb::DirectRead)
     }
 
     /// It leaves its letter in the file.

@@ -3,9 +3,12 @@
 //! that was over before another began came before it.
 
 use crate::drive::Span;
+use crate::faults::Hit;
+use crate::history;
 use crate::op::{Op, Verb, MOST};
 use crate::program::{letter, thread_name, Program, INITIAL, PAGE};
 use crate::sizes::Sizes;
+use std::ops::Range;
 
 /// What an operation came back with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +22,8 @@ pub enum Outcome {
 pub struct Act<'a> {
     pub op: &'a Op,
     pub thread: usize,
+    /// Which of the thread's.
+    pub nth: usize,
     pub letter: u8,
     pub span: Span,
     pub outcome: &'a Outcome,
@@ -64,11 +69,11 @@ pub fn show(byte: u8) -> String {
 }
 
 pub struct Oracle<'a> {
-    program: &'a Program,
-    acts: Vec<Act<'a>>,
+    pub program: &'a Program,
+    pub acts: Vec<Act<'a>>,
     sizes: [Sizes; 2],
-    /// An error was put in: what was to be written may be lost, and anybody may be told.
-    pub faulted: bool,
+    /// The errors that were put in.
+    pub hits: Vec<Hit>,
 }
 
 impl<'a> Oracle<'a> {
@@ -76,18 +81,19 @@ impl<'a> Oracle<'a> {
         let sizes = [0, 1].map(|file| Sizes::new(program.size(file), file, &acts));
         Oracle {
             program,
-            faulted: false,
+            hits: Vec::new(),
             acts,
             sizes,
         }
     }
 
     /// Where the sets may change: between two of these all bytes are alike.
-    fn edges(&self, file: u8) -> Vec<u64> {
+    pub fn edges(&self, file: u8) -> Vec<u64> {
         let data = self.program.start.data();
         let mut edges = vec![0, MOST, data.start, data.end, self.program.size(file)];
         for act in self.acts.iter().filter(|a| a.op.file == file) {
-            edges.extend([act.op.at, act.op.end()]);
+            let (at, end, block) = (act.op.at, act.op.end(), self.program.image.block);
+            edges.extend([at, end, at.next_multiple_of(block), end / block * block]);
             if let Outcome::Done(n, _) = act.outcome {
                 edges.push(act.op.at.saturating_add(*n));
             }
@@ -100,10 +106,33 @@ impl<'a> Oracle<'a> {
     }
 
     /// What an operation may leave at a byte.
-    fn mark(&self, act: &Act<'_>, at: u64) -> Option<Mark> {
+    pub fn mark(&self, act: &Act<'_>, at: u64) -> Option<Mark> {
         let mark = self.effect(act, at)?;
-        let certain = mark.certain && !self.faulted;
+        let certain = mark.certain && !self.is_lost(act, at);
         Some(Mark { certain, ..mark })
+    }
+
+    /// Was it stored where there may have been no file? It is not in the file then, and if that
+    /// grows at the same time it may be seen, and go again.
+    pub fn is_behind(&self, act: &Act<'_>, at: u64) -> bool {
+        let (least, _) = self.sizes[usize::from(act.op.file)].during(&act.span);
+        act.op.verb == Verb::Store && act.op.end() > at && at >= least
+    }
+
+    /// Does anybody store behind the end of the file? In the last page that stays until it is
+    /// written.
+    pub fn stores_behind(&self, file: u8) -> bool {
+        let here = |act: &&Act<'_>| act.op.file == file && act.op.verb == Verb::Store;
+        let mut stores = self.acts.iter().filter(here);
+        stores.any(|act| act.op.end() > self.least(act))
+    }
+
+    /// What a byte was before anybody did anything.
+    pub fn initial(&self, file: u8, at: u64) -> u8 {
+        match file == 0 && self.program.start.data().contains(&at) {
+            true => INITIAL,
+            false => 0,
+        }
     }
 
     fn effect(&self, act: &Act<'_>, at: u64) -> Option<Mark> {
@@ -132,9 +161,6 @@ impl<'a> Oracle<'a> {
 
     /// What a byte of a file may be: for who looks during `span`, or at the end.
     fn allowed(&self, file: u8, at: u64, span: Option<&Span>) -> Values {
-        let data = self.program.start.data();
-        let inside = file == 0 && data.contains(&at);
-        let initial = if inside { INITIAL } else { 0 };
         let here = self.acts.iter().filter(|a| a.op.file == file);
         // Not what comes after the look.
         let early = here.filter(|a| span.is_none_or(|look| !look.before(&a.span)));
@@ -147,12 +173,12 @@ impl<'a> Oracle<'a> {
             certain.into_iter().any(|(s, _)| by(s))
         };
         let mut values = Values::NONE;
-        if self.faulted {
-            // What was in memory only is lost.
-            values.add(0);
-        }
         if !hidden(&|_| true) {
-            values.add(initial);
+            values.add(self.initial(file, at));
+            // What was in memory only is lost.
+            if self.is_initial_lost(file, at) {
+                values.add(0);
+            }
         }
         for (span, mark) in &marks {
             if !hidden(&|other| span.before(other)) {
@@ -185,11 +211,42 @@ impl<'a> Oracle<'a> {
     /// What is there when nothing moves any more: all bytes of a file.
     pub fn rest(&self, file: u8, seen: &[u8]) -> Result<(), String> {
         let size = seen.len() as u64;
-        if !self.faulted && !self.sizes[usize::from(file)].last(size) {
+        if !self.sizes[usize::from(file)].last(size) {
             let sizes = self.sizes[usize::from(file)].words();
             return Err(format!("{size} bytes instead of {sizes}"));
         }
-        self.check(file, 0, seen, None)
+        self.check(file, 0, seen, None)?;
+        history::check(self, file, seen)
+    }
+
+    /// What an operation has seen of its file: bytes, from somewhere on.
+    pub fn seen(&self, act: &Act<'_>) -> Vec<(u64, Vec<u8>)> {
+        let (op, least) = (act.op, self.least(act));
+        let zeros = |range: Range<u64>| (range.start, vec![0; range.count()]);
+        match act.outcome {
+            Outcome::Done(_, bytes) if op.verb.reads() => vec![(op.at, bytes.clone())],
+            Outcome::Done(n, _) if op.verb == Verb::SeekData => vec![zeros(op.at..*n)],
+            Outcome::Done(n, _) if op.verb == Verb::SeekHole && *n < least => {
+                vec![zeros(*n..*n + 1)]
+            }
+            Outcome::Failed(libc::ENXIO) if op.verb == Verb::SeekData => vec![zeros(op.at..least)],
+            Outcome::Done(_, bytes) if op.verb == Verb::Load => {
+                // Behind the end there may be anything.
+                let n = least.saturating_sub(op.at).min(bytes.len() as u64) as usize;
+                vec![(op.at, bytes[..n].to_vec())]
+            }
+            Outcome::Done(_, bytes) if op.verb == Verb::Fiemap => {
+                let places = op.at..op.end().min(least);
+                let holes = places.zip(bytes).filter(|(_, b)| **b == 0);
+                holes.map(|(at, _)| (at, vec![0])).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The least size while it was on the way.
+    fn least(&self, act: &Act<'_>) -> u64 {
+        self.sizes[usize::from(act.op.file)].during(&act.span).0
     }
 
     /// What the operations themselves came back with.
@@ -208,47 +265,37 @@ impl<'a> Oracle<'a> {
         let op = act.op;
         let (least, most) = self.sizes[usize::from(op.file)].during(&act.span);
         match op.verb {
-            Verb::BufferedRead | Verb::DirectRead => {
+            v if v.reads() => {
                 let cut = |size: u64| size.saturating_sub(op.at).min(op.len);
-                if !self.faulted && !(cut(least)..=cut(most)).contains(&n) {
+                if !self.met(act) && !(cut(least)..=cut(most)).contains(&n) {
                     return Err(format!("{n} bytes; the size is {least} to {most}"));
                 }
                 self.check(op.file, op.at, bytes, Some(&act.span))
             }
-            Verb::Load => {
-                // Behind the end there may be anything.
-                let n = least.saturating_sub(op.at).min(op.len) as usize;
-                self.check(
-                    op.file,
-                    op.at,
-                    &bytes[..n.min(bytes.len())],
-                    Some(&act.span),
-                )
-            }
-            // The size may not have moved.
-            _ if self.faulted => Ok(()),
-            // What is passed over is a hole.
-            Verb::SeekData => self.hole(act, op.at..n),
-            Verb::SeekHole if n < least => self.hole(act, n..n + 1),
-            Verb::Fiemap => {
-                let places = op.at..op.end().min(least);
-                let mut holes = places.zip(bytes).filter(|(_, b)| **b == 0);
-                holes.try_for_each(|(at, _)| self.hole(act, at..at + 1))
-            }
-            v if v.writes() && v != Verb::Store && n != op.len && !self.may_be_short() => {
+            Verb::SeekData | Verb::SeekHole | Verb::Fiemap => self.holes(act),
+            v if v.writes() && v != Verb::Store && n != op.len && !self.may_be_short(act) => {
                 Err(format!("{n} bytes written"))
             }
-            _ => Ok(()),
+            _ => self
+                .seen(act)
+                .iter()
+                .try_for_each(|(at, bytes)| self.check(op.file, *at, bytes, Some(&act.span))),
         }
     }
 
     /// A write may have been done in part.
-    fn may_be_short(&self) -> bool {
-        self.faulted || self.program.image.tight
+    fn may_be_short(&self, act: &Act<'_>) -> bool {
+        self.met(act) || self.program.image.tight
+    }
+
+    /// What it has passed over, or found, is said to be a hole.
+    fn holes(&self, act: &Act<'_>) -> Result<(), String> {
+        let mut seen = self.seen(act).into_iter();
+        seen.try_for_each(|(at, zeros)| self.hole(act, at..at + zeros.len() as u64))
     }
 
     /// These bytes were said to be a hole.
-    fn hole(&self, act: &Act<'_>, range: std::ops::Range<u64>) -> Result<(), String> {
+    fn hole(&self, act: &Act<'_>, range: Range<u64>) -> Result<(), String> {
         let file = act.op.file;
         for pair in self.edges(file).windows(2) {
             let at = pair[0].max(range.start);
@@ -271,9 +318,7 @@ impl<'a> Oracle<'a> {
             Verb::Store | Verb::Load => {
                 errno == libc::EFAULT && act.op.end() > least.next_multiple_of(PAGE)
             }
-            Verb::SeekData if errno == libc::ENXIO => {
-                return self.hole(act, act.op.at..least);
-            }
+            Verb::SeekData if errno == libc::ENXIO => return self.holes(act),
             Verb::SeekHole => errno == libc::ENXIO && act.op.at >= least,
             // There may be nothing to collapse, and two that freeze.
             Verb::Collapse => true,
@@ -285,7 +330,7 @@ impl<'a> Oracle<'a> {
             Verb::Store => errno == libc::EFAULT,
             verb => verb.wants_space() && errno == libc::ENOSPC,
         };
-        if fits || self.faulted || full && self.program.image.tight {
+        if fits || self.may_fail(act) || full && self.program.image.tight {
             return Ok(());
         }
         Err(guest::sys::errname(errno))
@@ -305,6 +350,7 @@ pub fn acts<'a>(
             out.push(Act {
                 op,
                 thread,
+                nth,
                 letter: letter(thread, nth),
                 span: Span {
                     from: span.0,

@@ -19,10 +19,6 @@ fn bytes(f: &Fd) -> Sys<Vec<u8>> {
     Ok(seen[..n].to_vec())
 }
 
-pub fn read(path: &str) -> Sys<Vec<u8>> {
-    bytes(&sys::rdonly(path)?)
-}
-
 /// Is it the same?
 pub fn same(now: &[u8], before: &[u8]) -> Result<(), String> {
     if now.len() != before.len() {
@@ -87,7 +83,7 @@ fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
 }
 
 /// One file, by all views: its bytes.
-fn file(run: u64, number: u8, oracle: &Oracle<'_>, block: u64) -> Result<Vec<u8>, String> {
+fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     let text = |e: sys::SysErr| e.to_string();
     let f = sys::rdonly(&path(run, number)).map_err(text)?;
     let seen = bytes(&f).map_err(text)?;
@@ -96,42 +92,112 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>, block: u64) -> Result<Vec<u8>
         return Err(format!("stat says {size} bytes, read(2) {}", seen.len()));
     }
     oracle.rest(number, &seen)?;
-    if oracle.faulted {
-        // The views may differ for good.
-        f.dontneed().map_err(text)?;
-        let again = bytes(&f).map_err(text)?;
-        oracle.rest(number, &again)?;
-        return Ok(again);
-    }
-    if !seen.is_empty() {
-        let map = Map::new(&f, 0, seen.len(), libc::PROT_READ, libc::MAP_SHARED).map_err(text)?;
-        let mapped = map.read(0, seen.len());
-        same(&mapped, &seen).map_err(|e| format!("the mapping shows {e}"))?;
+    // Where data may have been lost the views may differ for good.
+    let harmed = oracle.is_harmed(number);
+    let like = |now: &[u8]| match harmed {
+        true => oracle.rest(number, now),
+        false => same(now, &seen),
+    };
+    let (mapped, behind) = mapping(&f, size).map_err(text)?;
+    like(&mapped).map_err(|e| format!("the mapping shows {e}"))?;
+    let strict = !oracle.has_lost(number);
+    if strict && !oracle.stores_behind(number) {
+        zeros(&behind, size).map_err(|e| format!("the mapping shows {e}"))?;
     }
     let direct = sys::open(&path(run, number), O_RDONLY | O_DIRECT, 0).map_err(text)?;
-    let on_disk = bytes(&direct).map_err(text)?;
-    same(&on_disk, &seen).map_err(|e| format!("the disk has {e}"))?;
+    match bytes(&direct) {
+        Ok(on_disk) => like(&on_disk).map_err(|e| format!("the disk has {e}"))?,
+        // It is the first to be told.
+        Err(e) if oracle.has_lost(number) && e.errno == libc::EIO => (),
+        Err(e) => return Err(text(e)),
+    }
     f.dontneed().map_err(text)?;
     let again = bytes(&f).map_err(text)?;
-    same(&again, &seen).map_err(|e| format!("after eviction: {e}"))?;
+    like(&again).map_err(|e| format!("after eviction: {e}"))?;
+    if strict {
+        let (_, behind) = mapping(&f, size).map_err(text)?;
+        zeros(&behind, size).map_err(|e| format!("after eviction: {e}"))?;
+    }
     f.dontneed().map_err(text)?;
-    holes(&f, block, &seen)?;
-    Ok(seen)
+    if !harmed {
+        holes(&f, oracle.program.image.block, &seen)?;
+    }
+    Ok(again)
 }
 
-/// All files of a run: their bytes.
-pub fn look(
-    run: u64,
-    program: &Program,
-    oracle: &Oracle<'_>,
-) -> Result<Vec<(u8, Vec<u8>)>, String> {
+/// What a mapping shows: the bytes of the file, and those behind its end in the last page.
+fn mapping(f: &Fd, size: u64) -> Sys<(Vec<u8>, Vec<u8>)> {
+    if size == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let len = size.next_multiple_of(PAGE) as usize;
+    let map = Map::new(f, 0, len, libc::PROT_READ, libc::MAP_SHARED)?;
+    let mut mapped = map.read(0, len);
+    let behind = mapped.split_off(size as usize);
+    Ok((mapped, behind))
+}
+
+/// Behind the end there is nothing.
+fn zeros(behind: &[u8], size: u64) -> Result<(), String> {
+    match behind.iter().position(|b| *b != 0) {
+        None => Ok(()),
+        Some(i) => {
+            let (byte, at) = (show(behind[i]), size + i as u64);
+            Err(format!("{byte} at {at}, behind the end"))
+        }
+    }
+}
+
+/// A file at the end.
+pub struct Seen {
+    pub file: u8,
+    bytes: Vec<u8>,
+    /// Where data may be lost: it is on disk, or not; and the size may not have moved there.
+    lost: Option<Vec<bool>>,
+}
+
+impl Seen {
+    /// Is it still so, after an unmount and a mount?
+    pub fn is_still(&self, path: &str) -> Result<(), String> {
+        let text = |e: sys::SysErr| e.to_string();
+        let f = sys::rdonly(path).map_err(text)?;
+        let now = bytes(&f).map_err(text)?;
+        let Some(lost) = &self.lost else {
+            same(&now, &self.bytes)?;
+            let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
+            return zeros(&behind, now.len() as u64);
+        };
+        let both = now.iter().zip(&self.bytes).zip(lost);
+        match both
+            .enumerate()
+            .find(|(_, ((a, b), lost))| a != b && !**lost)
+        {
+            None => Ok(()),
+            Some((at, ((a, b), _))) => Err(format!("{} at {at} instead of {}", show(*a), show(*b))),
+        }
+    }
+}
+
+/// All files of a run.
+pub fn look(run: u64, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen>, String> {
     let mut out = Vec::new();
     for number in (0..FILES.len() as u8).filter(|n| *n == 0 || program.uses(*n)) {
-        let seen = file(run, number, oracle, program.image.block);
         let name = FILES[usize::from(number)];
-        out.push((number, seen.map_err(|e| format!("file {name}: {e}"))?));
+        let bytes = file(run, number, oracle).map_err(|e| format!("file {name}: {e}"))?;
+        let places = 0..bytes.len() as u64;
+        let vague = || places.map(|at| oracle.is_vague(number, at)).collect();
+        out.push(Seen {
+            file: number,
+            lost: oracle.has_lost(number).then(vague),
+            bytes,
+        });
     }
     Ok(out)
+}
+
+/// The inodes of both files, where they are.
+pub fn inodes(run: u64) -> [Option<u64>; 2] {
+    [0, 1].map(|file| sys::lstat(&path(run, file)).ok().map(|st| st.st_ino))
 }
 
 /// What a picture begins with.
@@ -148,4 +214,16 @@ pub fn given(run: u64, program: &Program) -> Sys<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_the_end() {
+        assert_eq!(zeros(&[0, 0], 10), Ok(()));
+        assert_eq!(zeros(&[], 10), Ok(()));
+        assert!(zeros(&[0, b'A'], 10).is_err_and(|e| e.contains("'A' at 11")));
+    }
 }

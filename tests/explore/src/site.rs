@@ -5,6 +5,7 @@
 use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run};
+use crate::faults::hits;
 use crate::kernel::Bench;
 use crate::op::MOST;
 use crate::oracle::{acts, Oracle, Outcome};
@@ -49,7 +50,7 @@ impl From<sys::SysErr> for Harm {
 pub struct Kept {
     pub run: u64,
     pub schedule: Schedule,
-    seen: Vec<(u8, Vec<u8>)>,
+    seen: Vec<rest::Seen>,
 }
 
 /// A run, and whether it did harm.
@@ -230,14 +231,12 @@ impl Site {
         outcomes: &[Vec<Outcome>],
     ) -> Result<(), Harm> {
         let mut oracle = Oracle::new(program, acts(program, run, outcomes));
-        oracle.faulted = run.steps.iter().any(|s| s.go.fault.is_some());
-        self.faulted |= oracle.faulted;
+        let inodes = rest::inodes(number);
+        let file = |ino| inodes.iter().position(|i| *i == Some(ino));
+        oracle.hits = hits(run, |ino| Some(file(ino)? as u8));
+        self.faulted |= !oracle.hits.is_empty();
         oracle.outcomes()?;
-        let mut seen = rest::look(number, program, &oracle)?;
-        if oracle.faulted {
-            // What is in memory only need not get to the disk.
-            seen.clear();
-        }
+        let seen = rest::look(number, program, &oracle)?;
         let schedule = Schedule {
             program: program.clone(),
             order: run.order(),
@@ -262,12 +261,10 @@ impl Site {
 
     fn compare(&self, kept: &[Kept]) -> Result<(), (Harm, Option<usize>)> {
         for (nth, kept) in kept.iter().enumerate() {
-            for (file, bytes) in &kept.seen {
-                let now = rest::read(&path(kept.run, *file));
-                let same = now.map_err(|e| e.to_string()).and_then(|now| {
-                    rest::same(&now, bytes).map_err(|e| format!("after a remount: {e}"))
-                });
-                same.map_err(|e| (Harm::from(e), Some(nth)))?;
+            for seen in &kept.seen {
+                let still = seen.is_still(&path(kept.run, seen.file));
+                let harm = |e| (Harm::from(format!("after a remount: {e}")), Some(nth));
+                still.map_err(harm)?;
             }
         }
         Ok(())

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Errors that were put in, and what they excuse: the operation that met one, and what was dirty in
+//! the file at that time, if the point is one where data is lost. All else is judged as ever.
+
+use crate::drive::Run;
+use crate::op::Verb;
+use crate::oracle::{Act, Oracle, Outcome};
+use crate::program::{Start, THREADS};
+
+/// An error was put in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hit {
+    /// The step that it was put in with.
+    pub step: usize,
+    pub thread: usize,
+    /// Of that thread; a thread of the kernel has none.
+    pub op: Option<usize>,
+    /// The file that the point was about.
+    pub file: Option<u8>,
+    /// What was dirty may never get to the disk.
+    pub loses: bool,
+}
+
+/// Where accepted data meets the error. Elsewhere only the operation does.
+const LOSES: &[&str] = &["writeback-map", "allocate", "complete"];
+
+/// Those of a run; `file` knows the files by their inodes.
+pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
+    let steps = run.steps.iter().enumerate();
+    let hit = |(step, s): (usize, &crate::drive::Step)| {
+        s.go.fault?;
+        let loses = |point: &String| LOSES.contains(&point.as_str());
+        Some(Hit {
+            step,
+            thread: s.go.thread,
+            op: s.op,
+            file: s.ino.and_then(&file),
+            loses: s.point.as_ref().is_some_and(loses),
+        })
+    };
+    steps.filter_map(hit).collect()
+}
+
+impl Hit {
+    /// Did this operation meet it?
+    fn met(&self, act: &Act<'_>) -> bool {
+        let during = act.span.from <= self.step && self.step <= act.span.to;
+        match self.thread < THREADS {
+            true => self.thread == act.thread && self.op == Some(act.nth),
+            // Of whom a thread of the kernel works for only the file is known.
+            false => during && self.file == Some(act.op.file),
+        }
+    }
+}
+
+/// May it be told that data was lost that somebody else has written?
+fn is_told(verb: Verb) -> bool {
+    use Verb::*;
+    !matches!(
+        verb,
+        BufferedRead | Load | Store | SeekData | SeekHole | Fiemap | Commit
+    )
+}
+
+/// All data of the file is on the disk when it is over.
+fn syncs(verb: Verb) -> bool {
+    matches!(verb, Verb::Fsync | Verb::Evict | Verb::Freeze)
+}
+
+impl Oracle<'_> {
+    /// Did it meet an error that was put in? It may have failed then, or been done in part.
+    pub fn met(&self, act: &Act<'_>) -> bool {
+        self.hits.iter().any(|hit| hit.met(act))
+    }
+
+    /// May it have failed for an error that was put in?
+    pub fn may_fail(&self, act: &Act<'_>) -> bool {
+        let told = |hit: &Hit| {
+            let file = act.op.verb == Verb::Freeze || hit.file == Some(act.op.file);
+            hit.loses && file && hit.step <= act.span.to && is_told(act.op.verb)
+        };
+        self.met(act) || self.hits.iter().any(told)
+    }
+
+    /// An error was put in that had to do with this file.
+    pub fn is_harmed(&self, file: u8) -> bool {
+        let met = |act: &Act<'_>| act.op.file == file && self.met(act);
+        self.hits.iter().any(|hit| hit.file == Some(file)) || self.acts.iter().any(met)
+    }
+
+    /// Data of this file may have been lost.
+    pub fn has_lost(&self, file: u8) -> bool {
+        let mut all = self.hits.iter();
+        all.any(|hit| hit.loses && hit.file == Some(file))
+    }
+
+    /// Was all that came before `from` on disk before that error?
+    fn is_synced(&self, hit: &Hit, behind: Option<&Act<'_>>) -> bool {
+        let done = |sync: &&Act<'_>| {
+            let file = sync.op.verb == Verb::Freeze || Some(sync.op.file) == hit.file;
+            file && syncs(sync.op.verb) && matches!(sync.outcome, Outcome::Done(..))
+        };
+        let mut syncs = self.acts.iter().filter(done);
+        syncs.any(|sync| {
+            sync.span.to < hit.step && behind.is_none_or(|act| act.span.before(&sync.span))
+        })
+    }
+
+    /// Is the byte changed in the page cache first, and when?
+    fn is_cached(&self, act: &Act<'_>, at: u64, hit: &Hit) -> bool {
+        let (op, block) = (act.op, self.program.image.block);
+        let whole = op.at.next_multiple_of(block)..op.end() / block * block;
+        match op.verb {
+            v if v.writes() && v.is_direct() => hit.step <= act.span.to,
+            v if v.writes() => true,
+            // Of blocks that go nothing is written.
+            Verb::Punch | Verb::Zero | Verb::ZeroKeep => !whole.contains(&at),
+            Verb::Truncate => at < op.at.next_multiple_of(block),
+            _ => false,
+        }
+    }
+
+    /// May what it has left in the byte have been lost?
+    pub fn is_lost(&self, act: &Act<'_>, at: u64) -> bool {
+        let here = |hit: &&Hit| hit.loses && hit.file == Some(act.op.file);
+        self.hits.iter().filter(here).any(|hit| {
+            let dirty = act.span.from < hit.step && self.is_cached(act, at, hit);
+            dirty && !self.is_synced(hit, Some(act))
+        })
+    }
+
+    /// May what was there at the beginning have been lost?
+    pub fn is_initial_lost(&self, file: u8, at: u64) -> bool {
+        let dirty = file == 0 && self.program.start == Start::Dirty;
+        let here = |hit: &&Hit| hit.loses && hit.file == Some(file);
+        let mut hits = self.hits.iter().filter(here);
+        dirty && self.program.start.data().contains(&at) && hits.any(|h| !self.is_synced(h, None))
+    }
+
+    /// What a byte is may change with nobody writing it.
+    pub fn is_vague(&self, file: u8, at: u64) -> bool {
+        let here = |act: &&Act<'_>| act.op.file == file;
+        let mut acts = self.acts.iter().filter(here);
+        self.is_initial_lost(file, at)
+            || acts.any(|act| {
+                self.mark(act, at).is_some() && (self.is_lost(act, at) || self.is_behind(act, at))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::drive::{Run, Step};
+    use crate::judged::oracle_says;
+    use crate::oracle::Outcome;
+    use crate::order::{Fault, Go};
+
+    fn done(n: u64) -> Outcome {
+        Outcome::Done(n, vec![])
+    }
+
+    /// A step at `point` of file a with an error.
+    fn step(point: &str) -> Step {
+        Step {
+            go: Go {
+                thread: 0,
+                fault: Some(Fault::Io),
+            },
+            op: Some(0),
+            point: Some(point.into()),
+            ino: Some(12),
+            ready: vec![0],
+        }
+    }
+
+    /// The first operation of A meets an error in step 2; the file at the end.
+    fn says(text: &str, point: &str, outcomes: &[Outcome], seen: &[u8]) -> Result<(), String> {
+        let quiet = Step {
+            go: Go {
+                thread: 0,
+                fault: None,
+            },
+            ..step("x")
+        };
+        let run = Run {
+            steps: vec![quiet.clone(), quiet, step(point)],
+            ..Run::default()
+        };
+        let spans = [(0, 4), (1, 1), (5, 6)];
+        oracle_says(text, &spans, outcomes, |oracle| {
+            oracle.hits = super::hits(&run, |ino| (ino == 12).then_some(0));
+            oracle.outcomes()?;
+            oracle.rest(0, seen)
+        })
+    }
+
+    #[test]
+    fn who_met_it_may_fail() {
+        let text = "4k,empty:bw.a.0+4/bw.a.4+4/bw.a.8+4";
+        let failed = Outcome::Failed(libc::EIO);
+        let all = [failed.clone(), done(4), done(4)];
+        assert_eq!(says(text, "write-map", &all, b"\0\0\0\0DDDDGGGG"), Ok(()));
+        assert_eq!(says(text, "write-map", &all, b"AAAADDDDGGGG"), Ok(()));
+        // Nobody else may, and the others' bytes stay.
+        assert!(says(text, "write-map", &all, b"AAAA\0\0\0\0GGGG").is_err());
+        assert!(says(text, "write-map", &all, b"AAAADDDD").is_err());
+        let others = [done(4), done(4), failed];
+        assert!(says(text, "write-map", &others, b"AAAADDDD").is_err());
+        // Not of another file, either.
+        let text = "4k,written:bw.b.0+4/bw.a.4+4/bw.a.8+4";
+        let mut bytes = vec![b'i'; 8704];
+        bytes[4..12].copy_from_slice(b"DDDDGGGG");
+        let all = [Outcome::Failed(libc::EIO), done(4), done(4)];
+        assert_eq!(says(text, "read-map", &all, &bytes), Ok(()));
+        bytes[0] = 0;
+        assert!(says(text, "read-map", &all, &bytes).is_err());
+    }
+
+    #[test]
+    fn what_was_dirty_may_be_lost() {
+        let text = "4k,written:fs.a/bw.a.4+4/bw.a.8+4";
+        let all = [Outcome::Failed(libc::EIO), done(4), done(4)];
+        let with = |what: &[u8; 12]| {
+            let mut bytes = vec![b'i'; 8704];
+            bytes[..12].copy_from_slice(what);
+            says(text, "writeback-map", &all, &bytes)
+        };
+        assert_eq!(with(b"iiiiDDDDGGGG"), Ok(()));
+        assert_eq!(with(b"iiiiiiiiGGGG"), Ok(()));
+        // What nobody has written is on disk, and what was written after it stays.
+        assert!(with(b"\0\0\0\0DDDDGGGG").is_err());
+        assert!(with(b"iiiiDDDDiiii").is_err());
+        // Nothing else is there instead.
+        assert!(with(b"iiii\0\0\0\0GGGG").is_err());
+    }
+}
