@@ -3,6 +3,7 @@
 
 pub mod aio;
 pub mod aligned;
+pub mod dirents;
 pub mod dm;
 pub mod fiemap;
 pub mod finder;
@@ -15,6 +16,7 @@ pub mod nfs;
 pub mod sched;
 pub mod source;
 pub mod sys;
+pub mod uring;
 pub mod watch;
 pub mod writelog;
 pub mod xattr;
