@@ -35,11 +35,12 @@ pub(crate) trait Control: Send + Sync + Sized + 'static {
     fn close(&self);
 }
 
-/// Whether the current task is one of the kernel's own. A program's has no memory either, when it
-/// exits.
+/// Whether the current task is one of the kernel's own, or works for a program's io_uring. A
+/// program's has no memory either, when it exits.
 pub(crate) fn in_kernel_thread() -> bool {
-    // SAFETY: The current task is valid; this flag is set before it runs, and stays.
-    unsafe { (*kernel::task::Task::current_raw()).flags & kernel::bindings::PF_KTHREAD != 0 }
+    const OWN: u32 = kernel::bindings::PF_KTHREAD | kernel::bindings::PF_IO_WORKER;
+    // SAFETY: The current task is valid; these flags are set before it runs, and stay.
+    unsafe { (*kernel::task::Task::current_raw()).flags & OWN != 0 }
 }
 
 /// The longest command, in bytes.
