@@ -54,7 +54,7 @@ impl Disk {
         let (bytes, megabytes) = (block.to_string(), format!("{}m", size(block)));
         let log = format!("size={}", journal(block));
         let mut args = vec!["-q", "-F", "-t", "ext4", "-b", &bytes, "-J", &log];
-        args.extend(["-N", "1024", "-m", "0"]);
+        args.extend(["-N", "4096", "-m", "0"]);
         args.extend(["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
         args.extend([self.dev.as_str(), &megabytes]);
         let (code, text) = run_cmd("mke2fs", &args)?;

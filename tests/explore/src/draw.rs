@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Programs by chance, and those that are not left to it: every pair of operations.
 
-use crate::op::{Op, Verb, MOST};
+use crate::op::{Kind, Op, Verb, FOLDERS, MOST, NAMES};
 use crate::program::{Image, Program, Start, OPS};
 use rand::seq::IndexedRandom;
 use rand::Rng;
@@ -35,7 +35,7 @@ fn weight(verb: Verb) -> u32 {
     match verb {
         BufferedWrite | DirectWrite | Store | Fsync | Evict => 4,
         BufferedRead | Punch | Truncate | Load | AsyncWrite => 3,
-        DirectRead | SyncRange | Commit => 2,
+        DirectRead | SyncRange | Commit | RingWrite | RingDirectWrite => 2,
         _ => 1,
     }
 }
@@ -92,8 +92,31 @@ impl Grammar {
         Ok(Grammar { verbs })
     }
 
+    /// One operation about names.
+    fn named(verb: Verb, rng: &mut ChaCha8Rng) -> Op {
+        let among = match verb.has_folder() {
+            true => FOLDERS.len(),
+            false => NAMES.len(),
+        };
+        // Most of them meet at the first ones.
+        let mut some = |among: usize| {
+            let both = [rng.random_range(0..among), rng.random_range(0..among)];
+            both[0].min(both[1])
+        };
+        let (file, at) = (some(among) as u8, some(NAMES.len()) as u64);
+        Op {
+            verb,
+            file,
+            at: if verb.has_two_names() { at } else { 0 },
+            len: 0,
+        }
+    }
+
     /// One operation. `hot` is where most of them meet.
     fn op(&self, verb: Verb, image: Image, hot: &[u64], rng: &mut ChaCha8Rng) -> Op {
+        if verb.kind() == Some(Kind::Names) {
+            return Grammar::named(verb, rng);
+        }
         let often = if image.tight { 3 } else { 8 };
         let file = u8::from(rng.random_ratio(1, often));
         let mut at = *hot.choose(rng).unwrap_or(&0);
@@ -140,19 +163,42 @@ impl Grammar {
         *drawn.unwrap_or(&Verb::Fsync)
     }
 
-    /// A program of two to four threads.
-    pub fn program(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
-        // Few different operations meet in more ways than many.
-        let few: Vec<Verb> = (0..4).map(|_| self.verb(rng)).collect();
-        if rng.random_ratio(1, 2) {
-            return Grammar { verbs: few }.threads(image, rng);
-        }
-        self.threads(image, rng)
+    /// What a program is about, and the operations that it may have.
+    fn of_a_kind(&self, rng: &mut ChaCha8Rng) -> (Kind, Grammar) {
+        let kind = match rng.random_ratio(1, 4) {
+            true => Kind::Names,
+            false => Kind::Bytes,
+        };
+        let has = |kind| self.verbs.iter().any(|v| v.kind() == Some(kind));
+        let other = match kind {
+            Kind::Names => Kind::Bytes,
+            Kind::Bytes => Kind::Names,
+        };
+        let kind = if has(kind) || !has(other) {
+            kind
+        } else {
+            other
+        };
+        let all = self.verbs.iter().copied();
+        let verbs = all.filter(|v| v.suits(kind)).collect();
+        (kind, Grammar { verbs })
     }
 
-    fn threads(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+    /// A program of two to four threads.
+    pub fn program(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
+        let (kind, suits) = self.of_a_kind(rng);
+        // Few different operations meet in more ways than many.
+        let few: Vec<Verb> = (0..4).map(|_| suits.verb(rng)).collect();
+        if rng.random_ratio(1, 2) {
+            return Grammar { verbs: few }.threads(kind, image, rng);
+        }
+        suits.threads(kind, image, rng)
+    }
+
+    fn threads(&self, kind: Kind, image: Image, rng: &mut ChaCha8Rng) -> Program {
         let threads = *[2, 3, 3, 4, 4].choose(rng).unwrap_or(&2);
-        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let start = Start::of(kind);
+        let start = *start.choose(rng).unwrap_or(&Start::Empty);
         let hot = hot(image, start, rng);
         let mut thread = |_| {
             let count = *[1, 2, 2, OPS, OPS].choose(rng).unwrap_or(&1);
@@ -169,14 +215,16 @@ impl Grammar {
 
     /// A thread of one or two operations, and one or two others of up to three.
     pub fn uneven(&self, image: Image, rng: &mut ChaCha8Rng) -> Program {
-        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let (kind, suits) = self.of_a_kind(rng);
+        let start = Start::of(kind);
+        let start = *start.choose(rng).unwrap_or(&Start::Empty);
         let hot = hot(image, start, rng);
         let mut counts = vec![*[1, 1, 2].choose(rng).unwrap_or(&1)];
         counts.push(*[2, OPS, OPS].choose(rng).unwrap_or(&OPS));
         if rng.random_ratio(1, 2) {
             counts.push(*[1, 2, OPS].choose(rng).unwrap_or(&1));
         }
-        let threads = counts.iter().map(|n| self.thread(*n, image, &hot, rng));
+        let threads = counts.iter().map(|n| suits.thread(*n, image, &hot, rng));
         let threads = threads.collect();
         promised(Program {
             image,
@@ -194,22 +242,25 @@ impl Grammar {
         (0..ops).map(|_| op()).collect()
     }
 
-    /// How many pairs there are.
-    fn pairs(&self) -> usize {
-        self.verbs.len() * (self.verbs.len() + 1) / 2
+    /// All pairs of operations that a program can have.
+    fn pairs(&self) -> Vec<[Verb; 2]> {
+        let all = self.verbs.iter().enumerate();
+        let both = all.flat_map(|(i, a)| self.verbs[i..].iter().map(|b| [*a, *b]));
+        both.filter(|[a, b]| match (a.kind(), b.kind()) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        })
+        .collect()
     }
 
     /// Pair number `nth` of all: two threads of one operation.
     pub fn pair(&self, nth: usize, image: Image, rng: &mut ChaCha8Rng) -> Program {
-        let n = self.verbs.len();
-        let (mut first, mut left) = (0, nth % self.pairs());
-        while left >= n - first {
-            left -= n - first;
-            first += 1;
-        }
-        let start = *Start::ALL.choose(rng).unwrap_or(&Start::Empty);
+        let all = self.pairs();
+        let both = all[nth % all.len()];
+        let kind = both.iter().find_map(|v| v.kind()).unwrap_or(Kind::Bytes);
+        let start = Start::of(kind);
+        let start = *start.choose(rng).unwrap_or(&Start::Empty);
         let hot = hot(image, start, rng);
-        let both = [self.verbs[first], self.verbs[first + left]];
         let mut thread = |verb| {
             let mut op = self.op(verb, image, &hot, rng);
             op.file = 0;
@@ -235,12 +286,13 @@ fn promised(mut program: Program) -> Program {
         let mut all = program.threads.iter().flatten();
         all.any(|op| verbs.contains(&op.verb))
     };
-    let direct = has(&[Verb::DirectWrite, Verb::AsyncWrite]);
-    let dirties = has(&[Verb::BufferedWrite, Verb::Store]);
+    use Verb::*;
+    let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite]);
+    let dirties = has(&[BufferedWrite, Store, RingWrite]);
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {
-            Verb::Store if direct => Verb::BufferedWrite,
-            Verb::AsyncWrite if dirties => Verb::DirectWrite,
+            Store if direct => BufferedWrite,
+            AsyncWrite | RingDirectWrite if dirties => DirectWrite,
             verb => verb,
         };
     }
@@ -272,7 +324,7 @@ mod tests {
     fn every_pair() {
         let grammar = Grammar::new(&[]).unwrap();
         let mut seen = HashSet::new();
-        for nth in 0..grammar.pairs() {
+        for nth in 0..grammar.pairs().len() {
             let mut rng = ChaCha8Rng::seed_from_u64(nth as u64);
             let program = grammar.pair(nth, IMAGES[0], &mut rng);
             let text = program.to_string();
@@ -280,7 +332,11 @@ mod tests {
             let verbs: Vec<Verb> = program.threads.iter().map(|t| t[0].verb).collect();
             seen.insert((verbs[0], verbs[1]));
         }
-        assert_eq!(seen.len(), Verb::ALL.len() * (Verb::ALL.len() + 1) / 2);
+        // But for those of which one is about bytes, and the other one about names.
+        let count = |kind| Verb::ALL.iter().filter(|v| v.kind() == kind).count();
+        let mixed = count(Some(Kind::Bytes)) * count(Some(Kind::Names));
+        let all = Verb::ALL.len();
+        assert_eq!(seen.len(), all * (all + 1) / 2 - mixed);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
 
 impl Hit {
     /// Did this operation meet it?
-    fn met(&self, act: &Act<'_>) -> bool {
+    pub fn met(&self, act: &Act<'_>) -> bool {
         let during = act.span.from <= self.step && self.step <= act.span.to;
         match self.thread < THREADS {
             true => self.thread == act.thread && self.op == Some(act.nth),
@@ -58,7 +58,7 @@ fn is_told(verb: Verb) -> bool {
     use Verb::*;
     !matches!(
         verb,
-        BufferedRead | Load | Store | SeekData | SeekHole | Fiemap | Commit
+        BufferedRead | RingRead | Load | Store | SeekData | SeekHole | Fiemap | Commit
     )
 }
 

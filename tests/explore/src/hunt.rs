@@ -438,11 +438,12 @@ impl Hunt {
 }
 
 /// Of a thousand times that a point can return an error, how often it does in this batch. Errors
-/// hide losses, so most of the time there are none; in turn those drawn in each way have some.
+/// hide losses, so most of the time there are none; in turn those drawn by chance have some.
 fn errors(batch: u64) -> u32 {
+    const DRAWN: [Strategy; 3] = [Strategy::Pct2, Strategy::Random, Strategy::Pct3];
     let turns = TURNS.len() as u64;
     let (round, turn) = (batch / turns, batch % turns);
-    match turn == 1 + round % (turns - 1) {
+    match TURNS[turn as usize] == DRAWN[(round % 3) as usize] {
         true => FAULTS,
         false => 0,
     }
@@ -487,11 +488,7 @@ mod tests {
         let some = |batches: std::ops::Range<u64>| -> Vec<u64> {
             batches.filter(|batch| errors(*batch) > 0).collect()
         };
-        assert_eq!(some(0..8), [1, 7]);
-        assert_eq!(some(8..24), [13, 19, 21]);
-        // Pairs are tried in all orders, and with no error.
-        assert!(some(0..100)
-            .iter()
-            .all(|b| TURNS[*b as usize % TURNS.len()] != Strategy::Pairs));
+        assert_eq!(some(0..8), [3, 7]);
+        assert_eq!(some(8..24), [14, 18, 22]);
     }
 }

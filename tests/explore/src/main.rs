@@ -10,12 +10,16 @@ mod drive;
 #[cfg(test)]
 mod fake;
 mod faults;
+mod folder;
 mod history;
 mod hunt;
 #[cfg(test)]
 mod judged;
 mod kernel;
 mod met;
+#[cfg(test)]
+mod named;
+mod names;
 mod noise;
 mod op;
 mod oracle;
@@ -124,6 +128,8 @@ fn hunt(cli: Cli) -> Res<bool> {
     quiet()?;
     // Nor is anybody stopped who does not sleep.
     let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
+    // The log is not told each time that caches are dropped.
+    sys::write_file("/proc/sys/vm/drop_caches", "4\n")?;
     let dev = ram_disks(1, 32768)?.remove(0);
     let mut bench = Bench::new(&cli.off)?;
     sched::idle()?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The grammar: what a thread under test may do, and how it is written down.
+//! The grammar: what a thread under test may do, and how it is written down. An operation is about
+//! bytes of a file, or about names; a program has either.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,9 +39,9 @@ impl Verb {
     /// all the same, and to look at it needs none.
     pub fn wants_space(self) -> bool {
         use Verb::*;
-        let writes = matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store);
         let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
-        writes || plans || matches!(self, Punch | Truncate)
+        let names = matches!(self, Create | MakeFolder | Link | Rename | NoReplace);
+        self.writes() || plans || names || matches!(self, Punch | Truncate)
     }
 }
 
@@ -50,6 +51,10 @@ verbs! {
     DirectWrite "dw" "direct write",
     DirectRead "dr" "direct read",
     AsyncWrite "aw" "asynchronous direct write",
+    RingWrite "uw" "io_uring write",
+    RingRead "ur" "io_uring read",
+    RingDirectWrite "vw" "io_uring direct write",
+    RingDirectRead "vr" "io_uring direct read",
     Store "st" "store through a mapping",
     Load "ld" "load from a mapping",
     Punch "pu" "punch",
@@ -67,16 +72,81 @@ verbs! {
     SeekHole "sh" "SEEK_HOLE",
     Fiemap "fm" "FIEMAP",
     Commit "cm" "commit, by fsync of another file",
+    Create "cr" "create",
+    MakeFolder "mk" "mkdir",
+    Link "li" "link",
+    Rename "rn" "rename",
+    NoReplace "rr" "rename without replacing",
+    Exchange "rx" "exchange",
+    Unlink "ul" "unlink",
+    RemoveFolder "rd" "rmdir",
+    LookUp "lk" "look up",
+    Hold "op" "open, and keep open,",
+    List "ls" "list",
+    SyncFolder "fd" "fsync of directory",
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Bytes,
+    Names,
+}
+
+impl Verb {
+    /// Either, for those that are about all of the file system.
+    pub fn kind(self) -> Option<Kind> {
+        use Verb::*;
+        match self {
+            Commit | Freeze => None,
+            v if v.has_name() || v.has_folder() => Some(Kind::Names),
+            _ => Some(Kind::Bytes),
+        }
+    }
+
+    /// May a program of this kind have it?
+    pub fn suits(self, kind: Kind) -> bool {
+        self.kind().is_none_or(|own| own == kind)
+    }
+
+    fn has_name(self) -> bool {
+        use Verb::*;
+        let one = matches!(self, Create | MakeFolder | Unlink | RemoveFolder);
+        one || self.has_two_names() || matches!(self, LookUp | Hold)
+    }
+
+    /// `at` is the second one.
+    pub fn has_two_names(self) -> bool {
+        matches!(
+            self,
+            Verb::Link | Verb::Rename | Verb::NoReplace | Verb::Exchange
+        )
+    }
+
+    /// It is about one of the directories.
+    pub fn has_folder(self) -> bool {
+        matches!(self, Verb::List | Verb::SyncFolder)
+    }
+
+    /// `file` is one of these.
+    fn places(self) -> &'static [char] {
+        match self {
+            v if v.has_folder() => FOLDERS,
+            v if v.has_name() => NAMES,
+            _ => FILES,
+        }
+    }
 }
 
 impl Verb {
     /// The files it is about have bytes where it says so, and not elsewhere.
     pub fn has_range(self) -> bool {
         use Verb::*;
-        !matches!(
-            self,
-            Truncate | Fsync | Evict | Collapse | Freeze | SeekData | SeekHole | Commit
-        )
+        self.kind() != Some(Kind::Names)
+            && !matches!(
+                self,
+                Truncate | Fsync | Evict | Collapse | Freeze | SeekData | SeekHole | Commit
+            )
     }
 
     /// It says where in the file.
@@ -87,21 +157,22 @@ impl Verb {
 
     /// Whole sectors only.
     pub fn is_direct(self) -> bool {
-        matches!(
-            self,
-            Verb::DirectWrite | Verb::DirectRead | Verb::AsyncWrite
-        )
+        use Verb::*;
+        let rings = matches!(self, RingDirectWrite | RingDirectRead);
+        rings || matches!(self, DirectWrite | DirectRead | AsyncWrite)
     }
 
     /// It comes back with bytes of the file.
     pub fn reads(self) -> bool {
-        matches!(self, Verb::BufferedRead | Verb::DirectRead)
+        use Verb::*;
+        matches!(self, BufferedRead | DirectRead | RingRead | RingDirectRead)
     }
 
     /// It leaves its letter in the file.
     pub fn writes(self) -> bool {
         use Verb::*;
-        matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store)
+        let rings = matches!(self, RingWrite | RingDirectWrite);
+        rings || matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store)
     }
 }
 
@@ -116,6 +187,11 @@ pub struct Op {
 
 /// The names of the files.
 pub const FILES: &[char] = &['a', 'b'];
+/// Those in the two directories: x and y are in m, u and v in n.
+pub const NAMES: &[char] = &['x', 'y', 'u', 'v'];
+pub const FOLDERS: &[char] = &['m', 'n'];
+/// Names of each directory.
+pub const EACH: usize = NAMES.len() / FOLDERS.len();
 
 impl Op {
     pub fn end(&self) -> u64 {
@@ -124,8 +200,12 @@ impl Op {
 
     /// In a sentence.
     pub fn words(&self) -> String {
-        let (verb, file) = (self.verb.words(), FILES[usize::from(self.file)]);
+        let (verb, file) = (
+            self.verb.words(),
+            self.verb.places()[usize::from(self.file)],
+        );
         match self.verb {
+            v if v.has_two_names() => format!("{verb} {file} and {}", NAMES[self.at as usize]),
             Verb::Truncate => format!("{verb} {file} to {}", self.at),
             Verb::Freeze | Verb::Commit => verb.to_string(),
             v if v.has_range() => format!("{verb} {file} {}..{}", self.at, self.end()),
@@ -137,7 +217,11 @@ impl Op {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.verb.short(), FILES[usize::from(self.file)])?;
+        let file = self.verb.places()[usize::from(self.file)];
+        write!(f, "{}.{file}", self.verb.short())?;
+        if self.verb.has_two_names() {
+            write!(f, ".{}", NAMES[self.at as usize])?;
+        }
         if self.verb.has_place() {
             write!(f, ".{}", self.at)?;
         }
@@ -156,7 +240,8 @@ impl FromStr for Op {
         let (verb, file) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let verb = Verb::ALL.iter().find(|v| v.short() == verb);
         let verb = *verb.ok_or_else(|| format!("no such operation: {text}"))?;
-        let file = FILES.iter().position(|f| file == f.to_string());
+        let find = |all: &[char], word: &str| all.iter().position(|c| word == c.to_string());
+        let file = find(verb.places(), file);
         let file = file.ok_or_else(|| format!("no such file: {text}"))?;
         let bad = || format!("no such place: {text}");
         let number = |word: &str| word.parse::<u64>().map_err(|_| bad());
@@ -166,7 +251,10 @@ impl FromStr for Op {
                 (number(at)?, number(len)?)
             }
             (Some(at), false) if verb.has_place() => (number(at)?, 0),
-            (None, false) if !verb.has_place() => (0, 0),
+            (Some(name), false) if verb.has_two_names() => {
+                (find(NAMES, name).ok_or_else(bad)? as u64, 0)
+            }
+            (None, false) if !verb.has_place() && !verb.has_two_names() => (0, 0),
             _ => return Err(bad()),
         };
         let op = Op {
@@ -191,7 +279,9 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for text in ["bw.a.0+4096", "tr.b.512", "fs.a", "sd.a.1024", "cm.a"] {
+        let bytes = ["bw.a.0+4096", "tr.b.512", "fs.a", "sd.a.1024", "cm.a"];
+        let names = ["cr.x", "rn.x.v", "li.u.u", "ls.n", "fd.m", "op.y"];
+        for text in bytes.into_iter().chain(names) {
             assert_eq!(text.parse::<Op>().unwrap().to_string(), text);
         }
         let wrong = [
@@ -206,6 +296,12 @@ mod tests {
             "bw.a.16384+1",
             "tr.a.1.2",
             "tr.a.x",
+            "cr.a",
+            "cr.x.y",
+            "rn.x",
+            "rn.x.m",
+            "ls.x",
+            "bw.x.0+1",
         ];
         for text in wrong {
             assert!(text.parse::<Op>().is_err(), "{text}");

@@ -225,7 +225,9 @@ impl<'a> Oracle<'a> {
         let zeros = |range: Range<u64>| (range.start, vec![0; range.count()]);
         match act.outcome {
             Outcome::Done(_, bytes) if op.verb.reads() => vec![(op.at, bytes.clone())],
-            Outcome::Done(n, _) if op.verb == Verb::SeekData => vec![zeros(op.at..*n)],
+            Outcome::Done(n, _) if op.verb == Verb::SeekData => {
+                vec![zeros(op.at..(*n).min(2 * MOST))]
+            }
             Outcome::Done(n, _) if op.verb == Verb::SeekHole && *n < least => {
                 vec![zeros(*n..*n + 1)]
             }
@@ -236,9 +238,16 @@ impl<'a> Oracle<'a> {
                 vec![(op.at, bytes[..n].to_vec())]
             }
             Outcome::Done(_, bytes) if op.verb == Verb::Fiemap => {
-                let places = op.at..op.end().min(least);
-                let holes = places.zip(bytes).filter(|(_, b)| **b == 0);
-                holes.map(|(at, _)| (at, vec![0])).collect()
+                let n = op.end().min(least).saturating_sub(op.at) as usize;
+                let mut at = op.at;
+                let mut holes = Vec::new();
+                for same in bytes[..n.min(bytes.len())].chunk_by(|a, b| a == b) {
+                    if same[0] == 0 {
+                        holes.push((at, same.to_vec()));
+                    }
+                    at += same.len() as u64;
+                }
+                holes
             }
             _ => Vec::new(),
         }

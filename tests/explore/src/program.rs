@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A program: what each thread does, one operation after the other, and what is there before.
 
-use crate::op::{Op, MOST};
+use crate::op::{Kind, Op, MOST};
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,7 +15,8 @@ pub const THREADS: usize = 4;
 pub const KERNEL: usize = 2;
 pub const OPS: usize = 3;
 
-/// The first file at the beginning. The second one is empty.
+/// The first file at the beginning, the second one is empty; or, for programs about names, what is
+/// in the directories m and n.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
     Empty,
@@ -31,6 +32,20 @@ pub enum Start {
     Sparse,
     /// It has a size, and nothing else.
     Hole,
+    /// Nothing.
+    Bare,
+    /// x and u are files.
+    Files,
+    /// x and u are the same file, v another one.
+    Linked,
+    /// x and u are directories, y is a file.
+    Folders,
+    /// x is a directory that is not empty, u one that is.
+    Tree,
+    /// No further name fits into m's only block; u is a file.
+    Crowd,
+    /// m has an index of several blocks, and x, a file; u is a file.
+    Index,
 }
 
 impl Start {
@@ -42,7 +57,27 @@ impl Start {
         Start::Unwritten,
         Start::Sparse,
         Start::Hole,
+        Start::Bare,
+        Start::Files,
+        Start::Linked,
+        Start::Folders,
+        Start::Tree,
+        Start::Crowd,
+        Start::Index,
     ];
+
+    pub fn kind(self) -> Kind {
+        use Start::*;
+        match self {
+            Empty | Written | Cold | Dirty | Unwritten | Sparse | Hole => Kind::Bytes,
+            Bare | Files | Linked | Folders | Tree | Crowd | Index => Kind::Names,
+        }
+    }
+
+    pub fn of(kind: Kind) -> Vec<Start> {
+        let all = Start::ALL.iter().copied();
+        all.filter(|start| start.kind() == kind).collect()
+    }
 
     fn short(self) -> &'static str {
         match self {
@@ -53,6 +88,13 @@ impl Start {
             Start::Unwritten => "unwritten",
             Start::Sparse => "sparse",
             Start::Hole => "hole",
+            Start::Bare => "bare",
+            Start::Files => "files",
+            Start::Linked => "linked",
+            Start::Folders => "folders",
+            Start::Tree => "tree",
+            Start::Crowd => "crowd",
+            Start::Index => "index",
         }
     }
 
@@ -65,6 +107,13 @@ impl Start {
             Start::Unwritten => "8704 bytes allocated, nothing written",
             Start::Sparse => "12800 bytes, of which 4096..8192 is data",
             Start::Hole => "8704 bytes, all of them a hole",
+            Start::Bare => "nothing",
+            Start::Files => "x and u are files",
+            Start::Linked => "x and u are links of one file, v is another file",
+            Start::Folders => "x and u are empty directories, y is a file",
+            Start::Tree => "x is a directory that is not empty, u one that is",
+            Start::Crowd => "the only block of m is full; u is a file",
+            Start::Index => "m has an index; x and u are files",
         }
     }
 
@@ -72,6 +121,7 @@ impl Start {
         match self {
             Start::Empty => 0,
             Start::Sparse => 12800,
+            start if start.kind() == Kind::Names => 0,
             _ => 8704,
         }
     }
@@ -79,7 +129,7 @@ impl Start {
     /// Where it has its letter.
     pub fn data(self) -> std::ops::Range<u64> {
         match self {
-            Start::Empty | Start::Unwritten | Start::Hole => 0..0,
+            Start::Unwritten | Start::Hole => 0..0,
             Start::Sparse => PAGE..2 * PAGE,
             _ => 0..self.size(),
         }
@@ -126,8 +176,14 @@ impl Program {
         self.threads.iter().map(Vec::len).sum()
     }
 
+    pub fn kind(&self) -> Kind {
+        self.start.kind()
+    }
+
+    /// Is this file there?
     pub fn uses(&self, file: u8) -> bool {
-        self.threads.iter().flatten().any(|op| op.file == file)
+        let mut ops = self.threads.iter().flatten();
+        self.kind() == Kind::Bytes && (file == 0 || ops.any(|op| op.file == file))
     }
 
     /// The size of a file at the beginning.
@@ -152,8 +208,12 @@ impl Program {
             false => "",
         };
         let mut out = format!(
-            "blocks of {}{gate}{tight}{workers}; a: {}\n",
+            "blocks of {}{gate}{tight}{workers}; {}{}\n",
             self.image.block,
+            match self.kind() {
+                Kind::Bytes => "a: ",
+                Kind::Names => "",
+            },
             self.start.words()
         );
         for (thread, ops) in self.threads.iter().enumerate() {
@@ -220,6 +280,10 @@ impl FromStr for Program {
         if threads.len() > THREADS || threads.iter().any(|ops| ops.len() > OPS) {
             return Err(format!("more than {THREADS} threads of {OPS} operations"));
         }
+        let mut ops = threads.iter().flatten();
+        if let Some(op) = ops.find(|op| !op.verb.suits(start.kind())) {
+            return Err(format!("{op} does not go with {}", start.short()));
+        }
         Ok(Program {
             image,
             workers,
@@ -243,6 +307,7 @@ mod tests {
             "2kw,sparse:fs.a",
             "1kgtw,sparse:fs.a",
             "4kt,sparse:fs.a",
+            "1kg,crowd:cr.x,cm.a/ls.m",
         ] {
             assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
         }
@@ -254,6 +319,8 @@ mod tests {
             "4kwg,written:fs.a",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
+            "4k,written:cr.x",
+            "4k,tree:fs.a",
             "4k,written:fs.a,fs.a,fs.a,fs.a",
             "4k,written:fs.a/fs.a/fs.a/fs.a/fs.a",
         ] {

@@ -181,7 +181,7 @@ impl Seen {
 /// All files of a run.
 pub fn look(run: u64, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen>, String> {
     let mut out = Vec::new();
-    for number in (0..FILES.len() as u8).filter(|n| *n == 0 || program.uses(*n)) {
+    for number in (0..FILES.len() as u8).filter(|n| program.uses(*n)) {
         let name = FILES[usize::from(number)];
         let bytes = file(run, number, oracle).map_err(|e| format!("file {name}: {e}"))?;
         let places = 0..bytes.len() as u64;
@@ -204,7 +204,7 @@ pub fn inodes(run: u64) -> [Option<u64>; 2] {
 pub fn given(run: u64, program: &Program) -> Sys<()> {
     mark(&format!("given a: {}", program.start.words()));
     mark("role check");
-    for number in (0..FILES.len() as u8).filter(|n| *n == 0 || program.uses(*n)) {
+    for number in (0..FILES.len() as u8).filter(|n| program.uses(*n)) {
         let st = sys::lstat(&path(run, number))?;
         let (major, minor) = (libc::major(st.st_dev), libc::minor(st.st_dev));
         let name = FILES[usize::from(number)];

@@ -173,8 +173,7 @@ impl<T: Trial> Shrink<'_, T> {
             ..program.image
         };
         let mut all = Vec::new();
-        for start in Start::ALL {
-            let start = *start;
+        for start in Start::of(program.kind()) {
             all.push(Program {
                 start,
                 ..program.clone()

@@ -6,9 +6,11 @@ use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run};
 use crate::faults::hits;
+use crate::folder;
 use crate::kernel::Bench;
-use crate::op::MOST;
-use crate::oracle::{acts, Oracle, Outcome};
+use crate::names::{End, Names};
+use crate::op::{Kind, MOST, NAMES};
+use crate::oracle::{acts, Act, Oracle, Outcome};
 use crate::order::{Order, Schedule};
 use crate::program::{Image, Program, Start, INITIAL};
 use crate::rest;
@@ -51,6 +53,23 @@ pub struct Kept {
     pub run: u64,
     pub schedule: Schedule,
     seen: Vec<rest::Seen>,
+    /// Of a program about names: what is left.
+    names: Option<End>,
+}
+
+impl Kept {
+    /// Is it still so, after an unmount and a mount?
+    fn is_still(&self) -> Result<(), String> {
+        for seen in &self.seen {
+            seen.is_still(&path(self.run, seen.file))?;
+        }
+        match &self.names {
+            Some(end) if folder::look(self.run, &self.schedule.program)? != *end => {
+                Err("names, inodes or link counts are not the same".into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A run, and whether it did harm.
@@ -77,7 +96,23 @@ pub struct Site {
     kept: Vec<Kept>,
 }
 
-fn create(run: u64, program: &Program) -> Sys<()> {
+/// What is there before; of a program about names the inodes.
+fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
+    let inodes = match program.kind() {
+        Kind::Bytes => create_files(run, program).map(|()| Default::default()),
+        Kind::Names => folder::create(run, program),
+    };
+    if program.image.tight {
+        let spare = disk::free()?.0.saturating_sub(SPARE);
+        let pad = sys::create(&format!("{}/{run}p", folder()))?;
+        // What is promised for data in memory is not free.
+        let _ = pad.fallocate(0, 0, spare * program.image.block);
+        pad.fsync()?;
+    }
+    inodes
+}
+
+fn create_files(run: u64, program: &Program) -> Sys<()> {
     let start = program.start;
     let f = sys::create(&path(run, 0))?;
     match start {
@@ -97,13 +132,6 @@ fn create(run: u64, program: &Program) -> Sys<()> {
     }
     if program.uses(1) {
         sys::create(&path(run, 1))?;
-    }
-    if program.image.tight {
-        let spare = disk::free()?.0.saturating_sub(SPARE);
-        let pad = sys::create(&format!("{}/{run}p", folder()))?;
-        // What is promised for data in memory is not free.
-        let _ = pad.fallocate(0, 0, spare * program.image.block);
-        pad.fsync()?;
     }
     Ok(())
 }
@@ -196,7 +224,7 @@ impl Site {
     ) -> Result<Report, Harm> {
         self.runs += 1;
         let number = self.runs;
-        timed(Part::Create, || create(number, program))?;
+        let inodes = timed(Part::Create, || create(number, program))?;
         if drawn {
             rest::given(number, program)?;
         }
@@ -214,8 +242,14 @@ impl Site {
             });
         }
         timed(Part::End, || self.bench.end(program))?;
-        let judge = || self.judge(number, program, &run, &outcomes);
-        let result = timed(Part::Judge, judge);
+        let acts = acts(program, &run, &outcomes);
+        let result = timed(Part::Judge, || {
+            let kept = match program.kind() {
+                Kind::Bytes => self.bytes(number, program, &run, acts),
+                Kind::Names => self.names(number, program, &run, (acts, inodes)),
+            };
+            kept.and_then(|kept| self.keep(kept))
+        });
         Ok(Report {
             result: result.and_then(|()| timed(Part::Log, || self.log())),
             run,
@@ -223,28 +257,56 @@ impl Site {
         })
     }
 
-    fn judge(
+    /// Judges what is in the files.
+    fn bytes(
         &mut self,
         number: u64,
         program: &Program,
         run: &Run,
-        outcomes: &[Vec<Outcome>],
-    ) -> Result<(), Harm> {
-        let mut oracle = Oracle::new(program, acts(program, run, outcomes));
+        acts: Vec<Act<'_>>,
+    ) -> Result<Kept, Harm> {
+        let mut oracle = Oracle::new(program, acts);
         let inodes = rest::inodes(number);
         let file = |ino| inodes.iter().position(|i| *i == Some(ino));
         oracle.hits = hits(run, |ino| Some(file(ino)? as u8));
         self.faulted |= !oracle.hits.is_empty();
         oracle.outcomes()?;
-        let seen = rest::look(number, program, &oracle)?;
-        let schedule = Schedule {
-            program: program.clone(),
-            order: run.order(),
-        };
-        self.keep(Kept {
+        Ok(Kept {
             run: number,
-            schedule,
-            seen,
+            schedule: Schedule {
+                program: program.clone(),
+                order: run.order(),
+            },
+            seen: rest::look(number, program, &oracle)?,
+            names: None,
+        })
+    }
+
+    /// Judges what is in the directories; with the inodes of the beginning.
+    fn names(
+        &mut self,
+        number: u64,
+        program: &Program,
+        run: &Run,
+        (acts, inodes): (Vec<Act<'_>>, [u64; NAMES.len()]),
+    ) -> Result<Kept, Harm> {
+        let names = Names {
+            program,
+            acts,
+            hits: hits(run, |_| None),
+            inodes,
+        };
+        self.faulted |= !names.hits.is_empty();
+        let end = folder::look(number, program)?;
+        names.judge(&end, folder::count(program))?;
+        Ok(Kept {
+            run: number,
+            schedule: Schedule {
+                program: program.clone(),
+                order: run.order(),
+            },
+            seen: Vec::new(),
+            names: Some(end),
         })
     }
 
@@ -261,11 +323,8 @@ impl Site {
 
     fn compare(&self, kept: &[Kept]) -> Result<(), (Harm, Option<usize>)> {
         for (nth, kept) in kept.iter().enumerate() {
-            for seen in &kept.seen {
-                let still = seen.is_still(&path(kept.run, seen.file));
-                let harm = |e| (Harm::from(format!("after a remount: {e}")), Some(nth));
-                still.map_err(harm)?;
-            }
+            let harm = |e| (Harm::from(format!("after a remount: {e}")), Some(nth));
+            kept.is_still().map_err(harm)?;
         }
         Ok(())
     }
@@ -300,7 +359,7 @@ impl Site {
     /// The files of all schedules go.
     fn remove(&self) -> Result<(), Harm> {
         for name in names(&folder())? {
-            sys::unlink(&format!("{}/{name}", folder()))?;
+            folder::remove(&format!("{}/{name}", folder()))?;
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
     };
     let op = act.op;
     let change = match op.verb {
-        Verb::BufferedWrite | Verb::DirectWrite | Verb::AsyncWrite => {
+        verb if verb.writes() && verb != Verb::Store => {
             let end = op.at + done.unwrap_or(op.len);
             (op.at < end).then_some(Change::AtLeast(end))
         }

@@ -2,7 +2,8 @@
 //! A thread under test: a process of its own, so that none waits for the memory map of another. It
 //! reads lines from its standard input, and answers there.
 
-use crate::op::{Op, Verb, FILES, MOST};
+use crate::folder::Here;
+use crate::op::{Kind, Op, Verb, FILES, MOST};
 use crate::oracle::Outcome;
 use crate::program::{letter, thread_name, Program};
 use guest::aio::{self, Aio};
@@ -11,6 +12,7 @@ use guest::fixture::MNT;
 use guest::map::{self, Map};
 use guest::sched;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
+use guest::uring::Ring;
 use lab::tracing;
 use libc::{O_DIRECT, O_RDWR};
 use std::io::{BufRead, BufReader, Write};
@@ -72,7 +74,7 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
     let mapped = matches!(op.verb, Verb::Store | Verb::Load | Verb::Collapse);
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
-        Verb::Freeze => sys::rdonly(MNT)?,
+        verb if verb == Verb::Freeze || verb.kind() == Some(Kind::Names) => sys::rdonly(MNT)?,
         verb if verb.is_direct() => sys::open(&path(run, op.file), O_RDWR | O_DIRECT, 0)?,
         _ => sys::rdwr(&path(run, op.file))?,
     };
@@ -94,15 +96,15 @@ fn done<T>(result: Sys<T>) -> Sys<(u64, Vec<u8>)> {
     result.map(|_| (0, Vec::new()))
 }
 
-impl Ready {
-    fn run(&mut self, aio: &mut Aio) -> Outcome {
-        match self.call(aio) {
-            Ok((n, bytes)) => Outcome::Done(n, bytes),
-            Err(e) => Outcome::Failed(e.errno),
-        }
+fn outcome(result: Sys<(u64, Vec<u8>)>) -> Outcome {
+    match result {
+        Ok((n, bytes)) => Outcome::Done(n, bytes),
+        Err(e) => Outcome::Failed(e.errno),
     }
+}
 
-    fn call(&mut self, aio: &mut Aio) -> Sys<(u64, Vec<u8>)> {
+impl Ready {
+    fn call(&mut self, aio: &mut Aio, ring: &mut Ring) -> Sys<(u64, Vec<u8>)> {
         let (f, op) = (&self.file, self.op);
         let (at, len) = (op.at, op.len);
         match op.verb {
@@ -111,6 +113,14 @@ impl Ready {
                 Ok((n as u64, Vec::new()))
             }
             Verb::AsyncWrite => self.submit(aio),
+            Verb::RingWrite | Verb::RingDirectWrite => {
+                let n = ring.write(f, &self.buffer, at)?;
+                Ok((n as u64, Vec::new()))
+            }
+            Verb::RingRead | Verb::RingDirectRead => {
+                let n = ring.read(f, &mut self.buffer, at)?;
+                Ok((n as u64, self.buffer[..n].to_vec()))
+            }
             Verb::BufferedRead | Verb::DirectRead => {
                 let n = f.pread_once(&mut self.buffer, at)?;
                 Ok((n as u64, self.buffer[..n].to_vec()))
@@ -144,6 +154,7 @@ impl Ready {
                 f.futimens((1, 0), (1, 0))?;
                 done(f.fsync())
             }
+            _ => Err(failed(libc::EINVAL)),
         }
     }
 
@@ -195,8 +206,16 @@ fn failed(errno: i32) -> SysErr {
     }
 }
 
+/// What `open` has made ready.
+struct Opened {
+    thread: usize,
+    drawn: bool,
+    ops: Vec<Ready>,
+    here: Option<Here>,
+}
+
 /// `open RUN THREAD DRAWN PROGRAM`: what comes next.
-fn open(words: &str) -> Result<(usize, bool, Vec<Ready>), String> {
+fn open(words: &str) -> Result<Opened, String> {
     let words: Vec<&str> = words.split(' ').collect();
     let [run, thread, drawn, program] = words[..] else {
         return Err("words".into());
@@ -209,7 +228,16 @@ fn open(words: &str) -> Result<(usize, bool, Vec<Ready>), String> {
         let mark = letter(thread, nth);
         all.push(ready(run, *op, mark).map_err(|e| e.to_string())?);
     }
-    Ok((thread, drawn == "1", all))
+    let here = match program.kind() {
+        Kind::Bytes => None,
+        Kind::Names => Some(Here::open(run, &program).map_err(|e| e.to_string())?),
+    };
+    Ok(Opened {
+        thread,
+        drawn: drawn == "1",
+        ops: all,
+        here,
+    })
 }
 
 struct Worker {
@@ -219,7 +247,11 @@ struct Worker {
     ops: std::vec::IntoIter<Ready>,
     /// Those that were done: their files stay open to the end.
     over: Vec<Ready>,
+    /// Of a program about names: the directories, and what was opened in them.
+    here: Option<Here>,
+    held: Vec<Fd>,
     aio: Aio,
+    ring: Ring,
 }
 
 impl Worker {
@@ -227,11 +259,12 @@ impl Worker {
         let (verb, words) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
             "open" => match open(words) {
-                Ok((thread, drawn, ops)) => {
-                    (self.thread, self.drawn, self.ops) = (thread, drawn, ops.into_iter());
-                    if drawn {
+                Ok(opened) => {
+                    (self.thread, self.drawn) = (opened.thread, opened.drawn);
+                    (self.ops, self.here) = (opened.ops.into_iter(), opened.here);
+                    if self.drawn {
                         let _ = tracing::join();
-                        tracing::mark(&format!("thread {}", thread_name(thread)));
+                        tracing::mark(&format!("thread {}", thread_name(self.thread)));
                     }
                     "ready".into()
                 }
@@ -239,6 +272,8 @@ impl Worker {
             },
             "close" => {
                 self.over.clear();
+                self.held.clear();
+                self.here = None;
                 self.ops = Vec::new().into_iter();
                 "ready".into()
             }
@@ -254,7 +289,12 @@ impl Worker {
         if self.drawn {
             tracing::mark(&format!("step {name}: {}", op.op.words()));
         }
-        let outcome = op.run(&mut self.aio);
+        let outcome = match &self.here {
+            Some(here) if op.op.verb.kind() == Some(Kind::Names) => {
+                outcome(here.call(&op.op, &mut self.held))
+            }
+            _ => outcome(op.call(&mut self.aio, &mut self.ring)),
+        };
         // What is mapped is not dropped.
         op.map = None;
         if self.drawn {
@@ -282,7 +322,10 @@ pub fn serve() -> guest::harness::Res {
         drawn: false,
         ops: Vec::new().into_iter(),
         over: Vec::new(),
+        here: None,
+        held: Vec::new(),
         aio: Aio::new(1)?,
+        ring: Ring::new()?,
     };
     for line in BufReader::new(stream.try_clone()?).lines() {
         let answer = worker.answer(&line?);

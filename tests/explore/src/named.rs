@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is allowed of names, and what not.
+
+use crate::drive::Span;
+use crate::names::{layout, End, Found, Names, DOT, DOT_DOT, UNKNOWN};
+use crate::oracle::{Act, Outcome};
+use crate::program::{letter, Program};
+
+/// Operations in the order of the program, when each was on its way, what it came back with; and
+/// what is left: the inode of each name, 0 for none. x, y, u and v are 10 to 13 at the beginning.
+fn says(text: &str, all: &[((usize, usize), Outcome)], left: [u64; 4]) -> Result<(), String> {
+    let program: Program = text.parse().unwrap();
+    let mut acts = Vec::new();
+    for (thread, ops) in program.threads.iter().enumerate() {
+        for (nth, op) in ops.iter().enumerate() {
+            let ((from, to), outcome) = &all[acts.len()];
+            acts.push(Act {
+                op,
+                thread,
+                nth,
+                letter: letter(thread, nth),
+                span: Span {
+                    from: *from,
+                    to: *to,
+                },
+                outcome,
+            });
+        }
+    }
+    let names = Names {
+        program: &program,
+        acts,
+        hits: Vec::new(),
+        inodes: [10, 11, 12, 13],
+    };
+    let links = |ino: u64| left.iter().filter(|l| **l == ino).count() as u64;
+    let found = left.map(|ino| {
+        (ino > 0).then(|| Found {
+            ino,
+            is_folder: false,
+            links: links(ino),
+        })
+    });
+    let links = [2, 2];
+    names.judge(&End { found, links }, 0)
+}
+
+fn done(ino: u64) -> Outcome {
+    Outcome::Done(ino, vec![])
+}
+
+fn failed(errno: i32) -> Outcome {
+    Outcome::Failed(errno)
+}
+
+const BOTH: [(usize, usize); 2] = [(0, 2), (1, 3)];
+const APART: [(usize, usize); 2] = [(0, 1), (2, 3)];
+
+/// Two operations, what they came back with, and what is left.
+fn two(text: &str, spans: [(usize, usize); 2], came: [Outcome; 2], left: [u64; 4]) -> bool {
+    let [one, other] = came;
+    says(text, &[(spans[0], one), (spans[1], other)], left).is_ok()
+}
+
+#[test]
+fn one_of_two_is_first() {
+    let text = "4k,bare:cr.x/cr.x";
+    let left = [20, 0, 0, 0];
+    assert!(two(text, BOTH, [done(20), failed(libc::EEXIST)], left));
+    assert!(two(text, BOTH, [failed(libc::EEXIST), done(20)], left));
+    assert!(!two(text, BOTH, [done(20), done(21)], left));
+    assert!(!two(
+        text,
+        BOTH,
+        [failed(libc::EEXIST), failed(libc::EEXIST)],
+        left
+    ));
+    assert!(!two(text, APART, [failed(libc::EEXIST), done(20)], left));
+    assert!(!two(text, BOTH, [done(20), failed(libc::EEXIST)], [0; 4]));
+    assert!(!two(text, BOTH, [done(20), failed(libc::EIO)], left));
+}
+
+#[test]
+fn renames() {
+    let text = "4k,files:rn.x.u/lk.x";
+    let left = [0, 0, 10, 0];
+    assert!(two(text, BOTH, [done(0), done(10)], left));
+    assert!(two(text, BOTH, [done(0), failed(libc::ENOENT)], left));
+    assert!(!two(text, APART, [done(0), done(10)], left));
+    assert!(!two(text, BOTH, [done(0), done(12)], left));
+    assert!(!two(text, BOTH, [done(0), done(10)], [0, 0, 12, 0]));
+    // Somebody names it all the while.
+    let gone = [done(0), failed(libc::ENOENT)];
+    assert!(!two("4k,files:rn.x.u/lk.u", BOTH, gone, left));
+    let both = [done(0), done(12)];
+    assert!(two("4k,files:rx.x.u/lk.x", BOTH, both, [12, 0, 10, 0]));
+    let refused = [failed(libc::EEXIST), done(0)];
+    let left = [10, 0, 0, 0];
+    assert!(two("4k,files:rr.x.u/ul.u", BOTH, refused, left));
+    assert!(two(
+        "4k,linked:rn.x.u/lk.x",
+        APART,
+        [done(0), done(10)],
+        [10, 0, 10, 13]
+    ));
+    let kinds = [failed(libc::ENOTDIR), failed(libc::EISDIR)];
+    assert!(says(
+        "4k,folders:rn.x.y/rn.y.u",
+        &[((0, 1), kinds[0].clone()), ((2, 3), kinds[1].clone())],
+        [0; 4]
+    )
+    .is_err());
+    let full = says("4k,tree:rn.u.x", &[((0, 1), done(0))], [0; 4]);
+    assert!(full.is_err_and(|e| e.contains("no order explains")));
+}
+
+#[test]
+fn a_link_looks_first() {
+    // The name that it looks at may be another's by the time that the link is made.
+    let text = "4k,files:li.x.y/ul.x,cr.x";
+    let with = |ino| {
+        let all = [((0, 9), done(0)), ((1, 2), done(0)), ((3, 4), done(20))];
+        says(text, &all, [20, ino, 12, 0])
+    };
+    assert!(with(10).is_ok() && with(20).is_ok() && with(12).is_err());
+    // But not if nothing names it any more.
+    let refused = [failed(libc::ENOENT), done(0)];
+    assert!(two("4k,files:li.x.y/ul.x", BOTH, refused, [0, 0, 12, 0]));
+    let text = "4k,files:li.x.y/rn.x.v";
+    assert!(two(text, BOTH, [done(0), done(0)], [0, 10, 12, 10]));
+    let refused = [failed(libc::ENOENT), done(0)];
+    assert!(two(text, BOTH, refused.clone(), [0, 0, 12, 10]));
+    assert!(!two(
+        "4k,files:li.x.y/ul.x",
+        [(2, 3), (4, 5)],
+        refused,
+        [0, 0, 12, 0]
+    ));
+}
+
+/// A listing of m beside another operation.
+fn lists(other: &str, spans: [(usize, usize); 2], seen: &[u8]) -> bool {
+    let left = match other {
+        "cr.y" => [10, 20, 12, 0],
+        "ul.x" => [0, 0, 12, 0],
+        "rn.u.x" => [12, 0, 0, 0],
+        _ => [10, 0, 12, 0],
+    };
+    let seen = [&[DOT, DOT_DOT], seen].concat();
+    let ino = if other.starts_with("cr") { 20 } else { 0 };
+    let came = [Outcome::Done(0, seen), done(ino)];
+    two(&format!("4k,files:ls.m/{other}"), spans, came, left)
+}
+
+#[test]
+fn listings() {
+    assert!(lists("cm.a", BOTH, &[0]));
+    for wrong in [&[][..], &[0, 0], &[0, 1], &[0, UNKNOWN], &[0, DOT]] {
+        assert!(!lists("cm.a", BOTH, wrong), "{wrong:?}");
+    }
+    assert!(lists("cr.y", BOTH, &[0]) && lists("cr.y", BOTH, &[1, 0]));
+    assert!(!lists("cr.y", BOTH, &[1]) && !lists("cr.y", APART, &[1, 0]));
+    assert!(lists("ul.x", BOTH, &[0]) && lists("ul.x", BOTH, &[]) && !lists("ul.x", APART, &[]));
+    // A name that is given to another file is there all the time.
+    assert!(lists("rn.u.x", BOTH, &[0]) && !lists("rn.u.x", BOTH, &[]));
+}
+
+#[test]
+fn link_counts() {
+    let text = "4k,files:li.x.y";
+    let all = [((0, 1), done(0))];
+    assert!(says(text, &all, [10, 10, 12, 0]).is_ok());
+    let places = layout(text.parse::<Program>().unwrap().start);
+    assert_eq!(places.iter().flatten().count(), 2);
+    let program: Program = text.parse().unwrap();
+    let names = Names {
+        program: &program,
+        acts: Vec::new(),
+        hits: Vec::new(),
+        inodes: [10, 11, 12, 13],
+    };
+    let file = |ino, links| {
+        Some(Found {
+            ino,
+            is_folder: false,
+            links,
+        })
+    };
+    let end = |links, parent| End {
+        found: [file(10, links), None, file(12, 1), None],
+        links: [parent, 2],
+    };
+    assert_eq!(names.judge(&end(1, 2), 0), Ok(()));
+    assert!(names
+        .judge(&end(2, 2), 0)
+        .is_err_and(|e| e.contains("2 links, and 1 names")));
+    assert!(names
+        .judge(&end(1, 3), 0)
+        .is_err_and(|e| e.contains("m has 3 links")));
+}

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What operations on names may come back with, and leave. Each is done at one moment while it is
+//! on its way; but for two. A link is made of what had the old name a moment before, and a listing
+//! takes its time: names that are there all the while it has once, and others as it likes, if they
+//! were there at all.
+
+use crate::faults::Hit;
+use crate::op::{Op, Verb, EACH, FOLDERS, NAMES};
+use crate::oracle::{Act, Outcome};
+use crate::program::{thread_name, Program, Start, OPS, THREADS};
+use std::collections::HashSet;
+
+/// What a listing says of names that stay.
+pub const DOT: u8 = 250;
+pub const DOT_DOT: u8 = 251;
+pub const UNKNOWN: u8 = 255;
+/// The first of those that fill a directory.
+pub const FILLER: u8 = 32;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sort {
+    File,
+    Folder,
+    /// A directory that is not empty.
+    Full,
+}
+
+/// What has a name, by number: those of the beginning first, then each operation's own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Thing {
+    pub number: u8,
+    pub sort: Sort,
+}
+
+/// What each name names.
+type Places = [Option<Thing>; NAMES.len()];
+
+/// At the beginning.
+pub fn layout(start: Start) -> Places {
+    let thing = |number, sort| Some(Thing { number, sort });
+    let (file, folder) = (|n| thing(n, Sort::File), |n| thing(n, Sort::Folder));
+    match start {
+        Start::Files | Start::Index => [file(0), None, file(2), None],
+        Start::Linked => [file(0), None, file(0), file(3)],
+        Start::Folders => [folder(0), file(1), folder(2), None],
+        Start::Tree => [thing(0, Sort::Full), None, folder(2), None],
+        Start::Crowd => [None, None, file(2), None],
+        _ => [None; NAMES.len()],
+    }
+}
+
+/// What a name names, when it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    pub ino: u64,
+    pub is_folder: bool,
+    pub links: u64,
+}
+
+/// All that is there when nothing moves any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    pub found: [Option<Found>; NAMES.len()],
+    /// Link counts of the directories.
+    pub links: [u64; FOLDERS.len()],
+}
+
+impl End {
+    /// Each thing has as many links as names.
+    fn counts(&self) -> Result<(), String> {
+        for (i, found) in self.found.iter().enumerate() {
+            let Some(found) = found else {
+                continue;
+            };
+            let same = |f: &&Found| f.ino == found.ino;
+            let names = self.found.iter().flatten().filter(same).count() as u64;
+            let expected = if found.is_folder { 2 } else { names };
+            if found.links != expected || found.is_folder && names > 1 {
+                let (name, links) = (NAMES[i], found.links);
+                return Err(format!("{name} has {links} links, and {names} names"));
+            }
+        }
+        for (folder, links) in self.links.iter().enumerate() {
+            let here = self.found[folder * EACH..][..EACH].iter().flatten();
+            let inside = here.filter(|f| f.is_folder).count() as u64;
+            if *links != 2 + inside {
+                let name = FOLDERS[folder];
+                return Err(format!(
+                    "{name} has {links} links, and {inside} directories"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of all operations, how much is behind us, and what is known of those on their way.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct State {
+    places: Places,
+    phase: [u8; THREADS * OPS],
+    /// What a link is to be made of.
+    source: [Option<Thing>; THREADS * OPS],
+    /// For a listing: the names that were there since it began, and those that were not.
+    was: [u8; THREADS * OPS],
+    was_not: [u8; THREADS * OPS],
+}
+
+impl State {
+    /// A bit for each name.
+    fn present(&self) -> u8 {
+        let all = self.places.iter().enumerate();
+        all.filter(|(_, p)| p.is_some()).map(|(i, _)| 1 << i).sum()
+    }
+
+    fn is_named(&self, thing: Thing) -> bool {
+        self.places
+            .iter()
+            .flatten()
+            .any(|t| t.number == thing.number)
+    }
+}
+
+/// What happened to names.
+pub struct Names<'a> {
+    pub program: &'a Program,
+    pub acts: Vec<Act<'a>>,
+    pub hits: Vec<Hit>,
+    /// The inodes of what was there at the beginning.
+    pub inodes: [u64; NAMES.len()],
+}
+
+/// What comes of an operation: what it says that is there, if it says so.
+type Came = Result<Option<Thing>, i32>;
+
+impl Names<'_> {
+    /// What an operation makes.
+    fn own(&self, act: &Act<'_>) -> Thing {
+        Thing {
+            number: (NAMES.len() + act.thread * OPS + act.nth) as u8,
+            sort: match act.op.verb {
+                Verb::MakeFolder => Sort::Folder,
+                _ => Sort::File,
+            },
+        }
+    }
+
+    /// May it have this inode? Of a directory just made nobody has said which it is.
+    fn is(&self, thing: Thing, ino: u64) -> bool {
+        let number = usize::from(thing.number);
+        let Some(own) = number.checked_sub(NAMES.len()) else {
+            return self.inodes[number] == ino;
+        };
+        let made = |a: &&Act<'_>| (a.thread, a.nth) == (own / OPS, own % OPS);
+        match self.acts.iter().find(made).map(|act| act.outcome) {
+            Some(Outcome::Done(known, _)) => thing.sort == Sort::Folder || *known == ino,
+            _ => false,
+        }
+    }
+
+    /// Does it, at one moment.
+    fn whole(&self, act: &Act<'_>, places: &mut Places) -> Came {
+        let (op, place) = (act.op, usize::from(act.op.file));
+        let here = places.get(place).copied().flatten();
+        match op.verb {
+            Verb::Create | Verb::MakeFolder => {
+                if here.is_some() {
+                    return Err(libc::EEXIST);
+                }
+                let own = self.own(act);
+                places[place] = Some(own);
+                Ok(Some(own).filter(|own| own.sort == Sort::File))
+            }
+            Verb::LookUp | Verb::Hold => Ok(Some(here.ok_or(libc::ENOENT)?)),
+            Verb::Unlink | Verb::RemoveFolder => {
+                let sort = here.ok_or(libc::ENOENT)?.sort;
+                match (op.verb, sort) {
+                    (Verb::Unlink, Sort::File) | (Verb::RemoveFolder, Sort::Folder) => (),
+                    (Verb::Unlink, _) => return Err(libc::EISDIR),
+                    (_, Sort::File) => return Err(libc::ENOTDIR),
+                    (_, Sort::Folder | Sort::Full) => return Err(libc::ENOTEMPTY),
+                }
+                places[place] = None;
+                Ok(None)
+            }
+            Verb::Rename | Verb::NoReplace | Verb::Exchange => rename(op, places),
+            _ => Ok(None),
+        }
+    }
+
+    /// A link: what has the old name, then the new one.
+    fn link(&self, act: &Act<'_>, i: usize, state: &mut State) -> Option<Came> {
+        if state.phase[i] == 0 {
+            state.source[i] = state.places[usize::from(act.op.file)];
+            return None;
+        }
+        let Some(source) = state.source[i] else {
+            return Some(Err(libc::ENOENT));
+        };
+        let to = act.op.at as usize;
+        Some(match source.sort {
+            _ if state.places[to].is_some() => Err(libc::EEXIST),
+            Sort::Folder | Sort::Full => Err(libc::EPERM),
+            Sort::File if !state.is_named(source) => Err(libc::ENOENT),
+            Sort::File => {
+                state.places[to] = Some(source);
+                Ok(None)
+            }
+        })
+    }
+
+    /// Has it seen what was there?
+    fn listed(&self, act: &Act<'_>, i: usize, state: &State) -> bool {
+        let Outcome::Done(_, seen) = act.outcome else {
+            return true;
+        };
+        let folder = usize::from(act.op.file);
+        (folder * EACH..(folder + 1) * EACH).all(|name| {
+            let times = seen.iter().filter(|b| usize::from(**b) == name).count();
+            let (was, was_not) = (state.was[i] >> name & 1, state.was_not[i] >> name & 1);
+            match (was, was_not) {
+                (1, 0) => times == 1,
+                (0, _) => times == 0,
+                _ => true,
+            }
+        })
+    }
+
+    /// May it have failed with this, and done nothing?
+    fn is_excused(&self, act: &Act<'_>, errno: i32) -> bool {
+        let full = self.program.image.tight && act.op.verb.wants_space();
+        let busy = act.op.verb == Verb::Freeze && [libc::EBUSY, libc::EINVAL].contains(&errno);
+        let met = self.hits.iter().any(|hit| hit.met(act));
+        met || busy || full && errno == libc::ENOSPC
+    }
+
+    fn phases(act: &Act<'_>) -> u8 {
+        1 + u8::from(matches!(act.op.verb, Verb::Link | Verb::List))
+    }
+
+    /// The next phase of an operation, if what it came back with is what comes of it now.
+    fn step(&self, state: &State, i: usize) -> Option<State> {
+        let act = &self.acts[i];
+        let mut next = state.clone();
+        let excused = matches!(act.outcome, Outcome::Failed(e) if self.is_excused(act, *e));
+        let result = match act.op.verb {
+            _ if excused => None,
+            Verb::Link => self.link(act, i, &mut next),
+            Verb::List if state.phase[i] == 0 => None,
+            Verb::List if !self.listed(act, i, state) => return None,
+            _ => Some(self.whole(act, &mut next.places)),
+        };
+        let fits = match (result, act.outcome) {
+            (None, _) => true,
+            (Some(Err(expected)), Outcome::Failed(errno)) => expected == *errno,
+            (Some(Ok(None)), Outcome::Done(..)) => true,
+            (Some(Ok(Some(thing))), Outcome::Done(ino, _)) => self.is(thing, *ino),
+            _ => false,
+        };
+        next.phase[i] += 1;
+        for (j, act) in self.acts.iter().enumerate() {
+            if act.op.verb == Verb::List && next.phase[j] == 1 {
+                next.was[j] |= next.present();
+                next.was_not[j] |= !next.present();
+            }
+        }
+        fits.then_some(next)
+    }
+
+    /// Goes on in all ways until the end is one that will do.
+    fn search(
+        &self,
+        state: State,
+        known: &mut HashSet<State>,
+        end: &dyn Fn(&Places) -> bool,
+    ) -> bool {
+        let open = |i: usize| state.phase[i] < Self::phases(&self.acts[i]);
+        let all = 0..self.acts.len();
+        if !all.clone().any(open) {
+            return end(&state.places);
+        }
+        if known.contains(&state) {
+            return false;
+        }
+        let is_next = |i: &usize| {
+            let span = &self.acts[*i].span;
+            open(*i)
+                && !all
+                    .clone()
+                    .any(|j| open(j) && self.acts[j].span.before(span))
+        };
+        let found = all.clone().filter(is_next).any(|i| {
+            let next = self.step(&state, i);
+            next.is_some_and(|next| self.search(next, known, end))
+        });
+        known.insert(state);
+        found
+    }
+
+    fn is_explained(&self, end: &dyn Fn(&Places) -> bool) -> bool {
+        let state = State {
+            places: layout(self.program.start),
+            phase: [0; THREADS * OPS],
+            source: [None; THREADS * OPS],
+            was: [0; THREADS * OPS],
+            was_not: [0; THREADS * OPS],
+        };
+        self.search(state, &mut HashSet::new(), end)
+    }
+
+    /// Is this what the model has?
+    fn is_end(&self, places: &Places, end: &End) -> bool {
+        let same = |(place, found): (&Option<Thing>, &Option<Found>)| match (place, found) {
+            (None, None) => true,
+            (Some(thing), Some(found)) => {
+                let is_folder = thing.sort != Sort::File;
+                self.is(*thing, found.ino) && is_folder == found.is_folder
+            }
+            _ => false,
+        };
+        places.iter().zip(&end.found).all(same)
+    }
+
+    /// Names that nobody touches are listed once, and nothing that never was.
+    fn fillers(&self, act: &Act<'_>, fillers: usize) -> Result<(), String> {
+        let Outcome::Done(_, seen) = act.outcome else {
+            return Ok(());
+        };
+        let mut all = vec![DOT, DOT_DOT];
+        if act.op.file == 0 {
+            all.extend((0..fillers).map(|i| FILLER + i as u8));
+        }
+        for name in all {
+            let times = seen.iter().filter(|b| **b == name).count();
+            if times != 1 {
+                let what = match name {
+                    DOT => ".".into(),
+                    DOT_DOT => "..".into(),
+                    _ => format!("name {} of those that stay", name - FILLER),
+                };
+                return Err(format!("{what} is listed {times} times"));
+            }
+        }
+        match seen.contains(&UNKNOWN) {
+            true => Err("a name is listed that was never there".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// All of it; `fillers` names stay in m.
+    pub fn judge(&self, end: &End, fillers: usize) -> Result<(), String> {
+        for act in self.acts.iter().filter(|a| a.op.verb == Verb::List) {
+            let name = thread_name(act.thread);
+            let seen = self.fillers(act, fillers);
+            seen.map_err(|e| format!("{name}: {}: {e}", act.op.words()))?;
+        }
+        if !self.is_explained(&|_| true) {
+            return Err(format!("no order explains: {}", self.told()));
+        }
+        if !self.is_explained(&|places| self.is_end(places, end)) {
+            let left = NAMES.iter().zip(&end.found).filter_map(|(name, found)| {
+                Some(format!("{name} is inode {}", found.as_ref()?.ino))
+            });
+            let left = left.collect::<Vec<_>>().join(", ");
+            return Err(format!("no order leaves {left} behind: {}", self.told()));
+        }
+        end.counts()
+    }
+
+    /// What came of all, in the order in which they began.
+    fn told(&self) -> String {
+        let mut acts: Vec<&Act<'_>> = self.acts.iter().collect();
+        acts.sort_by_key(|a| a.span.from);
+        let words = acts.into_iter().map(|act| {
+            let name = format!("{}{}", thread_name(act.thread), act.nth + 1);
+            let came = match act.outcome {
+                Outcome::Failed(errno) => guest::sys::errname(*errno),
+                Outcome::Done(_, seen) if act.op.verb == Verb::List => {
+                    let names = seen.iter().filter_map(|b| NAMES.get(usize::from(*b)));
+                    format!("has {}", names.collect::<String>())
+                }
+                Outcome::Done(0, _) => "done".into(),
+                Outcome::Done(ino, _) => format!("inode {ino}"),
+            };
+            format!("{name} {}: {came}", act.op.words())
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn rename(op: &Op, places: &mut Places) -> Came {
+    let (from, to) = (usize::from(op.file), op.at as usize);
+    let source = places[from].ok_or(libc::ENOENT)?;
+    let target = match (op.verb, places[to]) {
+        (Verb::NoReplace, Some(_)) => return Err(libc::EEXIST),
+        (Verb::Exchange, None) => return Err(libc::ENOENT),
+        (_, target) => target,
+    };
+    // Two names of one file: nothing is done.
+    if target.is_some_and(|t| t.number == source.number) {
+        return Ok(None);
+    }
+    if op.verb == Verb::Exchange {
+        places.swap(from, to);
+        return Ok(None);
+    }
+    match (source.sort, target.map(|t| t.sort)) {
+        (_, None) | (Sort::File, Some(Sort::File)) => (),
+        (Sort::File, Some(_)) => return Err(libc::EISDIR),
+        (_, Some(Sort::File)) => return Err(libc::ENOTDIR),
+        (_, Some(Sort::Full)) => return Err(libc::ENOTEMPTY),
+        (_, Some(Sort::Folder)) => (),
+    }
+    places[to] = places[from].take();
+    Ok(None)
+}
