@@ -127,6 +127,13 @@ impl<'a> Oracle<'a> {
         stores.any(|act| act.op.end() > self.least(act))
     }
 
+    /// May the disk have bytes behind the end that a direct write left there, which met an error
+    /// before the size was moved?
+    pub fn leaves_behind(&self, file: u8) -> bool {
+        let mut acts = self.acts.iter().filter(|act| act.op.file == file);
+        acts.any(|act| act.op.verb.writes() && act.op.verb.is_direct() && self.met(act))
+    }
+
     /// What a byte was before anybody did anything.
     pub fn initial(&self, file: u8, at: u64) -> u8 {
         match file == 0 && self.program.start.data().contains(&at) {

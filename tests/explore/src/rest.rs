@@ -100,7 +100,7 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     };
     let (mapped, behind) = mapping(&f, size).map_err(text)?;
     like(&mapped).map_err(|e| format!("the mapping shows {e}"))?;
-    let strict = !oracle.has_lost(number);
+    let strict = !oracle.has_lost(number) && !oracle.leaves_behind(number);
     if strict && !oracle.stores_behind(number) {
         zeros(&behind, size).map_err(|e| format!("the mapping shows {e}"))?;
     }
@@ -154,6 +154,8 @@ pub struct Seen {
     bytes: Vec<u8>,
     /// Where data may be lost: it is on disk, or not; and the size may not have moved there.
     lost: Option<Vec<bool>>,
+    /// Behind its end there is nothing.
+    strict: bool,
 }
 
 impl Seen {
@@ -165,7 +167,10 @@ impl Seen {
         let Some(lost) = &self.lost else {
             same(&now, &self.bytes)?;
             let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
-            return zeros(&behind, now.len() as u64);
+            return match self.strict {
+                true => zeros(&behind, now.len() as u64),
+                false => Ok(()),
+            };
         };
         let both = now.iter().zip(&self.bytes).zip(lost);
         match both
@@ -189,6 +194,7 @@ pub fn look(run: u64, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen
         out.push(Seen {
             file: number,
             lost: oracle.has_lost(number).then(vague),
+            strict: !oracle.leaves_behind(number),
             bytes,
         });
     }
