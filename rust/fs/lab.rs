@@ -7,12 +7,14 @@
 //! compiler drops the calls: no symbol, no branch and no string is left.
 //!
 //! The control file and its commands are in `control.rs`, what stands in the code in `point.rs`,
-//! the parking in `park.rs`, the stepping from point to point in `step.rs`. The scenarios are in
-//! `tests/lab`.
+//! the parking in `park.rs`, the stepping from point to point in `step.rs`, commits in `commit.rs`.
+//! The scenarios are in `tests/lab`.
 
 #[cfg(REXT4_LAB)]
 use kernel::str::CStr;
 
+#[cfg(REXT4_LAB)]
+mod commit;
 #[cfg(REXT4_LAB)]
 mod control;
 #[cfg(REXT4_LAB)]
@@ -28,6 +30,7 @@ mod step;
 
 #[cfg(REXT4_LAB)]
 pub(crate) use {
+    commit::before_handle,
     control::Lab,
     point::{hold_bio, may_fail, point},
     protect::{

@@ -152,6 +152,7 @@ impl Rext4 {
             self.journal_died();
             return Err(EROFS);
         }
+        lab::before_handle(journal);
         let _admitted = self.access.admit(journal)?;
         journal.start_with_revoke(credits, revokes)
     }

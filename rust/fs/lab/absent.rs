@@ -5,7 +5,7 @@
 use super::{Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
-    vfs::{nofs::NoFsMutexGuard, pagemap::TruncateLocks, File},
+    vfs::{jbd2::Journal, nofs::NoFsMutexGuard, pagemap::TruncateLocks, File},
 };
 use kernel::{error::Error, prelude::*};
 
@@ -23,6 +23,10 @@ pub(crate) fn may_fail(
 ) -> Result {
     Ok(())
 }
+
+/// See `commit.rs`.
+#[inline(always)]
+pub(crate) fn before_handle(_: &Journal) {}
 
 /// See `protect.rs`.
 #[inline(always)]

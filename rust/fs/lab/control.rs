@@ -14,12 +14,14 @@
 //!                                             kernel's own threads)
 //! go TID [ERROR]                              it goes on, and the point returns the error
 //! settle MS                                   until one is parked that was not told yet; ETIMEDOUT
+//! commit each     commit shared               each handle has a transaction of its own; or not
 //! ```
 //!
 //! `EINVAL`: no such command, point or switch. Reading lists them with their state, but a session
 //! that steps threads reads where those are parked and nothing else.
 
 use super::{
+    commit,
     park::{self, Match},
     protect, step, Point, Rule,
 };
@@ -63,6 +65,8 @@ struct Session {
     id: usize,
     #[pin]
     off: Mutex<[bool; Rule::ALL.len()]>,
+    /// Each handle is to have a transaction of its own.
+    each: Atomic<bool>,
 }
 
 impl Session {
@@ -73,6 +77,12 @@ impl Session {
             protect::set_off(rule, off);
         }
     }
+
+    fn commit(&self, each: bool) {
+        if self.each.xchg(each, Relaxed) != each {
+            commit::set_each(each);
+        }
+    }
 }
 
 impl Control for Session {
@@ -80,6 +90,7 @@ impl Control for Session {
         pin_init!(Self {
             id: SESSIONS.fetch_add(1, Relaxed),
             off <- new_mutex!([false; Rule::ALL.len()], "rext4_lab_session"),
+            each: Atomic::new(false),
         })
     }
 
@@ -108,6 +119,10 @@ impl Control for Session {
             "step" => each(name, words, |who| steps.step(self.id, who)),
             "unstep" => each(name, words, |who| steps.unstep(self.id, who)),
             "go" => steps.go(self.id, name, words.next()),
+            "commit" if matches!(name, "each" | "shared") => {
+                self.commit(name == "each");
+                Ok(())
+            }
             "settle" => steps.settle(self.id, name.parse().map_err(|_| EINVAL)?),
             _ => Err(EINVAL),
         }
@@ -143,6 +158,7 @@ impl Control for Session {
         for (switch, _, _) in Rule::ALL {
             self.switch(*switch, false);
         }
+        self.commit(false);
     }
 }
 
