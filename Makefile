@@ -39,7 +39,7 @@ help:
 	@echo 'make explore    small programs in every order that the lab can make (FOR=seconds,'
 	@echo '                SEED=n, OPS=words, REPLAY=schedule)'
 	@echo 'make crash      disks that a power cut may leave, and what is there after recovery'
-	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync)'
+	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync, EACH=1)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the code; make clippy lints the Rust code'
@@ -90,7 +90,7 @@ explore:
 		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
 
 crash:
-	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
+	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(EACH),--each) \
 		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
 
 soak:

@@ -240,6 +240,15 @@ pub const ACTS: &[Act] = &[
         plain(Op::Rename(name("a"), name("b"), Move::Exchange))
     })
     .names(Some("a")),
+    act("exchange-new", |scene| {
+        vec![
+            call(Op::Create(name("c")), 0, 0),
+            scene.write("c", 0, 7000),
+            call(Op::Rename(name("c"), name("a"), Move::Exchange), 0, 0),
+        ]
+    })
+    .writes()
+    .names(Some("a")),
     act("rename-over", |_| {
         plain(Op::Rename(name("a"), name("b"), Move::Replace))
     })

@@ -33,6 +33,8 @@ pub struct Judge {
     disk: Disk,
     /// The same, for others: what they have in memory of it goes when they close it.
     device: Dm,
+    /// Those who recover.
+    sides: Vec<Side>,
     kmsg: Kmsg,
     /// Disks after recovery that e2fsck has found clean.
     clean: HashSet<u64>,
@@ -48,6 +50,7 @@ impl Judge {
         Ok(Judge {
             device: dm::start("judge", &[table])?,
             disk,
+            sides: Vec::new(),
             kmsg: Kmsg::open()?,
             clean: HashSet::new(),
             journal: Vec::new(),
@@ -68,15 +71,14 @@ impl Judge {
     pub fn see(&mut self, fs: &str, bytes: &[u8]) -> Result<Seen, String> {
         let text = |e: &dyn std::fmt::Display| format!("{fs}: {e}");
         self.disk.put(bytes);
-        let side = Side::on(fs, &self.device.path, MNT2).map_err(|e| text(&e))?;
-        let seen = mount(&side).map_err(|e| text(&e)).and_then(|()| {
-            let seen = look(&side).map_err(|e| text(&e));
+        let side = self.side(fs).map_err(|e| text(&e))?;
+        let seen = mount(side).map_err(|e| text(&e)).and_then(|()| {
+            let seen = look(side).map_err(|e| text(&e));
             side.umount().map_err(|e| text(&e))?;
             seen
         });
         self.log().map_err(|e| text(&e))?;
-        let after = self.disk.look(bytes.len());
-        let hash = what_counts(after, &self.journal);
+        let hash = self.what_counts(bytes.len());
         let seen = seen?;
         if !self.clean.contains(&hash) {
             self.checked += 1;
@@ -84,6 +86,33 @@ impl Judge {
             self.clean.insert(hash);
         }
         Ok(seen)
+    }
+
+    /// It has things of its own that are not made each time.
+    fn side(&mut self, fs: &str) -> Sys<&Side> {
+        if !self.sides.iter().any(|side| side.fs == fs) {
+            self.sides.push(Side::on(fs, &self.device.path, MNT2)?);
+        }
+        let at = self.sides.iter().position(|side| side.fs == fs);
+        Ok(&self.sides[at.unwrap_or_default()])
+    }
+
+    /// A number for what e2fsck looks at: all but what each mount changes in the superblock, and
+    /// the journal.
+    fn what_counts(&mut self, len: usize) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let mut head = self.disk.look(len)[..2 * SUPER].to_vec();
+        for range in MOVES {
+            head[SUPER + range.start..SUPER + range.end].fill(0);
+        }
+        hasher.write(&head);
+        let mut from = head.len();
+        for range in &self.journal {
+            self.disk.sum(from..range.start, &mut hasher);
+            from = range.end;
+        }
+        self.disk.sum(from..len, &mut hasher);
+        hasher.finish()
     }
 
     /// What the kernel has complained about.
@@ -126,21 +155,3 @@ fn fsck(dev: &str) -> Result<(), String> {
 /// The superblock: where it begins, and in it the times, the counters, and the sum over all.
 const SUPER: usize = 1024;
 const MOVES: [Range<usize>; 4] = [0x2c..0x36, 0x178..0x180, 0x274..0x27a, 0x3fc..0x400];
-
-/// A number for what e2fsck looks at: all but what each mount changes in the superblock, and the
-/// journal.
-fn what_counts(bytes: &[u8], journal: &[Range<usize>]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let mut head = bytes[..2 * SUPER].to_vec();
-    for range in MOVES {
-        head[SUPER + range.start..SUPER + range.end].fill(0);
-    }
-    hasher.write(&head);
-    let mut from = head.len();
-    for range in journal {
-        hasher.write(&bytes[from..range.start]);
-        from = range.end;
-    }
-    hasher.write(&bytes[from..]);
-    hasher.finish()
-}

@@ -15,7 +15,7 @@ use clap::Parser;
 use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
 use guest::fixture::{knows_fs, private_mounts};
 use guest::harness::Res;
-use guest::{ensure, map};
+use guest::{ensure, map, sys};
 use hunt::{Hunt, Plan};
 use std::path::PathBuf;
 
@@ -41,6 +41,10 @@ struct Cli {
     /// 1 in a replay.
     #[arg(long)]
     again: Option<u64>,
+    /// Each handle of the journal is committed alone, so a cut may come between any two of a call.
+    /// Wants a module with the race lab.
+    #[arg(long)]
+    each: bool,
     /// Where the number of the next sequence is kept.
     #[arg(long, env = "REXT4_SHARE", default_value = "/tmp")]
     out: PathBuf,
@@ -64,6 +68,7 @@ fn understood(cli: &Cli) -> Result<(Plan, Vec<Sequence>), String> {
         again: cli.again.unwrap_or(if replay.is_empty() { 100 } else { 1 }),
         wanted: (!replay.is_empty()).then_some(replay.len() as u64),
         options: cli.options.clone(),
+        each: cli.each,
         out: cli.out.clone(),
     };
     Ok((plan, replay))
@@ -86,6 +91,10 @@ fn hunt(cli: &Cli, plan: &Plan, replay: &[Sequence]) -> Res<bool> {
     };
     let disks = ["/tmp/written", &ram[0], "/tmp/judged"];
     let mut hunt = Hunt::new(&judges, disks, &options)?;
+    if plan.each {
+        let lab = sys::open("/sys/kernel/debug/rext4/lab", libc::O_RDWR, 0)?;
+        hunt.recorder.lab = Some(lab);
+    }
     let numbered = plan.stretch.numbers().map(|n| plan.sequence(n));
     if replay.is_empty() {
         hunt.all(plan, numbered)

@@ -7,7 +7,7 @@ use guest::dm::{self, Dm};
 use guest::ensure;
 use guest::fixture::{run_cmd, MNT};
 use guest::harness::Res;
-use guest::sys::{self, Sys};
+use guest::sys::{self, Fd, Sys};
 use guest::writelog::{self, Entry};
 use model::cut::Promises;
 use model::model::{Call, Model};
@@ -19,6 +19,10 @@ use std::ops::Range;
 
 /// The mark behind which states count.
 pub const BEGIN: &str = "begin";
+/// The mark at the end: the log is whole.
+pub const END: &str = "end";
+/// The mark in the log of a recovery behind which it is done.
+pub const RECOVERED: &str = "1";
 /// More than fits into an inode.
 pub const LONG: &str = "a/target/that/is/too/long/for/an/inode/and/has/a/block/of/its/own/\
                         and/leads/to/nowhere/at/all";
@@ -69,6 +73,8 @@ pub struct Recorder {
     fs: String,
     /// Of the mount, each with a comma before it.
     options: String,
+    /// Where the race lab takes commands, if each handle is to be committed alone.
+    pub lab: Option<Fd>,
 }
 
 impl Recorder {
@@ -78,7 +84,19 @@ impl Recorder {
             log: log.to_string(),
             fs: fs.to_string(),
             options: options.to_string(),
+            lab: None,
         })
+    }
+
+    /// Whether each handle is committed before the next one starts.
+    fn commits(&self, each: bool) -> Result<(), String> {
+        let command: &[u8] = if each {
+            b"commit each"
+        } else {
+            b"commit shared"
+        };
+        let told = self.lab.as_ref().map(|lab| lab.write(command));
+        told.transpose().map(drop).map_err(|e| e.to_string())
     }
 
     /// Mounts these bytes, does this, unmounts; the log of it. Where only a part of the disk is
@@ -103,12 +121,15 @@ impl Recorder {
         let device = dm::start("crash", &[line]).map_err(|e| text(&e))?;
         let mut side = Side::on(&self.fs, &device.path, MNT).map_err(|e| text(&e))?;
         side.options.clone_from(&self.options);
+        self.commits(true)?;
         let mut done = side.mount().map_err(|e| text(&e));
         if done.is_ok() {
             done = does(&side, &device);
             let end = side.umount().map_err(|e| text(&e));
             done = done.and(end);
         }
+        self.commits(false)?;
+        done = done.and(mark(&device, END));
         let mut gone = device.remove().map_err(|e| text(&e));
         if let Some(late) = late {
             gone = gone.and(late.remove().map_err(|e| text(&e)));
@@ -116,19 +137,26 @@ impl Recorder {
         self.disk.look(bytes.len());
         done.and(gone)?;
         let log = sys::rdonly(&self.log).map_err(|e| text(&e))?;
-        writelog::read(&log).map_err(|e| text(&e))
+        let log = writelog::read(&log).map_err(|e| text(&e))?;
+        // dm-log-writes ends without a word when its device is full.
+        match log
+            .iter()
+            .any(|entry| *entry == Entry::Mark(END.to_string()))
+        {
+            true => Ok(log),
+            false => Err(format!("the log of the disk has no mark {END}")),
+        }
     }
 
     pub fn record(&mut self, start: &Start, sequence: &Sequence) -> Result<Recording, String> {
         let mut run = Run::new(start.image);
         let prompt = Some(&start.prompt).filter(|_| sequence.is_late());
         let log = self.during(&start.bytes, prompt, &mut |side, device| {
-            let mark = |text: &str| device.message(&format!("mark {text}"));
-            mark(BEGIN).map_err(|e| e.to_string())?;
+            mark(device, BEGIN)?;
             for step in &sequence.steps {
                 for part in step.parts(run.size(), start.image.block()) {
                     run.part(side, part)?;
-                    mark(&run.told.len().to_string()).map_err(|e| e.to_string())?;
+                    mark(device, &run.told.len().to_string())?;
                 }
             }
             Ok(())
@@ -141,10 +169,16 @@ impl Recorder {
         })
     }
 
-    /// The recovery of these bytes.
+    /// The recovery of these bytes, and after it an unmount.
     pub fn recover(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, String> {
-        self.during(bytes, None, &mut |_, _| Ok(()))
+        self.during(bytes, None, &mut |_, device| mark(device, RECOVERED))
     }
+}
+
+/// All that is written from now on comes after this mark in the log.
+fn mark(device: &Dm, text: &str) -> Result<(), String> {
+    let told = device.message(&format!("mark {text}"));
+    told.map_err(|e| format!("mark {text}: {e}"))
 }
 
 /// The calls that make what is there at the start.
