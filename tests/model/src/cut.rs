@@ -6,7 +6,7 @@
 use crate::model::{Call, Model};
 use crate::names::{Id, Kind, Tree};
 use crate::op::{Move, Op, Sync, Way};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A name as it can be seen: the same in the model and on disk.
@@ -33,14 +33,30 @@ pub struct Promises {
     /// The stage of the last change of a file that is in the journal.
     changed: BTreeMap<Id, usize>,
     /// What is in these files is not that of an earlier stage.
-    files: BTreeMap<Id, usize>,
+    files: BTreeMap<Id, Since>,
     /// Nor is what is in these ranges, and the size covers them.
     ranges: Vec<(Id, Range<usize>, usize)>,
     /// Nor is what is in these files, if the names are of that stage or a later one.
-    replaced: Vec<(Id, usize)>,
-    /// Some data of these could not be written. It is missing on the disk, and the size that
-    /// covers it may be, whatever is brought there later.
-    lost: BTreeSet<Id>,
+    replaced: Vec<(Id, usize, Since)>,
+    /// Some data of these could not be written. The size that covers it may be missing on the disk,
+    /// whatever is brought there later, until the size is another one: that of this stage.
+    lost: BTreeMap<Id, usize>,
+}
+
+/// What of a file is not that of an earlier stage.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    bytes: usize,
+    size: usize,
+}
+
+impl Since {
+    fn max(self, other: Since) -> Since {
+        Since {
+            bytes: self.bytes.max(other.bytes),
+            size: self.size.max(other.size),
+        }
+    }
 }
 
 impl Promises {
@@ -53,15 +69,33 @@ impl Promises {
             files: BTreeMap::new(),
             ranges: Vec::new(),
             replaced: Vec::new(),
-            lost: BTreeSet::new(),
+            lost: BTreeMap::new(),
         }
     }
 
     /// A step was done in part: nothing new is promised.
     pub fn partly(&mut self, call: &Call, tree: &Tree) {
-        let before = self.stages[self.stages.len() - 1].clone();
+        let (now, before) = (
+            self.stages.len(),
+            self.stages[self.stages.len() - 1].clone(),
+        );
         self.stages.push(tree.clone());
-        self.note_changes(call.op, &[&before, tree], self.stages.len() - 1);
+        self.note_changes(call.op, &[&before, tree], now);
+        let size = |tree: &Tree, id: Id| tree.data(id).map(|data| data.len());
+        for (id, since) in &mut self.lost {
+            if size(&before, *id) != size(tree, *id) {
+                *since = now;
+            }
+        }
+    }
+
+    /// What is promised of a file that is as it is now on the disk, but for what was lost.
+    fn whole(&self, id: Id) -> Since {
+        let now = self.stages.len() - 1;
+        Since {
+            bytes: now,
+            size: self.lost.get(&id).copied().unwrap_or(now),
+        }
     }
 
     /// A step was begun, and may be done or not: if it replaces a file, then by a whole one.
@@ -75,16 +109,17 @@ impl Promises {
                 .into_iter()
                 .filter(|name| tree.file(*name).is_ok());
             let ids = files.filter_map(|name| tree.find(name).ok());
-            let whole = ids.filter(|id| !self.lost.contains(id));
             if before.find(from) != before.find(to) {
-                self.replaced.extend(whole.map(|id| (id, now)));
+                let whole: Vec<_> = ids.map(|id| (id, now, self.whole(id))).collect();
+                self.replaced.extend(whole);
             }
         }
         if let Op::Rename(from, to, Move::Replace) = call.op {
             // Of two names of one file none replaces the other.
             if before.file(to).is_ok() && before.find(from) != before.find(to) {
-                let id = tree.find(to).ok().filter(|id| !self.lost.contains(id));
-                self.replaced.extend(id.map(|id| (id, now)));
+                let id = tree.find(to).ok();
+                let whole = id.map(|id| (id, now, self.whole(id)));
+                self.replaced.extend(whole);
             }
         }
     }
@@ -98,9 +133,10 @@ impl Promises {
         self.names = self.names.max(last.unwrap_or(0));
     }
 
-    /// Data of a file was lost.
+    /// Data of a file was lost. What was promised of it before then still is.
     pub fn lost(&mut self, id: Id) {
-        self.lost.insert(id);
+        let kept = self.files.get(&id).copied().unwrap_or_default();
+        self.lost.insert(id, kept.size);
     }
 
     /// Is this what may be in a file, where it is now?
@@ -110,7 +146,7 @@ impl Promises {
 
     /// The files of which data was lost.
     pub fn losers(&self) -> Vec<Id> {
-        self.lost.iter().copied().collect()
+        self.lost.keys().copied().collect()
     }
 
     /// A step was done, and did not fail.
@@ -124,15 +160,13 @@ impl Promises {
             }
             Op::Sync(_, Sync::All) | Op::Freeze => {
                 self.names = now;
-                let all = tree.paths().into_iter().map(|(_, id)| id);
-                let whole = all.filter(|id| !self.lost.contains(id));
-                self.files.extend(whole.map(|id| (id, now)));
+                for (_, id) in tree.paths() {
+                    self.files.insert(id, self.whole(id));
+                }
             }
             Op::Sync(name, how @ (Sync::Fsync | Sync::Fdatasync)) => {
                 let Ok(id) = tree.find(name) else { return };
-                if !self.lost.contains(&id) {
-                    self.files.insert(id, now);
-                }
+                self.files.insert(id, self.whole(id));
                 // The commit that has the last change has all that came before it.
                 if how == Sync::Fsync {
                     self.names = self.names.max(self.changed.get(&id).copied().unwrap_or(0));
@@ -140,7 +174,7 @@ impl Promises {
             }
             Op::Write(name, _, _, Way::Dsync | Way::DirectDsync) => {
                 let range = call.at as usize..(call.at + call.len) as usize;
-                let id = tree.find(name).ok().filter(|id| !self.lost.contains(id));
+                let id = tree.find(name).ok();
                 self.ranges.extend(id.map(|id| (id, range, now)));
             }
             _ => (),
@@ -207,11 +241,11 @@ impl Promises {
     }
 
     fn file(&self, stage: usize, id: Id, data: &[u8]) -> Result<(), String> {
-        let from = self.files.get(&id).copied().unwrap_or(0);
+        let from = self.files.get(&id).copied().unwrap_or_default();
         let replaced = self.replaced.iter().filter(|r| r.0 == id && r.1 <= stage);
-        let from = replaced.map(|r| r.1).fold(from, usize::max);
-        let versions = self.versions(id, from);
-        let sizes = versions.iter().map(|v| v.len());
+        let from = replaced.map(|r| r.2).fold(from, Since::max);
+        let sized = self.versions(id, from.size);
+        let sizes = sized.iter().map(|v| v.len());
         let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
         if !(least..=most).contains(&data.len()) {
             return Err(format!(
@@ -219,9 +253,9 @@ impl Promises {
                 data.len()
             ));
         }
-        one_of(data, 0..data.len(), &versions)?;
+        one_of(data, 0..data.len(), &self.versions(id, from.bytes))?;
         for (_, range, since) in self.ranges.iter().filter(|r| r.0 == id) {
-            let versions = self.versions(id, from.max(*since));
+            let versions = self.versions(id, from.bytes.max(*since));
             let least = versions
                 .iter()
                 .map(|v| v.len().min(range.end))
@@ -294,195 +328,4 @@ fn entries(tree: &Tree) -> Vec<Entry> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::{Image, Name};
-    use crate::place::{From, Length, Place, Unit};
-
-    /// A file of 8 bytes that is on disk, then these steps.
-    fn after(steps: &[Call]) -> (Model, Promises) {
-        let mut model = Model::new(Image::Block4k.block());
-        let step = |op, model: &mut Model| {
-            let call = model.call(op, 1);
-            model.apply(&call).map(|_| call)
-        };
-        step(Op::Create(name("a")), &mut model).unwrap();
-        model.tree.file_mut(name("a")).unwrap().extend([7; 8]);
-        let mut promises = Promises::new(&model.tree);
-        for call in steps {
-            model.apply(call).unwrap();
-            promises.step(call, &model.tree);
-        }
-        (model, promises)
-    }
-
-    fn name(text: &str) -> Name {
-        Name::try_from(text.to_string()).unwrap()
-    }
-
-    fn call(op: Op) -> Call {
-        let (at, len, seed) = (0, 0, 1);
-        Call { op, at, len, seed }
-    }
-
-    /// Whether these bytes of `a`, and no other name, may be there.
-    fn may_be(promises: &Promises, bytes: &[u8]) -> bool {
-        let seen = entries(&promises.stages[0]);
-        let data = [("a".to_string(), bytes.to_vec())].into();
-        promises.kept(&seen, &data).is_ok()
-    }
-
-    #[test]
-    fn what_was_not_synced_may_be_either() {
-        let (_, promises) = after(&[Call {
-            at: 12,
-            ..call(truncate())
-        }]);
-        assert!(may_be(&promises, &[7; 8]));
-        assert!(may_be(&promises, &[7, 7, 7, 7, 7, 7, 7, 7, 0, 0]));
-        assert!(!may_be(&promises, &[7; 7]), "shorter than it ever was");
-        assert!(!may_be(&promises, &[7; 9]), "a byte that nobody wrote");
-        assert!(
-            !may_be(&promises, &[7, 7, 7, 7, 0, 7, 7, 7]),
-            "a byte is lost"
-        );
-    }
-
-    #[test]
-    fn what_was_synced_is_there() {
-        for how in [Sync::Fsync, Sync::Fdatasync, Sync::All] {
-            let long = Call {
-                at: 12,
-                ..call(truncate())
-            };
-            let (_, promises) = after(&[long, call(Op::Sync(name("a"), how))]);
-            assert!(!may_be(&promises, &[7; 8]), "{how:?}");
-            assert!(
-                may_be(&promises, &[7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0]),
-                "{how:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_come_in_their_order() {
-        let (b, c) = (call(Op::Mkdir(name("d"))), call(Op::Mkdir(name("e"))));
-        let (model, promises) = after(&[b, c]);
-        let may_be = |promises: &Promises, gone: &[&str]| {
-            let mut tree = model.tree.clone();
-            gone.iter()
-                .for_each(|gone| tree.remove(name(gone), true).unwrap());
-            let data = [("a".to_string(), vec![7; 8])].into();
-            promises.kept(&entries(&tree), &data).is_ok()
-        };
-        assert!(
-            may_be(&promises, &[]) && may_be(&promises, &["e"]) && may_be(&promises, &["d", "e"])
-        );
-        assert!(
-            !may_be(&promises, &["d"]),
-            "the later one without the earlier"
-        );
-        let steps = [
-            b,
-            Call {
-                at: 8,
-                ..call(truncate())
-            },
-            call(Op::Sync(name("a"), Sync::Fsync)),
-        ];
-        let (model, promises) = after(&steps);
-        let mut tree = model.tree.clone();
-        tree.remove(name("d"), true).unwrap();
-        let data = [("a".to_string(), vec![7; 8])].into();
-        assert!(
-            promises.kept(&entries(&tree), &data).is_err(),
-            "a name from before an fsync"
-        );
-    }
-
-    #[test]
-    fn a_synced_directory_has_its_names() {
-        let (model, mut promises) = after(&[call(Op::Mkdir(name("d")))]);
-        let without = entries(&promises.stages[0]);
-        let data: Contents = [("a".to_string(), vec![7; 8])].into();
-        assert!(promises.kept(&without, &data).is_ok());
-        promises.directory("d");
-        assert!(
-            promises.kept(&without, &data).is_ok(),
-            "nothing in it has changed"
-        );
-        promises.directory("");
-        assert!(promises.kept(&without, &data).is_err());
-        assert!(promises.kept(&entries(&model.tree), &data).is_ok());
-    }
-
-    #[test]
-    fn what_replaces_is_whole() {
-        let (b, rename) = (name("b"), Op::Rename(name("b"), name("a"), Move::Replace));
-        let (mut model, mut promises) = after(&[call(Op::Create(b))]);
-        model.tree.file_mut(b).unwrap().extend([9; 8]);
-        promises.partly(&call(truncate()), &model.tree);
-        model.apply(&call(rename)).unwrap();
-        promises.begun(&call(rename), &model.tree);
-        let seen = entries(&model.tree);
-        let holds = |bytes: &[u8]| {
-            let data = [("a".to_string(), bytes.to_vec())].into();
-            promises.kept(&seen, &data).is_ok()
-        };
-        assert!(holds(&[9; 8]));
-        assert!(!holds(&[]), "the new name with none of the new bytes");
-    }
-
-    #[test]
-    fn what_was_lost_is_not_promised() {
-        let long = Call {
-            at: 12,
-            ..call(truncate())
-        };
-        let (model, mut promises) = after(&[long]);
-        promises.lost(model.tree.find(name("a")).unwrap());
-        for how in [Sync::All, Sync::Fsync] {
-            promises.step(&call(Op::Sync(name("a"), how)), &model.tree);
-            assert!(may_be(&promises, &[7; 8]), "{how:?}");
-            assert!(!may_be(&promises, &[7; 7]), "{how:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_of_o_dsync_are_there() {
-        let place = Place {
-            from: From::Start,
-            n: 0,
-            unit: Unit::Byte,
-            beside: 0,
-        };
-        let length = Length {
-            n: 4,
-            unit: Unit::Byte,
-            beside: 0,
-        };
-        let op = Op::Write(name("a"), place, length, Way::Dsync);
-        let write = Call {
-            at: 6,
-            len: 4,
-            ..call(op)
-        };
-        let (model, promises) = after(&[write]);
-        let all = model.tree.file(name("a")).unwrap().clone();
-        assert!(may_be(&promises, &all));
-        assert!(!may_be(&promises, &all[..9]), "shorter");
-        let mut old = all.clone();
-        old[7] = 7;
-        assert!(!may_be(&promises, &old), "an old byte");
-    }
-
-    fn truncate() -> Op {
-        let place = Place {
-            from: From::Start,
-            n: 0,
-            unit: Unit::Byte,
-            beside: 0,
-        };
-        Op::Truncate(name("a"), place)
-    }
-}
+mod tests;

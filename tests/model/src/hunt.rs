@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Histories on one image, one after the other.
 pub const BATCH: u64 = 50;
+/// Of so many e2fsck looks at what one has left, and of those at the end of a batch.
+const CHECKED: usize = 10;
 /// Runs that the shortening may take.
 const SHRINKS: usize = 300;
 
@@ -61,10 +63,11 @@ impl Hunt {
     }
 
     /// Runs one history where others have been before; what it did is left in `told`.
-    fn next(&mut self, history: &History, told: &mut Vec<String>) -> Result<(), Harm> {
+    fn next(&mut self, history: &History, told: &mut Vec<String>, last: bool) -> Result<(), Harm> {
         told.clear();
         self.ran += 1;
-        let result = run(&self.world, history, told);
+        let check = last || self.ran % CHECKED == 0;
+        let result = run(&self.world, history, told, check);
         result.and(self.log())
     }
 
@@ -84,7 +87,9 @@ impl Hunt {
         };
         let begun = self.world.begin(first).or_else(|e| harm(e.to_string()));
         self.ran = 0;
-        let result = begun.and_then(|()| histories.iter().try_for_each(|h| self.next(h, told)));
+        let mut all = histories.iter().zip(1..);
+        let mut next = |(history, n)| self.next(history, told, n == histories.len());
+        let result = begun.and_then(|()| all.try_for_each(&mut next));
         let result = result.and_then(|()| self.world.end().or_else(|e| harm(e.to_string())));
         if result.is_err() {
             self.world.clear();

@@ -9,6 +9,7 @@ use crate::side::Side;
 use guest::fixture::{diff_at, names};
 use guest::sys;
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirEntryExt;
 
 /// Nothing is wrong, or this is.
 pub type Fair = Result<(), String>;
@@ -92,19 +93,34 @@ pub fn whole(side: &Side, model: &Model, views: &[View]) -> Fair {
     Ok(())
 }
 
-/// What readdir(3) says.
+/// What readdir(3) says: names, and of each the type.
 fn directory(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
-    let got = names(&side.path(path)).map_err(|e| format!("readdir: {e}"))?;
-    let want: Vec<String> = model
+    let mut got = Vec::new();
+    let entries = std::fs::read_dir(side.path(path)).map_err(|e| format!("readdir: {e}"))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| format!("readdir: {e}"))?;
+        let kind = entry.file_type().map_err(|e| format!("readdir: {e}"))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let st = sys::lstat(&side.path(&format!("{path}/{name}")));
+        let ino = st.map_err(|e| format!("readdir: {e}"))?.st_ino;
+        let is_its = entry.ino() == ino;
+        got.push((name, kind.is_dir(), kind.is_symlink(), is_its));
+    }
+    got.sort();
+    let want: Vec<_> = model
         .tree
         .entries(id)
         .into_iter()
         .flatten()
-        .map(|e| e.0.clone())
+        .map(|(name, id)| {
+            let kind = &model.tree.at(*id).kind;
+            let (dir, link) = (matches!(kind, Kind::Dir(_)), *kind == Kind::Symlink);
+            (name.clone(), dir, link, true)
+        })
         .collect();
     if got != want {
         return Err(format!(
-            "{}: /{path} has {got:?}, it should have {want:?}",
+            "{}: /{path} has {got:?} (directory, link, number), it should have {want:?}",
             side.fs
         ));
     }

@@ -8,6 +8,7 @@ use crate::model::{Call, Model};
 use crate::names::{Does, Id, Tree};
 use crate::op::{History, Name, Op, View, Way};
 use crate::side::{evict, Side};
+use crate::stays::{data_is_written, Stays};
 use crate::world::World;
 use guest::sys;
 
@@ -18,21 +19,26 @@ pub struct Harm {
     pub words: String,
 }
 
-/// Runs it in a directory of its own, and tells the steps as they are resolved.
-pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(), Harm> {
+/// Runs it in a directory of its own, and tells the steps as they are resolved. If it is to be
+/// checked, e2fsck looks at what is there at the end.
+pub fn run(
+    world: &World,
+    history: &History,
+    told: &mut Vec<String>,
+    check: bool,
+) -> Result<(), Harm> {
     let mut model = Model::new(history.image.block());
     let harm = |step, words| Harm { step, words };
     let cuts = |op: &Op| matches!(op, Op::Cut | Op::Lose(_));
     let has_cut = history.steps.iter().any(cuts);
-    let [ours, twin] = world.sides();
+    let [ours, _] = world.sides();
     for side in world.sides() {
         side.begin(has_cut).map_err(|e| harm(None, e.to_string()))?;
     }
     if let Some(room) = history.room {
-        // When a disk is full differs with what is reserved: there is nothing to compare.
+        // When a disk is full differs with what is reserved: that of the twin is not.
         ours.fill(room)
             .map_err(|e| harm(None, format!("fill: {e}")))?;
-        twin.leave();
     }
     let mut promises = Promises::new(&model.tree);
     let first = Name::FIRST.map(Op::Create);
@@ -46,7 +52,7 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
         };
         let done = done.map_err(|e| harm(Some(i), e))?;
         if matches!(op, Op::Evict | Op::Remount) {
-            settle(ours, &mut model, &promises).map_err(|e| harm(Some(i), e))?;
+            settle(world, &mut model, &promises).map_err(|e| harm(Some(i), e))?;
         }
         if let Some(line) = told.last_mut() {
             line.push_str(done.text());
@@ -57,7 +63,12 @@ pub fn run(world: &World, history: &History, told: &mut Vec<String>) -> Result<(
             _ => (),
         }
     }
-    finish(world, &mut model, &promises).map_err(|e| harm(None, e))
+    finish(world, &mut model, &promises).map_err(|e| harm(None, e))?;
+    if check {
+        let checked = world.check().and_then(|()| Ok(ours.mount()?));
+        checked.map_err(|e| harm(None, format!("with all that is there: {e}")))?;
+    }
+    leave(world).map_err(|e| harm(None, e))
 }
 
 /// How much of a step was done.
@@ -103,6 +114,7 @@ fn step(world: &World, model: &mut Model, call: &Call, full: bool) -> Result<Don
     if full && want.is_ok() && is_full(call, &got) {
         partly(ours, model, before, call)?;
         seen(ours, model, call)?;
+        follow(twin, model, call.op);
         return Ok(Done::Part);
     }
     if !agrees(&want, &got) {
@@ -185,6 +197,16 @@ fn partly(side: &Side, model: &mut Model, before: Tree, call: &Call) -> Fair {
     ))
 }
 
+/// The twin has the bytes that the model has of the files that a step was about.
+fn follow(twin: &Side, model: &Model, op: Op) {
+    for name in Model::touched(op) {
+        let put = |data| twin.put(name.text(), data).is_ok();
+        if !twin.is_away() && !model.tree.file(name).map_or(true, |data| put(data)) {
+            twin.leave();
+        }
+    }
+}
+
 /// Of each name, and of the directory: whether the time of the data moved, and that of the inode.
 type Moved = Vec<(String, bool, bool)>;
 
@@ -195,6 +217,13 @@ fn timed(side: &Side, call: &Call) -> (Result<u64, i32>, Moved) {
         .map(Name::text)
         .collect();
     paths.push("");
+    // The directories of the names, too.
+    for at in 0..paths.len() {
+        let dir = paths[at].rsplit_once('/').map_or("", |(dir, _)| dir);
+        if !paths.contains(&dir) {
+            paths.push(dir);
+        }
+    }
     let before = side.before(&paths);
     let got = side.apply(call);
     let mut moved = Vec::new();
@@ -213,10 +242,9 @@ fn timed(side: &Side, call: &Call) -> (Result<u64, i32>, Moved) {
 }
 
 /// The power fails for the file system under test. What is there afterwards is what the model goes
-/// on with, alone: the twin may have kept something else.
+/// on with, and the twin gets it.
 fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
     let [ours, twin] = world.sides();
-    twin.leave();
     ours.release();
     world.cut().map_err(|e| format!("power cut: {e}"))?;
     let (entries, data) = found(ours).map_err(|e| format!("after the cut: {e}"))?;
@@ -226,11 +254,14 @@ fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
     model.tree.release();
     model.taken.forget();
     *promises = Promises::new(&model.tree);
+    if !twin.is_away() && twin.copy(&model.tree).is_err() {
+        twin.leave();
+    }
     Ok(())
 }
 
 /// What is dirty of a file cannot be written, and leaves the memory. What is there now is what the
-/// model goes on with, alone. The size stays what it was.
+/// model goes on with, and the twin gets it. The size stays what it was.
 fn lose(
     world: &World,
     model: &mut Model,
@@ -246,10 +277,10 @@ fn lose(
         Err(_) => return Ok(Done::Nothing),
     };
     model.tree.release();
-    twin.leave();
+    twin.release();
     ours.forget();
     ours.lose(name).map_err(|e| e.to_string())?;
-    reload(ours, model, promises, id)?;
+    reload(world, model, promises, id)?;
     promises.lost(id);
     match model.tree.data(id).map_or(size, |data| data.len()) {
         now if now != size => Err(format!("{now} bytes after a loss, not {size}")),
@@ -258,26 +289,30 @@ fn lose(
 }
 
 /// What is in the file now must be what may be on its disk.
-fn reload(side: &Side, model: &mut Model, promises: &Promises, id: Id) -> Fair {
+fn reload(world: &World, model: &mut Model, promises: &Promises, id: Id) -> Fair {
+    let [ours, twin] = world.sides();
     let paths = model.tree.paths();
     let Some((path, _)) = paths.iter().find(|(_, other)| *other == id) else {
         return Ok(());
     };
     // It shall not be in memory again.
-    let data = side.look(path, View::Direct).map_err(|e| e.to_string())?;
+    let data = ours.look(path, View::Direct).map_err(|e| e.to_string())?;
     promises
         .may_be(id, &data)
         .map_err(|e| format!("{path}, of which data was lost: {e}"))?;
+    if !twin.is_away() && twin.put(path, &data).is_err() {
+        twin.leave();
+    }
     model.tree.set_data(id, data);
     Ok(())
 }
 
 /// The files of which data was lost have left the memory: the size that is on the disk may be an
 /// older one.
-fn settle(side: &Side, model: &mut Model, promises: &Promises) -> Fair {
+fn settle(world: &World, model: &mut Model, promises: &Promises) -> Fair {
     let losers = promises.losers();
     let mut all = losers.into_iter();
-    all.try_for_each(|id| reload(side, model, promises, id))
+    all.try_for_each(|id| reload(world, model, promises, id))
 }
 
 /// What is looked at after a step.
@@ -311,8 +346,8 @@ fn text(answer: &Result<u64, i32>) -> String {
     }
 }
 
-/// Everything, in every way there is; again as the disk has it. Then all of it goes. The twin is
-/// not looked at: that it does these things right is not the question.
+/// Everything, in every way there is; again as the disk has it. The twin is not looked at: that it
+/// does these things right is not the question.
 fn finish(world: &World, model: &mut Model, promises: &Promises) -> Fair {
     let [ours, twin] = world.sides();
     if let Ok(data) = model.tree.file(Name::HELD) {
@@ -323,11 +358,19 @@ fn finish(world: &World, model: &mut Model, promises: &Promises) -> Fair {
     model.tree.release();
     whole(ours, model, &View::ALL)?;
     ours.sync().map_err(|e| e.to_string())?;
+    let stays = Stays::of(ours, model)?;
     evict().map_err(|e| e.to_string())?;
-    settle(ours, model, promises)?;
+    stays.are_there(ours, &promises.losers())?;
+    settle(world, model, promises)?;
+    data_is_written(ours, model)?;
     whole(ours, model, &[View::Buffered]).map_err(|e| format!("after eviction: {e}"))?;
     accounts(ours, model)?;
-    excess(ours, model)?;
+    excess(ours, model)
+}
+
+/// All goes.
+fn leave(world: &World) -> Fair {
+    let [ours, twin] = world.sides();
     ours.end()?;
     let end = twin.remove();
     if twin.is_away() {

@@ -210,18 +210,31 @@ impl Side {
     pub fn lose(&self, name: Name) -> Sys<()> {
         let f = self.open(name, O_RDWR)?;
         self.release();
-        let Some(dm) = &self.dm else {
-            return Ok(());
-        };
-        let dead = format!("{} 0 0 1 1 error_writes", self.disk);
-        dm.swap(&[(0, MIB * 2048, "flakey", dead)])?;
-        let written = f.sync_range(0, 0);
-        dm.swap(&[dm::linear(&self.disk, 0, MIB)])?;
-        match written {
-            Err(e) if e.errno == libc::EIO => self.lost.set(true),
-            other => other?,
+        match self.with_writes("error_writes", &|| f.sync_range(0, 0)) {
+            Some(Err(e)) if e.errno == libc::EIO => self.lost.set(true),
+            Some(other) => other?,
+            None => return Ok(()),
         }
         f.dontneed()
+    }
+
+    /// Does this while what is written gets nowhere, and nobody is told. False if that cannot be.
+    pub fn without_writes(&self, does: &dyn Fn() -> Sys<()>) -> Sys<bool> {
+        match self.with_writes("drop_writes", does) {
+            Some(done) => done.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Does this while the disk treats what is written in this way; None if it cannot.
+    fn with_writes(&self, how: &str, does: &dyn Fn() -> Sys<()>) -> Option<Sys<()>> {
+        let dm = self.dm.as_ref()?;
+        let bad = format!("{} 0 0 1 1 {how}", self.disk);
+        let done = dm
+            .swap(&[(0, MIB * 2048, "flakey", bad)])
+            .and_then(|()| does());
+        let good = dm.swap(&[dm::linear(&self.disk, 0, MIB)]);
+        Some(done.and_then(|()| good))
     }
 
     fn counters(&self) -> Sys<(u64, u64)> {
@@ -233,7 +246,7 @@ impl Side {
     }
 
     /// Follows no link, but that of /proc.
-    fn open_path(&self, path: &str, flags: i32) -> Sys<Fd> {
+    pub(crate) fn open_path(&self, path: &str, flags: i32) -> Sys<Fd> {
         let links = if path == Name::HELD.text() {
             0
         } else {

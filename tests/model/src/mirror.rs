@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The twin is brought to where the model is, after something that only one side has been through:
+//! a power cut, a loss, a disk that was full. So it can be asked further on.
+
+use crate::names::{Id, Kind, Tree, TARGET};
+use crate::side::Side;
+use guest::sys::{self, Sys};
+use libc::{O_RDWR, O_TRUNC};
+use std::collections::BTreeMap;
+
+impl Side {
+    /// All that is there is what this tree has; nobody holds a file.
+    pub fn copy(&self, tree: &Tree) -> Sys<()> {
+        self.release();
+        self.forget();
+        let _ = self.remove();
+        sys::mkdir(&self.path(""), 0o755)?;
+        let mut firsts: BTreeMap<Id, String> = BTreeMap::new();
+        for (path, id) in tree.paths() {
+            let at = self.path(&path);
+            if let Some(first) = firsts.get(&id) {
+                sys::link(&self.path(first), &at)?;
+                continue;
+            }
+            let node = tree.at(id);
+            match &node.kind {
+                Kind::File(data) => drop(sys::create(&at)?.pwrite(data, 0)?),
+                Kind::Dir(_) => sys::mkdir(&at, 0o755)?,
+                Kind::Symlink => sys::symlink(TARGET, &at)?,
+            }
+            if !matches!(node.kind, Kind::Symlink) {
+                sys::chmod(&at, node.mode)?;
+            }
+            firsts.insert(id, path);
+        }
+        Ok(())
+    }
+
+    /// A file has these bytes.
+    pub fn put(&self, path: &str, data: &[u8]) -> Sys<()> {
+        self.forget();
+        self.open_path(path, O_RDWR | O_TRUNC)?.pwrite(data, 0)
+    }
+}
