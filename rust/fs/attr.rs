@@ -19,6 +19,12 @@ pub(super) fn setattr(
 ) -> Result {
     let inode = lock.inode();
     attr.prepare(idmap)?;
+    // The access ACL says the same as the mode, so both go in one handle. Looked for first: a mode
+    // that cannot be changed leaves the size, or it would leave a changed file its set-user-ID bit.
+    let list = attr
+        .mode()
+        .map(|mode| lock.acl_for_mode(mode))
+        .transpose()?;
     if let Some(size) = attr.size() {
         if !inode.is_file() {
             return Err(EINVAL);
@@ -28,11 +34,6 @@ pub(super) fn setattr(
         }
         truncate::set_size(lock, size)?;
     }
-    // The access ACL says the same as the mode, so both go in one handle.
-    let list = attr
-        .mode()
-        .map(|mode| lock.acl_for_mode(mode))
-        .transpose()?;
     if let Some(list) = list.flatten() {
         return acl::set_acl_with_mode(inode, &list, || attr.copy_to(idmap, lock));
     }

@@ -63,6 +63,8 @@ pub(crate) enum How {
     Create,
     /// It must be there: else `ENODATA`.
     Replace,
+    /// Both: `EEXIST` if it is there, `ENODATA` if not.
+    Never,
 }
 
 /// What a file system provides so that its inodes have extended attributes.
@@ -258,10 +260,12 @@ impl<F: XattrOps> XattrTable<F> {
                 // SAFETY: By the caller.
                 Some(unsafe { slice::from_raw_parts(value.cast(), size) })
             };
-            let how = match flags.unsigned_abs() {
-                bindings::XATTR_CREATE => How::Create,
-                bindings::XATTR_REPLACE => How::Replace,
-                _ => How::Any,
+            let flag = |bit| flags.unsigned_abs() & bit != 0;
+            let how = match (flag(bindings::XATTR_CREATE), flag(bindings::XATTR_REPLACE)) {
+                (false, false) => How::Any,
+                (true, false) => How::Create,
+                (false, true) => How::Replace,
+                (true, true) => How::Never,
             };
             F::set_xattr(inode, name, value, how).map(|()| 0)
         })

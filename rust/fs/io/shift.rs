@@ -47,7 +47,7 @@ pub(super) fn collapse_range(
     if bytes.end >= size {
         return Err(EINVAL);
     }
-    let settled = settle(alone, bytes.start)?;
+    let settled = settle_behind(alone, bytes.start)?;
     event.step(Step::CacheDropped);
     read_tree(inode, gap.start)?;
     // Nothing of the gap is gone as long as there may be no room for what is left of its ends.
@@ -82,7 +82,7 @@ pub(super) fn insert_range(
     }
     // The size on disk grows before the old end has moved.
     alone.finish_truncate()?;
-    let settled = settle(alone, bytes.start)?;
+    let settled = settle_behind(alone, bytes.start)?;
     event.step(Step::CacheDropped);
     read_tree(inode, gap.start)?;
     split_extent(inode, gap.start)?;
@@ -100,7 +100,7 @@ pub(super) fn insert_range(
 ///
 /// Rule 11: what lies behind the end in its block is zeroed first. It may come to lie inside the
 /// file, and nobody knows of the bytes of a truncate that a power cut has cut short.
-fn settle<'l>(alone: Alone<'l>, start: u64) -> Result<Settled<'l>> {
+fn settle_behind<'l>(alone: Alone<'l>, start: u64) -> Result<Settled<'l>> {
     let inode = alone.inode();
     alone.zero_partial(inode.size())?;
     let settled = alone.settle(start.saturating_sub(1))?;

@@ -164,8 +164,8 @@ impl<'a> Lists<'a> {
         let found = self.find(change.name_index, change.name)?;
         let found = found.map(|(place, entry)| (place, change.value == Some(entry.value)));
         match (how, found) {
-            (How::Create, Some(_)) => return Err(EEXIST),
-            (How::Replace, None) => return Err(ENODATA),
+            (How::Create | How::Never, Some(_)) => return Err(EEXIST),
+            (How::Replace | How::Never, None) => return Err(ENODATA),
             (_, Some((_, true))) => return Ok(Outcome::Same),
             _ => (),
         }

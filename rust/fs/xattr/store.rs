@@ -133,7 +133,12 @@ fn finish(
 ) -> Result {
     let (inode, old) = (lists.inode, lists.pblk);
     if let (true, Some(bh)) = (new != old, &lists.bh) {
-        block::release(handle, inode, bh)?;
+        let released = block::release(handle, inode, bh);
+        // The bitmap of its group may be unreadable or wrong. That has been reported, and costs a
+        // block until e2fsck comes, not the mount.
+        if handle.is_aborted() {
+            released?;
+        }
     }
     set_attribute_block(inode, old, new);
     then();

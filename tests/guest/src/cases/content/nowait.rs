@@ -5,7 +5,7 @@ use crate::cases::power::crash;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys::{self, Fd};
-use crate::{ensure, same, skip};
+use crate::{ensure, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("nowait/write", ALL, write).quick(),
@@ -103,7 +103,12 @@ fn read(t: &mut T) -> Res {
     ensure!(read2(&f, 40_000, 0, NOWAIT) == Ok(want.clone()), "dirty");
     f.fsync()?;
     t.drop_caches()?;
-    same!(read2(&f, 40_000, 0, NOWAIT), Err(libc::EAGAIN), "from disk");
+    // It starts to read ahead, and a fast disk may be done before it looks again.
+    match read2(&f, 40_000, 0, NOWAIT) {
+        Err(libc::EAGAIN) => {}
+        Ok(got) => ensure!(want.starts_with(&got) && !got.is_empty(), "from disk"),
+        Err(e) => fail!("from disk: {e}"),
+    }
     holds(&f, 0, &want, "read in")?;
     ensure!(read2(&f, 40_000, 0, NOWAIT) == Ok(want), "clean");
     same!(read2(&f, 10, 40_000, NOWAIT), Ok(vec![]), "at the end");
