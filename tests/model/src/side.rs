@@ -234,7 +234,7 @@ impl Side {
             .swap(&[(0, MIB * 2048, "flakey", bad)])
             .and_then(|()| does());
         let good = dm.swap(&[dm::linear(&self.disk, 0, MIB)]);
-        Some(done.and_then(|()| good))
+        Some(done.and(good))
     }
 
     fn counters(&self) -> Sys<(u64, u64)> {

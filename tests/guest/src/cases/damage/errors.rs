@@ -196,7 +196,7 @@ fn sysrq_u(t: &mut T) -> Res {
         for k in 0..2 {
             s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
         }
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(Duration::from_millis(1500));
         let triggered = emergency_remount(t);
         // Whoever has waited for the remount has gone on by now, and a transaction would commit.
         std::thread::sleep(Duration::from_millis(6000));
