@@ -188,7 +188,7 @@ impl<F: XattrOps> XattrTable<F> {
 
     const fn handler(space: Namespace) -> bindings::xattr_handler {
         bindings::xattr_handler {
-            prefix: space.prefix().as_ptr().cast(),
+            prefix: space.prefix().to_bytes_with_nul().as_ptr().cast(),
             flags: space as c_int,
             get: Some(Self::get),
             set: Some(Self::set),
