@@ -128,10 +128,13 @@ impl<'a> Oracle<'a> {
     }
 
     /// May the disk have bytes behind the end that a direct write left there, which met an error
-    /// before the size was moved?
+    /// before the size was moved, or found no room for all of it?
     pub fn leaves_behind(&self, file: u8) -> bool {
         let mut acts = self.acts.iter().filter(|act| act.op.file == file);
-        acts.any(|act| act.op.verb.writes() && act.op.verb.is_direct() && self.met(act))
+        acts.any(|act| {
+            let whole = matches!(act.outcome, Outcome::Done(n, ..) if *n == act.op.len);
+            act.op.verb.writes() && act.op.verb.is_direct() && (self.met(act) || !whole)
+        })
     }
 
     /// What a byte was before anybody did anything.
