@@ -3,6 +3,7 @@
 //! returns, so nothing happens at a time of its own.
 
 use crate::program::Image;
+use crate::space::Free;
 use guest::ensure;
 use guest::fixture::{run_cmd, MNT};
 use guest::harness::Res;
@@ -113,7 +114,11 @@ impl Disk {
     }
 }
 
-/// Free blocks and inodes of what is mounted.
-pub fn free() -> Sys<(u64, u64)> {
-    sys::statfs(MNT).map(|st| (st.f_bfree, st.f_ffree))
+/// Of what is mounted.
+pub fn free() -> Sys<Free> {
+    let st = sys::statfs(MNT)?;
+    Ok(Free {
+        blocks: st.f_bfree,
+        inodes: st.f_ffree,
+    })
 }

@@ -19,23 +19,30 @@ pub struct Hit {
     pub file: Option<u8>,
     /// What was dirty may never get to the disk.
     pub loses: bool,
+    /// An inode that nobody names any more is left to the next mount.
+    pub leaves: bool,
 }
 
 /// Where accepted data meets the error. Elsewhere only the operation does.
 const LOSES: &[&str] = &["writeback-map", "allocate", "complete"];
+
+/// Where an inode on its way out meets the error: it stays an orphan.
+const LEAVES: &[&str] = &["evict", "remove-some"];
 
 /// Those of a run; `file` knows the files by their inodes.
 pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
     let steps = run.steps.iter().enumerate();
     let hit = |(step, s): (usize, &crate::drive::Step)| {
         s.go.fault?;
-        let loses = |point: &String| LOSES.contains(&point.as_str());
+        let is_at = |points: &[&str]| s.point.as_deref().is_some_and(|p| points.contains(&p));
+        let file = s.ino.and_then(&file);
         Some(Hit {
             step,
             thread: s.go.thread,
             op: s.op,
-            file: s.ino.and_then(&file),
-            loses: s.point.as_ref().is_some_and(loses),
+            file,
+            loses: is_at(LOSES),
+            leaves: file.is_none() && is_at(LEAVES),
         })
     };
     steps.filter_map(hit).collect()
@@ -192,6 +199,20 @@ mod tests {
             oracle.outcomes()?;
             oracle.rest(0, seen)
         })
+    }
+
+    #[test]
+    fn an_inode_may_be_left_to_the_next_mount() {
+        let leaves = |point: &str, file| {
+            let run = Run {
+                steps: vec![step(point)],
+                ..Run::default()
+            };
+            super::hits(&run, |_| file)[0].leaves
+        };
+        assert!(leaves("evict", None) && leaves("remove-some", None));
+        // A file that is still there is not on its way out.
+        assert!(!leaves("remove-some", Some(0)) && !leaves("name-change", None));
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod rest;
 mod shrink;
 mod site;
 mod sizes;
+mod space;
 mod strategy;
 mod worker;
 

@@ -14,6 +14,7 @@ use crate::oracle::{acts, Act, Oracle, Outcome};
 use crate::order::{Order, Schedule};
 use crate::program::{Image, Program, Start, INITIAL};
 use crate::rest;
+use crate::space::Free;
 use crate::worker::{folder, path};
 use guest::fixture::{names, MNT};
 use guest::harness::{Res, Stop};
@@ -84,12 +85,14 @@ pub struct Site {
     pub bench: Bench,
     kmsg: Kmsg,
     image: Image,
-    /// Free blocks and inodes when nothing was there.
-    free: (u64, u64),
-    /// The same when all was ready for the first schedule.
-    rest: (u64, u64),
+    /// When nothing was there.
+    free: Free,
+    /// When all was ready for the first schedule.
+    rest: Free,
     /// An error was put in since.
     faulted: bool,
+    /// Inodes that errors may have left to the next mount.
+    left: usize,
     /// Schedules run since the program began.
     pub runs: u64,
     /// Those of this mount.
@@ -103,7 +106,7 @@ fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
         Kind::Names => folder::create(run, program),
     };
     if program.image.tight {
-        let spare = disk::free()?.0.saturating_sub(SPARE);
+        let spare = disk::free()?.blocks.saturating_sub(SPARE);
         let pad = sys::create(&format!("{}/{run}p", folder()))?;
         // What is promised for data in memory is not free.
         let _ = pad.fallocate(0, 0, spare * program.image.block);
@@ -154,19 +157,6 @@ fn fill(image: Image) -> Sys<()> {
     f.truncate(at.saturating_sub(MOST + image.block))
 }
 
-/// As many blocks and inodes are free as before.
-fn same_space(was: (u64, u64)) -> Result<(), Harm> {
-    let now = disk::free()?;
-    if was == now {
-        return Ok(());
-    }
-    let words = format!(
-        "{} blocks and {} inodes are free when all is gone, before it was {} and {}",
-        now.0, now.1, was.0, was.1
-    );
-    Err(words.into())
-}
-
 fn filler() -> String {
     format!("{MNT}/full")
 }
@@ -182,9 +172,10 @@ impl Site {
                 gate: false,
                 tight: false,
             },
-            free: (0, 0),
-            rest: (0, 0),
+            free: Free::default(),
+            rest: Free::default(),
             faulted: false,
+            left: 0,
             runs: 0,
             kept: Vec::new(),
         })
@@ -194,7 +185,7 @@ impl Site {
     pub fn begin(&mut self, image: Image) -> Res {
         timed(Part::Fresh, || self.disk.fresh(image))?;
         self.image = image;
-        self.faulted = false;
+        (self.faulted, self.left) = (false, 0);
         self.free = disk::free()?;
         sys::mkdir(&folder(), 0o755)?;
         if image.tight {
@@ -297,6 +288,7 @@ impl Site {
             inodes,
         };
         self.faulted |= !names.hits.is_empty();
+        self.left += names.hits.iter().filter(|hit| hit.leaves).count();
         let end = folder::look(number, program)?;
         names.judge(&end, folder::count(program))?;
         Ok(Kept {
@@ -329,8 +321,9 @@ impl Site {
         Ok(())
     }
 
-    fn remount(&self) -> Result<(), Harm> {
+    fn remount(&mut self) -> Result<(), Harm> {
         sys::umount(MNT, 0)?;
+        self.left = 0;
         // Now, with all that there is in it. What an error has cut short the next mount finishes.
         if !self.faulted {
             self.disk.fsck()?;
@@ -364,7 +357,8 @@ impl Site {
         Ok(())
     }
 
-    /// What has been seen of a schedule stays, or goes at once for want of space.
+    /// What has been seen of a schedule stays, or goes at once for want of space. An inode that an
+    /// error has left behind goes with the next mount.
     fn keep(&mut self, kept: Kept) -> Result<(), Harm> {
         if !self.image.tight {
             self.kept.push(kept);
@@ -372,7 +366,12 @@ impl Site {
         }
         self.remove()?;
         self.sync()?;
-        same_space(self.rest)
+        if self.rest.waits(disk::free()?, self.left) {
+            self.remount()?;
+            self.sync()?;
+        }
+        self.left = 0;
+        Ok(self.rest.same(disk::free()?)?)
     }
 
     fn emptied(&self) -> Result<(), Harm> {
@@ -382,7 +381,7 @@ impl Site {
             sys::unlink(&filler())?;
         }
         self.sync()?;
-        same_space(self.free)?;
+        self.free.same(disk::free()?)?;
         sys::umount(MNT, 0)?;
         self.log()?;
         Ok(self.disk.fsck()?)
