@@ -9,6 +9,8 @@ use crate::program::{thread_name, Program, KERNEL, THREADS};
 pub struct At {
     pub point: String,
     pub ino: u64,
+    /// Which thread it is for the kernel.
+    pub tid: i32,
     /// The errors that the point can return.
     pub faults: Vec<Fault>,
 }
@@ -70,6 +72,8 @@ pub struct Step {
     pub point: Option<String>,
     /// The file that the point is about.
     pub ino: Option<u64>,
+    /// Which thread it was for the kernel, at a point: those of the kernel itself change places.
+    pub tid: Option<i32>,
     /// Who could have gone on.
     pub ready: Vec<usize>,
 }
@@ -208,10 +212,12 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             last: self.last,
         };
         let go = self.picker.pick(&seen);
-        let (point, ino) = match &places[go.thread] {
-            Place::Parked(at) => (Some(at.point.clone()), Some(at.ino)),
-            _ => (None, None),
+        let at = match &places[go.thread] {
+            Place::Parked(at) => Some(at),
+            _ => None,
         };
+        let point = at.map(|at| at.point.clone());
+        let (ino, tid) = (at.map(|at| at.ino), at.map(|at| at.tid));
         let spans = &mut self.out.spans[go.thread];
         if point.is_none() {
             spans.push((self.out.steps.len(), None));
@@ -222,6 +228,7 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             op,
             point,
             ino,
+            tid,
             ready,
         });
         self.last = Some(go.thread);

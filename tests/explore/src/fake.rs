@@ -72,11 +72,7 @@ impl<'a> Fake<'a> {
             Verb::BufferedWrite => {
                 self.owner = Some(thread).filter(|_| self.locks);
                 self.threads[thread].copy = self.file.clone();
-                self.threads[thread].place = Place::Parked(At {
-                    point: POINT.into(),
-                    ino: 1,
-                    faults: vec![Fault::Io],
-                });
+                self.threads[thread].place = Place::Parked(at());
             }
             // With the page there is nothing to wait for.
             Verb::BufferedRead => {
@@ -121,6 +117,7 @@ fn at() -> At {
     At {
         point: POINT.into(),
         ino: 1,
+        tid: 1,
         faults: vec![Fault::Io],
     }
 }

@@ -2,7 +2,7 @@
 //! Errors that were put in, and what they excuse: the operation that met one, and what was dirty in
 //! the file at that time, if the point is one where data is lost. All else is judged as ever.
 
-use crate::drive::Run;
+use crate::drive::{Run, Step};
 use crate::op::Verb;
 use crate::oracle::{Act, Oracle, Outcome};
 use crate::program::{Start, THREADS};
@@ -19,20 +19,43 @@ pub struct Hit {
     pub file: Option<u8>,
     /// What was dirty may never get to the disk.
     pub loses: bool,
+    /// The data was on disk, and what follows has failed.
+    completes: bool,
     /// An inode that nobody names any more is left to the next mount.
     pub leaves: bool,
 }
 
-/// Where accepted data meets the error. Elsewhere only the operation does.
-const LOSES: &[&str] = &["writeback-map", "allocate", "complete"];
-
 /// Where an inode on its way out meets the error: it stays an orphan.
 const LEAVES: &[&str] = &["evict", "remove-some"];
+
+/// Does accepted data meet an error here? Elsewhere only the operation does: so it is with what a
+/// direct write, or fallocate, allocates and completes.
+fn is_writeback(run: &Run, step: usize) -> bool {
+    let here = &run.steps[step];
+    // What the thread has come by, the last one first.
+    let same = |s: &&Step| (s.tid, s.op) == (here.tid, here.op);
+    let mut before = run.steps[..step].iter().rev().filter(same);
+    let is_at = |s: &Step, point: &str| s.point.as_deref() == Some(point);
+    match here.point.as_deref() {
+        Some("writeback-map") => true,
+        // Refused it may be asked again.
+        Some("allocate") => {
+            let first = before.find(|s| !is_at(s, "allocate") && !is_at(s, "no-space"));
+            first.is_some_and(|s| is_at(s, "writeback-lookup"))
+        }
+        // A step for each extent.
+        Some("complete") => {
+            let first = before.find(|s| !is_at(s, "complete") || s.go.fault.is_some());
+            !first.is_some_and(|s| is_at(s, "dio-end-io") && s.go.fault.is_none())
+        }
+        _ => false,
+    }
+}
 
 /// Those of a run; `file` knows the files by their inodes.
 pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
     let steps = run.steps.iter().enumerate();
-    let hit = |(step, s): (usize, &crate::drive::Step)| {
+    let hit = |(step, s): (usize, &Step)| {
         s.go.fault?;
         let is_at = |points: &[&str]| s.point.as_deref().is_some_and(|p| points.contains(&p));
         let file = s.ino.and_then(&file);
@@ -41,7 +64,8 @@ pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
             thread: s.go.thread,
             op: s.op,
             file,
-            loses: is_at(LOSES),
+            loses: is_writeback(run, step),
+            completes: is_at(&["complete"]),
             leaves: file.is_none() && is_at(LEAVES),
         })
     };
@@ -87,6 +111,24 @@ impl Oracle<'_> {
             hit.loses && file && hit.step <= act.span.to && is_told(act.op.verb)
         };
         self.met(act) || self.hits.iter().any(told)
+    }
+
+    /// Must whoever syncs the file be told? Each open file that was there is, once; and each
+    /// operation has one of its own, from before the first of them.
+    pub fn must_tell(&self, act: &Act<'_>) -> bool {
+        let waits = matches!(act.op.verb, Verb::Fsync | Verb::Evict | Verb::SyncRange);
+        let is_over = |hit: &Hit| {
+            let mut acts = self.acts.iter();
+            let own = acts.find(|a| (a.thread, Some(a.nth)) == (hit.thread, hit.op));
+            match own {
+                Some(own) => own.span.before(&act.span),
+                // A thread of the kernel: here the mapping knows before the page is let go.
+                None => hit.completes && hit.step < act.span.from && act.op.verb != Verb::SyncRange,
+            }
+        };
+        let here = |hit: &&Hit| hit.loses && hit.file == Some(act.op.file);
+        let mut hits = self.hits.iter().filter(here);
+        waits && hits.any(|hit| hit.thread < THREADS && hit.met(act) || is_over(hit))
     }
 
     /// An error was put in that had to do with this file.
@@ -158,6 +200,7 @@ impl Oracle<'_> {
 #[cfg(test)]
 mod tests {
     use crate::drive::{Run, Step};
+    use crate::faults::hits;
     use crate::judged::oracle_says;
     use crate::oracle::Outcome;
     use crate::order::{Fault, Go};
@@ -176,6 +219,7 @@ mod tests {
             op: Some(0),
             point: Some(point.into()),
             ino: Some(12),
+            tid: Some(1),
             ready: vec![0],
         }
     }
@@ -195,7 +239,7 @@ mod tests {
         };
         let spans = [(0, 4), (1, 1), (5, 6)];
         oracle_says(text, &spans, outcomes, |oracle| {
-            oracle.hits = super::hits(&run, |ino| (ino == 12).then_some(0));
+            oracle.hits = hits(&run, |ino| (ino == 12).then_some(0));
             oracle.outcomes()?;
             oracle.rest(0, seen)
         })
@@ -208,7 +252,7 @@ mod tests {
                 steps: vec![step(point)],
                 ..Run::default()
             };
-            super::hits(&run, |_| file)[0].leaves
+            hits(&run, |_| file)[0].leaves
         };
         assert!(leaves("evict", None) && leaves("remove-some", None));
         // A file that is still there is not on its way out.
@@ -235,6 +279,84 @@ mod tests {
         assert_eq!(says(text, "read-map", &all, &bytes), Ok(()));
         bytes[0] = 0;
         assert!(says(text, "read-map", &all, &bytes).is_err());
+    }
+
+    /// What A's first operation meets, after these points.
+    fn loses(points: &[&str]) -> bool {
+        let steps = points.iter().map(|point| Step {
+            go: Go {
+                thread: 0,
+                fault: None,
+            },
+            ..step(point)
+        });
+        let mut steps: Vec<Step> = steps.collect();
+        if let Some(last) = steps.last_mut() {
+            last.go.fault = Some(Fault::Io);
+        }
+        // Somebody else is elsewhere.
+        steps.insert(
+            steps.len() - 1,
+            Step {
+                tid: Some(2),
+                ..steps[0].clone()
+            },
+        );
+        let run = Run {
+            steps,
+            ..Run::default()
+        };
+        hits(&run, |_| Some(0))[0].loses
+    }
+
+    #[test]
+    fn what_is_only_the_operations_own() {
+        assert!(loses(&["x", "writeback-map"]));
+        assert!(loses(&["x", "writeback-lookup", "allocate"]));
+        let again = ["x", "writeback-lookup", "allocate", "no-space", "allocate"];
+        assert!(loses(&again));
+        assert!(!loses(&["writeback-lookup", "dio-map", "allocate"]));
+        assert!(!loses(&["x", "allocate"]));
+        assert!(loses(&["dio-end-io", "x", "complete"]));
+        assert!(!loses(&["x", "dio-end-io", "complete", "complete"]));
+    }
+
+    #[test]
+    fn a_direct_write_excuses_its_own_bytes_only() {
+        let text = "4k,written:dw.a.0+512/bw.a.512+4/bw.a.516+4";
+        let all = [Outcome::Failed(libc::EIO), done(4), done(4)];
+        let with = |what: u8, other: u8| {
+            let mut bytes = vec![b'i'; 8704];
+            bytes[..512].fill(what);
+            bytes[512..516].fill(other);
+            bytes[516..520].fill(b'G');
+            says(text, "allocate", &all, &bytes)
+        };
+        assert_eq!(with(b'A', b'D'), Ok(()));
+        assert_eq!(with(b'i', b'D'), Ok(()));
+        assert!(with(b'i', b'i').is_err());
+    }
+
+    #[test]
+    fn a_loss_is_told() {
+        let failed = Outcome::Failed(libc::EIO);
+        let with = |text: &str, last: Outcome| {
+            let all = [failed.clone(), done(4), last];
+            let mut bytes = vec![b'i'; 8704];
+            bytes[4..8].fill(b'D');
+            says(text, "writeback-map", &all, &bytes)
+        };
+        for sync in ["fs.a", "ev.a", "sr.a.0+1"] {
+            let text = format!("4k,written:fs.a/bw.a.4+4/{sync}");
+            assert_eq!(with(&text, failed.clone()), Ok(()));
+            let quiet = with(&text, done(0)).unwrap_err();
+            assert!(quiet.contains("was lost"), "{quiet}");
+        }
+        // Another file has lost nothing, and a commit says nothing of data.
+        for other in ["fs.b", "cm.a", "br.b.0+4"] {
+            let text = format!("4k,written:fs.a/bw.a.4+4/{other}");
+            assert_eq!(with(&text, done(0)), Ok(()), "{other}");
+        }
     }
 
     #[test]

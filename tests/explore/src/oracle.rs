@@ -282,6 +282,9 @@ impl<'a> Oracle<'a> {
 
     fn result(&self, act: &Act<'_>, n: u64, bytes: &[u8]) -> Result<(), String> {
         let op = act.op;
+        if self.must_tell(act) {
+            return Err("done, though data of the file was lost before".into());
+        }
         let (least, most) = self.sizes[usize::from(op.file)].during(&act.span);
         match op.verb {
             v if v.reads() => {
