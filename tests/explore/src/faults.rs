@@ -131,10 +131,17 @@ impl Oracle<'_> {
         waits && hits.any(|hit| hit.thread < THREADS && hit.met(act) || is_over(hit))
     }
 
-    /// An error was put in that had to do with this file.
-    pub fn is_harmed(&self, file: u8) -> bool {
-        let met = |act: &Act<'_>| act.op.file == file && self.met(act);
-        self.hits.iter().any(|hit| hit.file == Some(file)) || self.acts.iter().any(met)
+    /// May the views of the file differ in this byte, for good? A page may have what the disk has
+    /// lost; and where nobody is kept from filling it, what was there before a direct write that
+    /// has come to its end half way.
+    pub fn may_differ(&self, file: u8, at: u64) -> bool {
+        let half = |act: &Act<'_>| {
+            let direct = act.op.verb.writes() && act.op.verb.is_direct();
+            direct && (act.op.at..act.op.end()).contains(&at) && self.met(act)
+        };
+        let mut here = self.acts.iter().filter(|act| act.op.file == file);
+        let loose = !self.program.image.gate && here.any(half);
+        loose || self.has_lost(file) && self.is_vague(file, at)
     }
 
     /// Data of this file may have been lost.
@@ -202,7 +209,7 @@ mod tests {
     use crate::drive::{Run, Step};
     use crate::faults::hits;
     use crate::judged::oracle_says;
-    use crate::oracle::Outcome;
+    use crate::oracle::{Oracle, Outcome};
     use crate::order::{Fault, Go};
 
     fn done(n: u64) -> Outcome {
@@ -226,6 +233,19 @@ mod tests {
 
     /// The first operation of A meets an error in step 2; the file at the end.
     fn says(text: &str, point: &str, outcomes: &[Outcome], seen: &[u8]) -> Result<(), String> {
+        judged(text, point, outcomes, |oracle| {
+            oracle.outcomes()?;
+            oracle.rest(0, seen)
+        })
+    }
+
+    /// The same, looked at in another way.
+    fn judged(
+        text: &str,
+        point: &str,
+        outcomes: &[Outcome],
+        mut look: impl FnMut(&Oracle<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
         let quiet = Step {
             go: Go {
                 thread: 0,
@@ -240,8 +260,7 @@ mod tests {
         let spans = [(0, 4), (1, 1), (5, 6)];
         oracle_says(text, &spans, outcomes, |oracle| {
             oracle.hits = hits(&run, |ino| (ino == 12).then_some(0));
-            oracle.outcomes()?;
-            oracle.rest(0, seen)
+            look(oracle)
         })
     }
 
@@ -335,6 +354,44 @@ mod tests {
         assert_eq!(with(b'A', b'D'), Ok(()));
         assert_eq!(with(b'i', b'D'), Ok(()));
         assert!(with(b'i', b'i').is_err());
+    }
+
+    #[test]
+    fn a_size_goes_back_no_further_than_the_loss() {
+        let least = |text: &str, point: &str| {
+            let mut found = 0;
+            let _ = judged(text, point, &[done(4), done(4), done(4)], |oracle| {
+                found = oracle.least_kept(0);
+                Ok(())
+            });
+            found
+        };
+        let text = "4k,empty:fs.a/bw.a.4+4/bw.a.0+4";
+        assert_eq!(least(text, "writeback-map"), 4);
+        assert_eq!(least(text, "write-map"), 8);
+        // What was there before the error is on disk; and a size that changes again is, too.
+        assert_eq!(least("4k,empty:bw.a.0+4/fs.a/tr.a.2", "writeback-map"), 2);
+        assert_eq!(least("4k,empty:fs.a/bw.a.4+4/tr.a.8", "writeback-map"), 0);
+        assert_eq!(least("4k,empty:fs.a/bw.a.4+4/tr.a.6", "writeback-map"), 6);
+    }
+
+    #[test]
+    fn other_bytes_are_the_same_in_all_views() {
+        let differs = |text: &str, point: &str, at| {
+            let mut found = false;
+            let _ = judged(text, point, &[done(4), done(4), done(4)], |oracle| {
+                found = oracle.may_differ(0, at);
+                Ok(())
+            });
+            found
+        };
+        let text = "4k,written:fs.a/bw.a.4+4/bw.a.8+4";
+        assert!(differs(text, "writeback-map", 4) && !differs(text, "writeback-map", 8));
+        assert!(!differs(text, "write-map", 4));
+        let direct = "4k,written:dw.a.0+512/dw.a.512+512/br.a.0+4";
+        assert!(differs(direct, "dio-map", 0) && !differs(direct, "dio-map", 512));
+        let gated = direct.replace("4k", "4kg");
+        assert!(!differs(&gated, "dio-map", 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub fn oracle_says(
     text: &str,
     spans: &[(usize, usize)],
     outcomes: &[Outcome],
-    look: impl Fn(&mut Oracle<'_>) -> Result<(), String>,
+    look: impl FnOnce(&mut Oracle<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let program: Program = text.parse().unwrap();
     let mut acts = Vec::new();

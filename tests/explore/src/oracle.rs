@@ -78,7 +78,7 @@ pub struct Oracle<'a> {
 
 impl<'a> Oracle<'a> {
     pub fn new(program: &'a Program, acts: Vec<Act<'a>>) -> Oracle<'a> {
-        let sizes = [0, 1].map(|file| Sizes::new(program.size(file), file, &acts));
+        let sizes = [0, 1].map(|file| Sizes::new(program.size(file), file, &acts, |_| false));
         Oracle {
             program,
             hits: Vec::new(),
@@ -103,6 +103,19 @@ impl<'a> Oracle<'a> {
         edges.sort_unstable();
         edges.dedup();
         edges
+    }
+
+    /// The least size that the disk may have of a file: where data was lost, so may the size be
+    /// that covers it.
+    pub fn least_kept(&self, file: u8) -> u64 {
+        let lost = |act: &Act<'_>| {
+            let end = match act.outcome {
+                Outcome::Done(n, _) => act.op.at + n,
+                Outcome::Failed(_) => act.op.end(),
+            };
+            self.is_lost(act, end.saturating_sub(1))
+        };
+        Sizes::new(self.program.size(file), file, &self.acts, lost).least_kept()
     }
 
     /// What an operation may leave at a byte.

@@ -19,12 +19,12 @@ fn bytes(f: &Fd) -> Sys<Vec<u8>> {
     Ok(seen[..n].to_vec())
 }
 
-/// Is it the same?
-pub fn same(now: &[u8], before: &[u8]) -> Result<(), String> {
+/// Is it the same, but for what may differ?
+fn same(now: &[u8], before: &[u8], may_differ: &[bool]) -> Result<(), String> {
     if now.len() != before.len() {
         return Err(format!("{} bytes instead of {}", now.len(), before.len()));
     }
-    match (0..now.len()).find(|i| now[*i] != before[*i]) {
+    match (0..now.len()).find(|i| now[*i] != before[*i] && !may_differ[*i]) {
         None => Ok(()),
         Some(i) => Err(format!(
             "{} at {i} instead of {}",
@@ -92,11 +92,14 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
         return Err(format!("stat says {size} bytes, read(2) {}", seen.len()));
     }
     oracle.rest(number, &seen)?;
-    // Where data may have been lost the views may differ for good.
-    let harmed = oracle.is_harmed(number);
-    let like = |now: &[u8]| match harmed {
-        true => oracle.rest(number, now),
-        false => same(now, &seen),
+    let places = 0..seen.len() as u64;
+    let may_differ: Vec<bool> = places.map(|at| oracle.may_differ(number, at)).collect();
+    let like = |now: &[u8]| {
+        same(now, &seen, &may_differ)?;
+        match may_differ.contains(&true) {
+            true => oracle.rest(number, now),
+            false => Ok(()),
+        }
     };
     let (mapped, behind) = mapping(&f, size).map_err(text)?;
     like(&mapped).map_err(|e| format!("the mapping shows {e}"))?;
@@ -119,7 +122,7 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
         zeros(&behind, size).map_err(|e| format!("after eviction: {e}"))?;
     }
     f.dontneed().map_err(text)?;
-    if !harmed {
+    if !oracle.has_lost(number) {
         holes(&f, oracle.program.image.block, &seen)?;
     }
     Ok(again)
@@ -152,8 +155,10 @@ fn zeros(behind: &[u8], size: u64) -> Result<(), String> {
 pub struct Seen {
     pub file: u8,
     bytes: Vec<u8>,
-    /// Where data may be lost: it is on disk, or not; and the size may not have moved there.
+    /// Where data may be lost: it is on disk, or not.
     lost: Option<Vec<bool>>,
+    /// The size may not have moved there, and is this at least.
+    least: u64,
     /// Behind its end there is nothing.
     strict: bool,
 }
@@ -164,22 +169,28 @@ impl Seen {
         let text = |e: sys::SysErr| e.to_string();
         let f = sys::rdonly(path).map_err(text)?;
         let now = bytes(&f).map_err(text)?;
-        let Some(lost) = &self.lost else {
-            same(&now, &self.bytes)?;
-            let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
-            return match self.strict {
-                true => zeros(&behind, now.len() as u64),
-                false => Ok(()),
-            };
-        };
-        let both = now.iter().zip(&self.bytes).zip(lost);
-        match both
-            .enumerate()
-            .find(|(_, ((a, b), lost))| a != b && !**lost)
-        {
-            None => Ok(()),
-            Some((at, ((a, b), _))) => Err(format!("{} at {at} instead of {}", show(*a), show(*b))),
+        self.is_kept(&now)?;
+        let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
+        match self.strict && self.lost.is_none() {
+            true => zeros(&behind, now.len() as u64),
+            false => Ok(()),
         }
+    }
+
+    /// Is this what may be on disk?
+    fn is_kept(&self, now: &[u8]) -> Result<(), String> {
+        let size = self.bytes.len();
+        let Some(lost) = &self.lost else {
+            return same(now, &self.bytes, &vec![false; size]);
+        };
+        if now.len() > size || (now.len() as u64) < self.least {
+            let (now, least) = (now.len(), self.least);
+            return Err(format!("{now} bytes instead of {least} to {size}"));
+        }
+        // Nobody sees zeros go with the end.
+        let mut all = now.to_vec();
+        all.resize(size, 0);
+        same(&all, &self.bytes, lost)
     }
 }
 
@@ -194,6 +205,7 @@ pub fn look(run: u64, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen
         out.push(Seen {
             file: number,
             lost: oracle.has_lost(number).then(vague),
+            least: oracle.least_kept(number),
             strict: !oracle.leaves_behind(number),
             bytes,
         });
@@ -225,6 +237,38 @@ pub fn given(run: u64, program: &Program) -> Sys<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_lost_is_no_more_than_that() {
+        let lost = vec![false, false, true, true];
+        let seen = |bytes: &[u8], least| Seen {
+            file: 0,
+            bytes: bytes.to_vec(),
+            lost: Some(lost.clone()),
+            least,
+            strict: true,
+        };
+        let half = seen(b"AABB", 2);
+        assert!(half.is_kept(b"AABB").is_ok() && half.is_kept(b"AAii").is_ok());
+        assert!(half.is_kept(b"AA").is_ok() && half.is_kept(b"AiBB").is_err());
+        // The size that was there before is.
+        assert!(half.is_kept(b"A").is_err() && half.is_kept(b"AABBB").is_err());
+        assert!(seen(b"AABB", 0).is_kept(b"A").is_err());
+        assert!(seen(b"\0\0BB", 0).is_kept(b"").is_ok());
+        let none = Seen {
+            lost: None,
+            ..seen(b"AABB", 0)
+        };
+        assert!(none.is_kept(b"AABB").is_ok() && none.is_kept(b"AA").is_err());
+    }
+
+    #[test]
+    fn views_differ_where_they_may() {
+        let may_differ = [false, true];
+        assert_eq!(same(b"AA", b"AB", &may_differ), Ok(()));
+        assert!(same(b"BA", b"AA", &may_differ).is_err());
+        assert!(same(b"AA", b"A", &may_differ).is_err());
+    }
 
     #[test]
     fn behind_the_end() {

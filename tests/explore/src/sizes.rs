@@ -18,10 +18,13 @@ struct Changer {
     change: Change,
     /// It may have done nothing.
     failed: bool,
+    /// The size on disk moves with the data, which may never get there.
+    lost: bool,
+    writes: bool,
 }
 
-/// Some of the changes done, and the size then.
-type State = (u32, u64);
+/// Some of the changes done, and the sizes then: in memory, and on the way to the disk.
+type State = (u32, u64, u64);
 
 pub struct Sizes {
     changers: Vec<Changer>,
@@ -47,21 +50,25 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
 }
 
 impl Sizes {
-    pub fn new(start: u64, file: u8, acts: &[Act<'_>]) -> Sizes {
+    /// `lost`: may what it wrote last never get to the disk?
+    pub fn new(start: u64, file: u8, acts: &[Act<'_>], lost: impl Fn(&Act<'_>) -> bool) -> Sizes {
         let here = acts.iter().filter(|a| a.op.file == file);
         let changers = here.filter_map(|a| {
             let (change, failed) = change(a)?;
+            let writes = a.op.verb.writes();
             Some(Changer {
                 span: a.span,
                 change,
                 failed,
+                lost: writes && lost(a),
+                writes,
             })
         });
         let mut sizes = Sizes {
             changers: changers.collect(),
             states: BTreeSet::new(),
         };
-        sizes.reach((0, start));
+        sizes.reach((0, start, start));
         sizes
     }
 
@@ -70,7 +77,7 @@ impl Sizes {
         if !self.states.insert(state) {
             return;
         }
-        let (done, size) = state;
+        let (done, size, kept) = state;
         for i in 0..self.changers.len() {
             let changer = &self.changers[i];
             let before = |(j, other): (usize, &Changer)| {
@@ -79,21 +86,26 @@ impl Sizes {
             if done & 1 << i != 0 || self.changers.iter().enumerate().any(before) {
                 continue;
             }
-            let next = match changer.change {
+            let next = |size: u64| match changer.change {
                 Change::AtLeast(end) => size.max(end),
                 Change::Exactly(end) => end,
             };
-            let failed = changer.failed;
-            self.reach((done | 1 << i, next));
-            if failed {
-                self.reach((done | 1 << i, size));
+            let after = done | 1 << i;
+            let mut all = vec![(after, next(size), next(kept))];
+            // Who has nothing to move in memory need not look at the disk.
+            if changer.lost || !changer.writes && next(size) == size {
+                all.push((after, next(size), kept));
             }
+            if changer.failed {
+                all.push((after, size, kept));
+            }
+            all.into_iter().for_each(|state| self.reach(state));
         }
     }
 
     /// The least and the largest size while somebody was on the way.
     pub fn during(&self, look: &Span) -> (u64, u64) {
-        let fits = |(done, _): &&State| {
+        let fits = |(done, ..): &&State| {
             self.changers.iter().enumerate().all(|(i, changer)| {
                 let is_done = done & 1 << i != 0;
                 let too_early = !is_done && changer.span.before(look);
@@ -106,10 +118,19 @@ impl Sizes {
         (least.unwrap_or(0), most.unwrap_or(u64::MAX))
     }
 
-    fn ends(&self) -> BTreeSet<u64> {
+    /// When all was done.
+    fn last_states(&self) -> impl Iterator<Item = &State> {
         let all = (1u32 << self.changers.len()) - 1;
-        let ends = self.states.iter().filter(|s| s.0 == all).map(|s| s.1);
-        ends.collect()
+        self.states.iter().filter(move |s| s.0 == all)
+    }
+
+    fn ends(&self) -> BTreeSet<u64> {
+        self.last_states().map(|s| s.1).collect()
+    }
+
+    /// The least that may be on disk in the end.
+    pub fn least_kept(&self) -> u64 {
+        self.last_states().map(|s| s.2).min().unwrap_or(0)
     }
 
     /// May it be this at the end?
