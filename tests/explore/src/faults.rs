@@ -5,6 +5,7 @@
 use crate::drive::{Run, Step};
 use crate::op::Verb;
 use crate::oracle::{Act, Oracle, Outcome};
+use crate::order::Fault;
 use crate::program::{Start, THREADS};
 
 /// An error was put in.
@@ -12,6 +13,7 @@ use crate::program::{Start, THREADS};
 pub struct Hit {
     /// The step that it was put in with.
     pub step: usize,
+    fault: Fault,
     pub thread: usize,
     /// Of that thread; a thread of the kernel has none.
     pub op: Option<usize>,
@@ -56,11 +58,12 @@ fn is_writeback(run: &Run, step: usize) -> bool {
 pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
     let steps = run.steps.iter().enumerate();
     let hit = |(step, s): (usize, &Step)| {
-        s.go.fault?;
+        let fault = s.go.fault?;
         let is_at = |points: &[&str]| s.point.as_deref().is_some_and(|p| points.contains(&p));
         let file = s.ino.and_then(&file);
         Some(Hit {
             step,
+            fault,
             thread: s.go.thread,
             op: s.op,
             file,
@@ -81,6 +84,20 @@ impl Hit {
             // Of whom a thread of the kernel works for only the file is known.
             false => during && self.file == Some(act.op.file),
         }
+    }
+
+    /// Did this operation meet it, and fail with it?
+    pub fn explains(&self, act: &Act<'_>, errno: i32) -> bool {
+        self.met(act) && comes_out(self.fault, act.op.verb) == errno
+    }
+}
+
+/// What an operation fails with that has met this error: the same, but who loads and stores is sent
+/// SIGBUS.
+fn comes_out(fault: Fault, verb: Verb) -> i32 {
+    match verb {
+        Verb::Store | Verb::Load => libc::EFAULT,
+        _ => fault.errno(),
     }
 }
 
@@ -104,13 +121,15 @@ impl Oracle<'_> {
         self.hits.iter().any(|hit| hit.met(act))
     }
 
-    /// May it have failed for an error that was put in?
-    pub fn may_fail(&self, act: &Act<'_>) -> bool {
+    /// May it have failed with this, for an error that was put in?
+    pub fn may_fail(&self, act: &Act<'_>, errno: i32) -> bool {
         let told = |hit: &Hit| {
             let file = act.op.verb == Verb::Freeze || hit.file == Some(act.op.file);
             hit.loses && file && hit.step <= act.span.to && is_told(act.op.verb)
         };
-        self.met(act) || self.hits.iter().any(told)
+        // Who writes back meets no other error.
+        let lost = errno == libc::EIO && self.hits.iter().any(told);
+        lost || self.hits.iter().any(|hit| hit.explains(act, errno))
     }
 
     /// Must whoever syncs the file be told? Each open file that was there is, once; and each
@@ -414,6 +433,21 @@ mod tests {
             let text = format!("4k,written:fs.a/bw.a.4+4/{other}");
             assert_eq!(with(&text, done(0)), Ok(()), "{other}");
         }
+    }
+
+    #[test]
+    fn an_error_comes_out_as_itself() {
+        let fails = |verb: &str, errno| {
+            let text = format!("4k,written:{verb}.a.0+512/br.a.4+4/br.a.8+4");
+            let read = Outcome::Done(4, vec![b'i'; 4]);
+            let all = [Outcome::Failed(errno), read.clone(), read];
+            judged(&text, "write-map", &all, |oracle| oracle.outcomes())
+        };
+        assert_eq!(fails("bw", libc::EIO), Ok(()));
+        assert!(fails("bw", libc::ENOSPC).is_err() && fails("bw", libc::EINVAL).is_err());
+        // A fault has but one.
+        assert_eq!(fails("st", libc::EFAULT), Ok(()));
+        assert!(fails("st", libc::EIO).is_err());
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Names<'_> {
     fn is_excused(&self, act: &Act<'_>, errno: i32) -> bool {
         let full = self.program.image.tight && act.op.verb.wants_space();
         let busy = act.op.verb == Verb::Freeze && [libc::EBUSY, libc::EINVAL].contains(&errno);
-        let met = self.hits.iter().any(|hit| hit.met(act));
+        let met = self.hits.iter().any(|hit| hit.explains(act, errno));
         met || busy || full && errno == libc::ENOSPC
     }
 

@@ -365,7 +365,7 @@ impl<'a> Oracle<'a> {
             Verb::Store => errno == libc::EFAULT,
             verb => verb.wants_space() && errno == libc::ENOSPC,
         };
-        if fits || self.may_fail(act) || full && self.program.image.tight {
+        if fits || self.may_fail(act, errno) || full && self.program.image.tight {
             return Ok(());
         }
         Err(guest::sys::errname(errno))

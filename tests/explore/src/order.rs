@@ -16,21 +16,25 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: &'static [(Fault, char, &'static str)] = &[
-        (Fault::Io, 'e', "EIO"),
-        (Fault::NoMemory, 'm', "ENOMEM"),
-        (Fault::NoSpace, 's', "ENOSPC"),
-        (Fault::Again, 'a', "EAGAIN"),
-        (Fault::Interrupted, 'i', "EINTR"),
+    const ALL: &'static [(Fault, char, &'static str, i32)] = &[
+        (Fault::Io, 'e', "EIO", libc::EIO),
+        (Fault::NoMemory, 'm', "ENOMEM", libc::ENOMEM),
+        (Fault::NoSpace, 's', "ENOSPC", libc::ENOSPC),
+        (Fault::Again, 'a', "EAGAIN", libc::EAGAIN),
+        (Fault::Interrupted, 'i', "EINTR", libc::EINTR),
     ];
 
-    fn row(self) -> &'static (Fault, char, &'static str) {
+    fn row(self) -> &'static (Fault, char, &'static str, i32) {
         &Fault::ALL[self as usize]
     }
 
     /// As the lab writes it.
     pub fn name(self) -> &'static str {
         self.row().2
+    }
+
+    pub fn errno(self) -> i32 {
+        self.row().3
     }
 
     pub fn of(name: &str) -> Option<Fault> {
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn faults_have_their_row() {
-        for (fault, _, name) in Fault::ALL {
+        for (fault, _, name, _) in Fault::ALL {
             assert_eq!(fault.name(), *name);
             assert_eq!(Fault::of(name), Some(*fault));
         }
