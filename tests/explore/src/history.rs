@@ -85,6 +85,11 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// By way of the page cache, or of the blocks.
+    fn is_direct(&self) -> bool {
+        self.who.is_some_and(|act| act.op.verb.is_direct())
+    }
+
     fn byte(&self, at: u64) -> Option<u8> {
         let i = at.checked_sub(self.at)?;
         self.seen.get(usize::try_from(i).ok()?).copied()
@@ -139,7 +144,7 @@ pub fn check(oracle: &Oracle<'_>, file: u8, end: &[u8]) -> Result<(), String> {
 }
 
 /// May a page show what was there before, as long as this is on its way? Without the gate who fills
-/// one meanwhile is not kept from it.
+/// one meanwhile is not kept from it. Who reads directly looks at no page.
 fn is_loose(oracle: &Oracle<'_>, act: &Act<'_>, at: u64) -> bool {
     let direct = act.op.verb.is_direct() && act.op.verb.writes();
     direct && !oracle.program.image.gate && (act.op.at..act.op.end()).contains(&at)
@@ -165,7 +170,8 @@ fn byte(oracle: &Oracle<'_>, file: u8, at: u64, looks: &[Look<'_>]) -> Result<()
     }
     let overlaps = |a: &Span, b: &Span| !a.before(b) && !b.before(a);
     for look in looks {
-        let excused = here().any(|a| is_loose(oracle, a, at) && overlaps(&a.span, &look.span));
+        let loose = |a: &Act<'_>| is_loose(oracle, a, at) && overlaps(&a.span, &look.span);
+        let excused = !look.is_direct() && here().any(loose);
         let Some(value) = look.byte(at).filter(|_| !excused) else {
             continue;
         };

@@ -176,6 +176,10 @@ fn seen_is_seen() {
         b'A',
         b'i'
     ));
+    // But no page is between a direct read and the disk.
+    let beside = |reads: &str| format!("4k,written:dw.a.0+512/{reads}");
+    assert!(!both_see(&beside("dr.a.0+512,dr.a.0+512"), b'A', b'i'));
+    assert!(!both_see(&beside("vr.a.0+512,dr.a.0+512"), b'A', b'i'));
     // What others write in between, they may have seen.
     let text = "4k,empty:bw.a.0+1,bw.a.0+1/br.a.0+1/br.a.0+1";
     let spans = [(0, 2), (3, 9), (1, 4), (5, 6)];
