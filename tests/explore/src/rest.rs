@@ -34,42 +34,74 @@ fn same(now: &[u8], before: &[u8], may_differ: &[bool]) -> Result<(), String> {
     }
 }
 
-/// Where SEEK_DATA says that there is data.
-fn data(f: &Fd, size: u64) -> Sys<Vec<bool>> {
+/// Where SEEK_DATA and SEEK_HOLE say that there is data.
+fn data(size: u64, seek: impl Fn(i64, i32) -> Sys<i64>) -> Result<Vec<bool>, String> {
+    let text = |e: sys::SysErr| e.to_string();
     let mut is_data = vec![false; size as usize];
-    let mut at = 0;
-    while at < size as i64 {
-        let from = match f.seek(at, libc::SEEK_DATA) {
-            Err(e) if e.errno == libc::ENXIO => break,
-            other => other?,
+    let (mut at, size) = (0, size as i64);
+    while at < size {
+        let from = match seek(at, libc::SEEK_DATA) {
+            Err(e) if e.errno == libc::ENXIO => size,
+            other => other.map_err(text)?,
         };
-        at = f.seek(from, libc::SEEK_HOLE)?;
-        is_data[from as usize..at as usize].fill(true);
+        if from > at && seek(at, libc::SEEK_HOLE).map_err(text)? != at {
+            return Err(format!("SEEK_DATA says hole at {at}, SEEK_HOLE data"));
+        }
+        let end = match from < size {
+            true => seek(from, libc::SEEK_HOLE).map_err(text)?,
+            false => size,
+        };
+        if from < at || from > size || end > size || end <= from && from < size {
+            return Err(format!(
+                "SEEK_DATA says {from} from {at} on, SEEK_HOLE {end}"
+            ));
+        }
+        is_data[from as usize..end as usize].fill(true);
+        at = end;
     }
     Ok(is_data)
 }
 
-/// FIEMAP, SEEK_DATA, the blocks and the bytes say the same. All is written.
-fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
-    let size = seen.len() as u64;
-    let text = |e: sys::SysErr| e.to_string();
-    let is_data = data(f, size).map_err(text)?;
-    let extents = fiemap(f, 0, 2 * MOST, false, 64).map_err(text)?;
-    // For each byte: does it have a block, and was that written?
-    let mut has = vec![(false, false); size as usize];
-    for extent in &extents {
-        let (from, to) = (extent.log.min(size), (extent.log + extent.len).min(size));
-        has[from as usize..to as usize].fill((true, extent.flags & UNWRITTEN == 0));
-    }
+/// What FIEMAP says of a byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Block {
+    Hole,
+    Unwritten,
+    Written,
+}
+
+/// SEEK_DATA, FIEMAP and the bytes say the same. All is written, and no page is there that could be
+/// data over blocks which are not.
+fn agree(is_data: &[bool], blocks: &[Block], seen: &[u8]) -> Result<(), String> {
     for at in 0..seen.len() {
-        let wrong = match (is_data[at], has[at], seen[at]) {
-            (true, (false, _), _) => "SEEK_DATA says data, FIEMAP says hole",
-            (false, (_, true), _) => "SEEK_DATA says hole, FIEMAP says data",
-            (_, (false, _), byte) if byte != 0 => "there is data where FIEMAP says hole",
+        let wrong = match (is_data[at], blocks[at]) {
+            (true, Block::Hole) => "SEEK_DATA says data, FIEMAP says hole",
+            (true, Block::Unwritten) => "SEEK_DATA says data, FIEMAP says unwritten",
+            (false, Block::Written) => "SEEK_DATA says hole, FIEMAP says data",
+            (false, _) if seen[at] != 0 => "there is data where SEEK_DATA says hole",
             _ => continue,
         };
         return Err(format!("{wrong} at {at}"));
     }
+    Ok(())
+}
+
+/// FIEMAP, SEEK_DATA, the blocks and the bytes say the same.
+fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
+    let size = seen.len() as u64;
+    let text = |e: sys::SysErr| e.to_string();
+    let is_data = data(size, |at, whence| f.seek(at, whence))?;
+    let extents = fiemap(f, 0, 2 * MOST, false, 64).map_err(text)?;
+    let mut has = vec![Block::Hole; size as usize];
+    for extent in &extents {
+        let (from, to) = (extent.log.min(size), (extent.log + extent.len).min(size));
+        let block = match extent.flags & UNWRITTEN {
+            0 => Block::Written,
+            _ => Block::Unwritten,
+        };
+        has[from as usize..to as usize].fill(block);
+    }
+    agree(&is_data, &has, seen)?;
     let mapped: u64 = extents.iter().map(|e| e.len).sum();
     let blocks = f.stat().map_err(text)?.st_blocks as u64 * 512;
     // Many extents do not fit into the inode.
@@ -268,6 +300,55 @@ mod tests {
         assert_eq!(same(b"AA", b"AB", &may_differ), Ok(()));
         assert!(same(b"BA", b"AA", &may_differ).is_err());
         assert!(same(b"AA", b"A", &may_differ).is_err());
+    }
+
+    #[test]
+    fn a_byte_that_is_not_zero_is_data() {
+        use Block::{Hole, Unwritten, Written};
+        let says = |data, block, byte| agree(&[data], &[block], &[byte]).is_ok();
+        assert!(says(true, Written, 0) && says(true, Written, b'A'));
+        assert!(says(false, Hole, 0) && says(false, Unwritten, 0));
+        assert!(!says(false, Unwritten, b'A') && !says(false, Hole, b'A'));
+        assert!(!says(true, Hole, 0) && !says(true, Unwritten, 0) && !says(false, Written, 0));
+    }
+
+    /// A file of these bytes, of which those that are not zero are data.
+    fn seek(bytes: &[u8], at: i64, whence: i32) -> Sys<i64> {
+        let wanted = |b: &u8| (*b != 0) == (whence == libc::SEEK_DATA);
+        let found = bytes[at as usize..].iter().position(wanted);
+        match found {
+            None if whence == libc::SEEK_DATA => Err(sys::SysErr {
+                what: String::new(),
+                errno: libc::ENXIO,
+            }),
+            None => Ok(bytes.len() as i64),
+            Some(more) => Ok(at + more as i64),
+        }
+    }
+
+    #[test]
+    fn seeks_agree() {
+        for bytes in [&b"\0\0AA\0A"[..], b"A\0", b"\0\0", b"AA"] {
+            let found = data(bytes.len() as u64, |at, how| seek(bytes, at, how)).unwrap();
+            assert!(bytes.iter().zip(found).all(|(b, data)| (*b != 0) == data));
+        }
+        let bytes = b"\0\0AA";
+        // A hole where SEEK_HOLE knows of none, one behind the end, and no way on.
+        let no_hole = |at, how| {
+            seek(
+                if how == libc::SEEK_HOLE {
+                    b"AAAA"
+                } else {
+                    bytes
+                },
+                at,
+                how,
+            )
+        };
+        assert!(data(4, no_hole).is_err());
+        let behind = |at: i64, how| seek(bytes, at, how).map(|found| found + at / 2);
+        assert!(data(4, behind).is_err());
+        assert!(data(4, |at, how| seek(b"AAAA", at, how).map(|_| at)).is_err());
     }
 
     #[test]
