@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Programs about names: the two directories, what is done in them, and what is there at the end.
 
-use crate::names::{layout, End, Found, Sort, DOT, DOT_DOT, FILLER, UNKNOWN};
+use crate::names::{DOT, DOT_DOT, FILLER, UNKNOWN};
 use crate::op::{Op, Verb, EACH, FOLDERS, NAMES};
 use crate::program::{Image, Program, Start};
+use crate::things::{layout, End, Found, Sort};
 use crate::worker::folder;
 use guest::dirents::read_all;
 use guest::fixture::names;
 use guest::sys::{self, Fd, Sys};
-use std::collections::BTreeSet;
 
 /// The path of one of the directories.
 fn path(run: u64, number: usize) -> String {
@@ -197,21 +197,38 @@ pub fn look(run: u64, program: &Program) -> Result<End, String> {
     for (number, links) in end.links.iter_mut().enumerate() {
         *links = sys::lstat(&path(run, number)).map_err(text)?.st_nlink;
         let here = number * EACH..(number + 1) * EACH;
-        let mut expected: BTreeSet<String> =
+        let mut expected: Vec<String> =
             here.filter(|n| end.found[*n].is_some()).map(name).collect();
         if number == 0 {
             expected.extend(fillers(program));
         }
         let listed = names(&path(run, number)).map_err(|e| e.to_string())?;
-        if listed.len() != expected.len() || listed.iter().any(|n| !expected.contains(n)) {
-            let (listed, expected) = (listed.len(), expected.len());
-            let folder = FOLDERS[number];
-            return Err(format!(
-                "{folder} lists {listed} names, {expected} are looked up"
-            ));
-        }
+        same(listed, expected).map_err(|e| format!("{} {e}", FOLDERS[number]))?;
     }
     Ok(end)
+}
+
+/// Each of them is listed once, and no other.
+fn same(mut listed: Vec<String>, mut expected: Vec<String>) -> Result<(), String> {
+    listed.sort();
+    expected.sort();
+    if listed == expected {
+        return Ok(());
+    }
+    let counts = (listed.len(), expected.len());
+    let twice = listed.windows(2).find(|pair| pair[0] == pair[1]);
+    let strange = listed.iter().find(|name| !expected.contains(name));
+    let missing = expected.iter().find(|name| !listed.contains(name));
+    let first = |name: &String| name.chars().take(4).collect::<String>();
+    let told = match (twice, strange, missing) {
+        (Some(pair), ..) => format!("{}... twice", first(&pair[0])),
+        (_, Some(name), _) => format!("{}..., which is not there", first(name)),
+        (.., name) => format!("no {}...", name.map_or(String::new(), first)),
+    };
+    let (listed, expected) = counts;
+    Err(format!(
+        "lists {told}: {listed} names, {expected} are looked up"
+    ))
 }
 
 /// How many names stay.
@@ -235,6 +252,20 @@ pub fn remove(path: &str) -> Sys<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_list_has_each_name_once() {
+        let says = |listed: &[&str]| {
+            let texts = |all: &[&str]| all.iter().map(|n| n.to_string()).collect();
+            same(texts(listed), texts(&["x", "y"]))
+        };
+        assert_eq!(says(&["y", "x"]), Ok(()));
+        assert!(says(&["x"]).is_err() && says(&["x", "y", "z"]).is_err());
+        // As many as there should be.
+        assert!(says(&["x", "x"]).is_err_and(|e| e.contains("twice")));
+        assert!(says(&["x", "z"]).is_err());
+    }
 
     #[test]
     fn a_full_block_is_full() {

@@ -32,6 +32,7 @@ mod site;
 mod sizes;
 mod space;
 mod strategy;
+mod things;
 mod worker;
 
 use clap::{Parser, Subcommand};

@@ -2,9 +2,10 @@
 //! What is allowed of names, and what not.
 
 use crate::drive::Span;
-use crate::names::{layout, End, Found, Names, DOT, DOT_DOT, UNKNOWN};
+use crate::names::{Names, DOT, DOT_DOT, UNKNOWN};
 use crate::oracle::{Act, Outcome};
 use crate::program::{letter, Program};
+use crate::things::{layout, End, Found};
 
 /// Operations in the order of the program, when each was on its way, what it came back with; and
 /// what is left: the inode of each name, 0 for none. x, y, u and v are 10 to 13 at the beginning.
@@ -163,6 +164,37 @@ fn listings() {
     assert!(lists("ul.x", BOTH, &[0]) && lists("ul.x", BOTH, &[]) && !lists("ul.x", APART, &[]));
     // A name that is given to another file is there all the time.
     assert!(lists("rn.u.x", BOTH, &[0]) && !lists("rn.u.x", BOTH, &[]));
+}
+
+#[test]
+fn nothing_is_listed_twice() {
+    assert!(!lists("ul.x", BOTH, &[0, 0]) && !lists("cr.y", BOTH, &[0, 1, 1]));
+    // But for what goes and comes again.
+    let text = "4k,files:ls.m/ul.x,cr.x";
+    let again = |seen: &[u8]| {
+        let seen = [&[DOT, DOT_DOT], seen].concat();
+        let listed = Outcome::Done(0, seen);
+        let all = [((0, 9), listed), ((1, 2), done(0)), ((3, 4), done(20))];
+        says(text, &all, [20, 0, 12, 0]).is_ok()
+    };
+    assert!(again(&[]) && again(&[0]) && again(&[0, 0]) && !again(&[0, 0, 0]));
+}
+
+#[test]
+fn a_new_directory_is_one_inode() {
+    let seen = |one, other| {
+        let all = [
+            ((0, 1), done(0)),
+            ((2, 3), done(one)),
+            ((4, 5), done(other)),
+            ((6, 7), done(0)),
+        ];
+        says("4k,files:mk.y,lk.y/lk.y,rd.y", &all, [10, 0, 12, 0])
+    };
+    assert_eq!(seen(20, 20), Ok(()));
+    assert!(seen(20, 21).is_err());
+    // Nor is it one that something else has.
+    assert!(seen(10, 10).is_err() && seen(12, 12).is_err());
 }
 
 #[test]

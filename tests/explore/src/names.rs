@@ -5,9 +5,10 @@
 //! were there at all.
 
 use crate::faults::Hit;
-use crate::op::{Op, Verb, EACH, FOLDERS, NAMES};
+use crate::op::{Op, Verb, EACH, NAMES};
 use crate::oracle::{Act, Outcome};
-use crate::program::{thread_name, Program, Start, OPS, THREADS};
+use crate::program::{thread_name, Program, OPS, THREADS};
+use crate::things::{layout, End, Found, Places, Sort, Thing};
 use std::collections::HashSet;
 
 /// What a listing says of names that stay.
@@ -16,83 +17,6 @@ pub const DOT_DOT: u8 = 251;
 pub const UNKNOWN: u8 = 255;
 /// The first of those that fill a directory.
 pub const FILLER: u8 = 32;
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Sort {
-    File,
-    Folder,
-    /// A directory that is not empty.
-    Full,
-}
-
-/// What has a name, by number: those of the beginning first, then each operation's own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Thing {
-    pub number: u8,
-    pub sort: Sort,
-}
-
-/// What each name names.
-type Places = [Option<Thing>; NAMES.len()];
-
-/// At the beginning.
-pub fn layout(start: Start) -> Places {
-    let thing = |number, sort| Some(Thing { number, sort });
-    let (file, folder) = (|n| thing(n, Sort::File), |n| thing(n, Sort::Folder));
-    match start {
-        Start::Files | Start::Index => [file(0), None, file(2), None],
-        Start::Linked => [file(0), None, file(0), file(3)],
-        Start::Folders => [folder(0), file(1), folder(2), None],
-        Start::Tree => [thing(0, Sort::Full), None, folder(2), None],
-        Start::Crowd => [None, None, file(2), None],
-        _ => [None; NAMES.len()],
-    }
-}
-
-/// What a name names, when it is looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Found {
-    pub ino: u64,
-    pub is_folder: bool,
-    pub links: u64,
-}
-
-/// All that is there when nothing moves any more.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct End {
-    pub found: [Option<Found>; NAMES.len()],
-    /// Link counts of the directories.
-    pub links: [u64; FOLDERS.len()],
-}
-
-impl End {
-    /// Each thing has as many links as names.
-    fn counts(&self) -> Result<(), String> {
-        for (i, found) in self.found.iter().enumerate() {
-            let Some(found) = found else {
-                continue;
-            };
-            let same = |f: &&Found| f.ino == found.ino;
-            let names = self.found.iter().flatten().filter(same).count() as u64;
-            let expected = if found.is_folder { 2 } else { names };
-            if found.links != expected || found.is_folder && names > 1 {
-                let (name, links) = (NAMES[i], found.links);
-                return Err(format!("{name} has {links} links, and {names} names"));
-            }
-        }
-        for (folder, links) in self.links.iter().enumerate() {
-            let here = self.found[folder * EACH..][..EACH].iter().flatten();
-            let inside = here.filter(|f| f.is_folder).count() as u64;
-            if *links != 2 + inside {
-                let name = FOLDERS[folder];
-                return Err(format!(
-                    "{name} has {links} links, and {inside} directories"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Of all operations, how much is behind us, and what is known of those on their way.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -104,6 +28,10 @@ struct State {
     /// For a listing: the names that were there since it began, and those that were not.
     was: [u8; THREADS * OPS],
     was_not: [u8; THREADS * OPS],
+    /// And how often it may have each at most.
+    most: [[u8; NAMES.len()]; THREADS * OPS],
+    /// Inodes of directories just made: 0 as long as nobody has looked one up.
+    made: [u64; THREADS * OPS],
 }
 
 impl State {
@@ -111,6 +39,16 @@ impl State {
     fn present(&self) -> u8 {
         let all = self.places.iter().enumerate();
         all.filter(|(_, p)| p.is_some()).map(|(i, _)| 1 << i).sum()
+    }
+
+    /// A listing is on its way, and there is what there is. `before` it were these names.
+    fn watches(&mut self, listing: usize, before: u8) {
+        let present = self.present();
+        self.was[listing] |= present;
+        self.was_not[listing] |= !present;
+        for (name, most) in self.most[listing].iter_mut().enumerate() {
+            *most += (present & !before) >> name & 1;
+        }
     }
 
     fn is_named(&self, thing: Thing) -> bool {
@@ -145,15 +83,36 @@ impl Names<'_> {
         }
     }
 
-    /// May it have this inode? Of a directory just made nobody has said which it is.
-    fn is(&self, thing: Thing, ino: u64) -> bool {
+    /// Its inode, if that is known: of a directory just made nobody has said which it is.
+    fn inode(&self, state: &State, thing: Thing) -> Option<u64> {
         let number = usize::from(thing.number);
         let Some(own) = number.checked_sub(NAMES.len()) else {
-            return self.inodes[number] == ino;
+            return Some(self.inodes[number]);
         };
+        if thing.sort == Sort::Folder {
+            return Some(state.made[own]).filter(|ino| *ino > 0);
+        }
         let made = |a: &&Act<'_>| (a.thread, a.nth) == (own / OPS, own % OPS);
-        match self.acts.iter().find(made).map(|act| act.outcome) {
-            Some(Outcome::Done(known, _)) => thing.sort == Sort::Folder || *known == ino,
+        match self.acts.iter().find(made)?.outcome {
+            Outcome::Done(known, _) => Some(*known),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// Has it this inode, and nothing else that is there? Whoever looks first at a directory just
+    /// made says for all others which it is.
+    fn has(&self, state: &mut State, thing: Thing, ino: u64) -> bool {
+        let others = state.places.into_iter().flatten();
+        let mut others = others.filter(|t| t.number != thing.number);
+        if others.any(|other| self.inode(state, other) == Some(ino)) {
+            return false;
+        }
+        match (self.inode(state, thing), thing.sort) {
+            (Some(known), _) => known == ino,
+            (None, Sort::Folder) => {
+                state.made[usize::from(thing.number) - NAMES.len()] = ino;
+                true
+            }
             _ => false,
         }
     }
@@ -221,7 +180,7 @@ impl Names<'_> {
             match (was, was_not) {
                 (1, 0) => times == 1,
                 (0, _) => times == 0,
-                _ => true,
+                _ => times <= usize::from(state.most[i][name]),
             }
         })
     }
@@ -254,15 +213,13 @@ impl Names<'_> {
             (None, _) => true,
             (Some(Err(expected)), Outcome::Failed(errno)) => expected == *errno,
             (Some(Ok(None)), Outcome::Done(..)) => true,
-            (Some(Ok(Some(thing))), Outcome::Done(ino, _)) => self.is(thing, *ino),
+            (Some(Ok(Some(thing))), Outcome::Done(ino, _)) => self.has(&mut next, thing, *ino),
             _ => false,
         };
         next.phase[i] += 1;
-        for (j, act) in self.acts.iter().enumerate() {
-            if act.op.verb == Verb::List && next.phase[j] == 1 {
-                next.was[j] |= next.present();
-                next.was_not[j] |= !next.present();
-            }
+        let listings = (0..self.acts.len()).filter(|j| self.acts[*j].op.verb == Verb::List);
+        for j in listings.filter(|j| next.phase[*j] == 1).collect::<Vec<_>>() {
+            next.watches(j, if i == j { 0 } else { state.present() });
         }
         fits.then_some(next)
     }
@@ -272,12 +229,12 @@ impl Names<'_> {
         &self,
         state: State,
         known: &mut HashSet<State>,
-        end: &dyn Fn(&Places) -> bool,
+        end: &dyn Fn(&State) -> bool,
     ) -> bool {
         let open = |i: usize| state.phase[i] < Self::phases(&self.acts[i]);
         let all = 0..self.acts.len();
         if !all.clone().any(open) {
-            return end(&state.places);
+            return end(&state);
         }
         if known.contains(&state) {
             return false;
@@ -297,28 +254,32 @@ impl Names<'_> {
         found
     }
 
-    fn is_explained(&self, end: &dyn Fn(&Places) -> bool) -> bool {
+    fn is_explained(&self, end: &dyn Fn(&State) -> bool) -> bool {
         let state = State {
             places: layout(self.program.start),
             phase: [0; THREADS * OPS],
             source: [None; THREADS * OPS],
             was: [0; THREADS * OPS],
             was_not: [0; THREADS * OPS],
+            most: [[0; NAMES.len()]; THREADS * OPS],
+            made: [0; THREADS * OPS],
         };
         self.search(state, &mut HashSet::new(), end)
     }
 
     /// Is this what the model has?
-    fn is_end(&self, places: &Places, end: &End) -> bool {
-        let same = |(place, found): (&Option<Thing>, &Option<Found>)| match (place, found) {
+    fn is_end(&self, state: &State, end: &End) -> bool {
+        let mut state = state.clone();
+        let places = state.places;
+        let same = |(place, found): (Option<Thing>, &Option<Found>)| match (place, found) {
             (None, None) => true,
             (Some(thing), Some(found)) => {
                 let is_folder = thing.sort != Sort::File;
-                self.is(*thing, found.ino) && is_folder == found.is_folder
+                self.has(&mut state, thing, found.ino) && is_folder == found.is_folder
             }
             _ => false,
         };
-        places.iter().zip(&end.found).all(same)
+        places.into_iter().zip(&end.found).all(same)
     }
 
     /// Names that nobody touches are listed once, and nothing that never was.
@@ -357,7 +318,7 @@ impl Names<'_> {
         if !self.is_explained(&|_| true) {
             return Err(format!("no order explains: {}", self.told()));
         }
-        if !self.is_explained(&|places| self.is_end(places, end)) {
+        if !self.is_explained(&|state| self.is_end(state, end)) {
             let left = NAMES.iter().zip(&end.found).filter_map(|(name, found)| {
                 Some(format!("{name} is inode {}", found.as_ref()?.ino))
             });
