@@ -5,6 +5,7 @@
 use crate::program::Image;
 use crate::space::Free;
 use guest::ensure;
+use guest::finder::UUID;
 use guest::fixture::{run_cmd, MNT};
 use guest::harness::Res;
 use guest::sys::{self, Aligned, Fd, Sys};
@@ -31,6 +32,18 @@ fn journal(block: u64) -> u64 {
     block / 1024
 }
 
+/// What mke2fs is told. Nothing is left to chance: where a name lies in an index is said by a hash
+/// that begins with the seed of the file system.
+fn options(block: u64, dev: &str) -> Vec<String> {
+    let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+    let text = format!(
+        "-q -F -t ext4 -b {block} -J size={} -N 4096 -m 0 -U {UUID} -E {flags},hash_seed={UUID} {dev} {}m",
+        journal(block),
+        size(block)
+    );
+    text.split(' ').map(String::from).collect()
+}
+
 impl Disk {
     pub fn new(fs: &str, dev: &str) -> Disk {
         Disk {
@@ -52,12 +65,8 @@ impl Disk {
         for i in 0..size(block) {
             f.pwrite(&part, (i * MIB) as u64)?;
         }
-        let (bytes, megabytes) = (block.to_string(), format!("{}m", size(block)));
-        let log = format!("size={}", journal(block));
-        let mut args = vec!["-q", "-F", "-t", "ext4", "-b", &bytes, "-J", &log];
-        args.extend(["-N", "4096", "-m", "0"]);
-        args.extend(["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
-        args.extend([self.dev.as_str(), &megabytes]);
+        let args = options(block, &self.dev);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let (code, text) = run_cmd("mke2fs", &args)?;
         ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
         let mut all = Vec::with_capacity(size(block) * MIB);
@@ -121,4 +130,19 @@ pub fn free() -> Sys<Free> {
         blocks: st.f_bfree,
         inodes: st.f_ffree,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_to_chance() {
+        let all = options(1024, "/dev/x");
+        assert!(all.windows(2).any(|pair| pair == ["-U", UUID]));
+        assert!(all
+            .iter()
+            .any(|word| word.contains(&format!("hash_seed={UUID}"))));
+        assert_eq!(all[all.len() - 2..], ["/dev/x", "21m"]);
+    }
 }

@@ -3,21 +3,20 @@
 //! can be, told in words and drawn.
 
 use crate::clock::{timed, Part};
-use crate::draw::{Grammar, IMAGES};
+use crate::draw::IMAGES;
 use crate::drive::{Picker, Run};
 use crate::met::Met;
 use crate::order::Schedule;
+use crate::plan::Plan;
 use crate::program::{Image, Program, THREADS};
 use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
 use crate::strategy::{Any, Exhaustive, Pct, Random, Replay, Stop};
 use clap::ValueEnum;
-use guest::finder::Stretch;
 use guest::harness::Res;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Schedules on one mount.
@@ -56,31 +55,6 @@ const TURNS: &[Strategy] = &[
     Strategy::Pct2,
     Strategy::Pct3,
 ];
-
-pub struct Plan {
-    pub stretch: Stretch,
-    pub grammar: Grammar,
-    /// These only, if there are any.
-    pub programs: Vec<Program>,
-    pub strategy: Option<Strategy>,
-    /// Of a thousand times that a point can return an error, how often it does.
-    pub faults: Option<u32>,
-    pub off: Vec<String>,
-    pub out: PathBuf,
-}
-
-impl Plan {
-    /// How to do it again.
-    fn replay(&self, schedule: &Schedule) -> String {
-        match self.off.as_slice() {
-            [] => format!("replay: make explore REPLAY='{schedule}'"),
-            off => format!(
-                "replay: scripts/explore --off {} --replay '{schedule}'",
-                off.join(" --off ")
-            ),
-        }
-    }
-}
 
 /// What has been done.
 #[derive(Default)]

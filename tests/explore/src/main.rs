@@ -25,6 +25,7 @@ mod op;
 mod oracle;
 mod order;
 mod picture;
+mod plan;
 mod program;
 mod rest;
 mod shrink;
@@ -43,9 +44,10 @@ use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
 use guest::fixture::private_mounts;
 use guest::harness::Res;
 use guest::{sched, sys};
-use hunt::{Hunt, Plan, Strategy};
+use hunt::{Hunt, Strategy};
 use kernel::Bench;
 use order::Schedule;
+use plan::Plan;
 use program::Program;
 use site::Site;
 use std::path::PathBuf;
@@ -146,6 +148,7 @@ fn hunt(cli: Cli) -> Res<bool> {
         strategy: cli.strategy,
         faults: cli.faults,
         off: cli.off,
+        noise: cli.noise,
         out: cli.out,
     };
     let mut hunt = Hunt::new(site, plan);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A failing schedule drawn by the lab's timeline.
 
-use crate::hunt::Plan;
+use crate::plan::Plan;
 use crate::shrink::Culprit;
 use crate::site::Site;
 use guest::harness::Res;

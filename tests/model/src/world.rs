@@ -4,6 +4,7 @@
 use crate::op::{Disk, History, Image};
 use crate::side::Side;
 use guest::ensure;
+use guest::finder::UUID;
 use guest::fixture::{run_cmd, MNT, MNT2};
 use guest::harness::Res;
 use guest::sys::{self, Aligned, Fd};
@@ -163,7 +164,10 @@ pub fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
     let mut args = vec![
         "-q", "-F", "-t", "ext4", "-b", &block, "-J", &journal, "-N", "64", "-m", "0",
     ];
-    args.extend(["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
+    // Where a name lies in an index is said by a hash that begins with the seed.
+    let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+    let flags = format!("{flags},hash_seed={UUID}");
+    args.extend(["-U", UUID, "-E", &flags]);
     if image == Image::NoChecksums {
         args.extend(["-O", "^metadata_csum,^64bit"]);
     }

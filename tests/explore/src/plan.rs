@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is looked for, and how.
+
+use crate::draw::Grammar;
+use crate::hunt::Strategy;
+use crate::order::Schedule;
+use crate::program::Program;
+use guest::finder::Stretch;
+use std::path::PathBuf;
+
+pub struct Plan {
+    pub stretch: Stretch,
+    pub grammar: Grammar,
+    /// These only, if there are any.
+    pub programs: Vec<Program>,
+    pub strategy: Option<Strategy>,
+    /// Of a thousand times that a point can return an error, how often it does.
+    pub faults: Option<u32>,
+    pub off: Vec<String>,
+    /// The machine does between steps what it does by itself.
+    pub noise: bool,
+    pub out: PathBuf,
+}
+
+impl Plan {
+    /// How to do it again.
+    pub fn replay(&self, schedule: &Schedule) -> String {
+        let off = self.off.iter().map(|switch| format!("--off {switch}"));
+        let noise = self.noise.then(|| "--noise".to_string());
+        let words: Vec<String> = noise.into_iter().chain(off).collect();
+        match words.as_slice() {
+            [] => format!("replay: make explore REPLAY='{schedule}'"),
+            words => {
+                let words = words.join(" ");
+                format!("replay: scripts/explore {words} --replay '{schedule}'")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_has_all_that_it_needs() {
+        let schedule: Schedule = "4k,bare:cr.x:A".parse().unwrap();
+        let with = |noise, off: &[&str]| {
+            let plan = Plan {
+                stretch: Stretch {
+                    time: std::time::Duration::ZERO,
+                    seed: 1,
+                    first: 0,
+                    count: 1,
+                },
+                grammar: Grammar::new(&[]).unwrap(),
+                programs: Vec::new(),
+                strategy: None,
+                faults: None,
+                off: off.iter().map(|s| s.to_string()).collect(),
+                noise,
+                out: PathBuf::new(),
+            };
+            plan.replay(&schedule)
+        };
+        assert_eq!(
+            with(false, &[]),
+            "replay: make explore REPLAY='4k,bare:cr.x:A'"
+        );
+        let both = "replay: scripts/explore --noise --off gate --off pin --replay '4k,bare:cr.x:A'";
+        assert_eq!(with(true, &["gate", "pin"]), both);
+        assert!(with(true, &[]).contains("--noise"));
+    }
+}
