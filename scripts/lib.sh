@@ -123,6 +123,26 @@ guest_program() {
 	test_program guest
 }
 
+# module_with NAME PATCH [--lab]: builds a copy of the module with the patch, in build/NAME;
+# prints the path.
+module_with() {
+	local copy=$REPO/build/$1/copy
+	mkdir -p "$copy"
+	# What is built there stays: most of it is the same the next time.
+	rm -rf "$copy"/{Kbuild,rust,scripts}
+	cp -rp "$REPO"/{Kbuild,rust,scripts} "$copy/"
+	patch -s -p1 -d "$copy" <"$2" >&2 || die "$2 does not apply any more"
+	"$copy/scripts/module" ${3:+"$3"} uml
+}
+
+# cpu_for N: one of the processors that this process may run on; each N another one.
+cpu_for() {
+	python3 -c '
+import os, sys
+cpus = sorted(os.sched_getaffinity(0))
+print(cpus[int(sys.argv[1]) % len(cpus)])' "$1"
+}
+
 # known_missed TABLE NAME: why NAME is not found, by the column "reason" of a table of power;
 # fails if it has none.
 known_missed() {
