@@ -36,6 +36,7 @@ fn weight(verb: Verb) -> u32 {
         BufferedWrite | DirectWrite | Store | Fsync | Evict => 4,
         BufferedRead | Punch | Truncate | Load | AsyncWrite => 3,
         DirectRead | SyncRange | Commit | RingWrite | RingDirectWrite => 2,
+        CollapseRange | InsertRange => 2,
         _ => 1,
     }
 }
@@ -139,6 +140,11 @@ impl Grammar {
         if verb.is_direct() {
             at &= !511;
             len = len.next_multiple_of(512);
+        }
+        // What is not about whole blocks is refused.
+        if verb.shifts() && !rng.random_ratio(1, 8) {
+            at = at / image.block * image.block;
+            len = len.next_multiple_of(image.block).min(4096);
         }
         at = at.min(MOST - 512);
         if !verb.has_range() {

@@ -214,6 +214,9 @@ impl Oracle<'_> {
 
     /// What a byte is may change with nobody writing it.
     pub fn is_vague(&self, file: u8, at: u64) -> bool {
+        if self.is_moved(file, at) {
+            return self.has_lost(file);
+        }
         let here = |act: &&Act<'_>| act.op.file == file;
         let mut acts = self.acts.iter().filter(here);
         self.is_initial_lost(file, at)

@@ -14,7 +14,6 @@
 //! a part of a write.
 
 use crate::drive::Span;
-use crate::op::MOST;
 use crate::oracle::{show, Act, Oracle};
 use crate::program::thread_name;
 use std::collections::HashSet;
@@ -135,7 +134,7 @@ pub fn check(oracle: &Oracle<'_>, file: u8, end: &[u8]) -> Result<(), String> {
     });
     let mut edges = oracle.edges(file);
     edges.extend(looks.iter().flat_map(Look::edges));
-    edges.retain(|at| *at < MOST);
+    edges.retain(|at| *at < oracle.program.most());
     edges.sort_unstable();
     edges.dedup();
     edges
@@ -151,7 +150,7 @@ fn is_loose(oracle: &Oracle<'_>, act: &Act<'_>, at: u64) -> bool {
 }
 
 fn byte(oracle: &Oracle<'_>, file: u8, at: u64, looks: &[Look<'_>]) -> Result<(), String> {
-    if oracle.is_vague(file, at) {
+    if oracle.is_vague(file, at) || oracle.is_moved(file, at) {
         return Ok(());
     }
     let here = || oracle.acts.iter().filter(|a| a.op.file == file);

@@ -28,6 +28,7 @@ mod picture;
 mod plan;
 mod program;
 mod rest;
+mod shifted;
 mod shrink;
 mod site;
 mod sizes;

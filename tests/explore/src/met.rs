@@ -40,6 +40,7 @@ const ALONE: &[&str] = &[
     "grown",
     "allocated",
     "allocate-more",
+    "shift-some",
     "dio-alone",
     "dio-drained",
 ];
@@ -69,6 +70,7 @@ const INVALIDATES: &[&str] = &[
     "grown",
     "allocated",
     "allocate-more",
+    "shift-some",
     "dio-grow",
 ];
 const FAULTS: &[&str] = &["fault-locked"];

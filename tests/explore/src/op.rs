@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The files have no byte behind this one.
+/// No operation is about a byte behind this one. Where nothing is inserted the files have none.
 pub const MOST: u64 = 16384;
 
 macro_rules! verbs {
@@ -41,7 +41,7 @@ impl Verb {
         use Verb::*;
         let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
         let names = matches!(self, Create | MakeFolder | Link | Rename | NoReplace);
-        self.writes() || plans || names || matches!(self, Punch | Truncate)
+        self.writes() || plans || names || self.shifts() || matches!(self, Punch | Truncate)
     }
 }
 
@@ -62,6 +62,8 @@ verbs! {
     ZeroKeep "zk" "zero range, size kept",
     Allocate "al" "allocate",
     KeepSize "ks" "allocate, size kept",
+    CollapseRange "cl" "collapse range",
+    InsertRange "in" "insert range",
     Truncate "tr" "truncate",
     Fsync "fs" "fsync",
     SyncRange "sr" "sync_file_range",
@@ -160,6 +162,11 @@ impl Verb {
         use Verb::*;
         let rings = matches!(self, RingDirectWrite | RingDirectRead);
         rings || matches!(self, DirectWrite | DirectRead | AsyncWrite)
+    }
+
+    /// What lies behind gets another place.
+    pub fn shifts(self) -> bool {
+        matches!(self, Verb::CollapseRange | Verb::InsertRange)
     }
 
     /// It comes back with bytes of the file.
@@ -279,7 +286,7 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        let bytes = ["bw.a.0+4096", "tr.b.512", "fs.a", "sd.a.1024", "cm.a"];
+        let bytes = ["bw.a.0+4096", "tr.b.512", "fs.a", "cl.b.0+1024", "cm.a"];
         let names = ["cr.x", "rn.x.v", "li.u.u", "ls.n", "fd.m", "op.y"];
         for text in bytes.into_iter().chain(names) {
             assert_eq!(text.parse::<Op>().unwrap().to_string(), text);

@@ -42,10 +42,33 @@ pub struct Mark {
 pub struct Values([u64; 4]);
 
 impl Values {
-    const NONE: Values = Values([0; 4]);
+    pub const NONE: Values = Values([0; 4]);
 
-    fn add(&mut self, value: u8) {
+    pub fn add(&mut self, value: u8) {
         self.0[usize::from(value >> 6)] |= 1 << (value & 63);
+    }
+
+    pub fn merge(&mut self, other: &Values) {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a |= b);
+    }
+
+    /// What is left of these, and of what was done since, for who looks during `look`, or at the
+    /// end.
+    pub fn survivors(mut self, marks: &[(&Span, Mark)], look: Option<&Span>) -> Values {
+        let over = |s: &Span| look.is_none_or(|look| s.before(look));
+        let hidden = |by: &dyn Fn(&Span) -> bool| {
+            let mut certain = marks.iter().filter(|(s, m)| m.certain && over(s));
+            certain.any(|(s, _)| by(s))
+        };
+        if hidden(&|_| true) {
+            self = Values::NONE;
+        }
+        for (span, mark) in marks {
+            if !hidden(&|other| span.before(other)) {
+                self.add(mark.value);
+            }
+        }
+        self
     }
 
     pub fn has(&self, value: u8) -> bool {
@@ -90,7 +113,8 @@ impl<'a> Oracle<'a> {
     /// Where the sets may change: between two of these all bytes are alike.
     pub fn edges(&self, file: u8) -> Vec<u64> {
         let data = self.program.start.data();
-        let mut edges = vec![0, MOST, data.start, data.end, self.program.size(file)];
+        let most = self.program.most();
+        let mut edges = vec![0, most, data.start, data.end, self.program.size(file)];
         for act in self.acts.iter().filter(|a| a.op.file == file) {
             let (at, end, block) = (act.op.at, act.op.end(), self.program.image.block);
             edges.extend([at, end, at.next_multiple_of(block), end / block * block]);
@@ -99,7 +123,8 @@ impl<'a> Oracle<'a> {
             }
         }
         edges.extend(self.sizes[usize::from(file)].all());
-        edges.retain(|e| *e <= MOST);
+        self.moved_edges(file, &mut edges);
+        edges.retain(|e| *e <= most);
         edges.sort_unstable();
         edges.dedup();
         edges
@@ -184,31 +209,22 @@ impl<'a> Oracle<'a> {
 
     /// What a byte of a file may be: for who looks during `span`, or at the end.
     fn allowed(&self, file: u8, at: u64, span: Option<&Span>) -> Values {
+        if self.is_moved(file, at) {
+            return self.moved(file, at, span);
+        }
         let here = self.acts.iter().filter(|a| a.op.file == file);
         // Not what comes after the look.
         let early = here.filter(|a| span.is_none_or(|look| !look.before(&a.span)));
         let marks: Vec<(&Span, Mark)> = early
             .filter_map(|a| Some((&a.span, self.mark(a, at)?)))
             .collect();
-        let over = |s: &Span| span.is_none_or(|look| s.before(look));
-        let hidden = |by: &dyn Fn(&Span) -> bool| {
-            let certain = marks.iter().filter(|(s, m)| m.certain && over(s));
-            certain.into_iter().any(|(s, _)| by(s))
-        };
-        let mut values = Values::NONE;
-        if !hidden(&|_| true) {
-            values.add(self.initial(file, at));
-            // What was in memory only is lost.
-            if self.is_initial_lost(file, at) {
-                values.add(0);
-            }
+        let mut first = Values::NONE;
+        first.add(self.initial(file, at));
+        // What was in memory only is lost.
+        if self.is_initial_lost(file, at) {
+            first.add(0);
         }
-        for (span, mark) in &marks {
-            if !hidden(&|other| span.before(other)) {
-                values.add(mark.value);
-            }
-        }
-        values
+        first.survivors(&marks, span)
     }
 
     /// Bytes that somebody has seen, from `base` on.
@@ -308,6 +324,7 @@ impl<'a> Oracle<'a> {
                 self.check(op.file, op.at, bytes, Some(&act.span))
             }
             Verb::SeekData | Verb::SeekHole | Verb::Fiemap => self.holes(act),
+            v if v.shifts() && !self.can_shift(act, most) => Err("done, where it cannot be".into()),
             v if v.writes() && v != Verb::Store && n != op.len && !self.may_be_short(act) => {
                 Err(format!("{n} bytes written"))
             }
@@ -316,6 +333,16 @@ impl<'a> Oracle<'a> {
                 .iter()
                 .try_for_each(|(at, bytes)| self.check(op.file, *at, bytes, Some(&act.span))),
         }
+    }
+
+    /// Is it about whole blocks, in the middle of a file of this size?
+    fn can_shift(&self, act: &Act<'_>, size: u64) -> bool {
+        let op = act.op;
+        let inside = match op.verb {
+            Verb::CollapseRange => op.end() < size,
+            _ => op.at < size,
+        };
+        inside && (op.at | op.len) % self.program.image.block == 0
     }
 
     /// A write may have been done in part.
@@ -355,6 +382,7 @@ impl<'a> Oracle<'a> {
             }
             Verb::SeekData if errno == libc::ENXIO => return self.holes(act),
             Verb::SeekHole => errno == libc::ENXIO && act.op.at >= least,
+            v if v.shifts() => errno == libc::EINVAL && !self.can_shift(act, least),
             // There may be nothing to collapse, and two that freeze.
             Verb::Collapse => true,
             Verb::Freeze => errno == libc::EBUSY || errno == libc::EINVAL,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A program: what each thread does, one operation after the other, and what is there before.
 
-use crate::op::{Kind, Op, MOST};
+use crate::op::{Kind, Op, Verb, MOST};
 use std::fmt;
 use std::str::FromStr;
 
@@ -193,6 +193,13 @@ impl Program {
         } else {
             0
         }
+    }
+
+    /// The files have no byte behind this one.
+    pub fn most(&self) -> u64 {
+        let inserts = self.threads.iter().flatten();
+        let inserts = inserts.filter(|op| op.verb == Verb::InsertRange);
+        MOST + inserts.map(|op| op.len).sum::<u64>()
     }
 
     /// In plain words, a line for each thread.

@@ -12,9 +12,9 @@ use lab::tracing::mark;
 use libc::{O_DIRECT, O_RDONLY};
 
 /// All bytes that a file has for read(2), or directly.
-fn bytes(f: &Fd) -> Sys<Vec<u8>> {
+fn bytes(f: &Fd, most: u64) -> Sys<Vec<u8>> {
     // More than the size: what comes then is too much.
-    let mut seen = Aligned::new((MOST + 2 * PAGE) as usize);
+    let mut seen = Aligned::new((most.next_multiple_of(PAGE) + 2 * PAGE) as usize);
     let n = f.pread(&mut seen, 0)?;
     Ok(seen[..n].to_vec())
 }
@@ -91,7 +91,7 @@ fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
     let size = seen.len() as u64;
     let text = |e: sys::SysErr| e.to_string();
     let is_data = data(size, |at, whence| f.seek(at, whence))?;
-    let extents = fiemap(f, 0, 2 * MOST, false, 64).map_err(text)?;
+    let extents = fiemap(f, 0, 2 * MOST + size, false, 64).map_err(text)?;
     let mut has = vec![Block::Hole; size as usize];
     for extent in &extents {
         let (from, to) = (extent.log.min(size), (extent.log + extent.len).min(size));
@@ -117,8 +117,9 @@ fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
 /// One file, by all views: its bytes.
 fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     let text = |e: sys::SysErr| e.to_string();
+    let most = oracle.program.most();
     let f = sys::rdonly(&path(run, number)).map_err(text)?;
-    let seen = bytes(&f).map_err(text)?;
+    let seen = bytes(&f, most).map_err(text)?;
     let size = f.size().map_err(text)?;
     if size != seen.len() as u64 {
         return Err(format!("stat says {size} bytes, read(2) {}", seen.len()));
@@ -140,14 +141,14 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
         zeros(&behind, size).map_err(|e| format!("the mapping shows {e}"))?;
     }
     let direct = sys::open(&path(run, number), O_RDONLY | O_DIRECT, 0).map_err(text)?;
-    match bytes(&direct) {
+    match bytes(&direct, most) {
         Ok(on_disk) => like(&on_disk).map_err(|e| format!("the disk has {e}"))?,
         // It is the first to be told.
         Err(e) if oracle.has_lost(number) && e.errno == libc::EIO => (),
         Err(e) => return Err(text(e)),
     }
     f.dontneed().map_err(text)?;
-    let again = bytes(&f).map_err(text)?;
+    let again = bytes(&f, most).map_err(text)?;
     like(&again).map_err(|e| format!("after eviction: {e}"))?;
     if strict {
         let (_, behind) = mapping(&f, size).map_err(text)?;
@@ -200,7 +201,7 @@ impl Seen {
     pub fn is_still(&self, path: &str) -> Result<(), String> {
         let text = |e: sys::SysErr| e.to_string();
         let f = sys::rdonly(path).map_err(text)?;
-        let now = bytes(&f).map_err(text)?;
+        let now = bytes(&f, self.bytes.len() as u64).map_err(text)?;
         self.is_kept(&now)?;
         let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
         match self.strict && self.lost.is_none() {

@@ -5,12 +5,37 @@ use crate::drive::Span;
 use crate::op::Verb;
 use crate::oracle::{Act, Outcome};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// What an operation does to the size.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Change {
     AtLeast(u64),
     Exactly(u64),
+    /// Of bytes that end inside the file.
+    Collapse(Range<u64>),
+    /// At a byte of the file.
+    Insert(Range<u64>),
+}
+
+impl Change {
+    /// The size afterwards; nothing if it cannot have been done then.
+    fn next(&self, size: u64) -> Option<u64> {
+        match self {
+            Change::AtLeast(end) => Some(size.max(*end)),
+            Change::Exactly(end) => Some(*end),
+            Change::Collapse(bytes) => (bytes.end < size).then(|| size - (bytes.end - bytes.start)),
+            Change::Insert(bytes) => (bytes.start < size).then(|| size + bytes.end - bytes.start),
+        }
+    }
+
+    /// The same for what is on its way to the disk. What moves the blocks moves the size as well.
+    fn next_kept(&self, next: u64, kept: u64) -> u64 {
+        match self {
+            Change::AtLeast(end) => kept.max(*end),
+            _ => next,
+        }
+    }
 }
 
 struct Changer {
@@ -44,6 +69,10 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
         }
         Verb::Allocate | Verb::Zero => Some(Change::AtLeast(op.end())),
         Verb::Truncate => Some(Change::Exactly(op.at)),
+        // It was refused.
+        verb if verb.shifts() && *act.outcome == Outcome::Failed(libc::EINVAL) => None,
+        Verb::CollapseRange => Some(Change::Collapse(op.at..op.end())),
+        Verb::InsertRange => Some(Change::Insert(op.at..op.end())),
         _ => None,
     };
     Some((change?, done.is_none()))
@@ -86,15 +115,14 @@ impl Sizes {
             if done & 1 << i != 0 || self.changers.iter().enumerate().any(before) {
                 continue;
             }
-            let next = |size: u64| match changer.change {
-                Change::AtLeast(end) => size.max(end),
-                Change::Exactly(end) => end,
-            };
             let after = done | 1 << i;
-            let mut all = vec![(after, next(size), next(kept))];
-            // Who has nothing to move in memory need not look at the disk.
-            if changer.lost || !changer.writes && next(size) == size {
-                all.push((after, next(size), kept));
+            let mut all = Vec::new();
+            if let Some(next) = changer.change.next(size) {
+                all.push((after, next, changer.change.next_kept(next, kept)));
+                // Who has nothing to move in memory need not look at the disk.
+                if changer.lost || !changer.writes && next == size {
+                    all.push((after, next, kept));
+                }
             }
             if changer.failed {
                 all.push((after, size, kept));

@@ -134,6 +134,8 @@ impl Ready {
             }
             Verb::Allocate => done(f.fallocate(0, at, len)),
             Verb::KeepSize => done(f.fallocate(libc::FALLOC_FL_KEEP_SIZE, at, len)),
+            Verb::CollapseRange => done(f.fallocate(libc::FALLOC_FL_COLLAPSE_RANGE, at, len)),
+            Verb::InsertRange => done(f.fallocate(libc::FALLOC_FL_INSERT_RANGE, at, len)),
             Verb::Truncate => done(f.truncate(at)),
             Verb::Fsync => done(f.fsync()),
             Verb::SyncRange => done(f.sync_range(at, len)),
