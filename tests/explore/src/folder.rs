@@ -4,11 +4,12 @@
 use crate::names::{DOT, DOT_DOT, FILLER, UNKNOWN};
 use crate::op::{Op, Verb, EACH, FOLDERS, NAMES};
 use crate::program::{Image, Program, Start};
-use crate::things::{layout, End, Found, Sort};
+use crate::things::{layout, End, Found, Sort, LARGE};
 use crate::worker::folder;
 use guest::dirents::read_all;
 use guest::fixture::names;
 use guest::sys::{self, Fd, Sys};
+use guest::xattr;
 
 /// The path of one of the directories.
 fn path(run: u64, number: usize) -> String {
@@ -48,6 +49,27 @@ fn room(image: Image) -> usize {
     (image.block / 1024 * 300) as usize
 }
 
+/// Nobody needs a permission for it, whatever it belongs to, but root.
+const ATTRIBUTE: &str = "trusted.a";
+
+/// What is set: so much that it has a block for itself, or so little that it needs none.
+fn value(block: u64, byte: u8) -> Vec<u8> {
+    match byte {
+        LARGE => vec![byte; block as usize - 128],
+        _ => vec![byte; 20],
+    }
+}
+
+/// The attribute at this path as one byte; one that nobody has set so is none of them.
+fn attribute(path: &str, block: u64) -> Sys<u8> {
+    let seen = xattr::get(path, ATTRIBUTE)?;
+    let byte = *seen.first().unwrap_or(&UNKNOWN);
+    Ok(match seen == value(block, byte) {
+        true => byte,
+        false => UNKNOWN,
+    })
+}
+
 /// What is there before: the inodes of the things with these numbers.
 pub fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
     for number in 0..FOLDERS.len() {
@@ -73,6 +95,8 @@ pub fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
             Sort::File if known != number => sys::link(&place(run, known), &path)?,
             Sort::File => sys::create(&path).map(drop)?,
             Sort::Folder => sys::mkdir(&path, 0o755)?,
+            // Only a rename leaves one.
+            Sort::Whiteout => (),
             Sort::Full => {
                 sys::mkdir(&path, 0o755)?;
                 sys::create(&format!("{path}/inside"))?;
@@ -99,6 +123,7 @@ pub struct Here {
     folders: Vec<Fd>,
     fillers: Vec<String>,
     room: usize,
+    block: u64,
 }
 
 impl Here {
@@ -108,6 +133,7 @@ impl Here {
             folders: (0..FOLDERS.len()).map(open).collect::<Sys<_>>()?,
             fillers: fillers(program),
             room: room(program.image),
+            block: program.image.block,
         })
     }
 
@@ -117,8 +143,8 @@ impl Here {
         format!("/proc/self/fd/{}/{}", folder.raw, name(number))
     }
 
-    /// Does it. What it has opened for good goes to `held`.
-    pub fn call(&self, op: &Op, held: &mut Vec<Fd>) -> Sys<(u64, Vec<u8>)> {
+    /// Does it, with the letter `mark`. What it has opened for good goes to `held`.
+    pub fn call(&self, op: &Op, mark: u8, held: &mut Vec<Fd>) -> Sys<(u64, Vec<u8>)> {
         let folder = || &self.folders[usize::from(op.file)];
         let here = || self.place(usize::from(op.file));
         let done = |(): ()| (0, Vec::new());
@@ -126,6 +152,7 @@ impl Here {
         let flags = match op.verb {
             Verb::NoReplace => sys::NOREPLACE,
             Verb::Exchange => sys::EXCHANGE,
+            Verb::Whiteout => sys::WHITEOUT,
             _ => 0,
         };
         match op.verb {
@@ -136,12 +163,18 @@ impl Here {
             // Which inode it is only who looks it up can tell.
             Verb::MakeFolder => sys::mkdir(&here(), 0o755).map(done),
             Verb::Link => sys::link(&here(), &self.place(op.at as usize)).map(done),
-            Verb::Rename | Verb::NoReplace | Verb::Exchange => {
+            Verb::Rename | Verb::NoReplace | Verb::Exchange | Verb::Whiteout => {
                 sys::rename2(&here(), &self.place(op.at as usize), flags).map(done)
             }
             Verb::Unlink => sys::unlink(&here()).map(done),
             Verb::RemoveFolder => sys::rmdir(&here()).map(done),
             Verb::LookUp => sys::lstat(&here()).map(|st| (st.st_ino, Vec::new())),
+            Verb::SetSmall => xattr::set(&here(), ATTRIBUTE, &value(self.block, mark), 0).map(done),
+            Verb::SetLarge => {
+                xattr::set(&here(), ATTRIBUTE, &value(self.block, LARGE), 0).map(done)
+            }
+            Verb::ReadAttribute => Ok((attribute(&here(), self.block)?.into(), Vec::new())),
+            Verb::RemoveAttribute => xattr::remove(&here(), ATTRIBUTE).map(done),
             Verb::Hold => {
                 let f = sys::open(&here(), libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
                 let st = f.stat()?;
@@ -190,8 +223,16 @@ pub fn look(run: u64, program: &Program) -> Result<End, String> {
         };
         *found = Some(Found {
             ino: st.st_ino,
-            is_folder: st.st_mode & libc::S_IFMT == libc::S_IFDIR,
+            sort: match st.st_mode & libc::S_IFMT {
+                libc::S_IFDIR => Sort::Folder,
+                libc::S_IFCHR => Sort::Whiteout,
+                _ => Sort::File,
+            },
             links: st.st_nlink,
+            attribute: match attribute(&place(run, number), program.image.block) {
+                Err(e) if e.errno == libc::ENODATA => 0,
+                other => other.map_err(text)?,
+            },
         });
     }
     for (number, links) in end.links.iter_mut().enumerate() {

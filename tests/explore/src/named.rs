@@ -5,11 +5,20 @@ use crate::drive::Span;
 use crate::names::{Names, DOT, DOT_DOT, UNKNOWN};
 use crate::oracle::{Act, Outcome};
 use crate::program::{letter, Program};
-use crate::things::{layout, End, Found};
+use crate::things::{layout, End, Found, Sort, LARGE};
 
 /// Operations in the order of the program, when each was on its way, what it came back with; and
 /// what is left: the inode of each name, 0 for none. x, y, u and v are 10 to 13 at the beginning.
 fn says(text: &str, all: &[((usize, usize), Outcome)], left: [u64; 4]) -> Result<(), String> {
+    judged(text, all, left.map(|ino| (ino, Sort::File, 0)))
+}
+
+/// The same, with what has each name, and a byte of its attribute.
+fn judged(
+    text: &str,
+    all: &[((usize, usize), Outcome)],
+    left: [(u64, Sort, u8); 4],
+) -> Result<(), String> {
     let program: Program = text.parse().unwrap();
     let mut acts = Vec::new();
     for (thread, ops) in program.threads.iter().enumerate() {
@@ -34,11 +43,12 @@ fn says(text: &str, all: &[((usize, usize), Outcome)], left: [u64; 4]) -> Result
         hits: Vec::new(),
         inodes: [10, 11, 12, 13],
     };
-    let links = |ino: u64| left.iter().filter(|l| **l == ino).count() as u64;
-    let found = left.map(|ino| {
+    let links = |ino: u64| left.iter().filter(|l| l.0 == ino).count() as u64;
+    let found = left.map(|(ino, sort, attribute)| {
         (ino > 0).then(|| Found {
             ino,
-            is_folder: false,
+            sort,
+            attribute,
             links: links(ino),
         })
     });
@@ -198,6 +208,63 @@ fn a_new_directory_is_one_inode() {
 }
 
 #[test]
+fn a_whiteout_is_left() {
+    let (file, none) = (|ino| (ino, Sort::File, 0), (0, Sort::File, 0));
+    let whiteout = (30, Sort::Whiteout, 0);
+    let leaves = |x| {
+        let all = [((0, 1), done(0))];
+        judged("4k,files:rw.x.y", &all, [x, file(10), file(12), none]).is_ok()
+    };
+    assert!(leaves(whiteout) && !leaves(none) && !leaves(file(30)));
+    assert!(!leaves((10, Sort::Whiteout, 0)));
+    let beside = |other: &str, spans, outcome| {
+        let text = format!("4k,files:rw.x.y/{other}");
+        let all = [((0, 2), done(0)), (spans, outcome)];
+        judged(&text, &all, [whiteout, file(10), file(12), none]).is_ok()
+    };
+    // The name is there all the while; and nobody can open what it has then.
+    assert!(beside("lk.x", (1, 3), done(30)) && beside("lk.x", (1, 3), done(10)));
+    assert!(!beside("lk.x", (1, 3), failed(libc::ENOENT)) && !beside("lk.x", (3, 4), done(10)));
+    assert!(beside("op.x", (3, 4), failed(libc::ENXIO)) && !beside("op.x", (3, 4), done(30)));
+    assert!(beside("rd.x", (3, 4), failed(libc::ENOTDIR)));
+    // Of two names of one file nothing becomes.
+    let all = [((0, 1), done(0))];
+    let same = [file(10), none, file(10), file(13)];
+    assert_eq!(judged("4k,linked:rw.x.u", &all, same), Ok(()));
+}
+
+#[test]
+fn attributes() {
+    let two = |text: &str, spans: [(usize, usize); 2], came: [Outcome; 2], attribute| {
+        let [one, other] = came;
+        let (file, none) = (|ino, byte| (ino, Sort::File, byte), (0, Sort::File, 0));
+        let left = [file(10, attribute), none, file(12, 0), none];
+        judged(text, &[(spans[0], one), (spans[1], other)], left).is_ok()
+    };
+    let (text, both) = ("4k,files:sa.x/sl.x", || [done(0), done(0)]);
+    assert!(two(text, BOTH, both(), b'A') && two(text, BOTH, both(), LARGE));
+    assert!(two(text, APART, both(), LARGE) && !two(text, APART, both(), b'A'));
+    assert!(!two(text, BOTH, both(), 0) && !two(text, BOTH, both(), UNKNOWN));
+    let text = "4k,files:sl.x/ra.x";
+    assert!(two(text, APART, both(), 0) && two(text, BOTH, both(), 0));
+    let none = || [done(0), failed(libc::ENODATA)];
+    assert!(two(text, BOTH, none(), LARGE) && !two(text, APART, none(), LARGE));
+    let reads = |byte: u8| [done(0), done(byte.into())];
+    let text = "4k,files:sl.x/ga.x";
+    assert!(two(text, APART, reads(LARGE), LARGE) && !two(text, BOTH, reads(b'A'), LARGE));
+    assert!(!two(text, BOTH, reads(UNKNOWN), LARGE));
+    // What has the name later has none of it.
+    let text = "4k,files:sa.x,ul.x,cr.x";
+    let all = [((0, 1), done(0)), ((2, 3), done(0)), ((4, 5), done(10))];
+    let left = |byte| {
+        let file = |ino, byte| (ino, Sort::File, byte);
+        [file(10, byte), file(0, 0), file(12, 0), file(0, 0)]
+    };
+    assert_eq!(judged(text, &all, left(0)), Ok(()));
+    assert!(judged(text, &all, left(b'A')).is_err());
+}
+
+#[test]
 fn link_counts() {
     let text = "4k,files:li.x.y";
     let all = [((0, 1), done(0))];
@@ -214,7 +281,8 @@ fn link_counts() {
     let file = |ino, links| {
         Some(Found {
             ino,
-            is_folder: false,
+            sort: Sort::File,
+            attribute: 0,
             links,
         })
     };

@@ -6,9 +6,9 @@
 
 use crate::faults::Hit;
 use crate::op::{Op, Verb, EACH, NAMES};
-use crate::oracle::{Act, Outcome};
+use crate::oracle::{show, Act, Outcome};
 use crate::program::{thread_name, Program, OPS, THREADS};
-use crate::things::{layout, End, Found, Places, Sort, Thing};
+use crate::things::{layout, End, Found, Places, Sort, Thing, LARGE};
 use std::collections::HashSet;
 
 /// What a listing says of names that stay.
@@ -32,6 +32,8 @@ struct State {
     most: [[u8; NAMES.len()]; THREADS * OPS],
     /// Inodes of directories just made: 0 as long as nobody has looked one up.
     made: [u64; THREADS * OPS],
+    /// Of each thing, 0 if it has none.
+    attributes: [u8; NAMES.len() + THREADS * OPS],
 }
 
 impl State {
@@ -78,18 +80,20 @@ impl Names<'_> {
             number: (NAMES.len() + act.thread * OPS + act.nth) as u8,
             sort: match act.op.verb {
                 Verb::MakeFolder => Sort::Folder,
+                Verb::Whiteout => Sort::Whiteout,
                 _ => Sort::File,
             },
         }
     }
 
-    /// Its inode, if that is known: of a directory just made nobody has said which it is.
+    /// Its inode, if that is known: of a directory just made, or a whiteout, nobody has said which
+    /// it is.
     fn inode(&self, state: &State, thing: Thing) -> Option<u64> {
         let number = usize::from(thing.number);
         let Some(own) = number.checked_sub(NAMES.len()) else {
             return Some(self.inodes[number]);
         };
-        if thing.sort == Sort::Folder {
+        if thing.sort != Sort::File {
             return Some(state.made[own]).filter(|ino| *ino > 0);
         }
         let made = |a: &&Act<'_>| (a.thread, a.nth) == (own / OPS, own % OPS);
@@ -109,7 +113,7 @@ impl Names<'_> {
         }
         match (self.inode(state, thing), thing.sort) {
             (Some(known), _) => known == ino,
-            (None, Sort::Folder) => {
+            (None, Sort::Folder | Sort::Whiteout) => {
                 state.made[usize::from(thing.number) - NAMES.len()] = ino;
                 true
             }
@@ -130,19 +134,29 @@ impl Names<'_> {
                 places[place] = Some(own);
                 Ok(Some(own).filter(|own| own.sort == Sort::File))
             }
+            // No driver has that device.
+            Verb::Hold if here.is_some_and(|here| here.sort == Sort::Whiteout) => Err(libc::ENXIO),
             Verb::LookUp | Verb::Hold => Ok(Some(here.ok_or(libc::ENOENT)?)),
             Verb::Unlink | Verb::RemoveFolder => {
                 let sort = here.ok_or(libc::ENOENT)?.sort;
                 match (op.verb, sort) {
-                    (Verb::Unlink, Sort::File) | (Verb::RemoveFolder, Sort::Folder) => (),
+                    (Verb::RemoveFolder, Sort::Folder) => (),
+                    (Verb::Unlink, sort) if !sort.is_folder() => (),
                     (Verb::Unlink, _) => return Err(libc::EISDIR),
-                    (_, Sort::File) => return Err(libc::ENOTDIR),
+                    (_, Sort::File | Sort::Whiteout) => return Err(libc::ENOTDIR),
                     (_, Sort::Folder | Sort::Full) => return Err(libc::ENOTEMPTY),
                 }
                 places[place] = None;
                 Ok(None)
             }
             Verb::Rename | Verb::NoReplace | Verb::Exchange => rename(op, places),
+            Verb::Whiteout => {
+                rename(op, places)?;
+                // Nothing is done, and left, where both names are of one file.
+                let whiteout = Some(self.own(act)).filter(|_| places[place].is_none());
+                places[place] = places[place].or(whiteout);
+                Ok(None)
+            }
             _ => Ok(None),
         }
     }
@@ -160,11 +174,43 @@ impl Names<'_> {
         Some(match source.sort {
             _ if state.places[to].is_some() => Err(libc::EEXIST),
             Sort::Folder | Sort::Full => Err(libc::EPERM),
-            Sort::File if !state.is_named(source) => Err(libc::ENOENT),
-            Sort::File => {
+            _ if !state.is_named(source) => Err(libc::ENOENT),
+            Sort::File | Sort::Whiteout => {
                 state.places[to] = Some(source);
                 Ok(None)
             }
+        })
+    }
+
+    /// An attribute: what has the name, then what is to be done to that, whether it has the name
+    /// still or not.
+    fn attribute(&self, act: &Act<'_>, i: usize, state: &mut State) -> Option<Came> {
+        if state.phase[i] == 0 {
+            state.source[i] = state.places[usize::from(act.op.file)];
+            return None;
+        }
+        let Some(source) = state.source[i] else {
+            return Some(Err(libc::ENOENT));
+        };
+        let value = &mut state.attributes[usize::from(source.number)];
+        let read = |value: u8| matches!(act.outcome, Outcome::Done(n, _) if *n == value.into());
+        Some(match (act.op.verb, *value) {
+            (Verb::SetSmall, _) => {
+                *value = act.letter;
+                Ok(None)
+            }
+            (Verb::SetLarge, _) => {
+                *value = LARGE;
+                Ok(None)
+            }
+            (_, 0) => Err(libc::ENODATA),
+            (Verb::RemoveAttribute, _) => {
+                *value = 0;
+                Ok(None)
+            }
+            (_, value) if read(value) => Ok(None),
+            // It has read something else: nothing fails with that.
+            _ => Err(0),
         })
     }
 
@@ -194,7 +240,8 @@ impl Names<'_> {
     }
 
     fn phases(act: &Act<'_>) -> u8 {
-        1 + u8::from(matches!(act.op.verb, Verb::Link | Verb::List))
+        let twice = act.op.verb.has_attribute() || matches!(act.op.verb, Verb::Link | Verb::List);
+        1 + u8::from(twice)
     }
 
     /// The next phase of an operation, if what it came back with is what comes of it now.
@@ -205,6 +252,7 @@ impl Names<'_> {
         let result = match act.op.verb {
             _ if excused => None,
             Verb::Link => self.link(act, i, &mut next),
+            verb if verb.has_attribute() => self.attribute(act, i, &mut next),
             Verb::List if state.phase[i] == 0 => None,
             Verb::List if !self.listed(act, i, state) => return None,
             _ => Some(self.whole(act, &mut next.places)),
@@ -263,6 +311,7 @@ impl Names<'_> {
             was_not: [0; THREADS * OPS],
             most: [[0; NAMES.len()]; THREADS * OPS],
             made: [0; THREADS * OPS],
+            attributes: [0; NAMES.len() + THREADS * OPS],
         };
         self.search(state, &mut HashSet::new(), end)
     }
@@ -274,8 +323,13 @@ impl Names<'_> {
         let same = |(place, found): (Option<Thing>, &Option<Found>)| match (place, found) {
             (None, None) => true,
             (Some(thing), Some(found)) => {
-                let is_folder = thing.sort != Sort::File;
-                self.has(&mut state, thing, found.ino) && is_folder == found.is_folder
+                let sort = match thing.sort {
+                    Sort::Full => Sort::Folder,
+                    sort => sort,
+                };
+                let attribute = state.attributes[usize::from(thing.number)];
+                let same = (sort, attribute) == (found.sort, found.attribute);
+                same && self.has(&mut state, thing, found.ino)
             }
             _ => false,
         };
@@ -320,7 +374,12 @@ impl Names<'_> {
         }
         if !self.is_explained(&|state| self.is_end(state, end)) {
             let left = NAMES.iter().zip(&end.found).filter_map(|(name, found)| {
-                Some(format!("{name} is inode {}", found.as_ref()?.ino))
+                let found = found.as_ref()?;
+                let has = match found.attribute {
+                    0 => String::new(),
+                    byte => format!(" with {}", show(byte)),
+                };
+                Some(format!("{name} is inode {}{has}", found.ino))
             });
             let left = left.collect::<Vec<_>>().join(", ");
             return Err(format!("no order leaves {left} behind: {}", self.told()));
@@ -341,6 +400,9 @@ impl Names<'_> {
                     format!("has {}", names.collect::<String>())
                 }
                 Outcome::Done(0, _) => "done".into(),
+                Outcome::Done(n, _) if act.op.verb.has_attribute() => {
+                    format!("has {}", show(*n as u8))
+                }
                 Outcome::Done(ino, _) => format!("inode {ino}"),
             };
             format!("{name} {}: {came}", act.op.words())
@@ -365,12 +427,13 @@ fn rename(op: &Op, places: &mut Places) -> Came {
         places.swap(from, to);
         return Ok(None);
     }
-    match (source.sort, target.map(|t| t.sort)) {
-        (_, None) | (Sort::File, Some(Sort::File)) => (),
-        (Sort::File, Some(_)) => return Err(libc::EISDIR),
-        (_, Some(Sort::File)) => return Err(libc::ENOTDIR),
+    match (source.sort.is_folder(), target.map(|t| t.sort)) {
+        (_, None) => (),
+        (folder, Some(sort)) if folder != sort.is_folder() => {
+            return Err(if folder { libc::ENOTDIR } else { libc::EISDIR });
+        }
         (_, Some(Sort::Full)) => return Err(libc::ENOTEMPTY),
-        (_, Some(Sort::Folder)) => (),
+        _ => (),
     }
     places[to] = places[from].take();
     Ok(None)

@@ -40,7 +40,11 @@ impl Verb {
     pub fn wants_space(self) -> bool {
         use Verb::*;
         let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
-        let names = matches!(self, Create | MakeFolder | Link | Rename | NoReplace);
+        let names = matches!(
+            self,
+            Create | MakeFolder | Link | Rename | NoReplace | Whiteout
+        );
+        let names = names || self == SetLarge;
         self.writes() || plans || names || self.shifts() || matches!(self, Punch | Truncate)
     }
 }
@@ -80,10 +84,15 @@ verbs! {
     Rename "rn" "rename",
     NoReplace "rr" "rename without replacing",
     Exchange "rx" "exchange",
+    Whiteout "rw" "rename, leaving a whiteout,",
     Unlink "ul" "unlink",
     RemoveFolder "rd" "rmdir",
     LookUp "lk" "look up",
     Hold "op" "open, and keep open,",
+    SetSmall "sa" "set a small attribute of",
+    SetLarge "sl" "set a large attribute of",
+    ReadAttribute "ga" "read the attribute of",
+    RemoveAttribute "ra" "remove the attribute of",
     List "ls" "list",
     SyncFolder "fd" "fsync of directory",
 }
@@ -114,15 +123,19 @@ impl Verb {
     fn has_name(self) -> bool {
         use Verb::*;
         let one = matches!(self, Create | MakeFolder | Unlink | RemoveFolder);
-        one || self.has_two_names() || matches!(self, LookUp | Hold)
+        one || self.has_two_names() || self.has_attribute() || matches!(self, LookUp | Hold)
+    }
+
+    /// It is about the extended attribute of what has the name.
+    pub fn has_attribute(self) -> bool {
+        use Verb::*;
+        matches!(self, SetSmall | SetLarge | ReadAttribute | RemoveAttribute)
     }
 
     /// `at` is the second one.
     pub fn has_two_names(self) -> bool {
-        matches!(
-            self,
-            Verb::Link | Verb::Rename | Verb::NoReplace | Verb::Exchange
-        )
+        use Verb::*;
+        matches!(self, Link | Rename | NoReplace | Exchange | Whiteout)
     }
 
     /// It is about one of the directories.
@@ -287,7 +300,7 @@ mod tests {
     #[test]
     fn text_and_back() {
         let bytes = ["bw.a.0+4096", "tr.b.512", "fs.a", "cl.b.0+1024", "cm.a"];
-        let names = ["cr.x", "rn.x.v", "li.u.u", "ls.n", "fd.m", "op.y"];
+        let names = ["cr.x", "rw.x.v", "sl.u", "li.u.u", "ls.n", "fd.m", "op.y"];
         for text in bytes.into_iter().chain(names) {
             assert_eq!(text.parse::<Op>().unwrap().to_string(), text);
         }

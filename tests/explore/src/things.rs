@@ -10,7 +10,19 @@ pub enum Sort {
     Folder,
     /// A directory that is not empty.
     Full,
+    /// The device that is left where something was renamed.
+    Whiteout,
 }
+
+impl Sort {
+    pub fn is_folder(self) -> bool {
+        matches!(self, Sort::Folder | Sort::Full)
+    }
+}
+
+/// What a large attribute is made of: all have the same, so inodes share its block. A small one has
+/// the letter of the operation.
+pub const LARGE: u8 = b'Z';
 
 /// What has a name, by number: those of the beginning first, then each operation's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -40,8 +52,11 @@ pub fn layout(start: Start) -> Places {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Found {
     pub ino: u64,
-    pub is_folder: bool,
+    /// Of a directory not whether it is empty.
+    pub sort: Sort,
     pub links: u64,
+    /// A byte of its attribute, 0 if it has none.
+    pub attribute: u8,
 }
 
 /// All that is there when nothing moves any more.
@@ -61,15 +76,16 @@ impl End {
             };
             let same = |f: &&Found| f.ino == found.ino;
             let names = self.found.iter().flatten().filter(same).count() as u64;
-            let expected = if found.is_folder { 2 } else { names };
-            if found.links != expected || found.is_folder && names > 1 {
+            let is_folder = found.sort.is_folder();
+            let expected = if is_folder { 2 } else { names };
+            if found.links != expected || is_folder && names > 1 {
                 let (name, links) = (NAMES[i], found.links);
                 return Err(format!("{name} has {links} links, and {names} names"));
             }
         }
         for (folder, links) in self.links.iter().enumerate() {
             let here = self.found[folder * EACH..][..EACH].iter().flatten();
-            let inside = here.filter(|f| f.is_folder).count() as u64;
+            let inside = here.filter(|f| f.sort.is_folder()).count() as u64;
             if *links != 2 + inside {
                 let name = FOLDERS[folder];
                 return Err(format!(

@@ -68,6 +68,7 @@ struct Ready {
     file: Fd,
     map: Option<Map>,
     buffer: Aligned,
+    mark: u8,
 }
 
 fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
@@ -89,6 +90,7 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         file,
         map,
         buffer,
+        mark,
     })
 }
 
@@ -296,7 +298,7 @@ impl Worker {
         }
         let outcome = match &self.here {
             Some(here) if op.op.verb.kind() == Some(Kind::Names) => {
-                outcome(here.call(&op.op, &mut self.held))
+                outcome(here.call(&op.op, op.mark, &mut self.held))
             }
             _ => outcome(op.call(&mut self.aio, &mut self.ring)),
         };
