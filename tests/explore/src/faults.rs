@@ -184,7 +184,9 @@ impl Oracle<'_> {
     /// Is the byte changed in the page cache first, and when?
     fn is_cached(&self, act: &Act<'_>, at: u64, hit: &Hit) -> bool {
         let (op, block) = (act.op, self.program.image.block);
-        let whole = op.at.next_multiple_of(block)..op.end() / block * block;
+        // Where the file ends in a block that is no whole one.
+        let end = op.end().min(self.least(act));
+        let whole = op.at.next_multiple_of(block)..end / block * block;
         match op.verb {
             v if v.writes() && v.is_direct() => hit.step <= act.span.to,
             v if v.writes() => true,
@@ -414,6 +416,10 @@ mod tests {
         assert!(differs(direct, "dio-map", 0) && !differs(direct, "dio-map", 512));
         let gated = direct.replace("4k", "4kg");
         assert!(!differs(&gated, "dio-map", 0));
+        // Zeroed in memory first are parts of blocks, that of the end included.
+        let punch = "2k,written:pu.a.2741+8192/br.b.0+4/br.b.0+4";
+        let at = |at| differs(punch, "writeback-map", at);
+        assert!(at(2800) && at(8192) && !at(4096) && !at(8191));
     }
 
     #[test]

@@ -293,7 +293,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// The least size while it was on the way.
-    fn least(&self, act: &Act<'_>) -> u64 {
+    pub fn least(&self, act: &Act<'_>) -> u64 {
         self.sizes[usize::from(act.op.file)].during(&act.span).0
     }
 
