@@ -120,7 +120,8 @@ named! {
         WritebackAdded = c"writeback-added",
         /// A write, or what comes after it, has failed. What it was promised is not taken back yet.
         WritebackFailed = c"writeback-failed",
-        /// Blocks for data are about to be allocated; no handle is started yet.
+        /// Blocks for data are about to be allocated, or an extent is about to be split, which may
+        /// take one; no handle is started yet.
         Allocate = c"allocate",
         /// Writeback has found no block for its data; nobody has looked yet what may be waited for.
         NoSpace = c"no-space",
@@ -134,9 +135,11 @@ named! {
         Drained = c"drained",
         /// Punch and zero range have zeroed parts of blocks; the range is not written out.
         EdgesZeroed = c"edges-zeroed",
-        /// Punch and zero range have written the range out, and not dropped it.
+        /// Punch and zero range have written the range out, collapse and insert range all behind
+        /// it, and not dropped it.
         RangeWritten = c"range-written",
-        /// Punch, zero range and truncate: the page cache is dropped, the blocks are still there.
+        /// Whoever removes or moves blocks has dropped the page cache; the blocks are still where
+        /// they were.
         PunchInvalidated = c"punch-invalidated",
         /// A handle that removes blocks is about to be started, the first or one more.
         RemoveSome = c"remove-some",
