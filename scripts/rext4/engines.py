@@ -2,6 +2,7 @@
 """How a VM is started: QEMU by way of virtme-ng, or User-Mode Linux."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import tsc
-from .common import CACHE, SCRIPTS, VENV, Failed, free_mib
+from .common import CACHE, SCRIPTS, VENV, Failed, free_mib, note
 from .process import Group
 
 if TYPE_CHECKING:
@@ -23,20 +24,35 @@ INPUT, OUTPUT = 0, 1
 
 
 def one_cpu() -> Path | None:
-    """A library that makes a VM with one CPU twice as fast: see one-cpu.c. None if it cannot be
-    built; it is built when it is wanted first."""
-    source, library = SCRIPTS / "rext4/one-cpu.c", CACHE / "one-cpu.so"
-    if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # Another one may do the same.
-        made = library.with_suffix(f".{os.getpid()}")
-        command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(made), str(source)]
-        try:
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        made.replace(library)
+    """A library that makes a VM with one CPU twice as fast: see one-cpu.c. It is built when it is
+    wanted first, and anew for another source or compiler. None, with the reason told, if it cannot
+    be built: then the VM is slow."""
+    source = SCRIPTS / "rext4/one-cpu.c"
+    flags = ["-O2", "-shared", "-fPIC"]
+    try:
+        gcc = subprocess.run(["gcc", "-v"], check=True, capture_output=True).stderr
+        name = hashlib.sha256(source.read_bytes() + gcc + repr(flags).encode()).hexdigest()[:12]
+        library = CACHE / f"one-cpu-{name}.so"
+        if not library.exists():
+            CACHE.mkdir(parents=True, exist_ok=True)
+            # Another one may do the same.
+            made = library.with_suffix(f".{os.getpid()}")
+            command = ["gcc", *flags, "-o", str(made), str(source)]
+            subprocess.run(command, check=True, capture_output=True)
+            made.replace(library)
+    except subprocess.CalledProcessError as failed:
+        said = failed.stderr.decode(errors="replace").strip().splitlines()
+        note(f"one-cpu.c cannot be built, the VM will be slow: {said[0] if said else failed}")
+        return None
+    except OSError as failed:
+        note(f"one-cpu.c cannot be built, the VM will be slow: {failed}")
+        return None
     return library
+
+
+def preloaded(library: Path, before: str) -> str:
+    """LD_PRELOAD with the library in front of those that are there."""
+    return ":".join([str(library), *before.replace(" ", ":").split(":")]).rstrip(":")
 
 
 @contextlib.contextmanager
@@ -47,7 +63,7 @@ def uml(machine: "Machine", place: "Place") -> Iterator[Group]:
     output, fds = os.dup(OUTPUT), [os.dup(INPUT)] if machine.shell else []
     env = dict(os.environ)
     if machine.cpus == 1 and (library := one_cpu()):
-        env["LD_PRELOAD"] = str(library)
+        env["LD_PRELOAD"] = preloaded(library, env.get("LD_PRELOAD", ""))
     # The guest's memory is a file, in /dev/shm unless told otherwise; a small /dev/shm (a
     # container's) would end the VM with SIGBUS.
     if free_mib(Path("/dev/shm")) < machine.mem:

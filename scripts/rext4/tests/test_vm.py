@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from rext4 import machine, vm
+from rext4 import engines, machine, vm
 from rext4.process import Group
 
 
@@ -121,6 +121,49 @@ class Watching(InFolder):
         self.assertEqual(self.verdict(), 125)
         self.assertEqual(self.verdict(True), 125)
         self.assertEqual(self.verdict(False, "--allow", "fs/x.c"), 0)
+
+
+class OneCpu(InFolder):
+    """The library that is preloaded."""
+
+    def gcc(self, script: str) -> Path | None:
+        """What comes of it with such a compiler, and a cache of the test's own."""
+        (self.folder / "gcc").write_text(f"#!/bin/sh\n{script}\n")
+        (self.folder / "gcc").chmod(0o755)
+        path = f"{self.folder}:{os.environ['PATH']}"
+        with (
+            mock.patch.dict(os.environ, {"PATH": path}),
+            mock.patch.object(engines, "CACHE", self.folder),
+        ):
+            return engines.one_cpu()
+
+    def compiler(self, version: str) -> str:
+        """One that writes down how often it compiles."""
+        return f"""[ "$1" != -v ] || {{ echo {version} >&2; exit; }}
+echo >>{self.folder}/built
+while [ "$1" != -o ]; do shift; done
+touch "$2\""""
+
+    def test_once_for_each_compiler(self) -> None:
+        first = self.gcc(self.compiler("gcc 1"))
+        self.assertEqual(self.gcc(self.compiler("gcc 1")), first)
+        second = self.gcc(self.compiler("gcc 2"))
+        self.assertNotEqual(first, second)
+        self.assertTrue(first and first.exists() and second and second.exists())
+        self.assertEqual((self.folder / "built").read_text(), "\n\n")
+
+    def test_it_says_why_not(self) -> None:
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            self.assertIsNone(self.gcc("echo no such header >&2; exit 1"))
+            with mock.patch("subprocess.run", side_effect=FileNotFoundError("no gcc")):
+                self.assertIsNone(engines.one_cpu())
+        self.assertRegex(said.getvalue(), "no such header(.|\n)*no gcc")
+
+    def test_beside_others(self) -> None:
+        mine = Path("/c/mine.so")
+        self.assertEqual(engines.preloaded(mine, ""), "/c/mine.so")
+        self.assertEqual(engines.preloaded(mine, "a.so b.so"), "/c/mine.so:a.so:b.so")
 
 
 class Booting(InFolder):
