@@ -41,20 +41,35 @@ fn collect(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files below these folders whose names end in one of these.
-pub fn files(dirs: &[&str], ends: &[&str]) -> Vec<File> {
+/// Where the files below these folders lie.
+pub fn paths(dirs: &[&str]) -> Vec<String> {
     let root = root();
     let mut paths = Vec::new();
     for dir in dirs {
         collect(&root.join(dir), &mut paths);
     }
     paths.sort();
-    let wanted = |path: &PathBuf| ends.iter().any(|end| path.to_string_lossy().ends_with(end));
-    let read = |path: PathBuf| File {
-        text: fs::read_to_string(&path).unwrap(),
-        path: path.strip_prefix(&root).unwrap().display().to_string(),
-    };
-    paths.into_iter().filter(wanted).map(read).collect()
+    let inside = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+    paths.iter().map(inside).collect()
+}
+
+fn read(path: String) -> File {
+    let text = fs::read_to_string(root().join(&path)).unwrap();
+    File { path, text }
+}
+
+/// The files below these folders whose names end in one of these.
+pub fn files(dirs: &[&str], ends: &[&str]) -> Vec<File> {
+    let wanted = |path: &String| ends.iter().any(|end| path.ends_with(end));
+    paths(dirs).into_iter().filter(wanted).map(read).collect()
+}
+
+/// What is written for people about this tree. Reports and patches of the kernel name the kernel's
+/// own files.
+pub fn documents() -> Vec<File> {
+    let pages = files(&["Documentation"], &[".md"]).into_iter();
+    let ours = pages.filter(|page| !page.path.contains("/upstream/"));
+    ours.chain([read("README.md".into())]).collect()
 }
 
 /// The Rust files that become modules: rext4 and the samples.
