@@ -27,6 +27,7 @@ use crate::{
         extent::Move,
         inode,
         lab::{self, Point},
+        rule::{self, Rule},
         Inode,
         Rext4, //
     },
@@ -95,15 +96,21 @@ pub(super) fn insert_range(
 ///
 /// From the block before it on, in fact. Else writeback of that one would come to its end while
 /// the extents move, and its extent, once it is like the one that begins at `start`, would be made
-/// one with it: what begins before `start` does not move. ([`Extents`](crate::fs::extent::Extents)
-/// joins an extent that changes with its neighbours only.)
+/// one with it: what begins before `start` does not move (race 27). An extent that changes is
+/// joined with its neighbours only, so the one block is enough.
 ///
 /// Rule 11: what lies behind the end in its block is zeroed first. It may come to lie inside the
 /// file, and nobody knows of the bytes of a truncate that a power cut has cut short.
 fn settle_behind<'l>(alone: Alone<'l>, start: u64) -> Result<Settled<'l>> {
     let inode = alone.inode();
     alone.zero_partial(inode.size())?;
-    let settled = alone.settle(start.saturating_sub(1))?;
+    // Rule 5 (race 27).
+    let before = if rule::kept(Rule::SettleBefore) {
+        start.saturating_sub(1)
+    } else {
+        start
+    };
+    let settled = alone.settle(before)?;
     inode.info().set_stale_tail(false);
     Ok(settled)
 }

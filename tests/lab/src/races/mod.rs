@@ -6,6 +6,7 @@ mod collapse;
 mod direct;
 mod eof;
 mod gate;
+mod insert;
 mod pin;
 mod punch;
 mod reserve;
@@ -44,6 +45,7 @@ pub static ALL: &[&Race] = &[
     &pin::PIN_VS_PUNCH,
     &append::APPEND_VS_READ,
     &pin::PIN_VS_DIO,
+    &insert::INSERT_VS_WRITEBACK,
     &collapse::COLLAPSE_VS_PUNCH,
 ];
 
