@@ -85,6 +85,9 @@ impl Place {
     }
 }
 
+/// Points at which an error is to have been given: only one operation, or two, come there.
+const GIVEN: &[&str] = &["shift-some", "remove-some", "unorphan", "allocate-more"];
+
 /// A name, and what is done.
 type Operation = (&'static str, fn(&Place) -> Sys<()>);
 
@@ -125,6 +128,12 @@ const DATA: &[Operation] = &[
         p.file()?.fallocate(libc::FALLOC_FL_ZERO_RANGE, P, 3 * P)
     }),
     ("allocate", |p| p.sparse()?.fallocate(0, 0, 8 * P)),
+    ("collapse", |p| {
+        p.file()?.fallocate(libc::FALLOC_FL_COLLAPSE_RANGE, 0, P)
+    }),
+    ("insert", |p| {
+        p.file()?.fallocate(libc::FALLOC_FL_INSERT_RANGE, P, P)
+    }),
     ("cut", |p| p.file()?.truncate(P + 100)),
     ("grow", |p| {
         let f = p.file()?;
@@ -206,6 +215,11 @@ fn each_error(lab: &mut Lab) -> Res {
         let mut at = 0;
         while one_error(lab, operation, (When::Used, at), &mut seen)? {
             at += 1;
+        }
+    }
+    for point in GIVEN {
+        if !seen.errors.iter().any(|(at, _)| at == point) {
+            broken!("no error was given at {point}");
         }
     }
     let points: Vec<&str> = seen.points.iter().map(String::as_str).collect();
