@@ -13,6 +13,7 @@ use crate::map::Map;
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::writelog::{Entry, Write};
 use crate::{ensure, errno, fail, same};
+use guest::sched;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const CASES: &[Case] = &[
@@ -256,23 +257,35 @@ fn full(t: &mut T) -> Res {
         }
     }
     sys::sync();
-    let mut refused = 0;
+    let (blocks, mut refused) = (f.stat()?.st_blocks, 0);
     for round in 0..60u64 {
-        let before = want.clone();
         // In the middle of a block run: there is one only where something was inserted whole.
         match shift(&whole, &mut flat, INSERT, (1 + 2 * round % 50) * bs, bs) {
             Ok(()) => {}
             Err(e) if e.errno == libc::ENOSPC => refused += 1,
             Err(e) => return Err(e.into()),
         }
+        same!(whole.size()?, flat.len() as u64, "size, round {round}");
         holds(&whole, 0, &flat, &format!("full, round {round}"))?;
-        shift(&f, &mut want, INSERT, (2 * round + 1) * bs, 2 * bs)?;
-        shift(&f, &mut want, COLLAPSE, (2 * round + 1) * bs, 2 * bs)?;
-        same!(want, before, "the model");
+        // In a hole.
+        let at = (2 * round + 1) * bs;
+        for mode in [INSERT, COLLAPSE] {
+            shift(&f, &mut want, mode, at, 2 * bs)?;
+            same!(f.size()?, want.len() as u64, "size after {mode} at {at}");
+            // All of it now and then, else what is near.
+            let (from, to) = match round % 15 {
+                0 => (0, want.len()),
+                _ => (at.saturating_sub(8 * bs) as usize, (at + 12 * bs) as usize),
+            };
+            let what = format!("full, after {mode} at {at}");
+            holds(&f, from as u64, &want[from..to], &what)?;
+        }
+        same!(f.stat()?.st_blocks, blocks, "blocks, round {round}");
     }
     t.holds_both(&f, &want, "full")?;
     t.holds_both(&whole, &flat, "full, split")?;
     println!("    {refused} of 60 splits refused");
+    ensure!(refused > 0, "the disk was not full");
     Ok(())
 }
 
@@ -329,69 +342,123 @@ fn durable(t: &mut T) -> Res {
     Ok(())
 }
 
-/// The numbers of the blocks of a file that are no zeros, in their order.
-fn numbers(f: &Fd, bs: u64) -> Res<Vec<u64>> {
-    let mut all = Vec::new();
-    for at in (0..f.size()?).step_by(bs as usize) {
+/// A hole that a file has beside those it was made with: the number of the first block behind it,
+/// and its blocks.
+type Gap = (u64, u64);
+
+/// The hole in the file whose blocks are numbered from 1 and lie in every second place. All blocks
+/// are there, each once, in their order, those behind the hole all as far from where they were.
+fn gap(f: &Fd, bs: u64, count: u64) -> Res<Option<Gap>> {
+    let (mut next, mut gap) = (1, None);
+    for at in 0..f.size()?.div_ceil(bs) {
         let mut bytes = [0; 8];
-        f.pread(&mut bytes, at)?;
-        all.extend(Some(u64::from_le_bytes(bytes)).filter(|n| *n != 0));
+        f.pread(&mut bytes, at * bs)?;
+        let number = u64::from_le_bytes(bytes);
+        if number == 0 {
+            continue;
+        }
+        same!(number, next, "the block at {at}, gap {gap:?}");
+        let place = 2 * (number - 1);
+        ensure!(at >= place, "block {number} at {at}");
+        let moved = at - place;
+        if gap.is_none() && moved > 0 {
+            gap = Some((number, moved));
+        }
+        same!(moved, gap.map_or(0, |g| g.1), "how far block {number} is");
+        next += 1;
     }
-    Ok(all)
+    same!(next - 1, count, "blocks");
+    Ok(gap)
+}
+
+/// What the device had when these entries of its log were done.
+fn disk_at(base: &[u8], entries: &[Entry]) -> Vec<u8> {
+    let mut disk = base.to_vec();
+    for e in entries {
+        if let Entry::Write(w) = e {
+            disk[w.at..w.at + w.data.len()].copy_from_slice(&w.data);
+        }
+    }
+    disk
 }
 
 /// Holes come and go while transactions commit at any time. Whenever the power fails all blocks are
-/// there, each once, in their order.
+/// there, each once, in their order; and at least once it fails in the middle of a move.
 fn crash(t: &mut T) -> Res {
     let l = replay::start(t)?;
     let bs = t.bs();
-    let count = (bs - 16) / 12 * 5;
+    // A handle for each leaf: 20, 10 or 5 of them.
+    let count = (bs - 16) / 12 * (20480 / bs);
     let f = sys::create(&t.p("f"))?;
     for i in 0..count {
         f.pwrite(&(i + 1).to_le_bytes(), 2 * i * bs)?;
     }
     f.fsync()?;
     l.log.message("mark begin")?;
-    moved_while_committed(t, &f, count)?;
+    let whole = moved_while_committed(t, (&f, &l.log), count)?;
     drop(f);
     let entries = replay::stop(t, &l)?;
-    let mark = Entry::Mark("begin".into());
-    let begin = entries.iter().position(|e| *e == mark).unwrap_or(0);
-    let is_fua = |e: &Entry| matches!(e, Entry::Write(Write { fua: true, .. }));
-    let all = entries[begin..].iter().filter(|e| is_fua(e)).count();
-    let every = all.div_ceil(10).max(1);
-    let want: Vec<u64> = (1..=count).collect();
-    let (mut disk, mut nth, mut half) = (l.base.clone(), 0, 0);
-    for (i, e) in entries.iter().enumerate() {
-        let Entry::Write(w) = e else {
-            continue;
-        };
-        disk[w.at..w.at + w.data.len()].copy_from_slice(&w.data);
-        nth += usize::from(i > begin && w.fua);
-        if i < begin || !w.fua || nth % every != 0 {
-            continue;
+    let (commits, inside) = commits(&entries);
+    // Some, from all the time; then likely ones, until one is of the middle of a move.
+    let every = commits.len().div_ceil(SOME).max(1);
+    let few = commits.iter().step_by(every);
+    let (mut looked, mut half) = (0, 0);
+    for &i in few.chain(&inside) {
+        if looked >= SOME && half > 0 || looked >= MOST {
+            break;
         }
+        looked += 1;
+        let disk = disk_at(&l.base, &entries[..=i]);
         replay::inspect(t, &disk, &mut |t| {
-            let f = sys::rdonly(&t.p("f"))?;
-            let got = numbers(&f, bs)?;
-            if got != want {
-                let at = got.iter().zip(&want).position(|(a, b)| a != b);
-                fail!("{} of {count} blocks, first wrong {at:?}", got.len());
-            }
-            half += u32::from(f.size()? > (2 * count - 1) * bs);
+            let found = gap(&sys::rdonly(&t.p("f"))?, bs, count)?;
+            half += u32::from(found.is_some_and(|gap| !whole.contains(&gap)));
             Ok(())
         })?;
     }
-    ensure!(half > 0, "no crash fell into a move");
+    println!(
+        "    {half} cuts in a move, of {looked} of {}",
+        commits.len()
+    );
+    ensure!(half > 0, "no crash fell into the middle of a move");
     Ok(())
 }
 
+/// The commits, and those which were done while a move was under way, but for the first in each: it
+/// may be of what came before. The last ones of the moves first.
+fn commits(entries: &[Entry]) -> (Vec<usize>, Vec<usize>) {
+    let (mut all, mut inside) = (Vec::new(), Vec::new());
+    let (mut begun, mut moving) = (false, None);
+    for (i, e) in entries.iter().enumerate() {
+        match e {
+            Entry::Mark(mark) => {
+                begun = true;
+                moving = (mark == "move").then_some(0);
+            }
+            Entry::Write(Write { fua: true, .. }) if begun => {
+                all.push(i);
+                if let Some(nth) = &mut moving {
+                    inside.extend((*nth > 0).then_some((*nth, i)));
+                    *nth += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    inside.sort_unstable();
+    (all, inside.into_iter().rev().map(|(_, i)| i).collect())
+}
+
+/// Power cuts of `crash` that are looked at: at least, and at most.
+const SOME: usize = 10;
+const MOST: usize = 40;
+
 /// Puts holes into the file, anywhere, and takes them out, while somebody has all of it committed.
-fn moved_while_committed(t: &T, f: &Fd, count: u64) -> Res {
+/// Returns the holes, as they are when they are whole.
+fn moved_while_committed(t: &T, (f, log): (&Fd, &dm::Dm), count: u64) -> Res<Vec<Gap>> {
     let bs = t.bs();
     let done = AtomicBool::new(false);
     let (done, dir) = (&done, t.p(""));
-    std::thread::scope(|s| -> Res {
+    std::thread::scope(|s| -> Res<Vec<Gap>> {
         s.spawn(move || -> Res {
             let d = sys::rdonly(&dir)?;
             while !done.load(Ordering::Relaxed) {
@@ -399,14 +466,26 @@ fn moved_while_committed(t: &T, f: &Fd, count: u64) -> Res {
             }
             Ok(())
         });
-        let mut r = fastrand::Rng::with_seed(8);
-        let result = (0..40).try_for_each(|_| -> Res {
-            let (at, len) = (r.u64(..count) * bs, r.u64(1..9) * bs);
-            f.fallocate(INSERT, at, len)?;
-            f.fallocate(COLLAPSE, at, len)?;
-            Ok(())
+        let mover = s.spawn(move || -> Res<Vec<Gap>> {
+            // A commit that can go on does so between two handles, and not when the move is over.
+            sched::idle()?;
+            let mut r = fastrand::Rng::with_seed(8);
+            let move_once = |_| -> Res<Gap> {
+                let (at, len) = (r.u64(..count), r.u64(1..9));
+                for mode in [INSERT, COLLAPSE] {
+                    log.message("mark move")?;
+                    f.fallocate(mode, at * bs, len * bs)?;
+                    log.message("mark moved")?;
+                }
+                Ok((at.div_ceil(2) + 1, len))
+            };
+            (0..40).map(move_once).collect()
         });
+        let result = mover.join();
         done.store(true, Ordering::Relaxed);
-        result
+        match result {
+            Ok(moves) => moves,
+            Err(_) => fail!("the mover panicked"),
+        }
     })
 }
