@@ -3,11 +3,13 @@
 //! nothing else does.
 
 use crate::cases::damage::failing::{data_at, with_hole};
+use crate::cases::damage::freed::{attribute_block, group_of, only_free_blocks};
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL};
 use crate::sys::{self, Fd};
+use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
@@ -16,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("eio/grow_reported", ALL, grow_reported),
     Case::new("eio/truncate_half", ALL, truncate_half),
     Case::new("eio/bitmap", ALL, bitmap_of_deleted),
+    Case::new("eio/attributes", ALL, attributes),
 ];
 
 /// What dumpe2fs says of each group.
@@ -342,4 +345,52 @@ fn bitmap_of_deleted(t: &mut T) -> Res {
     let (_, text) = run_cmd("debugfs", &["-R", &format!("testi <{ino}>"), &t.dev])?;
     ensure!(text.contains("not in use"), "{text}");
     whole(t)
+}
+
+/// An attribute block that cannot be read stays what it is. One whose bitmap cannot be read may be
+/// lost when it is given up, until e2fsck finds it: no more, whatever the call says.
+fn attributes(t: &mut T) -> Res {
+    const BIG: [u8; 600] = [5; 600];
+    let dm = device(t)?;
+    let bench = Bench::new(t, &dm)?;
+    let file = t.p("d/a");
+    xattr::set(&file, "user.big", &BIG, 0)?;
+    sys::sync();
+    let block = attribute_block(t, "/d/a")?;
+    bench.without(t, block * t.bs(), || {
+        errno!(xattr::get(&file, "user.big"), EIO);
+        errno!(xattr::set(&file, "user.more", &[6; 500], 0), EIO);
+        errno!(xattr::set(&file, "user.big", &[6; 500], 0), EIO);
+        errno!(xattr::remove(&file, "user.big"), EIO);
+        Ok(())
+    })?;
+    same!(xattr::list(&file)?, ["user.big"], "the names");
+    same!(xattr::get(&file, "user.big")?, BIG, "the value");
+    let (_, told) = group_of(t, block)?;
+    let bitmap = number_after(&told, "Block bitmap at ")? * t.bs();
+    let mut gone = false;
+    bench.without(t, bitmap, || {
+        let removed = xattr::remove(&file, "user.big");
+        gone = removed.is_ok();
+        if !gone {
+            errno!(removed, EIO);
+        }
+        Ok(())
+    })?;
+    ensure!(
+        sys::create(&t.p("alive")).is_ok(),
+        "nothing is written any more"
+    );
+    let want: &[&str] = if gone { &[] } else { &["user.big"] };
+    same!(xattr::list(&file)?, want, "names after that");
+    drop(bench);
+    t.umount()?;
+    let found = only_free_blocks(t)?;
+    let lost = found.contains("differences");
+    ensure!(!lost || found.contains(&format!("-{block}")), "{found}");
+    ensure!(!lost || gone, "lost, and the file has it: {found}");
+    t.mount("")?;
+    same!(xattr::list(&file)?, want, "names in the end");
+    t.file_holds("d/a", &pattern(1, 0, 100_000), "the file")?;
+    t.umount()
 }

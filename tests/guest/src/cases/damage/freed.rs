@@ -2,11 +2,13 @@
 //! What is freed while the disk says something wrong of it, or while others free the same.
 
 use crate::cases::damage::bad::ino;
+use crate::cases::damage::eio::{groups, number_after};
 use crate::cases::power::crash;
 use crate::cases::power::orphans::script;
-use crate::fixture::{names, put, run_cmd, T};
+use crate::fixture::{names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, Variant, ALL, K1, K4};
 use crate::sys;
+use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
 
 const TWO: &[Variant] = &[K1, K4];
@@ -15,12 +17,52 @@ pub const CASES: &[Case] = &[
     Case::new("freed/shared_attributes", TWO, shared_attributes)
         .quick()
         .secs(120),
+    Case::new("freed/attribute_block", TWO, attribute_block_is_free),
     Case::new("freed/blocks_counted_wrong", TWO, blocks_counted_wrong),
     Case::new("freed/inode_in_use", TWO, inode_in_use),
     Case::new("freed/log_not_wanted", ALL, log_not_wanted),
 ];
 
 const SHARERS: usize = 600;
+
+/// The attribute block of a file, which has one.
+pub fn attribute_block(t: &T, path: &str) -> Res<u64> {
+    let (_, text) = run_cmd("debugfs", &["-R", &format!("stat {path}"), &t.dev])?;
+    match number_after(&text, "File ACL: ")? {
+        0 => fail!("no attribute block: {text}"),
+        block => Ok(block),
+    }
+}
+
+/// The block group of a block, and what dumpe2fs says of it.
+pub fn group_of(t: &T, block: u64) -> Res<(u64, String)> {
+    let first = u64::from(t.bs() == 1024);
+    let group = (block - first) / (8 * t.bs());
+    Ok((group, groups(t)?.swap_remove(group as usize)))
+}
+
+/// e2fsck finds nothing but which blocks are free, and how many, and repairs that.
+pub fn only_free_blocks(t: &T) -> Res<String> {
+    let (_, text) = run_cmd("e2fsck", &["-fn", &t.dev])?;
+    let about = [
+        "Block bitmap differences",
+        "Free blocks count wrong",
+        "Fix? no",
+        "Pass ",
+    ];
+    let known = |line: &str| about.iter().any(|words| line.starts_with(words));
+    let mark = |line: &str| {
+        // That errors were noted, what it is, and the sum.
+        line.is_empty() || line.starts_with("e2fsck ") || line.contains(&t.dev)
+    };
+    if let Some(line) = text.lines().find(|l| !known(l) && !mark(l)) {
+        fail!("e2fsck: {line}: {text}");
+    }
+    let (code, repaired) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {repaired}");
+    t.fsck()?;
+    Ok(text)
+}
 
 /// An attribute block that many inodes share, which several tasks delete at the same time: each of
 /// them counts. (e2fsck makes the number right of what debugfs made.)
@@ -33,11 +75,7 @@ fn shared_attributes(t: &mut T) -> Res {
     t.umount()?;
     sys::write_file("/mnt/value", &"v".repeat(600))?;
     script(t, &["ea_set -f /mnt/value f0 user.big".to_string()])?;
-    let text = t.debugfs(&["stat f0"])?;
-    let acl = text.split("File ACL:").nth(1);
-    let Some(acl) = acl.and_then(|w| w.split_whitespace().next()) else {
-        fail!("no attribute block: {text}");
-    };
+    let acl = attribute_block(t, "f0")?;
     let share = |i| format!("sif f{i} file_acl {acl}");
     script(t, &(1..SHARERS).map(share).collect::<Vec<_>>())?;
     let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
@@ -67,6 +105,65 @@ fn shared_attributes(t: &mut T) -> Res {
     same!(sys::statfs(&t.p(""))?.f_bfree, free - grown, "free blocks");
     t.umount()?;
     t.fsck()
+}
+
+/// The bitmap says that an attribute block is free, and the group's count says so or does not. Who
+/// gives the block up gets rid of the attribute; it is reported, and nothing else is wrong then but
+/// what was before.
+fn attribute_block_is_free(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 aborts the journal");
+    }
+    for counted in [false, true] {
+        // More than one group: from that of the block nothing is given out any more.
+        t.fresh_mb(160)?;
+        put(&t.p("victim"), 1, 5000)?;
+        put(&t.p("other"), 2, 50_000)?;
+        xattr::set(&t.p("victim"), "user.big", &[5; 600], 0)?;
+        xattr::set(&t.p("other"), "user.big", &[6; 600], 0)?;
+        t.umount()?;
+        let block = attribute_block(t, "victim")?;
+        let (group, told) = group_of(t, block)?;
+        let before = told.split(" free blocks").next().unwrap_or("");
+        let free: u64 = match before.rsplit(char::is_whitespace).next().map(str::parse) {
+            Some(Ok(free)) => free,
+            _ => fail!("no count of free blocks: {told}"),
+        };
+        script(t, &[format!("freeb {block}")])?;
+        if counted {
+            let count = format!("set_bg {group} free_blocks_count {}", free + 1);
+            script(t, &[count, format!("set_bg {group} checksum calc")])?;
+        }
+        t.mount("errors=continue")?;
+        t.forget_log();
+        xattr::remove(&t.p("victim"), "user.big")?;
+        ensure!(
+            t.logged(&[&["bitmap"], &["group"]]),
+            "counted {counted}: {:?}",
+            t.seen
+        );
+        put(&t.p("alive"), 3, 5000)?.fsync()?;
+        t.umount()?;
+        // What the bitmap said is right now.
+        let found = only_free_blocks(t)?;
+        ensure!(!found.contains("differences"), "{found}");
+        t.mount("")?;
+        errno!(xattr::get(&t.p("victim"), "user.big"), ENODATA);
+        same!(
+            xattr::get(&t.p("other"), "user.big")?,
+            [6; 600],
+            "the other's"
+        );
+        for (name, seed, len) in [
+            ("victim", 1, 5000),
+            ("other", 2, 50_000),
+            ("alive", 3, 5000),
+        ] {
+            t.file_holds(name, &pattern(seed, 0, len), name)?;
+        }
+        t.umount()?;
+    }
+    Ok(())
 }
 
 /// A directory has more blocks than its inode says: no more revoke records than were asked for.

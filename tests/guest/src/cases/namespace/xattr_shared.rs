@@ -28,9 +28,13 @@ fn make(t: &T, names: std::ops::Range<u32>) -> Res {
     for i in names {
         let path = t.p(&format!("f{i}"));
         put(&path, 1, 0)?;
-        xattr::set(&path, "user.same", &VALUE, 0)?;
+        give(&path)?;
     }
     Ok(())
+}
+
+fn give(path: &str) -> Res {
+    Ok(xattr::set(path, "user.same", &VALUE, 0)?)
 }
 
 /// The same attributes are one block, also after a mount, whoever wrote it; a change of one leaves
@@ -74,22 +78,45 @@ fn shared(t: &mut T) -> Res {
     t.umount()
 }
 
-/// A block has 1024 owners at most.
+/// A block has 1024 owners at most, and what leaves a full one makes room in it.
 fn limit(t: &mut T) -> Res {
     t.fresh()?;
-    make(t, 0..1500)?;
+    let path = |t: &T, i: u32| t.p(&format!("f{i}"));
+    for i in 0..1500 {
+        put(&path(t, i), 1, 0)?;
+    }
+    // The directory has its blocks.
+    let none = free(t)?;
+    for i in 0..1024 {
+        give(&path(t, i))?;
+    }
+    same!(free(t)?, none - 1, "1024 owners");
+    give(&path(t, 1024))?;
+    same!(free(t)?, none - 2, "one more");
+    for i in 1025..1500 {
+        give(&path(t, i))?;
+    }
+    same!(free(t)?, none - 2, "1500 owners");
     t.umount()?;
     t.fsck()?;
     t.mount("")?;
     for i in 0..1500 {
-        let path = t.p(&format!("f{i}"));
-        same!(xattr::get(&path, "user.same")?, VALUE, "{i}");
+        same!(xattr::get(&path(t, i), "user.same")?, VALUE, "{i}");
     }
     // Those of the full block leave it, and others come.
     for i in 0..700 {
-        xattr::remove(&t.p(&format!("f{i}")), "user.same")?;
+        xattr::remove(&path(t, i), "user.same")?;
     }
-    make(t, 0..700)?;
+    same!(free(t)?, none - 2, "324 owners, and 476");
+    for i in 0..700 {
+        give(&path(t, i))?;
+    }
+    same!(free(t)?, none - 2, "1500 owners again");
+    for i in 0..1500 {
+        same!(xattr::get(&path(t, i), "user.same")?, VALUE, "again, {i}");
+        xattr::remove(&path(t, i), "user.same")?;
+    }
+    same!(free(t)?, none, "no owners");
     t.umount()
 }
 
