@@ -456,7 +456,7 @@ impl Trial for Site {
 mod tests {
     use super::*;
 
-    /// `make check` runs batches 0 to 6.
+    /// `make check` runs batches 0 to 7.
     #[test]
     fn errors_come_early_and_seldom() {
         let some = |batches: std::ops::Range<u64>| -> Vec<u64> {

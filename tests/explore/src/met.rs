@@ -41,7 +41,6 @@ const ALONE: &[&str] = &[
     "grown",
     "allocated",
     "allocate-more",
-    "shift-some",
     "dio-alone",
     "dio-drained",
 ];
@@ -72,7 +71,6 @@ const INVALIDATES: &[&str] = &[
     "grown",
     "allocated",
     "allocate-more",
-    "shift-some",
     "dio-grow",
 ];
 const FAULTS: &[&str] = &["fault-locked"];
