@@ -5,7 +5,7 @@
 
 use crate::model::{Call, Model};
 use crate::names::{Id, Kind, Tree};
-use crate::op::{Move, Op, Sync, Way};
+use crate::op::{Move, Op, Space, Sync, Way};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -17,6 +17,8 @@ pub struct Entry {
     pub kind: u32,
     pub mode: u32,
     pub links: u64,
+    /// Its extended attribute.
+    pub attribute: Option<Vec<u8>>,
     /// The first of the names of the same file.
     pub first: String,
 }
@@ -100,6 +102,7 @@ impl Promises {
 
     /// A step was begun, and may be done or not: if it replaces a file, then by a whole one.
     pub fn begun(&mut self, call: &Call, tree: &Tree) {
+        self.moving(call, tree);
         self.partly(call, tree);
         let now = self.stages.len() - 1;
         let before = &self.stages[now - 1];
@@ -122,6 +125,20 @@ impl Promises {
                 self.replaced.extend(whole);
             }
         }
+    }
+
+    /// What collapse and insert range move may be here or there, with a hole between.
+    fn moving(&mut self, call: &Call, tree: &Tree) {
+        let Op::Fallocate(name, _, _, Space::Collapse | Space::Insert) = call.op else {
+            return;
+        };
+        let mut half = self.stages[self.stages.len() - 1].clone();
+        let (Ok(id), Ok(old), Ok(new)) = (half.find(name), half.file(name), tree.file(name)) else {
+            return;
+        };
+        let size = old.len().max(new.len());
+        half.set_data(id, vec![0; size]);
+        self.stages.push(half);
     }
 
     /// This directory was brought to the disk: no name that was made or removed before the last
@@ -313,6 +330,7 @@ fn entries(tree: &Tree) -> Vec<Entry> {
             Kind::File(_) => libc::S_IFREG,
             Kind::Dir(_) => libc::S_IFDIR,
             Kind::Symlink => libc::S_IFLNK,
+            Kind::Whiteout => libc::S_IFCHR,
         };
         Entry {
             first: firsts.entry(id).or_insert_with(|| path.clone()).clone(),
@@ -320,6 +338,7 @@ fn entries(tree: &Tree) -> Vec<Entry> {
             kind,
             mode: node.mode,
             links: node.links,
+            attribute: node.attribute.as_deref().cloned(),
         }
     };
     let mut all: Vec<Entry> = tree.paths().into_iter().map(&mut entry).collect();

@@ -6,7 +6,7 @@
 //! come together, with nothing between them that undoes what one of them did (Groce et al.,
 //! Swarm Testing, 2012).
 
-use crate::op::{Disk, History, Image, Move, Name, Op, Space, Sync, View, Way};
+use crate::op::{Attribute, Disk, History, Image, Move, Name, Op, Space, Sync, View, Way};
 use crate::place::{Length, Place, Style};
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -41,6 +41,7 @@ enum Verb {
     Symlink,
     Rename,
     Chmod,
+    Attribute,
 }
 
 /// Always done.
@@ -60,7 +61,7 @@ const DATA: [(u32, Verb); 11] = [
     (1, Verb::Freeze),
 ];
 
-const NAMES: [(u32, Verb); 8] = [
+const NAMES: [(u32, Verb); 9] = [
     (6, Verb::Create),
     (3, Verb::Mkdir),
     (1, Verb::Rmdir),
@@ -69,6 +70,7 @@ const NAMES: [(u32, Verb); 8] = [
     (1, Verb::Symlink),
     (4, Verb::Rename),
     (1, Verb::Chmod),
+    (2, Verb::Attribute),
 ];
 
 const WAYS: [(u32, Way); 8] = [
@@ -82,12 +84,14 @@ const WAYS: [(u32, Way); 8] = [
     (4, Way::Mapped),
 ];
 
-const SPACES: [(u32, Space); 5] = [
+const SPACES: [(u32, Space); 7] = [
     (2, Space::Allocate),
     (2, Space::KeepSize),
     (4, Space::Punch),
     (2, Space::Zero),
     (2, Space::ZeroKeepSize),
+    (2, Space::Collapse),
+    (2, Space::Insert),
 ];
 
 const SYNCS: [(u32, Sync); 4] = [
@@ -272,8 +276,10 @@ impl Taste {
 
     /// The steps that are about names.
     fn naming(&self, verb: Verb) -> BoxedStrategy<Op> {
-        use Move::{Exchange, NoReplace, Replace};
-        let how = prop::sample::select(vec![Replace, Replace, NoReplace, Exchange]);
+        use Attribute::{Large, Removed, Small};
+        use Move::{Exchange, NoReplace, Replace, Whiteout};
+        let how = prop::sample::select(vec![Replace, Replace, NoReplace, Exchange, Whiteout]);
+        let value = prop::sample::select(vec![Small, Large, Large, Removed]);
         match verb {
             Verb::Mkdir => any_name().prop_map(Op::Mkdir).boxed(),
             Verb::Rmdir => any_name().prop_map(Op::Rmdir).boxed(),
@@ -287,6 +293,9 @@ impl Taste {
                 .boxed(),
             Verb::Chmod => (any_name(), 0u16..0o1000)
                 .prop_map(|(n, mode)| Op::Chmod(n, mode))
+                .boxed(),
+            Verb::Attribute => (any_name(), value)
+                .prop_map(|(n, value)| Op::Attribute(n, value))
                 .boxed(),
             _ => self.name().prop_map(Op::Create).boxed(),
         }

@@ -40,6 +40,7 @@ fn attributes(side: &Side, model: &Model, (path, id): (&str, usize), st: &libc::
         Kind::File(data) => (libc::S_IFREG, Some(data.len() as i64)),
         Kind::Dir(_) => (libc::S_IFDIR, None),
         Kind::Symlink => (libc::S_IFLNK, Some(TARGET.len() as i64)),
+        Kind::Whiteout => (libc::S_IFCHR, Some(0)),
     };
     let want = (kind | node.mode, node.links, size.unwrap_or(st.st_size));
     let got = (st.st_mode, st.st_nlink, st.st_size);
@@ -50,6 +51,24 @@ fn attributes(side: &Side, model: &Model, (path, id): (&str, usize), st: &libc::
         ));
     }
     Ok(())
+}
+
+/// The extended attribute of a name is what it was set to.
+pub fn attribute(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
+    let got = side.attribute(path).map_err(|e| e.to_string())?;
+    let want = model.tree.at(id).attribute.as_deref();
+    if got.as_ref() == want {
+        return Ok(());
+    }
+    let words = |value: Option<&Vec<u8>>| match value {
+        Some(value) => format!("of {} bytes", value.len()),
+        None => "no".to_string(),
+    };
+    let (got, want) = (words(got.as_ref()), words(want));
+    Err(format!(
+        "{}: {path} has {got} attribute, it should have {want}, or other bytes",
+        side.fs
+    ))
 }
 
 pub fn holds(side: &Side, path: &str, view: View, want: &[u8]) -> Fair {
@@ -75,6 +94,7 @@ pub fn whole(side: &Side, model: &Model, views: &[View]) -> Fair {
     for (path, id) in model.tree.paths() {
         let st = sys::lstat(&side.path(&path)).map_err(|e| format!("{}: {e}", side.fs))?;
         attributes(side, model, (&path, id), &st)?;
+        attribute(side, model, &path, id)?;
         match &model.tree.at(id).kind {
             Kind::File(data) => {
                 for view in views {
@@ -82,6 +102,7 @@ pub fn whole(side: &Side, model: &Model, views: &[View]) -> Fair {
                 }
             }
             Kind::Dir(_) => directory(side, model, &path, id)?,
+            Kind::Whiteout => (),
             Kind::Symlink => {
                 let target = sys::readlink(&side.path(&path)).map_err(|e| e.to_string())?;
                 if target != TARGET.as_bytes() {
@@ -190,6 +211,7 @@ pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
                 _ => (),
             }
             let mode = st.st_mode & !libc::S_IFMT;
+            let attribute = side.attribute(&path).map_err(|e| e.to_string())?;
             all.push((
                 st.st_ino,
                 Entry {
@@ -198,6 +220,7 @@ pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
                     kind,
                     mode,
                     links: st.st_nlink,
+                    attribute,
                 },
             ));
         }

@@ -5,8 +5,12 @@
 use crate::names::{Id, Kind, Tree, TARGET};
 use crate::side::Side;
 use guest::sys::{self, Sys};
+use guest::xattr;
 use libc::{O_RDWR, O_TRUNC};
 use std::collections::BTreeMap;
+
+/// Nobody needs a permission for it, whatever it belongs to, but root.
+const ATTRIBUTE: &str = "trusted.a";
 
 impl Side {
     /// All that is there is what this tree has; nobody holds a file.
@@ -27,6 +31,10 @@ impl Side {
                 Kind::File(data) => drop(sys::create(&at)?.pwrite(data, 0)?),
                 Kind::Dir(_) => sys::mkdir(&at, 0o755)?,
                 Kind::Symlink => sys::symlink(TARGET, &at)?,
+                Kind::Whiteout => sys::mknod(&at, libc::S_IFCHR, 0)?,
+            }
+            if let Some(value) = &node.attribute {
+                self.set_attribute(&path, Some(value))?;
             }
             if !matches!(node.kind, Kind::Symlink) {
                 sys::chmod(&at, node.mode)?;
@@ -34,6 +42,22 @@ impl Side {
             firsts.insert(id, path);
         }
         Ok(())
+    }
+
+    /// A name has this extended attribute, or none any more.
+    pub fn set_attribute(&self, path: &str, value: Option<&[u8]>) -> Sys<()> {
+        match value {
+            Some(value) => xattr::set(&self.path(path), ATTRIBUTE, value, 0),
+            None => xattr::remove(&self.path(path), ATTRIBUTE),
+        }
+    }
+
+    /// The extended attribute that a name has.
+    pub fn attribute(&self, path: &str) -> Sys<Option<Vec<u8>>> {
+        match xattr::get(&self.path(path), ATTRIBUTE) {
+            Err(e) if e.errno == libc::ENODATA => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// A file has these bytes.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a file system must be after a step: names, and bytes.
 
-use crate::names::{Does, Kind, Tree};
-use crate::op::{Name, Op, Space, Way};
-use crate::place::{Around, PAGE, SECTOR};
+use crate::names::{Does, Fails, Kind, Tree};
+use crate::op::{Attribute, Name, Op, Space, Way};
+use crate::place::{Around, MOST, PAGE, SECTOR};
 use crate::space::Taken;
 use guest::fixture::pattern;
 
@@ -27,12 +27,21 @@ impl Call {
     pub fn bytes(&self) -> Vec<u8> {
         pattern(self.seed, self.at, self.len as usize)
     }
+
+    /// What an extended attribute is set to, on blocks of this size; nothing if it is removed.
+    pub fn value(&self, how: Attribute, block: u64) -> Option<Vec<u8>> {
+        match how {
+            Attribute::Small => Some(pattern(self.seed, 0, 20)),
+            Attribute::Large => Some(pattern(self.seed, 0, block as usize - 128)),
+            Attribute::Removed => None,
+        }
+    }
 }
 
 pub struct Model {
     pub tree: Tree,
     pub taken: Taken,
-    block: u64,
+    pub block: u64,
     last: (u64, u64),
 }
 
@@ -64,6 +73,18 @@ impl Model {
         };
         match op {
             Op::Truncate(name, at) => (at.at(around(name)), 0),
+            Op::Fallocate(name, at, len, how @ (Space::Collapse | Space::Insert)) => {
+                // Whole blocks, and no file gets longer than it may.
+                let (block, size) = (self.block, around(name).size);
+                let at = at.at(around(name)) / block * block;
+                let len = len.from(at, block).next_multiple_of(block);
+                let room = MOST.saturating_sub(size) / block * block;
+                match how {
+                    Space::Insert if room == 0 => (size.next_multiple_of(block), block),
+                    Space::Insert => (at, len.min(room)),
+                    _ => (at, len),
+                }
+            }
             Op::Fallocate(name, at, len, _) => {
                 let at = at.at(around(name));
                 (at, len.from(at, self.block))
@@ -137,6 +158,9 @@ impl Model {
             Op::Symlink(name) => done(self.tree.add(name, Kind::Symlink, 0o777)),
             Op::Rename(old, new, how) => done(self.tree.rename(old, new, how)),
             Op::Chmod(name, mode) => done(self.tree.chmod(name, u32::from(mode))),
+            Op::Attribute(name, how) => {
+                done(self.tree.set_attribute(name, call.value(how, self.block)))
+            }
         }
     }
 
@@ -173,6 +197,13 @@ impl Model {
     fn fallocate(&mut self, name: Name, call: &Call, how: Space) -> Does<u64> {
         let data = self.tree.file_mut(name)?;
         let (at, end) = (call.at as usize, (call.at + call.len) as usize);
+        match how {
+            Space::Collapse if end >= data.len() => return Err(Fails),
+            Space::Collapse => drop(data.drain(at..end)),
+            Space::Insert if at >= data.len() => return Err(Fails),
+            Space::Insert => drop(data.splice(at..at, vec![0; end - at])),
+            _ => (),
+        }
         if matches!(how, Space::Allocate | Space::Zero) && data.len() < end {
             data.resize(end, 0);
         }
@@ -201,7 +232,7 @@ impl Model {
             | Op::Rmdir(a) => {
                 vec![a]
             }
-            Op::Unlink(a) | Op::Symlink(a) | Op::Chmod(a, _) => vec![a],
+            Op::Unlink(a) | Op::Symlink(a) | Op::Chmod(a, _) | Op::Attribute(a, _) => vec![a],
         }
     }
 }

@@ -16,6 +16,7 @@ pub enum Kind {
     File(Rc<Vec<u8>>),
     Dir(BTreeMap<String, Id>),
     Symlink,
+    Whiteout,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Node {
     pub kind: Kind,
     pub mode: u32,
     pub links: u64,
+    /// Its extended attribute, if it has one.
+    pub attribute: Option<Rc<Vec<u8>>>,
 }
 
 /// An operation that fails. Which errno it is the kernel's ext4 says.
@@ -69,7 +72,14 @@ impl Tree {
         let links = if matches!(kind, Kind::Dir(_)) { 2 } else { 1 };
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, Node { kind, mode, links });
+        let attribute = None;
+        let node = Node {
+            kind,
+            mode,
+            links,
+            attribute,
+        };
+        self.nodes.insert(id, node);
         id
     }
 
@@ -226,6 +236,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Sets the extended attribute of a name, or removes the one that is there.
+    pub fn set_attribute(&mut self, name: Name, value: Option<Vec<u8>>) -> Does<()> {
+        let id = self.find(name)?;
+        let attribute = &mut self.edit(id).attribute;
+        if value.is_none() && attribute.is_none() {
+            return Err(Fails);
+        }
+        *attribute = value.map(Rc::new);
+        Ok(())
+    }
+
     /// Is the one directory below the other, or the same?
     fn within(&self, inner: Id, outer: Id) -> bool {
         let below =
@@ -265,6 +286,10 @@ impl Tree {
         }
         self.entries_mut(from_dir).remove(from_leaf);
         self.place(to_dir, to_leaf, old, from_dir);
+        if how == Move::Whiteout {
+            let id = self.node(Kind::Whiteout, 0);
+            self.entries_mut(from_dir).insert(from_leaf.to_string(), id);
+        }
         Ok(())
     }
 

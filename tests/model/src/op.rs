@@ -96,6 +96,8 @@ pub enum Space {
     Punch,
     Zero,
     ZeroKeepSize,
+    Collapse,
+    Insert,
 }
 
 /// What is brought to the disk.
@@ -114,6 +116,18 @@ pub enum Move {
     Replace,
     NoReplace,
     Exchange,
+    /// Leaves a whiteout.
+    Whiteout,
+}
+
+/// What becomes of the extended attribute of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Attribute {
+    /// It fits into the inode.
+    Small,
+    /// It has a block.
+    Large,
+    Removed,
 }
 
 /// One step.
@@ -148,6 +162,7 @@ pub enum Op {
     Symlink(Name),
     Rename(Name, Name, Move),
     Chmod(Name, u16),
+    Attribute(Name, Attribute),
 }
 
 impl Op {

@@ -3,10 +3,10 @@
 //! the model and with each other.
 
 use crate::cut::Promises;
-use crate::look::{accounts, excess, found, held, holds, stat, whole, Fair};
+use crate::look::{accounts, attribute, excess, found, held, holds, stat, whole, Fair};
 use crate::model::{Call, Model};
 use crate::names::{Does, Id, Tree};
-use crate::op::{History, Name, Op, View, Way};
+use crate::op::{Attribute, History, Name, Op, View, Way};
 use crate::side::{evict, Side};
 use crate::stays::{data_is_written, Stays};
 use crate::world::World;
@@ -164,6 +164,7 @@ fn is_full(call: &Call, got: &Result<u64, i32>) -> bool {
         (Op::Sync(..) | Op::Freeze | Op::Remount | Op::Evict, _) => false,
         (Op::Forget(_) | Op::Release | Op::Hold(_) | Op::Look(..) | Op::LookHeld, _) => false,
         (Op::Unlink(_) | Op::Rmdir(_) | Op::Chmod(..), _) => false,
+        (Op::Attribute(_, Attribute::Removed), _) => false,
         (_, Err(libc::ENOSPC)) | (Op::Write(_, _, _, Way::Mapped), Err(libc::EFAULT)) => true,
         (Op::Write(..), Ok(n)) => *n < call.len,
         _ => false,
@@ -325,6 +326,11 @@ fn seen(side: &Side, model: &Model, call: &Call) -> Fair {
     if let Op::Look(name, view) = call.op {
         if let Ok(data) = model.tree.file(name) {
             holds(side, name.text(), view, data)?;
+        }
+    }
+    if let Op::Attribute(name, _) = call.op {
+        if let Ok(id) = model.tree.find(name) {
+            attribute(side, model, name.text(), id)?;
         }
     }
     Model::touched(call.op)

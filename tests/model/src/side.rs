@@ -357,6 +357,10 @@ impl Side {
             Op::Symlink(name) => sys::symlink(TARGET, &path(name))?,
             Op::Rename(old, new, how) => sys::rename2(&path(old), &path(new), flags(how))?,
             Op::Chmod(name, mode) => sys::chmod(&path(name), u32::from(mode))?,
+            Op::Attribute(name, how) => {
+                let block = sys::statfs(&self.dir)?.f_bsize as u64;
+                self.set_attribute(name.text(), call.value(how, block).as_deref())?;
+            }
         }
         Ok(0)
     }
@@ -462,6 +466,8 @@ fn mode(how: Space) -> i32 {
         Space::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
         Space::Zero => libc::FALLOC_FL_ZERO_RANGE,
         Space::ZeroKeepSize => libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE,
+        Space::Collapse => libc::FALLOC_FL_COLLAPSE_RANGE,
+        Space::Insert => libc::FALLOC_FL_INSERT_RANGE,
     }
 }
 
@@ -470,6 +476,7 @@ fn flags(how: Move) -> u32 {
         Move::Replace => 0,
         Move::NoReplace => sys::NOREPLACE,
         Move::Exchange => sys::EXCHANGE,
+        Move::Whiteout => sys::WHITEOUT,
     }
 }
 

@@ -22,6 +22,8 @@ impl Taken {
             // iomap dirties the whole folio, which may be large.
             Op::Write(_, _, _, Way::Mapped) if call.len > 0 => *taken = None,
             Op::Write(..) => pages.extend(at / PAGE..end.div_ceil(PAGE)),
+            // What moves by less than a page.
+            Op::Fallocate(_, _, _, Space::Collapse | Space::Insert) => *taken = None,
             Op::Fallocate(_, _, _, Space::Punch) => {
                 // Behind the end ext4 punches nothing, and rext4 may.
                 let end = end.min(size.next_multiple_of(PAGE));

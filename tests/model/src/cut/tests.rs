@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 use super::*;
-use crate::op::{Image, Name};
+use crate::op::{Attribute, Image, Name};
 use crate::place::{From, Length, Place, Unit};
 
 /// A file of 8 bytes that is on disk, then these steps.
@@ -176,6 +176,66 @@ fn bytes_of_o_dsync_are_there() {
     let mut old = all.clone();
     old[7] = 7;
     assert!(!may_be(&promises, &old), "an old byte");
+}
+
+#[test]
+fn what_moves_may_be_half_way() {
+    let moved = |how| {
+        let (place, length) = nowhere();
+        let op = Op::Fallocate(name("a"), place, length, how);
+        Call { len: 4, ..call(op) }
+    };
+    let sync = call(Op::Sync(name("a"), Sync::Fsync));
+    let (_, promises) = after(&[moved(Space::Collapse)]);
+    assert!(may_be(&promises, &[7; 8]) && may_be(&promises, &[7; 4]));
+    assert!(may_be(&promises, &[7, 7, 0, 0, 7, 7]));
+    assert!(!may_be(&promises, &[7; 3]) && !may_be(&promises, &[9; 4]));
+    let (_, promises) = after(&[moved(Space::Collapse), sync]);
+    assert!(may_be(&promises, &[7; 4]) && !may_be(&promises, &[7; 8]));
+    let (_, promises) = after(&[moved(Space::Insert), sync]);
+    assert!(may_be(&promises, &[0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7]));
+    assert!(!may_be(&promises, &[7; 12]));
+}
+
+#[test]
+fn attributes_and_whiteouts_are_names() {
+    let (a, c) = (name("a"), name("b"));
+    let set = call(Op::Attribute(a, Attribute::Small));
+    let whiteout = call(Op::Rename(a, c, Move::Whiteout));
+    let (model, promises) = after(&[set, whiteout]);
+    let all = entries(&model.tree);
+    assert_eq!(
+        (all.len(), all[0].kind, all[1].kind),
+        (2, libc::S_IFCHR, libc::S_IFREG)
+    );
+    let value = set.value(Attribute::Small, 4096);
+    assert_eq!((&all[0].attribute, &all[1].attribute), (&None, &value));
+    let data = |path: &str| -> Contents { [(path.to_string(), vec![7; 8])].into() };
+    assert!(promises.kept(&all, &data("b")).is_ok());
+    // Not the later one without the earlier.
+    let mut without = all.clone();
+    without[1].attribute = None;
+    assert!(promises.kept(&without, &data("b")).is_err());
+    assert!(promises
+        .kept(&entries(&promises.stages[0]), &data("a"))
+        .is_ok());
+    let mut model = model;
+    let gone = call(Op::Attribute(c, Attribute::Removed));
+    assert!(model.apply(&gone).is_ok() && model.apply(&gone).is_err());
+}
+
+fn nowhere() -> (Place, Length) {
+    let (n, unit, beside) = (0, Unit::Byte, 0);
+    let from = From::Start;
+    (
+        Place {
+            from,
+            n,
+            unit,
+            beside,
+        },
+        Length { n, unit, beside },
+    )
 }
 
 fn truncate() -> Op {
