@@ -2,9 +2,9 @@
 //! What is done before the power fails: the operations, what is brought to the disk after each, and
 //! how a sequence of them is written.
 
+use crate::table::{call, ACTS};
 use model::model::Call;
-use model::op::{Image, Move, Name, Op, Space, Sync, Way};
-use model::place::{self, Length, Place, Unit, PAGE, SECTOR};
+use model::op::{Image, Name, Op, Sync};
 
 /// A name of the model.
 pub fn name(text: &str) -> Name {
@@ -62,7 +62,7 @@ pub struct Scene {
     /// Of the file `a`.
     pub size: u64,
     pub block: u64,
-    dsync: bool,
+    pub dsync: bool,
 }
 
 /// What an operation does: it has the bytes of a write from a number of its own, given later.
@@ -81,75 +81,8 @@ pub struct Act {
     makes: Makes,
 }
 
-const NOWHERE: Place = Place {
-    from: place::From::Start,
-    n: 0,
-    unit: Unit::Byte,
-    beside: 0,
-};
-const NOTHING: Length = Length {
-    n: 0,
-    unit: Unit::Byte,
-    beside: 0,
-};
-
-fn call(op: Op, at: u64, len: u64) -> Part {
-    let seed = 0;
-    Part::Call(Call { op, at, len, seed })
-}
-
-fn plain(op: Op) -> Vec<Part> {
-    vec![call(op, 0, 0)]
-}
-
-fn truncate(to: u64) -> Vec<Part> {
-    vec![call(Op::Truncate(name("a"), NOWHERE), to, 0)]
-}
-
-fn space(how: Space, at: u64, len: u64) -> Vec<Part> {
-    vec![call(
-        Op::Fallocate(name("a"), NOWHERE, NOTHING, how),
-        at,
-        len,
-    )]
-}
-
-/// Another file is changed and brought to the disk, so all that is in the journal.
-fn committed() -> Vec<Part> {
-    vec![
-        call(Op::Chmod(name("b"), 0o600), 0, 0),
-        call(Op::Sync(name("b"), Sync::Fsync), 0, 0),
-    ]
-}
-
-impl Scene {
-    fn write(&self, file: &str, at: u64, len: u64) -> Part {
-        let way = if self.dsync {
-            Way::Dsync
-        } else {
-            Way::Buffered
-        };
-        call(Op::Write(name(file), NOWHERE, NOTHING, way), at, len)
-    }
-
-    fn direct(&self, at: u64, len: u64) -> Vec<Part> {
-        let way = if self.dsync {
-            Way::DirectDsync
-        } else {
-            Way::Direct
-        };
-        vec![call(Op::Write(name("a"), NOWHERE, NOTHING, way), at, len)]
-    }
-
-    /// Stores never go behind the end.
-    fn mapped(&self, at: u64, len: u64) -> Vec<Part> {
-        let len = len.min(self.size.saturating_sub(at));
-        let op = Op::Write(name("a"), NOWHERE, NOTHING, Way::Mapped);
-        vec![call(op, at.min(self.size), len)]
-    }
-}
-
-const fn act(name: &'static str, makes: Makes) -> Act {
+/// One that changes the file `a`, and no name.
+pub const fn act(name: &'static str, makes: Makes) -> Act {
     Act {
         name,
         file: Some("a"),
@@ -161,14 +94,14 @@ const fn act(name: &'static str, makes: Makes) -> Act {
 }
 
 impl Act {
-    const fn writes(self) -> Act {
+    pub const fn writes(self) -> Act {
         Act {
             writes: true,
             ..self
         }
     }
 
-    const fn names(self, file: Option<&'static str>) -> Act {
+    pub const fn names(self, file: Option<&'static str>) -> Act {
         Act {
             names: Some(""),
             file,
@@ -177,7 +110,7 @@ impl Act {
     }
 
     /// Changes names in another directory.
-    const fn within(self, dir: &'static str) -> Act {
+    pub const fn within(self, dir: &'static str) -> Act {
         Act {
             names: Some(dir),
             file: None,
@@ -186,18 +119,18 @@ impl Act {
     }
 
     /// Its file is another one.
-    const fn on(self, file: &'static str) -> Act {
+    pub const fn on(self, file: &'static str) -> Act {
         Act {
             file: Some(file),
             ..self
         }
     }
 
-    const fn late(self) -> Act {
+    pub const fn late(self) -> Act {
         Act { late: true, ..self }
     }
 
-    const fn alone(self) -> Act {
+    pub const fn alone(self) -> Act {
         Act { file: None, ..self }
     }
 
@@ -212,124 +145,6 @@ impl Act {
         }
     }
 }
-
-/// All operations. The file `a` has 9500 bytes at first, `c` is not there, `d/a` is
-/// scattered.
-pub const ACTS: &[Act] = &[
-    act("create", |_| plain(Op::Create(name("c")))).names(Some("c")),
-    act("mkdir", |_| plain(Op::Mkdir(name("c")))).names(None),
-    act("symlink", |_| plain(Op::Symlink(name("c")))).names(None),
-    act("long-symlink", |_| plain(Op::Symlink(name("d/b")))).within("d"),
-    act("reuse", |_| {
-        vec![
-            call(Op::Symlink(name("d/b")), 0, 0),
-            Part::Directory("d"),
-            call(Op::Unlink(name("d/b")), 0, 0),
-            Part::Directory("d"),
-        ]
-    })
-    .within("d"),
-    act("unlink-symlink", |_| plain(Op::Unlink(name("e")))).names(None),
-    act("link", |_| plain(Op::Link(name("a"), name("c")))).names(Some("c")),
-    act("unlink", |_| plain(Op::Unlink(name("a")))).names(None),
-    act("rename", |_| {
-        plain(Op::Rename(name("a"), name("c"), Move::Replace))
-    })
-    .names(Some("c")),
-    act("exchange", |_| {
-        plain(Op::Rename(name("a"), name("b"), Move::Exchange))
-    })
-    .names(Some("a")),
-    act("exchange-new", |scene| {
-        vec![
-            call(Op::Create(name("c")), 0, 0),
-            scene.write("c", 0, 7000),
-            call(Op::Rename(name("c"), name("a"), Move::Exchange), 0, 0),
-        ]
-    })
-    .writes()
-    .names(Some("a")),
-    act("rename-over", |_| {
-        plain(Op::Rename(name("a"), name("b"), Move::Replace))
-    })
-    .names(Some("b")),
-    act("replace", |scene| {
-        vec![
-            call(Op::Create(name("c")), 0, 0),
-            scene.write("c", 0, 7000),
-            call(Op::Rename(name("c"), name("a"), Move::Replace), 0, 0),
-        ]
-    })
-    .writes()
-    .names(Some("a")),
-    act("rewrite", |scene| {
-        vec![call(Op::Create(name("a")), 0, 0), scene.write("a", 0, 7000)]
-    })
-    .writes(),
-    act("append", |scene| vec![scene.write("a", scene.size, 3000)]).writes(),
-    act("overwrite", |scene| vec![scene.write("a", 700, 5000)]).writes(),
-    act("extend", |scene| {
-        let at = scene.size.next_multiple_of(scene.block) + scene.block;
-        vec![scene.write("a", at, PAGE + 100)]
-    })
-    .writes(),
-    act("regrow", |scene| {
-        let mut parts = truncate(3000);
-        parts.push(call(Op::Sync(name("a"), Sync::Fsync), 0, 0));
-        parts.push(scene.write("a", 3000, 3000));
-        parts
-    })
-    .writes(),
-    act("fill", |scene| {
-        let at = scene.size.next_multiple_of(PAGE);
-        let mut parts = truncate(at + 4 * PAGE);
-        parts.push(scene.write("a", at + PAGE, PAGE));
-        parts
-    })
-    .writes(),
-    act("fill-scattered", |scene| {
-        vec![scene.write("d/a", 5000, 6000)]
-    })
-    .writes()
-    .on("d/a"),
-    act("fill-allocated", |scene| {
-        let allocate = Op::Fallocate(name("d/a"), NOWHERE, NOTHING, Space::KeepSize);
-        vec![
-            call(allocate, 5000, 6000),
-            call(Op::Sync(name("d/a"), Sync::Fsync), 0, 0),
-            scene.write("d/a", 5000, 6000),
-        ]
-    })
-    .writes()
-    .on("d/a"),
-    act("grow", |scene| truncate(scene.size + 6000)),
-    act("shrink", |_| truncate(3000)),
-    act("punch", |_| space(Space::Punch, 1000, 6000)),
-    act("zero", |scene| {
-        space(Space::Zero, scene.size.saturating_sub(1000), 6000)
-    }),
-    act("allocate", |scene| {
-        space(Space::Allocate, scene.size, 2 * PAGE)
-    }),
-    act("keep-size", |scene| {
-        space(Space::KeepSize, scene.size, 2 * PAGE)
-    }),
-    act("direct-append", |scene| {
-        scene.direct(scene.size.next_multiple_of(SECTOR), 2 * SECTOR)
-    })
-    .writes(),
-    act("direct-overwrite", |scene| scene.direct(0, PAGE)).writes(),
-    act("mapped", |scene| scene.mapped(2000, 5000)),
-    act("writeback", |_| plain(Op::Sync(name("a"), Sync::Range))).alone(),
-    act("commit", |_| committed()).alone(),
-    act("overtake", |_| {
-        let mut parts = vec![Part::Start(name("a"))];
-        parts.extend(committed());
-        parts
-    })
-    .alone()
-    .late(),
-];
 
 /// An operation, and what comes after it.
 #[derive(Clone, Copy)]

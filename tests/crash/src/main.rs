@@ -9,6 +9,7 @@ mod hunt;
 mod judge;
 mod record;
 mod states;
+mod table;
 
 use act::{steps, Sequence};
 use clap::Parser;

@@ -368,6 +368,13 @@ fn tell(call: &Call) -> String {
         Op::Rename(from, to, Move::Exchange) => {
             format!("exchange {} and {}", from.text(), to.text())
         }
+        Op::Rename(from, to, Move::Whiteout) => {
+            format!(
+                "rename {} to {}, leaving a whiteout",
+                from.text(),
+                to.text()
+            )
+        }
         Op::Rename(from, to, _) => format!("rename {} to {}", from.text(), to.text()),
         Op::Link(old, new) => format!("link {} to {}", old.text(), new.text()),
         Op::Unlink(name) => format!("unlink {}", name.text()),
