@@ -23,7 +23,7 @@ mod promise;
 mod retry;
 mod zones;
 
-pub(crate) use balloc::{allocate_run, free_run, Revoke};
+pub(crate) use balloc::{allocate_run, free_or_lose, free_run, Revoke};
 pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};

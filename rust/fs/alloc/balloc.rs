@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     disk::{group::BitmapKind, Geometry, Pblk},
-    fs::{Inode, Rext4, Sb},
+    fs::{error::EFSCORRUPTED, Inode, Rext4, Sb},
     vfs::jbd2::Handle,
 };
 use kernel::prelude::*;
@@ -285,7 +285,8 @@ pub(crate) enum Revoke {
 ///
 /// Costs [`credits::freeing`](crate::fs::credits::freeing) of the number of groups touched.
 /// `EUCLEAN` if the blocks are not all in use, are fixed metadata or lie outside the filesystem.
-/// Blocks of a group whose bitmap is known to be corrupt are lost until e2fsck finds them.
+/// Blocks of a group whose bitmap is known to be corrupt are lost until e2fsck finds them. An error
+/// in one group leaves out no other; the first is returned.
 pub(crate) fn free_run(
     handle: &Handle<'_>,
     inode: &Inode,
@@ -309,25 +310,46 @@ pub(crate) fn free_run(
             handle.revoke(block, Some(sb.getblk(block)?))?;
         }
     }
-    let mut block = pblk;
-    let mut left = len;
+    let (mut block, mut left, mut result) = (pblk, len, Ok(()));
     while left > 0 {
         let (group, bit) = geo.block_group(block).ok_or(EINVAL)?;
         let here = left.min(geo.group_blocks(group).saturating_sub(bit));
         if here == 0 {
             return Err(EINVAL);
         }
-        free_run_locked(handle, sb, group, (bit, here)).map_err(|why| {
+        let freed = free_run_locked(handle, sb, group, (bit, here)).map_err(|why| {
             why.report_as(|what| {
                 inode.corrupted(fmt!(
                     "freeing {here} blocks from {block}: group {group}: {what}"
                 ))
             })
-        })?;
+        });
+        result = result.and(freed);
         block = block + u64::from(here);
         left -= here;
     }
-    Ok(())
+    result
+}
+
+/// As [`free_run`], of blocks that nothing names any more: that has changed and stands, so there is
+/// nobody to return an error to. What cannot be freed is reported, and lost until e2fsck finds it;
+/// then it is false.
+pub(crate) fn free_or_lose(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    run: (Pblk, u32),
+    revoke: Revoke,
+) -> bool {
+    let Err(e) = free_run(handle, inode, run, revoke) else {
+        return true;
+    };
+    // Corruption has been reported where it was met, the end of the journal by itself.
+    if e != EFSCORRUPTED && !handle.is_aborted() {
+        let (pblk, len) = run;
+        let errno = e.to_errno();
+        inode.corrupted(fmt!("{len} blocks from {pblk} not freed: error {errno}"));
+    }
+    false
 }
 
 fn free_run_locked(

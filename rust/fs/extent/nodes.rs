@@ -264,16 +264,17 @@ impl<'a> Store for TreeNodes<'a, '_> {
         access.finish()
     }
 
-    fn free(&mut self, pblk: Pblk) -> Result {
-        let writer = self.writer.as_mut().ok_or(EROFS)?;
-        super::sub_blocks(self.inode, 1);
-        self.freed += 1;
+    fn free(&mut self, pblk: Pblk) {
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
         let inode = self.inode;
-        alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::Yes)?;
+        super::sub_blocks(inode, 1);
+        self.freed += 1;
+        let freed = alloc::free_or_lose(writer.handle, inode, (pblk, 1), Revoke::Yes);
         // Outstanding data counts on the node that it had.
-        if writer.expecting {
-            writer.promise.join(Promise::freed(self.inode.sb(), 1));
+        if freed && writer.expecting {
+            writer.promise.join(Promise::freed(inode.sb(), 1));
         }
-        Ok(())
     }
 }

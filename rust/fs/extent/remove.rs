@@ -107,7 +107,7 @@ impl Extents<'_> {
             };
             trace::extent_free(inode, event_blocks(gone.blocks()), gone.pblk.get());
             sub_blocks(inode, gone.len);
-            alloc::free_run(handle, inode, (gone.pblk, gone.len), revoke)?;
+            alloc::free_or_lose(handle, inode, (gone.pblk, gone.len), revoke);
             left.end = gone.lblk;
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             records = records.saturating_sub(freed);

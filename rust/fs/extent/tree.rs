@@ -106,8 +106,9 @@ pub trait Store: Nodes {
     /// Overwrites a node; adds its checksum.
     fn put(&mut self, access: Self::Access, buf: &mut Self::Buf) -> Result<(), Self::Error>;
 
-    /// Frees the block of a node that is not part of the tree any more.
-    fn free(&mut self, pblk: Pblk) -> Result<(), Self::Error>;
+    /// Frees the block of a node that is not part of the tree any more. The tree has changed by
+    /// then, so this has no error: a block that cannot be freed is reported, and lost.
+    fn free(&mut self, pblk: Pblk);
 }
 
 /// What is at a logical block.

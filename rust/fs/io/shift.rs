@@ -145,9 +145,11 @@ fn try_split(inode: &Inode, at: Lblk) -> Result {
     lab::may_fail(Point::Allocate, inode, bytes, &[EIO, ENOMEM, ENOSPC])?;
     let _table = inode::hold_iloc(inode)?;
     let handle = inode.fs().start(credits::COMPLETE)?;
-    inode.extents().split(&handle, at)?;
+    let split = inode.extents().split(&handle, at);
+    // Also after an error: the tree may have changed before it.
     inode::journal(&handle, inode)?;
-    handle.stop()
+    handle.stop()?;
+    split
 }
 
 /// Rule 5, step 4: moves blocks, in as many handles as it takes. `size` is told of each whether it
@@ -162,15 +164,18 @@ fn shift(settled: &Settled<'_>, moved: Move, size: impl Fn(bool, bool) -> Option
         let handle = inode.fs().start_nofail(credits::SHIFT)?;
         let mut extents = inode.extents();
         // Rule 3: counts the change before it makes it.
-        next = extents.shift(&handle, moved)?;
-        if let Some(size) = size(first, next.is_none()) {
+        let shifted = extents.shift(&handle, moved);
+        let last = shifted.as_ref().map(Option::is_none);
+        if let Some(size) = last.ok().and_then(|last| size(first, last)) {
             trace::isize_set(inode, size);
             settled.lock().set_size(size);
             extents.set_disk_size(size);
         }
         drop(extents);
+        // Also after an error: the tree may have changed before it.
         inode::journal(&handle, inode)?;
         handle.stop()?;
+        next = shifted?;
         first = false;
     }
     Ok(())

@@ -174,20 +174,24 @@ fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -
     let _table = inode::hold_iloc(inode)?;
     let handle = inode.fs().start_nofail(credits::COMPLETE)?;
     let mut done = bytes.end;
+    let mut converted = Ok(());
     {
         let mut extents = inode.extents();
         if unwritten && !bytes.is_empty() {
             let found = extents.lookup(map::lblk_range(inode, bytes)?)?;
             if found.state == State::Unwritten {
-                extents.convert(&handle, found.blocks())?;
+                converted = extents.convert(&handle, found.blocks());
             }
             done = done.min(found.blocks().end.byte(bits));
         }
         // Before the size: who sees that it is on disk asks when it is durable.
         inode.info().set_datasync_tid(handle.tid());
-        extents.raise_disk_size(done.min(size));
+        if converted.is_ok() {
+            extents.raise_disk_size(done.min(size));
+        }
     }
+    // Also after an error: the tree may have changed before it.
     inode::journal(&handle, inode)?;
     handle.stop()?;
-    Ok(done)
+    converted.map(|()| done)
 }

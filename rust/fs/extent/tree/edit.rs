@@ -186,9 +186,8 @@ impl<'s, S: Store> Edit<'s, S> {
         if let Image::Root(bytes) = &self.level(0)?.image {
             *root = *bytes;
         }
-        // Last, for if this fails the tree is whole and only blocks are lost.
         for pblk in self.levels.iter().flat_map(|work| work.freed).flatten() {
-            self.store.free(pblk)?;
+            self.store.free(pblk);
         }
         Ok(())
     }

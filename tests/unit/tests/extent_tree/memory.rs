@@ -113,12 +113,11 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn free(&mut self, pblk: Pblk) -> Result<(), Failure> {
+    fn free(&mut self, pblk: Pblk) {
         assert!(self.taken.remove(&pblk), "freed twice");
         self.nodes.remove(&pblk).expect("freed a stored node");
         if let Some(left) = self.budget.as_mut().filter(|_| self.returns) {
             *left += 1;
         }
-        Ok(())
     }
 }
