@@ -395,19 +395,25 @@ impl<'s, S: Store> Edit<'s, S> {
     }
 
     /// Gets the right to write every node that changed. From here on only a dead journal can fail.
+    ///
+    /// First those that are there, which may have to be read again: a new one is in the journal as
+    /// soon as it has the right, and its block, given back, would be written over by a replay.
     fn access(&mut self) -> Result<(), S::Error> {
-        for (l, work) in self.levels.iter_mut().enumerate() {
-            let [of_node, of_new] = &mut work.access;
-            let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
-            if let Some(level) = work.node.as_ref().filter(changed) {
-                *of_node = Some(if level.fresh {
-                    self.store.access_new(level.pblk)?
-                } else {
-                    self.store.access(level.pblk)?
-                });
-            }
-            if let Some((pblk, _)) = work.split_off {
-                *of_new = Some(self.store.access_new(pblk)?);
+        for fresh in [false, true] {
+            for (l, work) in self.levels.iter_mut().enumerate() {
+                let [of_node, of_new] = &mut work.access;
+                let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
+                let node = work.node.as_ref().filter(changed);
+                if let Some(level) = node.filter(|level| level.fresh == fresh) {
+                    *of_node = Some(if fresh {
+                        self.store.access_new(level.pblk)?
+                    } else {
+                        self.store.access(level.pblk)?
+                    });
+                }
+                if let Some((pblk, _)) = work.split_off.as_ref().filter(|_| fresh) {
+                    *of_new = Some(self.store.access_new(*pblk)?);
+                }
             }
         }
         Ok(())
