@@ -231,7 +231,7 @@ fn write_unaligned<'a>(
 /// hold no lock), and are over before the lock goes. What is only here to strip privileges (that
 /// changes the mode) need not wait.
 fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
-    let (lock, wait) = match enter_alone(&mut iocb, from) {
+    let (lock, wait, end) = match enter_alone(&mut iocb, from) {
         Ok(Some(entered)) => entered,
         Ok(None) => return iocb.done(Ok(0)),
         Err(e) => return iocb.done(Err(e)),
@@ -242,14 +242,19 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
     };
     let mut done = 0;
     let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
+    if wait {
+        // Rule 11.
+        eof::after_write(&lock, end);
+    }
     finish_unqueued(iocb, from, (done, result), Some(lock))
 }
 
-/// Returns the lock, and whether the write is to wait. `None` if there is nothing to write.
+/// Returns the lock, whether the write is to wait, and where it is to end. `None` if there is
+/// nothing to write.
 fn enter_alone<'a>(
     iocb: &mut Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-) -> Result<Option<(Lock<'a>, bool)>> {
+) -> Result<Option<(Lock<'a>, bool, u64)>> {
     let lock = iocb.lock()?;
     let count = match iocb.write_checks(from, &lock)? {
         0 => return Ok(None),
@@ -267,9 +272,10 @@ fn enter_alone<'a>(
         lab::point(Point::DioDrained, iocb.inode(), bytes.clone());
     }
     // Rule 11.
+    let end = bytes.end;
     eof::before_write(&lock, bytes)?;
     iocb.modified(&lock)?;
-    Ok(Some((lock, wait)))
+    Ok(Some((lock, wait, end)))
 }
 
 /// How a write ends that was not queued: `result`, or by way of the page cache. `lock` is held if

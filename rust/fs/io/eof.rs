@@ -127,6 +127,19 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     Ok(())
 }
 
+/// A direct write that was to end at `end` is over. Has it not come so far (an error, no room), its
+/// bytes may be on disk behind the end of the file, in the last block, where a mapping would show
+/// them. They are zeroed in the page cache; the zeros need not reach the disk now, for what is
+/// behind the end is taken for stale until they do, also if this fails.
+pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, end: u64) {
+    let inode = lock.inode();
+    let size = inode.size();
+    if end > size && size % u64::from(inode.fs().geo.block_size) != 0 {
+        inode.info().set_stale_tail(true);
+        let _ = Alone::new(lock).zero_partial(size);
+    }
+}
+
 /// Whether [`before_write`] has something to do, for which it may sleep. i_rwsem is held exclusive.
 pub(super) fn is_before_write(inode: &Inode, bytes: &Range<u64>) -> bool {
     let size = inode.size();

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/end_libaio", ALL, end_libaio).quick(),
     Case::new("dio/end_io_uring", ONE, end_uring),
     Case::new("dio/end_after_punch", ONE, end_after_punch).quick(),
+    Case::new("dio/end_no_room", ALL, end_no_room).quick(),
     Case::new("dio/lost_page", ONE, lost_page).quick(),
     Case::new("dio/nowait_deep", ALL, nowait_deep).quick(),
     Case::new("dio/statx", ONE, statx).quick(),
@@ -119,6 +120,48 @@ fn end_after_punch(t: &mut T) -> Res {
         f.fsync()?;
     }
     Ok(())
+}
+
+/// A direct append that finds no room behind the first block has written that: what is behind the
+/// end of the file is nobody's, in a mapping and once the file grows over it.
+fn end_no_room(t: &mut T) -> Res {
+    t.mkfs(16, &["-m", "0", "-J", "size=4"])?;
+    t.mount("")?;
+    let bs = t.bs();
+    let f = put(&t.p("f"), 1, 512)?;
+    f.fsync()?;
+    let filler = sys::create(&t.p("filler"))?;
+    let mut end = 0;
+    for step in [1 << 20, 64 << 10, bs] {
+        while filler.fallocate(0, end, step).is_ok() {
+            end += step;
+        }
+    }
+    let direct = sys::direct(&t.p("f"))?;
+    let mut want = pattern(1, 0, 512);
+    want.resize(4096, 0);
+    for round in 0..2 {
+        errno!(
+            direct.pwrite(&Aligned::of(&pattern(2, 0, 4 * bs as usize)), 512),
+            ENOSPC
+        );
+        same!(f.size()?, 512, "size after round {round}");
+        let m = Map::shared(&f, 4096)?;
+        ensure!(m.read(0, 4096) == want, "behind the end, round {round}");
+        drop(m);
+        t.drop_caches()?;
+        let m = Map::shared(&f, 4096)?;
+        ensure!(
+            m.read(0, 4096) == want,
+            "behind the end, read again, round {round}"
+        );
+    }
+    filler.truncate(0)?;
+    f.truncate(4096)?;
+    holds(&f, 0, &want, "grown")?;
+    drop((f, direct, filler));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "grown, remounted")
 }
 
 /// RWF_NOWAIT in a file of many extents: what is known in memory is answered.
