@@ -146,7 +146,7 @@ fn store_acl(
     inode: &Inode,
     (kind, list): (Kind, Option<&Acl>),
     always: bool,
-    then: impl FnMut(),
+    mut then: impl FnMut(),
 ) -> Result {
     let value = list.map(encode).transpose()?;
     let edit = AttrEdit {
@@ -158,7 +158,9 @@ fn store_acl(
         how: How::Any,
         always,
     };
-    xattr::update(inode, &edit, then)?;
-    inode.cache_acl(kind, list);
-    Ok(())
+    xattr::update(inode, &edit, || {
+        then();
+        // Still under the lock of the attributes: not everybody who sets an ACL has i_rwsem.
+        inode.cache_acl(kind, list);
+    })
 }

@@ -10,6 +10,9 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// The bits of a mode that an ACL has, too.
+const PERMISSIONS: u16 = 0o777;
+
 /// `setattr`: changes what `attr` says. A size comes first, since it may fail half way and the
 /// rest is to be done only if it does not. `EINVAL` for the size of what is no file.
 pub(super) fn setattr(
@@ -20,9 +23,11 @@ pub(super) fn setattr(
     let inode = lock.inode();
     attr.prepare(idmap)?;
     // The access ACL says the same as the mode, so both go in one handle. Looked for first: a mode
-    // that cannot be changed leaves the size, or it would leave a changed file its set-user-ID bit.
+    // that cannot be changed leaves the size. Not where only the set-user-ID bit and its like go,
+    // of which an ACL says nothing: who has truncated a file must not fail at taking them.
     let list = attr
         .mode()
+        .filter(|mode| (mode ^ inode.mode()) & PERMISSIONS != 0)
         .map(|mode| lock.acl_for_mode(mode))
         .transpose()?;
     if let Some(size) = attr.size() {

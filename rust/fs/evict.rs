@@ -15,13 +15,9 @@ use super::{
     lab::{self, Point},
     orphan,
     xattr,
-    Inode,
     Rext4, //
 };
-use crate::{
-    disk::LblkRange,
-    vfs::{inode::Evicted, jbd2::Handle},
-};
+use crate::{disk::LblkRange, vfs::inode::Evicted};
 use kernel::{error::code::*, prelude::*};
 
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
@@ -62,8 +58,13 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     let credits = credits::EVICT;
     let (_table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
+    let acl = info.file_acl();
+    let attributes = acl.map(|acl| sb.bread(acl.get())).transpose()?;
     let handle = fs.start_nofail(credits)?;
-    release_attributes(&handle, inode)?;
+    if let Some(bh) = &attributes {
+        xattr::block::release(&handle, inode, bh)?;
+        xattr::set_attribute_block(inode, acl, None);
+    }
     if let Err(e) = orphan::del(&handle, inode) {
         // It stays, and must not name a block that is somebody else's soon.
         journal(&handle, inode)?;
@@ -74,15 +75,4 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     journal(&handle, inode)?;
     alloc::free_inode(&handle, sb, inode.ino(), inode.mode())?;
     handle.stop()
-}
-
-/// Gives up the inode's share of its block of extended attributes.
-fn release_attributes(handle: &Handle<'_>, inode: &Inode) -> Result {
-    let Some(acl) = inode.info().file_acl() else {
-        return Ok(());
-    };
-    let bh = inode.sb().bread(acl.get())?;
-    xattr::block::release(handle, inode, &bh)?;
-    xattr::set_attribute_block(inode, Some(acl), None);
-    Ok(())
 }

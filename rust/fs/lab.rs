@@ -242,6 +242,8 @@ named! {
         NameWritten = c"name-written",
         /// A directory was changed: names, links and orphans. i_rwsem is still held.
         NameChanged = c"name-changed",
+        /// An extended attribute, or a mode with an ACL, is about to change; no handle is started.
+        AttributeChange = c"attribute-change",
         /// A directory is about to be listed from some position on.
         Readdir = c"readdir",
     }

@@ -218,15 +218,20 @@ pub(crate) fn tmpfile<'a>(
         kind: NewKind::Plain,
         credits: 0,
     };
-    let room = orphan::Room::new()?;
-    let (new, handle) = start_with_inode(dir, None, &wanted)?;
-    new.set_nlink(0);
-    let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
-    if let Err(e) = result.and(handle.handle.stop()) {
-        new.discard();
-        return Err(e);
-    }
-    Ok(new)
+    let mut made = None;
+    with_retry(dir, || {
+        let room = orphan::Room::new()?;
+        let (new, handle) = start_with_inode(dir, None, &wanted)?;
+        new.set_nlink(0);
+        let result = orphan::add(&handle, &new, room).and_then(|()| journal(&handle, &new));
+        if let Err(e) = result.and(handle.handle.stop()) {
+            new.discard();
+            return Err(e);
+        }
+        made = Some(new);
+        Ok(())
+    })?;
+    made.ok_or(EIO)
 }
 
 /// Adds a name for an inode. The VFS keeps directories and, but for files opened with O_TMPFILE,

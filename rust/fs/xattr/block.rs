@@ -21,8 +21,9 @@
 use super::Inode;
 use crate::{
     disk::{
+        self,
         xattr::{self, REFCOUNT_MAX},
-        Pblk,
+        Corrupt, Geometry, Pblk,
     },
     fs::{
         alloc::{self, AllocRequest, BlockKind, Revoke},
@@ -31,7 +32,7 @@ use crate::{
     vfs::{
         bh::BufferHead,
         gfp::GFP_NOFAIL,
-        jbd2::Handle,
+        jbd2::{Handle, JournaledBuffer},
         mbcache::MbCache, //
     },
 };
@@ -69,23 +70,53 @@ fn shares(fs: &Rext4) -> bool {
     fs.options.lock().mbcache
 }
 
-fn bad(inode: &Inode, pblk: Pblk, why: crate::disk::Corrupt) -> Error {
+fn bad(inode: &Inode, pblk: Pblk, why: Corrupt) -> Error {
     inode.corrupted(fmt!("attribute block {}: {}", pblk, why))
 }
 
+/// What is found under [`Sharers::lock`]; what is wrong is reported without it.
+type Looked<T> = Result<disk::Result<T>>;
+
 /// Copies a block out, whole: its checksum covers the number of owners. Returns that.
-fn copy(inode: &Inode, bh: &BufferHead, data: &mut [u8]) -> Result<u32> {
-    let pblk = Pblk::new(bh.blocknr());
+fn copy(fs: &Rext4, bh: &BufferHead, data: &mut [u8]) -> Looked<u32> {
     bh.copy_out(0, data)?;
-    xattr::check_block(data, &inode.fs().geo, pblk).map_err(|why| bad(inode, pblk, why))
+    Ok(xattr::check_block(data, &fs.geo, Pblk::new(bh.blocknr())))
+}
+
+/// What [`copy`] said, with the hash of the attributes.
+fn with_hash(owners: disk::Result<u32>, data: &[u8]) -> disk::Result<(u32, u32)> {
+    Ok((owners?, xattr::block_hash(data)?))
+}
+
+/// As [`copy`], with the lock.
+fn copy_once(inode: &Inode, bh: &BufferHead, data: &mut [u8]) -> Result<u32> {
+    let fs = inode.fs();
+    let sharers = fs.sharers.lock.lock();
+    let owners = copy(fs, bh, data)?;
+    drop(sharers);
+    owners.map_err(|why| bad(inode, Pblk::new(bh.blocknr()), why))
+}
+
+/// Writes the block with another number of owners.
+fn write_owners(
+    mut block: JournaledBuffer<'_>,
+    data: &mut [u8],
+    geo: &Geometry,
+    (pblk, owners): (Pblk, u32),
+) -> Looked<()> {
+    if let Err(why) = xattr::set_refcount(data, geo, pblk, owners) {
+        return Ok(Err(why));
+    }
+    block.copy_in(0, data)?;
+    block.finish()?;
+    Ok(Ok(()))
 }
 
 /// Reads the block of an inode, and checks it.
 pub(super) fn load_shared(inode: &Inode, pblk: Pblk) -> Result<(BufferHead, KVec<u8>)> {
     let bh = inode.sb().bread(pblk.get())?;
     let mut data = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
-    let _sharers = inode.fs().sharers.lock.lock();
-    copy(inode, &bh, &mut data)?;
+    copy_once(inode, &bh, &mut data)?;
     Ok((bh, data))
 }
 
@@ -145,17 +176,16 @@ fn share(handle: &Handle<'_>, inode: &Inode, data: &[u8]) -> Result<Option<Pblk>
             };
             if same {
                 // May wait for the log, so before the lock. Not used it costs nothing.
-                let mut block = handle.write(&bh)?;
-                let _sharers = fs.sharers.lock.lock();
+                let block = handle.write(&bh)?;
+                let sharers = fs.sharers.lock.lock();
                 let owners = look()?.filter(|owners| *owners < REFCOUNT_MAX);
                 if owners.is_none_or(|owners| owners + 1 == REFCOUNT_MAX) {
                     found.set_reusable(false);
                 }
                 if let Some(owners) = owners {
-                    xattr::set_refcount(&mut theirs, &fs.geo, pblk, owners + 1)
-                        .map_err(|why| bad(inode, pblk, why))?;
-                    block.copy_in(0, &theirs)?;
-                    block.finish()?;
+                    let written = write_owners(block, &mut theirs, &fs.geo, (pblk, owners + 1))?;
+                    drop(sharers);
+                    written.map_err(|why| bad(inode, pblk, why))?;
                     found.touch();
                     return Ok(Some(pblk));
                 }
@@ -176,22 +206,22 @@ fn overwrite(
     let fs = inode.fs();
     let pblk = Pblk::new(bh.blocknr());
     let mut old = KVec::from_elem(0u8, bh.size(), GFP_KERNEL)?;
-    let mut block = handle.write(bh)?;
-    {
-        let _sharers = fs.sharers.lock.lock();
-        if copy(inode, bh, &mut old)? != 1 {
-            return Ok(false);
-        }
-        let key = xattr::block_hash(&old).map_err(|why| bad(inode, pblk, why))?;
-        if fs.sharers.blocks.remove(key, pblk.get()).is_some() {
-            return Ok(false);
-        }
-        xattr::set_refcount(data, &fs.geo, pblk, 1).map_err(|why| bad(inode, pblk, why))?;
-        block.copy_in(0, data)?;
-        block.finish()?;
+    let block = handle.write(bh)?;
+    let sharers = fs.sharers.lock.lock();
+    let owners = copy(fs, bh, &mut old)?;
+    let written = match with_hash(owners, &old) {
+        // Others have it, or have found it.
+        Ok((2.., _)) => Ok(false),
+        Ok((_, key)) if fs.sharers.blocks.remove(key, pblk.get()).is_some() => Ok(false),
+        Ok(_) => write_owners(block, data, &fs.geo, (pblk, 1))?.map(|()| true),
+        Err(why) => Err(why),
+    };
+    drop(sharers);
+    let written = written.map_err(|why| bad(inode, pblk, why))?;
+    if written {
+        remember(inode, pblk, data);
     }
-    remember(inode, pblk, data);
-    Ok(true)
+    Ok(written)
 }
 
 /// Writes a list to a new block.
@@ -220,41 +250,56 @@ fn take_new(handle: &Handle<'_>, inode: &Inode, data: &mut KVec<u8>) -> Result<P
     Ok(pblk)
 }
 
-/// Gives up the inode's share of a block; the last one frees it. Does not fail for want of memory.
+/// Gives up the inode's share of a block; the last one frees it. Does not fail for want of memory,
+/// and not for damage: that is reported, and the share is lost until e2fsck comes. Fails with the
+/// journal only.
 pub(in crate::fs) fn release(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result {
+    let released = release_share(handle, inode, bh);
+    if handle.is_aborted() {
+        released
+    } else {
+        Ok(())
+    }
+}
+
+fn release_share(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result {
     let fs = inode.fs();
     let pblk = Pblk::new(bh.blocknr());
     let mut data = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
     // The right to change a block brings it back that this transaction has freed, so it had better
     // be one of attributes.
-    {
-        let _sharers = fs.sharers.lock.lock();
-        copy(inode, bh, &mut data)?;
-    }
+    copy_once(inode, bh, &mut data)?;
     loop {
         // May wait for the log, so before the lock. Not used it costs nothing.
-        let mut block = handle.write(bh)?;
+        let block = handle.write(bh)?;
         let sharers = fs.sharers.lock.lock();
-        let owners = copy(inode, bh, &mut data)?;
-        let key = xattr::block_hash(&data).map_err(|why| bad(inode, pblk, why))?;
+        let owners = copy(fs, bh, &mut data)?;
+        let (owners, key) = match with_hash(owners, &data) {
+            Ok(found) => found,
+            Err(why) => {
+                drop(sharers);
+                return Err(bad(inode, pblk, why));
+            }
+        };
         if owners > 1 {
-            xattr::set_refcount(&mut data, &fs.geo, pblk, owners - 1)
-                .map_err(|why| bad(inode, pblk, why))?;
-            block.copy_in(0, &data)?;
             // Under the lock: who is the last one then frees the block, and the journal forgets it.
-            block.finish()?;
+            let written = write_owners(block, &mut data, &fs.geo, (pblk, owners - 1))?;
             if owners == REFCOUNT_MAX {
                 if let Some(found) = fs.sharers.blocks.get(key, pblk.get()) {
                     found.set_reusable(true);
                 }
             }
-            return Ok(());
+            drop(sharers);
+            return written.map_err(|why| bad(inode, pblk, why));
         }
         let user = fs.sharers.blocks.remove(key, pblk.get());
         // Nobody else's any more, unless somebody has found it.
         drop((sharers, block));
         match user {
-            None => return alloc::free_run(handle, inode, (pblk, 1), Revoke::Yes),
+            None => {
+                alloc::free_or_lose(handle, inode, (pblk, 1), Revoke::Yes);
+                return Ok(());
+            }
             Some(user) => user.wait_unused(),
         }
     }

@@ -43,7 +43,7 @@ const ERRORS: &[Error] = &[EIO, ENOMEM, ENOSPC];
 /// `ENOSPC` if there is no room for the attribute, or no block.
 pub(in crate::fs) fn update(inode: &Inode, edit: &AttrEdit<'_>, mut then: impl FnMut()) -> Result {
     let fits = alloc::retry(inode.sb(), alloc::Effort::Commit, || {
-        lab::may_fail(Point::NameChange, inode, 0..u64::MAX, ERRORS)?;
+        lab::may_fail(Point::AttributeChange, inode, 0..u64::MAX, ERRORS)?;
         try_update(inode, edit, &mut then)
     })?;
     if fits {
@@ -133,12 +133,7 @@ fn finish(
 ) -> Result {
     let (inode, old) = (lists.inode, lists.pblk);
     if let (true, Some(bh)) = (new != old, &lists.bh) {
-        let released = block::release(handle, inode, bh);
-        // The bitmap of its group may be unreadable or wrong. That has been reported, and costs a
-        // block until e2fsck comes, not the mount.
-        if handle.is_aborted() {
-            released?;
-        }
+        block::release(handle, inode, bh)?;
     }
     set_attribute_block(inode, old, new);
     then();

@@ -82,6 +82,7 @@ const ELSEWHERE: &[&str] = &[
     "name-change",
     "name-written",
     "name-changed",
+    "attribute-change",
     "readdir",
     "replace-written",
     "evict",
