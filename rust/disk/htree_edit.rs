@@ -11,12 +11,9 @@ use super::superblock::Geometry;
 use super::{bytes, bytes_mut, put, Corrupt, Lblk, Result};
 use zerocopy::little_endian::{U16, U32};
 
-/// Inserts an entry behind entry `after`. False when the node is full.
-pub fn insert(block: &mut [u8], node: &mut DxNode, after: u16, entry: DxEntry) -> Result<bool> {
-    if node.is_full() {
-        return Ok(false);
-    }
-    if after >= node.count {
+/// Inserts an entry behind entry `after`. [`Corrupt::DxCount`] if there is none such, or no room.
+pub fn insert(block: &mut [u8], node: &mut DxNode, after: u16, entry: DxEntry) -> Result<()> {
+    if node.is_full() || after >= node.count {
         return Err(Corrupt::DxCount);
     }
     let at = after + 1;
@@ -26,8 +23,7 @@ pub fn insert(block: &mut [u8], node: &mut DxNode, after: u16, entry: DxEntry) -
     block.copy_within(from..to, from + ENTRY_SIZE);
     node.put_entry(block, at, entry)?;
     node.count += 1;
-    node.write_count(block)?;
-    Ok(true)
+    node.write_count(block)
 }
 
 /// Makes an empty inner node in `block`; it needs its first entry before it is valid.

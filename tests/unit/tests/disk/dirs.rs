@@ -151,10 +151,8 @@ impl Dir {
         let (new_node, hash) =
             htree_edit::split_node(&mut old[at], &mut node, &mut rest[0], &self.geo).unwrap();
         let (up, mut parent, i) = frames.pop().unwrap();
-        assert!(
-            htree_edit::insert(&mut old[up], &mut parent, i, dx(hash, new as u32)).unwrap(),
-            "the test does not make roots that full"
-        );
+        htree_edit::insert(&mut old[up], &mut parent, i, dx(hash, new as u32))
+            .expect("the test does not make roots that full");
         self.seal_node(at, &node);
         self.seal_node(new, &new_node);
         self.seal_node(up, &parent);
@@ -176,9 +174,7 @@ impl Dir {
         )
         .unwrap();
         let (at, mut node, i) = frames.pop().unwrap();
-        let done =
-            htree_edit::insert(&mut old[at], &mut node, i, dx(split.hash, new as u32)).unwrap();
-        assert!(done);
+        htree_edit::insert(&mut old[at], &mut node, i, dx(split.hash, new as u32)).unwrap();
         self.seal_node(at, &node);
         self.seal_leaf(leaf);
         self.seal_leaf(new);
