@@ -292,9 +292,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
     }
     if let Some(journal) = fs.journal() {
         journal.set_barrier(opts.barrier);
-        if opts.commit != 0 {
-            journal.set_commit_interval(opts.commit);
-        }
+        journal.set_commit_interval(opts.commit);
     }
     remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
@@ -377,11 +375,19 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     }
     let tid = journal.latest_tid();
     let barrier = wait && !journal.will_send_data_barrier(tid);
-    if wait {
-        journal.force_commit()?
+    let committed = if wait {
+        journal.force_commit()
     } else {
         journal.start_commit();
+        Ok(())
+    };
+    // A commit that is over may have failed with nobody there to be told; jbd2 answers only for
+    // one that runs.
+    if let Some(e) = journal.errno() {
+        fs.journal_died();
+        return Err(e);
     }
+    committed?;
     if barrier && fs.uses_barriers() {
         sb.issue_flush()?;
     }

@@ -2,12 +2,12 @@
 //! Metadata that cannot be read any more while an operation needs it: the operation fails, and
 //! nothing else does.
 
-use crate::cases::damage::failing::{data_at, with_hole};
+use crate::cases::damage::failing::{data_at, error_all, with_hole};
 use crate::cases::damage::freed::{attribute_block, group_of, only_free_blocks};
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, ALL};
+use crate::harness::{Case, Res, ALL, ONE};
 use crate::sys::{self, Fd};
 use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("eio/truncate_half", ALL, truncate_half),
     Case::new("eio/bitmap", ALL, bitmap_of_deleted),
     Case::new("eio/attributes", ALL, attributes),
+    Case::new("eio/sync_after_commit", ONE, sync_after_commit).quick(),
 ];
 
 /// What dumpe2fs says of each group.
@@ -393,4 +394,25 @@ fn attributes(t: &mut T) -> Res {
     same!(xattr::list(&file)?, want, "names in the end");
     t.file_holds("d/a", &pattern(1, 0, 100_000), "the file")?;
     t.umount()
+}
+
+/// A commit that failed when nobody waited for it: who syncs after it is told, and nobody is told
+/// that all is well.
+fn sync_after_commit(t: &mut T) -> Res {
+    let d = device(t)?;
+    t.mkfs(64, &[])?;
+    t.mount("commit=1")?;
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    root.syncfs()?;
+    sys::mkdir(&t.p("lost"), 0o755)?;
+    d.swap(&[error_all()])?;
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    ensure!(root.syncfs().is_err(), "synced, and nothing was");
+    drop(root);
+    t.umount()?;
+    t.mount("")?;
+    ensure!(!sys::exists(&t.p("lost")), "it was not lost after all");
+    t.broken = true;
+    whole(t)
 }

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("baddev/checkpoint_fails", ALL, checkpoint_fails),
 ];
 
-fn error_all() -> dm::Line<'static> {
+pub fn error_all() -> dm::Line<'static> {
     (0, MB * 2048, "error", String::new())
 }
 
