@@ -96,7 +96,8 @@ impl Geometry {
             def_hash_version: sb.def_hash_version,
             // Where neither flag is set the kernel of today, built with unsigned characters,
             // hashes them as unsigned.
-            hash_unsigned: sb.flags.get() & FLAG_SIGNED_HASH == 0,
+            hash_unsigned: sb.flags.get() & FLAG_UNSIGNED_HASH != 0
+                || sb.flags.get() & FLAG_SIGNED_HASH == 0,
             max_file_size: max_file_size(&features, units.block_bits),
             errors: match sb.errors.get() {
                 1 => ErrorPolicy::Continue,

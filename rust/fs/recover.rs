@@ -225,7 +225,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let Some(number) = geo.orphan_file_inum else {
         return Ok(());
     };
-    let file = inode::iget(sb, number)?;
+    let file = inode::iget(sb, number).map_err(|e| unread(sb, e))?;
     let blocks = file.size() >> geo.block_bits;
     if !file.is_file() || blocks > disk::orphan::MAX_BLOCKS {
         return Err(file.corrupted(fmt!("this cannot be the orphan file")));
@@ -233,7 +233,8 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let mut result = Ok(());
     // CAST: At most `MAX_BLOCKS`.
     for lblk in (0..blocks as u32).map(Lblk::new) {
-        result = result.and(empty_block(sb, &file, lblk, done));
+        let emptied = empty_block(sb, &file, lblk, done);
+        result = result.and(emptied.unwrap_or_else(|e| Err(unread(sb, e))));
     }
     result?;
     if read_super(fs, |raw| {
@@ -248,9 +249,20 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     Ok(())
 }
 
-/// One block of the orphan file.
+/// The orphan file, or a part of it, could not be read or emptied, which is reported unless it has
+/// been.
+#[cold]
+fn unread(sb: &Sb, why: Error) -> Error {
+    if why == EUCLEAN || why == ENOMEM || why == EROFS {
+        return why;
+    }
+    sb.corrupted(fmt!("orphan file: error {}", why.to_errno()))
+}
+
+/// One block of the orphan file. The result inside is that of the orphans, whose errors have been
+/// reported.
 #[inline(never)]
-fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
+fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Result> {
     let fs = sb.data();
     let geo = &fs.geo;
     let seed = file.info().csum_seed();
@@ -271,7 +283,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
         let inode = match open(sb, ino) {
             Ok(inode) => inode,
             Err(e) => {
-                result = result.and(Err(e));
+                result = result.and(finish_orphan(sb, ino, Err(e), done));
                 continue;
             }
         };
@@ -289,5 +301,5 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result {
         added?;
         result = result.and(finish_orphan(sb, ino, Ok(inode), done));
     }
-    result
+    Ok(result)
 }

@@ -152,11 +152,15 @@ fn load_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFi
 fn fill_inode<'a>(
     sb: &Sb,
     mut new: NewInode<'a, Rext4, Hashed>,
-    fields: disk::InodeFields,
+    mut fields: disk::InodeFields,
 ) -> Result<NewInode<'a, Rext4>> {
     let fs = sb.data();
     let ino = new.ino();
     let block = check_block(&new, &fields)?;
+    if block == Block::Target {
+        // Old drivers left the flag. With it the next write would put a tree over the target.
+        fields.flags &= !flags::EXTENTS;
+    }
     load_attributes(&mut new, &fields);
 
     let info = new.info();

@@ -70,6 +70,7 @@ pub static SETS: &[&[Case]] = &[
     damage::freed::CASES,
     format::refusals::CASES,
     format::large::CASES,
+    format::older::CASES,
     content::diff::CASES,
     content::swap::CASES,
     content::sync::CASES,

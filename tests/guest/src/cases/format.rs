@@ -5,4 +5,5 @@ pub mod about;
 pub mod compare;
 pub mod features;
 pub mod large;
+pub mod older;
 pub mod refusals;
