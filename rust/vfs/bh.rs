@@ -331,26 +331,23 @@ impl LockedBuffer<'_> {
         self.bh.fill_from(off, value.as_bytes())
     }
 
-    /// Unlocks, writes the block out and waits, bypassing caches of the device (FUA). The way of
-    /// metadata without a journal.
+    /// Writes the block out, past caches of the device (FUA), unlocks and waits. The way of
+    /// metadata without a journal. `EIO` also if the device is gone.
+    ///
+    /// The lock is held from the change of the bytes to the end of their write. In between the
+    /// flusher could write them, without FUA; then nothing would be left to be written here:
+    ///
+    /// ```text
+    ///   write_sync                                  flusher
+    ///   dirties the buffer, unlocks
+    ///                                               writes it, to the device's cache
+    ///   clean: Ok                                   power cut: the old bytes are back
+    /// ```
     pub(crate) fn write_sync(self) -> Result {
-        let bh = self.bh;
-        // SAFETY: By the type invariant of `BufferHead`. An earlier failed write has cleared
-        // "uptodate"; memory has the newer contents all the same, and we hold the lock, which is
-        // what both bits are changed under. Dirtying needs "uptodate".
-        unsafe {
-            bindings::clear_buffer_write_io_error(bh.as_ptr());
-            bindings::set_buffer_uptodate(bh.as_ptr());
-            bindings::mark_buffer_dirty(bh.as_ptr());
-        }
-        drop(self);
-        // SAFETY: By the type invariant of `BufferHead`. If the device is gone the buffer is not
-        // mapped any more and the function says EIO.
-        to_result(unsafe { bindings::bh_sync_fua(bh.as_ptr()) })?;
-        if bh.write_failed() {
-            return Err(EIO);
-        }
-        Ok(())
+        let bh = ManuallyDrop::new(self).bh;
+        // SAFETY: By the type invariant of `BufferHead` a count is ours during the call. The buffer
+        // is locked, and the function lets go of that in all cases.
+        to_result(unsafe { bindings::bh_write_fua_locked(bh.as_ptr()) })
     }
 }
 

@@ -47,9 +47,25 @@ __rust_helper void rust_helper_bh_readahead_locked(struct buffer_head *bh)
 	__bh_read(bh, REQ_META | REQ_RAHEAD, false);
 }
 
-__rust_helper int rust_helper_bh_sync_fua(struct buffer_head *bh)
+/*
+ * With the lock of the buffer, which is let go of; the caller has a count. As
+ * ext4_commit_super() does it. __sync_dirty_buffer() would not do: it takes the
+ * lock itself, and by then the flusher may have written the buffer, without FUA.
+ */
+__rust_helper int rust_helper_bh_write_fua_locked(struct buffer_head *bh)
 {
-	return __sync_dirty_buffer(bh, REQ_SYNC | REQ_FUA);
+	/* The device is gone: the buffer was discarded. */
+	if (!buffer_mapped(bh)) {
+		unlock_buffer(bh);
+		return -EIO;
+	}
+	/* A write that failed has changed both. Memory is newer than the disk all the same. */
+	clear_buffer_write_io_error(bh);
+	set_buffer_uptodate(bh);
+	clear_buffer_dirty(bh);
+	bh_submit(bh, REQ_OP_WRITE | REQ_SYNC | REQ_FUA, bh_end_write);
+	wait_on_buffer(bh);
+	return buffer_write_io_error(bh) || !buffer_uptodate(bh) ? -EIO : 0;
 }
 
 __rust_helper void rust_helper_get_bh(struct buffer_head *bh)
@@ -80,11 +96,6 @@ __rust_helper void rust_helper_set_buffer_uptodate(struct buffer_head *bh)
 __rust_helper bool rust_helper_buffer_write_io_error(const struct buffer_head *bh)
 {
 	return buffer_write_io_error(bh);
-}
-
-__rust_helper void rust_helper_clear_buffer_write_io_error(struct buffer_head *bh)
-{
-	clear_buffer_write_io_error(bh);
 }
 
 __rust_helper bool rust_helper_buffer_verified(const struct buffer_head *bh)
