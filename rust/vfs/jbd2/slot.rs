@@ -133,7 +133,8 @@ impl<F: FileSystem> Part<F> for JournalSlot {
         self.state.store(CLOSED, ordering::Relaxed);
         // SAFETY: The cell is written below, and by nobody else.
         let journal = unsafe { &*self.cell.get() };
-        // SAFETY: By the caller only callbacks of the journal can have it, and not after this.
+        // SAFETY: By the caller the other parts are quiet, too: only callbacks of the journal can
+        // have it, and not after this.
         let result = journal.as_ref().map(|journal| unsafe { journal.destroy() });
         // SAFETY: No thread of the journal is left, so this one is the only one here.
         core::mem::forget(unsafe { (*self.cell.get()).take() });

@@ -74,7 +74,7 @@ impl<F: FileSystem> Part<F> for Later {
     }
 
     /// Waits for a call that runs; there are none after the return.
-    unsafe fn close(&self) {
+    unsafe fn quiesce(&self) {
         if self.state.load(ordering::Acquire) == ARMED {
             // SAFETY: By the type invariant. Disabled for good: it cannot be queued again.
             unsafe { bindings::disable_work_sync(self.work()) };

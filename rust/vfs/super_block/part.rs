@@ -14,23 +14,31 @@ use kernel::prelude::*;
 pub(crate) trait Part<F: FileSystem>: Sync {
     /// # Safety
     ///
-    /// `self` is pinned in the data of `sb`, this is the first call, and [`Part::close`] will be
-    /// called before the data goes.
+    /// `self` is pinned in the data of `sb`, this is the first call, and [`Part::quiesce`] and
+    /// [`Part::close`] will be called before the data goes.
     unsafe fn attach(&self, sb: &SuperBlock<F>);
+
+    /// Ends for good what it runs in tasks of its own that may use another part. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// No operation runs on the super block and none starts, but for what the parts call. All of
+    /// them still work.
+    unsafe fn quiesce(&self) {}
 
     /// Ends it for good. Sleeps.
     ///
     /// # Safety
     ///
-    /// No operation runs on the super block and none starts: nobody uses the part meanwhile, but
-    /// for what it calls itself.
-    unsafe fn close(&self);
+    /// [`Part::quiesce`] of all parts has returned, and nobody uses the part meanwhile, but for
+    /// what it calls itself.
+    unsafe fn close(&self) {}
 }
 
 /// As many as a file system can have.
 const MAX_PARTS: usize = 4;
 
-/// The parts of a file system's data, in the order in which they are closed.
+/// The parts of a file system's data.
 pub(crate) struct Parts<'a, F>([Option<&'a (dyn Part<F> + 'static)>; MAX_PARTS]);
 
 impl<'a, F: FileSystem> Parts<'a, F> {
@@ -39,12 +47,12 @@ impl<'a, F: FileSystem> Parts<'a, F> {
         Self([None; MAX_PARTS])
     }
 
-    /// These two, the first one first.
+    /// These two. Which one comes first does not matter.
     pub(crate) fn two(
-        first: &'a (dyn Part<F> + 'static),
-        second: &'a (dyn Part<F> + 'static),
+        one: &'a (dyn Part<F> + 'static),
+        other: &'a (dyn Part<F> + 'static),
     ) -> Self {
-        Self([Some(first), Some(second), None, None])
+        Self([Some(one), Some(other), None, None])
     }
 }
 
@@ -88,12 +96,27 @@ impl<F: FileSystem> Attached<F> {
         }
     }
 
+    /// Ends them, in two passes: what one part runs may use another, whose order is anybody's.
+    ///
+    /// ```text
+    ///   unmount                                     run_later
+    ///                                               has the journal
+    ///   closes the journal, which frees it
+    ///                                               uses it
+    ///   closes `Later`, waits for it: too late
+    /// ```
+    ///
     /// # Safety
     ///
-    /// As for [`Part::close`].
+    /// As for [`Part::quiesce`].
     pub(super) unsafe fn close(&self) {
         for part in self.0.iter().flatten() {
-            // SAFETY: By the type invariant and the caller.
+            // SAFETY: By the type invariant and the caller; none has been closed.
+            unsafe { part.as_ref().quiesce() };
+        }
+        for part in self.0.iter().flatten() {
+            // SAFETY: By the type invariant. All are quiet, so that by the caller nobody uses the
+            // part but what it calls itself.
             unsafe { part.as_ref().close() };
         }
     }
