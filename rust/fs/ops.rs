@@ -334,7 +334,7 @@ impl DirOps for Rext4 {
 }
 
 impl XattrOps for Rext4 {
-    fn get_xattr(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result<usize> {
+    fn get_xattr(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result {
         xattr::get(inode, name, out)
     }
 

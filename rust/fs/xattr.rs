@@ -69,7 +69,7 @@ fn check_option(fs: &Rext4, space: Namespace) -> Result {
 }
 
 /// Copies the value of an attribute out. `ENODATA` if there is none, `ERANGE` if it does not fit.
-pub(super) fn get(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result<usize> {
+pub(super) fn get(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result {
     check_option(inode.fs(), name.space)?;
     read(inode, (index_of(name.space), name.rest), |value| {
         out.put(value)

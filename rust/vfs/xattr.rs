@@ -69,11 +69,11 @@ pub(crate) enum How {
 
 /// What a file system provides so that its inodes have extended attributes.
 pub(crate) trait XattrOps: FileSystem {
-    /// Copies the value of an attribute out ([`Value::put`]). `ENODATA` if there is none.
+    /// Copies the value of an attribute out ([`Value::put`]), once. `ENODATA` if there is none.
     ///
     /// May sleep; i_rwsem may be held or not, and a handle of a journal that is being started for
     /// the same inode is not.
-    fn get_xattr(inode: &Inode<Self>, name: Name<'_>, out: &mut Value<'_>) -> Result<usize>;
+    fn get_xattr(inode: &Inode<Self>, name: Name<'_>, out: &mut Value<'_>) -> Result;
 
     /// Sets an attribute, or removes it. `ENOSPC` if it does not fit.
     ///
@@ -83,29 +83,47 @@ pub(crate) trait XattrOps: FileSystem {
 }
 
 /// Where the value of an attribute goes: memory of the VFS, or nowhere if only its length is asked
-/// for.
+/// for. It knows itself how long the value is: C believes that length, and copies as many bytes to
+/// the program.
 ///
 /// # Invariants
 ///
-/// The pointer is null, or to `len` bytes that only this thread uses. They need not be initialised.
+/// The pointer is null, or to `len` bytes that only this thread uses. They need not be initialised,
+/// but for the first `put`.
 pub(crate) struct Value<'a> {
     ptr: *mut u8,
     len: usize,
+    /// The length of the value, which is there unless the pointer is null.
+    put: usize,
     _memory: PhantomData<&'a mut ()>,
 }
 
 impl Value<'_> {
-    /// Copies the value out, and returns its length. `ERANGE` if there is no room.
-    pub(crate) fn put(&mut self, value: &[u8]) -> Result<usize> {
-        if self.ptr.is_null() {
-            return Ok(value.len());
+    /// # Safety
+    ///
+    /// `ptr` is null, or to `len` bytes that only this thread uses for `'a`.
+    unsafe fn from_raw(ptr: *mut u8, len: usize) -> Self {
+        // INVARIANT: By the caller.
+        Self {
+            ptr,
+            len,
+            put: 0,
+            _memory: PhantomData,
         }
-        if value.len() > self.len {
-            return Err(ERANGE);
+    }
+
+    /// Copies the value out. `ERANGE` if there is no room.
+    pub(crate) fn put(&mut self, value: &[u8]) -> Result {
+        if !self.ptr.is_null() {
+            if value.len() > self.len {
+                return Err(ERANGE);
+            }
+            // SAFETY: By the type invariant; they are as many bytes, and nobody else's.
+            unsafe { ptr::copy_nonoverlapping(value.as_ptr(), self.ptr, value.len()) };
         }
-        // SAFETY: By the type invariant; they are as many bytes, and nobody else's.
-        unsafe { ptr::copy_nonoverlapping(value.as_ptr(), self.ptr, value.len()) };
-        Ok(value.len())
+        // INVARIANT: As was just copied.
+        self.put = value.len();
+        Ok(())
     }
 }
 
@@ -154,17 +172,14 @@ pub(super) unsafe fn list(
     size: usize,
     names: impl FnOnce(&mut NameList<'_>) -> Result,
 ) -> Result<isize> {
-    // INVARIANT: By the caller.
+    let to = if size == 0 {
+        ptr::null_mut()
+    } else {
+        buffer.cast()
+    };
     let mut list = NameList {
-        memory: Value {
-            ptr: if size == 0 {
-                ptr::null_mut()
-            } else {
-                buffer.cast()
-            },
-            len: size,
-            _memory: PhantomData,
-        },
+        // SAFETY: By the caller.
+        memory: unsafe { Value::from_raw(to, size) },
         used: 0,
     };
     names(&mut list)?;
@@ -226,14 +241,10 @@ impl<F: XattrOps> XattrTable<F> {
         from_result(|| {
             // SAFETY: By the caller.
             let (inode, name) = unsafe { (Inode::from_raw(inode), Self::name(handler, name)) };
-            // INVARIANT: By the caller.
-            let mut out = Value {
-                ptr: buffer.cast(),
-                len: size,
-                _memory: PhantomData,
-            };
-            let len = F::get_xattr(inode, name, &mut out)?;
-            c_int::try_from(len).map_err(|_| E2BIG)
+            // SAFETY: By the caller.
+            let mut out = unsafe { Value::from_raw(buffer.cast(), size) };
+            F::get_xattr(inode, name, &mut out)?;
+            c_int::try_from(out.put).map_err(|_| E2BIG)
         })
     }
 
