@@ -10,6 +10,7 @@ use super::{
     folio::Folio,
     inode::Inode,
     iomap::{self, MapOps},
+    kiocb::not_queued,
     pagemap::folio_place,
     super_block::FileSystem,
     writeback::{self, Writeback}, //
@@ -128,7 +129,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         match F::wait_to_fill(inode, range) {
             // The caller looks the folio up again.
             Ok(()) => bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int,
-            Err(e) => e.to_errno(),
+            Err(e) => not_queued(e).to_errno(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     fixed,
     inode::Inode,
     iomap::{self, MapOps, Submission},
-    kiocb::{Io, Kiocb, RequestId},
+    kiocb::{not_queued, Io, Kiocb, RequestId},
     super_block::FileSystem,
     uio::result_len,
     IovIterDest,
@@ -195,7 +195,8 @@ impl<D: DioOps> DioTable<D> {
                 pr_err_once!("a direct write cannot be completed where it ends: it was to wait\n");
                 return Err(EIO);
             };
-            D::end_io(&iocb, &ended, &context).map(|()| 0)
+            let result = D::end_io(&iocb, &ended, &context);
+            result.map(|()| 0).map_err(not_queued)
         });
         if D::HAS_BEFORE_INVALIDATE && MaySleep::here().is_some() {
             D::before_invalidate(&iocb);
@@ -284,7 +285,7 @@ unsafe fn write_raw<D: DioOps>(
         dropping: Cell::new(!flags.from_itself),
     };
     if submission.dropping.get() {
-        D::dropping_cache(inode)?;
+        D::dropping_cache(inode).map_err(not_queued)?;
     }
     // SAFETY: By the caller; the iterator and the submission are valid during the call, and so long
     // are mappings made. The tables are static.

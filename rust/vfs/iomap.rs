@@ -15,7 +15,7 @@ use super::{
     bindings,
     fixed,
     inode::Inode,
-    kiocb::RequestId,
+    kiocb::{not_queued, RequestId},
     pagemap::InvalidateLock,
     super_block::FileSystem, //
 };
@@ -254,7 +254,8 @@ impl<T: MapOps> Table<T> {
             }
             None => MapFlags(flags, RequestId::NONE),
         };
-        from_result(|| T::begin(inode, byte_range(pos, length), flags, map).map(|()| 0))
+        let begun = T::begin(inode, byte_range(pos, length), flags, map);
+        from_result(|| begun.map(|()| 0).map_err(not_queued))
     }
 
     /// # Safety
@@ -271,16 +272,9 @@ impl<T: MapOps> Table<T> {
         // SAFETY: By the caller.
         let (inode, map) = unsafe { (Inode::<T::Fs>::from_raw(inode), Map::from_raw(iomap)) };
         let written = u64::try_from(written).unwrap_or(0);
-        from_result(|| {
-            T::end(
-                inode,
-                byte_range(pos, length),
-                written,
-                MapFlags(flags, RequestId::NONE),
-                map,
-            )
-            .map(|()| 0)
-        })
+        let flags = MapFlags(flags, RequestId::NONE);
+        let ended = T::end(inode, byte_range(pos, length), written, flags, map);
+        from_result(|| ended.map(|()| 0).map_err(not_queued))
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Kiocb<'a, F>(NonNull<bindings::kiocb>, Only<'a>, PhantomData<&
 
 /// A lifetime that neither grows nor shrinks. Every callback brings one of its own, which the
 /// compiler takes for different from all others, so it tells whose a [`RequestLock`] is.
-type Only<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
+pub(super) type Only<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 
 /// i_rwsem of the file of a request, exclusive ([`InodeLock`]) or shared ([`InodeLockShared`]).
 /// What a request asks a lock for takes this one: that of another file does not compile.
@@ -63,11 +63,25 @@ impl<L> Deref for RequestLock<'_, L> {
 
 /// How a request went. `Ok`: it is over, with these bytes or this error, and goes back to who made
 /// it. `Err`: it is queued.
-pub(crate) type Io<'a, F> = core::result::Result<(Kiocb<'a, F>, Result<usize>), Queued>;
+pub(crate) type Io<'a, F> = core::result::Result<(Kiocb<'a, F>, Result<usize>), Queued<'a>>;
 
 /// The request completes, or begins again, later (`EIOCBQUEUED`). Only what has queued one can say
-/// so.
-pub(crate) struct Queued(());
+/// so, and of that one only.
+///
+/// # Invariants
+///
+/// The request whose lifetime is `'a` is queued.
+pub(crate) struct Queued<'a>(Only<'a>);
+
+/// An error of the file system's, for C functions that are given requests and hand it on. To their
+/// caller `EIOCBQUEUED` says that they have queued the request: nobody would ever complete it.
+pub(super) fn not_queued(e: Error) -> Error {
+    if e == EIOCBQUEUED {
+        EIO
+    } else {
+        e
+    }
+}
 
 impl<'a, F: FileSystem> Kiocb<'a, F> {
     /// # Safety
@@ -106,10 +120,12 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     ///
     /// # Safety
     ///
-    /// The function was called with this request, and this is what it has returned.
+    /// The function was called with this request, and this is what it has returned. What it may
+    /// have called of the file system's, and hands on, went through [`not_queued`].
     pub(super) unsafe fn returned(self, ret: Result<usize>) -> Io<'a, F> {
         match ret {
-            Err(e) if e == EIOCBQUEUED => Err(Queued(())),
+            // INVARIANT: By the caller it is C that says so.
+            Err(e) if e == EIOCBQUEUED => Err(Queued(PhantomData)),
             other => self.done(other),
         }
     }
@@ -264,10 +280,8 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
 pub(super) fn answer<F>(io: Io<'_, F>) -> isize {
     let error = match io {
         Ok((_, Ok(len))) => return len as isize,
-        // Not true: then whoever made it would wait for ever.
-        Ok((_, Err(e))) if e == EIOCBQUEUED => EIO,
-        Ok((_, Err(e))) => e,
-        Err(Queued(())) => EIOCBQUEUED,
+        Ok((_, Err(e))) => not_queued(e),
+        Err(Queued(_)) => EIOCBQUEUED,
     };
     error.to_errno() as isize
 }

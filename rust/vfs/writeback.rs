@@ -10,6 +10,7 @@ use super::{
     fixed,
     inode::{self, Inode},
     iomap::Map,
+    kiocb::not_queued,
     nofs::NoFs,
     super_block::{FileSystem, SuperBlock}, //
 };
@@ -159,7 +160,8 @@ impl<W: Writeback> WritebackTable<W> {
             Ok(()) => unsafe {
                 bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len)
             },
-            Err(e) => e.to_errno() as isize,
+            // A direct read waits for the writeback of its range.
+            Err(e) => not_queued(e).to_errno() as isize,
         };
         if ret < 0 {
             // iomap clears the dirty bits of the whole folio now: what was reserved for them

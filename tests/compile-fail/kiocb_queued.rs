@@ -39,7 +39,7 @@ fn buffered<'a, F: FileSystem>(iocb: Kiocb<'a, F>, to: &mut IovIterDest<'_>) -> 
 
 #[cfg(misuse = "queued_by_nobody")]
 fn queued_by_nobody<'a, F: FileSystem>(_iocb: Kiocb<'a, F>) -> Io<'a, F> {
-    Err(Queued(())) //~ E0423
+    Err(Queued(core::marker::PhantomData)) //~ E0423
 }
 
 /// Over and queued at once would complete it twice.
@@ -51,5 +51,18 @@ fn over_and_queued<'a, T: MapOps>(
     match dio::read::<T>(iocb, to) {
         Ok(over) => Ok(over),
         Err(Queued { .. }) => Ok(0), //~ E0308
+    }
+}
+
+/// What says that another one is queued would leave this one without anybody.
+#[cfg(misuse = "another_queued")]
+fn another_queued<'a, 'b, T: MapOps>(
+    one: Kiocb<'a, T::Fs>,
+    other: Kiocb<'b, T::Fs>,
+    to: &mut IovIterDest<'_>,
+) -> Io<'a, T::Fs> {
+    match dio::read::<T>(other, to) {
+        Ok(_) => one.done(Ok(0)),
+        Err(queued) => Err(queued), //~ lifetime
     }
 }

@@ -12,7 +12,7 @@
 use super::{bindings, write_raw, DioFlags, DioOps};
 use crate::vfs::{
     inode::Inode,
-    kiocb::{Io, Kiocb},
+    kiocb::{not_queued, Io, Kiocb},
     super_block::FileSystem,
     uio::{result_len, UserSource}, //
     IovIterSource,
@@ -332,7 +332,7 @@ fn wait<D: DioOps, G: Guard<Fs = D::Fs>>(
 ) -> Result<usize> {
     let range = range_of(iocb, from, pins.as_ref());
     let flags = flags_of(iocb, pins.as_ref(), flags);
-    let held = G::close(iocb.inode(), range)?;
+    let held = G::close(iocb.inode(), range).map_err(not_queued)?;
     let request = iocb.as_ptr();
     // SAFETY: The request is valid and waited for.
     let write = |iter: &mut IovIterSource<'_>| unsafe { write_raw::<D>(request, iter, flags) };
@@ -358,7 +358,7 @@ fn queue<D: DioOps, G: Guard<Fs = D::Fs>>(
     // SAFETY: The inode lives longer than what is held: that is let go of before the original
     // request is completed, which until then keeps its file, and that the inode.
     let inode = unsafe { Inode::<D::Fs>::from_raw(iocb.inode().as_ptr()) };
-    let held = G::close(inode, range)?;
+    let held = G::close(inode, range).map_err(not_queued)?;
     let mut clone = MaybeUninit::<bindings::kiocb>::uninit();
     // SAFETY: The request is valid; the C function fills all of the clone. Nobody polls for the
     // bio of a request that is not the caller's, so the clone does not ask for it.
