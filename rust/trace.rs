@@ -278,7 +278,7 @@ pub(crate) fn page_mkwrite<F: Traced>(fault: &Fault<'_, F>) {
 
 /// A write fault was answered.
 #[inline(always)]
-pub(crate) fn page_mkwrite_done<F: Traced>(fault: &Fault<'_, F>, result: &VmFault) {
+pub(crate) fn page_mkwrite_done<F: Traced>(fault: &Fault<'_, F>, result: &VmFault<'_>) {
     let (inode, len) = (fault.inode(), kernel::page::PAGE_SIZE as u64);
     let pos = fault.pos();
     tell!(page_mkwrite_done(inode, pos, len, result: result.bits(), seq: F::seq(inode)));

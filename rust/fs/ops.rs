@@ -285,7 +285,7 @@ impl FileOps for Rext4 {
         inode.fs().geo.max_file_size
     }
 
-    fn page_mkwrite(fault: &Fault<'_, Self>) -> VmFault {
+    fn page_mkwrite<'a>(fault: &Fault<'a, Self>) -> VmFault<'a> {
         fault::page_mkwrite(fault)
     }
 

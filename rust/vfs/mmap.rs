@@ -11,26 +11,34 @@ use super::{
     bindings,
     inode::Inode,
     iomap::{self, MapOps},
+    kiocb::Only,
     pagemap::InvalidateLockShared,
     super_block::FileSystem, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{error::to_result, prelude::*};
 
-/// The answer to a fault.
-pub(crate) struct VmFault(bindings::vm_fault_t);
+/// The answer to a fault. It may say that the folio is locked, for who has asked to unlock
+/// (VM_FAULT_LOCKED): so it is for that fault, and no other.
+///
+/// # Invariants
+///
+/// It is the answer to the fault whose lifetime is `'a`.
+#[must_use]
+pub(crate) struct VmFault<'a>(bindings::vm_fault_t, Only<'a>);
 
-impl VmFault {
+impl VmFault<'_> {
     /// `VM_FAULT_*`.
     pub(crate) fn bits(&self) -> u32 {
         self.0
     }
 }
 
-impl From<Error> for VmFault {
+impl From<Error> for VmFault<'_> {
     fn from(e: Error) -> Self {
-        // SAFETY: A pure function: no space and I/O errors are SIGBUS, no memory is OOM.
-        Self(unsafe { bindings::vmf_fs_error(e.to_errno()) })
+        // SAFETY: A pure function: no space and I/O errors are SIGBUS, no memory is OOM. INVARIANT:
+        // It is an answer to any fault, since it locks nothing.
+        Self(unsafe { bindings::vmf_fs_error(e.to_errno()) }, PhantomData)
     }
 }
 
@@ -38,17 +46,19 @@ impl From<Error> for VmFault {
 ///
 /// # Invariants
 ///
-/// The pointer is to a write fault of this thread in a mapping of a file of `F`, valid for `'a`.
-pub(crate) struct Fault<'a, F>(*mut bindings::vm_fault, PhantomData<&'a F>);
+/// The pointer is to a write fault of this thread in a mapping of a file of `F`, valid for `'a`. No
+/// other fault has the lifetime `'a`.
+pub(crate) struct Fault<'a, F>(*mut bindings::vm_fault, Only<'a>, PhantomData<&'a F>);
 
 impl<'a, F: FileSystem> Fault<'a, F> {
     /// # Safety
     ///
     /// `vmf` is a write fault of this thread in a mapping of a file of `F`, valid for `'a`;
-    /// mmap_lock or the lock of the vma is held.
+    /// mmap_lock or the lock of the vma is held. Who gets it has to take any `'a`, so that it is no
+    /// other fault's.
     pub(super) unsafe fn from_raw(vmf: *mut bindings::vm_fault) -> Self {
         // INVARIANT: By the caller.
-        Self(vmf, PhantomData)
+        Self(vmf, PhantomData, PhantomData)
     }
 
     fn file(&self) -> *mut bindings::file {
@@ -90,12 +100,15 @@ pub(crate) struct LockedFault<'f, 'a, F: FileSystem> {
     _lock: InvalidateLockShared<'a, F>,
 }
 
-impl<F: FileSystem> LockedFault<'_, '_, F> {
-    /// Maps every block of the folio for writing and dirties it.
-    pub(crate) fn page_mkwrite<T: MapOps<Fs = F>>(&self) -> VmFault {
+impl<'a, F: FileSystem> LockedFault<'_, 'a, F> {
+    /// Maps every block of the folio for writing and dirties it. The answer may say that the folio
+    /// is locked now, so this is the last step.
+    pub(crate) fn page_mkwrite<T: MapOps<Fs = F>>(self) -> VmFault<'a> {
         // SAFETY: By the type invariant of `Fault`.
-        VmFault(unsafe {
+        let answer = unsafe {
             bindings::iomap_page_mkwrite(self.fault.0, iomap::table::<T>(), ptr::null_mut())
-        })
+        };
+        // INVARIANT: The fault has this lifetime.
+        VmFault(answer, PhantomData)
     }
 }

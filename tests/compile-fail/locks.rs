@@ -15,17 +15,17 @@ fn give_back<R: Release>(inode: &Inode<R::Fs>, flags: MapFlags, map: &mut Map) {
     lock.release_delalloc::<R>(0..4096, flags, map);
 }
 
-fn make_writable<T: MapOps>(fault: &Fault<'_, T::Fs>) -> VmFault {
+fn make_writable<'a, T: MapOps>(fault: &Fault<'a, T::Fs>) -> VmFault<'a> {
     fault.invalidate_lock_shared().page_mkwrite::<T>()
 }
 
 #[cfg(misuse = "fault_not_locked")]
-fn fault_not_locked<T: MapOps>(fault: &Fault<'_, T::Fs>) -> VmFault {
+fn fault_not_locked<'a, T: MapOps>(fault: &Fault<'a, T::Fs>) -> VmFault<'a> {
     fault.page_mkwrite::<T>() //~ E0599
 }
 
 #[cfg(misuse = "other_inode")]
-fn other_inode<T: MapOps>(fault: &Fault<'_, T::Fs>, other: &Inode<T::Fs>) -> VmFault {
+fn other_inode<'a, T: MapOps>(fault: &Fault<'a, T::Fs>, other: &Inode<T::Fs>) -> VmFault<'a> {
     let _lock = other.invalidate_lock_shared(); //~ E0624
     fault.invalidate_lock_shared().page_mkwrite::<T>()
 }

@@ -22,7 +22,7 @@ use crate::{
 use kernel::error::code::*;
 
 /// `page_mkwrite`. mmap_lock is held; the folio is not locked yet.
-pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
+pub(crate) fn page_mkwrite<'a>(fault: &Fault<'a, Rext4>) -> VmFault<'a> {
     trace::page_mkwrite(fault);
     let result = make_writable(fault);
     trace::page_mkwrite_done(fault, &result);
@@ -34,7 +34,7 @@ pub(crate) fn page_mkwrite(fault: &Fault<'_, Rext4>) -> VmFault {
     result
 }
 
-fn make_writable(fault: &Fault<'_, Rext4>) -> VmFault {
+fn make_writable<'a>(fault: &Fault<'a, Rext4>) -> VmFault<'a> {
     let inode = fault.inode();
     let byte = fault.pos()..fault.pos() + 1;
     lab::point(Point::Fault, inode, byte.clone());

@@ -119,7 +119,7 @@ pub(crate) trait FileOps: FileSystem {
     }
     /// A write fault in a shared mapping; see [`mmap`]. Without it mappings cannot be stored
     /// to.
-    fn page_mkwrite(_fault: &mmap::Fault<'_, Self>) -> mmap::VmFault {
+    fn page_mkwrite<'a>(_fault: &mmap::Fault<'a, Self>) -> mmap::VmFault<'a> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// A file was opened. Its directory may be locked (dentry_create(), of nfsd).
