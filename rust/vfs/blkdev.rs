@@ -63,11 +63,23 @@ impl BlockDevice {
         unsafe { bindings::bdev_sectors_written(self.as_ptr()) }
     }
 
-    /// Reads from byte `at`, past the page cache. Sleeps. `EIO` also if the device's sectors do not
-    /// divide `at` and the length of `to`.
+    /// `EINVAL` if there is nothing to transfer, or parts of sectors. The caller of
+    /// `bdev_rw_virt()` has to see to that: a `KVec` without bytes points nowhere, and whether the
+    /// block layer looks at the rest is up to the device.
+    fn check_span(&self, at: u64, len: usize) -> Result {
+        let part = u64::from(self.sector_size()) - 1;
+        if len == 0 || (at | len as u64) & part != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Reads from byte `at`, past the page cache. Sleeps. `EINVAL` if `to` is empty, or the
+    /// device's sectors do not divide `at` and its length.
     pub(crate) fn read_past_cache(&self, at: u64, to: &mut KVec<u8>) -> Result {
-        // SAFETY: By the type invariant. The memory of a `KVec` is kmalloc()'s, in the direct
-        // mapping, and ours while the function waits for the I/O.
+        self.check_span(at, to.len())?;
+        // SAFETY: By the type invariant. The memory of a `KVec` that is not empty is kmalloc()'s,
+        // in the direct mapping, and ours while the function waits for the I/O.
         to_result(unsafe {
             bindings::bdev_read_virt(self.as_ptr(), at >> 9, to.as_mut_ptr().cast(), to.len())
         })
@@ -76,6 +88,7 @@ impl BlockDevice {
     /// Writes at byte `at`, past the page cache and past caches of the device (FUA). Otherwise as
     /// [`BlockDevice::read_past_cache`].
     pub(crate) fn write_past_cache(&self, at: u64, from: &mut KVec<u8>) -> Result {
+        self.check_span(at, from.len())?;
         // SAFETY: As for reading.
         to_result(unsafe {
             bindings::bdev_write_virt(self.as_ptr(), at >> 9, from.as_mut_ptr().cast(), from.len())
