@@ -95,7 +95,8 @@ impl Acl {
     }
 
     /// An ACL of `count` entries, the first that `entries` has. `EINVAL` if they make none: which
-    /// there must be, and in which order, see acl(5). `ENOMEM`.
+    /// there must be, and in which order, see acl(5), and a named user or group has an id.
+    /// `ENOMEM`.
     pub(crate) fn new(count: usize, mut entries: impl Iterator<Item = Ace>) -> Result<Self> {
         let count = u32::try_from(count).map_err(|_| EINVAL)?;
         // SAFETY: Nothing is asked for.
@@ -109,11 +110,13 @@ impl Acl {
                 match (u32::from(entry.tag), entry.id) {
                     (bindings::ACL_USER, Some(id)) => bindings::posix_acl_set_uid(p, n, id),
                     (bindings::ACL_GROUP, Some(id)) => bindings::posix_acl_set_gid(p, n, id),
+                    // C would look at memory that nobody has written.
+                    (bindings::ACL_USER | bindings::ACL_GROUP, None) => return Err(EINVAL),
                     _ => (),
                 }
             }
         }
-        // SAFETY: All its entries have been set; only those with an id have that looked at.
+        // SAFETY: All its entries have been set, with the id where C looks at one.
         to_result(unsafe { bindings::posix_acl_valid(p) })?;
         Ok(acl)
     }
