@@ -70,7 +70,9 @@ impl<F: FileSystem> DioBio<F> {
 
 impl<F: FileSystem> Drop for DioBio<F> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant. As iomap does it for those who do not ask.
+        // SAFETY: By the type invariant. iomap does it by `blk_crypto_submit_bio()` for those who
+        // do not ask. That is the same for a bio that has no key, and none of ours has: iomap gets
+        // it from the inode (`fscrypt_set_bio_crypt_ctx()`), and no file of this layer has one.
         unsafe { bindings::submit_bio(self.0) }
     }
 }
@@ -211,15 +213,18 @@ pub(crate) fn read<'a, T: MapOps>(
     to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
     // A block at most, and written: iomap has a shorter way, and says `ENOTBLK` if it is another.
-    // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued, and
-    // has not used it if it says so.
-    let simple = unsafe {
-        bindings::iomap_dio_read_simple(iocb.as_ptr(), to.as_raw(), iomap::begin_fn::<T>())
-    };
-    let simple = result_len(simple);
-    if !matches!(simple, Err(e) if e == ENOTBLK) {
-        // SAFETY: It is this request's.
-        return unsafe { iocb.returned(simple) };
+    // It knows no end of a mapping.
+    if !T::HAS_END {
+        // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued,
+        // and has not used it if it says so.
+        let simple = unsafe {
+            bindings::iomap_dio_read_simple(iocb.as_ptr(), to.as_raw(), iomap::begin_fn::<T>())
+        };
+        let simple = result_len(simple);
+        if !matches!(simple, Err(e) if e == ENOTBLK) {
+            // SAFETY: It is this request's.
+            return unsafe { iocb.returned(simple) };
+        }
     }
     // SAFETY: All pointers are valid during the call; iomap keeps the request if it is queued.
     let ret = unsafe {
