@@ -10,7 +10,10 @@
 
 mod bitmap;
 
-use super::bindings;
+use super::{
+    bindings,
+    gfp::{GFP_NOFAIL, MAX_NOFAIL}, //
+};
 use core::{
     mem::{size_of, ManuallyDrop, MaybeUninit},
     ops::Range,
@@ -228,8 +231,9 @@ impl BufferHead {
 
     /// [`BufferHead::read`] for structures of any size, into memory of their own. Sleeps; `ENOMEM`.
     pub(crate) fn read_boxed<T: FromBytes>(&self, off: usize) -> Result<KBox<T>> {
+        const { assert!(size_of::<T>() <= MAX_NOFAIL, "too large for GFP_NOFAIL") };
         let src = self.span(off, size_of::<T>())?;
-        let mut value = KBox::<T>::new_uninit(super::gfp::GFP_NOFAIL)?;
+        let mut value = KBox::<T>::new_uninit(GFP_NOFAIL)?;
         // SAFETY: `span` checked the source; the destination is ours and as long.
         unsafe { bindings::memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>()) };
         // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.

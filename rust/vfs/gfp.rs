@@ -7,11 +7,11 @@
 
 use super::bindings;
 use core::mem::{size_of, transmute};
-use kernel::{alloc::Flags, prelude::*};
+use kernel::{alloc::Flags, page::PAGE_SIZE, prelude::*};
 
 /// For what cannot be given up any more: data that was accepted, the second half of a change. The
-/// allocation does not fail and may take long. Two pages at most; where one may sleep, and with no
-/// lock that whoever frees memory needs ([`super::nofs`]).
+/// allocation does not fail and may take long. [`MAX_NOFAIL`] bytes at most; where one may sleep,
+/// and with no lock that whoever frees memory needs ([`super::nofs`]).
 ///
 /// The functions that take flags return a `Result` all the same, whose error never comes.
 ///
@@ -21,6 +21,9 @@ pub(crate) const GFP_NOFAIL: Flags = {
     // SAFETY: `Flags` is a struct with one field, a `u32` of any value, and as large as that.
     unsafe { transmute::<u32, Flags>(bindings::GFP_NOFAIL) }
 };
+
+/// Two pages: more in one piece is "not supported" (gfp_types.h).
+pub(crate) const MAX_NOFAIL: usize = 2 * PAGE_SIZE;
 
 /// Calls `attempt` until it does not fail with `ENOMEM`, where the C function that allocates has no
 /// flags. Waits a moment in between (`memalloc_retry_wait()`). As [`GFP_NOFAIL`].
