@@ -340,13 +340,8 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
                 inode.discard();
                 return Err(EXDEV);
             }
-            // SAFETY: The inode is ours. `d_tmpfile` sets the link count to zero itself, and
-            // expects one link.
-            unsafe { bindings::set_nlink(inode.as_ptr(), 1) };
-            let inode = inode.publish().into_raw();
-            // SAFETY: By the caller; the super block is the same. The function takes over our
-            // count.
-            unsafe { bindings::d_tmpfile(file, inode) };
+            // SAFETY: By the caller; the super block is the same.
+            unsafe { inode.publish_tmpfile(file) };
             // SAFETY: As above.
             to_result(unsafe { bindings::finish_open_simple(file) })?;
             Ok(0)

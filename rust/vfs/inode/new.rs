@@ -270,6 +270,23 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Ready> {
         unsafe { bindings::d_instantiate_new(dentry.as_ptr(), inode.as_ptr().cast()) }
     }
 
+    /// Makes the inode visible as that of a file without a name. C takes its one link before
+    /// anybody can find it by its number, which is on the way to be without any.
+    ///
+    /// # Safety
+    ///
+    /// `file` is being opened and has a new dentry of the same super block.
+    pub(in crate::vfs) unsafe fn publish_tmpfile(self, file: *mut bindings::file) {
+        let inode: *mut bindings::inode = ManuallyDrop::new(self).inode.as_ptr().cast();
+        // SAFETY: By the type invariant hashed and `I_NEW`, and our count becomes the dentry's,
+        // which the caller keeps; `d_tmpfile` wants one link, to take it away.
+        unsafe {
+            bindings::set_nlink(inode, 1);
+            bindings::d_tmpfile(file, inode);
+            bindings::unlock_new_inode(inode);
+        }
+    }
+
     /// Gives up an inode whose number is allocated on disk: it becomes visible without links,
     /// and its eviction frees the number. Never inside a handle.
     pub(crate) fn discard(self) {
