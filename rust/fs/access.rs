@@ -8,6 +8,9 @@
 //!                       +-> Emergency <-+
 //! ```
 //!
+//! After a shutdown ([`AccessState::shut_down`]) it is `Emergency`, too, if it was not `ReadOnly`,
+//! and what needs the disk fails with `EIO`, reads of files included.
+//!
 //! The flag `SB_RDONLY` does not tell: it is the VFS's, it changes under s_umount only, and after
 //! the file system has done its part. An error cannot wait for that lock, and `thaw_super()` takes
 //! a super block that turned read-only under a freeze for one that never held the freeze locks, so
@@ -52,7 +55,7 @@ pub(crate) enum Access {
     Writing,
     /// Frozen: the disk is to stay as it is until the thaw.
     Frozen,
-    /// An error has ended all writing (`errors=remount-ro`). For good.
+    /// An error (`errors=remount-ro`) or a shutdown has ended all writing. For good.
     Emergency,
 }
 
@@ -60,6 +63,7 @@ pub(crate) enum Access {
 #[pin_data]
 pub(crate) struct AccessState {
     value: Atomic<u32>,
+    shut_down: Atomic<bool>,
     /// Readers are about to start a handle; the writer ends [`Access::Writing`]. Nobody waits for
     /// s_umount or a freeze inside.
     #[pin]
@@ -71,6 +75,7 @@ impl AccessState {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             value: Atomic::new(Access::ReadOnly as u32),
+            shut_down: Atomic::new(false),
             starts <- PercpuRwSem::new(c"rext4_start", static_lock_class!()),
         }? Error)
     }
@@ -85,9 +90,41 @@ impl AccessState {
         }
     }
 
-    /// Whether an error has ended all writing.
+    /// Whether an error or a shutdown has ended all writing.
     pub(crate) fn is_emergency(&self) -> bool {
         self.get() == Access::Emergency
+    }
+
+    /// Ends all use of the disk: nobody is let in any more. Any context. Returns whether this was
+    /// the first.
+    pub(crate) fn shut_down(&self) -> bool {
+        // Before the state: who finds that nothing may be written is told why.
+        let first = !self.shut_down.xchg(true, ordering::Full);
+        self.end();
+        first
+    }
+
+    /// Whether it was shut down.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(ordering::Acquire)
+    }
+
+    /// `EIO` if it was shut down.
+    pub(crate) fn check_alive(&self) -> Result {
+        if self.is_shut_down() {
+            Err(EIO)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Why nothing may be written: `EIO` if it was shut down, else `EROFS`.
+    pub(crate) fn refusal(&self) -> Error {
+        if self.is_shut_down() {
+            EIO
+        } else {
+            EROFS
+        }
     }
 
     fn change(&self, from: Access, to: Access) -> bool {
@@ -96,8 +133,8 @@ impl AccessState {
             .is_ok()
     }
 
-    /// Lets the caller start a handle, as long as the guard lives. `EROFS` if nothing may be
-    /// written. A task that has a handle may go on with it: it was let in before.
+    /// Lets the caller start a handle, as long as the guard lives. [`Self::refusal`] if nothing may
+    /// be written. A task that has a handle may go on with it: it was let in before.
     pub(crate) fn admit(&self, journal: &Journal) -> Result<Option<ReadGuard<'_>>> {
         if journal.in_handle() {
             return Ok(None);
@@ -105,7 +142,7 @@ impl AccessState {
         let guard = self.starts.read();
         match self.get() {
             Access::Writing => Ok(Some(guard)),
-            _ => Err(EROFS),
+            _ => Err(self.refusal()),
         }
     }
 

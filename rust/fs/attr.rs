@@ -3,7 +3,13 @@
 //! Attributes of an inode: what `chmod`, `chown`, `utimes` and `truncate` change, and what `stat`
 //! shows beyond the fields that the VFS has.
 
-use super::{acl, inode, io::truncate, Inode, Rext4};
+use super::{
+    acl,
+    inode,
+    io::{self, truncate},
+    Inode,
+    Rext4, //
+};
 use crate::{
     disk::inode::flags,
     vfs::inode::{Attr, Attributes, IdMap, InodeLock, Stat},
@@ -21,6 +27,7 @@ pub(super) fn setattr(
     attr: &mut Attr<'_>,
 ) -> Result {
     let inode = lock.inode();
+    io::check_writable(inode)?;
     attr.prepare(idmap)?;
     // The access ACL says the same as the mode, so both go in one handle. Looked for first: a mode
     // that cannot be changed leaves the size. Not where only the set-user-ID bit and its like go,

@@ -65,7 +65,11 @@ fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error 
             None => pr_err!("{}: {}\n", id, what),
         }
     }
-    fs.marks.note(inode, EFSCORRUPTED, Location::caller());
+    // After a shutdown memory need not agree with itself: what changes were on their way is not
+    // written, nor is a mark.
+    if !fs.access.is_shut_down() {
+        fs.marks.note(inode, EFSCORRUPTED, Location::caller());
+    }
     sb.report_metadata(inode, EFSCORRUPTED);
     apply_policy(sb, EFSCORRUPTED);
     EFSCORRUPTED

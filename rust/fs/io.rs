@@ -85,7 +85,7 @@
 //! - The lab has a few more: `added`, `before_folio`, `submit`, `before_invalidate`.
 
 use super::{access::Access, Inode};
-use kernel::{error::code::*, prelude::*};
+use kernel::prelude::*;
 
 mod allocate;
 pub(crate) mod buffered;
@@ -106,13 +106,13 @@ pub(crate) mod truncate;
 pub(crate) mod writeback;
 
 /// `EROFS` if nothing may be written any more although files are open for it: after an error
-/// (`errors=remount-ro`), an emergency remount, or when the journal has died. What would go to the
-/// page cache now could never be written.
-fn check_writable(inode: &Inode) -> Result {
+/// (`errors=remount-ro`), an emergency remount, or when the journal has died; `EIO` after a
+/// shutdown. What would go to the page cache now could never be written.
+pub(super) fn check_writable(inode: &Inode) -> Result {
     let fs = inode.fs();
     let alive = fs.journal().is_some_and(|j| !j.is_aborted());
     match fs.access.get() {
         Access::Writing | Access::Frozen if alive => Ok(()),
-        _ => Err(EROFS),
+        _ => Err(fs.access.refusal()),
     }
 }

@@ -18,7 +18,7 @@
 
 use super::{
     credits,
-    primary::{self, journal_super},
+    primary::{self, journal_super, read_super},
     Inode,
     Sb, //
 };
@@ -154,6 +154,24 @@ pub(super) fn past_journal(sb: &Sb) {
             sb.id(),
             e.to_errno()
         );
+    }
+}
+
+/// The journal was aborted without an error ([`shut_down`](super::mount::shut_down)). What it had
+/// of the super block may have been an error mark, or an older copy that came over one past the
+/// journal.
+pub(super) fn after_shutdown(sb: &Sb) {
+    let fs = sb.data();
+    // What the buffer says of errors is true, though it may not be on the disk.
+    let known = read_super(fs, |raw| raw.error_mark()).ok();
+    if let Some(mark) = known.filter(ErrorMark::is_set) {
+        let mut found = fs.marks.found.lock();
+        found.on_disk = found.on_disk.or(Some(mark));
+    }
+    if fs.marks.is_pending() || fs.marks.found.lock().on_disk.is_some() {
+        // What is dirty of the super block is written now, and not over the mark.
+        let _ = sb.device().sync();
+        past_journal(sb);
     }
 }
 

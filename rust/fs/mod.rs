@@ -130,7 +130,7 @@ pub(crate) struct Rext4 {
 
 impl Rext4 {
     /// Starts a transaction handle that may change `credits` metadata blocks. `EROFS` while nothing
-    /// may be written ([`access`]), or when the journal was aborted.
+    /// may be written ([`access`]), or when the journal was aborted; `EIO` after a shutdown.
     pub(crate) fn start(&self, credits: u32) -> Result<Handle<'_>> {
         self.start_handle(credits, credits::TREE_REVOKES)
     }
@@ -147,14 +147,17 @@ impl Rext4 {
     }
 
     fn start_handle(&self, credits: u32, revokes: u32) -> Result<Handle<'_>> {
-        let journal = self.journal.get().ok_or(EROFS)?;
+        let refusal = || self.access.refusal();
+        let journal = self.journal.get().ok_or_else(refusal)?;
         if journal.is_aborted() {
             self.journal_died();
-            return Err(EROFS);
+            return Err(refusal());
         }
         lab::before_handle(journal);
         let _admitted = self.access.admit(journal)?;
-        journal.start_with_revoke(credits, revokes)
+        let started = journal.start_with_revoke(credits, revokes);
+        // A shutdown may come at any time.
+        started.map_err(|e| if e == EROFS { refusal() } else { e })
     }
 
     /// The journal was found aborted. Whoever did that has dealt with it, except jbd2 itself: then

@@ -7,8 +7,10 @@
 //! given. While a mount may write, the super block says that the journal needs recovery.
 
 mod load;
+mod shutdown;
 
 pub(super) use load::load;
+pub(super) use shutdown::shut_down;
 
 use load::{check_rw_mount, refuse, unsaid};
 
@@ -257,6 +259,10 @@ pub(super) fn stop(sb: &Sb) {
     if fs.access.get() == Access::ReadOnly {
         return;
     }
+    if fs.access.is_shut_down() {
+        marks::after_shutdown(sb);
+        return;
+    }
     if journal.is_err() {
         let first = fs.access.end();
         leave_to_recovery(sb, first);
@@ -283,7 +289,9 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
         let why = fmt!("norecovery needs a read-only mount");
         return Err(refuse(sb.id(), remount.log(), why, EINVAL));
     }
-    if remount.read_only() {
+    if fs.access.is_shut_down() {
+        shutdown::check_reconfigure(remount)?;
+    } else if remount.read_only() {
         turn_read_only(remount)?;
     } else if sb.is_read_only() {
         turn_writable(sb, remount.log(), &opts).inspect_err(|&e| unsaid(remount.log(), e))?;
@@ -313,8 +321,14 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
     if synced.is_err() && !journal.is_aborted() && !remount.is_forced() {
         return synced;
     }
-    if !fs.access.leave(Access::ReadOnly) {
-        return Ok(());
+    stop_writing(sb, journal);
+    Ok(())
+}
+
+/// From [`Access::Writing`] to [`Access::ReadOnly`], as clean as that can be done.
+fn stop_writing(sb: &Sb, journal: &Journal) {
+    if !sb.data().access.leave(Access::ReadOnly) {
+        return;
     }
     if let Err(e) = settle(sb, journal) {
         // After this no handle starts, so nobody else would find it.
@@ -322,12 +336,11 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
             leave_to_recovery(sb, false);
         }
         pr_warn!(
-            "{}: remounted read-only after errors ({}); the journal needs recovery\n",
+            "{}: read-only after errors ({}); the journal needs recovery\n",
             sb.id(),
             e.to_errno()
         );
     }
-    Ok(())
 }
 
 /// From read-only to read-write. The VFS changes its flag when this has succeeded.
@@ -342,17 +355,25 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
         open_journal(sb, log, options, false)?;
     }
     advise(sb)?;
-    begin_writing(sb).inspect_err(|_| {
-        if let Some(journal) = fs.journal().filter(|_| fs.access.leave(Access::ReadOnly)) {
-            let _ = settle(sb, journal);
+    let alive = || fs.journal().is_some_and(|j| !j.is_aborted());
+    let begun = begin_writing(sb).and_then(|()| match fs.access.get() {
+        Access::Writing if alive() => Ok(()),
+        // The journal has died over the orphans, or somebody shuts down just now.
+        _ => Err(fs.access.refusal()),
+    });
+    begun.inspect_err(|_| {
+        if let Some(journal) = fs.journal() {
+            stop_writing(sb, journal);
         }
     })
 }
 
-/// The options as /proc/mounts shows them, and whether errors have ended all writing.
+/// The options as /proc/mounts shows them, and whether errors or a shutdown have ended all writing.
 pub(super) fn show_options(fs: &Rext4, out: &SeqFile) {
     options(fs).show(out);
-    if fs.access.is_emergency() {
+    if fs.access.is_shut_down() {
+        seq_print!(out, ",shutdown");
+    } else if fs.access.is_emergency() {
         seq_print!(out, ",emergency_ro");
     }
 }
@@ -370,7 +391,7 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     };
     match fs.access.get() {
         Access::ReadOnly => return Ok(()),
-        Access::Emergency => return Err(EROFS),
+        Access::Emergency => return Err(fs.access.refusal()),
         Access::Writing | Access::Frozen => (),
     }
     let tid = journal.latest_tid();
@@ -407,7 +428,7 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     // may be on its way: its completion needs a handle.
     sb.wait_for_writeback();
     if !fs.access.leave(Access::Frozen) {
-        return Err(EROFS);
+        return Err(fs.access.refusal());
     }
     settle(sb, journal).inspect_err(|_| reopen(sb, journal))
 }

@@ -28,6 +28,8 @@
 //! | `fiemap` | `ioctl_fiemap` | nothing | allow |
 //! | `max_bytes` | `vfs_llseek` | nothing | allow |
 //! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
+//! | `shut_down`; `shutdown` | `vfs_ioctl`; `fs_bdev_mark_dead` | nothing; s_umount shared | waits; allow |
+//! | `may_read` | `vfs_splice_read`, `call_mmap_prepare` | nothing; mmap_lock | allow |
 //! | `by_handle`, `parent` | `exportfs_decode_fh_raw`, `reconnect_one` | nothing | allow |
 //! | `commit_metadata` | `commit_metadata` of nfsd | nothing | waits |
 //! | `dirty_inode` | `__mark_inode_dirty` | what the caller has: i_rwsem, or mmap_lock (a write fault: and freeze PAGEFAULT), or nothing (atime) | starts |
@@ -82,7 +84,7 @@ use crate::{
         folio::Folio,
         fs_context::MountLog,
         inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
-        ioctl::{self, IoctlOps, Label},
+        ioctl::{self, IoctlOps, Label, Shutdown},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
@@ -172,6 +174,11 @@ impl FileSystem for Rext4 {
         mount::unfreeze(sb)
     }
 
+    fn shutdown(sb: &Sb) {
+        // Without a freeze it does not fail.
+        let _ = mount::shut_down(sb, Shutdown::Now);
+    }
+
     fn statfs(sb: &Sb) -> Result<StatFs> {
         mount::statfs(sb)
     }
@@ -248,6 +255,9 @@ impl FileOps for Rext4 {
     const IOCTL: ioctl::Handler<Self> = ioctl::Handler::new();
 
     fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
+        if let Err(e) = Self::may_read(iocb.inode()) {
+            return iocb.done(Err(e));
+        }
         if iocb.direct() {
             direct_read(iocb, to)
         } else {
@@ -289,8 +299,14 @@ impl FileOps for Rext4 {
         fault::page_mkwrite(fault)
     }
 
-    fn opened(file: &File<Self>) {
+    fn opened(file: &File<Self>) -> Result {
+        Self::may_read(file.inode())?;
         about::opened(file);
+        Ok(())
+    }
+
+    fn may_read(inode: &Inode) -> Result {
+        inode.fs().access.check_alive()
     }
 
     fn release(inode: &Inode, writer: bool) {
@@ -308,6 +324,10 @@ impl IoctlOps for Rext4 {
 
     fn set_label(file: &File<Self>, label: &Label) -> Result {
         about::set_label(file, label)
+    }
+
+    fn shut_down(sb: &Sb, how: Shutdown) -> Result {
+        mount::shut_down(sb, how)
     }
 }
 

@@ -78,12 +78,13 @@ pub(super) fn get(inode: &Inode, name: Name<'_>, out: &mut Value<'_>) -> Result 
 }
 
 /// Reads the attribute of this prefix and name: what `with` makes of its value. `None` if there is
-/// none. Outside of any handle of the inode; may wait for the disk.
+/// none. Outside of any handle of the inode; may wait for the disk. `EIO` after a shutdown.
 pub(super) fn read<T>(
     inode: &Inode,
     (index, name): (u8, &[u8]),
     with: impl FnOnce(&[u8]) -> Result<T>,
 ) -> Result<Option<T>> {
+    inode.fs().access.check_alive()?;
     let _lock = inode.info().xattrs.lock();
     let mut lists = Lists::load_inode(inode)?;
     if lists.find(index, name)?.is_none() {

@@ -100,6 +100,27 @@ impl BlockDevice {
         // SAFETY: By the type invariant.
         to_result(unsafe { bindings::sync_blockdev(self.as_ptr()) })
     }
+
+    /// Freezes what is mounted from it, until the guard is dropped. Waits for writers; takes
+    /// s_umount, so the caller holds neither that nor anything that holds off a freeze.
+    pub(crate) fn freeze(&self) -> Result<FrozenDevice<'_>> {
+        // SAFETY: By the type invariant; the guard pairs the call.
+        to_result(unsafe { bindings::bdev_freeze(self.as_ptr()) })?;
+        Ok(FrozenDevice(self))
+    }
+}
+
+/// What is mounted from a device stays frozen until this is dropped.
+#[must_use]
+pub(crate) struct FrozenDevice<'a>(&'a BlockDevice);
+
+impl Drop for FrozenDevice<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Pairs the call in `BlockDevice::freeze`; the device is open by its invariant.
+        if let Err(e) = to_result(unsafe { bindings::bdev_thaw(self.0.as_ptr()) }) {
+            pr_err!("a device was not thawed: error {}\n", e.to_errno());
+        }
+    }
 }
 
 /// Whether the machine is being halted or restarted: devices may have been switched off.

@@ -23,6 +23,17 @@ use kernel::{
 /// A label, padded with zeros. One of full length has no zero at its end.
 pub(crate) type Label = [u8; 16];
 
+/// How a file system is shut down (`FS_IOC_SHUTDOWN`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shutdown {
+    /// All is written before, as by a freeze.
+    Sync,
+    /// What the journal has is committed before; what is dirty of files is lost.
+    Commit,
+    /// At once, as if the power failed.
+    Now,
+}
+
 /// What can be asked of a file system by way of any of its files. No lock is held. That files and
 /// directories have it at all is said by [`FileOps::IOCTL`](super::file::FileOps::IOCTL) and
 /// [`DirOps::IOCTL`](super::dir::DirOps::IOCTL).
@@ -36,6 +47,11 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Gives it another. The caller may do it, and the mount stays writable and is not frozen
     /// meanwhile. `EINTR` if killed.
     fn set_label(_file: &File<Self>, _label: &Label) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Ends all use of the disk until it is unmounted. The caller may do it.
+    fn shut_down(_sb: &SuperBlock<Self>, _how: Shutdown) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
@@ -103,6 +119,19 @@ fn set_label<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::set_label(file, &label)
 }
 
+fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
+    if !cred::is_admin() {
+        return Err(EPERM);
+    }
+    let how = match UserSlice::new(from, size_of::<u32>()).reader().read()? {
+        bindings::FS_SHUTDOWN_FLAGS_DEFAULT => Shutdown::Sync,
+        bindings::FS_SHUTDOWN_FLAGS_LOGFLUSH => Shutdown::Commit,
+        bindings::FS_SHUTDOWN_FLAGS_NOLOGFLUSH => Shutdown::Now,
+        _ => return Err(EINVAL),
+    };
+    F::shut_down(file.inode().sb(), how)
+}
+
 fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
     // SAFETY: By the type invariant of `Inode`; the field does not change once it is published.
     let generation = unsafe { (*file.inode().as_ptr()).i_generation };
@@ -128,6 +157,7 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
         match cmd {
             bindings::FS_IOC_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
             bindings::FS_IOC_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
+            bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
                 get_generation(file, user)?
             }

@@ -166,6 +166,11 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// The device is gone. s_umount is held, shared.
+    fn shutdown(_sb: &SuperBlock<Self>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Space and inode counts.
     fn statfs(_sb: &SuperBlock<Self>) -> Result<StatFs> {
         build_error!(VTABLE_DEFAULT_ERROR)

@@ -37,6 +37,7 @@ pub(crate) fn fsync(file: &File<Rext4>, bytes: Range<u64>, what: Durable) -> Res
     let len = bytes.end.saturating_sub(bytes.start);
     trace::fsync(file.inode(), bytes.start, len);
     lab::point(Point::Fsync, file.inode(), bytes.clone());
+    file.inode().fs().access.check_alive()?;
     // Rule 12: says what could not be written. Rule 2: waits for PG_writeback, which ends only
     // after the completion has put conversion and size into a transaction and noted its tid.
     file.write_and_wait_range(bytes.clone())?;
@@ -81,6 +82,7 @@ pub(crate) fn write_inode(inode: &Inode, control: &WritebackControl<'_>) -> Resu
 /// Waits until the inode's last change of `what` is in the log and the log in the device.
 pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     let (sb, fs) = (inode.sb(), inode.fs());
+    fs.access.check_alive()?;
     let Some(journal) = fs.journal() else {
         return Ok(());
     };
@@ -98,6 +100,7 @@ pub(crate) fn commit(inode: &Inode, what: Durable) -> Result {
     // A transaction that was aborted is not to be waited for, nor is it in the log.
     if let Some(e) = journal.errno() {
         fs.journal_died();
+        fs.access.check_alive()?;
         return Err(e);
     }
     committed?;

@@ -122,8 +122,16 @@ pub(crate) trait FileOps: FileSystem {
     fn page_mkwrite<'a>(_fault: &mmap::Fault<'a, Self>) -> mmap::VmFault<'a> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// A file was opened. Its directory may be locked (dentry_create(), of nfsd).
-    fn opened(_file: &File<Self>) {}
+    /// A file is opened, unless this is an error. Its directory may be locked (dentry_create(), of
+    /// nfsd).
+    fn opened(_file: &File<Self>) -> Result {
+        Ok(())
+    }
+    /// Whether a file that is open may be read into a pipe, or mapped where [`Self::page_mkwrite`]
+    /// is there. Without it, it may.
+    fn may_read(_inode: &Inode<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// An open file is closed, once for each, when its last user has gone; `writer`: it was open
     /// for writing. Others of the inode may be open.
     fn release(_inode: &Inode<Self>, _writer: bool) {}
@@ -195,7 +203,11 @@ impl<F: FileOps> FileTable<F> {
         } else {
             None
         },
-        splice_read: Some(bindings::filemap_splice_read),
+        splice_read: if F::HAS_MAY_READ {
+            Some(Self::splice_read)
+        } else {
+            Some(bindings::filemap_splice_read)
+        },
         splice_write: if F::HAS_WRITE_ITER {
             Some(bindings::iter_file_splice_write)
         } else {
@@ -278,9 +290,27 @@ impl<F: FileOps> FileTable<F> {
         from_result(|| {
             opened?;
             // SAFETY: By the caller; it has its inode and its path.
-            F::opened(unsafe { File::from_raw(file) });
-            Ok(0)
+            F::opened(unsafe { File::from_raw(file) }).map(|()| 0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// `file` is an open regular file of `F` and stays open during the call. The others are as
+    /// `filemap_splice_read` wants them.
+    unsafe extern "C" fn splice_read(
+        file: *mut bindings::file,
+        pos: *mut i64,
+        pipe: *mut bindings::pipe_inode_info,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        // SAFETY: By the caller.
+        if let Err(e) = F::may_read(unsafe { File::<F>::from_raw(file) }.inode()) {
+            return e.to_errno() as isize;
+        }
+        // SAFETY: By the caller.
+        unsafe { bindings::filemap_splice_read(file, pos, pipe, len, flags) }
     }
 
     /// # Safety
@@ -367,6 +397,13 @@ impl<F: FileOps> VmTable<F> {
 ///
 /// `desc` describes a mapping of an open file of `F`, and is this thread's to fill.
 unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(desc: *mut bindings::vm_area_desc) -> c_int {
+    // SAFETY: By the caller; the mapping keeps the file.
+    let may_read = || F::may_read(unsafe { File::<F>::from_raw((*desc).file) }.inode());
+    if F::HAS_MAY_READ {
+        if let Err(e) = may_read() {
+            return e.to_errno();
+        }
+    }
     // SAFETY: By the caller.
     unsafe {
         bindings::file_accessed((*desc).file);

@@ -47,6 +47,11 @@ impl<F: FileSystem> SuperTable<F> {
         } else {
             None
         },
+        shutdown: if F::HAS_SHUTDOWN {
+            Some(Self::shutdown)
+        } else {
+            None
+        },
         statfs: if F::HAS_STATFS {
             Some(Self::statfs)
         } else {
@@ -133,6 +138,14 @@ impl<F: FileSystem> SuperTable<F> {
     unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
         // SAFETY: By the caller.
         from_result(|| F::unfreeze(unsafe { SuperBlock::from_raw(sb) }).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::sync_fs`] (fs_bdev_mark_dead()).
+    unsafe extern "C" fn shutdown(sb: *mut bindings::super_block) {
+        // SAFETY: By the caller.
+        F::shutdown(unsafe { SuperBlock::from_raw(sb) });
     }
 
     /// # Safety
