@@ -2,6 +2,7 @@
 //! Operations on names while memory runs out, at each allocation in turn: they fail or they do not,
 //! and there is nothing in between.
 
+use crate::cases::power::crash;
 use crate::fixture::{names, put, T};
 use crate::harness::{Case, Res, Variant, K1, K4};
 use crate::sys::{self, Fd, Sys};
@@ -12,6 +13,7 @@ const TWO: &[Variant] = &[K1, K4];
 pub const CASES: &[Case] = &[
     Case::new("nomem/names", TWO, each_name).secs(120),
     Case::new("nomem/rename_split", TWO, rename_split).secs(120),
+    Case::new("nomem/remount", TWO, remount).secs(120),
 ];
 
 /// Makes this thread's n-th allocation from now on fail. Opening the file takes memory, too.
@@ -212,4 +214,62 @@ fn rename_split(t: &mut T) -> Res {
     }
     ensure!(failed > 50, "only {failed} failed");
     ends_well(t)
+}
+
+/// A crash has left orphans, and the mount that is read-only is made a writing one. It becomes one,
+/// or stays as it is; the orphans are finished by this mount or the next one.
+fn remount(t: &mut T) -> Res {
+    prepare()?;
+    let d = crash::start(t)?;
+    let fail = FailNth::open()?;
+    for n in 1..500 {
+        if n > 1 {
+            t.mount("")?;
+        }
+        let open = orphans(t, n)?;
+        crash::cut(t, &d)?;
+        drop(open);
+        crash::lights_on(t, &d)?;
+        t.try_mount(libc::MS_RDONLY, "")?;
+        fail.set(n)?;
+        let r = t.remount(0, "");
+        let spared = fail.left()? > 0;
+        let made = sys::create(&t.p("made"));
+        match &r {
+            Ok(()) => drop(made?),
+            Err(e) if e.errno == libc::ENOMEM && !spared => errno!(made, EROFS),
+            // The journal has died of it.
+            Err(e) if e.errno == libc::EROFS && !spared => {
+                errno!(made, EROFS);
+                errno!(t.remount(0, ""), EROFS);
+            }
+            Err(e) => fail!("allocation {n}: {e}"),
+        }
+        t.umount()?;
+        // A journal that has died is recovered, and e2fsck told.
+        t.mount("")?;
+        t.umount()?;
+        t.fsck()?;
+        if spared {
+            return Ok(());
+        }
+    }
+    fail!("no end of allocations")
+}
+
+/// Files that nobody names, as long as they are open. They are in the log; one has a tree.
+fn orphans(t: &T, n: u32) -> Res<Vec<Fd>> {
+    let mut open = Vec::new();
+    for i in 0..3u64 {
+        let name = t.p(&format!("o{i}"));
+        let f = sys::create(&name)?;
+        for k in 0..6 * (i + 1) {
+            f.pwrite(&[n as u8; 10], k * 3 * t.bs())?;
+        }
+        f.fsync()?;
+        sys::unlink(&name)?;
+        open.push(f);
+    }
+    sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?.fsync()?;
+    Ok(open)
 }
