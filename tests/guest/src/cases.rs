@@ -55,6 +55,8 @@ pub static SETS: &[&[Case]] = &[
     power::replace::CASES,
     power::replay::CASES,
     power::orphans::CASES,
+    power::shutdown::CASES,
+    power::shutdown_answers::CASES,
     space::nomem::CASES,
     format::features::CASES,
     damage::bad::CASES,

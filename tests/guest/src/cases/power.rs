@@ -7,3 +7,5 @@ pub mod orphans;
 pub mod powercut;
 pub mod replace;
 pub mod replay;
+pub mod shutdown;
+pub mod shutdown_answers;
