@@ -12,6 +12,8 @@ pub const IMMUTABLE: u32 = 0x0000_0010;
 pub const APPEND: u32 = 0x0000_0020;
 pub const NODUMP: u32 = 0x0000_0040;
 pub const NOATIME: u32 = 0x0000_0080;
+pub const DIRTY: u32 = 0x0000_0100;
+pub const COMPRBLK: u32 = 0x0000_0200;
 pub const NOCOMPR: u32 = 0x0000_0400;
 pub const ENCRYPT: u32 = 0x0000_0800;
 pub const INDEX: u32 = 0x0000_1000;
@@ -23,6 +25,7 @@ pub const HUGE_FILE: u32 = 0x0004_0000;
 pub const EXTENTS: u32 = 0x0008_0000;
 pub const VERITY: u32 = 0x0010_0000;
 pub const EA_INODE: u32 = 0x0020_0000;
+pub const EOFBLOCKS: u32 = 0x0040_0000;
 pub const DAX: u32 = 0x0200_0000;
 pub const INLINE_DATA: u32 = 0x1000_0000;
 pub const PROJINHERIT: u32 = 0x2000_0000;
@@ -46,6 +49,28 @@ pub const INHERITED: u32 = SECRM
 pub const REG_MASK: u32 = !(DIRSYNC | TOPDIR | CASEFOLD | PROJINHERIT);
 /// Flags that mean something for anything else but directories and regular files.
 pub const OTHER_MASK: u32 = NODUMP | NOATIME;
+
+/// Flags that programs may change (chattr).
+pub const CHANGEABLE: u32 = SECRM
+    | UNRM
+    | COMPR
+    | SYNC
+    | IMMUTABLE
+    | APPEND
+    | NODUMP
+    | NOATIME
+    | JOURNAL_DATA
+    | NOTAIL
+    | DIRSYNC
+    | TOPDIR
+    | EXTENTS
+    | EOFBLOCKS
+    | DAX
+    | PROJINHERIT
+    | CASEFOLD;
+/// Flags that programs see (lsattr).
+pub const VISIBLE: u32 =
+    CHANGEABLE | DIRTY | COMPRBLK | NOCOMPR | ENCRYPT | INDEX | VERITY | INLINE_DATA;
 
 /// Flags of features this module does not implement: with the feature refused at mount, an
 /// inode that carries one is corrupt.

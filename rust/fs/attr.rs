@@ -28,6 +28,10 @@ pub(super) fn setattr(
 ) -> Result {
     let inode = lock.inode();
     io::check_writable(inode)?;
+    // A file that is open for writing all the same.
+    if inode.flags().immutable {
+        return Err(EPERM);
+    }
     attr.prepare(idmap)?;
     // The access ACL says the same as the mode, so both go in one handle. Looked for first: a mode
     // that cannot be changed leaves the size. Not where only the set-user-ID bit and its like go,

@@ -40,7 +40,7 @@ use crate::{
         RawSuper, //
     },
     vfs::{
-        inode::Time,
+        inode::{InodeFlags, Time},
         jbd2::{Handle, Journal, Tid},
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
@@ -132,8 +132,12 @@ impl InodeInfo {
 
     /// Sets or clears flags; [`journal`] writes them. The caller holds i_rwsem exclusive.
     pub(crate) fn set_flags(&self, mask: u32, on: bool) {
-        let old = self.flags();
-        let new = if on { old | mask } else { old & !mask };
+        self.replace_flags(mask, if on { mask } else { 0 });
+    }
+
+    /// Gives the flags of `mask` this value, as [`InodeInfo::set_flags`].
+    pub(super) fn replace_flags(&self, mask: u32, value: u32) {
+        let new = self.flags() & !mask | value & mask;
         self.flags.store(new, ordering::Relaxed);
     }
 
@@ -269,6 +273,27 @@ fn to_disk(t: Time) -> disk::Timestamp {
     disk::Timestamp {
         sec: t.sec,
         nsec: t.nsec,
+    }
+}
+
+/// The flags on disk that the VFS looks at.
+pub(super) fn vfs_flags(on_disk: u32) -> InodeFlags {
+    let has = |bit: u32| on_disk & bit != 0;
+    InodeFlags {
+        sync: has(flags::SYNC),
+        immutable: has(flags::IMMUTABLE),
+        append: has(flags::APPEND),
+        noatime: has(flags::NOATIME),
+        dirsync: has(flags::DIRSYNC),
+    }
+}
+
+/// The flags on disk that mean something for an inode of this mode.
+pub(super) fn flags_of_type(mode: u16) -> u32 {
+    match mode & S_IFMT {
+        S_IFDIR => u32::MAX,
+        S_IFREG => flags::REG_MASK,
+        _ => flags::OTHER_MASK,
     }
 }
 

@@ -8,7 +8,7 @@
 //!   extent/     the extent tree, delayed allocation, the sequence number
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
-//!   attr.rs     what setattr and getattr do
+//!   attr.rs     what setattr and getattr do, chattr.rs the flags of chattr(1)
 //!   xattr/      extended attributes        acl.rs    access control lists
 //!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
@@ -31,6 +31,7 @@ pub(crate) mod access;
 mod acl;
 pub(crate) mod alloc;
 mod attr;
+mod chattr;
 mod credits;
 pub(crate) mod error;
 mod evict;

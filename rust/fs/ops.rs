@@ -25,6 +25,8 @@
 //! | `get_acl` | `__get_acl` | nothing, or i_rwsem of the directory that is searched | allow |
 //! | `set_acl` | `vfs_set_acl`, `vfs_remove_acl` | freeze WRITE, i_rwsem | starts |
 //! | `getattr` | `vfs_getattr_nosec` | nothing | allow |
+//! | `fileattr_get` | `vfs_fileattr_get` | nothing, or i_rwsem | allow |
+//! | `fileattr_set` | `vfs_fileattr_set` | freeze WRITE, i_rwsem | starts, waits |
 //! | `fiemap` | `ioctl_fiemap` | nothing | allow |
 //! | `max_bytes` | `vfs_llseek` | nothing | allow |
 //! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
@@ -53,6 +55,7 @@ use super::{
     acl,
     alloc,
     attr,
+    chattr,
     error,
     evict,
     export,
@@ -81,6 +84,7 @@ use crate::{
         dir::DirOps,
         export::Export,
         file::{FallocMode, FileFlags, FileOps},
+        fileattr::FileAttr,
         folio::Folio,
         fs_context::MountLog,
         inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
@@ -456,6 +460,14 @@ impl InodeOps for Rext4 {
 
     fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
         attr::getattr(inode, stat);
+    }
+
+    fn fileattr_get(inode: &Inode, attr: &mut FileAttr<'_>) {
+        attr.fill(chattr::flags_seen(inode));
+    }
+
+    fn fileattr_set(lock: &InodeLock<'_, Self>, attr: &FileAttr<'_>) -> Result {
+        chattr::set_flags(lock, attr)
     }
 
     fn fiemap(inode: &Inode, info: FiemapInfo<'_>, bytes: Range<u64>) -> Result {

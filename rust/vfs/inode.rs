@@ -66,6 +66,32 @@ pub(crate) struct InodeFlags {
     pub(crate) dirsync: bool,
 }
 
+impl InodeFlags {
+    /// Puts them into `i_flags`, beside those that are not here.
+    ///
+    /// # Safety
+    ///
+    /// `inode` is valid, and nobody else changes these flags of it.
+    unsafe fn store(self, inode: *mut bindings::inode) {
+        let all = [
+            (self.sync, bindings::S_SYNC),
+            (self.immutable, bindings::S_IMMUTABLE),
+            (self.append, bindings::S_APPEND),
+            (self.noatime, bindings::S_NOATIME),
+            (self.dirsync, bindings::S_DIRSYNC),
+        ];
+        let (mut value, mut mask) = (0, 0);
+        for (on, bit) in all {
+            mask |= bit;
+            if on {
+                value |= bit;
+            }
+        }
+        // SAFETY: By the caller; the mask names the bits that may change.
+        unsafe { bindings::inode_set_flags(inode, value, mask) }
+    }
+}
+
 /// An inode of file system `F`, borrowed, and with it its super block. It may be on its way out
 /// ([`FileSystem::evict`]), so it cannot be made into an owned reference; [`HeldInode`] can.
 ///

@@ -206,11 +206,15 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     }
 
     /// Checks limits and rlimits, applies O_APPEND; may shorten `from`. Returns the bytes left.
+    /// `EPERM` of a file that is immutable by now.
     pub(crate) fn write_checks<L>(
         &mut self,
         from: &mut IovIterSource<'_>,
         _lock: &RequestLock<'a, L>,
     ) -> Result<usize> {
+        if self.inode().flags().immutable {
+            return Err(EPERM);
+        }
         // SAFETY: By the type invariants of both, and that of the lock: i_rwsem is held, so that
         // the size stays for O_APPEND.
         result_len(unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_raw()) })

@@ -26,6 +26,7 @@ pub(crate) mod dio;
 pub(crate) mod dir;
 pub(crate) mod export;
 pub(crate) mod file;
+pub(crate) mod fileattr;
 #[allow(dead_code, reason = "for file systems that iomap cannot read")]
 pub(crate) mod fill;
 pub(crate) mod folio;

@@ -2,7 +2,7 @@
 
 //! How a new inode begins: its number, its owner, and what it has from its directory.
 
-use super::{store_inode, to_disk, Inode, Rext4, Stored};
+use super::{flags_of_type, store_inode, to_disk, vfs_flags, Inode, Rext4, Stored};
 use crate::{
     disk::{
         self,
@@ -10,7 +10,7 @@ use crate::{
     },
     fs::alloc,
     vfs::{
-        inode::{Fresh, Hashed, IdMap, InodeFlags, NewInode},
+        inode::{Fresh, Hashed, IdMap, NewInode},
         jbd2::Handle, //
     },
 };
@@ -39,12 +39,7 @@ pub(crate) struct Birth<'a> {
 
 /// The flags that an inode of this mode takes over from its directory.
 fn inherited(dir: &Inode, mode: u16) -> u32 {
-    let of_type = match mode & S_IFMT {
-        S_IFDIR => u32::MAX,
-        S_IFREG => flags::REG_MASK,
-        _ => flags::OTHER_MASK,
-    };
-    dir.info().flags() & flags::INHERITED & of_type
+    dir.info().flags() & flags::INHERITED & flags_of_type(mode)
 }
 
 /// What a new inode holds beside data, as `set_operations` asks for it.
@@ -82,14 +77,7 @@ fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::Ino
     new.set_nlink(if is_dir { 2 } else { 1 });
     new.set_size(0);
     new.set_generation(fields.generation, 1);
-    let has = |bit: u32| fields.flags & bit != 0;
-    new.set_flags(InodeFlags {
-        sync: has(flags::SYNC),
-        immutable: false,
-        append: false,
-        noatime: has(flags::NOATIME),
-        dirsync: has(flags::DIRSYNC),
-    });
+    new.set_flags(vfs_flags(fields.flags));
 }
 
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On

@@ -2,7 +2,7 @@
 
 //! An inode as it comes from the table: looked up in memory, read, checked, set up.
 
-use super::{from_disk, set_operations, Inode, InodeRef, Rext4, Sb};
+use super::{from_disk, set_operations, vfs_flags, Inode, InodeRef, Rext4, Sb};
 use crate::{
     disk::{
         self,
@@ -11,7 +11,7 @@ use crate::{
     },
     fs::{alloc, extent, itable::Iloc},
     vfs::{
-        inode::{Hashed, Iget, InodeFlags, NewInode},
+        inode::{Hashed, Iget, NewInode},
         jbd2::Tid, //
     },
 };
@@ -136,14 +136,7 @@ fn load_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFi
         from_disk(fields.mtime),
         from_disk(fields.ctime),
     );
-    let has = |bit: u32| fields.flags & bit != 0;
-    new.set_flags(InodeFlags {
-        sync: has(flags::SYNC),
-        immutable: has(flags::IMMUTABLE),
-        append: has(flags::APPEND),
-        noatime: has(flags::NOATIME),
-        dirsync: has(flags::DIRSYNC),
-    });
+    new.set_flags(vfs_flags(fields.flags));
 }
 
 /// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the

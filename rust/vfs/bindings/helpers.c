@@ -10,6 +10,7 @@
 #include "helpers/blkdev.c"
 #include "helpers/counter.c"
 #include "helpers/cred.c"
+#include "helpers/fileattr.c"
 #include "helpers/jbd2.c"
 #include "helpers/mbcache.c"
 #include "helpers/nofs.c"

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::Inode;
+use super::{Inode, InodeFlags};
 use crate::vfs::{bindings, super_block::FileSystem};
 use core::mem::ManuallyDrop;
 use kernel::{prelude::*, types::NotThreadSafe};
@@ -70,6 +70,12 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     pub(crate) fn dio_wait(&self) {
         // SAFETY: By the type invariant, as the C function asks.
         unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
+    }
+
+    /// Sets the flags of the VFS.
+    pub(crate) fn set_flags(&self, flags: InodeFlags) {
+        // SAFETY: By the type invariant of `Inode`. Whoever changes them holds the lock.
+        unsafe { flags.store(self.0.as_ptr()) }
     }
 
     /// Sets the file size in bytes, in memory.

@@ -205,24 +205,8 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
 
     /// Sets the flags of the VFS.
     pub(crate) fn set_flags(&mut self, flags: InodeFlags) {
-        let bit = |on: bool, flag: u32| if on { flag } else { 0 };
-        let value = bit(flags.sync, bindings::S_SYNC)
-            | bit(flags.immutable, bindings::S_IMMUTABLE)
-            | bit(flags.append, bindings::S_APPEND)
-            | bit(flags.noatime, bindings::S_NOATIME)
-            | bit(flags.dirsync, bindings::S_DIRSYNC);
-        // SAFETY: By the type invariant the inode is ours; the mask names the bits that may change.
-        unsafe {
-            bindings::inode_set_flags(
-                self.as_ptr(),
-                value,
-                bindings::S_SYNC
-                    | bindings::S_IMMUTABLE
-                    | bindings::S_APPEND
-                    | bindings::S_NOATIME
-                    | bindings::S_DIRSYNC,
-            )
-        }
+        // SAFETY: By the type invariant the inode is ours.
+        unsafe { flags.store(self.as_ptr()) }
     }
 
     /// Sets owner and group as they stand on disk.

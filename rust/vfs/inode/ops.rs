@@ -9,6 +9,7 @@ use super::{IdMap, Inode, InodeLock, Time};
 use crate::vfs::{
     acl::{self, Acl},
     bindings,
+    fileattr::FileAttr,
     iomap::FiemapInfo,
     super_block::{FileSystem, SuperBlock},
     xattr::{self, NameList}, //
@@ -35,6 +36,14 @@ pub(crate) trait InodeOps: FileSystem {
     }
     /// Fills what `stat` shows beyond the VFS inode.
     fn getattr(_inode: &Inode<Self>, _stat: &mut Stat<'_>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// The attributes of chattr(1) of a regular file or a directory. i_rwsem may be held.
+    fn fileattr_get(_inode: &Inode<Self>, _attr: &mut FileAttr<'_>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+    /// Sets them. The caller may do it.
+    fn fileattr_set(_lock: &InodeLock<'_, Self>, _attr: &FileAttr<'_>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
     /// Extent report of a regular file or a directory for FIEMAP; see
@@ -219,6 +228,16 @@ impl<F: InodeOps> InodeTable<F> {
     };
     /// Of files; with more in it, of directories.
     pub(in crate::vfs) const REGULAR: bindings::inode_operations = bindings::inode_operations {
+        fileattr_get: if F::HAS_FILEATTR_GET {
+            Some(Self::fileattr_get)
+        } else {
+            None
+        },
+        fileattr_set: if F::HAS_FILEATTR_SET {
+            Some(Self::fileattr_set)
+        } else {
+            None
+        },
         fiemap: if F::HAS_FIEMAP {
             Some(Self::fiemap)
         } else {
@@ -306,6 +325,42 @@ impl<F: InodeOps> InodeTable<F> {
         let inode = unsafe { Inode::from_raw(raw) };
         F::getattr(inode, &mut Stat(stat, PhantomData));
         0
+    }
+
+    /// # Safety
+    ///
+    /// `dentry` names an inode of `F`, and the caller holds it; `fa` is this thread's.
+    unsafe extern "C" fn fileattr_get(
+        dentry: *mut bindings::dentry,
+        fa: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        // SAFETY: By the caller. A dentry that is held stays positive.
+        let (inode, mut attr) = unsafe {
+            (
+                Inode::<F>::from_raw((*dentry).d_inode),
+                FileAttr::from_raw(fa),
+            )
+        };
+        F::fileattr_get(inode, &mut attr);
+        0
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::fileattr_get`], and i_rwsem of the inode is held exclusive
+    /// (vfs_fileattr_set()).
+    unsafe extern "C" fn fileattr_set(
+        _idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        fa: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the caller. A dentry that is held stays positive.
+            let inode = unsafe { Inode::<F>::from_raw((*dentry).d_inode) };
+            // SAFETY: By the caller.
+            let (lock, attr) = unsafe { (InodeLock::assume(inode), FileAttr::from_raw(fa)) };
+            F::fileattr_set(lock.deref(), &attr).map(|()| 0)
+        })
     }
 
     /// # Safety

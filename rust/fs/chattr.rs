@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The flags of chattr(1), of files and directories. To programs they are the bits of the format.
+//!
+//! Most of them are honoured by the VFS, by `i_flags`. Where it has looked before the flag was set,
+//! and the file was open by then, somebody else has to: who writes it ([`Kiocb::write_checks`]),
+//! truncates it ([`super::attr`]) or stores into a mapping ([`super::io::mmap`]).
+//!
+//! [`Kiocb::write_checks`]: crate::vfs::Kiocb::write_checks
+
+use super::{
+    credits,
+    inode::{flags_of_type, hold_iloc, journal, vfs_flags, Durable},
+    io::fsync,
+    Inode,
+    Rext4, //
+};
+use crate::{
+    disk::inode::flags,
+    vfs::{fileattr::FileAttr, inode::InodeLock}, //
+};
+use kernel::prelude::*;
+
+/// Flags that stay as they are: what they say is not implemented, or is not to be undone.
+const FIXED: u32 =
+    flags::EXTENTS | flags::JOURNAL_DATA | flags::DAX | flags::PROJINHERIT | flags::CASEFOLD;
+
+/// The flags that programs see.
+pub(super) fn flags_seen(inode: &Inode) -> u32 {
+    let seen = inode.info().flags() & flags::VISIBLE;
+    if inode.is_file() {
+        seen & !flags::PROJINHERIT
+    } else {
+        seen
+    }
+}
+
+/// Sets them. `EOPNOTSUPP` for those that cannot be set, or not on this type of inode.
+pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Result {
+    let inode = lock.inode();
+    let new = wanted(inode, attr)?;
+    if inode.is_file() && new & flags::IMMUTABLE != 0 && !inode.flags().immutable {
+        // What is written becomes read-only in mappings, so that the next store asks first.
+        lock.dio_wait();
+        inode.write_and_wait(0..u64::MAX)?;
+    }
+    let is_sync = inode.is_sync();
+    let _table = hold_iloc(inode)?;
+    let handle = inode.fs().start(credits::INODE)?;
+    let info = inode.info();
+    info.replace_flags(flags::CHANGEABLE, new);
+    lock.set_flags(vfs_flags(info.flags()));
+    inode.touch_ctime();
+    inode.inc_version();
+    journal(&handle, inode)?;
+    handle.stop()?;
+    if is_sync {
+        fsync::commit(inode, Durable::Inode)
+    } else {
+        Ok(())
+    }
+}
+
+/// What the flags that can be changed shall be.
+fn wanted(inode: &Inode, attr: &FileAttr<'_>) -> Result<u32> {
+    let asked = attr.flags();
+    // chattr(1) gives back all that it has seen.
+    let new = asked & flags::CHANGEABLE;
+    let of_type = flags_of_type(inode.mode());
+    if attr.has_more() || asked & !flags::VISIBLE != 0 || new & !of_type != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let old = inode.info().flags();
+    let changed = (old ^ new) & flags::CHANGEABLE & of_type;
+    if old & new & flags::IMMUTABLE != 0 && changed != 0 {
+        return Err(EPERM);
+    }
+    if changed & FIXED != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    Ok(new)
+}
