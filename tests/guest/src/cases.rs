@@ -22,6 +22,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::dirs_hash::CASES,
     namespace::dirs_large::CASES,
     namespace::attr::CASES,
+    namespace::chattr::CASES,
     namespace::xattr::CASES,
     namespace::xattr_shared::CASES,
     namespace::acl::CASES,

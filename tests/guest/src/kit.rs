@@ -8,6 +8,7 @@ pub mod dm;
 pub mod fiemap;
 pub mod finder;
 pub mod fixture;
+pub mod flags;
 pub mod handle;
 pub mod harness;
 pub mod kmsg;

@@ -3,6 +3,7 @@
 
 pub mod acl;
 pub mod attr;
+pub mod chattr;
 pub mod dirs;
 pub mod dirs_hash;
 pub mod dirs_large;
