@@ -18,6 +18,7 @@
     unused_imports,
     unsafe_op_in_unsafe_fn,
     improper_ctypes,
+    unknown_lints, // rustc 1.85 does not know the next one
     unnecessary_transmutes
 )]
 

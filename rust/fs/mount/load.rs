@@ -47,8 +47,10 @@ fn read_raw(sb: &NewSuper<'_, Rext4>) -> Result<KBox<RawSuper>> {
     let sector = sb.sector_size();
     let unit = sector.max(1024);
     sb.set_blocksize(unit).map_err(|e| {
-        let why = fmt!("the device's sectors of {} bytes are not supported", sector);
-        fail(why, e)
+        fail(
+            fmt!("the device's sectors of {} bytes are not supported", sector),
+            e,
+        )
     })?;
     sb.bread(SUPER_OFFSET / u64::from(unit))?
         .read_boxed(SUPER_OFFSET as usize & (unit as usize - 1))
@@ -59,12 +61,14 @@ fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Resu
     let fail = |why: fmt::Arguments<'_>, err| refuse(sb.id(), sb.log(), why, err);
     let sector = sb.sector_size();
     if geo.block_size < sector {
-        let why = fmt!(
-            "blocks of {} bytes, but the device has sectors of {}",
-            geo.block_size,
-            sector
-        );
-        return Err(fail(why, EINVAL));
+        return Err(fail(
+            fmt!(
+                "blocks of {} bytes, but the device has sectors of {}",
+                geo.block_size,
+                sector
+            ),
+            EINVAL,
+        ));
     }
     if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
         let why = fmt!("no extents feature: this is ext2 or ext3");
@@ -166,8 +170,12 @@ pub(super) fn check_rw_mount(
     device_read_only: bool,
 ) -> Result {
     if let Some(name) = geo.features.first_unknown_ro_compat() {
-        let why = fmt!("feature {} can only be mounted read-only", name);
-        return Err(refuse(id, log, why, EROFS));
+        return Err(refuse(
+            id,
+            log,
+            fmt!("feature {} can only be mounted read-only", name),
+            EROFS,
+        ));
     }
     let why = match (geo.journal_inum, device_read_only) {
         (None, _) => "no journal: mount read-only",
