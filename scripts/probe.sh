@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced after lib.sh: whether rext4 can be built for a kernel with this toolchain. Each says in one
+# line what is wrong, and ends the script. IN is what a compiler's command begins with, if it is to
+# run in another Debian.
+
+IN=()
+
+# said FILE OPTION: the text of a configuration's option, without its quotes.
+said() {
+	sed -n "s/^CONFIG_$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1"
+}
+
+# probe_release WHAT RELEASE
+probe_release() {
+	case $2 in
+	"$KERNEL_SERIES" | "$KERNEL_SERIES"[.-]*) ;;
+	*) die "rext4 builds on Linux $KERNEL_SERIES; this is $2 ($1)" ;;
+	esac
+}
+
+# probe_config WHAT FILE: the options that rext4 needs.
+probe_config() {
+	local option
+	grep -qx CONFIG_RUST=y "$2" ||
+		die "$1 was configured without CONFIG_RUST=y: 'make rustavailable' in its source says what that lacks, then set it and build again"
+	for option in MODULES JBD2 FS_IOMAP BUFFER_HEAD FS_POSIX_ACL FS_MBCACHE; do
+		grep -qE "^CONFIG_$option=(y|m)$" "$2" ||
+			die "$1 lacks CONFIG_$option: set it (CONFIG_EXT4_FS=m with CONFIG_EXT4_FS_POSIX_ACL=y selects all that rext4 needs but CONFIG_MODULES) and build again"
+	done
+}
+
+# probe_rustc WHAT FILE: Rust metadata is of one compiler only.
+probe_rustc() {
+	local wanted here
+	wanted=$(said "$2" RUSTC_VERSION_TEXT)
+	here=$("${IN[@]}" rustc --version 2>/dev/null || echo missing)
+	[ "$here" = "$wanted" ] ||
+		die "$1 was built with $wanted, rustc here is $here: use that one ('rustup override set VERSION'), build the kernel again, or, for Debian's own, let scripts/module stock do it"
+}
+
+# probe_bindgen WHAT [VERSION]: that one and no other, or any that is new enough.
+probe_bindgen() {
+	local here
+	here=$("${IN[@]}" "$BINDGEN" --version 2>/dev/null | cut -d ' ' -f 2 || true)
+	if [ -n "${2-}" ]; then
+		[ "$here" = "$2" ] ||
+			die "$1 was built with bindgen $2, bindgen here is ${here:-missing}: its Rust metadata takes that one"
+	fi
+	version_ge "${here:-0}" 0.71.1 ||
+		die "bindgen is ${here:-missing}, Linux $KERNEL_SERIES needs 0.71.1 or newer: run scripts/setup or 'cargo install bindgen-cli', and set BINDGEN if it is not in PATH"
+}
+
+# probe_rust_src FOLDER: what core is built from.
+probe_rust_src() {
+	"${IN[@]}" test -e "$1/core/src/lib.rs" ||
+		die "no library sources for $("${IN[@]}" rustc --version) in ${1:-its folder}: the package rust-src, or 'rustup component add rust-src'"
+}
+
+# probe_metadata WHAT FOLDER
+probe_metadata() {
+	local file
+	for file in libkernel.rmeta libcore.rmeta libzerocopy.rmeta; do
+		[ -e "$2/rust/$file" ] ||
+			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there; header packages of distributions do not have it: for Debian's own kernel scripts/module stock makes it"
+	done
+	[ -e "$2/Module.symvers" ] ||
+		die "$1 has no Module.symvers: run 'make' there (modules cannot be linked without it)"
+}
+
+# probe_names WHAT FOLDER: the names of the metadata must be those that the kernel exports. A hash in
+# them is of the compiler, another one makes others.
+probe_names() {
+	local names lost
+	names=$(cat "$2"/rust/exports_{core,kernel,bindings,helpers}_generated.h |
+		sed -n 's/^EXPORT_SYMBOL[A-Z_]*(\([^)]*\)).*/\1/p')
+	[ -n "$names" ] || die "$1: its Rust metadata has no names in $2/rust/exports_*"
+	lost=$(echo "$names" | awk 'NR == FNR { known[$2] = 1; next } !($1 in known)' "$2/Module.symvers" -)
+	[ -z "$lost" ] ||
+		die "$1 does not export what its Rust metadata names, $(echo "$lost" | wc -l) symbols, $(echo "$lost" | head -n 1) first: the metadata is of another kernel or compiler"
+}
