@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What scripts/stock says of a mirror that has not what it needs. In place of apt stand programs
+that have the lists of a file and can do what a test asks for."""
+
+import os
+import re
+import subprocess
+import unittest
+from pathlib import Path
+
+from rext4.common import SCRIPTS
+from rext4.tests import kit
+
+VERSION = "7.3.4-1~bpo13+1"
+KERNEL = "7.3.4+deb13-amd64"
+PACKAGES = ("linux-headers", "linux-base", "linux-binary", "linux-modules")
+RELEASE = Path("/etc/os-release")
+
+APT_GET = """\
+#!/bin/bash
+dir=$(dirname "$0")
+. /etc/os-release
+for word; do
+	case $word in
+	indextargets) echo "$VERSION_CODENAME main file:/mirror"; exit ;;
+	update) . "$dir/update"; exit ;;
+	download) . "$dir/download"; exit ;;
+	esac
+done
+exit 1
+"""
+APT_CACHE = """\
+#!/bin/bash
+lists=$(dirname "$0")/lists
+while [ "$1" != pkgnames ] && [ "$1" != madison ]; do shift; done
+case $1 in
+pkgnames) cut -d ' ' -f 1 "$lists" | grep "^$2" ;;
+madison) awk -v n="$2" '$1 == n { printf "%10s | %10s | file:/mirror\\n", $1, $2 }' "$lists" ;;
+esac
+"""
+# The name of the file is the first word after "download", with "_" in place of "=".
+HALF = """\
+name=${!#}
+echo half >"${name/=/_}_amd64.deb"
+echo "E: Failed to fetch file:/mirror  Connection failed" >&2
+exit 100
+"""
+
+
+def known() -> bool:
+    """Whether this is a machine that the script is for."""
+    text = RELEASE.read_text() if RELEASE.exists() else ""
+    return re.search(r'^VERSION_ID="1[23]"$', text, re.M) is not None and "ID=debian" in text
+
+
+@unittest.skipUnless(known(), "only Debian has its own kernel as packages")
+class Mirror(kit.WithFolder):
+    def setUp(self) -> None:
+        super().setUp()
+        for name, text in (("apt-get", APT_GET), ("apt-cache", APT_CACHE)):
+            (self.folder / name).write_text(text)
+            (self.folder / name).chmod(0o755)
+        self.cache = self.folder / "cache/rext4"
+        self.write("update", "")
+        self.write("download", HALF)
+        self.has(*(f"{package}-{KERNEL} {VERSION}" for package in PACKAGES))
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def has(self, *packages: str, source: str = VERSION) -> None:
+        self.write(
+            "lists", "".join(f"{one}\n" for one in (*packages, f"linux-source-7.3 {source}"))
+        )
+
+    def fails(self, *words: str) -> str:
+        """The last line, which says why; nothing is left that looks whole."""
+        env = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
+        env["PATH"] = f"{self.folder}:{env['PATH']}"
+        command = [str(SCRIPTS / "kernel"), *words, "stock"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(list(self.cache.glob("build/stock-*/.rext4-built")), [])
+        self.assertEqual(list(self.cache.glob("dl/*.deb")), [])
+        said = done.stderr.splitlines()[-1]
+        self.assertTrue(said.startswith("stock: "), said)
+        return said
+
+    def test_not_there(self) -> None:
+        self.assertIn("run scripts/kernel stock", self.fails("--path"))
+
+    def test_another_series(self) -> None:
+        self.has("linux-headers-7.4.1+deb13-amd64 7.4.1-1", "linux-image-amd64 7.4.1-1")
+        said = self.fails()
+        self.assertIn("rext4 builds on Linux 7.3; Debian's own kernel in", said)
+        self.assertIn("is 7.4.1-1", said)
+        self.has(
+            "linux-headers-7.3.4+deb13-cloud-amd64 7.3.4-1", "linux-headers-7x3.4+deb13-amd64 1"
+        )
+        self.assertIn("is missing there", self.fails())
+
+    def test_in_the_middle_of_an_update(self) -> None:
+        self.has(*(f"{one}-{KERNEL} {VERSION}" for one in PACKAGES), source="7.3.5-1")
+        self.assertIn(
+            f"has linux-headers-{KERNEL} {VERSION}, but linux-source-7.3 7.3.5-1", self.fails()
+        )
+        self.has(*(f"{one}-{KERNEL} {VERSION}" for one in PACKAGES[:3]))
+        self.assertIn(f"but linux-modules-{KERNEL} not at all", self.fails())
+
+    def test_no_network_or_no_backports(self) -> None:
+        for why in ("E: Failed to fetch file:/mirror", "E: The repository has no Release file."):
+            self.write("update", f"echo '{why}' >&2; exit 100\n")
+            said = self.fails()
+            self.assertIn("reading the package lists of trixie trixie-backports failed", said)
+            self.assertIn(why, said)
+
+    def test_half_a_file(self) -> None:
+        said = self.fails()
+        self.assertIn(f"downloading linux-base-{KERNEL} {VERSION} failed", said)
+        self.assertIn("Connection failed", said)
+        # The next run asks for it again.
+        self.assertIn("Connection failed", self.fails("--update"))
