@@ -2,7 +2,7 @@
 #
 # Verbs for people. What kbuild reads is the Kbuild file beside this one.
 
-# The kernel to build against: debug, fast, uml, or the folder of a built one.
+# The kernel to build against: debug, fast, uml, stock, or the folder of a built one.
 KDIR ?=
 KERNEL ?= debug
 ENGINE ?=
@@ -15,6 +15,8 @@ OPS ?=
 kernel := $(or $(KDIR),$(KERNEL))
 venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
+# What runs in a VM has a kernel of its own, unless one is named.
+named := $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
 verbs := help setup module run check shell xfstests bench lab model explore crash soak fmt lint clippy clean
 
 ifneq ($(KDIR),)
@@ -29,7 +31,7 @@ help:
 	@echo 'make check      runs all tests'
 	@echo 'make shell      opens a VM with rext4 mounted on /mnt (ENGINE=uml|qemu)'
 	@echo 'make module     builds rext4.ko against the cached debug kernel'
-	@echo '                (KERNEL=debug|fast|uml, or KDIR=/path/to/kernel; LAB=1)'
+	@echo '                (KERNEL=debug|fast|uml|stock, or KDIR=/path/to/kernel; LAB=1)'
 	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...";'
 	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
 	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
@@ -54,7 +56,7 @@ module:
 	@$(if $(KDIR),,scripts/setup --host &&) scripts/module $(lab) $(kernel)
 
 run:
-	@scripts/run $(ENGINE)
+	@scripts/run $(named) $(ENGINE)
 
 # The program is in Python, which a new machine may lack.
 check:
@@ -62,24 +64,25 @@ check:
 	@scripts/check
 
 shell:
-	@scripts/shell $(ENGINE)
+	@scripts/shell $(named) $(ENGINE)
 
 # Our own tests need a module with the lab.
+xfstests: on := $(if $(filter qemu,$(ENGINE))$(filter debug fast stock,$(named)),qemu,uml)
+xfstests: with := $(if $(filter qemu,$(on)),$(KERNEL),uml)
 xfstests:
 	@scripts/setup
 ifneq ($(LAB)$(findstring rext4/,$(TESTS)),)
-	@scripts/xfstests --lab $(if $(ENGINE),--engine $(ENGINE)) \
-		$(if $(filter qemu,$(ENGINE)),--kernel $(KERNEL)) $(TESTS)
+	@scripts/xfstests --lab --engine $(on) --kernel $(with) $(TESTS)
 else
-	@ko=$$(scripts/module $(if $(filter qemu,$(ENGINE)),$(KERNEL),uml)) && \
-		scripts/xfstests --module "$$ko" $(if $(ENGINE),--engine $(ENGINE)) $(TESTS)
+	@ko=$$(scripts/module $(with)) && \
+		scripts/xfstests --module "$$ko" --engine $(on) --kernel $(with) $(TESTS)
 endif
 
 bench:
-	@scripts/bench
+	@scripts/bench $(named)
 
 lab:
-	@scripts/lab $(if $(ENGINE),--engine $(ENGINE)) $(RACE)
+	@scripts/lab $(if $(ENGINE),--engine $(ENGINE)) $(named) $(RACE)
 
 model:
 	@scripts/model $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \

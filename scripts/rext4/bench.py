@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Compares rext4 with the kernel's ext4 in one boot of the fast kernel, on a RAM-backed disk with
+"""Compares rext4 with the kernel's ext4 in one boot of a kernel, on a RAM-backed disk with
 fio. Twice: with QEMU counting instructions as time (one CPU; what else the machine does is not in
 the figures), and by the wall clock with two CPUs. The guest's side is scripts/bench-guest."""
 
@@ -14,13 +14,16 @@ from .common import CACHE, REPO, SCRIPTS, Failed, note
 from .process import Group
 
 HELP = """
-Usage: scripts/bench [--icount-only | --wall-only] [--rounds N] [--out FILE]
+Usage: scripts/bench [--icount-only | --wall-only] [--kernel NAME] [--rounds N]
+                     [--out FILE]
 
   --icount-only  leave out the wall-clock figures; those in FILE stay
   --wall-only    leave out those with instructions counted; the same
+  --kernel NAME  fast (default), stock or debug
   --rounds N     rounds by the wall clock (default 5; three are made with
                  instructions counted); their median counts
-  --out FILE     results (default tests/bench/results.tsv)
+  --out FILE     results (default tests/bench/results.tsv, results-NAME.tsv there
+                 for another kernel)
 
 Exit status: 0; 1 if rext4 is slower than 0.7 of ext4 in one, 2 usage; else what
 scripts/vm says.
@@ -32,6 +35,9 @@ COUNTED_ROUNDS = 3
 COLUMNS = ("workload", "rext4", "ext4", "unit", "ratio")
 # Slower than this part of ext4 is too slow.
 LOW = 0.7
+# The first is the one whose figures are compared from release to release.
+KERNELS = ("fast", "stock", "debug")
+Command = Sequence[str | Path]
 # Seconds a VM may take, and those that scripts/vm has to end it in.
 LIMIT, PATIENCE = 5400, 5
 
@@ -71,6 +77,12 @@ def rows(figures: str, clock: str) -> list[Row]:
     return found
 
 
+def table(kernel: str) -> Path:
+    """Where the figures of a kernel are kept."""
+    more = "" if kernel == KERNELS[0] else f"-{kernel}"
+    return REPO / f"tests/bench/results{more}.tsv"
+
+
 def written(out: Path, measured: dict[str, list[Row]]) -> None:
     """Puts the rows into the table. What was measured before by a clock that was not asked for
     stands."""
@@ -84,13 +96,12 @@ def written(out: Path, measured: dict[str, list[Row]]) -> None:
     out.write_text("\n".join(lines) + "\n")
 
 
-def boot(name: str, rounds: int, module: str, work: Path) -> str:
+def boot(name: str, rounds: int, vm: Command, work: Path) -> str:
     """One VM; its figures."""
     share = work / name
     share.mkdir()
     note(f"{name}: {rounds} round(s)")
-    words: list[str | Path] = [SCRIPTS / "vm", "--kernel", "fast", "--module", module]
-    words += ["--share", share, "--time", str(LIMIT), "--mem", "3072"]
+    words = [*vm, "--share", share, "--time", str(LIMIT), "--mem", "3072"]
     words += ["--icount"] if name == "icount" else ["--cpus", "2"]
     with Group([*words, "--", SCRIPTS / "bench-guest", str(rounds)]) as group:
         try:
@@ -104,13 +115,14 @@ def boot(name: str, rounds: int, module: str, work: Path) -> str:
     return figures.read_text() if figures.exists() else ""
 
 
-def measure(clocks: Sequence[str], rounds: int) -> dict[str, list[Row]]:
+def measure(clocks: Sequence[str], rounds: int, kernel: str) -> dict[str, list[Row]]:
     """All workloads by these clocks."""
-    module = common.script("module", "fast")
+    module = common.script("module", kernel)
+    vm: Command = [SCRIPTS / "vm", "--kernel", kernel, "--module", module]
     (CACHE / "run").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench.", dir=CACHE / "run") as work:
         return {
-            clock: rows(boot(clock, many, module, Path(work)), clock)
+            clock: rows(boot(clock, many, vm, Path(work)), clock)
             for clock, many in (("icount", COUNTED_ROUNDS), ("wall", rounds))
             if clock in clocks
         }
@@ -123,12 +135,15 @@ def main(arguments: list[str]) -> int:
     for clock in CLOCKS:
         one.add_argument(f"--{clock}-only", dest="clock", action="store_const", const=clock)
     parser.add_argument("--rounds", type=common.positive, default=5)
-    parser.add_argument("--out", type=Path, default=REPO / "tests/bench/results.tsv")
+    parser.add_argument("--kernel", choices=KERNELS, default=KERNELS[0])
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args(arguments)
+    asked.out = asked.out or table(asked.kernel)
     common.call(SCRIPTS / "setup")
-    common.script("kernel", "fast")
+    common.script("kernel", asked.kernel)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    measured = measure([asked.clock] if asked.clock else CLOCKS, asked.rounds)
+    clocks = [asked.clock] if asked.clock else CLOCKS
+    measured = measure(clocks, asked.rounds, asked.kernel)
     written(asked.out, measured)
     found = [row for some in measured.values() for row in some]
     print("\n".join(map(str, found)))

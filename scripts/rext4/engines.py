@@ -116,6 +116,9 @@ def qemu_command(machine: "Machine", place: "Place") -> list[str]:
     command += [f"--qemu-opts={' '.join(more)}"]
     if machine.hidden:
         command += ["--rodir", machine.hidden]
+    if machine.packaged:
+        # Its drivers for the root are modules: they and a shell go into an initramfs.
+        command += ["--busybox", str(machine.kernel / "busybox")]
     return command
 
 

@@ -19,7 +19,7 @@ RACE: a number (3, 7a) or a name (punch-vs-fault); all races by default, then
 the results go to tests/lab/results.tsv.
 
   --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux
-  --kernel NAME      debug, fast or uml, or the folder of a kernel build; default:
+  --kernel NAME      debug, fast, stock or uml, or the folder of a kernel build; default:
                      fast, uml for uml
   --runs N           runs of each race (default 1)
   --results FILE     where the table of a full run goes (default

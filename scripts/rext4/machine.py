@@ -48,8 +48,16 @@ class Machine:
 
     @property
     def image(self) -> Path:
-        """What is booted."""
+        """What is booted. Around the image of a kernel that comes as a package virtme-ng looks for
+        its modules, some of which it needs to boot."""
+        if self.packaged:
+            return (self.kernel / "vmlinuz").resolve()
         return self.kernel / ("linux" if self.engine == "uml" else "arch/x86/boot/bzImage")
+
+    @property
+    def packaged(self) -> bool:
+        """Whether the kernel is Debian's own: scripts/stock made the folder."""
+        return self.engine == "qemu" and (self.kernel / ".rext4-debian13").exists()
 
     def nodes(self) -> list[str]:
         """The devices that the disks are in the guest."""
@@ -113,7 +121,7 @@ def place(console: Path | None, share: Path | None) -> Iterator[Place]:
 def kernel_folder(name: str | None, engine: str) -> Path:
     """The build folder of a kernel: one of ours by its name, or any."""
     name = name or ("uml" if engine == "uml" else "debug")
-    if name in ("debug", "fast", "uml"):
+    if name in ("debug", "fast", "uml", "stock"):
         return Path(common.script("kernel", "--path", name))
     return Path(name).resolve()
 

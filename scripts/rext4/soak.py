@@ -22,7 +22,7 @@ Usage: scripts/soak [options] [SECONDS]
 Starts rounds for so many seconds (default 3600), and finishes the last one.
 
   --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux
-  --kernel NAME      debug, fast or uml, or the folder of a kernel build; default:
+  --kernel NAME      debug, fast, stock or uml, or the folder of a kernel build; default:
                      debug, uml for uml
   --cpus N           CPUs (default 2; uml: 1, its SMP is not coherent)
   --opts OPTIONS     mount options (default dio_gate)

@@ -19,7 +19,7 @@ Usage: scripts/vm [options] [--] command [argument...]
 
   --engine qemu|uml     x86 under QEMU by way of virtme-ng (default), or
                         User-Mode Linux
-  --kernel NAME         debug, fast or uml (built by scripts/kernel), or the
+  --kernel NAME         debug, fast, stock or uml (got by scripts/kernel), or the
                         folder of a kernel build; default: debug, uml for uml
   --disk FILE           raw image as a disk; may be repeated. The guest finds
                         the devices, in this order, in $REXT4_DISKS

@@ -115,10 +115,21 @@ class Benches(unittest.TestCase):
         self.assertEqual(list((self.folder / "cache/run").iterdir()), [])
 
     def test_wrong(self) -> None:
-        for words in (["--icount-only", "--wall-only"], ["--rounds", "0"], ["x"], ["--out"]):
+        for words in (
+            ["--icount-only", "--wall-only"],
+            ["--rounds", "0"],
+            ["x"],
+            ["--kernel", "uml"],
+        ):
             with self.assertRaises(SystemExit) as end:
                 self.bench(*words)
             self.assertEqual((end.exception.code, self.err.getvalue().count("\n")), (2, 1))
+
+    def test_another_kernel(self) -> None:
+        self.bench("--kernel", "stock")
+        self.assertEqual({" --kernel stock " in f" {words} " for words in self.booted()}, {True})
+        self.assertEqual(bench.table("fast").name, "results.tsv")
+        self.assertEqual(bench.table("stock").name, "results-stock.tsv")
 
     def test_speed(self) -> None:
         job = {"read": {"bw_bytes": 0}, "write": {"bw_bytes": 12500000}}

@@ -65,6 +65,22 @@ class InFolder(unittest.TestCase):
         self.place.console.write_text("quiet\n")
 
 
+class Packaged(InFolder):
+    def test_what_is_booted(self) -> None:
+        spec = machine.Machine("qemu", self.folder, 1024, 2, [])
+        self.assertEqual(spec.image, self.folder / "arch/x86/boot/bzImage")
+        self.assertNotIn("--busybox", engines.qemu_command(spec, self.place))
+        image = self.folder / "root/lib/modules/7.3.4/vmlinuz"
+        image.parent.mkdir(parents=True)
+        image.touch()
+        (self.folder / "vmlinuz").symlink_to(image.relative_to(self.folder))
+        (self.folder / ".rext4-debian13").touch()
+        self.assertEqual(spec.image, image.resolve())
+        words = engines.qemu_command(spec, self.place)
+        self.assertIn(str(self.folder / "busybox"), words)
+        self.assertEqual(machine.Machine("uml", self.folder, 9, 1, []).image.name, "linux")
+
+
 class Task(InFolder):
     def test_words_reach_the_guest_as_they_are(self) -> None:
         (self.folder / "linux").touch()

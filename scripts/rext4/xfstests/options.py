@@ -20,7 +20,7 @@ in tests/xfstests/rext4.
   --fs FS          rext4 (default), rext4-as-ext4 (the module under the name
                    ext4), ext4 (the kernel's own, for comparison)
   --engine E       uml (default) or qemu
-  --kernel K       uml for the engine uml; debug (default) or fast for qemu
+  --kernel K       uml for the engine uml; debug (default), fast or stock for qemu
   --build DIR      boot the kernel built there, record it as --kernel says
   --cpus N         CPUs of the VM (uml: 1, its SMP is not coherent; qemu: 2)
   --limit SEC      seconds a test may take (uml 1800, qemu 3600)
@@ -49,7 +49,7 @@ Exit status: 0 all passed, 1 some failed or were not run, 2 usage,
 OURS = REPO / "tests/xfstests"
 FILESYSTEMS = ("rext4", "rext4-as-ext4", "ext4")
 # The kernels of an engine, its default first.
-KERNELS = {"uml": ("uml",), "qemu": ("debug", "fast")}
+KERNELS = {"uml": ("uml",), "qemu": ("debug", "fast", "stock")}
 CPUS = {"uml": 1, "qemu": 2}
 LIMIT = {"uml": 1800, "qemu": 3600}
 
