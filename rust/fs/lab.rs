@@ -286,7 +286,7 @@ named! {
         /// Punch and zero range write all that is dirty in the range before they drop it (rule 5).
         PunchFlush = c"punch-flush",
         /// Collapse and insert range wait for writeback of the block before the place (rule 5).
-        SettleBefore = c"settle-before",
+        BlockBefore = c"block-before",
         /// SEEK_HOLE and SEEK_DATA search again if the extent map has changed meanwhile (rule 3).
         SeekValidity = c"seek-validity",
         /// A direct write closes the gate, if the mount has the option `dio_gate` (rule 9).

@@ -233,7 +233,7 @@ fn end_writing(sb: &Sb) -> Result {
 
 /// Empties the log into the file system and says so in the super block, and only then lets handles
 /// start again: [`Access::Writing`] has been left, so those that waited are refused.
-fn settle(sb: &Sb, journal: &Journal) -> Result {
+fn empty_log(sb: &Sb, journal: &Journal) -> Result {
     let locked = journal.lock_updates()?;
     locked.flush()?;
     end_writing(sb)
@@ -330,7 +330,7 @@ fn stop_writing(sb: &Sb, journal: &Journal) {
     if !sb.data().access.leave(Access::ReadOnly) {
         return;
     }
-    if let Err(e) = settle(sb, journal) {
+    if let Err(e) = empty_log(sb, journal) {
         // After this no handle starts, so nobody else would find it.
         if journal.is_aborted() {
             leave_to_recovery(sb, false);
@@ -430,7 +430,7 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     if !fs.access.leave(Access::Frozen) {
         return Err(fs.access.refusal());
     }
-    settle(sb, journal).inspect_err(|_| reopen(sb, journal))
+    empty_log(sb, journal).inspect_err(|_| reopen(sb, journal))
 }
 
 /// Ends [`freeze`]. Never fails: the VFS would stay frozen.

@@ -118,14 +118,14 @@ impl<'l> Alone<'l> {
 /// Step 3 of rule 5 is done for what is going to move: from some place to the end of the file all
 /// is on disk, and nothing in the page cache.
 #[must_use]
-pub(crate) struct Settled<'l>(Alone<'l>);
+pub(crate) struct TailGone<'l>(Alone<'l>);
 
 impl<'l> Alone<'l> {
     /// Rule 5, step 3, where blocks move: writes all from `start` on, rounded out to pages, and
     /// drops it from the page cache. Nothing of it is zeroed and stays, as for a punch: what moves
     /// there is data. So a folio that will not go (race 24: a device is about to store into it) is
     /// `EBUSY`, and all is as before.
-    pub(super) fn settle(self, start: u64) -> Result<Settled<'l>> {
+    pub(super) fn drop_cache_from(self, start: u64) -> Result<TailGone<'l>> {
         let inode = self.inode();
         let page = 1 << kernel::page::PAGE_SHIFT;
         let bytes = start / page * page..u64::MAX;
@@ -136,11 +136,11 @@ impl<'l> Alone<'l> {
         pinned::end_drop();
         dropped?;
         forget_reserved(inode, map::lblk_range(inode, start..u64::MAX)?);
-        Ok(Settled(self.pause(Point::PunchInvalidated, bytes)))
+        Ok(TailGone(self.pause(Point::PunchInvalidated, bytes)))
     }
 }
 
-impl<'l> Settled<'l> {
+impl<'l> TailGone<'l> {
     /// The inode.
     pub(super) fn inode(&self) -> &'l Inode {
         self.0.inode()

@@ -5,7 +5,7 @@
 //!
 //! What moves is rule 5's as much as what goes: a page that stayed would be another place's, and
 //! writeback would find the block of that. So the first two steps are those of a punch
-//! (`steps.rs`), the third is for all from there to the end of the file ([`Settled`]), and only
+//! (`steps.rs`), the third is for all from there to the end of the file ([`TailGone`]), and only
 //! then the extents move. Before each change of the map it is counted (3).
 //!
 //! The data stays where it is on disk. A crash between two handles leaves a file in which some of
@@ -16,7 +16,7 @@
 
 use super::{
     map,
-    remove::{self, Settled},
+    remove::{self, TailGone},
     steps::Alone, //
 };
 use crate::{
@@ -48,7 +48,7 @@ pub(super) fn collapse_range(
     if bytes.end >= size {
         return Err(EINVAL);
     }
-    let settled = settle_behind(alone, bytes.start)?;
+    let gone = drop_behind(alone, bytes.start)?;
     event.step(Step::CacheDropped);
     read_tree(inode, gap.start)?;
     // Nothing of the gap is gone as long as there may be no room for what is left of its ends.
@@ -57,7 +57,7 @@ pub(super) fn collapse_range(
     remove::remove_range(inode, gap)?;
     event.step(Step::BlocksRemoved);
     let new = size - (bytes.end - bytes.start);
-    shift(&settled, Move::over(gap), |_, last| last.then_some(new))
+    shift(&gone, Move::over(gap), |_, last| last.then_some(new))
 }
 
 /// Puts a hole where the bytes are to be; what is there moves behind them. `EINVAL` if they are not
@@ -83,11 +83,11 @@ pub(super) fn insert_range(
     }
     // The size on disk grows before the old end has moved.
     alone.finish_truncate()?;
-    let settled = settle_behind(alone, bytes.start)?;
+    let gone = drop_behind(alone, bytes.start)?;
     event.step(Step::CacheDropped);
     read_tree(inode, gap.start)?;
     split_extent(inode, gap.start)?;
-    shift(&settled, Move::behind(gap), |first, _| {
+    shift(&gone, Move::behind(gap), |first, _| {
         first.then_some(size + len)
     })
 }
@@ -101,18 +101,18 @@ pub(super) fn insert_range(
 ///
 /// Rule 11: what lies behind the end in its block is zeroed first. It may come to lie inside the
 /// file, and nobody knows of the bytes of a truncate that a power cut has cut short.
-fn settle_behind<'l>(alone: Alone<'l>, start: u64) -> Result<Settled<'l>> {
+fn drop_behind<'l>(alone: Alone<'l>, start: u64) -> Result<TailGone<'l>> {
     let inode = alone.inode();
     alone.zero_partial(inode.size())?;
     // Rule 5 (race 27).
-    let before = if rule::kept(Rule::SettleBefore) {
+    let before = if rule::kept(Rule::BlockBefore) {
         start.saturating_sub(1)
     } else {
         start
     };
-    let settled = alone.settle(before)?;
+    let gone = alone.drop_cache_from(before)?;
     inode.info().set_stale_tail(false);
-    Ok(settled)
+    Ok(gone)
 }
 
 /// The logical blocks of the bytes; `EINVAL` if they are not whole.
@@ -154,8 +154,8 @@ fn try_split(inode: &Inode, at: Lblk) -> Result {
 
 /// Rule 5, step 4: moves blocks, in as many handles as it takes. `size` is told of each whether it
 /// is the first, and the last, and says the size of the file if that changes with it.
-fn shift(settled: &Settled<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u64>) -> Result {
-    let inode = settled.inode();
+fn shift(gone: &TailGone<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u64>) -> Result {
+    let inode = gone.inode();
     let (mut next, mut first) = (Some(moved), true);
     while let Some(moved) = next {
         let bytes = moved.left().bytes(inode.fs().geo.block_bits);
@@ -168,7 +168,7 @@ fn shift(settled: &Settled<'_>, moved: Move, size: impl Fn(bool, bool) -> Option
         let last = shifted.as_ref().map(Option::is_none);
         if let Some(size) = last.ok().and_then(|last| size(first, last)) {
             trace::isize_set(inode, size);
-            settled.lock().set_size(size);
+            gone.lock().set_size(size);
             extents.set_disk_size(size);
         }
         drop(extents);

@@ -17,7 +17,7 @@ pub static INSERT_VS_WRITEBACK: Race = Race {
     story: "The extent behind the place begins there, so there is nothing to split. Then writeback of the \
             block before comes to its end, and makes one extent of that block and those behind the \
             place. What begins before the place does not move.",
-    off: &["settle-before"],
+    off: &["block-before"],
     kernel: &["rext4_extent_convert"],
     run: insert_vs_writeback,
     ..RACE
