@@ -66,8 +66,12 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
         // SAFETY: They are closed by `shut_down`: below, or in `put_super`.
         unsafe { this.mounted().parts.attach(this) };
         start(this, new.log()).inspect_err(|_| {
-            // SAFETY: The mount failed; only this thread knows the super block.
-            unsafe { this.shut_down() }
+            // SAFETY: The mount failed; only this thread knows the super block. After the end
+            // nobody has an inode of it, or has forgotten that he has: then nobody uses it either.
+            unsafe {
+                this.shut_down();
+                bindings::poison_inodes(sb);
+            }
         })?;
         Ok(0)
     })

@@ -21,6 +21,32 @@ rust_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *c)
 	return alloc_inode_sb(sb, c, GFP_NOFS);
 }
 
+/*
+ * The end of a mount that failed. What is left of its inodes by now is a leak:
+ * someone will never let go of it. generic_shutdown_super() sees to such ones
+ * only where there is a root. It leaves them in the hash table, too, where the
+ * next super block at the same address would find them.
+ */
+__rust_helper void rust_helper_poison_inodes(struct super_block *sb)
+{
+	struct inode *inode;
+
+	if (!CHECK_DATA_CORRUPTION(!list_empty(&sb->s_inodes), NULL,
+				   "VFS: Busy inodes after the failed mount of %s (%s)",
+				   sb->s_id, sb->s_type->name))
+		return;
+	/*
+	 * The lock of the hash table comes before that of the list, which is not
+	 * needed: no inode is made any more, and none goes.
+	 */
+	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
+		remove_inode_hash(inode);
+		inode->i_op = VFS_PTR_POISON;
+		inode->i_sb = VFS_PTR_POISON;
+		inode->i_mapping = VFS_PTR_POISON;
+	}
+}
+
 __rust_helper struct kmem_cache *
 rust_helper_inode_cache(const char *name, unsigned int size, unsigned int align,
 			 void (*ctor)(void *))
