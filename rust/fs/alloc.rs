@@ -21,6 +21,7 @@ mod index;
 mod pending;
 mod promise;
 mod retry;
+mod trim;
 mod zones;
 
 pub(crate) use balloc::{allocate_run, free_or_lose, free_run, Revoke};
@@ -28,12 +29,14 @@ pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
 pub(crate) use retry::{retry, Effort};
+pub(crate) use trim::trim;
 
 use self::{
     group::{GroupError, GroupInfo, LockedGroup, MAX_DESC_SIZE},
     index::GroupIndex,
     pending::Touched,
     retry::Freed,
+    trim::Trims,
     zones::Zones,
 };
 use super::{Rext4, Sb};
@@ -134,6 +137,8 @@ pub(crate) struct Groups {
     owner: (u32, u32),
     freed: Freed,
     touched: Touched,
+    #[pin]
+    trims: Trims,
     /// Held while promises are turned into blocks, and how often that has begun.
     #[pin]
     settling: Mutex<()>,
@@ -163,11 +168,9 @@ impl Groups {
         geo: &Geometry,
         raw: &RawSuper,
     ) -> Result<impl PinInit<Self, Error>> {
-        if usize::from(geo.desc_size) > MAX_DESC_SIZE {
-            pr_err!(
-                "group descriptors of {} bytes are not supported\n",
-                geo.desc_size
-            );
+        let size = usize::from(geo.desc_size);
+        if size > MAX_DESC_SIZE {
+            pr_err!("group descriptors of {size} bytes are not supported\n");
             return Err(EINVAL);
         }
         let descs = Self::read_table(sb, geo)?;
@@ -214,6 +217,7 @@ impl Groups {
             owner,
             freed: Freed::new(),
             touched,
+            trims <- Trims::new(),
             settling <- new_mutex!((), "rext4_settling"),
             rounds: Atomic::new(0),
         }? Error))

@@ -30,6 +30,7 @@
 //! | `fiemap` | `ioctl_fiemap` | nothing | allow |
 //! | `max_bytes` | `vfs_llseek` | nothing | allow |
 //! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
+//! | `trim` | `vfs_ioctl` | nothing | allow |
 //! | `shut_down`; `shutdown` | `vfs_ioctl`; `fs_bdev_mark_dead` | nothing; s_umount shared | waits; allow |
 //! | `may_read` | `vfs_splice_read`, `call_mmap_prepare` | nothing; mmap_lock | allow |
 //! | `by_handle`, `parent` | `exportfs_decode_fh_raw`, `reconnect_one` | nothing | allow |
@@ -88,7 +89,7 @@ use crate::{
         folio::Folio,
         fs_context::MountLog,
         inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
-        ioctl::{self, IoctlOps, Label, Shutdown},
+        ioctl::{self, IoctlOps, Label, Shutdown, Trim},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
@@ -328,6 +329,10 @@ impl IoctlOps for Rext4 {
 
     fn set_label(file: &File<Self>, label: &Label) -> Result {
         about::set_label(file, label)
+    }
+
+    fn trim(file: &File<Self>, what: Trim) -> Result<u64> {
+        alloc::trim(file.inode(), what)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {

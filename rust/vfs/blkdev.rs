@@ -101,6 +101,25 @@ impl BlockDevice {
         to_result(unsafe { bindings::sync_blockdev(self.as_ptr()) })
     }
 
+    /// Whether it can be told that what it holds is of no use.
+    pub(crate) fn can_discard(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::bdev_can_discard(self.as_ptr()) }
+    }
+
+    /// The least number of bytes that it is worth while to discard.
+    pub(crate) fn discard_granularity(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::bdev_discard_granularity(self.as_ptr()) }
+    }
+
+    /// Tells it that `len` bytes from `at` are of no use: what is read there afterwards is
+    /// anything. Whole sectors only. Sleeps.
+    pub(crate) fn discard(&self, at: u64, len: u64) -> Result {
+        // SAFETY: By the type invariant.
+        to_result(unsafe { bindings::bdev_discard(self.as_ptr(), at >> 9, len >> 9) })
+    }
+
     /// Freezes what is mounted from it, until the guard is dropped. Waits for writers; takes
     /// s_umount, so the caller holds neither that nor anything that holds off a freeze.
     pub(crate) fn freeze(&self) -> Result<FrozenDevice<'_>> {

@@ -312,6 +312,13 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::fatal_signal_pending() }
     }
 
+    /// Whether the current task has been killed, or shall freeze for a suspend: for loops that may
+    /// end early.
+    pub(crate) fn should_return(&self) -> bool {
+        // SAFETY: Looks at the current task only.
+        unsafe { bindings::should_return() }
+    }
+
     /// For each round of a loop that may take long: lets others run. `EINTR` if the current task
     /// has been killed. Sleeps; not where half of something is done.
     pub(crate) fn go_on(&self) -> Result {

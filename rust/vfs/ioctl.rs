@@ -34,6 +34,17 @@ pub(crate) enum Shutdown {
     Now,
 }
 
+/// Which free space shall be discarded (`FITRIM`), in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Trim {
+    /// Where it begins.
+    pub(crate) start: u64,
+    /// May reach beyond the end of the file system.
+    pub(crate) len: u64,
+    /// Runs that are shorter are left alone.
+    pub(crate) least: u64,
+}
+
 /// What can be asked of a file system by way of any of its files. No lock is held. That files and
 /// directories have it at all is said by [`FileOps::IOCTL`](super::file::FileOps::IOCTL) and
 /// [`DirOps::IOCTL`](super::dir::DirOps::IOCTL).
@@ -47,6 +58,14 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Gives it another. The caller may do it, and the mount stays writable and is not frozen
     /// meanwhile. `EINTR` if killed.
     fn set_label(_file: &File<Self>, _label: &Label) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Discards free space; returns the bytes. The caller may do it, and the device can. The mount
+    /// was writable and not frozen when this began. Ends early where [`Inode::should_return`].
+    ///
+    /// [`Inode::should_return`]: super::inode::Inode::should_return
+    fn trim(_file: &File<Self>, _what: Trim) -> Result<u64> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -119,6 +138,22 @@ fn set_label<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::set_label(file, &label)
 }
 
+fn trim<F: IoctlOps>(file: &File<F>, range: UserPtr) -> Result {
+    if !cred::is_admin() {
+        return Err(EPERM);
+    }
+    if !file.inode().sb().device().can_discard() {
+        return Err(EOPNOTSUPP);
+    }
+    // `struct fstrim_range`.
+    let user = || UserSlice::new(range, size_of::<[u64; 3]>());
+    let [start, len, least] = user().reader().read()?;
+    // Not held: a discard may take long, and a freeze shall not wait for all of them.
+    drop(WantWrite::new(file)?);
+    let done = F::trim(file, Trim { start, len, least })?;
+    user().writer().write(&[start, done, least])
+}
+
 fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     if !cred::is_admin() {
         return Err(EPERM);
@@ -157,6 +192,7 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
         match cmd {
             bindings::FS_IOC_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
             bindings::FS_IOC_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
+            bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
                 get_generation(file, user)?

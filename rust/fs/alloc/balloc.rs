@@ -25,7 +25,7 @@ const SPREAD: u32 = 16;
 
 impl GroupBitmap {
     /// The first run of usable blocks in `start..end` as (first bit, length), cut off at `max`.
-    fn next_run(
+    pub(super) fn next_run(
         &self,
         pending: &Pending,
         start: usize,

@@ -10,11 +10,14 @@
 //! before the transaction that *commits*: a block which that one allocated and the running one
 //! frees is clear in the copy and in the bitmap, and would be given out.
 //!
+//! What is being discarded ([`trim`](super::trim)) is not given out either, until that is over.
+//!
 //! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
 //! ([`committed`](super::committed)). Else the removal of a large disk's files would hold a GiB
 //! until somebody looks for blocks in each of the groups. [`Touched`] says where they are.
 
 use crate::{disk::bitmap, vfs::jbd2::Tid};
+use core::ops::Range;
 use kernel::{
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
@@ -74,6 +77,8 @@ pub(super) struct Pending {
     masks: KVec<Mask>,
     /// Set when there was no memory for a mask: nothing is given out until this one commits.
     barred_until: Option<Tid>,
+    /// A run that is being discarded.
+    held: Range<usize>,
 }
 
 impl Pending {
@@ -81,7 +86,13 @@ impl Pending {
         Self {
             masks: KVec::new(),
             barred_until: None,
+            held: 0..0,
         }
+    }
+
+    /// A run that is free and usable shall not be used, until the next call. Only one at a time.
+    pub(super) fn hold(&mut self, run: Range<usize>) {
+        self.held = run;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -133,6 +144,9 @@ impl Pending {
         let mut bit = start;
         loop {
             let from = bit;
+            if self.held.contains(&bit) {
+                bit = self.held.end.min(end);
+            }
             for mask in self.masks.iter() {
                 bit = bitmap::next_zero(&mask.bits, bit, end).unwrap_or(end);
             }
@@ -148,6 +162,9 @@ impl Pending {
             return start;
         }
         let mut limit = end;
+        if self.held.end > start {
+            limit = limit.min(self.held.start.max(start));
+        }
         for mask in self.masks.iter() {
             limit = bitmap::next_set(&mask.bits, start, limit).unwrap_or(limit);
         }

@@ -8,6 +8,9 @@
 //! whether it met such blocks, for the commit may have come meanwhile, and who gives up then drops
 //! data whose blocks are there (race 13b).
 //!
+//! The same goes for a run that is being discarded ([`super::trim`]): the search passes it by, and
+//! the end of the discard ends that.
+//!
 //! So a [`Retry`] is made before the search, and knows what was pending then. Data that was
 //! accepted is tried again as often as that helps; what can still be refused, three times.
 
@@ -85,6 +88,8 @@ pub(crate) fn retry<T>(
 struct Retry {
     /// The last transaction that had freed blocks when this try began, if it had committed.
     settled: Option<Tid>,
+    /// Where discards were by then.
+    trims: u32,
     /// Tries left; none is counted for data that was accepted.
     left: Option<u32>,
     synced: bool,
@@ -94,6 +99,7 @@ impl Retry {
     fn new(sb: &Sb, effort: Effort) -> Self {
         Self {
             settled: Self::look(sb),
+            trims: sb.data().groups.trims.count(),
             left: (effort != Effort::Accepted).then_some(TRIES),
             synced: false,
         }
@@ -121,7 +127,8 @@ impl Retry {
         self.left = self.left.map(|left| left - 1);
         let groups = &sb.data().groups;
         // A promise may have been given back meanwhile. Not if this has one: nobody else's helps.
-        self.commit(sb)
+        groups.trims.wait(&mut self.trims)
+            || self.commit(sb)
             || self.left.is_some() && groups.spare(groups.kept_back(BlockKind::Data)) > 0
     }
 

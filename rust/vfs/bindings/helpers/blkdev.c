@@ -33,6 +33,23 @@ rust_helper_bdev_write_virt(struct block_device *bdev, sector_t sector, void *da
 			    (__force enum req_op)(REQ_OP_WRITE | REQ_SYNC | REQ_FUA));
 }
 
+__rust_helper bool rust_helper_bdev_can_discard(struct block_device *bdev)
+{
+	return bdev_max_discard_sectors(bdev);
+}
+
+__rust_helper unsigned int
+rust_helper_bdev_discard_granularity(struct block_device *bdev)
+{
+	return bdev_discard_granularity(bdev);
+}
+
+__rust_helper int
+rust_helper_bdev_discard(struct block_device *bdev, sector_t sector, sector_t len)
+{
+	return blkdev_issue_discard(bdev, sector, len, GFP_NOFS);
+}
+
 __rust_helper u64 rust_helper_bdev_sectors_written(struct block_device *bdev)
 {
 	return part_stat_read(bdev, sectors[STAT_WRITE]);

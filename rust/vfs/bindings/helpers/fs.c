@@ -7,6 +7,7 @@
 #include <linux/mount.h>
 #include <linux/path.h>
 #include <linux/fs_context.h>
+#include <linux/freezer.h>
 #include <linux/slab.h>
 #include <linux/seq_file.h>
 #include <linux/iversion.h>
@@ -316,6 +317,11 @@ __rust_helper void rust_helper_set_free_link(struct delayed_call *done, void *te
 __rust_helper bool rust_helper_within_module(const void *p, const struct module *mod)
 {
 	return within_module((unsigned long)p, mod);
+}
+
+__rust_helper bool rust_helper_should_return(void)
+{
+	return fatal_signal_pending(current) || freezing(current);
 }
 
 __rust_helper bool rust_helper_fatal_signal_pending(void)
