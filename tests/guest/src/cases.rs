@@ -49,6 +49,7 @@ pub static SETS: &[&[Case]] = &[
     space::enospc::CASES,
     space::enospc_tree::CASES,
     space::promise::CASES,
+    space::trim::CASES,
     content::fsx::CASES,
     power::crash::CASES,
     power::journal::CASES,

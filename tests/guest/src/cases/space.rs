@@ -6,3 +6,4 @@ pub mod enospc;
 pub mod enospc_tree;
 pub mod nomem;
 pub mod promise;
+pub mod trim;
