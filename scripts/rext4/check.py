@@ -30,6 +30,9 @@ selection of the guest tests on the debug kernel under QEMU), lab (the races, wi
 their protection off and on, there too), xfstests (a short list, if xfstests is
 installed).
 
+Only if it is named: stock (some of the guest tests on the kernel that Debian ships,
+which is fetched, and the module's removal).
+
 Two run side by side, the longest first, with --serial one after the other.
 
 Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
@@ -52,6 +55,27 @@ PARTS = (
     "explore",
     "safe",
     "stack",
+)
+# What is run only if it is asked for.
+EXTRA = ("stock",)
+# The cases of the part stock: each layer once.
+ON_STOCK = (
+    "names/rename@",
+    "dirs/htree@",
+    "xattr/calls@",
+    "data/sizes@",
+    "trunc/down_up@",
+    "shift/states@",
+    "mmap/coherence@",
+    "dio/aligned@",
+    "dio/io_uring@",
+    "gate/libaio@",
+    "enospc/fill@",
+    "fsx/mixed@",
+    "crash/fsync@",
+    "replay/fsync_flushes@",
+    "trace/order@",
+    "rofs/reads@",
 )
 # As many as a machine with two processors carries.
 LANES = 2
@@ -176,12 +200,20 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
             disk.truncate(1536 << 20)
         command += ["--disk", work / name]
     command += ["--time", "3600", "--mem", "3072", "--cpus", str(cpus)]
-    command += ["--console", logs / f"console-{engine}.log"]
+    command += ["--console", logs / f"console-{kernel}.log"]
     if engine == "qemu":
         # For requests that poll for their end.
         command += ["--append", "virtio_blk.poll_queues=1"]
     sample = common.script("module", "--sample", "rofs", kernel)
     return [*command, "--", common.lib("guest_program"), "test", "--rofs", sample]
+
+
+def on_stock(work: Path, logs: Path) -> Command:
+    """A few of them on Debian's kernel. The module must go when they are done."""
+    *vm, _, program, verb, option, sample = guest_tests("qemu", "stock", 2, work, logs)
+    script = '"$@" && rmmod rext4 && ! grep -qw rext4 /proc/filesystems'
+    words = [*vm, "--", "sh", "-c", script, "sh", program, verb, option, sample]
+    return [*words, "--quick", *ON_STOCK]
 
 
 def histories(logs: Path) -> Command:
@@ -209,10 +241,12 @@ def crashes(logs: Path) -> Command:
 @contextlib.contextmanager
 def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
-    if name in ("uml", "qemu"):
+    if name in ("uml", "qemu", "stock"):
         work = Path(common.lib("scratch_dir", "3000"))
         try:
-            if name == "qemu":
+            if name == "stock":
+                yield [(on_stock(work, logs), REPO)]
+            elif name == "qemu":
                 yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
             else:
                 # User-Mode Linux with two CPUs is not coherent in mapped pages.
@@ -270,7 +304,7 @@ def prepare(parts: Sequence[str]) -> None:
     """What more than one part needs is made before they start."""
     common.call(SCRIPTS / "setup", *(["--host"] if list(parts) == ["host"] else []))
     wanted = set(parts)
-    if wanted & {"uml", "qemu"}:
+    if wanted & {"uml", "qemu", "stock"}:
         common.lib("guest_program")
     for name in ("model", "explore", "crash"):
         if name in wanted:
@@ -281,7 +315,7 @@ def prepare(parts: Sequence[str]) -> None:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")
-    for name, kernel in (("uml", "uml"), ("qemu", "debug")):
+    for name, kernel in (("uml", "uml"), ("qemu", "debug"), ("stock", "stock")):
         if name in wanted:
             common.script("module", "--sample", "rofs", kernel)
     if "lab" in wanted:
@@ -335,9 +369,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("parts", nargs="*")
     asked = parser.parse_args(arguments)
     for name in asked.parts:
-        if name not in PARTS:
+        if name not in PARTS + EXTRA:
             parser.error(f"no part {name}")
-    parts = [name for name in PARTS if name in (asked.parts or PARTS)]
+    parts = [name for name in PARTS + EXTRA if name in (asked.parts or PARTS)]
     began = time.monotonic()
     logs = CACHE / "log/check"
     logs.mkdir(parents=True, exist_ok=True)
