@@ -23,6 +23,8 @@ pub struct Hit {
     pub loses: bool,
     /// The data was on disk, and what follows has failed.
     completes: bool,
+    /// Parts of blocks were about to be zeroed.
+    pub zeroes: bool,
     /// An inode that nobody names any more is left to the next mount.
     pub leaves: bool,
 }
@@ -69,6 +71,7 @@ pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
             file,
             loses: is_writeback(run, step),
             completes: is_at(&["complete"]),
+            zeroes: is_at(&["write-map"]),
             leaves: file.is_none() && is_at(LEAVES),
         })
     };
@@ -420,6 +423,21 @@ mod tests {
         let punch = "2k,written:pu.a.2741+8192/br.b.0+4/br.b.0+4";
         let at = |at| differs(punch, "writeback-map", at);
         assert!(at(2800) && at(8192) && !at(4096) && !at(8191));
+    }
+
+    #[test]
+    fn only_zeroing_that_failed_leaves_bytes_behind() {
+        let leaves = |point: &str, n| {
+            let mut found = false;
+            let text = "4k,written:dw.a.8192+1024/br.a.0+4/br.a.0+4";
+            let _ = judged(text, point, &[done(n), done(4), done(4)], |oracle| {
+                found = oracle.leaves_behind(0);
+                Ok(())
+            });
+            found
+        };
+        assert!(leaves("write-map", 512) && !leaves("write-map", 1024));
+        assert!(!leaves("dio-map", 512) && !leaves("allocate", 512));
     }
 
     #[test]

@@ -165,13 +165,14 @@ impl<'a> Oracle<'a> {
         stores.any(|act| act.op.end() > self.least(act))
     }
 
-    /// May the disk have bytes behind the end that a direct write left there, which met an error
-    /// before the size was moved, or found no room for all of it?
+    /// May the disk have bytes behind the end? A direct write that comes to its end half way zeroes
+    /// what it has written there, and that may meet an error, too.
     pub fn leaves_behind(&self, file: u8) -> bool {
         let mut acts = self.acts.iter().filter(|act| act.op.file == file);
         acts.any(|act| {
             let whole = matches!(act.outcome, Outcome::Done(n, ..) if *n == act.op.len);
-            act.op.verb.writes() && act.op.verb.is_direct() && (self.met(act) || !whole)
+            let direct = act.op.verb.writes() && act.op.verb.is_direct();
+            direct && !whole && self.hits.iter().any(|hit| hit.zeroes && hit.met(act))
         })
     }
 
