@@ -159,6 +159,14 @@ pub struct Geometry {
     pub state: u16,
 }
 
+/// What `s_default_mount_opts` asks for, as far as there is a choice.
+pub mod default_opts {
+    /// `grpid`.
+    pub const BSDGROUPS: u32 = 0x2;
+    /// `nobarrier`.
+    pub const NOBARRIER: u32 = 0x100;
+}
+
 /// Number of logical blocks of a file that extents can map: the last number is never used, so that
 /// a length fits in 32 bits too.
 pub const MAX_FILE_BLOCKS: u64 = u32::MAX as u64;

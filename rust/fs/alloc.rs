@@ -20,6 +20,7 @@ mod ialloc;
 mod index;
 mod pending;
 mod promise;
+mod reserved;
 mod retry;
 mod trim;
 mod zones;
@@ -35,17 +36,17 @@ use self::{
     group::{GroupError, GroupInfo, LockedGroup, MAX_DESC_SIZE},
     index::GroupIndex,
     pending::Touched,
+    reserved::Reserved,
     retry::Freed,
     trim::Trims,
     zones::Zones,
 };
-use super::{Rext4, Sb};
+use super::{options::Options, Rext4, Sb};
 use crate::{
     disk::{Geometry, GroupDesc, Ino, Pblk, RawSuper},
     vfs::{
         bh::BufferHead,
         counter::PercpuCounter,
-        cred,
         super_block::NewSuper, //
     },
 };
@@ -132,9 +133,8 @@ pub(crate) struct Groups {
     #[pin]
     promise: Mutex<()>,
     /// Only root may use the last blocks, and only tree nodes the pool.
-    root_blocks: u64,
+    pub(super) reserved: Reserved,
     pool: u64,
-    owner: (u32, u32),
     freed: Freed,
     touched: Touched,
     #[pin]
@@ -167,6 +167,7 @@ impl Groups {
         sb: &NewSuper<'_, Rext4>,
         geo: &Geometry,
         raw: &RawSuper,
+        options: &Options,
     ) -> Result<impl PinInit<Self, Error>> {
         let size = usize::from(geo.desc_size);
         if size > MAX_DESC_SIZE {
@@ -193,9 +194,8 @@ impl Groups {
             EUCLEAN
         })?;
         let totals = Totals::of(&infos);
-        let root_blocks = raw.reserved_blocks_count().min(geo.blocks_count);
+        let reserved = Reserved::new(raw, geo.blocks_count, options);
         let pool = (geo.blocks_count / 50).min(4096);
-        let owner = raw.reserved_owner();
         let touched = Touched::new(geo.groups_count)?;
         let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
         let with_inodes = GroupIndex::new(&list, |desc| desc.free_inodes)?;
@@ -212,9 +212,8 @@ impl Groups {
             free_inodes <- PercpuCounter::new(totals.free_inodes),
             dirs <- PercpuCounter::new(totals.dirs),
             promise <- new_mutex!((), "rext4_promise"),
-            root_blocks,
+            reserved,
             pool,
-            owner,
             freed: Freed::new(),
             touched,
             trims <- Trims::new(),
@@ -317,10 +316,8 @@ impl Groups {
             0
         } else if kind == BlockKind::Node {
             self.pool / 4
-        } else if self.root_blocks == 0 || cred::may_use_reserved(self.owner.0, self.owner.1) {
-            self.pool
         } else {
-            self.pool.saturating_add(self.root_blocks)
+            self.pool.saturating_add(self.reserved.from_me())
         }
     }
 
@@ -399,7 +396,7 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
             + u64::from(fs.geo.first_data_block)
             + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
-        blocks_available: free.saturating_sub(groups.root_blocks + groups.pool),
+        blocks_available: free.saturating_sub(groups.reserved.blocks + groups.pool),
         files_free: groups.free_inodes.sum_positive(),
     }
 }

@@ -131,7 +131,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool)
     }
     protect_journal(sb, &file)?;
     let journal = fs.journal.open(file)?;
-    journal.set_barrier(options.barrier);
+    journal.set_barrier(options.barrier());
     // A log that the super block does not speak of is older than the metadata (debugfs' way to be
     // rid of one that is bad).
     let wanted = fs.geo.features.has_incompat(features::INCOMPAT_RECOVER);
@@ -299,12 +299,13 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
         remount.sync()?;
     }
     if let Some(journal) = fs.journal() {
-        journal.set_barrier(opts.barrier);
+        journal.set_barrier(opts.barrier());
         journal.set_commit_interval(opts.commit);
     }
     remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
-    fs.barrier.store(opts.barrier, ordering::Relaxed);
+    fs.barrier.store(opts.barrier(), ordering::Relaxed);
+    fs.groups.reserved.give_to(&opts);
     *fs.options.lock() = opts;
     Ok(())
 }
@@ -481,7 +482,11 @@ pub(super) fn statfs(sb: &Sb) -> Result<StatFs> {
     Ok(StatFs {
         magic: 0xef53,
         block_size: fs.geo.block_size.into(),
-        blocks: fs.geo.blocks_count.saturating_sub(count.overhead),
+        blocks: if fs.options.lock().minixdf {
+            fs.geo.blocks_count
+        } else {
+            fs.geo.blocks_count.saturating_sub(count.overhead)
+        },
         blocks_free: count.blocks_free,
         blocks_available: count.blocks_available,
         files: fs.geo.inodes_count.into(),

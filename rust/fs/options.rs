@@ -5,7 +5,10 @@
 mod foreign;
 
 use self::foreign::Foreign;
-use crate::{disk::superblock::ErrorPolicy, vfs::fs_context::MountLog};
+use crate::{
+    disk::superblock::{default_opts, ErrorPolicy, Geometry},
+    vfs::fs_context::MountLog,
+};
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print};
 
 /// `ENOPARAM`: an option that is not ours, for the VFS to try.
@@ -22,7 +25,7 @@ pub(crate) struct Options {
     /// `commit=SECONDS`: how often the journal commits. 0 is the default of 5.
     pub(crate) commit: u32,
     /// `barrier`, `nobarrier`: whether commits flush the device's cache.
-    pub(crate) barrier: bool,
+    barrier: Option<bool>,
     /// `noload`, `norecovery`: do not replay the journal; needs `ro`.
     pub(crate) noload: bool,
     /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
@@ -37,6 +40,15 @@ pub(crate) struct Options {
     pub(crate) acl: bool,
     /// `nombcache`: whether inodes with the same attributes share a block.
     pub(crate) mbcache: bool,
+    /// `grpid`, `nogrpid`: whether what is new has the group of its directory.
+    grpid: Option<bool>,
+    /// `resuid=`, `resgid=`: who may use the reserved blocks.
+    pub(crate) resuid: Option<u32>,
+    pub(crate) resgid: Option<u32>,
+    /// `minixdf`, `bsddf`: whether statfs counts what the fixed metadata takes.
+    pub(crate) minixdf: bool,
+    /// `max_dir_size_kb=`: from this size on, in KiB, a directory does not grow; 0 is no limit.
+    pub(crate) max_dir_size_kb: u32,
 }
 
 impl Default for Options {
@@ -44,18 +56,42 @@ impl Default for Options {
         Self {
             errors: None,
             commit: 0,
-            barrier: true,
+            barrier: None,
             noload: false,
             dio_gate: false,
             auto_da_alloc: true,
             user_xattr: true,
             acl: true,
             mbcache: true,
+            grpid: None,
+            resuid: None,
+            resgid: None,
+            minixdf: false,
+            max_dir_size_kb: 0,
         }
     }
 }
 
 impl Options {
+    /// With the defaults that the super block has (`tune2fs -o`) for what was not said.
+    pub(crate) fn with_defaults(&self, geo: &Geometry) -> Self {
+        let has = |bit| geo.default_mount_opts & bit != 0;
+        let mut this = self.clone();
+        this.barrier.get_or_insert(!has(default_opts::NOBARRIER));
+        this.grpid.get_or_insert(has(default_opts::BSDGROUPS));
+        this
+    }
+
+    /// Whether commits flush the device's cache.
+    pub(crate) fn barrier(&self) -> bool {
+        self.barrier.unwrap_or(true)
+    }
+
+    /// Whether what is new has the group of its directory, not that of who makes it.
+    pub(crate) fn grpid(&self) -> bool {
+        self.grpid.unwrap_or(false)
+    }
+
     /// Takes one option. `EINVAL` for a bad value.
     pub(crate) fn parse(&mut self, key: &[u8], value: Option<&[u8]>, log: &MountLog<'_>) -> Result {
         let bad = |what: &str| {
@@ -72,8 +108,8 @@ impl Options {
                     .and_then(number)
                     .ok_or_else(|| bad("commit= is a number of seconds up to 3600"))?;
             }
-            (b"barrier", None | Some(b"1")) => self.barrier = true,
-            (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = false,
+            (b"barrier", None | Some(b"1")) => self.barrier = Some(true),
+            (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = Some(false),
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
@@ -86,17 +122,38 @@ impl Options {
             (b"acl", None) => self.acl = true,
             (b"noacl", None) => self.acl = false,
             (b"nombcache" | b"no_mbcache", None) => self.mbcache = false,
+            (b"grpid" | b"bsdgroups", None) => self.grpid = Some(true),
+            (b"nogrpid" | b"sysvgroups", None) => self.grpid = Some(false),
+            (b"minixdf", None) => self.minixdf = true,
+            (b"bsddf", None) => self.minixdf = false,
+            (b"resuid" | b"resgid" | b"max_dir_size_kb", text) => {
+                let set = text.and_then(|text| self.set_number(key, text));
+                return set.ok_or_else(|| bad("this option is a number"));
+            }
             (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
             (b"auto_da_alloc", _) => return Err(bad("auto_da_alloc= is 0 or 1")),
             (b"nobarrier" | b"noload" | b"norecovery", _)
             | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _)
             | (b"user_xattr" | b"nouser_xattr" | b"acl" | b"noacl", _)
+            | (b"grpid" | b"bsdgroups" | b"nogrpid" | b"sysvgroups" | b"minixdf" | b"bsddf", _)
             | (b"nombcache" | b"no_mbcache", _) => {
                 return Err(bad("this option takes no value"));
             }
             _ => return foreign(key, value, log),
         }
         Ok(())
+    }
+
+    /// One that is a number: a user, a group, a size. `None` if it is none.
+    fn set_number(&mut self, key: &[u8], text: &[u8]) -> Option<()> {
+        // As an id the last number is nobody.
+        let n = decimal(text, u32::MAX - 1)?;
+        match key {
+            b"resuid" => self.resuid = Some(n),
+            b"resgid" => self.resgid = Some(n),
+            _ => self.max_dir_size_kb = n,
+        }
+        Some(())
     }
 
     /// Shows the options that differ from the defaults.
@@ -110,7 +167,7 @@ impl Options {
         if self.commit != 0 {
             seq_print!(out, ",commit={}", self.commit);
         }
-        if !self.barrier {
+        if !self.barrier() {
             seq_print!(out, ",nobarrier");
         }
         if self.noload {
@@ -130,6 +187,21 @@ impl Options {
         }
         if !self.mbcache {
             seq_print!(out, ",nombcache");
+        }
+        if self.grpid() {
+            seq_print!(out, ",grpid");
+        }
+        if self.minixdf {
+            seq_print!(out, ",minixdf");
+        }
+        if let Some(uid) = self.resuid {
+            seq_print!(out, ",resuid={}", uid);
+        }
+        if let Some(gid) = self.resgid {
+            seq_print!(out, ",resgid={}", gid);
+        }
+        if self.max_dir_size_kb != 0 {
+            seq_print!(out, ",max_dir_size_kb={}", self.max_dir_size_kb);
         }
     }
 }

@@ -90,7 +90,11 @@ pub(crate) fn init_new<'a>(
     &Birth { idmap, mode, kind }: &Birth<'_>,
     attributes: impl FnOnce(&NewInode<'_, Rext4>) -> Result<Option<KVec<u8>>>,
 ) -> Result<NewInode<'a, Rext4>> {
-    new.init_owner(idmap, dir, mode);
+    if dir.fs().options.lock().grpid() {
+        new.init_owner_of_dir(idmap, dir, mode);
+    } else {
+        new.init_owner(idmap, dir, mode);
+    }
     let sb = dir.sb();
     let geo = &sb.data().geo;
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode())?;

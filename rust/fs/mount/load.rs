@@ -125,10 +125,10 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     sb.set_xattr();
     sb.set_acls(opts.acl);
     sb.set_uuid(&geo.uuid);
-    let options = opts.clone();
+    let options = opts.with_defaults(&geo);
     let block_size = geo.block_size;
     let about = About::new(&raw, sb.device());
-    let groups = alloc::Groups::load(sb, &geo, &raw)?;
+    let groups = alloc::Groups::load(sb, &geo, &raw, &options)?;
     Ok(try_pin_init!(Rext4 {
         geo: KBox::into_inner(geo),
         primary <- new_mutex!(primary, "rext4_super"),
@@ -141,7 +141,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         groups <- groups,
         orphans <- inode::Orphans::new(),
         dio_gate: gate::Switch::new(options.dio_gate),
-        barrier: Atomic::new(options.barrier),
+        barrier: Atomic::new(options.barrier()),
         options <- new_mutex!(options, "rext4_options"),
         about,
         errored: Atomic::new(0),

@@ -172,6 +172,10 @@ impl DirBlock {
         if dir.size() >> geo.block_bits >= htree::max_blocks(geo).into() {
             return Err(ENOSPC);
         }
+        let most = dir.fs().options.lock().max_dir_size_kb;
+        if most != 0 && dir.size() >> 10 >= most.into() {
+            return Err(ENOSPC);
+        }
         let size = dir.size() + u64::from(geo.block_size);
         let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;

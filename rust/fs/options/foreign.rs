@@ -31,8 +31,8 @@ pub(super) fn verdict(key: &[u8], value: Option<&[u8]>) -> Option<Foreign> {
 
 fn flag(key: &[u8]) -> Option<Foreign> {
     Some(match key {
-        b"delalloc" | b"nodiscard" | b"bsddf" | b"nogrpid" | b"sysvgroups" | b"block_validity"
-        | b"noquota" | b"nowarn_on_error" | b"dioread_nolock" | b"noinit_itable" => Same,
+        b"delalloc" | b"nodiscard" | b"block_validity" | b"noquota" | b"nowarn_on_error"
+        | b"dioread_nolock" | b"noinit_itable" => Same,
         // ext4 has removed them.
         b"oldalloc" | b"orlov" | b"bh" | b"nobh" | b"mblk_io_submit" | b"nomblk_io_submit"
         | b"nocheck" | b"reservation" | b"noreservation" => Same,
@@ -48,8 +48,6 @@ fn flag(key: &[u8]) -> Option<Foreign> {
         b"prefetch_block_bitmaps" | b"no_prefetch_block_bitmaps" => NO_TUNABLE,
         b"debug" | b"warn_on_error" => Instead("the kernel log says what there is to say"),
         b"nodelalloc" => Refused("nodelalloc: blocks are allocated when data is written back"),
-        b"grpid" | b"bsdgroups" => Refused("a new file has the group of who creates it"),
-        b"minixdf" => Refused("statfs does not count what metadata takes"),
         b"nouid32" => Refused("owners have 32 bits"),
         b"usrquota" | b"grpquota" | b"prjquota" | b"quota" => NO_QUOTA,
         b"usrjquota" | b"grpjquota" => NO_QUOTA,
@@ -87,9 +85,6 @@ fn valued(key: &[u8], value: &[u8]) -> Option<Foreign> {
         ) if number => NO_TUNABLE,
         (b"sb", b"1") => Same,
         (b"sb", _) => Refused("backup super blocks are for e2fsck"),
-        (b"resuid" | b"resgid", _) => Refused("the super block has who may use reserved blocks"),
-        (b"max_dir_size_kb", b"0") => Same,
-        (b"max_dir_size_kb", _) => Refused("directories have no limit"),
         (b"journal_dev" | b"journal_path", _) => Refused("external journals are not supported"),
         (b"jqfmt" | b"usrjquota" | b"grpjquota", _) => NO_QUOTA,
         (b"test_dummy_encryption", _) => Refused("encryption is not supported"),

@@ -188,6 +188,18 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         unsafe { bindings::inode_init_owner(idmap.0, self.as_ptr(), dir.as_ptr(), mode) }
     }
 
+    /// The same, but the group is that of the directory whatever its mode, and a directory does not
+    /// inherit the set-group-ID bit.
+    pub(crate) fn init_owner_of_dir(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
+        let (new, dir) = (self.as_ptr(), dir.as_ptr());
+        // SAFETY: As above; the group of a directory is a word, which chown may change meanwhile.
+        unsafe {
+            (*new).i_mode = mode;
+            bindings::inode_fsuid_set(new, idmap.0);
+            bindings::inode_gid_of(new, dir);
+        }
+    }
+
     /// Sets type and permissions of an inode read from disk.
     pub(crate) fn set_mode(&mut self, mode: u16) {
         // SAFETY: By the type invariant the inode is ours.

@@ -75,6 +75,7 @@ pub static SETS: &[&[Case]] = &[
     format::refusals::CASES,
     format::large::CASES,
     format::older::CASES,
+    format::options::CASES,
     content::diff::CASES,
     content::swap::CASES,
     content::sync::CASES,

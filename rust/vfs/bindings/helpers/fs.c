@@ -76,6 +76,18 @@ __rust_helper void rust_helper_i_gid_write(struct inode *inode, gid_t gid)
 	i_gid_write(inode, gid);
 }
 
+__rust_helper void
+rust_helper_inode_fsuid_set(struct inode *inode, struct mnt_idmap *idmap)
+{
+	inode_fsuid_set(inode, idmap);
+}
+
+__rust_helper void
+rust_helper_inode_gid_of(struct inode *inode, const struct inode *dir)
+{
+	inode->i_gid = dir->i_gid;
+}
+
 __rust_helper uid_t rust_helper_i_uid_read(struct inode *inode)
 {
 	return i_uid_read(inode);

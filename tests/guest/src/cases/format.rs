@@ -6,4 +6,5 @@ pub mod compare;
 pub mod features;
 pub mod large;
 pub mod older;
+pub mod options;
 pub mod refusals;

@@ -129,6 +129,7 @@ fn of_ext4(t: &mut T) -> Res {
         "nobarrier,init_itable=10,block_validity",
         "journal_ioprio=3,min_batch_time=0,max_batch_time=15000,data_err=ignore",
         "nodiscard,dioread_nolock,mb_optimize_scan=1,nombcache,bsddf,nogrpid",
+        "grpid,minixdf,resuid=1000,resgid=1000,max_dir_size_kb=1000000",
     ] {
         t.forget_log();
         t.mount(line)?;
@@ -148,7 +149,10 @@ fn of_ext4(t: &mut T) -> Res {
             ("data=journal", "cannot be journaled"),
             ("nodelalloc", "written back"),
             ("usrquota", "quotas"),
-            ("grpid", "group"),
+            ("nouid32", "32 bits"),
+            ("resuid=me", "number"),
+            ("resgid=4294967296", "number"),
+            ("minixdf=1", "no value"),
             ("dax=always", "DAX"),
         ] {
             refused(t, &[option], want)?;

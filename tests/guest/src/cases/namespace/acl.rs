@@ -111,7 +111,7 @@ fn random(t: &mut T, seed: u64) -> Res<Vec<String>> {
 }
 
 /// Runs `f` as another user; what it says is a small number.
-fn as_user(id: u32, f: impl Fn() -> i32) -> i32 {
+pub fn as_user(id: u32, f: impl Fn() -> i32) -> i32 {
     // SAFETY: The child calls nothing that may take a lock of another thread.
     let child = unsafe { libc::fork() };
     if child == 0 {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The blocks that not everybody may use.
+
+use crate::{disk::RawSuper, fs::options::Options, vfs::cred};
+use kernel::sync::atomic::{Atomic, Relaxed};
+
+/// How many blocks are kept, and for whom.
+pub(in crate::fs) struct Reserved {
+    pub(super) blocks: u64,
+    uid: Atomic<u32>,
+    gid: Atomic<u32>,
+}
+
+impl Reserved {
+    /// As the super block says, or the options.
+    pub(super) fn new(raw: &RawSuper, blocks_count: u64, options: &Options) -> Self {
+        let (uid, gid) = raw.reserved_owner();
+        let this = Self {
+            blocks: raw.reserved_blocks_count().min(blocks_count),
+            uid: Atomic::new(uid),
+            gid: Atomic::new(gid),
+        };
+        this.give_to(options);
+        this
+    }
+
+    /// To whom the options say, as far as they do.
+    pub(in crate::fs) fn give_to(&self, options: &Options) {
+        if let Some(uid) = options.resuid {
+            self.uid.store(uid, Relaxed);
+        }
+        if let Some(gid) = options.resgid {
+            self.gid.store(gid, Relaxed);
+        }
+    }
+
+    /// How many the current task must leave alone.
+    pub(super) fn from_me(&self) -> u64 {
+        let mine = || cred::may_use_reserved(self.uid.load(Relaxed), self.gid.load(Relaxed));
+        if self.blocks == 0 || mine() {
+            0
+        } else {
+            self.blocks
+        }
+    }
+}
