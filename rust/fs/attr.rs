@@ -34,11 +34,12 @@ pub(super) fn setattr(
     }
     attr.prepare(idmap)?;
     // The access ACL says the same as the mode, so both go in one handle. Looked for first: a mode
-    // that cannot be changed leaves the size. Not where only the set-user-ID bit and its like go,
-    // of which an ACL says nothing: who has truncated a file must not fail at taking them.
+    // that cannot be changed leaves the size. Not where only the set-user-ID bit and its like go
+    // with a truncate: an ACL says nothing of them, and who has cut a file must not fail at that.
+    let says = |mode: &u16| attr.size().is_none() || (mode ^ inode.mode()) & PERMISSIONS != 0;
     let list = attr
         .mode()
-        .filter(|mode| (mode ^ inode.mode()) & PERMISSIONS != 0)
+        .filter(says)
         .map(|mode| lock.acl_for_mode(mode))
         .transpose()?;
     if let Some(size) = attr.size() {

@@ -280,8 +280,13 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         let Some(ino) = disk::orphan::entry(&data, geo, slot).map_err(bad)? else {
             continue;
         };
-        let inode = match open(sb, ino) {
-            Ok(inode) => inode,
+        // All that may fail is first: who has the inode and lets it go has it deleted, and the slot
+        // would name one that is free.
+        let room = Room::new()?;
+        let table = check_number(sb, ino).and_then(|()| Iloc::locate(sb, ino));
+        let opened = table.and_then(|table| Ok((table, open(sb, ino)?)));
+        let (_table, inode) = match opened {
+            Ok(opened) => opened,
             Err(e) => {
                 result = result.and(finish_orphan(sb, ino, Err(e), done));
                 continue;
@@ -289,9 +294,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         };
         disk::orphan::set_entry(&mut data, geo, slot, None).map_err(bad)?;
         disk::orphan::update_csum(&mut data, geo, seed, extent.pblk).map_err(bad)?;
-        let room = Room::new()?;
-        let _table = inode::hold_iloc(&inode)?;
-        let handle = fs.start(credits::ORPHAN_SLOT)?;
+        let handle = fs.start_nofail(credits::ORPHAN_SLOT)?;
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;
         buf.finish()?;

@@ -286,16 +286,17 @@ pub(crate) enum Revoke {
 /// Costs [`credits::freeing`](crate::fs::credits::freeing) of the number of groups touched.
 /// `EUCLEAN` if the blocks are not all in use, are fixed metadata or lie outside the filesystem.
 /// Blocks of a group whose bitmap is known to be corrupt are lost until e2fsck finds them. An error
-/// in one group leaves out no other; the first is returned.
+/// in one group leaves out no other; the first is returned. Otherwise the number of those that are
+/// free now.
 pub(crate) fn free_run(
     handle: &Handle<'_>,
     inode: &Inode,
     (pblk, len): (Pblk, u32),
     revoke: Revoke,
-) -> Result {
+) -> Result<u32> {
     let (sb, geo) = (inode.sb(), &inode.fs().geo);
     if len == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let owner = Some(inode.ino());
     if !geo.blocks_valid(pblk, len.into()) || is_system_block(sb, pblk, len, owner) {
@@ -310,7 +311,7 @@ pub(crate) fn free_run(
             handle.revoke(block, Some(sb.getblk(block)?))?;
         }
     }
-    let (mut block, mut left, mut result) = (pblk, len, Ok(()));
+    let (mut block, mut left, mut result) = (pblk, len, Ok(0));
     while left > 0 {
         let (group, bit) = geo.block_group(block).ok_or(EINVAL)?;
         let here = left.min(geo.group_blocks(group).saturating_sub(bit));
@@ -324,7 +325,7 @@ pub(crate) fn free_run(
                 ))
             })
         });
-        result = result.and(freed);
+        result = result.and_then(|sum| Ok(sum + freed?));
         block = block + u64::from(here);
         left -= here;
     }
@@ -340,8 +341,9 @@ pub(crate) fn free_or_lose(
     run: (Pblk, u32),
     revoke: Revoke,
 ) -> bool {
-    let Err(e) = free_run(handle, inode, run, revoke) else {
-        return true;
+    let e = match free_run(handle, inode, run, revoke) {
+        Ok(freed) => return freed == run.1,
+        Err(e) => e,
     };
     // Corruption has been reported where it was met, the end of the journal by itself.
     if e != EFSCORRUPTED && !handle.is_aborted() {
@@ -357,10 +359,10 @@ fn free_run_locked(
     sb: &Sb,
     number: u32,
     (bit, len): (u32, u32),
-) -> Result<(), GroupError> {
+) -> Result<u32, GroupError> {
     let mut locked = LockedGroup::new(sb, number)?;
     if locked.is_bad(BitmapKind::Block) {
-        return Ok(());
+        return Ok(0);
     }
     locked.trusting(BitmapKind::Block, |locked| {
         let run = bit as usize..(bit + len) as usize;
@@ -375,5 +377,5 @@ fn free_run_locked(
         })
     })?;
     locked.groups.free_blocks.add(len.into());
-    Ok(())
+    Ok(len)
 }

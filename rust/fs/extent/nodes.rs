@@ -240,7 +240,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
         let freed = alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::No);
-        if freed.is_ok() && self.drawn > 0 {
+        if freed == Ok(1) && self.drawn > 0 {
             self.drawn -= 1;
             writer.promise.join(Promise::freed(inode.sb(), 1));
         }

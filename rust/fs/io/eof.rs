@@ -117,6 +117,10 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     alone.finish_truncate()?;
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = alone.zero_tail(size..bytes.start)?;
+    if stale {
+        // Who has set the mark may not have come so far (`after_write`).
+        alone.zero_partial(size)?;
+    }
     lab::point(Point::TailZeroed, inode, size..bytes.start);
     if stale || (zeroed && tail_is_written(inode, size)?) {
         let start = size - size % u64::from(inode.fs().geo.block_size);
@@ -130,7 +134,8 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
 /// A direct write that was to end at `end` is over. Has it not come so far (an error, no room), its
 /// bytes may be on disk behind the end of the file, in the last block, where a mapping would show
 /// them. They are zeroed in the page cache; the zeros need not reach the disk now, for what is
-/// behind the end is taken for stale until they do, also if this fails.
+/// behind the end is taken for stale until they do. If that fails too (a signal, the disk) a
+/// mapping may show them until the file grows, which zeroes them first.
 pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, end: u64) {
     let inode = lock.inode();
     let size = inode.size();

@@ -224,9 +224,8 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
         let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
         let progress = inode.extents().remove_space(&handle, left);
         // Also after an error: what was removed before it is in this handle.
-        inode::journal(&handle, inode)?;
-        handle.stop()?;
-        match progress? {
+        let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
+        match progress.and_then(|progress| ended.map(|()| progress))? {
             Progress::Done => return Ok(()),
             Progress::Continue(rest) => left = rest,
         }

@@ -147,9 +147,8 @@ fn try_split(inode: &Inode, at: Lblk) -> Result {
     let handle = inode.fs().start(credits::COMPLETE)?;
     let split = inode.extents().split(&handle, at);
     // Also after an error: the tree may have changed before it.
-    inode::journal(&handle, inode)?;
-    handle.stop()?;
-    split
+    let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
+    split.and(ended)
 }
 
 /// Rule 5, step 4: moves blocks, in as many handles as it takes. `size` is told of each whether it
@@ -173,9 +172,8 @@ fn shift(gone: &TailGone<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u
         }
         drop(extents);
         // Also after an error: the tree may have changed before it.
-        inode::journal(&handle, inode)?;
-        handle.stop()?;
-        next = shifted?;
+        let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
+        next = shifted.and_then(|next| ended.map(|()| next))?;
         first = false;
     }
     Ok(())

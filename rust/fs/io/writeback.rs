@@ -191,7 +191,6 @@ fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -
         }
     }
     // Also after an error: the tree may have changed before it.
-    inode::journal(&handle, inode)?;
-    handle.stop()?;
-    converted.map(|()| done)
+    let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
+    converted.and(ended).map(|()| done)
 }

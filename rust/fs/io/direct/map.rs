@@ -209,7 +209,9 @@ fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
         return;
     }
     let is_committed = || {
-        let is_in_log = |j: &Journal| j.is_committed(inode.info().tid(Durable::Data, j));
+        // One that failed counts as over, too.
+        let tid = |j: &Journal| inode.info().tid(Durable::Data, j);
+        let is_in_log = |j: &Journal| j.is_committed(tid(j)) && !j.is_aborted();
         inode.fs().journal().is_none_or(is_in_log)
     };
     if is_beyond(inode, request.end) || !is_committed() {

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
         .quick(),
     Case::new("acl/as_ext4_again", TWO, |t| both(t, |t| random(t, 2))).secs(120),
     Case::new("acl/off", ONE, off),
+    Case::new("acl/apart", ONE, apart).quick(),
     Case::new("acl/chmod_power_cut", TWO, chmod_power_cut),
     Case::new("acl/capabilities", TWO, capabilities).quick(),
 ];
@@ -198,6 +199,31 @@ fn off(t: &mut T) -> Res {
     same!(sys::lstat(&t.p("d/f"))?.st_mode & 0o777, 0o640, "umask");
     t.remount(0, "acl")?;
     same!(xattr::get(&t.p("d"), DEFAULT)?, list, "after a remount");
+    t.umount()
+}
+
+/// A mode that was changed without the ACL: chmod brings them together, also to the same mode.
+fn apart(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = t.p("f");
+    put(&f, 1, 100)?;
+    let list = acl(&[
+        (USER_OBJ, 6, NONE),
+        (USER, 6, 1000),
+        (GROUP_OBJ, 0, NONE),
+        (MASK, 6, NONE),
+        (OTHER, 0, NONE),
+    ]);
+    xattr::set(&f, ACCESS, &list, 0)?;
+    t.umount()?;
+    t.mount("noacl")?;
+    sys::chmod(&f, 0o640)?;
+    t.cycle()?;
+    same!(rights(&f, 1000), 3, "as the ACL says");
+    sys::chmod(&f, 0o640)?;
+    same!(rights(&f, 1000), 1, "as the mode says");
+    t.cycle()?;
+    same!(rights(&f, 1000), 1, "from the disk");
     t.umount()
 }
 

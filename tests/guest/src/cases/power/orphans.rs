@@ -270,7 +270,8 @@ fn bad_list(t: &mut T) -> Res {
     Ok(())
 }
 
-/// One on the list cannot be finished: it stays there, its neighbours go.
+/// One on the list cannot be finished: it stays there, its neighbours go. One whose attributes are
+/// damaged goes, and may lose the block of them.
 fn bad_tree(t: &mut T) -> Res {
     for what in ["tree", "attributes"] {
         one_of_each(t)?;
@@ -307,14 +308,14 @@ fn bad_tree(t: &mut T) -> Res {
             t.umount()?;
         }
         if t.ours() {
-            let words = ["orphan", &n[1].to_string()];
+            let number = n[1].to_string();
+            let (words, left): ([&str; 2], _) = match what {
+                "tree" => (["orphan", &number], n[1] as u32),
+                _ => (["attribute block", &number], 0),
+            };
             ensure!(t.logged(&[&words]), "{what}: {:?}", t.seen);
             let head = t.peek(SUPER + 0xe8, 4)?;
-            same!(
-                head,
-                (n[1] as u32).to_le_bytes(),
-                "{what}: left on the list"
-            );
+            same!(head, left.to_le_bytes(), "{what}: left on the list");
         }
         t.poke(at * t.bs(), &good)?;
         repaired(t)?;
