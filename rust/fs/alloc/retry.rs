@@ -127,8 +127,9 @@ impl Retry {
         self.left = self.left.map(|left| left - 1);
         let groups = &sb.data().groups;
         // A promise may have been given back meanwhile. Not if this has one: nobody else's helps.
-        groups.trims.wait(&mut self.trims)
-            || self.commit(sb)
+        let met = groups.trims.wait(&mut self.trims);
+        self.commit(sb)
+            || met
             || self.left.is_some() && groups.spare(groups.kept_back(BlockKind::Data)) > 0
     }
 

@@ -6,6 +6,7 @@
 use super::{map, pinned, steps::Alone};
 use crate::disk::{Lblk, LblkRange};
 use crate::fs::{
+    alloc::{self, Effort},
     credits,
     extent::{Progress, State},
     inode,
@@ -218,18 +219,25 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
     loop {
         let bytes = left.bytes(inode.fs().geo.block_bits);
         lab::may_fail(Point::RemoveSome, inode, bytes, &[EIO])?;
-        // What is read without the handle may be wrong by then: then it is more of them.
-        let credits = inode.extents().remove_credits(left);
-        let _table = inode::hold_iloc(inode)?;
-        let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
-        let progress = inode.extents().remove_space(&handle, left);
-        // Also after an error: what was removed before it is in this handle.
-        let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
-        match progress.and_then(|progress| ended.map(|()| progress))? {
+        // To take the middle out of an extent may need a node, and the last free blocks may wait
+        // for a commit, or be on their way through a trim. An extent goes whole or not at all.
+        match alloc::retry(inode.sb(), Effort::Accepted, || remove_some(inode, left))? {
             Progress::Done => return Ok(()),
             Progress::Continue(rest) => left = rest,
         }
     }
+}
+
+/// One handle's share of [`remove_range`].
+fn remove_some(inode: &Inode, left: LblkRange) -> Result<Progress> {
+    // What is read without the handle may be wrong by then: then it is more of them.
+    let credits = inode.extents().remove_credits(left);
+    let _table = inode::hold_iloc(inode)?;
+    let handle = inode.fs().start_with_revoke(credits + credits::INODE)?;
+    let progress = inode.extents().remove_space(&handle, left);
+    // Also after an error: what was removed before it is in this handle.
+    let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
+    progress.and_then(|progress| ended.map(|()| progress))
 }
 
 /// Rule 4: gives back what is reserved for the logical blocks, whose pages are gone.
