@@ -11,7 +11,7 @@
 use super::{
     credits,
     inode::{flags_of_type, hold_iloc, journal, vfs_flags, Durable},
-    io::fsync,
+    io::{fsync, steps::Alone},
     Inode,
     Rext4, //
 };
@@ -39,9 +39,11 @@ pub(super) fn flags_seen(inode: &Inode) -> u32 {
 pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Result {
     let inode = lock.inode();
     let new = wanted(inode, attr)?;
-    if inode.is_file() && new & flags::IMMUTABLE != 0 && !inode.flags().immutable {
-        // What is written becomes read-only in mappings, so that the next store asks first.
-        lock.dio_wait();
+    let ends = inode.is_file() && new & flags::IMMUTABLE != 0 && !inode.flags().immutable;
+    // What is written becomes read-only in mappings, so that the next store asks first; none comes
+    // in between.
+    let alone = ends.then(|| Alone::new(lock));
+    if ends {
         inode.write_and_wait(0..u64::MAX)?;
     }
     let is_sync = inode.is_sync();
@@ -50,6 +52,7 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     let info = inode.info();
     info.replace_flags(flags::CHANGEABLE, new);
     lock.set_flags(vfs_flags(info.flags()));
+    drop(alone);
     inode.touch_ctime();
     inode.inc_version();
     journal(&handle, inode)?;

@@ -54,6 +54,11 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
     if inode.is_swapfile() {
         return Err(ETXTBSY);
     }
+    // The VFS has looked without the lock, under which chattr(1) may have written the whole file.
+    let flags = inode.flags();
+    if flags.immutable || flags.append && mode.op != FallocOp::Allocate {
+        return Err(EPERM);
+    }
     // Rule 5, step 1.
     let shut = Shut::new(&lock);
     event.step(Step::Locked);

@@ -51,6 +51,10 @@ fn make_writable<'a>(fault: &Fault<'a, Rext4>) -> VmFault<'a> {
         return e.into();
     }
     let locked = fault.invalidate_lock_shared();
+    // Set meanwhile, and what was mapped is written.
+    if inode.flags().immutable {
+        return EIO.into();
+    }
     lab::point(Point::FaultLocked, inode, byte);
     // Rule 6.
     locked.page_mkwrite::<BufferedWriteOps>()
