@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the super block says for people to read: its label, where it is mounted, how much was ever
-//! written.
+//! written; and how full it is.
 //!
 //! Nothing depends on the last two, so nothing fails for their sake.
 
 use super::{
     access::Access,
+    alloc,
     credits,
     primary::{journal_backup, journal_super, read_super},
     Rext4,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     disk::RawSuper,
-    vfs::{blkdev::BlockDevice, ioctl::Label, File}, //
+    vfs::{blkdev::BlockDevice, ioctl::Label, super_block::StatFs, File}, //
 };
 use kernel::{
     prelude::*,
@@ -106,4 +107,34 @@ pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
         }
     }
     Ok(())
+}
+
+/// `statfs(2)`.
+pub(super) fn statfs(sb: &Sb) -> Result<StatFs> {
+    let fs = sb.data();
+    let count = alloc::count_free(sb);
+    let word = |from: usize| {
+        fs.geo
+            .uuid
+            .iter()
+            .skip(from)
+            .take(8)
+            .rev()
+            .fold(0u64, |n, b| n << 8 | u64::from(*b))
+    };
+    Ok(StatFs {
+        magic: 0xef53,
+        block_size: fs.geo.block_size.into(),
+        blocks: if fs.options.lock().minixdf {
+            fs.geo.blocks_count
+        } else {
+            fs.geo.blocks_count.saturating_sub(count.overhead)
+        },
+        blocks_free: count.blocks_free,
+        blocks_available: count.blocks_available,
+        files: fs.geo.inodes_count.into(),
+        files_free: count.files_free,
+        name_len: 255,
+        fsid: word(0) ^ word(8),
+    })
 }

@@ -147,10 +147,15 @@ impl AccessState {
     }
 
     /// The super block says that the journal needs recovery: writing begins, or goes on after a
-    /// freeze. False in an emergency.
+    /// freeze. False in an emergency, and after a shutdown, which may have come just before.
     pub(crate) fn open(&self) -> bool {
-        self.change(Access::ReadOnly, Access::Writing)
-            || self.change(Access::Frozen, Access::Writing)
+        let opened = self.change(Access::ReadOnly, Access::Writing)
+            || self.change(Access::Frozen, Access::Writing);
+        // Who shuts down says so first, and then ends what is open: one of the two sees the other.
+        if opened && self.is_shut_down() {
+            self.end();
+        }
+        opened && !self.is_shut_down()
     }
 
     /// From [`Access::Writing`] to another: no handle is started after the return. Waits for those

@@ -138,7 +138,7 @@ pub(crate) struct Groups {
     freed: Freed,
     touched: Touched,
     #[pin]
-    trims: Trims,
+    pub(super) trims: Trims,
     /// Held while promises are turned into blocks, and how often that has begun.
     #[pin]
     settling: Mutex<()>,

@@ -39,7 +39,7 @@ use crate::{
     vfs::{
         fs_context::MountLog,
         jbd2::{Journal, JournalFeatures},
-        super_block::{Remount, StatFs}, //
+        super_block::Remount, //
     },
 };
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print, sync::atomic::ordering};
@@ -215,7 +215,9 @@ fn begin_writing(sb: &Sb) -> Result {
         raw.set_mounted(now());
         raw.set_hash_flag();
     })?;
-    fs.access.open();
+    if !fs.access.open() {
+        return Err(fs.access.refusal());
+    }
     recover::process(sb)
 }
 
@@ -328,12 +330,17 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
 
 /// From [`Access::Writing`] to [`Access::ReadOnly`], as clean as that can be done.
 fn stop_writing(sb: &Sb, journal: &Journal) {
-    if !sb.data().access.leave(Access::ReadOnly) {
+    let fs = sb.data();
+    if !fs.access.leave(Access::ReadOnly) {
         return;
     }
+    // What is being discarded is over before somebody else may write to the device.
+    fs.groups.trims.wait_over();
     if let Err(e) = empty_log(sb, journal) {
         // After this no handle starts, so nobody else would find it.
-        if journal.is_aborted() {
+        if fs.access.is_shut_down() {
+            marks::after_shutdown(sb);
+        } else if journal.is_aborted() {
             leave_to_recovery(sb, false);
         }
         pr_warn!(
@@ -464,34 +471,4 @@ fn reopen(sb: &Sb, journal: &Journal) {
         fs.journal_died();
     }
     fs.access.open();
-}
-
-/// `statfs(2)`.
-pub(super) fn statfs(sb: &Sb) -> Result<StatFs> {
-    let fs = sb.data();
-    let count = alloc::count_free(sb);
-    let word = |from: usize| {
-        fs.geo
-            .uuid
-            .iter()
-            .skip(from)
-            .take(8)
-            .rev()
-            .fold(0u64, |n, b| n << 8 | u64::from(*b))
-    };
-    Ok(StatFs {
-        magic: 0xef53,
-        block_size: fs.geo.block_size.into(),
-        blocks: if fs.options.lock().minixdf {
-            fs.geo.blocks_count
-        } else {
-            fs.geo.blocks_count.saturating_sub(count.overhead)
-        },
-        blocks_free: count.blocks_free,
-        blocks_available: count.blocks_available,
-        files: fs.geo.inodes_count.into(),
-        files_free: count.files_free,
-        name_len: 255,
-        fsid: word(0) ^ word(8),
-    })
 }

@@ -185,7 +185,7 @@ impl FileSystem for Rext4 {
     }
 
     fn statfs(sb: &Sb) -> Result<StatFs> {
-        mount::statfs(sb)
+        about::statfs(sb)
     }
 
     fn show_options(&self, out: &SeqFile) {

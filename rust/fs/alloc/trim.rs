@@ -42,7 +42,7 @@ use kernel::{
 
 /// Discards of the mount.
 #[pin_data]
-pub(super) struct Trims {
+pub(in crate::fs) struct Trims {
     /// Held with a run. Outside of the group's lock.
     #[pin]
     one: NoFsMutex<()>,
@@ -63,13 +63,18 @@ impl Trims {
         self.count.load(Relaxed)
     }
 
+    /// Waits for the end of what is being discarded. Who comes later looks whether it may.
+    pub(in crate::fs) fn wait_over(&self) {
+        drop(self.one.lock());
+    }
+
     /// Whether a search since `seen` may have missed a run that was being discarded. Then waits for
     /// the end of it.
     pub(super) fn wait(&self, seen: &mut u32) -> bool {
         let now = self.count();
         let met = now != *seen || now % 2 == 1;
         if met {
-            drop(self.one.lock());
+            self.wait_over();
             *seen = self.count();
         }
         met
