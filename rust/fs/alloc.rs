@@ -317,7 +317,7 @@ impl Groups {
         } else if kind == BlockKind::Node {
             self.pool / 4
         } else {
-            self.pool.saturating_add(self.reserved.from_me())
+            self.pool.saturating_add(self.reserved.for_others())
         }
     }
 

@@ -36,7 +36,7 @@ impl Reserved {
     }
 
     /// How many the current task must leave alone.
-    pub(super) fn from_me(&self) -> u64 {
+    pub(super) fn for_others(&self) -> u64 {
         let mine = || cred::may_use_reserved(self.uid.load(Relaxed), self.gid.load(Relaxed));
         if self.blocks == 0 || mine() {
             0
