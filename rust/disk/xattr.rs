@@ -133,7 +133,9 @@ impl<'a> XattrEntries<'a> {
             .map_err(|_| Corrupt::XattrEntry)?;
         let next = (name_at + name.len() + 3) & !3;
         // Values in inodes of their own come with ea_inode, which refuses the mount.
-        if raw.value_inum.get() != 0 || name.contains(&0) {
+        // Neither prefix nor name: written anew, without a value, it would be the end of the list.
+        let nameless = raw.name_index == 0 && name.is_empty();
+        if raw.value_inum.get() != 0 || name.contains(&0) || nameless {
             return Err(Corrupt::XattrEntry);
         }
         let size = raw.value_size.get() as usize;

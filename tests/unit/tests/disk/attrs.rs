@@ -46,6 +46,28 @@ fn change() -> impl Strategy<Value = (u8, Vec<u8>, Option<Vec<u8>>)> {
     (1u8..4, name, proptest::option::weighted(0.7, value))
 }
 
+/// An entry with neither prefix nor name, where the list ended: written anew it would come first,
+/// as its end, and all attributes would be gone.
+#[test]
+fn an_entry_without_a_name_is_refused() {
+    let geo = geometry(1024, false);
+    let change = AttrChange {
+        name_index: 1,
+        name: b"a",
+        value: Some(b"kept"),
+    };
+    let mut block = vec![0; 1024];
+    xattr_edit::rewrite(None, &change, Place::Block, &mut block).unwrap();
+    xattr::set_refcount(&mut block, &geo, PBLK, 1).unwrap();
+    xattr::check_block(&block, &geo, PBLK).unwrap();
+    // Behind the one entry, the offset of a value.
+    block[32 + 16 + 4 + 2] = 1;
+    assert_eq!(
+        xattr::check_block(&block, &geo, PBLK),
+        Err(Corrupt::XattrEntry)
+    );
+}
+
 proptest! {
     /// Any changes: the list has what the model has, in order in a block, as long as it fits.
     #[test]
