@@ -31,11 +31,19 @@ probe_config() {
 	done
 }
 
+# newer_inside NAME: what to say of a compiler in the cached Debian 13 that is not the kernel's: a
+# newer one comes into it with the whole only.
+newer_inside() {
+	echo "the Debian 13 in the cache has $1: remove $CACHE/debian13, and the newest comes"
+}
+
 # probe_rustc WHAT FILE: Rust metadata is of one compiler only.
 probe_rustc() {
 	local wanted here
 	wanted=$(said "$2" RUSTC_VERSION_TEXT)
 	here=$("${IN[@]}" rustc --version 2>/dev/null || echo missing)
+	[ "$here" = "$wanted" ] || [ ${#IN[@]} -eq 0 ] ||
+		die "$1 was built with $wanted, $(newer_inside "$here")"
 	[ "$here" = "$wanted" ] ||
 		die "$1 was built with $wanted, rustc here is $here: use that one ('rustup override set VERSION'), build the kernel again, or, for Debian's own, let scripts/module stock do it"
 }
@@ -75,6 +83,8 @@ probe_names() {
 	local names lost
 	names=$(cat "$2"/rust/exports_{core,kernel,bindings,helpers}_generated.h |
 		sed -n 's/^EXPORT_SYMBOL[A-Z_]*(\([^)]*\)).*/\1/p')
+	# awk would take the names for the file before it, and miss none of them.
+	[ -s "$2/Module.symvers" ] || die "$1 exports nothing: $2/Module.symvers is empty"
 	[ -n "$names" ] || die "$1: its Rust metadata has no names in $2/rust/exports_*"
 	lost=$(echo "$names" | awk 'NR == FNR { known[$2] = 1; next } !($1 in known)' "$2/Module.symvers" -)
 	[ -z "$lost" ] ||

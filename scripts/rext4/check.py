@@ -77,6 +77,8 @@ ON_STOCK = (
     "trace/order@",
     "rofs/reads@",
 )
+# The parts whose tests are a list, and how many they are.
+LISTED = {"stock": len(ON_STOCK)}
 # As many as a machine with two processors carries.
 LANES = 2
 # What a power cut may leave of these is judged.
@@ -146,8 +148,9 @@ class Runner:
             status = group.wait()
         return status or 0, lines
 
-    def part(self, name: str, commands: Sequence[tuple[Command, Path]]) -> None:
-        """Runs the commands of a part, all of them, and counts what they said."""
+    def part(self, name: str, commands: Sequence[tuple[Command, Path]], expected: int = 0) -> None:
+        """Runs the commands of a part, all of them, and counts what they said. Of a list of tests
+        all must come: a name that is none, or no longer a quick one, would be passed over."""
         began = time.monotonic()
         log = self.logs / f"{name}.log"
         log.write_text("")
@@ -158,6 +161,8 @@ class Runner:
             if said:
                 note(f"{name}: {Path(command[0]).name}: {said} (log: {log})")
             total += found
+        if expected and not total.failed and total.tests != expected:
+            total.fail("the list", [f"{total.tests} tests came, {expected} are on it"])
         seconds = int(time.monotonic() - began)
         self.tallies[name] = total
         note(
@@ -289,7 +294,7 @@ def lane(runner: Runner, left: deque[str]) -> None:
         why = "it has said why further up"
         try:
             with commands(name, runner.logs) as words:
-                runner.part(name, words)
+                runner.part(name, words, LISTED.get(name, 0))
             continue
         except common.Failed as failed:
             why = str(failed)

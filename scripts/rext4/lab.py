@@ -16,14 +16,14 @@ HELP = """
 Usage: scripts/lab [--engine qemu|uml] [--kernel NAME] [--runs N] [--results FILE] [RACE...]
 
 RACE: a number (3, 7a) or a name (punch-vs-fault); all races by default, then
-the results go to tests/lab/results.tsv.
+the results go to a table in tests/lab.
 
   --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux
   --kernel NAME      debug, fast, stock or uml, or the folder of a kernel build; default:
                      fast, uml for uml
   --runs N           runs of each race (default 1)
   --results FILE     where the table of a full run goes (default
-                     tests/lab/results.tsv)
+                     tests/lab/results.tsv; for stock results-stock.tsv there)
 
 Traces, timelines (text and SVG) and an index.html are left in build/lab.
 
@@ -62,10 +62,13 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--engine", choices=tuple(KERNEL), default="qemu")
     parser.add_argument("--kernel")
     parser.add_argument("--runs", type=common.positive, default=1)
-    parser.add_argument("--results", type=Path, default=REPO / "tests/lab/results.tsv")
+    parser.add_argument("--results", type=Path)
     parser.add_argument("races", nargs="*")
     asked = parser.parse_args(arguments, Options())
     asked.kernel = asked.kernel or KERNEL[asked.engine]
+    # The table of our own kernels is what one run is compared with the next by.
+    more = "-stock" if asked.kernel == "stock" else ""
+    asked.results = asked.results or REPO / f"tests/lab/results{more}.tsv"
     return asked
 
 

@@ -19,12 +19,12 @@ class Parts(WithFolder):
         self.folder = self.numbers.parent
         self.runner = check.Runner(self.folder)
 
-    def part(self, *scripts: str) -> str:
+    def part(self, *scripts: str, expected: int = 0) -> str:
         """The tally of a part of these scripts."""
         words = [(["sh", "-c", script], self.folder) for script in scripts]
         with contextlib.redirect_stdout(io.StringIO()) as self.out:
             with contextlib.redirect_stderr(io.StringIO()) as self.err:
-                self.runner.part("host", words)
+                self.runner.part("host", words, expected)
         return str(self.runner.tallies["host"])
 
     def test_sums(self) -> None:
@@ -42,6 +42,15 @@ class Parts(WithFolder):
 
     def test_what_cannot_run(self) -> None:
         self.assertEqual(self.part("echo none; exit 77"), "0 passed, 0 failed, 1 skipped")
+
+    def test_all_of_a_list_must_come(self) -> None:
+        said = "echo 2 passed, 0 failed, 1 skipped"
+        self.assertEqual(self.part(said, expected=3), "2 passed, 0 failed, 1 skipped")
+        self.assertEqual(self.part(said, expected=4), "2 passed, 1 failed, 1 skipped")
+        self.assertEqual(self.runner.tallies["host"].failures[0].name, "the list")
+        # What failed is told by itself.
+        said = "echo 1 passed, 1 failed"
+        self.assertEqual(self.part(said, expected=4), "1 passed, 1 failed, 0 skipped")
 
     def test_output_that_is_no_text(self) -> None:
         self.assertEqual(
@@ -79,7 +88,7 @@ class Parts(WithFolder):
     def test_a_lane_that_is_free_takes_the_next(self) -> None:
         long, ran = threading.Event(), []
 
-        def part(name: str, _: object) -> None:
+        def part(name: str, *_: object) -> None:
             if name == "uml":
                 self.assertTrue(long.wait(10))
             elif name == "stack":

@@ -25,6 +25,9 @@ class CommandLine(kit.CommandLines):
         self.assertEqual(qemu.results.parts[-3:], ("tests", "lab", "results.tsv"))
         self.assertEqual(uml.kernel, "uml")
 
+    def test_stock_has_a_table_of_its_own(self) -> None:
+        self.assertEqual(lab.options(["--kernel", "stock"]).results.name, "results-stock.tsv")
+
     def test_all(self) -> None:
         words = ["--kernel", "debug", "--runs", "10", "--results", "/r.tsv", "7a", "punch-vs-fault"]
         asked = lab.options(words)

@@ -24,6 +24,9 @@ EXPORTS = "EXPORT_SYMBOL_RUST_GPL(_RNvCs1_4core1{});\n"
 
 
 class Probe(kit.WithFolder):
+    # What a compiler's command begins with.
+    inside = ""
+
     def setUp(self) -> None:
         super().setUp()
         self.kernel = self.folder / "kernel"
@@ -40,8 +43,8 @@ class Probe(kit.WithFolder):
 
     def probe(self, *words: str | Path) -> str:
         """The complaint; empty if there is none."""
-        script = '. "$0/lib.sh"; . "$0/probe.sh"; BINDGEN=bindgen; "$@"'
-        env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        script = '. "$0/lib.sh"; . "$0/probe.sh"; BINDGEN=bindgen; IN=($INSIDE); "$@"'
+        env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "INSIDE": self.inside}
         command = ["bash", "-euc", script, SCRIPTS, *words]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         self.assertEqual(done.returncode != 0, done.stderr != "")
@@ -68,6 +71,14 @@ class Probe(kit.WithFolder):
         self.assertIn(f"K was built with {RUSTC}, rustc here is rustc 1.95.0 (x 2026-04-01)", said)
         (self.folder / "rustc").write_text("#!/bin/sh\nexit 127\n")
         self.assertIn("rustc here is missing", self.probe("probe_rustc", "K", self.config))
+
+    def test_rustc_in_the_cache(self) -> None:
+        self.inside = "env"
+        self.program("rustc", "rustc 1.85.0 (x 2025-02-17)")
+        said = self.probe("probe_rustc", "K", self.config)
+        self.assertIn("the Debian 13 in the cache has rustc 1.85.0 (x 2025-02-17): remove", said)
+        self.assertIn("/debian13, and the newest comes\n", said)
+        self.assertNotIn("rustup", said)
 
     def test_bindgen(self) -> None:
         self.assertEqual(self.probe("probe_bindgen", "K"), "")
@@ -104,6 +115,10 @@ class Probe(kit.WithFolder):
         symvers.write_text("".join(lines).replace("Cs1_", "Cs2_", 2))
         said = self.probe("probe_names", "K", self.kernel)
         self.assertIn("2 symbols, _RNvCs1_4core10 first", said)
+        # No symbols at all.
+        symvers.write_text("")
+        self.assertIn("Module.symvers is empty", self.probe("probe_names", "K", self.kernel))
+        symvers.write_text("".join(lines))
         # Nothing to compare is no agreement.
         for file in self.kernel.glob("rust/exports_*"):
             file.write_text("")
