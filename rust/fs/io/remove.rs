@@ -220,8 +220,9 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
         let bytes = left.bytes(inode.fs().geo.block_bits);
         lab::may_fail(Point::RemoveSome, inode, bytes, &[EIO])?;
         // To take the middle out of an extent may need a node, and the last free blocks may wait
-        // for a commit, or be on their way through a trim. An extent goes whole or not at all.
-        match alloc::retry(inode.sb(), Effort::Accepted, || remove_some(inode, left))? {
+        // for a commit, or be on their way through a trim. No longer than for that: what is there
+        // is written, and a node that a try has given back is a freed block that commits, too.
+        match alloc::retry(inode.sb(), Effort::Commit, || remove_some(inode, left))? {
             Progress::Done => return Ok(()),
             Progress::Continue(rest) => left = rest,
         }
