@@ -4,7 +4,8 @@
 //!
 //! Most of them are honoured by the VFS, by `i_flags`. Where it has looked before the flag was set,
 //! and the file was open by then, somebody else has to: who writes it ([`Kiocb::write_checks`]),
-//! truncates it ([`super::attr`]) or stores into a mapping ([`super::io::mmap`]).
+//! truncates it ([`super::attr`]), calls fallocate ([`super::io::fallocate`]) or stores into a
+//! mapping ([`super::io::mmap`]).
 //!
 //! [`Kiocb::write_checks`]: crate::vfs::Kiocb::write_checks
 
@@ -40,8 +41,11 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     let inode = lock.inode();
     let new = wanted(inode, attr)?;
     let ends = inode.is_file() && new & flags::IMMUTABLE != 0 && !inode.flags().immutable;
-    // What is written becomes read-only in mappings, so that the next store asks first; none comes
-    // in between.
+    // What is written becomes read-only in mappings, so that the next store asks first. Most of it
+    // is written before the lock is taken that faults wait for, and none comes in between then.
+    if ends {
+        inode.write_and_wait(0..u64::MAX)?;
+    }
     let alone = ends.then(|| Alone::new(lock));
     if ends {
         inode.write_and_wait(0..u64::MAX)?;

@@ -38,22 +38,19 @@ fn make_writable<'a>(fault: &Fault<'a, Rext4>) -> VmFault<'a> {
     let inode = fault.inode();
     let byte = fault.pos()..fault.pos() + 1;
     lab::point(Point::Fault, inode, byte.clone());
-    if inode.flags().immutable {
-        return EIO.into();
-    }
-    // Rule 1: freeze PAGEFAULT, a handle for the times that ends with them, invalidate_lock, and
-    // in iomap the folio lock.
+    // Rule 1: freeze PAGEFAULT, invalidate_lock, a handle for the times that ends with them, and in
+    // iomap the folio lock.
     let _freeze = inode.sb().start_pagefault();
     if let Err(e) = super::check_writable(inode) {
         return e.into();
     }
-    if let Err(e) = fault.update_time() {
-        return e.into();
-    }
     let locked = fault.invalidate_lock_shared();
-    // Set meanwhile, and what was mapped is written.
+    // Only here: who sets it has the lock while he writes what was mapped.
     if inode.flags().immutable {
         return EIO.into();
+    }
+    if let Err(e) = fault.update_time() {
+        return e.into();
     }
     lab::point(Point::FaultLocked, inode, byte);
     // Rule 6.

@@ -8,6 +8,7 @@ use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::map::{self, Map};
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::{ensure, errno, fail, same, skip, xattr};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("chattr/each_bit_as_ext4", ALL, each_bit).quick(),
@@ -15,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("chattr/kept", FEATS, kept).quick(),
     Case::new("chattr/lsattr", ONE, lsattr),
     Case::new("chattr/immutable", ALL, immutable).quick(),
+    Case::new("chattr/immutable_meanwhile", ONE, immutable_meanwhile).quick(),
     Case::new("chattr/append_only", ALL, append_only).quick(),
     Case::new("chattr/inherited_as_ext4", ALL, inherited).quick(),
     Case::new("chattr/durable", ALL, durable),
@@ -154,7 +156,7 @@ fn kept(t: &mut T) -> Res {
         sys::link(&t.p("f"), &t.p(&format!("d/{i:0>40}")))?;
     }
     let before = sys::lstat(&t.p("f"))?;
-    std::thread::sleep(std::time::Duration::from_millis(25));
+    std::thread::sleep(Duration::from_millis(25));
     let f = sys::rdonly(&t.p("f"))?;
     f.set_flags(f.flags()? | KEPT)?;
     let after = sys::lstat(&t.p("f"))?;
@@ -273,6 +275,37 @@ fn immutable(t: &mut T) -> Res {
     d.set_flags(flags::EXTENTS)?;
     sys::unlink(&t.p("d/x"))?;
     Ok(())
+}
+
+/// A punch that has passed the checks of the VFS, and waits while the file becomes immutable, takes
+/// nothing.
+fn immutable_meanwhile(t: &mut T) -> Res {
+    let d = crash::start(t)?;
+    let f = put(&t.p("f"), 1, 50_000)?;
+    d.suspend()?;
+    let (set, punched, resumed) = std::thread::scope(|s| {
+        // Writes what is dirty, with i_rwsem.
+        let set = s.spawn(|| f.set_flags(flags::EXTENTS | flags::IMMUTABLE));
+        std::thread::sleep(Duration::from_millis(300));
+        let punched = s.spawn(|| f.punch(0, 8192));
+        std::thread::sleep(Duration::from_millis(500));
+        let resumed = d.resume();
+        (set.join(), punched.join(), resumed)
+    });
+    resumed?;
+    let (Ok(set), Ok(punched)) = (set, punched) else {
+        return Err(Stop::Fail("thread panic".into()));
+    };
+    set?;
+    if !t.ours() {
+        skip!("the kernel's ext4 does not look again");
+    }
+    errno!(punched, EPERM);
+    holds(&f, 0, &pattern(1, 0, 50_000), "content")?;
+    f.set_flags(flags::EXTENTS)?;
+    drop(f);
+    t.umount()?;
+    t.fsck()
 }
 
 /// A file that only grows.
