@@ -17,6 +17,31 @@ fn unknown() -> Error {
     Error::from_errno(-ENOPARAM)
 }
 
+/// An option of which the super block has the default.
+#[derive(Clone, Copy)]
+struct OnOff {
+    said: Option<bool>,
+    default: bool,
+}
+
+impl OnOff {
+    fn new(default: bool) -> Self {
+        let said = None;
+        Self { said, default }
+    }
+
+    fn is_on(self) -> bool {
+        self.said.unwrap_or(self.default)
+    }
+
+    /// Shows it if it differs from the default.
+    fn show(self, out: &SeqFile, on: &str, off: &str) {
+        if self.is_on() != self.default {
+            seq_print!(out, ",{}", if self.is_on() { on } else { off });
+        }
+    }
+}
+
 /// The options of a mount. `None` leaves it to the super block.
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -25,7 +50,7 @@ pub(crate) struct Options {
     /// `commit=SECONDS`: how often the journal commits. 0 is the default of 5.
     pub(crate) commit: u32,
     /// `barrier`, `nobarrier`: whether commits flush the device's cache.
-    barrier: Option<bool>,
+    barrier: OnOff,
     /// `noload`, `norecovery`: do not replay the journal; needs `ro`.
     pub(crate) noload: bool,
     /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
@@ -41,7 +66,7 @@ pub(crate) struct Options {
     /// `nombcache`: whether inodes with the same attributes share a block.
     pub(crate) mbcache: bool,
     /// `grpid`, `nogrpid`: whether what is new has the group of its directory.
-    grpid: Option<bool>,
+    grpid: OnOff,
     /// `resuid=`, `resgid=`: who may use the reserved blocks.
     pub(crate) resuid: Option<u32>,
     pub(crate) resgid: Option<u32>,
@@ -56,14 +81,14 @@ impl Default for Options {
         Self {
             errors: None,
             commit: 0,
-            barrier: None,
+            barrier: OnOff::new(true),
             noload: false,
             dio_gate: false,
             auto_da_alloc: true,
             user_xattr: true,
             acl: true,
             mbcache: true,
-            grpid: None,
+            grpid: OnOff::new(false),
             resuid: None,
             resgid: None,
             minixdf: false,
@@ -77,19 +102,19 @@ impl Options {
     pub(crate) fn with_defaults(&self, geo: &Geometry) -> Self {
         let has = |bit| geo.default_mount_opts & bit != 0;
         let mut this = self.clone();
-        this.barrier.get_or_insert(!has(default_opts::NOBARRIER));
-        this.grpid.get_or_insert(has(default_opts::BSDGROUPS));
+        this.barrier.default = !has(default_opts::NOBARRIER);
+        this.grpid.default = has(default_opts::BSDGROUPS);
         this
     }
 
     /// Whether commits flush the device's cache.
     pub(crate) fn barrier(&self) -> bool {
-        self.barrier.unwrap_or(true)
+        self.barrier.is_on()
     }
 
     /// Whether what is new has the group of its directory, not that of who makes it.
     pub(crate) fn grpid(&self) -> bool {
-        self.grpid.unwrap_or(false)
+        self.grpid.is_on()
     }
 
     /// Takes one option. `EINVAL` for a bad value.
@@ -108,8 +133,8 @@ impl Options {
                     .and_then(number)
                     .ok_or_else(|| bad("commit= is a number of seconds up to 3600"))?;
             }
-            (b"barrier", None | Some(b"1")) => self.barrier = Some(true),
-            (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier = Some(false),
+            (b"barrier", None | Some(b"1")) => self.barrier.said = Some(true),
+            (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier.said = Some(false),
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
@@ -122,13 +147,13 @@ impl Options {
             (b"acl", None) => self.acl = true,
             (b"noacl", None) => self.acl = false,
             (b"nombcache" | b"no_mbcache", None) => self.mbcache = false,
-            (b"grpid" | b"bsdgroups", None) => self.grpid = Some(true),
-            (b"nogrpid" | b"sysvgroups", None) => self.grpid = Some(false),
+            (b"grpid" | b"bsdgroups", None) => self.grpid.said = Some(true),
+            (b"nogrpid" | b"sysvgroups", None) => self.grpid.said = Some(false),
             (b"minixdf", None) => self.minixdf = true,
             (b"bsddf", None) => self.minixdf = false,
             (b"resuid" | b"resgid" | b"max_dir_size_kb", text) => {
                 let set = text.and_then(|text| self.set_number(key, text));
-                return set.ok_or_else(|| bad("this option is a number"));
+                return set.ok_or_else(|| bad("resuid=, resgid= and max_dir_size_kb= are numbers"));
             }
             (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
             (b"auto_da_alloc", _) => return Err(bad("auto_da_alloc= is 0 or 1")),
@@ -167,9 +192,7 @@ impl Options {
         if self.commit != 0 {
             seq_print!(out, ",commit={}", self.commit);
         }
-        if !self.barrier() {
-            seq_print!(out, ",nobarrier");
-        }
+        self.barrier.show(out, "barrier", "nobarrier");
         if self.noload {
             seq_print!(out, ",norecovery");
         }
@@ -188,9 +211,7 @@ impl Options {
         if !self.mbcache {
             seq_print!(out, ",nombcache");
         }
-        if self.grpid() {
-            seq_print!(out, ",grpid");
-        }
+        self.grpid.show(out, "grpid", "nogrpid");
         if self.minixdf {
             seq_print!(out, ",minixdf");
         }

@@ -2,7 +2,7 @@
 //! What mount options of ext4 change, asked of both.
 
 use crate::cases::namespace::acl::as_user;
-use crate::fixture::{pattern, put, run_cmd, T};
+use crate::fixture::{pattern, put, run_cmd, MNT, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::sys;
 use crate::{ensure, errno, same};
@@ -34,6 +34,14 @@ fn made(t: &T, name: &str) -> Res<[(u32, bool); 2]> {
     Ok([of(&file)?, of(&dir)?])
 }
 
+/// Whether /proc/mounts shows an option.
+fn shown(option: &str) -> Res<bool> {
+    let all = std::fs::read_to_string("/proc/mounts")?;
+    let line = all.lines().find(|l| l.contains(MNT)).unwrap_or("");
+    let options = line.split_whitespace().nth(3).unwrap_or("");
+    Ok(options.split(',').any(|o| o == option))
+}
+
 /// The group of the directory, by option or by the super block, whatever its mode.
 fn grpid(t: &mut T) -> Res {
     both(t, |t| {
@@ -54,8 +62,10 @@ fn grpid(t: &mut T) -> Res {
         ensure!(code == 0, "tune2fs: {text}");
         t.mount("")?;
         same!(made(t, "4")?, [(5000, false), (5000, false)], "tune2fs -o");
+        same!(shown("grpid")?, false, "the default in /proc/mounts");
         t.umount()?;
         t.mount("nogrpid")?;
+        same!(shown("nogrpid")?, true, "in /proc/mounts");
         same!(made(t, "5")?, [(0, false), (0, false)], "nogrpid");
         t.umount()?;
         t.fsck()
@@ -80,7 +90,7 @@ fn write_all(path: &str) -> i32 {
 
 /// The reserved blocks are for whom the options name, from the remount on.
 fn resuid(t: &mut T) -> Res {
-    for (option, fs_option) in [("resuid=1000", "resuid"), ("resgid=1000", "resgid")] {
+    for option in ["resuid=1000", "resgid=1000"] {
         both(t, |t| {
             t.mkfs(24, &["-m", "25", "-J", "size=4"])?;
             t.mount("")?;
@@ -96,8 +106,7 @@ fn resuid(t: &mut T) -> Res {
             same!(write_all(&path), 0, "with {option}");
             let left = sys::statfs(&t.p(""))?.f_bfree;
             ensure!(left < kept / 2, "{option}: {left} blocks left of {kept}");
-            let mounts = std::fs::read_to_string("/proc/mounts")?;
-            ensure!(mounts.contains(fs_option), "not in /proc/mounts");
+            same!(shown(option)?, true, "in /proc/mounts");
             t.umount()?;
             t.fsck()
         })?;
