@@ -20,8 +20,8 @@ mod ialloc;
 mod index;
 mod pending;
 mod promise;
-mod reserved;
 mod retry;
+mod root_blocks;
 mod trim;
 mod zones;
 
@@ -36,8 +36,8 @@ use self::{
     group::{GroupError, GroupInfo, LockedGroup, MAX_DESC_SIZE},
     index::GroupIndex,
     pending::Touched,
-    reserved::Reserved,
     retry::Freed,
+    root_blocks::RootBlocks,
     trim::Trims,
     zones::Zones,
 };
@@ -133,7 +133,7 @@ pub(crate) struct Groups {
     #[pin]
     promise: Mutex<()>,
     /// Only root may use the last blocks, and only tree nodes the pool.
-    pub(super) reserved: Reserved,
+    pub(super) root_blocks: RootBlocks,
     pool: u64,
     freed: Freed,
     touched: Touched,
@@ -194,7 +194,7 @@ impl Groups {
             EUCLEAN
         })?;
         let totals = Totals::of(&infos);
-        let reserved = Reserved::new(raw, geo.blocks_count, options);
+        let root_blocks = RootBlocks::new(raw, geo.blocks_count, options);
         let pool = (geo.blocks_count / 50).min(4096);
         let touched = Touched::new(geo.groups_count)?;
         let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
@@ -212,7 +212,7 @@ impl Groups {
             free_inodes <- PercpuCounter::new(totals.free_inodes),
             dirs <- PercpuCounter::new(totals.dirs),
             promise <- new_mutex!((), "rext4_promise"),
-            reserved,
+            root_blocks,
             pool,
             freed: Freed::new(),
             touched,
@@ -317,7 +317,7 @@ impl Groups {
         } else if kind == BlockKind::Node {
             self.pool / 4
         } else {
-            self.pool.saturating_add(self.reserved.for_others())
+            self.pool.saturating_add(self.root_blocks.for_others())
         }
     }
 
@@ -396,7 +396,7 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
             + u64::from(fs.geo.first_data_block)
             + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
-        blocks_available: free.saturating_sub(groups.reserved.blocks + groups.pool),
+        blocks_available: free.saturating_sub(groups.root_blocks.blocks + groups.pool),
         files_free: groups.free_inodes.sum_positive(),
     }
 }

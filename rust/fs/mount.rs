@@ -307,7 +307,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
     remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
     fs.barrier.store(opts.barrier(), ordering::Relaxed);
-    fs.groups.reserved.give_to(&opts);
+    fs.groups.root_blocks.give_to(&opts);
     *fs.options.lock() = opts;
     Ok(())
 }

@@ -6,13 +6,13 @@ use crate::{disk::RawSuper, fs::options::Options, vfs::cred};
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// How many blocks are kept, and for whom.
-pub(in crate::fs) struct Reserved {
+pub(in crate::fs) struct RootBlocks {
     pub(super) blocks: u64,
     uid: Atomic<u32>,
     gid: Atomic<u32>,
 }
 
-impl Reserved {
+impl RootBlocks {
     /// As the super block says, or the options.
     pub(super) fn new(raw: &RawSuper, blocks_count: u64, options: &Options) -> Self {
         let (uid, gid) = raw.reserved_owner();
