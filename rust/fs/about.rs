@@ -3,7 +3,7 @@
 //! What the super block says for people to read: its label, where it is mounted, how much was ever
 //! written; and how full it is.
 //!
-//! Nothing depends on the last two, so nothing fails for their sake.
+//! Nothing depends on where it is mounted and what was written, so nothing fails for their sake.
 
 use super::{
     access::Access,

@@ -414,6 +414,7 @@ pub(super) fn sync(sb: &Sb, wait: bool) -> Result {
     // one that runs.
     if let Some(e) = journal.errno() {
         fs.journal_died();
+        fs.access.check_alive()?;
         return Err(e);
     }
     committed?;
