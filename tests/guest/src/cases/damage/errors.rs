@@ -166,6 +166,34 @@ fn keep_busy(path: &str, stop: &AtomicBool) {
     }
 }
 
+/// Runs `act` while five threads work in `dir`, and ends them. Returns what was synced, and its
+/// seeds: 15,000 bytes each.
+pub fn under_work(dir: &str, act: impl FnOnce() -> Res) -> Res<Vec<(String, u64)>> {
+    let stop = AtomicBool::new(false);
+    let mut synced = Vec::new();
+    std::thread::scope(|s| {
+        let stop = &stop;
+        let threads: Vec<_> = (0..3)
+            .map(|k| s.spawn(move || work(dir, k, stop)))
+            .collect();
+        for k in 0..2 {
+            s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
+        }
+        std::thread::sleep(Duration::from_millis(1500));
+        let done = act();
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            match thread.join() {
+                Ok(names) => synced.extend(names),
+                Err(_) => return Err(Stop::Fail("thread panic".into())),
+            }
+        }
+        done
+    })?;
+    ensure!(!synced.is_empty(), "nothing was synced");
+    Ok(synced)
+}
+
 /// Makes everything read-only, by SysRq-U.
 pub fn emergency_remount(t: &mut T) -> Res {
     const TRIGGER: &str = "/proc/sysrq-trigger";
@@ -186,28 +214,12 @@ pub fn emergency_remount(t: &mut T) -> Res {
 /// as its super block says, and has what was synced.
 fn sysrq_u(t: &mut T) -> Res {
     let d = crash::start(t)?;
-    let (stop, dir) = (AtomicBool::new(false), t.p(""));
-    let mut synced = Vec::new();
-    std::thread::scope(|s| -> Res {
-        let (stop, dir) = (&stop, &dir);
-        let threads: Vec<_> = (0..3)
-            .map(|k| s.spawn(move || work(dir, k, stop)))
-            .collect();
-        for k in 0..2 {
-            s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
-        }
-        std::thread::sleep(Duration::from_millis(1500));
-        let triggered = emergency_remount(t);
+    let dir = t.p("");
+    let synced = under_work(&dir, || {
+        emergency_remount(t)?;
         // Whoever has waited for the remount has gone on by now, and a transaction would commit.
         std::thread::sleep(Duration::from_millis(6000));
-        stop.store(true, Ordering::Relaxed);
-        for thread in threads {
-            match thread.join() {
-                Ok(names) => synced.extend(names),
-                Err(_) => return Err(Stop::Fail("thread panic".into())),
-            }
-        }
-        triggered
+        Ok(())
     })?;
     errno!(sys::mkdir(&t.p("d"), 0o755), EROFS);
     crash::cut(t, &d)?;
@@ -221,7 +233,6 @@ fn sysrq_u(t: &mut T) -> Res {
     same!(t.peek(at + 28, 4)?, [0; 4], "start of the log");
     t.fsck()?;
     t.mount("")?;
-    ensure!(!synced.is_empty(), "nothing was synced");
     for (name, seed) in &synced {
         holds(&sys::rdonly(name)?, 0, &pattern(*seed, 0, 15_000), "synced")?;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Shutdown of a mounted file system: what is refused, as ext4 does, and what is there afterwards.
 
-use crate::cases::damage::errors::{journal_block, meet, with_bad_file};
+use crate::cases::damage::errors::{journal_block, meet, under_work, with_bad_file};
 use crate::cases::damage::failing::with_hole;
 use crate::cases::namespace::mounts::recover;
 use crate::cases::power::crash;
@@ -10,7 +10,6 @@ use crate::harness::{Case, Res, Stop, Variant, ALL, FEATS, K1, K4};
 use crate::map::Map;
 use crate::sys::{self, Fd, Sys};
 use crate::{ensure, errno, fail, same, skip};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const TWO: &[Variant] = &[K1, K4];
@@ -198,55 +197,19 @@ fn read_only(t: &mut T) -> Res {
     t.fsck()
 }
 
-/// Makes, writes, syncs and removes until it is shut down. Returns what was synced.
-fn work(dir: &str, k: u64, stop: &AtomicBool) -> Vec<(String, u64)> {
-    let mut synced = Vec::new();
-    for i in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let name = format!("{dir}/t{k}-{i}");
-        let Ok(f) = put(&name, i, 20_000) else {
-            continue;
-        };
-        let _ = f.truncate(15_000);
-        match i % 4 {
-            0 if f.fsync().is_ok() => synced.push((name, i)),
-            1 => drop(sys::unlink(&name)),
-            2 => drop(f.punch(0, 8192)),
-            _ => (),
-        }
-    }
-    synced
-}
-
 /// Shut down with work under way. What was synced is there.
 fn under_load(t: &mut T) -> Res {
     for how in [SYNC, COMMIT, NOW] {
         t.fresh()?;
-        let (stop, dir, top) = (AtomicBool::new(false), t.p(""), root(t)?);
-        let mut synced = Vec::new();
-        std::thread::scope(|s| -> Res {
-            let (stop, dir) = (&stop, &dir);
-            let threads: Vec<_> = (0..3)
-                .map(|k| s.spawn(move || work(dir, k, stop)))
-                .collect();
-            std::thread::sleep(Duration::from_millis(1500));
+        let (dir, top) = (t.p(""), root(t)?);
+        let synced = under_work(&dir, || {
             let done = shut_down(&top, how);
             std::thread::sleep(Duration::from_millis(300));
-            stop.store(true, Ordering::Relaxed);
-            for thread in threads {
-                match thread.join() {
-                    Ok(names) => synced.extend(names),
-                    Err(_) => return Err(Stop::Fail("thread panic".into())),
-                }
-            }
             Ok(done?)
         })?;
         errno!(sys::mkdir(&t.p("x"), 0o755), EIO);
         drop(top);
         t.umount()?;
-        ensure!(!synced.is_empty(), "nothing was synced");
         t.mount("")?;
         for (name, seed) in &synced {
             holds(&sys::rdonly(name)?, 0, &pattern(*seed, 0, 15_000), name)?;
