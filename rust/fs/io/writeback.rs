@@ -56,7 +56,7 @@ impl Writeback for Rext4 {
         lab::point(Point::WritebackLookup, inode, start..end);
         let dirty = map::lblk_range(inode, start..end)?;
         let more = dirty.start.blocks(allocate::MAX);
-        {
+        let effort = {
             let mut extents = inode.extents();
             let mut found = extents.lookup(more)?;
             // Rule 10: folios become dirty as a whole, also where nothing was stored and nobody
@@ -79,8 +79,15 @@ impl Writeback for Rext4 {
                 lab::point(Point::WritebackMapped, inode, start..end);
                 return Ok(());
             }
-        }
-        alloc::retry(inode.sb(), Effort::Accepted, || {
+            // What nobody has reserved has no promise that comes true in the end: a try takes the
+            // last block, finds none for a node, and gives back what the next one waits for.
+            if found.state == State::Reserved {
+                Effort::Accepted
+            } else {
+                Effort::Commit
+            }
+        };
+        alloc::retry(inode.sb(), effort, || {
             allocate::unwritten(inode, more, For::Writeback, |extents, found, _| {
                 map::fill(extents, found, MapFlags::WRITEBACK, map);
             })
