@@ -24,7 +24,7 @@ pub struct FoundError<'a> {
 
 /// The fields of one error, as they lie in the superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RawError {
+pub struct RawError {
     time: U32,
     time_hi: u8,
     ino: U32,
@@ -32,6 +32,38 @@ struct RawError {
     func: [u8; 32],
     line: U32,
     code: u8,
+}
+
+impl RawError {
+    /// When it was found, in seconds since 1970; 0 where there is none.
+    pub fn time(&self) -> u64 {
+        u64::from(self.time.get()) | u64::from(self.time_hi) << 32
+    }
+
+    /// The inode, or 0.
+    pub fn ino(&self) -> u64 {
+        self.ino.get().into()
+    }
+
+    /// The block, or 0.
+    pub fn block(&self) -> u64 {
+        self.block.get()
+    }
+
+    /// Which part of the code, padded with zeros.
+    pub fn func(&self) -> [u8; 32] {
+        self.func
+    }
+
+    /// The line in it.
+    pub fn line(&self) -> u64 {
+        self.line.get().into()
+    }
+
+    /// One of [`error_code`], or another of the format.
+    pub fn code(&self) -> u64 {
+        self.code.into()
+    }
 }
 
 /// The whole mark, to be kept while something writes an older superblock over it.
@@ -47,6 +79,21 @@ impl ErrorMark {
     /// Whether the filesystem is marked.
     pub fn is_set(&self) -> bool {
         self.marked || self.count > 0
+    }
+
+    /// How many errors were found.
+    pub fn count(&self) -> u64 {
+        self.count.into()
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> &RawError {
+        &self.first
+    }
+
+    /// The last.
+    pub fn last(&self) -> &RawError {
+        &self.last
     }
 }
 

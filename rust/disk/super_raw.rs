@@ -263,6 +263,11 @@ impl RawSuper {
         self.wtime_hi = (sec >> 32) as u8;
     }
 
+    /// What [`RawSuper::set_wtime`] has set.
+    pub fn written_at(&self) -> u64 {
+        u64::from(self.wtime.get()) | u64::from(self.wtime_hi) << 32
+    }
+
     /// Records a mount: time (seconds since 1970) and count.
     pub fn set_mounted(&mut self, sec: u64) {
         self.mtime.set(sec as u32);

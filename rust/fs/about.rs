@@ -4,6 +4,8 @@
 //! written; and how full it is.
 //!
 //! Nothing depends on where it is mounted and what was written, so nothing fails for their sake.
+//! How much was written is told the super block whenever that is written anyway, and every hour, as
+//! ext4 does.
 
 use super::{
     access::Access,
@@ -19,7 +21,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::{Atomic, Relaxed}, //
 };
 
 /// What is known since the mount began.
@@ -30,6 +32,12 @@ pub(crate) struct About {
     kbytes_before: u64,
     /// What the device had counted by then.
     sectors_before: u64,
+    /// When that was last told the super block (seconds since 1970), and the KiB that it was told.
+    told_at: Atomic<u64>,
+    told_kbytes: Atomic<u64>,
+    /// How long it is told nothing, in seconds, and how little it is not told for, in KiB.
+    pub(super) update_sec: Atomic<u32>,
+    pub(super) update_kb: Atomic<u32>,
 }
 
 impl About {
@@ -39,14 +47,72 @@ impl About {
             told_path: Atomic::new(false),
             kbytes_before: raw.kbytes_written.get(),
             sectors_before: device.sectors_written(),
+            told_at: Atomic::new(raw.written_at()),
+            told_kbytes: Atomic::new(raw.kbytes_written.get()),
+            update_sec: Atomic::new(3600),
+            update_kb: Atomic::new(16 << 10),
         }
+    }
+
+    /// KiB written to the file system by this mount.
+    pub(crate) fn kbytes_since_mount(&self, device: &BlockDevice) -> u64 {
+        device.sectors_written().saturating_sub(self.sectors_before) / 2
     }
 
     /// KiB written to the file system in its life.
     pub(crate) fn kbytes_written(&self, device: &BlockDevice) -> u64 {
-        let sectors = device.sectors_written().saturating_sub(self.sectors_before);
-        self.kbytes_before.saturating_add(sectors / 2)
+        self.kbytes_before
+            .saturating_add(self.kbytes_since_mount(device))
     }
+
+    /// Whether a crash would lose more of it than it should. Any context.
+    fn is_due(&self, device: &BlockDevice) -> bool {
+        let age = now().saturating_sub(self.told_at.load(Relaxed));
+        if age < self.update_sec.load(Relaxed).into() {
+            return false;
+        }
+        let told = self.told_kbytes.load(Relaxed);
+        let more = self.kbytes_written(device).saturating_sub(told);
+        more > self.update_kb.load(Relaxed).into()
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    crate::vfs::inode::now().sec as u64
+}
+
+/// Brings up to date what is no part of a transaction: times and counts.
+pub(super) fn tell_figures(sb: &Sb, raw: &mut RawSuper) {
+    let fs = sb.data();
+    let (sec, kbytes) = (now(), fs.about.kbytes_written(sb.device()));
+    alloc::update_super_counts(fs, raw);
+    raw.set_kbytes_written(kbytes);
+    raw.set_wtime(sec);
+    fs.about.told_at.store(sec, Relaxed);
+    fs.about.told_kbytes.store(kbytes, Relaxed);
+}
+
+/// A transaction has committed: [`update_figures`] may have something to do. Starts no handle.
+pub(super) fn after_commit(sb: &Sb) {
+    let fs = sb.data();
+    if fs.about.is_due(sb.device()) {
+        fs.later.schedule();
+    }
+}
+
+/// Brings the super block up to date when that is due. No lock and no handle is held.
+pub(super) fn update_figures(sb: &Sb) {
+    let fs = sb.data();
+    if fs.access.get() != Access::Writing || !fs.about.is_due(sb.device()) {
+        return;
+    }
+    let told = fs.start(credits::SUPER).and_then(|handle| {
+        journal_super(&handle, fs, |raw| tell_figures(sb, raw))?;
+        handle.stop()
+    });
+    // The end of the mount does it, or the next commit.
+    let _ = told;
 }
 
 /// A file is opened: with the first one the path of the mount goes into the super block. Not
@@ -55,14 +121,14 @@ pub(crate) fn opened(file: &File<Rext4>) {
     let fs = file.inode().fs();
     let told = &fs.about.told_path;
     // A freeze or a read-only mount may end.
-    if told.load(ordering::Relaxed) || fs.access.get() != Access::Writing {
+    if told.load(Relaxed) || fs.access.get() != Access::Writing {
         return;
     }
-    if told.xchg(true, ordering::Relaxed) {
+    if told.xchg(true, Relaxed) {
         return;
     }
     if let Err(e) = tell_path(fs, file) {
-        told.store(e == ENAMETOOLONG, ordering::Relaxed);
+        told.store(e == ENAMETOOLONG, Relaxed);
     }
 }
 

@@ -134,7 +134,7 @@ pub(crate) struct Groups {
     promise: Mutex<()>,
     /// Only root may use the last blocks, and only tree nodes the pool.
     pub(super) root_blocks: RootBlocks,
-    pool: u64,
+    pool: Atomic<u64>,
     freed: Freed,
     touched: Touched,
     #[pin]
@@ -213,7 +213,7 @@ impl Groups {
             dirs <- PercpuCounter::new(totals.dirs),
             promise <- new_mutex!((), "rext4_promise"),
             root_blocks,
-            pool,
+            pool: Atomic::new(pool),
             freed: Freed::new(),
             touched,
             trims <- Trims::new(),
@@ -315,9 +315,10 @@ impl Groups {
         if kind == BlockKind::Completion {
             0
         } else if kind == BlockKind::Node {
-            self.pool / 4
+            self.pool.load(Relaxed) / 4
         } else {
-            self.pool.saturating_add(self.root_blocks.for_others())
+            let pool = self.pool.load(Relaxed);
+            pool.saturating_add(self.root_blocks.for_others())
         }
     }
 
@@ -396,9 +397,30 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
             + u64::from(fs.geo.first_data_block)
             + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
-        blocks_available: free.saturating_sub(groups.root_blocks.blocks + groups.pool),
+        blocks_available: free.saturating_sub(groups.root_blocks.blocks + pool(sb)),
         files_free: groups.free_inodes.sum_positive(),
     }
+}
+
+/// How many blocks are promised.
+pub(super) fn promised_blocks(sb: &Sb) -> u64 {
+    sb.data().groups.dirty_blocks.sum_positive()
+}
+
+/// How many blocks are in the pool.
+pub(super) fn pool(sb: &Sb) -> u64 {
+    sb.data().groups.pool.load(Relaxed)
+}
+
+/// Makes it so many. What was promised before stays so: they are counted when something is asked
+/// for. With too few a full disk may lose what was written (see above). `EINVAL` if there are not
+/// that many.
+pub(super) fn set_pool(sb: &Sb, blocks: u64) -> Result {
+    if blocks >= sb.data().geo.blocks_count {
+        return Err(EINVAL);
+    }
+    sb.data().groups.pool.store(blocks, Relaxed);
+    Ok(())
 }
 
 /// At the end of a mount, all inodes are gone: what is promised now is promised to nobody, and was

@@ -72,6 +72,8 @@ fn corrupted(sb: &Sb, inode: Option<&Inode>, what: fmt::Arguments<'_>) -> Error 
     }
     sb.report_metadata(inode, EFSCORRUPTED);
     apply_policy(sb, EFSCORRUPTED);
+    // After the policy, which may have ended what it would do with a journal.
+    fs.later.schedule();
     EFSCORRUPTED
 }
 
@@ -96,7 +98,7 @@ fn apply_policy(sb: &Sb, err: Error) {
         return;
     }
     match fs.error_policy() {
-        ErrorPolicy::Continue => fs.later.schedule(),
+        ErrorPolicy::Continue => (),
         policy => end(sb, policy, err),
     }
 }

@@ -24,7 +24,15 @@ use super::{
 };
 use crate::disk::superblock::{error_code, ErrorMark, FoundError, RawSuper, SUPER_SIZE};
 use core::panic::Location;
-use kernel::{error::code::*, new_mutex, prelude::*, sync::Mutex};
+use kernel::{
+    error::code::*,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Mutex, //
+    },
+};
 use zerocopy::FromBytes;
 
 /// Errors found and not yet recorded.
@@ -47,6 +55,8 @@ struct FoundErrors {
 pub(crate) struct ErrorMarks {
     #[pin]
     found: Mutex<FoundErrors>,
+    /// There is one that [`sysfs`](super::sysfs) has not told of.
+    news: Atomic<bool>,
     /// Memory for one block, since an error may be found when there is none.
     #[pin]
     block: Mutex<KVec<u8>>,
@@ -59,6 +69,7 @@ impl ErrorMarks {
             let block = KVec::from_elem(0, block_size as usize, GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
                 found <- new_mutex!(FoundErrors::default(), "rext4_marks"),
+                news: Atomic::new(false),
                 block <- new_mutex!(block, "rext4_marks_block"),
             }? Error))
         })
@@ -85,6 +96,12 @@ impl ErrorMarks {
             last: error,
             count: 1,
         }));
+        self.news.store(true, Relaxed);
+    }
+
+    /// Whether an error was noted since the last time.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.xchg(false, Relaxed)
     }
 
     /// Records in `raw` what is pending. To be given back if that is not written.
@@ -118,6 +135,22 @@ impl ErrorMarks {
     fn is_pending(&self) -> bool {
         self.found.lock().pending.is_some()
     }
+}
+
+/// What is known of errors: the mark on disk, and what is to be recorded there. Any context that
+/// may sleep.
+pub(super) fn known(sb: &Sb) -> Result<ErrorMark> {
+    let fs = sb.data();
+    primary::read_scratch(fs, |raw| {
+        let found = fs.marks.found.lock();
+        if let Some(mark) = &found.on_disk {
+            raw.keep_error_mark(mark);
+        }
+        if let Some(e) = &found.pending {
+            raw.record_errors(&e.first, &e.last, e.count);
+        }
+        raw.error_mark()
+    })
 }
 
 /// Records what is pending in a transaction. Called with no lock and no handle. Frozen, it stays

@@ -16,6 +16,7 @@
 //!   access.rs   whether anything may be written just now
 //!   credits.rs  how many metadata blocks each operation may touch in a handle
 //!   orphan.rs   inodes to finish after a crash, recover.rs does so
+//!   sysfs.rs    what a mount shows in /sys/fs
 //!   rule.rs     signposts: here a rule is kept
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
 //!   error.rs    what happens when the disk is not what it should be
@@ -50,6 +51,7 @@ pub(crate) mod orphan;
 pub(crate) mod primary;
 mod recover;
 pub(crate) mod rule;
+mod sysfs;
 mod xattr;
 
 use crate::{

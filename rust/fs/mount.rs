@@ -15,6 +15,7 @@ pub(super) use shutdown::shut_down;
 use load::{check_rw_mount, refuse, unsaid};
 
 use super::{
+    about::{self, now},
     access::Access,
     alloc,
     error::journal_error,
@@ -43,10 +44,6 @@ use crate::{
     },
 };
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print, sync::atomic::ordering};
-
-fn now() -> u64 {
-    crate::vfs::inode::now().sec as u64
-}
 
 /// Second half of mount.
 pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
@@ -214,6 +211,7 @@ fn begin_writing(sb: &Sb) -> Result {
         raw.set_incompat(features::INCOMPAT_RECOVER, true);
         raw.set_mounted(now());
         raw.set_hash_flag();
+        about::tell_figures(sb, raw);
     })?;
     if !fs.access.open() {
         return Err(fs.access.refusal());
@@ -226,10 +224,8 @@ fn begin_writing(sb: &Sb) -> Result {
 fn end_writing(sb: &Sb) -> Result {
     let fs = sb.data();
     write_super(fs, |raw| {
-        alloc::update_super_counts(fs, raw);
-        raw.set_kbytes_written(fs.about.kbytes_written(sb.device()));
+        about::tell_figures(sb, raw);
         raw.set_incompat(features::INCOMPAT_RECOVER, false);
-        raw.set_wtime(now());
     })
 }
 

@@ -46,6 +46,7 @@
 //! | `freeze`, `unfreeze` | `freeze_super`, `thaw_super` | s_umount; freeze all three levels | waits |
 //! | `statfs` | `statfs_by_dentry` | nothing; ustat(2): s_umount shared | allow |
 //! | `show_options` | `show_vfsmnt`, `show_mountinfo` | namespace_sem shared: mounts wait | never |
+//! | `FILES` | `sysfs_kf_seq_show`, `sysfs_kf_write` | nothing; unmount waits | allow |
 //! | `run_later` | `process_one_work` | nothing | starts |
 //! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
 //! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
@@ -69,6 +70,7 @@ use super::{
     mount,
     namei,
     options::Options,
+    sysfs,
     xattr,
     HeldInode,
     Inode,
@@ -94,7 +96,7 @@ use crate::{
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
         namei::{Namei, RenameFlags},
-        super_block::{FileSystem, Flags, NewSuper, Parts, Remount, StatFs},
+        super_block::{FileSystem, Flags, NewSuper, Parts, Remount, StatFs, SysFile},
         writeback::WritebackControl,
         xattr::{How, Name, NameList, Value, XattrOps},
         Dentry,
@@ -126,6 +128,9 @@ impl FileSystem for Rext4 {
         cgroup_writeback: true,
     };
 
+    const FILES: &'static [SysFile<Self>] = sysfs::FILES;
+    const FEATURES: &'static [&'static CStr] = sysfs::FEATURES;
+
     fn new_inode_info() -> impl PinInit<InodeInfo, Error> {
         InodeInfo::new()
     }
@@ -153,6 +158,8 @@ impl FileSystem for Rext4 {
 
     fn run_later(sb: &Sb) {
         error::later(sb);
+        sysfs::tell_errors(sb);
+        about::update_figures(sb);
     }
 
     fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
@@ -208,6 +215,7 @@ impl FileSystem for Rext4 {
 impl Journaled for Rext4 {
     fn committed(sb: &Sb, done: Committed) {
         alloc::committed(sb, done);
+        about::after_commit(sb);
     }
 }
 

@@ -110,6 +110,11 @@ pub(crate) fn journal_backup(
 
 /// Looks at the super block as it stands.
 pub(crate) fn read_super<R>(fs: &Rext4, look: impl FnOnce(&RawSuper) -> R) -> Result<R> {
+    read_scratch(fs, |raw| look(raw))
+}
+
+/// As [`read_super`], in a copy that may be changed and goes nowhere.
+pub(super) fn read_scratch<R>(fs: &Rext4, look: impl FnOnce(&mut RawSuper) -> R) -> Result<R> {
     let mut primary = fs.primary.lock();
     let Primary { bh, off, copy } = &mut *primary;
     bh.read_into(*off, &mut **copy)?;

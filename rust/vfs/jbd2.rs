@@ -277,6 +277,12 @@ impl Journal {
         Ok(())
     }
 
+    /// The thread that commits, as the current task numbers it.
+    pub(crate) fn task_pid(&self) -> u32 {
+        // SAFETY: By the type invariant. The thread lives as long as the journal.
+        unsafe { bindings::jbd2_task_pid(self.as_ptr()) }
+    }
+
     /// Whether the journal has been aborted: nothing will commit any more.
     pub(crate) fn is_aborted(&self) -> bool {
         // SAFETY: By the type invariant; a racy look at a flag that is never cleared.

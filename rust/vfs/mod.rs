@@ -46,6 +46,7 @@ pub(crate) mod percpu_rwsem;
 pub(crate) mod random;
 pub(crate) mod security;
 pub(crate) mod super_block;
+pub(crate) mod sysfs;
 #[cfg(VFS_TEST_HOOKS)]
 pub(crate) mod test_hooks;
 pub(crate) mod trace;

@@ -6,6 +6,7 @@
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
 mod fill;
+mod folder;
 mod later;
 mod new;
 mod part;
@@ -14,6 +15,7 @@ mod remount;
 mod table;
 
 pub(super) use fill::fill_super_callback;
+pub(crate) use folder::SysFile;
 pub(crate) use later::Later;
 pub(crate) use new::NewSuper;
 pub(super) use part::Part;
@@ -108,6 +110,10 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// What the VFS may do with it.
     const FLAGS: Flags = Flags::NONE;
+    /// The files of each mount's folder in /sys/fs; without any there is none.
+    const FILES: &'static [SysFile<Self>] = &[];
+    /// What the module can do: the files of `features` beside these folders.
+    const FEATURES: &'static [&'static CStr] = &[];
 
     /// A fresh, empty [`Self::InodeInfo`].
     fn new_inode_info() -> impl PinInit<Self::InodeInfo, Error>;
@@ -200,10 +206,13 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
 /// What `s_fs_info` points at, pinned.
 #[pin_data]
-struct Mounted<F> {
+struct Mounted<F: FileSystem> {
     /// Where writeback of its inodes completes, if it has any. Goes first: an item may still be on
     /// its last lines.
     queue: Option<Workqueue>,
+    /// [`FileSystem::FILES`], from the end of the mount on.
+    #[pin]
+    folder: folder::MountFolder<F>,
     /// See [`SuperBlock::in_flight`].
     in_flight: Atomic<u64>,
     #[pin]
@@ -263,13 +272,15 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { (*self.as_ptr()).s_maxbytes as u64 }
     }
 
-    /// Closes the parts and lets the file system end its work.
+    /// Closes the folder and the parts and lets the file system end its work.
     ///
     /// # Safety
     ///
-    /// No operation runs on the super block and none starts, but for what its parts call: it is
-    /// being taken down, or its mount failed.
+    /// No operation runs on the super block and none starts, but for what its parts and the files
+    /// of its folder call: it is being taken down, or its mount failed.
     unsafe fn shut_down(&self) {
+        // They use what the parts are.
+        self.mounted().folder.close();
         // SAFETY: References to parts are borrowed by callbacks, and by the caller none runs but
         // theirs.
         unsafe { self.mounted().parts.close() };
@@ -348,6 +359,12 @@ impl<F: FileSystem> SuperBlock<F> {
         let inode = inode.map_or(ptr::null_mut(), Inode::as_ptr);
         // SAFETY: By the type invariants; null is what the shim checks for.
         unsafe { bindings::report_metadata(self.as_ptr(), inode, err.to_errno()) }
+    }
+
+    /// Wakes those who poll this one of [`FileSystem::FILES`]. Sleeps, for memory as well: no lock
+    /// and no handle is held.
+    pub(crate) fn file_changed(&self, file: &CStr) {
+        self.mounted().folder.notify(file);
     }
 
     /// Waits for the completion of all writeback that is under way. For [`FileSystem::freeze`],

@@ -16,3 +16,4 @@
 #include "helpers/nofs.c"
 #include "helpers/posix_acl.c"
 #include "helpers/security.c"
+#include "helpers/sysfs.c"

@@ -5,7 +5,15 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
-use super::{part::Attached, table::SuperTable, FileSystem, Mounted, NewSuper, SuperBlock};
+use super::{
+    folder::MountFolder,
+    part::Attached,
+    table::SuperTable,
+    FileSystem,
+    Mounted,
+    NewSuper,
+    SuperBlock, //
+};
 use crate::vfs::{
     bindings,
     fixed,
@@ -44,6 +52,9 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
             if F::FLAGS.cgroup_writeback {
                 (*sb).s_iflags |= bindings::SB_I_CGROUPWB as c_ulong;
             }
+            if !F::FILES.is_empty() {
+                bindings::set_sysfs_name(sb);
+            }
         }
         // SAFETY: By the caller.
         let log = unsafe { MountLog::from_raw(fc) };
@@ -73,6 +84,8 @@ pub(in crate::vfs) unsafe extern "C" fn fill_super_callback<F: FileSystem>(
                 bindings::poison_inodes(sb);
             }
         })?;
+        // SAFETY: It has its root, so `put_super` will be called, which closes it.
+        unsafe { this.mounted().folder.open(this) };
         Ok(0)
     })
 }
@@ -87,6 +100,7 @@ fn load<F: FileSystem>(
     KBox::try_pin_init(
         try_pin_init!(Mounted {
             queue,
+            folder <- MountFolder::new(),
             in_flight: Atomic::new(0),
             fs <- F::load(new, opts)?,
             parts: Attached::none(),

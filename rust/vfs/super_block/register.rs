@@ -5,13 +5,13 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
-use super::{fill::kill_sb_callback, FileSystem};
+use super::{fill::kill_sb_callback, folder::FsType, FileSystem};
 use crate::vfs::{
     bindings,
     fs_context,
     inode::InodeCache, //
 };
-use core::mem;
+use core::{mem, ptr};
 use kernel::{
     error::to_result,
     prelude::*,
@@ -69,7 +69,12 @@ impl<M: Describe> InPlaceModule for FsModule<M> {
                 own,
                 other <- Registration::new(other.0, module, cache.clone(), other.1),
                 name <- Registration::new(M::NAME, module, cache, wanted),
-            }? Error))
+            }? Error)
+            .pin_chain(|this| {
+                this.other.fs_type.make_folder::<M::Fs>();
+                this.name.fs_type.make_folder::<M::Fs>();
+                Ok(())
+            }))
         })
     }
 }
@@ -93,7 +98,7 @@ enum Wanted {
 #[pin_data(PinnedDrop)]
 struct Registration<F: FileSystem> {
     #[pin]
-    fs_type: Opaque<bindings::file_system_type>,
+    fs_type: FsType,
     cache: Arc<InodeCache<F>>,
 }
 
@@ -114,7 +119,7 @@ impl<F: FileSystem> Registration<F> {
         let module = module.as_ptr();
         try_pin_init!(Self {
             cache,
-            fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
+            fs_type <- FsType::new(move |slot| {
                 // SAFETY: Compares addresses.
                 if !unsafe { bindings::within_module(slot.cast(), module) } {
                     return Err(EINVAL);
@@ -125,16 +130,17 @@ impl<F: FileSystem> Registration<F> {
                 unsafe {
                     slot.write(mem::zeroed());
                     (*slot).owner = module;
-                    (*slot).name = name.as_char_ptr();
                     (*slot).init_fs_context = fs_context::init_callback_ptr::<F>();
                     (*slot).kill_sb = Some(kill_sb_callback::<F>);
                     (*slot).fs_flags = type_flags::<F>() as c_int;
                     if wanted == Wanted::No {
                         return Ok(());
                     }
+                    (*slot).name = name.as_char_ptr();
                     match to_result(bindings::register_filesystem(slot)) {
                         Err(e) if wanted == Wanted::IfFree => {
                             pr_err!("the name {} cannot be had ({:?})\n", name, e);
+                            (*slot).name = ptr::null();
                             Ok(())
                         }
                         result => result,
@@ -165,13 +171,13 @@ fn type_flags<F: FileSystem>() -> u32 {
 pub(in crate::vfs) unsafe fn cache_of<'a, F: FileSystem>(
     sb: *mut bindings::super_block,
 ) -> &'a InodeCache<F> {
-    // SAFETY: `s_type` is the `fs_type` of a `Registration<F>`. That is in the module's memory by
-    // its invariant, and a super block pins the module.
+    // SAFETY: `s_type` is in the `fs_type` of a `Registration<F>`. That is in the module's memory
+    // by its invariant, and a super block pins the module.
     unsafe {
         let this = kernel::container_of!(
             (*sb).s_type.cast::<Opaque<bindings::file_system_type>>(),
             Registration<F>,
-            fs_type
+            fs_type.raw
         );
         &*Arc::as_ptr(&(*this).cache)
     }
@@ -183,6 +189,6 @@ impl<F: FileSystem> PinnedDrop for Registration<F> {
         // Says EINVAL of one that is not registered.
         // SAFETY: The type is valid. By the type invariant no super block is left, since each pins
         // the module.
-        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+        unsafe { bindings::unregister_filesystem(self.fs_type.raw.get()) };
     }
 }

@@ -76,6 +76,7 @@ pub static SETS: &[&[Case]] = &[
     format::large::CASES,
     format::older::CASES,
     format::options::CASES,
+    format::sysfs::CASES,
     content::diff::CASES,
     content::swap::CASES,
     content::sync::CASES,

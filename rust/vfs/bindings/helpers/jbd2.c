@@ -143,3 +143,8 @@ __rust_helper bool rust_helper_jbd2_handle_is_aborted(struct jbd2_journal_handle
 {
 	return is_handle_aborted(h);
 }
+
+__rust_helper u32 rust_helper_jbd2_task_pid(struct journal_s *j)
+{
+	return task_pid_vnr(j->j_task);
+}

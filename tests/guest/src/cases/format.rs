@@ -8,3 +8,4 @@ pub mod large;
 pub mod older;
 pub mod options;
 pub mod refusals;
+pub mod sysfs;
