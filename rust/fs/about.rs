@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the super block says for people to read: its label, where it is mounted, how much was ever
-//! written; and how full it is.
+//! What the super block says for people to read: its label and UUID, where it is mounted, how much
+//! was ever written; and how full it is.
 //!
 //! Nothing depends on where it is mounted and what was written, so nothing fails for their sake.
 //! How much was written is told the super block whenever that is written anyway, and every hour, as
@@ -16,8 +16,13 @@ use super::{
     Sb, //
 };
 use crate::{
-    disk::RawSuper,
-    vfs::{blkdev::BlockDevice, ioctl::Label, super_block::StatFs, File}, //
+    disk::{features, RawSuper},
+    vfs::{
+        blkdev::BlockDevice,
+        ioctl::{Label, Uuid},
+        super_block::StatFs,
+        File,
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -145,24 +150,53 @@ pub(crate) fn label(sb: &Sb) -> Result<Label> {
     read_super(sb.data(), |raw| raw.volume_name)
 }
 
-/// Changes the label (`FS_IOC_SETFSLABEL`), in the super block and then in its copies, each in a
-/// transaction of its own: who mounts by label looks at the first one, and a copy that a crash
-/// leaves with the old label is only seen by who asks for it. So do two who set labels at the same
-/// time.
+/// Changes the label (`FS_IOC_SETFSLABEL`).
 pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
+    change_all(file, |raw| raw.volume_name = *label)
+}
+
+/// The UUID (`EXT4_IOC_GETFSUUID`).
+pub(crate) fn uuid(sb: &Sb) -> Result<Uuid> {
+    read_super(sb.data(), |raw| raw.uuid)
+}
+
+/// Whether the UUID can be another one: no checksum begins with it, nor is it a part of a key of
+/// encrypted files.
+pub(crate) fn check_new_uuid(sb: &Sb) -> Result {
+    let geo = &sb.data().geo;
+    let own_seed = geo.features.has_incompat(features::INCOMPAT_CSUM_SEED);
+    if geo.has_gdt_csum
+        || geo.has_metadata_csum && !own_seed
+        || geo.features.has_compat(features::COMPAT_STABLE_INODES)
+    {
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// Changes the UUID (`EXT4_IOC_SETFSUUID`), after [`check_new_uuid`]. What the VFS knows of it, and
+/// tells by `FS_IOC_GETFSUUID`, stays as it was until the next mount, as with ext4.
+pub(crate) fn set_uuid(file: &File<Rext4>, uuid: &Uuid) -> Result {
+    change_all(file, |raw| raw.uuid = *uuid)
+}
+
+/// Changes the super block and then its copies, each in a transaction of its own: who mounts by
+/// label or UUID looks at the first one, and a copy that a crash leaves as it was is only seen by
+/// who asks for it. So do two who change them at the same time.
+fn change_all(file: &File<Rext4>, change: impl Fn(&mut RawSuper)) -> Result {
     let (inode, sb) = (file.inode(), file.inode().sb());
     let fs = sb.data();
     let handle = fs.start(credits::SUPER)?;
-    journal_super(&handle, fs, |raw| raw.volume_name = *label)?;
+    journal_super(&handle, fs, &change)?;
     handle.stop()?;
     for group in (1..fs.geo.groups_count).filter(|&group| fs.geo.group_has_super(group)) {
         let block = fs.geo.group_first_block(group);
         let bh = sb.bread(block.get())?;
         let handle = fs.start(credits::SUPER)?;
-        if !journal_backup(&handle, fs, &bh, |raw| raw.volume_name = *label)? {
+        if !journal_backup(&handle, fs, &bh, &change)? {
             let id = sb.id();
             pr_warn!(
-                "{}: block {}: no copy of the super block, not relabelled\n",
+                "{}: block {}: no copy of the super block, not changed\n",
                 id,
                 block
             );
@@ -179,10 +213,10 @@ pub(crate) fn set_label(file: &File<Rext4>, label: &Label) -> Result {
 pub(super) fn statfs(sb: &Sb) -> Result<StatFs> {
     let fs = sb.data();
     let count = alloc::count_free(sb);
+    // Nobody else waits for a disk that cannot be read.
+    let uuid = uuid(sb).unwrap_or(fs.geo.uuid);
     let word = |from: usize| {
-        fs.geo
-            .uuid
-            .iter()
+        uuid.iter()
             .skip(from)
             .take(8)
             .rev()

@@ -29,7 +29,8 @@
 //! | `fileattr_set` | `vfs_fileattr_set` | freeze WRITE, i_rwsem | starts, waits |
 //! | `fiemap` | `ioctl_fiemap` | nothing | allow |
 //! | `max_bytes` | `vfs_llseek` | nothing | allow |
-//! | `label`; `set_label` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
+//! | `label`, `uuid`; `set_label`, `set_uuid` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
+//! | `check_new_uuid` | `vfs_ioctl` | nothing | allow |
 //! | `trim` | `vfs_ioctl` | nothing | allow |
 //! | `shut_down`; `shutdown` | `vfs_ioctl`; `fs_bdev_mark_dead` | nothing; s_umount shared | waits; allow |
 //! | `may_read` | `vfs_splice_read`, `call_mmap_prepare` | nothing; mmap_lock | allow |
@@ -51,6 +52,8 @@
 //! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
 //! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
 //! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
+
+mod ioctls;
 
 use super::{
     about,
@@ -91,7 +94,7 @@ use crate::{
         folio::Folio,
         fs_context::MountLog,
         inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
-        ioctl::{self, IoctlOps, Label, Shutdown, Trim},
+        ioctl::{self, Shutdown},
         iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
@@ -326,25 +329,6 @@ impl FileOps for Rext4 {
         if writer {
             fsync::after_close(inode);
         }
-    }
-}
-
-#[vtable]
-impl IoctlOps for Rext4 {
-    fn label(sb: &Sb) -> Result<Label> {
-        about::label(sb)
-    }
-
-    fn set_label(file: &File<Self>, label: &Label) -> Result {
-        about::set_label(file, label)
-    }
-
-    fn trim(file: &File<Self>, what: Trim) -> Result<u64> {
-        alloc::trim(file.inode(), what)
-    }
-
-    fn shut_down(sb: &Sb, how: Shutdown) -> Result {
-        mount::shut_down(sb, how)
     }
 }
 

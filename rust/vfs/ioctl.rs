@@ -4,6 +4,7 @@
 //! (`do_vfs_ioctl()`: FIEMAP, freezing, the UUID).
 //!
 //! C headers: [`include/uapi/linux/fs.h`](srctree/include/uapi/linux/fs.h),
+//! [`include/uapi/linux/ext4.h`](srctree/include/uapi/linux/ext4.h),
 //! [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
 use super::{
@@ -22,6 +23,9 @@ use kernel::{
 
 /// A label, padded with zeros. One of full length has no zero at its end.
 pub(crate) type Label = [u8; 16];
+
+/// The UUID of a file system.
+pub(crate) type Uuid = [u8; 16];
 
 /// How a file system is shut down (`FS_IOC_SHUTDOWN`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,22 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Gives it another. The caller may do it, and the mount stays writable and is not frozen
     /// meanwhile. `EINTR` if killed.
     fn set_label(_file: &File<Self>, _label: &Label) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The UUID, as it stands on disk.
+    fn uuid(_sb: &SuperBlock<Self>) -> Result<Uuid> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Whether it can be another one. `EOPNOTSUPP`.
+    fn check_new_uuid(_sb: &SuperBlock<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Gives it another, after [`IoctlOps::check_new_uuid`]. Otherwise as
+    /// [`IoctlOps::set_label`].
+    fn set_uuid(_file: &File<Self>, _uuid: &Uuid) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -138,6 +158,52 @@ fn set_label<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::set_label(file, &label)
 }
 
+/// `struct fsuuid`: a length and flags, then the bytes.
+struct UserUuid(UserPtr);
+
+impl UserUuid {
+    const HEAD: usize = size_of::<[u32; 2]>();
+
+    fn head(&self) -> UserSlice {
+        UserSlice::new(self.0, Self::HEAD)
+    }
+
+    fn bytes(&self) -> UserSlice {
+        let at = self.0.wrapping_byte_add(Self::HEAD);
+        UserSlice::new(at, size_of::<Uuid>())
+    }
+}
+
+fn get_uuid<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
+    let user = UserUuid(to);
+    let all = size_of::<Uuid>() as u32;
+    let [len, flags]: [u32; 2] = user.head().reader().read()?;
+    if len == 0 {
+        return user.head().writer().write(&all);
+    }
+    if len < all || flags != 0 {
+        return Err(EINVAL);
+    }
+    let uuid = F::uuid(file.inode().sb())?;
+    user.head().writer().write(&[all, flags])?;
+    user.bytes().writer().write_slice(&uuid)
+}
+
+fn set_uuid<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
+    if !cred::is_admin() {
+        return Err(EPERM);
+    }
+    F::check_new_uuid(file.inode().sb())?;
+    let user = UserUuid(from);
+    let [len, flags]: [u32; 2] = user.head().reader().read()?;
+    if len != size_of::<Uuid>() as u32 || flags != 0 {
+        return Err(EINVAL);
+    }
+    let uuid: Uuid = user.bytes().reader().read()?;
+    let _write = WantWrite::new(file)?;
+    F::set_uuid(file, &uuid)
+}
+
 fn trim<F: IoctlOps>(file: &File<F>, range: UserPtr) -> Result {
     if !cred::is_admin() {
         return Err(EPERM);
@@ -192,6 +258,8 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
         match cmd {
             bindings::FS_IOC_GETFSLABEL if F::HAS_LABEL => get_label(file, user)?,
             bindings::FS_IOC_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
+            bindings::EXT4_IOC_GETFSUUID if F::HAS_UUID => get_uuid(file, user)?,
+            bindings::EXT4_IOC_SETFSUUID if F::HAS_SET_UUID => set_uuid(file, user)?,
             bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {

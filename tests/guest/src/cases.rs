@@ -77,6 +77,7 @@ pub static SETS: &[&[Case]] = &[
     format::older::CASES,
     format::options::CASES,
     format::sysfs::CASES,
+    format::uuid::CASES,
     content::diff::CASES,
     content::swap::CASES,
     content::sync::CASES,

@@ -9,3 +9,4 @@ pub mod older;
 pub mod options;
 pub mod refusals;
 pub mod sysfs;
+pub mod uuid;

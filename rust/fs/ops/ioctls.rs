@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `ioctl(2)` asks for, forwarded.
+
+use crate::{
+    fs::{about, alloc, mount, Rext4, Sb},
+    vfs::{
+        ioctl::{IoctlOps, Label, Shutdown, Trim, Uuid},
+        File, //
+    },
+};
+use kernel::prelude::*;
+
+#[vtable]
+impl IoctlOps for Rext4 {
+    fn label(sb: &Sb) -> Result<Label> {
+        about::label(sb)
+    }
+
+    fn set_label(file: &File<Self>, label: &Label) -> Result {
+        about::set_label(file, label)
+    }
+
+    fn uuid(sb: &Sb) -> Result<Uuid> {
+        about::uuid(sb)
+    }
+
+    fn check_new_uuid(sb: &Sb) -> Result {
+        about::check_new_uuid(sb)
+    }
+
+    fn set_uuid(file: &File<Self>, uuid: &Uuid) -> Result {
+        about::set_uuid(file, uuid)
+    }
+
+    fn trim(file: &File<Self>, what: Trim) -> Result<u64> {
+        alloc::trim(file.inode(), what)
+    }
+
+    fn shut_down(sb: &Sb, how: Shutdown) -> Result {
+        mount::shut_down(sb, how)
+    }
+}
