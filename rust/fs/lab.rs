@@ -274,6 +274,8 @@ named! {
         Fallback = c"fallback",
         /// What is pending is noted before blocks are searched, not after (rule 4).
         PendingBefore = c"pending-before",
+        /// What is reserved stays so when its blocks cannot be mapped and are given back (rule 4).
+        StayReserved = c"stay-reserved",
         /// Folios let go of their state when asked; off: they refuse, like a folio in use.
         Release = c"release",
         /// Bytes beyond the end of the file are zeroed before they can become part of it (rule 11).

@@ -32,8 +32,9 @@ impl<'a> Promise<'a> {
         Self::some(&sb.data().groups, n, n, BlockKind::Node)
     }
 
-    /// `n` blocks that the caller has just freed. Cannot fail.
-    pub(crate) fn freed(sb: &'a Sb, n: u32) -> Self {
+    /// `n` blocks that the caller is about to free, before others can be promised them. To be
+    /// dropped if they do not become free. Cannot fail.
+    pub(crate) fn freeing(sb: &'a Sb, n: u32) -> Self {
         let groups = &sb.data().groups;
         groups.dirty_blocks.add(n.into());
         Self { groups, blocks: n }

@@ -7,10 +7,11 @@ use super::{add_blocks, event_blocks, tree, Extents, Mapping, State};
 use crate::{
     disk::{
         extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
-        Pblk,
+        LblkRange,
+        Pblk, //
     },
     fs::{
-        alloc::{self, AllocRequest, BlockKind, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Promise, Revoke},
         lab, Inode,
     },
     trace,
@@ -152,10 +153,6 @@ impl<'e, 'a> Hole<'e, 'a> {
         let blocks = lblk.blocks(len);
         extents.bump_tree(blocks);
         trace::extent_insert(inode, event_blocks(blocks), pblk.get(), state.into());
-        // The reservation has become blocks, whatever happens to them below.
-        if reserved {
-            extents.use_reserved(blocks);
-        }
         let new = format::Extent {
             lblk,
             len,
@@ -166,11 +163,11 @@ impl<'e, 'a> Hole<'e, 'a> {
             tree::insert(nodes, root, &new)
         });
         if let Err(e) = result {
-            extents.end_expected(blocks);
-            extents.settle();
-            // Never journaled, so there is nothing to revoke.
-            let _ = alloc::free_run(handle, inode, (pblk, len), Revoke::No);
+            put_back(extents, handle, (blocks, pblk), reserved);
             return Err(e);
+        }
+        if reserved {
+            extents.use_reserved(blocks);
         }
         extents.settle();
         add_blocks(inode, len);
@@ -181,4 +178,21 @@ impl<'e, 'a> Hole<'e, 'a> {
             state,
         })
     }
+}
+
+/// Frees blocks that were found for `blocks` and cannot be mapped. What is reserved stays so.
+fn put_back(
+    extents: &mut Extents<'_>,
+    handle: &Handle<'_>,
+    (blocks, pblk): (LblkRange, Pblk),
+    reserved: bool,
+) {
+    let (inode, len) = (extents.inode, blocks.len());
+    let again = reserved.then(|| Promise::freeing(inode.sb(), len));
+    // Never journaled, so there is nothing to revoke.
+    let freed = alloc::free_run(handle, inode, (pblk, len), Revoke::No);
+    if reserved {
+        extents.promise_again(blocks, again.filter(|_| freed == Ok(len)));
+    }
+    extents.settle();
 }

@@ -239,10 +239,11 @@ impl<'a> Store for TreeNodes<'a, '_> {
         super::sub_blocks(inode, 1);
         // Was never written, so there is nothing to revoke. Fails with the journal only, and then
         // nothing of this handle stays.
+        let again = (self.drawn > 0).then(|| Promise::freeing(inode.sb(), 1));
         let freed = alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::No);
-        if freed == Ok(1) && self.drawn > 0 {
+        if let Some(promise) = again.filter(|_| freed == Ok(1)) {
             self.drawn -= 1;
-            writer.promise.join(Promise::freed(inode.sb(), 1));
+            writer.promise.join(promise);
         }
     }
 
@@ -271,10 +272,11 @@ impl<'a> Store for TreeNodes<'a, '_> {
         let inode = self.inode;
         super::sub_blocks(inode, 1);
         self.freed += 1;
-        let freed = alloc::free_or_lose(writer.handle, inode, (pblk, 1), Revoke::Yes);
         // Outstanding data counts on the node that it had.
-        if freed && writer.expecting {
-            writer.promise.join(Promise::freed(inode.sb(), 1));
+        let again = writer.expecting.then(|| Promise::freeing(inode.sb(), 1));
+        let freed = alloc::free_or_lose(writer.handle, inode, (pblk, 1), Revoke::Yes);
+        if let Some(promise) = again.filter(|_| freed) {
+            writer.promise.join(promise);
         }
     }
 }

@@ -35,7 +35,10 @@ use super::{
 };
 use crate::{
     disk::{self, Lblk, LblkRange},
-    fs::alloc::{BlockKind, Promise},
+    fs::{
+        alloc::{BlockKind, Promise},
+        rule::{self, Rule}, //
+    },
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
@@ -186,6 +189,20 @@ impl<'a> Extents<'a> {
         trace::reserve_use(self.inode, event_blocks(blocks), n, total);
         // Cannot fail: the blocks are there.
         let _ = self.add_expected(blocks);
+    }
+
+    /// The reserved blocks were allocated, but cannot be mapped, and have been freed again. The
+    /// data was accepted, so they stay reserved, with the promise that was made before. Without it
+    /// anybody who waits for space would have it before the next try (race 13c). `None` if they
+    /// are lost.
+    pub(super) fn promise_again(&mut self, blocks: LblkRange, promise: Option<Promise<'_>>) {
+        match promise.filter(|_| rule::kept(Rule::StayReserved)) {
+            Some(promise) => self.map.blocks.add(promise),
+            None => {
+                self.use_reserved(blocks);
+                self.end_expected(blocks);
+            }
+        }
     }
 
     /// Says that data will be written to the blocks, which are unwritten: their conversion is

@@ -34,6 +34,7 @@ pub static ALL: &[&Race] = &[
     &reserve::ENOSPC_IN_FAULT,
     &reserve::FAULT_ON_FULL_DISK,
     &reserve::COMMIT_VS_SEARCH,
+    &reserve::NODE_VS_BLOCK,
     &direct::INVALIDATION_FAILS,
     &eof::EOF_GARBAGE,
     &eof::TAIL_AFTER_TRUNCATE,

@@ -268,3 +268,74 @@ fn commit_vs_search(lab: &mut Lab) -> Res {
         "f was accepted, fsync succeeded, and it is lost",
     )
 }
+
+pub static NODE_VS_BLOCK: Race = Race {
+    row: "13c",
+    name: "node-vs-block",
+    title: "A block is found and its node is not",
+    story: "One block of the disk is usable, others only after a commit. Writeback takes it for \
+            the data and finds none for the node that must map it. The block goes back, and with \
+            it what was reserved; all there is has been promised to others.",
+    off: &["stay-reserved"],
+    catch: &["rext4_extent_insert"],
+    mount: "commit=300",
+    run: node_vs_block,
+    ..RACE
+};
+
+fn node_vs_block(lab: &mut Lab) -> Res {
+    let old = lab.file("old", &[b'O'; 1000 * PAGE])?;
+    let g = lab.file("g", b"g")?;
+    // As many extents as the inode has room for: the next one needs a node.
+    let f = lab.empty("f")?;
+    for at in [0, 2, 4, 6] {
+        f.pwrite(&[b'f'; PAGE], at * PAGE as u64)?;
+        f.fsync()?;
+    }
+    let allocated = lab.empty("allocated")?;
+    allocated.fallocate(0, 0, 1000 * PAGE as u64)?;
+    lab.fill(0)?;
+    drop(old);
+    let pool = sys::statfs(&lab.t.p(""))?.f_bfree;
+    sys::unlink(&lab.t.p("old"))?;
+    // The inode is noted in the same transaction.
+    g.futimens((1, 0), (1, 0))?;
+    // All that is usable now, but one.
+    let other = lab.file_not_synced("other", &vec![b'o'; (pool as usize - 1) * PAGE])?;
+    other.sync_range(0, (pool - 1) * PAGE as u64)?;
+    let at = 8 * PAGE as u64;
+    f.pwrite(&[b'F'; PAGE], at)?;
+    // All that data may have, but the nodes that it may take.
+    let left = sys::statfs(&lab.t.p(""))?.f_bfree - pool;
+    let _rival = lab.file_not_synced("rival", &vec![b'r'; (left as usize - 10) * PAGE])?;
+    // Conversion may take nodes, and these are promised from what data does not get.
+    for at in (0..1000).step_by(2) {
+        allocated.pwrite(b"a", at * PAGE as u64)?;
+    }
+    lab.given(
+        "f: 4 extents and a dirty block, promised; one block of the disk is usable, the others \
+         have been freed just now, and are promised to other files",
+        &[&f],
+    )?;
+
+    lab.arm("no-space", &f)?;
+    let writer = lab.thread("writeback", "fsync f: a block and a node", {
+        let f = f.clone();
+        move || f.fsync()
+    })?;
+    lab.wait("no-space")?;
+    lab.release("no-space")?;
+    if let Err(e) = writer.join()? {
+        harm!(
+            "f was accepted, space was promised to it, and fsync says {}",
+            symbol(e.errno)
+        );
+    }
+    lab.evict(&f)?;
+    lab.reads(
+        &f,
+        at,
+        &[b'F'; PAGE],
+        "f was accepted, fsync succeeded, and it is lost",
+    )
+}
