@@ -6,7 +6,7 @@ use super::checksum::inode_seed;
 use super::features::{INCOMPAT_LARGEDIR, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
-use super::{bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
+use super::{block_map, bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
 use zerocopy::little_endian::{U16, U32};
 
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
@@ -61,7 +61,7 @@ pub struct InodeFields {
     pub blocks: u64,
     /// See [`flags`].
     pub flags: u32,
-    /// Extent tree root, device number or short symlink.
+    /// Extent tree root, block map, device number or short symlink.
     pub block: [u8; BLOCK_BYTES],
     /// Generation, for file handles and checksums.
     pub generation: u32,
@@ -357,8 +357,8 @@ impl InodeFields {
     }
 
     /// Checks an inode that is in use: type, size, flags, attribute block, symlink and the root of
-    /// the extent tree. Blocks in maps other than extents are not looked at. Of one without links
-    /// (an orphan) only what its deletion needs.
+    /// the extent tree or the block map. Of one without links (an orphan) only what its deletion
+    /// needs.
     pub fn check(&self, geo: &Geometry) -> Result<()> {
         match self.file_type() {
             S_IFIFO | S_IFCHR | S_IFDIR | S_IFBLK | S_IFREG | S_IFLNK | S_IFSOCK => {}
@@ -403,10 +403,13 @@ impl InodeFields {
                 return Err(Corrupt::InodeSymlink);
             }
         }
-        if self.has_flags(flags::EXTENTS) && (self.is_reg() || self.is_dir() || self.is_symlink()) {
-            extent::check_root(&self.block, geo)?;
+        if !(self.is_reg() || self.is_dir() || self.is_symlink()) {
+            Ok(())
+        } else if self.has_flags(flags::EXTENTS) {
+            extent::check_root(&self.block, geo).map(drop)
+        } else {
+            block_map::check_root(&self.block, geo)
         }
-        Ok(())
     }
 
     /// The seed of the checksums of everything that belongs to this inode.

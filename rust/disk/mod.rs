@@ -20,6 +20,7 @@
 
 pub mod acl;
 pub mod bitmap;
+pub mod block_map;
 pub mod checksum;
 pub mod dirent;
 mod error_mark;
@@ -111,6 +112,7 @@ corrupt! {
     ExtentOrder => "extent node: entries overlap or are out of order",
     ExtentRange => "extent node: entry outside the range its parent gives",
     ExtentBlock => "extent node: entry points outside the filesystem",
+    MapBlock => "block map: pointer outside the filesystem, or to its own structures",
     DirentRecLen => "directory: bad rec_len",
     DirentNameLen => "directory: rec_len too small for the name",
     DirentOverrun => "directory: entry runs over the end of the block",

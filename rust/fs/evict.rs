@@ -10,7 +10,7 @@ use super::{
     access::Access,
     alloc,
     credits,
-    inode::{has_extents, hold_iloc, journal},
+    inode::{hold_iloc, journal},
     io,
     lab::{self, Point},
     orphan,
@@ -51,7 +51,7 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     // is plainly on its way out.
     inode.set_size(0);
     info.set_disk_size(0);
-    if has_extents(inode.mode(), info.flags()) && !inode.extents().is_empty() {
+    if !inode.extents().is_empty() {
         io::remove::remove_range(inode, LblkRange::ALL)?;
     }
     lab::point(Point::EvictFreed, inode, 0..u64::MAX);

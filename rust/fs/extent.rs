@@ -49,11 +49,15 @@
 //! look and the filling. Tree nodes that writeback and completion need are promised when the data
 //! is accepted ([`promise`]).
 //!
+//! Instead of a tree an inode may have a block map ([`MapKind`], [`pointers`]).
+//!
 //! Format: `Documentation/filesystems/ext4/ifork.rst`.
 
 mod delalloc;
 mod entry;
+mod kind;
 mod nodes;
+mod pointers;
 mod promise;
 mod recent;
 mod remove;
@@ -61,16 +65,16 @@ mod shift;
 pub(crate) mod tree;
 
 pub(crate) use entry::{ExtentEntry, Hole};
+pub(crate) use kind::{check_root, MapKind};
 pub(crate) use recent::Recent;
 pub(crate) use shift::Move;
 
 use super::{
     alloc::{self, BlockKind, KeptPromises},
-    Inode,
-    Sb, //
+    Inode, //
 };
 use crate::{
-    disk::{self, Ino, Lblk, LblkRange, Pblk},
+    disk::{self, Lblk, LblkRange, Pblk},
     trace,
     vfs::{jbd2::Handle, nofs::NoFsMutexGuard},
 };
@@ -142,6 +146,7 @@ pub(crate) enum Progress {
 
 /// See the module.
 pub(crate) struct ExtentMap {
+    kind: MapKind,
     root: [u8; ROOT_BYTES],
     reserved: Reservations,
     /// Unwritten blocks that a page's data is on its way to.
@@ -161,6 +166,7 @@ impl ExtentMap {
     /// The map of an inode that has none.
     pub(crate) fn new() -> Self {
         Self {
+            kind: MapKind::Nothing,
             root: [0; ROOT_BYTES],
             reserved: Reservations::new(),
             expected: Reservations::new(),
@@ -173,35 +179,22 @@ impl ExtentMap {
     }
 
     /// Takes the root from disk; it has been checked.
-    pub(crate) fn load_root(&mut self, root: &[u8; ROOT_BYTES]) {
+    pub(crate) fn load_root(&mut self, kind: MapKind, root: &[u8; ROOT_BYTES]) {
+        self.kind = kind;
         self.root = *root;
         self.last = None;
         self.unwritten_from = Lblk::END;
     }
 
     /// Makes the root of a new inode.
-    pub(crate) fn init_root(&mut self) {
-        let mut root = [0; ROOT_BYTES];
-        // Fails only if the buffer were too short.
-        if disk::extent::init_node(&mut root, 0, disk::extent::ROOT_ENTRIES).is_ok() {
-            self.load_root(&root);
-        }
+    pub(crate) fn init_root(&mut self, kind: MapKind) {
+        self.load_root(kind, &kind::empty_root(kind));
     }
 
     /// Levels of nodes below the root.
     fn depth(&self) -> u32 {
-        disk::extent::Header::read(&self.root).map_or(0, |h| h.depth.into())
+        kind::depth(self.kind, &self.root)
     }
-}
-
-/// Checks the root of the tree of inode `ino` as it comes from disk.
-pub(crate) fn check_root(
-    sb: &Sb,
-    ino: Ino,
-    root: &[u8; ROOT_BYTES],
-) -> core::result::Result<(), disk::Corrupt> {
-    let h = disk::extent::check_root(root, &sb.data().geo)?;
-    nodes::check_targets(sb, ino, root, &h)
 }
 
 /// Logical blocks as events tell them.
@@ -271,6 +264,11 @@ impl<'a> Extents<'a> {
         self.inode.info().seq.load(ordering::Acquire)
     }
 
+    /// The format of the map.
+    pub(crate) fn kind(&self) -> MapKind {
+        self.map.kind
+    }
+
     /// The root as it goes to disk.
     pub(crate) fn root(&self) -> &[u8; ROOT_BYTES] {
         &self.map.root
@@ -278,7 +276,7 @@ impl<'a> Extents<'a> {
 
     /// Whether no block is mapped.
     pub(crate) fn is_empty(&self) -> bool {
-        disk::extent::Header::read(&self.map.root).is_ok_and(|h| h.entries == 0)
+        kind::maps_nothing(self.map.kind, &self.map.root)
     }
 
     /// Sets the size on disk, which is the lock's too; [`super::inode::journal`] writes it.
@@ -355,7 +353,11 @@ impl<'a> Extents<'a> {
         } else {
             TreeNodes::reader(self.inode)
         };
-        let found = tree::lookup_extent(&nodes, &self.map.root, lblk)?;
+        let found = if self.map.kind == MapKind::Pointers {
+            pointers::lookup_run(&nodes, &self.map.root, lblk)?
+        } else {
+            tree::lookup_extent(&nodes, &self.map.root, lblk)?
+        };
         // Checked of every answer, so also of the root, and of a node that was verified when it was
         // read for another inode that claims it.
         if let Found::Extent(e) = found {
@@ -371,7 +373,9 @@ impl<'a> Extents<'a> {
             }
             inode.info().recent.put(&e);
         }
-        self.map.last = Some(found);
+        // Of a hole among pointers it is not known where it begins.
+        let is_kept = self.map.kind == MapKind::Tree || matches!(found, Found::Extent(_));
+        self.map.last = Some(found).filter(|_| is_kept);
         Ok(found)
     }
 

@@ -22,7 +22,7 @@ pub(super) use space::{read_space, KeptLayout, Space};
 
 use super::{
     credits,
-    extent::{ExtentMap, Recent},
+    extent::{ExtentMap, MapKind, Recent},
     io::gate::Gate,
     itable::Iloc,
     primary::{journal_super, read_super},
@@ -35,7 +35,7 @@ use crate::{
     disk::{
         self,
         features::RO_COMPAT_LARGE_FILE,
-        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
+        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX, S_IFDIR, S_IFMT, S_IFREG},
         Pblk,
         RawSuper, //
     },
@@ -297,11 +297,6 @@ pub(super) fn flags_of_type(mode: u16) -> u32 {
     }
 }
 
-/// Whether the data of an inode of this mode and these flags is mapped by an extent tree.
-pub(super) fn has_extents(mode: u16, iflags: u32) -> bool {
-    matches!(mode & S_IFMT, S_IFREG | S_IFDIR | S_IFLNK) && iflags & flags::EXTENTS != 0
-}
-
 /// Keeps the inode's table block in memory, so that [`journal`] need not read it. That comes when
 /// the change is made, and an error then would leave half of it in the transaction: on the disk the
 /// tree of the inode would go on with blocks that are free, or a name with one that has it no more.
@@ -413,19 +408,16 @@ fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
     fields.flags = info.flags();
     fields.version = inode.version();
     fields.generation = inode.generation();
-    if has_extents(fields.mode, fields.flags) {
-        let extents = inode.extents();
+    let extents = inode.extents();
+    if extents.kind() != MapKind::Nothing {
         fields.block = *extents.root();
-        fields.blocks = inode.blocks();
-        fields.size = if inode.is_file() {
-            info.disk_size()
-        } else {
-            inode.size()
-        };
-    } else {
-        fields.size = inode.size();
-        fields.blocks = inode.blocks();
     }
+    fields.blocks = inode.blocks();
+    fields.size = if inode.is_file() {
+        info.disk_size()
+    } else {
+        inode.size()
+    };
 }
 
 /// The VFS has changed the inode. There is nobody to tell of an error: one of the journal is in the

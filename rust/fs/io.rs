@@ -85,7 +85,8 @@
 //! - The lab has a few more: `added`, `before_folio`, `submit`, `before_invalidate`.
 
 use super::{access::Access, Inode};
-use kernel::prelude::*;
+use crate::disk::inode::flags;
+use kernel::{error::code::*, prelude::*};
 
 mod allocate;
 pub(crate) mod buffered;
@@ -107,9 +108,13 @@ pub(crate) mod writeback;
 
 /// `EROFS` if nothing may be written any more although files are open for it: after an error
 /// (`errors=remount-ro`), an emergency remount, or when the journal has died; `EIO` after a
-/// shutdown. What would go to the page cache now could never be written.
+/// shutdown. What would go to the page cache now could never be written. `EOPNOTSUPP` for a file
+/// with a block map.
 pub(super) fn check_writable(inode: &Inode) -> Result {
     let fs = inode.fs();
+    if inode.is_file() && inode.info().flags() & flags::EXTENTS == 0 {
+        return Err(EOPNOTSUPP);
+    }
     let alive = fs.journal().is_some_and(|j| !j.is_aborted());
     match fs.access.get() {
         Access::Writing | Access::Frozen if alive => Ok(()),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on.
+//! The nodes of an extent tree on disk: what the algorithms of [`super::tree`] work on. Blocks of
+//! pointers are the same to the allocator and the journal ([`arrays`]).
+
+mod arrays;
 
 use crate::{
     disk::{extent as format, Corrupt, Ino, Lblk, Pblk},

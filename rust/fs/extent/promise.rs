@@ -31,6 +31,7 @@ use super::{
     nodes::{TreeNodes, Writer},
     tree::{self, ROOT_BYTES},
     Extents,
+    MapKind,
     State, //
 };
 use crate::{
@@ -42,7 +43,7 @@ use crate::{
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Unwritten blocks that a direct write is on its way to.
 ///
@@ -146,6 +147,9 @@ impl<'a> Extents<'a> {
         promised: bool,
         change: impl FnOnce(&mut TreeNodes<'_, '_>, &mut [u8; ROOT_BYTES]) -> Result<T>,
     ) -> Result<T> {
+        if self.map.kind == MapKind::Pointers {
+            return Err(EOPNOTSUPP);
+        }
         let usable = if promised { u32::MAX } else { 0 };
         let writer = Writer {
             handle,

@@ -6,9 +6,10 @@ use super::{flags_of_type, store_inode, to_disk, vfs_flags, Inode, Rext4, Stored
 use crate::{
     disk::{
         self,
+        features::{Features, INCOMPAT_EXTENTS},
         inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
     },
-    fs::alloc,
+    fs::{alloc, extent::MapKind},
     vfs::{
         inode::{Fresh, Hashed, IdMap, NewInode},
         jbd2::Handle, //
@@ -50,8 +51,13 @@ struct Content<'a> {
     rdev: u32,
 }
 
-/// Fills `i_block` and the flag that says what it holds.
-fn set_block<'a>(fields: &mut disk::InodeFields, kind: NewKind<'a>) -> Content<'a> {
+/// Fills `i_block` and the flag that says what it holds: where the file system has extents, new
+/// inodes do.
+fn set_block<'a>(
+    fields: &mut disk::InodeFields,
+    kind: NewKind<'a>,
+    features: &Features,
+) -> Content<'a> {
     let mut content = Content {
         link: None,
         rdev: 0,
@@ -62,7 +68,10 @@ fn set_block<'a>(fields: &mut disk::InodeFields, kind: NewKind<'a>) -> Content<'
             fields.set_device(dev >> 20, dev & 0xf_ffff);
         }
         NewKind::Symlink(target) if fields.set_fast_symlink(target) => content.link = Some(target),
-        NewKind::Plain | NewKind::Symlink(_) => fields.flags |= flags::EXTENTS,
+        NewKind::Plain | NewKind::Symlink(_) if features.has_incompat(INCOMPAT_EXTENTS) => {
+            fields.flags |= flags::EXTENTS;
+        }
+        NewKind::Plain | NewKind::Symlink(_) => (),
     }
     content
 }
@@ -109,7 +118,7 @@ pub(crate) fn init_new<'a>(
         flags: inherited(dir, new.mode()),
         ..disk::InodeFields::default()
     };
-    let content = set_block(&mut fields, kind);
+    let content = set_block(&mut fields, kind, &geo.features);
     init_attributes(&mut new, &mut fields);
     if let Some(target) = content.link {
         new.set_size(target.len() as u64);
@@ -118,8 +127,9 @@ pub(crate) fn init_new<'a>(
     info.csum_seed
         .store(fields.csum_seed(geo, ino), ordering::Relaxed);
     info.flags.store(fields.flags, ordering::Relaxed);
-    if fields.flags & flags::EXTENTS != 0 {
-        info.extents.lock().init_root();
+    if content.link.is_none() {
+        let kind = MapKind::of(fields.mode, fields.flags);
+        info.extents.lock().init_root(kind);
     }
     if geo.inode_size > GOOD_OLD_SIZE as u16 {
         info.set_btime(fields.crtime);

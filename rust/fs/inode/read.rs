@@ -6,10 +6,14 @@ use super::{from_disk, set_operations, vfs_flags, Inode, InodeRef, Rext4, Sb};
 use crate::{
     disk::{
         self,
-        inode::{flags, HEAD_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG}, //
+        inode::{flags, HEAD_MAX, S_IFLNK, S_IFMT}, //
         Ino,
     },
-    fs::{alloc, extent, itable::Iloc},
+    fs::{
+        alloc,
+        extent::{self, MapKind},
+        itable::Iloc, //
+    },
     vfs::{
         inode::{Hashed, Iget, NewInode},
         jbd2::Tid, //
@@ -85,15 +89,13 @@ fn corrupt_inode(inode: &Inode, why: disk::Corrupt) -> Error {
 /// What `i_block` of an inode holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
-    /// The root of the extent tree.
-    Root,
+    /// The root of the map.
+    Root(MapKind),
     /// The target of a short symlink.
     Target,
     /// Anything: a symlink that is only there to be deleted, and no block is left to free. Its text
     /// may be gone, too.
     Spent,
-    /// A device number, or nothing.
-    Device,
 }
 
 /// Looks at what only the file system as a whole can judge.
@@ -103,25 +105,16 @@ fn check_block(inode: &Inode, fields: &disk::InodeFields) -> Result<Block> {
     if fields.file_acl.is_some_and(is_system) {
         return Err(inode.corrupted(fmt!("attributes in fixed metadata")));
     }
-    match fields.mode & S_IFMT {
-        S_IFLNK if fields.is_fast_symlink(&sb.data().geo) => {
-            return Ok(if fields.links == 0 {
-                Block::Spent
-            } else {
-                Block::Target
-            });
-        }
-        S_IFREG | S_IFDIR | S_IFLNK => (),
-        _ => return Ok(Block::Device),
+    if fields.mode & S_IFMT == S_IFLNK && fields.is_fast_symlink(&sb.data().geo) {
+        return Ok(if fields.links == 0 {
+            Block::Spent
+        } else {
+            Block::Target
+        });
     }
-    if fields.flags & flags::EXTENTS == 0 {
-        // The block maps of ext2 and ext3. mke2fs makes none with the extent feature, but for
-        // inodes that nobody opens.
-        kernel::pr_warn_once!("{}: inode {} has a block map, not extents\n", sb.id(), ino);
-        return Err(EOPNOTSUPP);
-    }
-    extent::check_root(sb, ino, &fields.block).map_err(|why| corrupt_inode(inode, why))?;
-    Ok(Block::Root)
+    let kind = MapKind::of(fields.mode, fields.flags);
+    extent::check_root(sb, ino, kind, &fields.block).map_err(|why| corrupt_inode(inode, why))?;
+    Ok(Block::Root(kind))
 }
 
 /// What `stat` shows.
@@ -166,9 +159,12 @@ fn fill_inode<'a>(
     info.sync_tid.store(tid, ordering::Relaxed);
     info.datasync_tid.store(tid, ordering::Relaxed);
     match block {
-        Block::Root => info.extents.lock().load_root(&fields.block),
-        Block::Spent => info.extents.lock().init_root(),
-        Block::Target | Block::Device => (),
+        Block::Root(kind) => info.extents.lock().load_root(kind, &fields.block),
+        Block::Spent => {
+            let kind = MapKind::of(fields.mode, fields.flags);
+            info.extents.lock().init_root(kind);
+        }
+        Block::Target => (),
     }
     let (major, minor) = fields.device();
     let mut target = [0u8; disk::inode::BLOCK_BYTES];

@@ -4,7 +4,7 @@
 
 use crate::{
     disk::{
-        features,
+        features::INCOMPAT_EXTENTS,
         superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
     },
     fs::{
@@ -69,10 +69,6 @@ fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Resu
             ),
             EINVAL,
         ));
-    }
-    if !geo.features.has_incompat(features::INCOMPAT_EXTENTS) {
-        let why = fmt!("no extents feature: this is ext2 or ext3");
-        return Err(fail(why, EINVAL));
     }
     if sb.is_read_only() {
         return Ok(());
@@ -177,8 +173,10 @@ pub(super) fn check_rw_mount(
             EROFS,
         ));
     }
+    let extents = geo.features.has_incompat(INCOMPAT_EXTENTS);
     let why = match (geo.journal_inum, device_read_only) {
         (None, _) => "no journal: mount read-only",
+        _ if !extents => "no extents feature: mount read-only",
         (_, true) => "the device is read-only",
         _ => return Ok(()),
     };

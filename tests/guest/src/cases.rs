@@ -75,6 +75,7 @@ pub static SETS: &[&[Case]] = &[
     format::refusals::CASES,
     format::large::CASES,
     format::older::CASES,
+    format::maps::CASES,
     format::options::CASES,
     format::sysfs::CASES,
     format::uuid::CASES,

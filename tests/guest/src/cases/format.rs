@@ -5,6 +5,7 @@ pub mod about;
 pub mod compare;
 pub mod features;
 pub mod large;
+pub mod maps;
 pub mod older;
 pub mod options;
 pub mod refusals;

@@ -140,9 +140,28 @@ pub const ORPHAN: Variant = Variant {
     feats: "orphan_file,metadata_csum_seed",
 };
 
+/// As ext3 has it: block maps, and no checksums.
+pub const EXT3_1K: Variant = Variant {
+    name: "ext3_1k",
+    bs: 1024,
+    feats: "^extent,^64bit,^huge_file,^flex_bg,^metadata_csum,^dir_nlink,^extra_isize",
+};
+pub const EXT3_2K: Variant = Variant {
+    name: "ext3_2k",
+    bs: 2048,
+    feats: "^extent,^64bit,^huge_file,^flex_bg,^metadata_csum,^dir_nlink,^extra_isize",
+};
+/// Block maps, and all else of ext4.
+pub const POINTERS: Variant = Variant {
+    name: "pointers",
+    bs: 4096,
+    feats: "^extent,^64bit",
+};
+
 pub const ONE: &[Variant] = &[K4];
 pub const SMALL: &[Variant] = &[K1];
 pub const ALL: &[Variant] = &[K1, K2, K4];
+pub const MAPS: &[Variant] = &[EXT3_1K, EXT3_2K, POINTERS];
 pub const FEATS: &[Variant] = &[K1, K4, NOCSUM, ORPHAN];
 
 pub struct Case {
