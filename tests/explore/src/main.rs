@@ -101,8 +101,15 @@ struct Cli {
 enum Cmd {
     /// Says whether the words make sense, and runs nothing.
     Check,
-    /// Adds tables of points that have met to the one that is kept in the folder, and draws it.
-    Met { folder: PathBuf, runs: Vec<PathBuf> },
+    /// Adds tables of points that have met to the one that is kept in the folder, and draws it
+    /// together with the one that is kept with the source.
+    Met {
+        folder: PathBuf,
+        noted: PathBuf,
+        runs: Vec<PathBuf>,
+    },
+    /// What is kept in the folder moves to the one that is kept with the source.
+    Note { folder: PathBuf, noted: PathBuf },
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -168,14 +175,17 @@ fn hunt(cli: Cli) -> Res<bool> {
 
 fn main() {
     let cli = Cli::parse();
+    let said = |words: Result<String, String>| {
+        println!("{}", words.unwrap_or_else(|e| stop(e)));
+        Ok(true)
+    };
     let result = match &cli.cmd {
-        Some(Cmd::Met { folder, runs }) => match met::keep(folder, runs) {
-            Ok(words) => {
-                println!("{words}");
-                Ok(true)
-            }
-            Err(e) => stop(e),
-        },
+        Some(Cmd::Met {
+            folder,
+            noted,
+            runs,
+        }) => said(met::keep(folder, noted, runs)),
+        Some(Cmd::Note { folder, noted }) => said(met::note(folder, noted)),
         Some(Cmd::Noise) => noise::serve().map(|()| true),
         Some(Cmd::Worker) => worker::serve().map(|()| true),
         _ => hunt(cli),
