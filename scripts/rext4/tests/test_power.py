@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What scripts/crash-power and scripts/model-power take for a fault that was found."""
+"""What scripts/crash-power, model-power and explore-power take for a fault that was found."""
 
 import os
 import shutil
@@ -84,6 +84,73 @@ class Power(WithFolder):
         status, last = self.power("crash", "exit 0")
         self.assertEqual((status, last[0].split(",")[0]), (1, "0 found"))
         self.assertEqual(len(self.ran()), 1)
+
+
+class ExplorePower(WithFolder):
+    """The same of scripts/explore-power, whose faults are switches."""
+
+    TABLE = (
+        "switch\tfound\tseeds\toperations\tschedules\tseconds\tlimit\treason\n"
+        "gate\t0\t1\t-\t-\t-\t50\trarely drawn\n"
+    )
+    RAN = 'echo "70 schedules, 7 per second"; '
+    HARM = 'echo "found: schedules=70 seconds=1.5 ops=bw+pu"; exit 1'
+
+    def power(self, harm: str, *words: str) -> int:
+        """Its status."""
+        for place in ("scripts", "tests/explore"):
+            (self.folder / place).mkdir(parents=True, exist_ok=True)
+        for script in ("lib.sh", "explore-power"):
+            shutil.copy(SCRIPTS / script, self.folder / "scripts")
+        for script, text in (("explore", RUN), ("module", MODULE)):
+            path = self.folder / "scripts" / script
+            path.write_text(text)
+            path.chmod(0o755)
+        (self.folder / "scripts/harm").write_text(self.RAN + harm)
+        (self.folder / "tests/explore/power.tsv").write_text(self.TABLE)
+        power = self.folder / "scripts/explore-power"
+        self.run_ = subprocess.run([power, *words], capture_output=True, text=True)
+        return self.run_.returncode
+
+    def rows(self) -> dict[str, list[str]]:
+        lines = (self.folder / "tests/explore/power.tsv").read_text().splitlines()[1:]
+        return {line.split("\t")[0]: line.split("\t")[1:] for line in lines}
+
+    def ran(self) -> list[str]:
+        return (self.folder / "scripts/ran").read_text().splitlines()
+
+    def test_found_and_the_control_is_clean(self) -> None:
+        harm = f'[[ "$*" != *--off* ]] || {{ {self.HARM}; }}'
+        self.assertEqual(self.power(harm, "--seeds", "2", "--for", "9", "punch-lock"), 0)
+        control, found = self.rows()["control"], self.rows()["punch-lock"]
+        self.assertEqual([control[0], control[3], control[5]], ["0", "70", "9"])
+        self.assertEqual(found, ["2", "2", "bw+pu", "70", "1.5", "9", "-"])
+        said = "punch-lock: found with 2 of 2 seeds by bw+pu; 70 schedules, 1.5 seconds"
+        self.assertIn(said, self.run_.stderr)
+        # With the same seeds and time.
+        ran = [line.replace("--off punch-lock ", "").split(" --keep")[0] for line in self.ran()]
+        self.assertEqual(ran[:2], ran[2:])
+
+    def test_harm_with_nothing_off(self) -> None:
+        self.assertEqual(self.power(self.HARM, "punch-lock"), 1)
+        self.assertEqual(self.rows()["control"][:3], ["1", "1", "bw+pu"])
+        self.assertEqual(len(self.ran()), 1)
+        # Nobody says what did it.
+        self.assertEqual(self.power("exit 125", "punch-lock"), 1)
+        self.assertEqual(self.rows()["control"][:4], ["1", "1", "unknown", "70"])
+
+    def test_not_found(self) -> None:
+        self.assertEqual(self.power("exit 0", "gate"), 0)
+        self.assertEqual(self.rows()["gate"][0], "0")
+        self.assertEqual(self.rows()["gate"][-1], "rarely drawn")
+        self.assertEqual(self.power("exit 0", "gate", "pin"), 1)
+        self.assertIn("pin: not found with 1 seeds; 70 schedules in", self.run_.stderr)
+        last = "0 found, 1 not found, 1 not found for a known reason"
+        self.assertEqual(self.run_.stdout.splitlines()[-1:], [last])
+
+    def test_it_could_not_be_run(self) -> None:
+        self.assertEqual(self.power("exit 1", "gate"), 1)
+        self.assertNotIn("control", self.rows())
 
 
 class Processors(WithFolder):
