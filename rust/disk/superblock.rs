@@ -165,6 +165,8 @@ pub mod default_opts {
     pub const BSDGROUPS: u32 = 0x2;
     /// `nobarrier`.
     pub const NOBARRIER: u32 = 0x100;
+    /// `discard`.
+    pub const DISCARD: u32 = 0x400;
 }
 
 /// Number of logical blocks of a file that extents can map: the last number is never used, so that

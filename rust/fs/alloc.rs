@@ -15,6 +15,7 @@
 
 mod balloc;
 mod bitmap;
+mod discard;
 mod group;
 mod ialloc;
 mod index;
@@ -26,6 +27,7 @@ mod trim;
 mod zones;
 
 pub(crate) use balloc::{allocate_run, free_or_lose, free_run, Revoke};
+pub(in crate::fs) use discard::discard_freed;
 pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
@@ -33,6 +35,7 @@ pub(crate) use retry::{retry, Effort};
 pub(crate) use trim::trim;
 
 use self::{
+    discard::Discards,
     group::{GroupError, GroupInfo, LockedGroup, MAX_DESC_SIZE},
     index::GroupIndex,
     pending::Touched,
@@ -139,6 +142,7 @@ pub(crate) struct Groups {
     touched: Touched,
     #[pin]
     pub(super) trims: Trims,
+    discards: Discards,
     /// Held while promises are turned into blocks, and how often that has begun.
     #[pin]
     settling: Mutex<()>,
@@ -197,6 +201,7 @@ impl Groups {
         let root_blocks = RootBlocks::new(raw, geo.blocks_count, options);
         let pool = (geo.blocks_count / 50).min(4096);
         let touched = Touched::new(geo.groups_count)?;
+        let discards = Discards::new(geo.groups_count)?;
         let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
         let with_inodes = GroupIndex::new(&list, |desc| desc.free_inodes)?;
 
@@ -217,6 +222,7 @@ impl Groups {
             freed: Freed::new(),
             touched,
             trims <- Trims::new(),
+            discards,
             settling <- new_mutex!((), "rext4_settling"),
             rounds: Atomic::new(0),
         }? Error))

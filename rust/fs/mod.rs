@@ -114,6 +114,8 @@ pub(crate) struct Rext4 {
     dio_gate: io::gate::Switch,
     /// The option `barrier`, for each fsync.
     barrier: Atomic<bool>,
+    /// The option `discard`, for what has committed.
+    discard: Atomic<bool>,
     /// Whether we may write just now.
     #[pin]
     pub(crate) access: access::AccessState,
@@ -128,7 +130,10 @@ pub(crate) struct Rext4 {
     journal_dead: Atomic<bool>,
     /// Runs [`error::later`].
     #[pin]
-    later: Later,
+    later: Later<Rext4>,
+    /// Runs [`alloc::discard_freed`].
+    #[pin]
+    discarder: Later<Rext4>,
 }
 
 impl Rext4 {
@@ -185,6 +190,17 @@ impl Rext4 {
     /// Whether the device's cache is flushed at commits and fsync.
     pub(crate) fn uses_barriers(&self) -> bool {
         self.barrier.load(ordering::Relaxed)
+    }
+
+    /// Whether the device is told of blocks that were freed: `discard`.
+    pub(crate) fn discards(&self) -> bool {
+        self.discard.load(ordering::Relaxed)
+    }
+
+    /// Has what was freed and has committed discarded soon, or forgotten where that is not wanted
+    /// any more.
+    fn discard_later(&self) {
+        self.discarder.schedule();
     }
 
     /// Whether what replaces something is written without being asked: `auto_da_alloc`.

@@ -280,7 +280,7 @@ pub(super) fn stop(sb: &Sb) {
 }
 
 /// Remount.
-pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result {
+pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Result {
     let sb = remount.sb();
     let fs = sb.data();
     if opts.noload && !remount.read_only() {
@@ -303,6 +303,9 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, opts: Options) -> Result
     remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
     fs.barrier.store(opts.barrier(), ordering::Relaxed);
+    opts.suit(sb.device(), sb.id(), remount.log());
+    fs.discard.store(opts.discard(), ordering::Relaxed);
+    fs.discard_later();
     fs.groups.root_blocks.give_to(&opts);
     *fs.options.lock() = opts;
     Ok(())
@@ -435,6 +438,7 @@ pub(super) fn freeze(sb: &Sb) -> Result {
     if !fs.access.leave(Access::Frozen) {
         return Err(fs.access.refusal());
     }
+    fs.groups.trims.wait_over();
     empty_log(sb, journal).inspect_err(|_| reopen(sb, journal))
 }
 
@@ -468,4 +472,6 @@ fn reopen(sb: &Sb, journal: &Journal) {
         fs.journal_died();
     }
     fs.access.open();
+    // What has waited for this.
+    fs.discard_later();
 }

@@ -48,7 +48,7 @@
 //! | `statfs` | `statfs_by_dentry` | nothing; ustat(2): s_umount shared | allow |
 //! | `show_options` | `show_vfsmnt`, `show_mountinfo` | namespace_sem shared: mounts wait | never |
 //! | `FILES` | `sysfs_kf_seq_show`, `sysfs_kf_write` | nothing; unmount waits | allow |
-//! | `run_later` | `process_one_work` | nothing | starts |
+//! | `run_later`; `discard_freed` | `process_one_work` | nothing | starts; allow |
 //! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
 //! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
 //! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
@@ -156,7 +156,7 @@ impl FileSystem for Rext4 {
     }
 
     fn parts(&self) -> Parts<'_, Self> {
-        Parts::two(&self.later, &self.journal)
+        Parts::three(&self.later, &self.discarder, &self.journal)
     }
 
     fn run_later(sb: &Sb) {

@@ -7,7 +7,7 @@ mod foreign;
 use self::foreign::Foreign;
 use crate::{
     disk::superblock::{default_opts, ErrorPolicy, Geometry},
-    vfs::fs_context::MountLog,
+    vfs::{blkdev::BlockDevice, fs_context::MountLog},
 };
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print};
 
@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) commit: u32,
     /// `barrier`, `nobarrier`: whether commits flush the device's cache.
     barrier: OnOff,
+    /// `discard`, `nodiscard`: whether the device is told of blocks that were freed.
+    discard: OnOff,
     /// `noload`, `norecovery`: do not replay the journal; needs `ro`.
     pub(crate) noload: bool,
     /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
@@ -82,6 +84,7 @@ impl Default for Options {
             errors: None,
             commit: 0,
             barrier: OnOff::new(true),
+            discard: OnOff::new(false),
             noload: false,
             dio_gate: false,
             auto_da_alloc: true,
@@ -103,6 +106,7 @@ impl Options {
         let has = |bit| geo.default_mount_opts & bit != 0;
         let mut this = self.clone();
         this.barrier.default = !has(default_opts::NOBARRIER);
+        this.discard.default = has(default_opts::DISCARD);
         this.grpid.default = has(default_opts::BSDGROUPS);
         this
     }
@@ -110,6 +114,21 @@ impl Options {
     /// Whether commits flush the device's cache.
     pub(crate) fn barrier(&self) -> bool {
         self.barrier.is_on()
+    }
+
+    /// Whether the device is told of blocks that were freed.
+    pub(crate) fn discard(&self) -> bool {
+        self.discard.is_on()
+    }
+
+    /// Takes back what the device has nothing for, and says so.
+    pub(crate) fn suit(&mut self, device: &BlockDevice, id: &CStr, log: &MountLog<'_>) {
+        if self.discard() && !device.can_discard() {
+            self.discard.said = Some(false);
+            let what = "option discard: the device cannot discard";
+            pr_warn!("{}: {}\n", id, what);
+            log.warning(fmt!("{}", what));
+        }
     }
 
     /// Whether what is new has the group of its directory, not that of who makes it.
@@ -135,6 +154,7 @@ impl Options {
             }
             (b"barrier", None | Some(b"1")) => self.barrier.said = Some(true),
             (b"nobarrier", None) | (b"barrier", Some(b"0")) => self.barrier.said = Some(false),
+            (b"discard" | b"nodiscard", None) => self.discard.said = Some(key == b"discard"),
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
@@ -161,7 +181,7 @@ impl Options {
             | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _)
             | (b"user_xattr" | b"nouser_xattr" | b"acl" | b"noacl", _)
             | (b"grpid" | b"bsdgroups" | b"nogrpid" | b"sysvgroups" | b"minixdf" | b"bsddf", _)
-            | (b"nombcache" | b"no_mbcache", _) => {
+            | (b"nombcache" | b"no_mbcache" | b"discard" | b"nodiscard", _) => {
                 return Err(bad("this option takes no value"));
             }
             _ => return foreign(key, value, log),
@@ -193,6 +213,7 @@ impl Options {
             seq_print!(out, ",commit={}", self.commit);
         }
         self.barrier.show(out, "barrier", "nobarrier");
+        self.discard.show(out, "discard", "nodiscard");
         if self.noload {
             seq_print!(out, ",norecovery");
         }

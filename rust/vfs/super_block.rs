@@ -141,7 +141,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
         Parts::none()
     }
 
-    /// What [`Later::schedule`] asked for. Sleeps; no lock and no handle is held.
+    /// What comes up where it cannot be done, for a [`Later`]. Sleeps; no lock and no handle is
+    /// held.
     fn run_later(_sb: &SuperBlock<Self>) {}
 
     /// Second half of mount: the data is attached and its parts work. Returns the root inode.
@@ -315,6 +316,12 @@ impl<F: FileSystem> SuperBlock<F> {
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: By the type invariant.
         unsafe { bindings::sb_rdonly(self.as_ptr()) }
+    }
+
+    /// Whether it is mounted, and not about to go: then its inodes are already leaving.
+    pub(crate) fn is_active(&self) -> bool {
+        // SAFETY: By the type invariant. The flag is set by mount and cleared by unmount.
+        unsafe { bindings::sb_active(self.as_ptr()) }
     }
 
     /// Stops the machine, as the administrator asked for (`errors=panic`).

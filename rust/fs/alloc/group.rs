@@ -6,7 +6,10 @@
 //! checksum, the counts and the descriptor's own checksum up to date under the group's lock and
 //! in the same handle. No two group locks are ever held together.
 
-use super::{pending::Pending, Groups};
+use super::{
+    pending::{Pending, Then},
+    Groups, //
+};
 use crate::{
     disk::{self, Corrupt, GroupDesc},
     fs::Sb,
@@ -177,7 +180,19 @@ impl<'a> LockedGroup<'a> {
 
     /// Makes what has committed usable again.
     pub(super) fn expire(&mut self, is_committed: impl Fn(Tid) -> bool) {
-        if self.group.pending.expire(is_committed) {
+        let (waited, discards) = (self.group.pending.waits(), &self.groups.discards);
+        let then = if self.sb.data().discards() && (waited || discards.have_room()) {
+            Then::Discard
+        } else {
+            Then::Forget
+        };
+        let changed = self.group.pending.expire(is_committed, then);
+        // Before it is said that nothing is pending: the commit passes the group by then, and has
+        // discarded what it finds.
+        if !waited && self.group.pending.waits() {
+            discards.note(self.number);
+        }
+        if changed {
             self.forget_longest();
             self.group.first_free = 0;
             self.note_pending();
@@ -258,5 +273,8 @@ pub(in crate::fs) fn committed(sb: &Sb, done: Committed) {
             locked.expire(|tid| done.includes(tid));
             locked.note_pending();
         }
+    }
+    if sb.data().discards() {
+        sb.data().discard_later();
     }
 }

@@ -11,13 +11,15 @@
 //! frees is clear in the copy and in the bitmap, and would be given out.
 //!
 //! What is being discarded ([`trim`](super::trim)) is not given out either, until that is over.
+//! With the option `discard` what has committed stays here until then, see
+//! [`discard`](super::discard).
 //!
 //! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
 //! ([`committed`](super::committed)). Else the removal of a large disk's files would hold a GiB
 //! until somebody looks for blocks in each of the groups. [`Touched`] says where they are.
 
 use crate::{disk::bitmap, vfs::jbd2::Tid};
-use core::ops::Range;
+use core::{mem, ops::Range};
 use kernel::{
     prelude::*,
     sync::atomic::{ordering, Atomic}, //
@@ -27,8 +29,8 @@ use kernel::{
 /// set.
 const SHARE: u32 = 64;
 
-/// Which groups have something pending. Made with the groups: where blocks are freed, nothing can
-/// fail any more.
+/// Which groups have something pending, or waiting to be discarded. Made with the groups: where
+/// blocks are freed, nothing can fail any more.
 pub(super) struct Touched(KVVec<Atomic<bool>>);
 
 impl Touched {
@@ -41,7 +43,7 @@ impl Touched {
         Ok(Self(flags))
     }
 
-    /// Something is pending in `group`, and its info says so. Under the group's lock.
+    /// There is something in `group`, and it can be found there. Under the group's lock.
     pub(super) fn set(&self, group: u32) {
         if let Some(flag) = self.0.get((group / SHARE) as usize) {
             flag.store(true, ordering::Release);
@@ -63,6 +65,14 @@ impl Touched {
     }
 }
 
+/// What becomes of blocks whose removal has committed. They are free in any case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// They wait to be discarded.
+    Discard,
+    Forget,
+}
+
 struct Mask {
     tid: Tid,
     /// One bit per block of the group; set: freed by `tid`.
@@ -79,6 +89,9 @@ pub(super) struct Pending {
     barred_until: Option<Tid>,
     /// A run that is being discarded.
     held: Range<usize>,
+    /// What waits to be discarded, one bit per block; empty if nothing does. Some of it may have an
+    /// owner again.
+    waiting: KVec<u8>,
 }
 
 impl Pending {
@@ -87,6 +100,7 @@ impl Pending {
             masks: KVec::new(),
             barred_until: None,
             held: 0..0,
+            waiting: KVec::new(),
         }
     }
 
@@ -99,13 +113,42 @@ impl Pending {
         self.masks.is_empty() && self.barred_until.is_none()
     }
 
+    /// Whether something waits to be discarded.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// These blocks, one bit each, wait to be discarded, beside those that do so already.
+    pub(super) fn put_waiting(&mut self, bits: KVec<u8>) {
+        if self.waiting.is_empty() {
+            self.waiting = bits;
+            return;
+        }
+        for (all, some) in self.waiting.iter_mut().zip(bits.iter()) {
+            *all |= some;
+        }
+    }
+
+    /// What waits to be discarded; nothing does any more.
+    pub(super) fn take_waiting(&mut self) -> KVec<u8> {
+        mem::replace(&mut self.waiting, KVec::new())
+    }
+
     /// Drops what has committed. Returns whether there was something.
-    pub(super) fn expire(&mut self, is_committed: impl Fn(Tid) -> bool) -> bool {
+    pub(super) fn expire(&mut self, is_committed: impl Fn(Tid) -> bool, then: Then) -> bool {
         if self.is_empty() {
             return false;
         }
         let before = self.masks.len();
-        self.masks.retain(|mask| !is_committed(mask.tid));
+        // One running and one committing: few, so that taking one out of the middle costs nothing.
+        while let Some(at) = self.masks.iter().position(|mask| is_committed(mask.tid)) {
+            let Ok(Mask { bits, .. }) = self.masks.remove(at) else {
+                break;
+            };
+            if then == Then::Discard {
+                self.put_waiting(bits);
+            }
+        }
         let mut changed = self.masks.len() != before;
         if self.barred_until.is_some_and(is_committed) {
             self.barred_until = None;

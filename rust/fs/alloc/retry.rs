@@ -11,10 +11,24 @@
 //! The same goes for a run that is being discarded ([`super::trim`]): the search passes it by, and
 //! the end of the discard ends that.
 //!
-//! So a [`Retry`] is made before the search, and knows what was pending then. Data that was
+//! With the option `discard` ([`super::discard`]) that run may be the one which the last try gave
+//! back, so that each try meets one:
+//!
+//! ```text
+//!   fallocate                                      the task that discards
+//!   takes all that is free, but for the held run   holds a run
+//!   a tree node: nothing is left; gives all back   is done with it
+//!   waits for the commit
+//!                                                  holds what was given back
+//!   finds nothing
+//! ```
+//!
+//! So who has found no block says that it wants none to be held, and what waits is given up.
+//!
+//! A [`Retry`] is made before the search, and knows what was pending then. Data that was
 //! accepted is tried again as often as that helps; what can still be refused, three times.
 
-use super::{BlockKind, Sb};
+use super::{BlockKind, Groups, Sb};
 use crate::{
     fs::rule::{self, Rule},
     vfs::jbd2::{Journal, Tid}, //
@@ -85,7 +99,10 @@ pub(crate) fn retry<T>(
 
 /// An operation that allocates or reserves blocks, and may have to be tried again after `ENOSPC`.
 /// Made before the first try.
-struct Retry {
+struct Retry<'a> {
+    groups: &'a Groups,
+    /// Whether it has said that no block is to be held.
+    hungry: bool,
     /// The last transaction that had freed blocks when this try began, if it had committed.
     settled: Option<Tid>,
     /// Where discards were by then.
@@ -95,9 +112,19 @@ struct Retry {
     synced: bool,
 }
 
-impl Retry {
-    fn new(sb: &Sb, effort: Effort) -> Self {
+impl Drop for Retry<'_> {
+    fn drop(&mut self) {
+        if self.hungry {
+            self.groups.discards.go_on();
+        }
+    }
+}
+
+impl<'a> Retry<'a> {
+    fn new(sb: &'a Sb, effort: Effort) -> Self {
         Self {
+            groups: &sb.data().groups,
+            hungry: false,
             settled: Self::look(sb),
             trims: sb.data().groups.trims.count(),
             left: (effort != Effort::Accepted).then_some(TRIES),
@@ -113,6 +140,10 @@ impl Retry {
     /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it
     /// takes.
     fn again(&mut self, sb: &Sb, effort: Effort) -> bool {
+        if !self.hungry {
+            self.hungry = true;
+            self.groups.discards.hold_none();
+        }
         if effort == Effort::Room && !self.synced {
             self.synced = true;
             settle_promises(sb);

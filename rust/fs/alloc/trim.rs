@@ -20,6 +20,8 @@
 //!
 //! No longer than for one run a freeze is held off, and is waited for by nobody here.
 //!
+//! The option `discard` has the same done for what was freed: [`discard`](super::discard).
+//!
 //! [`Pending::hold`]: super::pending::Pending::hold
 
 use super::{
@@ -160,7 +162,7 @@ fn may_be_in(fs: &Rext4, group: u32, least: u64) -> bool {
 }
 
 /// Discards the next run among these bits that is long enough; returns it.
-fn discard_next(
+pub(super) fn discard_next(
     sb: &Sb,
     group: u32,
     bits: Range<usize>,
@@ -190,7 +192,7 @@ fn discard_next(
 }
 
 /// Whether what was found free is so on the disk: all that is said to have committed has.
-fn check_free(sb: &Sb) -> Result {
+pub(super) fn check_free(sb: &Sb) -> Result {
     let fs = sb.data();
     match fs.access.get() {
         Access::Writing if fs.journal().is_some_and(|j| !j.is_aborted()) => Ok(()),

@@ -22,7 +22,7 @@ use crate::{
     vfs::{
         fs_context::MountLog,
         jbd2::JournalSlot,
-        super_block::{Later, NewSuper},
+        super_block::{FileSystem, Later, NewSuper},
     },
 };
 use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
@@ -121,7 +121,8 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     sb.set_xattr();
     sb.set_acls(opts.acl);
     sb.set_uuid(&geo.uuid);
-    let options = opts.with_defaults(&geo);
+    let mut options = opts.with_defaults(&geo);
+    options.suit(sb.device(), sb.id(), sb.log());
     let block_size = geo.block_size;
     let about = About::new(&raw, sb.device());
     let groups = alloc::Groups::load(sb, &geo, &raw, &options)?;
@@ -132,12 +133,14 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         journal: JournalSlot::new(),
         marks <- ErrorMarks::new(block_size),
         journal_dead: Atomic::new(false),
-        later <- Later::new(),
+        later <- Later::new(Rext4::run_later),
+        discarder <- Later::new(alloc::discard_freed),
         access <- AccessState::new(),
         groups <- groups,
         orphans <- inode::Orphans::new(),
         dio_gate: gate::Switch::new(options.dio_gate),
         barrier: Atomic::new(options.barrier()),
+        discard: Atomic::new(options.discard()),
         options <- new_mutex!(options, "rext4_options"),
         about,
         errored: Atomic::new(0),

@@ -15,16 +15,17 @@ use kernel::{
 const UNARMED: u32 = 0;
 const ARMED: u32 = 1;
 
-/// Has [`FileSystem::run_later`] called in a task of its own, which holds no lock and no handle.
-/// Part of the file system's data; works from the second half of mount on until the end of it, or
-/// of a failed one.
+/// Has a function called in a task of its own, which holds no lock and no handle; it may sleep, and
+/// take its time. Part of the file system's data; works from the second half of mount on until the
+/// end of it, or of a failed one.
 ///
 /// # Invariants
 ///
 /// If `state` is [`ARMED`], `work` is initialised and `sb` a super block that lives until the work
 /// has been disabled.
 #[pin_data]
-pub(crate) struct Later {
+pub(crate) struct Later<F: FileSystem> {
+    run: fn(&SuperBlock<F>),
     state: Atomic<u32>,
     work: UnsafeCell<MaybeUninit<bindings::work_struct>>,
     sb: UnsafeCell<*mut bindings::super_block>,
@@ -34,14 +35,15 @@ pub(crate) struct Later {
 }
 
 // SAFETY: The C functions lock as they need; the other fields change only in `attach`.
-unsafe impl Send for Later {}
+unsafe impl<F: FileSystem> Send for Later<F> {}
 // SAFETY: As above.
-unsafe impl Sync for Later {}
+unsafe impl<F: FileSystem> Sync for Later<F> {}
 
-impl Later {
+impl<F: FileSystem> Later<F> {
     /// One that does nothing yet.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub(crate) fn new(run: fn(&SuperBlock<F>)) -> impl PinInit<Self> {
         pin_init!(Self {
+            run,
             state: Atomic::new(UNARMED),
             work: UnsafeCell::new(MaybeUninit::zeroed()),
             sb: UnsafeCell::new(ptr::null_mut()),
@@ -57,12 +59,12 @@ impl Later {
     pub(crate) fn schedule(&self) {
         if self.state.load(ordering::Acquire) == ARMED {
             // SAFETY: By the type invariant. A work that is disabled is not queued.
-            unsafe { bindings::schedule_work(self.work()) };
+            unsafe { bindings::queue_unbound(self.work()) };
         }
     }
 }
 
-impl<F: FileSystem> Part<F> for Later {
+impl<F: FileSystem> Part<F> for Later<F> {
     unsafe fn attach(&self, sb: &SuperBlock<F>) {
         // SAFETY: By the caller nobody looks at the fields yet.
         unsafe {
@@ -87,10 +89,10 @@ impl<F: FileSystem> Part<F> for Later {
 /// `work` is that of a [`Later`] of `F` that is armed.
 unsafe extern "C" fn run<F: FileSystem>(work: *mut bindings::work_struct) {
     // SAFETY: The work is that of a `Later` that is armed; the super block outlives the call.
-    let sb = unsafe {
+    let (this, sb) = unsafe {
         let cell: *mut UnsafeCell<MaybeUninit<bindings::work_struct>> = work.cast();
-        let this = kernel::container_of!(cell, Later, work);
-        SuperBlock::<F>::from_raw(*(*this).sb.get())
+        let this = &*kernel::container_of!(cell, Later<F>, work);
+        (this, SuperBlock::<F>::from_raw(*this.sb.get()))
     };
-    F::run_later(sb);
+    (this.run)(sb);
 }

@@ -47,12 +47,13 @@ impl<'a, F: FileSystem> Parts<'a, F> {
         Self([None; MAX_PARTS])
     }
 
-    /// These two. Which one comes first does not matter.
-    pub(crate) fn two(
+    /// These three. Which one comes first does not matter.
+    pub(crate) fn three(
         one: &'a (dyn Part<F> + 'static),
-        other: &'a (dyn Part<F> + 'static),
+        two: &'a (dyn Part<F> + 'static),
+        three: &'a (dyn Part<F> + 'static),
     ) -> Self {
-        Self([Some(one), Some(other), None, None])
+        Self([Some(one), Some(two), Some(three), None])
     }
 }
 
@@ -99,7 +100,7 @@ impl<F: FileSystem> Attached<F> {
     /// Ends them, in two passes: what one part runs may use another, whose order is anybody's.
     ///
     /// ```text
-    ///   unmount                                     run_later
+    ///   unmount                                     runs by `Later`
     ///                                               has the journal
     ///   closes the journal, which frees it
     ///                                               uses it

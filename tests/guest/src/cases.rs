@@ -50,6 +50,7 @@ pub static SETS: &[&[Case]] = &[
     space::enospc_tree::CASES,
     space::promise::CASES,
     space::trim::CASES,
+    space::discard::CASES,
     content::fsx::CASES,
     power::crash::CASES,
     power::journal::CASES,

@@ -224,6 +224,11 @@ __rust_helper void rust_helper_sb_end_pagefault(struct super_block *sb)
 	sb_end_pagefault(sb);
 }
 
+__rust_helper bool rust_helper_sb_active(struct super_block *sb)
+{
+	return READ_ONCE(sb->s_flags) & SB_ACTIVE;
+}
+
 __rust_helper bool rust_helper_sb_rdonly(struct super_block *sb)
 {
 	return sb_rdonly(sb);
@@ -352,9 +357,9 @@ __rust_helper void rust_helper_init_work(struct work_struct *work, work_func_t f
 	INIT_WORK(work, fn);
 }
 
-__rust_helper bool rust_helper_schedule_work(struct work_struct *work)
+__rust_helper bool rust_helper_queue_unbound(struct work_struct *work)
 {
-	return schedule_work(work);
+	return queue_work(system_dfl_wq, work);
 }
 
 __rust_helper bool rust_helper_system_going_down(void)

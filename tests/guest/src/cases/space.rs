@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Full disks, no memory, and the space that is promised.
 
+pub mod discard;
 pub mod enomem;
 pub mod enospc;
 pub mod enospc_tree;

@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
     Case::new("trim/can_be_killed", ONE, killed),
 ];
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 /// On the disk before mke2fs.
 const POISON: u8 = 0xD5;
 
@@ -50,7 +50,7 @@ fn all(f: &Fd) -> Sys<u64> {
 
 /// A disk that can discard, full of poison: a file on the kernel's ext4, in which what is discarded
 /// becomes a hole. It goes when the case is over.
-fn disk(t: &mut T) -> Res<Dm> {
+pub fn disk(t: &mut T) -> Res<Dm> {
     let Some(below) = t.disks.get(1).cloned().filter(|_| knows_fs("ext4")) else {
         skip!("no ext4 for a disk that can discard");
     };
@@ -71,7 +71,7 @@ fn disk(t: &mut T) -> Res<Dm> {
     crash::on_dm(t)
 }
 
-fn root(t: &T) -> Res<Fd> {
+pub fn root(t: &T) -> Res<Fd> {
     Ok(sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?)
 }
 
@@ -332,7 +332,7 @@ fn last_run(t: &mut T) -> Res {
 }
 
 /// Makes, writes, checks and removes files.
-fn work(dir: &str, k: u64, stop: &AtomicBool) -> Res<u64> {
+pub fn work(dir: &str, k: u64, stop: &AtomicBool) -> Res<u64> {
     let mut rounds = 0;
     for i in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -385,7 +385,7 @@ fn under_load(t: &mut T) -> Res {
 }
 
 /// A device on which each discard takes this long, and free space in many pieces.
-fn slow(t: &mut T, d: &Dm, ms: u64) -> Res {
+pub fn slow(t: &mut T, d: &Dm, ms: u64) -> Res {
     t.fresh()?;
     for i in 0..80u64 {
         put(&t.p(&format!("f{i}")), i, 20_000)?.fsync()?;
@@ -402,7 +402,7 @@ fn slow(t: &mut T, d: &Dm, ms: u64) -> Res {
     }
 }
 
-fn fast(t: &T, d: &Dm) -> Res {
+pub fn fast(t: &T, d: &Dm) -> Res {
     Ok(d.swap(&[crate::dm::linear(&t.disks[0], 0, MB)])?)
 }
 
