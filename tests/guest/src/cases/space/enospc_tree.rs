@@ -4,13 +4,14 @@
 
 use crate::fixture::{holds, pattern, T};
 use crate::harness::{Case, Res, ALL, K1};
-use crate::sys;
+use crate::sys::{self, Fd};
 use crate::{ensure, same};
 
 pub const CASES: &[Case] = &[
     Case::new("enospc/tree_blocks", ALL, tree_blocks).quick(),
     Case::new("enospc/tree_convert", &[K1], tree_convert),
     Case::new("enospc/others_promises", ALL, others_promises).quick(),
+    Case::new("enospc/tree_punch", ALL, tree_punch).quick(),
 ];
 
 /// Thousands of files, each with so many separate blocks that its tree needs a block of its own,
@@ -141,4 +142,57 @@ fn tree_convert(t: &mut T) -> Res {
         holds(&f, i * bs + 3, &pattern(*i, 0, 60), &format!("block {i}"))?;
     }
     Ok(())
+}
+
+/// Takes all that fallocate can get.
+fn fill(t: &T) -> Res<Fd> {
+    let f = sys::create(&t.p("ballast"))?;
+    let (mut end, mut step) = (0, 4 << 20);
+    while step >= t.bs() {
+        match f.fallocate(0, end, step) {
+            Ok(()) => end += step,
+            Err(e) if e.errno == libc::ENOSPC => step /= 2,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(f)
+}
+
+/// Punches that each take a block for the tree and free one of data, on a full disk, until all
+/// that is free waits for the commit: who punches then waits for it, too.
+fn tree_punch(t: &mut T) -> Res {
+    t.mkfs(32, &["-m", "0", "-J", "size=8", "-N", "1500"])?;
+    // What is freed stays unusable for as long as the case takes.
+    t.mount("commit=600")?;
+    let bs = t.bs();
+    // Two of a hundred are kept back for the tree.
+    let most = (32 << 20) / bs / 50 + 60;
+    for i in 0..most {
+        // As many extents as the inode has room for, the first one with a middle.
+        let f = sys::create(&t.p(&format!("f{i}")))?;
+        f.pwrite(&pattern(i, 0, 3 * bs as usize), 0)?;
+        for k in [4, 6, 8] {
+            f.pwrite(&pattern(i, k, 50), k * bs)?;
+        }
+    }
+    sys::sync();
+    let ballast = fill(t)?;
+    sys::sync();
+    let free = sys::statfs(&t.p(""))?.f_bfree;
+    ensure!(free + 20 < most, "{free} blocks free for {most} punches");
+    for i in 0..most {
+        let f = sys::rdwr(&t.p(&format!("f{i}")))?;
+        match f.punch(bs, bs) {
+            // The kernel's ext4 may give up where the commit would help.
+            Err(e) if !t.ours() && e.errno == libc::ENOSPC => break,
+            done => done?,
+        }
+        let len = bs as usize;
+        let mut want = pattern(i, 0, 3 * len);
+        want[len..2 * len].fill(0);
+        holds(&f, 0, &want, &format!("f{i}"))?;
+    }
+    drop(ballast);
+    t.umount()?;
+    t.fsck()
 }
