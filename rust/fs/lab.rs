@@ -141,7 +141,8 @@ named! {
         /// Whoever removes or moves blocks has dropped the page cache; the blocks are still where
         /// they were.
         PunchInvalidated = c"punch-invalidated",
-        /// A handle that removes blocks is about to be started, the first or one more.
+        /// A handle that removes blocks is about to be started: the first, one more, or once more
+        /// after ENOSPC.
         RemoveSome = c"remove-some",
         /// Punch and zero range have removed the blocks. The size on disk is not looked after yet.
         BlocksRemoved = c"blocks-removed",

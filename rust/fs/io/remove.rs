@@ -217,8 +217,6 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
     forget_reserved(inode, blocks);
     let mut left = blocks;
     loop {
-        let bytes = left.bytes(inode.fs().geo.block_bits);
-        lab::may_fail(Point::RemoveSome, inode, bytes, &[EIO])?;
         // To take the middle out of an extent may need a node, and the last free blocks may wait
         // for a commit, or be on their way through a trim. No longer than for that: what is there
         // is written, and a node that a try has given back is a freed block that commits, too.
@@ -229,8 +227,19 @@ pub(crate) fn remove_range(inode: &Inode, blocks: LblkRange) -> Result {
     }
 }
 
+/// What a handle's share may meet, for the lab. To take the rest of a file needs no node.
+fn remove_errors(left: LblkRange) -> &'static [Error] {
+    if left.end == Lblk::END {
+        &[EIO, ENOMEM]
+    } else {
+        &[EIO, ENOMEM, ENOSPC]
+    }
+}
+
 /// One handle's share of [`remove_range`].
 fn remove_some(inode: &Inode, left: LblkRange) -> Result<Progress> {
+    let bytes = left.bytes(inode.fs().geo.block_bits);
+    lab::may_fail(Point::RemoveSome, inode, bytes, remove_errors(left))?;
     // What is read without the handle may be wrong by then: then it is more of them.
     let credits = inode.extents().remove_credits(left);
     let _table = inode::hold_iloc(inode)?;

@@ -8,6 +8,8 @@ mod disk;
 mod draw;
 mod drive;
 #[cfg(test)]
+mod excused;
+#[cfg(test)]
 mod fake;
 mod faults;
 mod folder;

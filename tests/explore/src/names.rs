@@ -4,7 +4,7 @@
 //! takes its time: names that are there all the while it has once, and others as it likes, if they
 //! were there at all.
 
-use crate::faults::Hit;
+use crate::faults::{explained, Hit};
 use crate::op::{Op, Verb, EACH, NAMES};
 use crate::oracle::{show, Act, Outcome};
 use crate::program::{thread_name, Program, OPS, THREADS};
@@ -235,7 +235,7 @@ impl Names<'_> {
     fn is_excused(&self, act: &Act<'_>, errno: i32) -> bool {
         let full = self.program.image.tight && act.op.verb.wants_space();
         let busy = act.op.verb == Verb::Freeze && [libc::EBUSY, libc::EINVAL].contains(&errno);
-        let met = self.hits.iter().any(|hit| hit.explains(act, errno));
+        let met = explained(&self.hits, act, errno, self.program.image.tight);
         met || busy || full && errno == libc::ENOSPC
     }
 

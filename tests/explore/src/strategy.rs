@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 use crate::drive::Step;
-use crate::drive::{Picker, Place, Seen};
+use crate::drive::{At, Picker, Place, Seen};
 use crate::order::{Fault, Go, Order};
 use crate::program::{KERNEL, THREADS};
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -24,6 +24,8 @@ pub struct Random {
     sticky: u32,
     /// Of a thousand times that a point can return an error, how often it does.
     faults: u32,
+    /// Who was refused space last, and at which point.
+    refused: Option<(usize, String)>,
 }
 
 impl Random {
@@ -33,18 +35,34 @@ impl Random {
             rng,
             sticky,
             faults,
+            refused: None,
         }
     }
 
     /// Lets a thread go on, sometimes with an error.
     fn go(&mut self, thread: usize, place: &Place) -> Go {
         let mut go = plain(thread);
-        if let Place::Parked(at) = place {
-            if !at.faults.is_empty() && self.rng.random_ratio(self.faults, 1000) {
-                go.fault = at.faults.choose(&mut self.rng).copied();
-            }
+        let Place::Parked(at) = place else {
+            return go;
+        };
+        if self.refuses_again(thread, at) {
+            go.fault = Some(Fault::NoSpace);
+        } else if !at.faults.is_empty() && self.rng.random_ratio(self.faults, 1000) {
+            go.fault = at.faults.choose(&mut self.rng).copied();
+        }
+        if go.fault == Some(Fault::NoSpace) {
+            self.refused = Some((thread, at.point.clone()));
+        } else if self.refused.as_ref().is_some_and(|(who, _)| *who == thread) {
+            self.refused = None;
         }
         go
+    }
+
+    /// Who is refused space asks again, and gives up only if it is refused often.
+    fn refuses_again(&mut self, thread: usize, at: &At) -> bool {
+        let same = |(who, point): &(usize, String)| *who == thread && *point == at.point;
+        let can = at.faults.contains(&Fault::NoSpace);
+        can && self.refused.as_ref().is_some_and(same) && self.rng.random_ratio(3, 4)
     }
 }
 
