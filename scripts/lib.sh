@@ -129,8 +129,8 @@ module_with() {
 	local copy=$REPO/build/$1/copy
 	mkdir -p "$copy"
 	# What is built there stays: most of it is the same the next time.
-	rm -rf "$copy"/{Kbuild,rust,scripts}
-	cp -rp "$REPO"/{Kbuild,rust,scripts} "$copy/"
+	rm -rf "$copy"/{Kbuild,VERSION,rust,scripts}
+	cp -rp "$REPO"/{Kbuild,VERSION,rust,scripts} "$copy/"
 	patch -s -p1 -d "$copy" <"$2" >&2 || die "$2 does not apply any more"
 	"$copy/scripts/module" ${3:+"$3"} uml
 }

@@ -45,7 +45,8 @@ class Power(WithFolder):
             path.write_text(text)
             path.chmod(0o755)
         (self.folder / "scripts/harm").write_text(harm)
-        (self.folder / "Kbuild").touch()
+        for top in ("Kbuild", "VERSION"):
+            (self.folder / top).touch()
         (self.folder / "rust/x.rs").write_text("right\n")
         (self.folder / f"tests/{name}/faults/f.patch").write_text(PATCH)
         (self.folder / f"tests/{name}/power.tsv").write_text(CRASH_TABLE)
