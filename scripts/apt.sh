@@ -19,17 +19,6 @@ know_debian() {
 	esac
 }
 
-# attempt WHAT COMMAND...: one line when it fails, with the reason it gave.
-attempt() {
-	local what=$1 why
-	shift
-	note "$what"
-	if ! progress "$LOG" "$what" "$@"; then
-		why=$(grep -aiE 'no space left|^E: |^error|ERROR:|Killed|cannot allocate' "$LOG" | tail -n 1 || true)
-		die "$what failed: ${why:-see the log} (log: $LOG)"
-	fi
-}
-
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		"$@"

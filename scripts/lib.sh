@@ -60,6 +60,17 @@ progress() {
 	return "$status"
 }
 
+# attempt WHAT COMMAND...: one line when it fails, with the reason it gave. Its output goes to LOG.
+attempt() {
+	local what=$1 why
+	shift
+	note "$what"
+	if ! progress "$LOG" "$what" "$@"; then
+		why=$(grep -aiE 'no space left|^E: |^error|ERROR:|Killed|cannot allocate' "$LOG" | tail -n 1 || true)
+		die "$what failed: ${why:-see the log} (log: $LOG)"
+	fi
+}
+
 # The kernel source, once scripts/setup has unpacked it.
 kernel_source() {
 	echo "$CACHE/src/linux-source-$KERNEL_SERIES"

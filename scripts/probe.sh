@@ -6,6 +6,8 @@
 # run in another Debian.
 
 IN=()
+# What to do about another rustc.
+RUSTC_HINT="use that one ('rustup override set VERSION'), build the kernel again, or, for Debian's own, let scripts/module stock do it"
 
 # said FILE OPTION: the text of a configuration's option, without its quotes.
 said() {
@@ -31,10 +33,14 @@ probe_config() {
 	done
 }
 
-# newer_inside NAME: what to say of a compiler in the cached Debian 13 that is not the kernel's: a
-# newer one comes into it with the whole only.
-newer_inside() {
-	echo "the Debian 13 in the cache has $1: remove $CACHE/debian13, and the newest comes"
+# says_here NAME: what to say of a compiler that is not the kernel's. A newer one comes into the cached
+# Debian 13 with the whole only.
+says_here() {
+	if [ ${#IN[@]} -gt 0 ]; then
+		echo "the Debian 13 in the cache has $1: remove $CACHE/debian13, and the newest comes"
+	else
+		echo "here is $1"
+	fi
 }
 
 # probe_rustc WHAT FILE: Rust metadata is of one compiler only.
@@ -43,9 +49,9 @@ probe_rustc() {
 	wanted=$(said "$2" RUSTC_VERSION_TEXT)
 	here=$("${IN[@]}" rustc --version 2>/dev/null || echo missing)
 	[ "$here" = "$wanted" ] || [ ${#IN[@]} -eq 0 ] ||
-		die "$1 was built with $wanted, $(newer_inside "$here")"
+		die "$1 was built with $wanted, $(says_here "$here")"
 	[ "$here" = "$wanted" ] ||
-		die "$1 was built with $wanted, rustc here is $here: use that one ('rustup override set VERSION'), build the kernel again, or, for Debian's own, let scripts/module stock do it"
+		die "$1 was built with $wanted, rustc here is $here: $RUSTC_HINT"
 }
 
 # probe_bindgen WHAT [VERSION]: that one and no other, or any that is new enough.
