@@ -17,7 +17,7 @@ venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
 # What runs in a VM has a kernel of its own, unless one is named.
 named := $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
-verbs := help setup module run check shell xfstests bench lab model explore crash soak fmt lint clippy clean
+verbs := help setup module run check shell xfstests bench lab model explore crash soak fmt lint clippy dist deb clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -46,6 +46,7 @@ help:
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the code; make clippy lints the Rust code'
 	@echo 'make lint       all lints: rustfmt, clippy, ruff, mypy, shellcheck'
+	@echo 'make dist       makes the tarball of a release; make deb the packages for Debian'
 	@echo 'make clean      removes what was built here, not the cache'
 	@echo 'make KDIR=/path is make module against that kernel'
 
@@ -112,6 +113,12 @@ lint:
 clippy:
 	@scripts/module $(lab) --clippy $(kernel) >/dev/null
 	@cd tests && cargo clippy -q --workspace --all-targets -- -D warnings
+
+dist:
+	@scripts/dist
+
+deb:
+	@scripts/deb
 
 clean:
 	@rm -rf build tests/target

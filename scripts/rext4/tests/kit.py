@@ -8,6 +8,12 @@ import unittest
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+# A machine with room: the test is not of this one's.
+DF = """\
+#!/bin/bash
+echo Filesystem 1048576-blocks Used Available Capacity Mounted on
+echo a 9999 1 9998 1% /
+"""
 # In place of scripts/vm: its options go to a file, then it plays what the test wants of the guest.
 VM = """\
 #!/bin/bash

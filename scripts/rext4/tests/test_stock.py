@@ -38,12 +38,6 @@ pkgnames) cut -d ' ' -f 1 "$lists" | grep "^$2" ;;
 madison) awk -v n="$2" '$1 == n { printf "%10s | %10s | file:/mirror\\n", $1, $2 }' "$lists" ;;
 esac
 """
-# A machine with room: the test is not of this one's.
-DF = """\
-#!/bin/bash
-echo Filesystem 1048576-blocks Used Available Capacity Mounted on
-echo a 9999 1 9998 1% /
-"""
 # The name of the file is the first word after "download", with "_" in place of "=".
 HALF = """\
 name=${!#}
@@ -63,7 +57,7 @@ def known() -> bool:
 class Mirror(kit.WithFolder):
     def setUp(self) -> None:
         super().setUp()
-        for name, text in (("apt-get", APT_GET), ("apt-cache", APT_CACHE), ("df", DF)):
+        for name, text in (("apt-get", APT_GET), ("apt-cache", APT_CACHE), ("df", kit.DF)):
             (self.folder / name).write_text(text)
             (self.folder / name).chmod(0o755)
         self.cache = self.folder / "cache/rext4"
