@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import common, reasons, tally
+from . import common, compat, reasons, tally
 from .common import CACHE, REPO, SCRIPTS, note
 from .process import Group
 from .reasons import Failure
 from .tally import Tally
 
 HELP = """
-Usage: scripts/check [--serial] [PART...]
+Usage: scripts/check [--serial] [--record] [PART...]
 
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
@@ -31,7 +31,11 @@ their protection off and on, there too), xfstests (a short list, if xfstests is
 installed).
 
 Only if it is named: stock (some of the guest tests on the kernel that Debian ships,
-which is fetched, and the module's removal).
+which is fetched, and the module's removal) and deb (the packages: built, installed in
+a clean Debian 13, the module that dkms built loaded on that kernel, removed; needs
+root).
+
+With --record what has run is noted in Documentation/compatibility.md.
 
 Two run side by side, the longest first, with --serial one after the other.
 
@@ -56,8 +60,10 @@ PARTS = (
     "safe",
     "stack",
 )
+# Parts that are one program.
+ALONE = {"safe": "tests/compile-fail/run", "deb": "scripts/deb-test"}
 # What is run only if it is asked for.
-EXTRA = ("stock",)
+EXTRA = ("stock", "deb")
 # The cases of the part stock: each layer once.
 ON_STOCK = (
     "names/rename@",
@@ -281,8 +287,8 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
         yield [(orders(logs), REPO)]
     elif name == "crash":
         yield [(crashes(logs), REPO)]
-    elif name == "safe":
-        yield [([REPO / "tests/compile-fail/run"], REPO)]
+    elif name in ALONE:
+        yield [([REPO / ALONE[name]], REPO)]
     else:
         yield host() if name == "host" else stack()
 
@@ -371,6 +377,7 @@ def main(arguments: list[str]) -> int:
     """Runs the parts and adds up."""
     parser = common.Options(HELP)
     parser.add_argument("--serial", action="store_true")
+    parser.add_argument("--record", action="store_true")
     parser.add_argument("parts", nargs="*")
     asked = parser.parse_args(arguments)
     for name in asked.parts:
@@ -384,5 +391,7 @@ def main(arguments: list[str]) -> int:
 
     runner = Runner(logs)
     run_lanes(runner, parts, 1 if asked.serial else LANES)
+    if asked.record:
+        compat.record(runner.tallies)
     note(f"{time.monotonic() - began:.0f} s in all, logs in {logs}")
     return sum_up([(name, runner.tallies.get(name)) for name in parts])
