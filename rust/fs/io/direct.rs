@@ -55,6 +55,7 @@ use crate::{
         Kiocb, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// Rule 7: the largest folios of a file, as an order: smaller than those that khugepaged makes, so
@@ -231,7 +232,7 @@ fn write_unaligned<'a>(
 /// hold no lock), and are over before the lock goes. What is only here to strip privileges (that
 /// changes the mode) need not wait.
 fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Io<'a, Rext4> {
-    let (lock, wait, end) = match enter_alone(&mut iocb, from) {
+    let (lock, wait, bytes) = match enter_alone(&mut iocb, from) {
         Ok(Some(entered)) => entered,
         Ok(None) => return iocb.done(Ok(0)),
         Err(e) => return iocb.done(Err(e)),
@@ -244,17 +245,17 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
     let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
     if wait {
         // Rule 11.
-        eof::after_write(&lock, end);
+        eof::after_write(&lock, bytes);
     }
     finish_unqueued(iocb, from, (done, result), Some(lock))
 }
 
-/// Returns the lock, whether the write is to wait, and where it is to end. `None` if there is
-/// nothing to write.
+/// Returns the lock, whether the write is to wait, and its bytes. `None` if there is nothing to
+/// write.
 fn enter_alone<'a>(
     iocb: &mut Kiocb<'a, Rext4>,
     from: &mut IovIterSource<'_>,
-) -> Result<Option<(Lock<'a>, bool, u64)>> {
+) -> Result<Option<(Lock<'a>, bool, Range<u64>)>> {
     let lock = iocb.lock()?;
     let count = match iocb.write_checks(from, &lock)? {
         0 => return Ok(None),
@@ -272,10 +273,9 @@ fn enter_alone<'a>(
         lab::point(Point::DioDrained, iocb.inode(), bytes.clone());
     }
     // Rule 11.
-    let end = bytes.end;
-    eof::before_write(&lock, bytes)?;
+    eof::before_write(&lock, bytes.clone())?;
     iocb.modified(&lock)?;
-    Ok(Some((lock, wait, end)))
+    Ok(Some((lock, wait, bytes)))
 }
 
 /// How a write ends that was not queued: `result`, or by way of the page cache. `lock` is held if

@@ -131,18 +131,29 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     Ok(())
 }
 
-/// A direct write that was to end at `end` is over. Has it not come so far (an error, no room), its
-/// bytes may be on disk behind the end of the file, in the last block, where a mapping would show
-/// them. They are zeroed in the page cache; the zeros need not reach the disk now, for what is
-/// behind the end is taken for stale until they do. If that fails too (a signal, the disk) a
-/// mapping may show them until the file grows, which zeroes them first.
-pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, end: u64) {
+/// A direct write to the bytes is over. Has it not come so far (an error, no room):
+///
+/// - Its bytes may be on disk behind the end of the file, in the last block, where a mapping would
+///   show them. They are zeroed in the page cache; the zeros need not reach the disk now, for what
+///   is behind the end is taken for stale until they do. If that fails too (a signal, the disk) a
+///   mapping may show them until the file grows, which zeroes them first.
+/// - The blocks that it took behind the end are nobody's data, and go: a disk that they fill would
+///   stay full until somebody truncates the file. What was preallocated among them goes, too.
+pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) {
     let inode = lock.inode();
     let size = inode.size();
-    if end > size && size % u64::from(inode.fs().geo.block_size) != 0 {
-        inode.info().set_stale_tail(true);
-        let _ = Alone::new(lock).zero_partial(size);
+    if bytes.end <= size {
+        return;
     }
+    let alone = Alone::new(lock);
+    let block_size = u64::from(inode.fs().geo.block_size);
+    if size % block_size != 0 {
+        inode.info().set_stale_tail(true);
+        let _ = alone.zero_partial(size);
+    }
+    let start = bytes.start / block_size * block_size;
+    let gone = alone.drop_cache(size.max(start)..bytes.end);
+    let _ = gone.and_then(|gone| gone.remove_blocks());
 }
 
 /// Whether [`before_write`] has something to do, for which it may sleep. i_rwsem is held exclusive.

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/end_io_uring", ONE, end_uring),
     Case::new("dio/end_after_punch", ONE, end_after_punch).quick(),
     Case::new("dio/end_no_room", ALL, end_no_room).quick(),
+    Case::new("dio/end_gives_back", ALL, end_gives_back).quick(),
     Case::new("dio/lost_page", ONE, lost_page).quick(),
     Case::new("dio/nowait_deep", ALL, nowait_deep).quick(),
     Case::new("dio/statx", ONE, statx).quick(),
@@ -162,6 +163,32 @@ fn end_no_room(t: &mut T) -> Res {
     drop((f, direct, filler));
     t.cycle()?;
     holds(&sys::rdonly(&t.p("f"))?, 0, &want, "grown, remounted")
+}
+
+/// A direct append that fails for want of space does not keep what there was of it.
+fn end_gives_back(t: &mut T) -> Res {
+    t.mkfs(16, &["-m", "0", "-J", "size=4"])?;
+    t.mount("")?;
+    let bs = t.bs();
+    let f = put(&t.p("f"), 1, 4 * bs as usize)?;
+    // Further behind than the write will reach: that stays.
+    f.fallocate(libc::FALLOC_FL_KEEP_SIZE, 64 << 20, 4 * bs)?;
+    f.fsync()?;
+    let before = sys::statfs(&t.p(""))?.f_bfree;
+    ensure!(before > 1000, "{before} blocks free");
+    let direct = sys::direct(&t.p("f"))?;
+    let much = Aligned::of(&pattern(2, 0, 16 << 20));
+    for round in 0..2 {
+        errno!(direct.pwrite(&much, 4 * bs), ENOSPC);
+        same!(f.size()?, 4 * bs, "size after round {round}");
+        let left = sys::statfs(&t.p(""))?.f_bfree;
+        // ext4 takes what is preallocated, too.
+        ensure!(
+            left == before || !t.ours() && left > before,
+            "{left} blocks free of {before}"
+        );
+    }
+    holds(&f, 0, &pattern(1, 0, 4 * bs as usize), "as it was")
 }
 
 /// RWF_NOWAIT in a file of many extents: what is known in memory is answered.
