@@ -104,8 +104,9 @@ pub(crate) trait Namei: FileSystem {
 }
 
 impl<F: Namei> Inode<F> {
-    /// Sets the size of a directory in bytes, for a name that is being made in it: then the VFS
-    /// holds i_rwsem exclusive, or the directory is new and nobody else has it.
+    /// Sets the size of a directory in bytes, for a name that is being made in it, or when it is
+    /// removed: then the VFS holds i_rwsem exclusive, or the directory is new and nobody else has
+    /// it.
     pub(crate) fn set_dir_size(&self, size: u64) {
         self.set_size(size);
     }

@@ -208,6 +208,10 @@ pub(crate) fn tmpfile<'a>(
     dir: &'a Inode,
     mode: u16,
 ) -> Result<NewInode<'a, Rext4>> {
+    // The one call that comes without a name to look at, so the VFS has not.
+    if dir.nlink() == 0 {
+        return Err(EPERM);
+    }
     let mode = match mode & S_IFMT {
         0 => mode | S_IFREG,
         _ => mode,

@@ -42,6 +42,8 @@ fn remove_name(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         found.delete(handle, dir)?;
         if inode.is_dir() {
             dec_dir_links(dir);
+            // Who has it open finds nothing in it.
+            inode.set_dir_size(0);
         }
         touch(handle, dir)?;
         drop_links(handle, inode, room)

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("dirs/deep", SMALL, deep),
     Case::new("dirs/many_subdirs", SMALL, many_subdirs),
     Case::new("dirs/shrink_and_refill", ALL, refill),
+    Case::new("dirs/removed", ALL, removed).quick(),
 ];
 
 pub use guest::dirents::{getdents, parse, read_all, Entry};
@@ -315,4 +316,20 @@ fn refill(t: &mut T) -> Res {
     ensure!(now <= size * 2, "the directory grew from {size} to {now}");
     same!(now as u64 % t.bs(), 0, "size of a directory in blocks");
     Ok(())
+}
+
+/// A directory that is open and removed is empty, and nothing is made in it, not even without a
+/// name.
+fn removed(t: &mut T) -> Res {
+    t.fresh()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    let d = dir(&t.p("d"))?;
+    sys::rmdir(&t.p("d"))?;
+    let path = format!("/proc/self/fd/{}", d.raw);
+    let flags = libc::O_TMPFILE | libc::O_RDWR;
+    errno!(sys::open(&path, flags, 0o600), EPERM);
+    errno!(sys::create(&format!("{path}/f")), ENOENT);
+    same!(d.size()?, 0, "size");
+    drop(d);
+    t.cycle()
 }
