@@ -265,7 +265,8 @@ named! {
         DioFlush = c"dio-flush",
         /// The page cache is invalidated again after a direct write (rule 7).
         DioInvalidate = c"dio-invalidate",
-        /// Punch, truncate, and zeroing of the old end wait for direct I/O in flight (rules 5, 11).
+        /// Punch, truncate, zeroing of the old end and write(2) wait for direct I/O in flight
+        /// (rules 5, 9, 11).
         DioWait = c"dio-wait",
         /// A write fault reserves space before the page is dirtied (rule 6).
         ReserveAtFault = c"reserve-at-fault",

@@ -12,6 +12,7 @@ use super::{delalloc::BufferedWriteOps, eof};
 use crate::{
     fs::{
         lab::{self, Point},
+        rule::{self, Rule},
         Rext4, //
     },
     trace,
@@ -70,8 +71,13 @@ pub(super) fn write_locked<'a>(
     let old = inode.size();
     let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
     lab::point(Point::WriteLocked, inode, bytes.clone());
-    if iocb.nowait() && eof::is_before_write(inode, &bytes) {
+    if iocb.nowait() && (lock.has_dio() || eof::is_before_write(inode, &bytes)) {
         return Err(EAGAIN);
+    }
+    // Rule 9. A direct write may be on its way to other bytes of a block that is read here: they
+    // would be written over with what they were.
+    if rule::kept(Rule::DioWait) {
+        lock.dio_wait();
     }
     // Rule 11.
     eof::before_write(lock, bytes)?;

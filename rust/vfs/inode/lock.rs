@@ -72,6 +72,12 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
         unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
     }
 
+    /// Whether direct I/O is in flight. None starts meanwhile.
+    pub(crate) fn has_dio(&self) -> bool {
+        // SAFETY: By the type invariant; it only reads a counter.
+        unsafe { !bindings::inode_dio_finished(self.0.as_ptr()) }
+    }
+
     /// Sets the flags of the VFS.
     pub(crate) fn set_flags(&self, flags: InodeFlags) {
         // SAFETY: By the type invariant of `Inode`. Whoever changes them holds the lock.

@@ -122,9 +122,10 @@ impl MapRequest {
     /// Whether it can be written over these blocks, as far as its flags go.
     fn is_met_by(&self, inode: &Inode, found: &Mapping) -> bool {
         // Of the request, not of what one mapping can cover: once iomap has taken bytes from the
-        // caller's memory, a mapping must not ask to start again.
+        // caller's memory, a mapping must not ask to start again, nor say that nothing was done.
         let end = || self.end.div_ceil(1 << inode.fs().geo.block_bits);
-        !self.flags.overwrite_only() || u64::from(found.lblk) + u64::from(found.len) >= end()
+        let whole = self.flags.overwrite_only() || self.flags.nowait();
+        !whole || u64::from(found.lblk) + u64::from(found.len) >= end()
     }
 }
 
@@ -150,7 +151,7 @@ fn map_write(inode: &Inode, pos: u64, request: MapRequest, map: &mut Map) -> Res
             State::Written => request.is_met_by(inode, &found),
             // Parts of an unwritten block would have to be zeroed, which two writers to one
             // block cannot both do.
-            State::Unwritten => !flags.overwrite_only(),
+            State::Unwritten => !flags.overwrite_only() && request.is_met_by(inode, &found),
             _ => false,
         };
         let expected = match found.state {

@@ -79,7 +79,7 @@ pub static ZERO_VS_APPEND: Race = Race {
     title: "A direct write of part of a block ends at the end of the file, and somebody appends",
     story: "The rest of the block is zeroed by the direct write, on disk, behind the end. Under the shared \
             lock and not waited for, the zeros can arrive after what somebody has appended there.",
-    off: &["eof-alone"],
+    off: &["eof-alone", "dio-wait"],
     run: zero_vs_append,
     ..RACE
 };

@@ -13,6 +13,8 @@ pub const CASES: &[Case] = &[
     Case::new("dio/libaio_append", ALL, libaio_append),
     Case::new("dio/io_uring", ALL, uring).quick(),
     Case::new("dio/nowait", ONE, nowait),
+    Case::new("dio/nowait_whole", ONE, nowait_whole).quick(),
+    Case::new("dio/buffered_waits", ONE, buffered_waits).quick(),
     Case::new("dio/stable_pages", ONE, stable_pages).quick(),
     Case::new("dio/against_truncate", ALL, against_truncate),
     Case::new("dio/against_buffered", ALL, against_buffered).quick(),
@@ -237,6 +239,68 @@ fn stable_pages(t: &mut T) -> Res {
     same!(aio.wait(1)?, vec![(0, 65_536)], "result");
     f.dontneed()?;
     holds(&f, 0, &asked, "after the buffer was changed in flight")
+}
+
+/// RWF_NOWAIT over blocks and a hole: not even the first half of it is written.
+fn nowait_whole(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 16_384)?;
+    f.truncate(65_536)?;
+    f.fsync()?;
+    f.dontneed()?;
+    let d = sys::direct(&t.p("f"))?;
+    // The extents are in memory.
+    let mut b = Aligned::new(32_768);
+    d.pread(&mut b, 0)?;
+    let want = b.to_vec();
+    let data = Aligned::of(&pattern(2, 0, 32_768));
+    let iov = libc::iovec {
+        iov_base: data.as_ptr() as *mut _,
+        iov_len: data.len(),
+    };
+    for _ in 0..50 {
+        // A change of times would be EAGAIN, too. Once in a tick is enough.
+        d.pwrite(&Aligned::new(4096), 61_440)?;
+        // SAFETY: a valid iovec.
+        let n = unsafe { libc::pwritev2(d.raw, &iov, 1, 0, libc::RWF_NOWAIT) };
+        same!((n, sys::errno()), (-1, libc::EAGAIN), "RWF_NOWAIT");
+        d.pread(&mut b, 0)?;
+        ensure!(b[..] == want[..], "a part of it was written");
+    }
+    Ok(())
+}
+
+/// A direct write of one part of a block, in flight, and a write(2) of another part: neither is
+/// lost, though the second reads the rest of the block.
+fn buffered_waits(t: &mut T) -> Res {
+    let dev = t.dev.clone();
+    t.mkfs(64, &[])?;
+    let d = t.mapped("waits", 64)?;
+    let fs = t.fs.clone();
+    t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, "")?;
+    let f = put(&t.p("f"), 1, 8192)?;
+    f.fsync()?;
+    f.dontneed()?;
+    let slow = (0, 64 * 2048, "delay", format!("{dev} 0 0 {dev} 0 1500"));
+    if let Err(e) = d.swap(&[slow]) {
+        crate::skip!("no delay target: {e}");
+    }
+    let direct = sys::direct(&t.p("f"))?;
+    let mut data = Aligned::of(&pattern(2, 0, 512));
+    let mut aio = Aio::new(1)?;
+    aio.submit(&direct, Op::Write, &mut data, 512, 0)?;
+    f.pwrite(&pattern(3, 0, 100), 0)?;
+    same!(aio.wait(1)?, vec![(0, 512)], "result");
+    d.swap(&[crate::dm::linear(&dev, 0, 64)])?;
+    f.fsync()?;
+    f.dontneed()?;
+    let mut want = pattern(1, 0, 8192);
+    want[..100].copy_from_slice(&pattern(3, 0, 100));
+    want[512..1024].copy_from_slice(&data);
+    holds(&f, 0, &want, "both")?;
+    drop((f, direct, aio));
+    t.umount_dir(crate::fixture::MNT)?;
+    Ok(())
 }
 
 /// RWF_NOWAIT either does the whole thing or says EAGAIN.
