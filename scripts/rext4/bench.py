@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Compares rext4 with the kernel's ext4 in one boot of a kernel, on a RAM-backed disk with
-fio. Twice: with QEMU counting instructions as time (one CPU; what else the machine does is not in
-the figures), and by the wall clock with two CPUs. The guest's side is scripts/bench-guest."""
+"""Compares rext4 with the kernel's ext4, and XFS where there is one, in one boot of a kernel, on a
+RAM-backed disk: data with fio, other operations with operations.py. Twice: with QEMU counting
+instructions as time (one CPU; what else the machine does is not in the figures), and by the wall
+clock with two CPUs. The guest's side is scripts/bench-guest."""
 
 import statistics
 import tempfile
@@ -14,11 +15,13 @@ from .common import CACHE, REPO, SCRIPTS, Failed, note
 from .process import Group
 
 HELP = """
-Usage: scripts/bench [--icount-only | --wall-only] [--kernel NAME] [--rounds N]
-                     [--out FILE]
+Usage: scripts/bench [--icount-only | --wall-only] [--data-only | --operations-only]
+                     [--kernel NAME] [--rounds N] [--out FILE]
 
   --icount-only  leave out the wall-clock figures; those in FILE stay
   --wall-only    leave out those with instructions counted; the same
+  --data-only, --operations-only
+                 leave out the others; the same
   --kernel NAME  fast (default), stock or debug
   --rounds N     rounds by the wall clock (default 5; three are made with
                  instructions counted); their median counts
@@ -32,7 +35,9 @@ scripts/vm says.
 CLOCKS = ("icount", "wall")
 # Instructions repeat: no more rounds are needed.
 COUNTED_ROUNDS = 3
-COLUMNS = ("workload", "rext4", "ext4", "unit", "ratio")
+COLUMNS = ("workload", "rext4", "ext4", "xfs", "unit", "ratio")
+# What is measured, and its unit.
+KINDS = {"data": "MB/s", "operations": "/s"}
 # Slower than this part of ext4 is too slow.
 LOW = 0.7
 # The first is the one whose figures are compared from release to release.
@@ -44,11 +49,13 @@ LIMIT, PATIENCE = 5400, 5
 
 @dataclass(frozen=True)
 class Row:
-    """A workload by one clock, in MB/s: the medians of all rounds."""
+    """A workload by one clock: the medians of all rounds."""
 
     name: str
     mine: float
     theirs: float
+    xfs: float | None
+    unit: str
 
     @property
     def ratio(self) -> float:
@@ -56,22 +63,25 @@ class Row:
         return self.mine / self.theirs
 
     def __str__(self) -> str:
-        return f"{self.name}\t{self.mine:.1f}\t{self.theirs:.1f}\tMB/s\t{self.ratio:.2f}"
+        xfs = "-" if self.xfs is None else f"{self.xfs:.1f}"
+        figures = f"{self.mine:.1f}\t{self.theirs:.1f}\t{xfs}"
+        return f"{self.name}\t{figures}\t{self.unit}\t{self.ratio:.2f}"
 
 
 def rows(figures: str, clock: str) -> list[Row]:
-    """From the guest's lines "workload, file system, MB/s", in their order."""
-    speeds: dict[str, dict[str, list[float]]] = {}
+    """From the guest's lines "workload, file system, figure, unit", in their order."""
+    speeds: dict[tuple[str, str], dict[str, list[float]]] = {}
     for line in figures.splitlines():
-        workload, fs, speed = line.split("\t")
-        speeds.setdefault(workload, {}).setdefault(fs, []).append(float(speed))
+        workload, fs, speed, unit = line.split("\t")
+        speeds.setdefault((workload, unit), {}).setdefault(fs, []).append(float(speed))
     found = []
-    for workload, by_fs in speeds.items():
+    for (workload, unit), by_fs in speeds.items():
         for fs in ("rext4", "ext4"):
             if fs not in by_fs:
                 raise Failed(f"{clock}: the guest has no figure of {fs} for {workload}")
         mine, theirs = (statistics.median(by_fs[fs]) for fs in ("rext4", "ext4"))
-        found.append(Row(f"{workload} ({clock})", mine, theirs))
+        xfs = statistics.median(by_fs["xfs"]) if "xfs" in by_fs else None
+        found.append(Row(f"{workload} ({clock})", mine, theirs, xfs, unit))
     if not found:
         raise Failed(f"{clock}: the guest has no figures")
     return found
@@ -84,26 +94,26 @@ def table(kernel: str) -> Path:
 
 
 def written(out: Path, measured: dict[str, list[Row]]) -> None:
-    """Puts the rows into the table. What was measured before by a clock that was not asked for
-    stands."""
+    """Puts the rows into the table. What was measured before, and was not asked for, stands."""
     old = out.read_text().splitlines()[1:] if out.exists() else []
     lines = ["\t".join(COLUMNS)]
     for clock in CLOCKS:
-        if clock in measured:
-            lines += map(str, measured[clock])
-        else:
-            lines += [line for line in old if f"({clock})" in line.split("\t")[0]]
+        by_clock = [line for line in old if f"({clock})" in line.split("\t")[0]]
+        for unit in KINDS.values():
+            new = [str(row) for row in measured.get(clock, []) if row.unit == unit]
+            lines += new or [line for line in by_clock if line.split("\t")[4] == unit]
     out.write_text("\n".join(lines) + "\n")
 
 
-def boot(name: str, rounds: int, vm: Command, work: Path) -> str:
-    """One VM; its figures."""
+def boot(name: str, asked: tuple[int, str], vm: Command, work: Path) -> str:
+    """One VM that measures so many rounds of these kinds; its figures."""
+    rounds, kinds = asked
     share = work / name
     share.mkdir()
     note(f"{name}: {rounds} round(s)")
     words = [*vm, "--share", share, "--time", str(LIMIT), "--mem", "3072"]
     words += ["--icount"] if name == "icount" else ["--cpus", "2"]
-    with Group([*words, "--", SCRIPTS / "bench-guest", str(rounds)]) as group:
+    with Group([*words, "--", SCRIPTS / "bench-guest", str(rounds), kinds]) as group:
         try:
             status = group.wait()
         finally:
@@ -115,14 +125,16 @@ def boot(name: str, rounds: int, vm: Command, work: Path) -> str:
     return figures.read_text() if figures.exists() else ""
 
 
-def measure(clocks: Sequence[str], rounds: int, kernel: str) -> dict[str, list[Row]]:
-    """All workloads by these clocks."""
+def measure(
+    clocks: Sequence[str], rounds: int, kinds: str, kernel: str
+) -> dict[str, list[Row]]:
+    """All workloads of these kinds, by these clocks."""
     module = common.script("module", kernel)
     vm: Command = [SCRIPTS / "vm", "--kernel", kernel, "--module", module]
     (CACHE / "run").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench.", dir=CACHE / "run") as work:
         return {
-            clock: rows(boot(clock, many, vm, Path(work)), clock)
+            clock: rows(boot(clock, (many, kinds), vm, Path(work)), clock)
             for clock, many in (("icount", COUNTED_ROUNDS), ("wall", rounds))
             if clock in clocks
         }
@@ -134,6 +146,9 @@ def main(arguments: list[str]) -> int:
     one = parser.add_mutually_exclusive_group()
     for clock in CLOCKS:
         one.add_argument(f"--{clock}-only", dest="clock", action="store_const", const=clock)
+    one = parser.add_mutually_exclusive_group()
+    for kind in KINDS:
+        one.add_argument(f"--{kind}-only", dest="kind", action="store_const", const=kind)
     parser.add_argument("--rounds", type=common.positive, default=5)
     parser.add_argument("--kernel", choices=KERNELS, default=KERNELS[0])
     parser.add_argument("--out", type=Path)
@@ -143,7 +158,8 @@ def main(arguments: list[str]) -> int:
     common.script("kernel", asked.kernel)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     clocks = [asked.clock] if asked.clock else CLOCKS
-    measured = measure(clocks, asked.rounds, asked.kernel)
+    kinds = asked.kind or " ".join(KINDS)
+    measured = measure(clocks, asked.rounds, kinds, asked.kernel)
     written(asked.out, measured)
     found = [row for some in measured.values() for row in some]
     print("\n".join(map(str, found)))

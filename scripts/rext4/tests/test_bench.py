@@ -13,14 +13,15 @@ from rext4 import bench, speed
 from rext4.common import Failed
 
 FIGURES = """\
-write 1M\trext4\t100
-write 1M\text4\t200
-read 4k\trext4\t30.25
-read 4k\text4\t30
-write 1M\trext4\t180
-write 1M\text4\t100
-write 1M\trext4\t110
-write 1M\text4\t90
+write 1M\trext4\t100\tMB/s
+write 1M\text4\t200\tMB/s
+read 4k\trext4\t30.25\tMB/s
+read 4k\text4\t30\tMB/s
+write 1M\trext4\t180\tMB/s
+write 1M\text4\t100\tMB/s
+write 1M\trext4\t110\tMB/s
+write 1M\text4\t90\tMB/s
+write 1M\txfs\t120\tMB/s
 """
 SLOW = FIGURES.replace("rext4\t1", "rext4\t0.1")
 # scripts/vm: plays a guest with the figures of a file, or fails as that says.
@@ -31,13 +32,14 @@ echo "$@" >>"$dir/words"
 while [ "$1" != --share ]; do shift; done
 cp "$dir/figures" "$2/" 2>/dev/null || exit 7
 """
-HEAD = "workload\trext4\text4\tunit\tratio\n"
+HEAD = "workload\trext4\text4\txfs\tunit\tratio\n"
 ICOUNT = """\
-write 1M (icount)\t110.0\t100.0\tMB/s\t1.10
-read 4k (icount)\t30.2\t30.0\tMB/s\t1.01
+write 1M (icount)\t110.0\t100.0\t120.0\tMB/s\t1.10
+read 4k (icount)\t30.2\t30.0\t-\tMB/s\t1.01
 """
 WALL = ICOUNT.replace("icount", "wall")
-OLD = "old (icount)\t1.0\t2.0\tMB/s\t0.50\nold (wall)\t1.0\t1.0\tMB/s\t1.00\n"
+OLD = "old (icount)\t1.0\t2.0\t-\tMB/s\t0.50\nold (wall)\t1.0\t1.0\t-\tMB/s\t1.00\n"
+OPERATION = "unlink (icount)\t3.0\t2.0\t4.0\t/s\t1.50\n"
 
 
 class Rows(unittest.TestCase):
@@ -84,8 +86,8 @@ class Benches(unittest.TestCase):
         self.assertEqual(self.bench("--rounds", "2"), (0, ICOUNT + WALL))
         self.assertEqual(self.out.read_text(), HEAD + ICOUNT + WALL)
         counted, wall = self.booted()
-        self.assertRegex(counted, r"--icount -- \S+/bench-guest 3$")
-        self.assertRegex(wall, r"--cpus 2 -- \S+/bench-guest 2$")
+        self.assertRegex(counted, r"--icount -- \S+/bench-guest 3 data operations$")
+        self.assertRegex(wall, r"--cpus 2 -- \S+/bench-guest 2 data operations$")
         self.assertIn("icount: 3 round(s)", self.err.getvalue())
 
     def test_the_other_clock_stands(self) -> None:
@@ -96,6 +98,13 @@ class Benches(unittest.TestCase):
             self.assertEqual(self.bench(f"--{only}-only")[0], 0)
             self.assertEqual(self.out.read_text(), HEAD + want)
         self.assertEqual(len(self.booted()), 2)
+
+    def test_the_other_kind_stands(self) -> None:
+        self.out.parent.mkdir()
+        self.out.write_text(HEAD + OPERATION)
+        self.bench("--icount-only", "--data-only")
+        self.assertEqual(self.out.read_text(), HEAD + ICOUNT + OPERATION)
+        self.assertRegex(self.booted()[0], "bench-guest 3 data$")
 
     def test_too_slow(self) -> None:
         (self.folder / "figures").write_text(SLOW)
@@ -117,6 +126,7 @@ class Benches(unittest.TestCase):
     def test_wrong(self) -> None:
         for words in (
             ["--icount-only", "--wall-only"],
+            ["--data-only", "--operations-only"],
             ["--rounds", "0"],
             ["x"],
             ["--kernel", "uml"],
