@@ -8,22 +8,22 @@
 //! The functions take one whole block. `seed` is [`super::InodeFields::csum_seed`] of the
 //! directory; changing functions leave the checksum to [`update_csum`].
 
-use super::checksum::crc32c;
+mod head;
+
+pub use head::{needed, HEADER_SIZE, MIN_REC_LEN};
+
 use super::inode;
 use super::superblock::Geometry;
-use super::{bytes, bytes_mut, get, put, Corrupt, Ino, Result};
+use super::{bytes, bytes_mut, put, BlockEdit, BlockView, Corrupt, Ino, Result};
+use head::{heads, Head, Heads};
 use zerocopy::little_endian::{U16, U32};
-use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::IntoBytes as _;
+use zerocopy_derive::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Longest name in bytes.
 pub const NAME_MAX: usize = 255;
-/// Bytes of an entry before the name.
-pub const HEADER_SIZE: usize = 8;
 /// Bytes of the checksum tail.
 pub const TAIL_SIZE: usize = 12;
-/// The smallest entry: a name of one to four bytes.
-pub const MIN_REC_LEN: usize = 12;
-
 const FT_DIR_CSUM: u8 = 0xde;
 
 /// File types of directory entries.
@@ -59,7 +59,7 @@ pub fn ftype_for_mode(mode: u16, geo: &Geometry) -> u8 {
     }
 }
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawDirEntry {
     inode: U32,
@@ -68,7 +68,7 @@ struct RawDirEntry {
     file_type: u8,
 }
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawTail {
     zero1: U32,
@@ -98,20 +98,6 @@ impl DirEntry<'_> {
     pub fn is_dot(&self) -> bool {
         self.name == b"." || self.name == b".."
     }
-
-    /// Bytes that could be given to a new entry.
-    fn free(&self) -> usize {
-        if self.ino.is_none() {
-            self.rec_len
-        } else {
-            self.rec_len - needed(self.name.len())
-        }
-    }
-}
-
-/// Bytes an entry with a name of this length needs.
-pub fn needed(name_len: usize) -> usize {
-    (HEADER_SIZE + name_len + 3) & !3
 }
 
 /// Whether a name can stand in a directory at all.
@@ -120,70 +106,30 @@ pub fn name_valid(name: &[u8]) -> bool {
 }
 
 /// The entries of a block, in order, unused ones included. Ends after the first error.
-#[derive(Clone, Debug)]
-pub struct DirEntries<'a> {
-    block: &'a [u8],
-    inodes_count: u32,
-    limit: usize,
-    offset: usize,
-}
+#[derive(Debug)]
+pub struct DirEntries<'a>(Heads<'a, [u8]>);
 
 /// Iterates over a block that holds entries only (not one of a directory index).
 pub fn entries<'a>(block: &'a [u8], geo: &Geometry) -> DirEntries<'a> {
-    DirEntries {
-        block,
-        inodes_count: geo.inodes_count,
-        limit: (geo.block_size as usize) - geo.dir_tail(),
-        offset: 0,
-    }
-}
-
-impl<'a> DirEntries<'a> {
-    fn read(&self) -> Result<DirEntry<'a>> {
-        let raw: RawDirEntry = get(self.block, self.offset)?;
-        let rec_len = usize::from(raw.rec_len.get());
-        let name_len = usize::from(raw.name_len);
-        let ino = Ino::from_disk(raw.inode.get());
-        if rec_len < MIN_REC_LEN || rec_len & 3 != 0 {
-            return Err(Corrupt::DirentRecLen);
-        }
-        if rec_len < needed(name_len) {
-            return Err(Corrupt::DirentNameLen);
-        }
-        let next = self.offset + rec_len;
-        // What is left behind an entry must be nothing, or have room for another one.
-        if next > self.limit || (next != self.limit && self.limit - next < MIN_REC_LEN) {
-            return Err(Corrupt::DirentOverrun);
-        }
-        if ino.is_some_and(|ino| ino.get() > self.inodes_count) {
-            return Err(Corrupt::DirentInode);
-        }
-        if ino.is_some() && name_len == 0 {
-            return Err(Corrupt::DirentName);
-        }
-        Ok(DirEntry {
-            offset: self.offset,
-            rec_len,
-            ino,
-            ftype: raw.file_type,
-            name: bytes(self.block, self.offset + HEADER_SIZE, name_len)?,
-        })
-    }
+    DirEntries(heads(block, geo))
 }
 
 impl<'a> Iterator for DirEntries<'a> {
     type Item = Result<DirEntry<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.offset >= self.limit {
-            return None;
-        }
-        let entry = self.read();
-        match &entry {
-            Ok(e) => self.offset += e.rec_len,
-            Err(_) => self.offset = self.limit,
-        }
-        Some(entry)
+        let head = match self.0.next()? {
+            Ok(head) => head,
+            Err(e) => return Some(Err(e)),
+        };
+        let name = bytes(self.0.block, head.offset + HEADER_SIZE, head.name_len);
+        Some(name.map(|name| DirEntry {
+            offset: head.offset,
+            rec_len: head.rec_len,
+            ino: head.ino,
+            ftype: head.ftype,
+            name,
+        }))
     }
 }
 
@@ -214,34 +160,34 @@ pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
     Ok(())
 }
 
-/// Looks a name up in a block.
-pub fn search_block<'a>(
-    block: &'a [u8],
+/// Looks a name up in a block: where its entry begins, and the inode.
+pub fn search_block<B: BlockView + ?Sized>(
+    block: &B,
     geo: &Geometry,
     name: &[u8],
-) -> Result<Option<DirEntry<'a>>> {
-    for entry in entries(block, geo) {
-        let entry = entry?;
-        if entry.ino.is_some() && entry.name == name {
-            return Ok(Some(entry));
+) -> Result<Option<(usize, Ino)>> {
+    for head in heads(block, geo) {
+        let head = head?;
+        if let Some(ino) = head.ino.filter(|_| head.has_name(block, name)) {
+            return Ok(Some((head.offset, ino)));
         }
     }
     Ok(None)
 }
 
 /// The entry that begins at `offset`, with the one before it.
-fn entry_at<'a>(
-    block: &'a [u8],
+fn entry_at<B: BlockView + ?Sized>(
+    block: &B,
     geo: &Geometry,
     offset: usize,
-) -> Result<(Option<DirEntry<'a>>, DirEntry<'a>)> {
+) -> Result<(Option<Head>, Head)> {
     let mut prev = None;
-    for entry in entries(block, geo) {
-        let entry = entry?;
-        if entry.offset == offset {
-            return Ok((prev, entry));
+    for head in heads(block, geo) {
+        let head = head?;
+        if head.offset == offset {
+            return Ok((prev, head));
         }
-        prev = Some(entry);
+        prev = Some(head);
     }
     Err(Corrupt::DirentOffset)
 }
@@ -253,7 +199,7 @@ pub(super) fn entry_here<'a>(
     offset: usize,
 ) -> Option<Result<DirEntry<'a>>> {
     let mut it = entries(block, geo);
-    it.offset = offset;
+    it.0.offset = offset;
     it.next()
 }
 
@@ -268,8 +214,8 @@ pub struct NewEntry<'a> {
     pub ftype: u8,
 }
 
-pub(super) fn put_entry(
-    block: &mut [u8],
+pub(super) fn put_entry<B: BlockEdit + ?Sized>(
+    block: &mut B,
     offset: usize,
     rec_len: usize,
     entry: &NewEntry<'_>,
@@ -281,84 +227,115 @@ pub(super) fn put_entry(
         name_len: name.len() as u8,
         file_type: entry.ftype,
     };
-    put(block, offset, &raw)?;
-    bytes_mut(block, offset + HEADER_SIZE, name.len())?.copy_from_slice(name);
+    let end = offset + HEADER_SIZE + name.len();
+    block.set(offset, raw.as_bytes())?;
+    block.set(offset + HEADER_SIZE, name)?;
     // The padding behind the name would otherwise keep bytes of older names.
-    let pad = needed(name.len()) - HEADER_SIZE - name.len();
-    bytes_mut(block, offset + HEADER_SIZE + name.len(), pad)?.fill(0);
-    Ok(())
+    block.wipe(end..offset + needed(name.len()))
 }
 
-fn put_rec_len(block: &mut [u8], offset: usize, rec_len: usize) -> Result<()> {
-    put(block, offset + 4, &U16::new(rec_len as u16))
+fn put_rec_len<B: BlockEdit + ?Sized>(block: &mut B, offset: usize, rec_len: usize) -> Result<()> {
+    block.set(offset + 4, &(rec_len as u16).to_le_bytes())
 }
 
-/// The first entry with room for one more of this name's length.
-fn find_space<'a>(
-    block: &'a [u8],
+/// EntryRoom in a block for a new entry.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRoom {
+    /// The entry that gives it.
+    host: usize,
+    /// Bytes that the host keeps.
+    kept: usize,
+    rec_len: usize,
+}
+
+/// Finds room for an entry, `None` when the block is full. That the name is not there yet is for
+/// the caller to know.
+pub fn find_room<B: BlockView + ?Sized>(
+    block: &B,
     geo: &Geometry,
-    name_len: usize,
-) -> Result<Option<DirEntry<'a>>> {
-    let need = needed(name_len);
-    for entry in entries(block, geo) {
-        let entry = entry?;
-        if entry.free() >= need {
-            return Ok(Some(entry));
-        }
-    }
-    Ok(None)
-}
-
-/// Adds an entry where there is room; returns its offset, or `None` when the block is full. That
-/// the name is not there yet is for the caller to know.
-pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<Option<usize>> {
+    entry: &NewEntry<'_>,
+) -> Result<Option<EntryRoom>> {
     if !name_valid(entry.name) {
         return Err(Corrupt::DirentName);
     }
     if !geo.inode_exists(entry.ino) {
         return Err(Corrupt::DirentInode);
     }
-    let Some(host) = find_space(block, geo, entry.name.len())? else {
-        return Ok(None);
-    };
-    let (offset, rec_len) = (host.offset, host.rec_len);
-    let used = rec_len - host.free();
-    if used != 0 {
-        put_rec_len(block, offset, used)?;
+    let need = needed(entry.name.len());
+    for head in heads(block, geo) {
+        let head = head?;
+        if head.free() >= need {
+            return Ok(Some(EntryRoom {
+                host: head.offset,
+                kept: head.rec_len - head.free(),
+                rec_len: head.rec_len,
+            }));
+        }
     }
-    put_entry(block, offset + used, rec_len - used, entry)?;
-    Ok(Some(offset + used))
+    Ok(None)
+}
+
+/// Puts an entry into the room that was found for it; returns its offset.
+pub fn insert_in<B: BlockEdit + ?Sized>(
+    block: &mut B,
+    room: EntryRoom,
+    entry: &NewEntry<'_>,
+) -> Result<usize> {
+    let at = room.host + room.kept;
+    put_entry(block, at, room.rec_len - room.kept, entry)?;
+    if room.kept != 0 {
+        put_rec_len(block, room.host, room.kept)?;
+    }
+    Ok(at)
+}
+
+/// Adds an entry where there is room; returns its offset, or `None` when the block is full, as
+/// [`find_room`].
+pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<Option<usize>> {
+    match find_room(block, geo, entry)? {
+        Some(room) => insert_in(block, room, entry).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Removes the entry at `offset`: its space goes to the entry before it, the first one of a block
 /// stays as an unused entry. What the entry held is wiped.
-pub fn delete_entry(block: &mut [u8], geo: &Geometry, offset: usize) -> Result<()> {
+pub fn delete_entry<B: BlockEdit + ?Sized>(
+    block: &mut B,
+    geo: &Geometry,
+    offset: usize,
+) -> Result<()> {
     let (prev, entry) = entry_at(block, geo, offset)?;
     let rec_len = entry.rec_len;
-    let prev = prev.map(|p| (p.offset, p.rec_len));
-    bytes_mut(block, offset, rec_len)?.fill(0);
+    block.wipe(offset..offset + rec_len)?;
     match prev {
-        Some((at, len)) => put_rec_len(block, at, len + rec_len),
+        Some(prev) => put_rec_len(block, prev.offset, prev.rec_len + rec_len),
         None => put_rec_len(block, offset, rec_len),
     }
 }
 
-/// Makes the entry at `offset` point to another inode (rename over it, or `..` of a moved
-/// directory).
-pub fn set_inode(block: &mut [u8], geo: &Geometry, offset: usize, ino: Ino, ft: u8) -> Result<()> {
+/// Makes the entry at `offset` point to another inode (rename over it).
+pub fn set_inode<B: BlockEdit + ?Sized>(
+    block: &mut B,
+    geo: &Geometry,
+    offset: usize,
+    ino: Ino,
+    ft: u8,
+) -> Result<()> {
     entry_at(block, geo, offset)?;
     if !geo.inode_exists(ino) {
         return Err(Corrupt::DirentInode);
     }
-    put(block, offset, &U32::new(ino.get()))?;
-    put(block, offset + 7, &ft)
+    block.set(offset, &ino.get().to_le_bytes())?;
+    block.set(offset + 7, &[ft])
 }
 
 /// Whether a block holds nothing but `.` and `..`.
-pub fn is_empty(block: &[u8], geo: &Geometry) -> Result<bool> {
-    for entry in entries(block, geo) {
-        let entry = entry?;
-        if entry.ino.is_some() && !entry.is_dot() {
+pub fn is_empty<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<bool> {
+    for head in heads(block, geo) {
+        let head = head?;
+        let is_dot = head.has_name(block, b".") || head.has_name(block, b"..");
+        if head.ino.is_some() && !is_dot {
             return Ok(false);
         }
     }
@@ -410,61 +387,66 @@ pub struct Dots {
 }
 
 /// Checks that a directory's first block, indexed or not, begins with `.` and `..`.
-pub fn dots(block: &[u8], geo: &Geometry) -> Result<Dots> {
+pub fn dots<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<Dots> {
     let size = geo.block_size as usize;
-    let raw_entry = |offset: usize| -> Result<(RawDirEntry, &[u8], usize)> {
-        let raw: RawDirEntry = get(block, offset)?;
-        let rec_len = usize::from(raw.rec_len.get());
-        let name = bytes(block, offset + HEADER_SIZE, usize::from(raw.name_len))?;
+    let named = |offset: usize, name: &[u8]| {
+        let head = Head::read(block, offset)?;
+        let rec_len = head.rec_len;
         // The `..` of an index root covers the index, and so the whole rest of the block.
-        if rec_len < needed(name.len()) || rec_len & 3 != 0 || offset + rec_len > size {
+        if rec_len < needed(head.name_len) || rec_len & 3 != 0 || offset + rec_len > size {
             return Err(Corrupt::DirentDots);
         }
-        Ok((raw, name, rec_len))
+        if !head.has_name(block, name) {
+            return Err(Corrupt::DirentDots);
+        }
+        Ok(head)
     };
-    let (dot, dot_name, dot_len) = raw_entry(0)?;
-    if dot_name != b"." || dot_len >= size {
+    let dot = named(0, b".")?;
+    if dot.rec_len >= size {
         return Err(Corrupt::DirentDots);
     }
-    let (dotdot, dotdot_name, _) = raw_entry(dot_len)?;
-    if dotdot_name != b".." {
-        return Err(Corrupt::DirentDots);
+    let dotdot = named(dot.rec_len, b"..")?;
+    match (dot.ino, dotdot.ino) {
+        (Some(ino), Some(parent)) if geo.inode_exists(ino) && geo.inode_exists(parent) => {
+            Ok(Dots {
+                ino,
+                parent,
+                parent_offset: dot.rec_len,
+            })
+        }
+        _ => Err(Corrupt::DirentInode),
     }
-    let (ino, parent) = (Ino::new(dot.inode.get()), Ino::new(dotdot.inode.get()));
-    if !geo.inode_exists(ino) || !geo.inode_exists(parent) {
-        return Err(Corrupt::DirentInode);
-    }
-    Ok(Dots {
-        ino,
-        parent,
-        parent_offset: dot_len,
-    })
 }
 
 /// Sets the inode of `..` in a directory's first block, indexed or not.
-pub fn set_parent(block: &mut [u8], geo: &Geometry, parent: Ino) -> Result<()> {
+pub fn set_parent<B: BlockEdit + ?Sized>(block: &mut B, geo: &Geometry, parent: Ino) -> Result<()> {
     if !geo.inode_exists(parent) {
         return Err(Corrupt::DirentInode);
     }
     let at = dots(block, geo)?.parent_offset;
-    put(block, at, &U32::new(parent.get()))
+    block.set(at, &parent.get().to_le_bytes())
 }
 
-fn read_tail(block: &[u8], geo: &Geometry) -> Result<RawTail> {
-    let tail: RawTail = get(block, geo.block_size as usize - TAIL_SIZE)?;
-    if tail.zero1.get() != 0
-        || usize::from(tail.rec_len.get()) != TAIL_SIZE
-        || tail.zero2 != 0
-        || tail.ft != FT_DIR_CSUM
-    {
+/// Checks the tail of a block of entries, but for the checksum; returns that.
+fn read_tail<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<u32> {
+    let tail = geo.block_size as usize - TAIL_SIZE;
+    let marks = u32::from_le_bytes([TAIL_SIZE as u8, 0, 0, FT_DIR_CSUM]);
+    if block.le32(tail)? != 0 || block.le32(tail + 4)? != marks {
         return Err(Corrupt::DirentTail);
     }
-    Ok(tail)
+    block.le32(tail + 8)
 }
 
-fn computed_csum(block: &[u8], geo: &Geometry, seed: u32) -> Result<u32> {
-    let covered = bytes(block, 0, geo.block_size as usize - TAIL_SIZE)?;
-    Ok(crc32c(seed, covered))
+/// Whether [`update_csum`] has a place for the checksum.
+pub fn check_tail<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<()> {
+    if geo.has_metadata_csum {
+        read_tail(block, geo)?;
+    }
+    Ok(())
+}
+
+fn computed_csum<B: BlockView + ?Sized>(block: &B, geo: &Geometry, seed: u32) -> Result<u32> {
+    block.crc32c(seed, 0..geo.block_size as usize - TAIL_SIZE)
 }
 
 /// Whether a block of entries has the right checksum; true where there is none.
@@ -472,16 +454,15 @@ pub fn csum_matches(block: &[u8], geo: &Geometry, seed: u32) -> Result<bool> {
     if !geo.has_metadata_csum {
         return Ok(true);
     }
-    let tail = read_tail(block, geo)?;
-    Ok(tail.checksum.get() == computed_csum(block, geo, seed)?)
+    Ok(read_tail(block, geo)? == computed_csum(block, geo, seed)?)
 }
 
 /// Brings the checksum of a block of entries up to date.
-pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32) -> Result<()> {
+pub fn update_csum<B: BlockEdit + ?Sized>(block: &mut B, geo: &Geometry, seed: u32) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }
-    read_tail(block, geo)?;
+    check_tail(block, geo)?;
     let crc = computed_csum(block, geo, seed)?;
-    put(block, geo.block_size as usize - 4, &U32::new(crc))
+    block.set(geo.block_size as usize - 4, &crc.to_le_bytes())
 }

@@ -9,15 +9,14 @@
 //! count, as the first entry stands for everything below the second one's hash. A hash with the
 //! lowest bit set means that the block goes on with names of the hash the block before ended with.
 
-use super::checksum::crc32c;
 use super::dirent;
 use super::features::INCOMPAT_LARGEDIR;
 use super::hash::{Hash, HashVersion, Hasher};
 use super::sort::sort;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Lblk, Result};
+use super::{put, BlockEdit, BlockView, Corrupt, Lblk, Result};
 use zerocopy::little_endian::{U16, U32};
-use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy_derive::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Levels of index that any directory may have: the root and two below.
 pub const MAX_LEVELS: usize = 3;
@@ -54,7 +53,7 @@ pub(super) const NODE_ENTRIES_OFFSET: usize = 8;
 pub(super) const ENTRY_SIZE: usize = 8;
 const TAIL_SIZE: usize = 8;
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct RawRootInfo {
     pub(super) zero: U32,
@@ -64,18 +63,11 @@ pub(super) struct RawRootInfo {
     pub(super) unused_flags: u8,
 }
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawCountLimit {
     limit: U16,
     count: U16,
-}
-
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawDxEntry {
-    hash: U32,
-    block: U32,
 }
 
 /// An entry of an index node.
@@ -115,12 +107,16 @@ pub(super) fn limit_at(geo: &Geometry, offset: usize) -> u16 {
     ((geo.block_size as usize - offset - tail) / ENTRY_SIZE) as u16
 }
 
-fn parse_entries(block: &[u8], geo: &Geometry, offset: usize) -> Result<DxNode> {
-    let raw: RawCountLimit = get(block, offset)?;
+fn parse_entries<B: BlockView + ?Sized>(
+    block: &B,
+    geo: &Geometry,
+    offset: usize,
+) -> Result<DxNode> {
+    let [l0, l1, c0, c1] = block.le32(offset)?.to_le_bytes();
     let node = DxNode {
         offset,
-        count: raw.count.get(),
-        limit: raw.limit.get(),
+        count: u16::from_le_bytes([c0, c1]),
+        limit: u16::from_le_bytes([l0, l1]),
     };
     // Exactly this limit: the checksum behind the entries is found by it.
     if node.limit != limit_at(geo, offset) {
@@ -133,33 +129,34 @@ fn parse_entries(block: &[u8], geo: &Geometry, offset: usize) -> Result<DxNode> 
 }
 
 /// Reads and checks block 0 of an indexed directory (not its checksum).
-pub fn parse_root(block: &[u8], geo: &Geometry) -> Result<Root> {
+pub fn parse_root<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<Root> {
     let dots = dirent::dots(block, geo)?;
-    let rest: U16 = get(block, dots.parent_offset + 4)?;
+    let rest = block.le32(dots.parent_offset + 4)? & 0xffff;
     if dots.parent_offset != dirent::MIN_REC_LEN
-        || u32::from(rest.get()) != geo.block_size - dirent::MIN_REC_LEN as u32
+        || rest != geo.block_size - dirent::MIN_REC_LEN as u32
     {
         return Err(Corrupt::DxRoot);
     }
-    let info: RawRootInfo = get(block, ROOT_INFO_OFFSET)?;
-    if info.zero.get() != 0 || info.info_length != 8 || info.unused_flags & 1 != 0 {
+    let zero = block.le32(ROOT_INFO_OFFSET)?;
+    let info = block.le32(ROOT_INFO_OFFSET + 4)?.to_le_bytes();
+    let [hash_version, info_length, indirect_levels, unused_flags] = info;
+    if zero != 0 || info_length != 8 || unused_flags & 1 != 0 {
         return Err(Corrupt::DxRoot);
     }
-    if usize::from(info.indirect_levels) >= levels(geo) {
+    if usize::from(indirect_levels) >= levels(geo) {
         return Err(Corrupt::DxLevels);
     }
     Ok(Root {
-        version: HashVersion::from_disk(info.hash_version)?,
-        indirect_levels: info.indirect_levels,
+        version: HashVersion::from_disk(hash_version)?,
+        indirect_levels,
         node: parse_entries(block, geo, ROOT_ENTRIES_OFFSET)?,
     })
 }
 
 /// Reads and checks an inner node (not its checksum).
-pub fn parse_node(block: &[u8], geo: &Geometry) -> Result<DxNode> {
-    let zero: U32 = get(block, 0)?;
-    let rec_len: U16 = get(block, 4)?;
-    if zero.get() != 0 || u32::from(rec_len.get()) != geo.block_size {
+pub fn parse_node<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<DxNode> {
+    let rec_len = block.le32(4)? & 0xffff;
+    if block.le32(0)? != 0 || rec_len != geo.block_size {
         return Err(Corrupt::DxRoot);
     }
     parse_entries(block, geo, NODE_ENTRIES_OFFSET)
@@ -197,22 +194,27 @@ impl DxNode {
     }
 
     /// Entry `i` as (hash, logical block); the first one's hash counts as 0.
-    pub fn entry(&self, block: &[u8], i: u16) -> Result<(u32, Lblk)> {
-        if i >= self.count {
-            return Err(Corrupt::DxCount);
+    pub fn entry<B: BlockView + ?Sized>(&self, block: &B, i: u16) -> Result<(u32, Lblk)> {
+        let hash = self.hash(block, i)?;
+        let lblk = block.le32(self.entry_offset(i) + 4)? & BLOCK_MASK;
+        Ok((hash, Lblk::new(lblk)))
+    }
+
+    fn hash<B: BlockView + ?Sized>(&self, block: &B, i: u16) -> Result<u32> {
+        match i {
+            i if i >= self.count => Err(Corrupt::DxCount),
+            0 => Ok(0),
+            i => block.le32(self.entry_offset(i)),
         }
-        let raw: RawDxEntry = get(block, self.entry_offset(i))?;
-        let hash = if i == 0 { 0 } else { raw.hash.get() };
-        Ok((hash, Lblk::new(raw.block.get() & BLOCK_MASK)))
     }
 
     /// The entry under which a hash is found: the last one whose hash is at most this.
-    pub fn search(&self, block: &[u8], hash: u32) -> Result<u16> {
+    pub fn search<B: BlockView + ?Sized>(&self, block: &B, hash: u32) -> Result<u16> {
         // Entries 1 .. lo have a hash <= this, entries hi .. count a larger one.
         let (mut lo, mut hi) = (1, self.count);
         while lo < hi {
             let mid = lo + (hi - lo) / 2;
-            if self.entry(block, mid)?.0 > hash {
+            if self.hash(block, mid)? > hash {
                 hi = mid;
             } else {
                 lo = mid + 1;
@@ -252,10 +254,12 @@ impl DxNode {
     }
 }
 
-fn computed_csum(block: &[u8], node: &DxNode, seed: u32) -> Result<u32> {
-    let crc = crc32c(seed, bytes(block, 0, node.entry_offset(node.count))?);
-    let crc = crc32c(crc, bytes(block, node.tail_offset(), 4)?);
-    Ok(crc32c(crc, &[0; 4]))
+fn computed_csum<B: BlockView + ?Sized>(block: &B, node: &DxNode, seed: u32) -> Result<u32> {
+    let tail = node.tail_offset();
+    let crc = block.crc32c(seed, 0..node.entry_offset(node.count))?;
+    let crc = block.crc32c(crc, tail..tail + 4)?;
+    let zeros: &[u8] = &[0; 4];
+    zeros.crc32c(crc, 0..4)
 }
 
 /// Whether a root's or node's checksum is right; true where there is none.
@@ -263,17 +267,22 @@ pub fn csum_matches(block: &[u8], geo: &Geometry, node: &DxNode, seed: u32) -> R
     if !geo.has_metadata_csum {
         return Ok(true);
     }
-    let stored: U32 = get(block, node.tail_offset() + 4)?;
-    Ok(stored.get() == computed_csum(block, node, seed)?)
+    let stored = block.le32(node.tail_offset() + 4)?;
+    Ok(stored == computed_csum(block, node, seed)?)
 }
 
 /// Brings a root's or node's checksum up to date.
-pub fn update_csum(block: &mut [u8], geo: &Geometry, node: &DxNode, seed: u32) -> Result<()> {
+pub fn update_csum<B: BlockEdit + ?Sized>(
+    block: &mut B,
+    geo: &Geometry,
+    node: &DxNode,
+    seed: u32,
+) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }
     let crc = computed_csum(block, node, seed)?;
-    put(block, node.tail_offset() + 4, &U32::new(crc))
+    block.set(node.tail_offset() + 4, &crc.to_le_bytes())
 }
 
 /// A used entry of a leaf with its hash.

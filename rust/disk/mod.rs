@@ -4,7 +4,8 @@
 //!
 //! Pure `core` Rust over byte slices: no allocation, no I/O, no kernel types, so the same code runs
 //! in the module and in the host tests and fuzzers. Callers copy a block out of the buffer cache,
-//! use these functions on the copy, and copy the result back under the lock that owns it.
+//! use these functions on the copy, and copy the result back under the lock that owns it; or have
+//! it looked at and changed where it lies ([`BlockView`], [`BlockEdit`]).
 //!
 //! Every number that comes from the disk is checked before it is used as an offset or a count; a
 //! value that fails a check is reported as [`Corrupt`], which says which structure and why. The
@@ -41,6 +42,7 @@ mod super_check;
 mod super_raw;
 pub mod superblock;
 pub mod time;
+mod view;
 pub mod xattr;
 pub mod xattr_edit;
 mod xattr_hash;
@@ -50,6 +52,7 @@ pub use inode::InodeFields;
 pub use numbers::{Ino, Lblk, LblkRange, Pblk};
 pub use superblock::{Geometry, RawSuper};
 pub use time::Timestamp;
+pub use view::{BlockEdit, BlockView};
 
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -14,6 +14,7 @@
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
+//!   view.rs     blocks of the buffer cache as the format looks at them
 //!   credits.rs  how many metadata blocks each operation may touch in a handle
 //!   orphan.rs   inodes to finish after a crash, recover.rs does so
 //!   sysfs.rs    what a mount shows in /sys/fs
@@ -52,6 +53,7 @@ pub(crate) mod primary;
 mod recover;
 pub(crate) mod rule;
 mod sysfs;
+mod view;
 mod xattr;
 
 use crate::{

@@ -3,8 +3,8 @@
 //! Directories and names.
 //!
 //! The VFS holds the directory's i_rwsem: shared for lookup and readdir, exclusive for all that
-//! changes it. That is the lock of the contents of directory blocks, so a private copy of a block
-//! (see [`dirblock`]) stays true while an operation runs.
+//! changes it. That is the lock of the contents of directory blocks (see [`dirblock`]): where an
+//! operation has found a name it stays, but for the operation's own changes.
 //!
 //! An operation that changes names runs in one handle, which makes it atomic. Within the handle
 //! what may fail (space, reading) comes before what changes, for which see [`apply`]. A new inode

@@ -5,6 +5,7 @@
 //! The bytes of a buffer are shared with the journal, with the disk and with whoever reads or
 //! writes the block device itself. They are copied out and in, never lent, and the copies are made
 //! by C functions: the kernel's memory model permits plain accesses that race, Rust's does not.
+//! Single numbers are read as C's READ_ONCE would, and names are compared by C.
 //!
 //! C header: [`include/linux/buffer_head.h`](srctree/include/linux/buffer_head.h)
 
@@ -246,6 +247,39 @@ impl BufferHead {
         // SAFETY: `span` checked the source; `dst` is ours and as long.
         unsafe { bindings::memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
         Ok(())
+    }
+
+    /// A copy of all bytes. The error never comes.
+    pub(crate) fn to_vec(&self) -> Result<KVec<u8>> {
+        let (src, len) = (self.span(0, self.size())?, self.size());
+        let mut copy: KVec<u8> = KVec::with_capacity(len, GFP_NOFAIL)?;
+        // SAFETY: `span` checked the source; the capacity of the destination is as long.
+        unsafe { bindings::memcpy(copy.as_mut_ptr().cast(), src.cast(), len) };
+        // SAFETY: Within the capacity, and all bytes have been written.
+        unsafe { copy.inc_len(len) };
+        Ok(copy)
+    }
+
+    /// The little-endian number at byte `off`. `EINVAL` if that is not a multiple of 4, or the
+    /// number does not lie within the block.
+    pub(crate) fn le32(&self, off: usize) -> Result<u32> {
+        let src = self.span(off, 4)?;
+        if off % 4 != 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: `span` checked the bytes, and blocks are aligned to their size. Volatile, as
+        // others may write them meanwhile (C would say READ_ONCE).
+        let raw = unsafe { src.cast::<u32>().read_volatile() };
+        Ok(u32::from_le(raw))
+    }
+
+    /// Whether the block has these bytes at `off`.
+    pub(crate) fn holds(&self, off: usize, bytes: &[u8]) -> bool {
+        let Ok(at) = self.span(off, bytes.len()) else {
+            return false;
+        };
+        // SAFETY: `span` checked the bytes; `bytes` are as many.
+        unsafe { bindings::memcmp(at.cast(), bytes.as_ptr().cast(), bytes.len()) == 0 }
     }
 
     /// CRC32C of a part of the block, continued from `seed`. The part of `range` beyond the block

@@ -43,9 +43,8 @@ pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -
     let count = dir_blocks(dir)?;
     for lblk in (0..count).map(Lblk::new) {
         dir.go_on()?;
-        let mut block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
-        if htree::insert_in_leaf(&mut block.data, dir, lblk, entry)? {
-            block.store(handle, dir, None)?;
+        let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
+        if block.insert(handle, dir, entry)? {
             return Ok(Added::one(block));
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
@@ -56,7 +55,7 @@ pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -
 
     let (mut data, last) = (buffer(dir)?, Lblk::new(count));
     dirent::init_block(&mut data, geo).map_err(|e| bad_dirblock(dir, last, e))?;
-    if !htree::insert_in_leaf(&mut data, dir, last, entry)? {
+    if !htree::insert_in_copy(&mut data, dir, last, entry)? {
         return Err(ENAMETOOLONG);
     }
     DirBlock::append(handle, dir, data, None).map(Added::one)

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks of directories: read, checked and copied; copied back into a handle.
+//! Blocks of directories: read and checked, then looked at and changed where they lie. What moves
+//! many entries at once, a split, works on a copy.
 
 use super::{bad_dirblock, dir_blocks, is_indexed, journal, Inode};
 use crate::{
     disk::{
-        dirent,
+        dirent::{self, NewEntry},
         htree::{self, DxNode},
-        Corrupt, Lblk, Pblk,
+        BlockEdit, Corrupt, Lblk, Pblk,
     },
     fs::extent::{ExtentEntry, Mapping, State},
-    vfs::{bh::BufferHead, gfp::GFP_NOFAIL, jbd2::Handle},
+    vfs::{
+        bh::BufferHead,
+        gfp::GFP_NOFAIL,
+        jbd2::{Handle, JournaledBuffer}, //
+    },
 };
 use kernel::prelude::*;
 
@@ -25,14 +30,12 @@ pub(super) enum DirBlockKind {
     Node,
 }
 
-/// A private copy of a directory block. It is what the disk has, or will have, for as long as the
-/// caller holds the directory's i_rwsem.
+/// A block of a directory, checked. Only the caller changes it for as long as he holds the
+/// directory's i_rwsem.
 pub(super) struct DirBlock {
     bh: BufferHead,
     /// Number of the block in the directory.
     pub(super) lblk: Lblk,
-    /// The contents.
-    pub(super) data: KVec<u8>,
 }
 
 /// A zeroed buffer as long as a block.
@@ -95,7 +98,7 @@ impl DirBlock {
             }
             // Where there are no checksums an empty leaf can look like a node at first sight, but
             // not at the second.
-            if htree::parse_node(&this.data, &dir.fs().geo).is_ok() {
+            if htree::parse_node(this.view(), &dir.fs().geo).is_ok() {
                 this.verify(dir, DirBlockKind::Node)?;
                 return Ok(None);
             }
@@ -106,9 +109,17 @@ impl DirBlock {
 
     fn load(dir: &Inode, lblk: Lblk) -> Result<Self> {
         let bh = dir.sb().bread(map(dir, lblk)?.get())?;
-        let mut data = buffer(dir)?;
-        bh.copy_out(0, &mut data)?;
-        Ok(Self { bh, lblk, data })
+        Ok(Self { bh, lblk })
+    }
+
+    /// To look at it.
+    pub(super) fn view(&self) -> &BufferHead {
+        &self.bh
+    }
+
+    /// A copy of the contents. The error never comes.
+    pub(super) fn copy(&self) -> Result<KVec<u8>> {
+        self.bh.to_vec()
     }
 
     /// Checks the contents, unless that was done since the block was read from the disk.
@@ -117,7 +128,7 @@ impl DirBlock {
             return Ok(());
         }
         let dir_blocks = dir_blocks(dir)?;
-        self.check(dir, kind, dir_blocks)
+        self.check(dir, kind, (dir_blocks, &self.copy()?))
             .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         self.bh.set_verified();
         Ok(())
@@ -127,35 +138,82 @@ impl DirBlock {
         &self,
         dir: &Inode,
         kind: DirBlockKind,
-        dir_blocks: u32,
-    ) -> core::result::Result<(), Corrupt> {
+        (dir_blocks, data): (u32, &[u8]),
+    ) -> Result<(), Corrupt> {
         let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         let node = match kind {
-            DirBlockKind::Leaf => return dirent::check_block(&self.data, geo, seed),
-            DirBlockKind::Root => htree::parse_root(&self.data, geo)?.node,
-            DirBlockKind::Node => htree::parse_node(&self.data, geo)?,
+            DirBlockKind::Leaf => return dirent::check_block(data, geo, seed),
+            DirBlockKind::Root => htree::parse_root(data, geo)?.node,
+            DirBlockKind::Node => htree::parse_node(data, geo)?,
         };
-        htree::check_node(&self.data, geo, &node, seed, dir_blocks)
+        htree::check_node(data, geo, &node, seed, dir_blocks)
     }
 
-    /// Makes changes of [`DirBlock::data`] part of the transaction. `node`: of an index block.
+    /// Makes other contents of the block part of the transaction. `node`: of an index block.
     pub(super) fn store(
-        &mut self,
+        &self,
         handle: &Handle<'_>,
         dir: &Inode,
+        data: &mut [u8],
         node: Option<&DxNode>,
     ) -> Result {
-        self.seal(dir, node)?;
+        self.seal(dir, data, node)?;
         let mut block = handle.write(&self.bh)?;
-        block.copy_in(0, &self.data)?;
+        block.copy_in(0, data)?;
         block.finish()
     }
 
-    fn seal(&mut self, dir: &Inode, node: Option<&DxNode>) -> Result {
+    /// Changes some bytes of a leaf or of block 0, as part of the transaction. Where `change` fails
+    /// it has changed nothing. Needs no memory.
+    pub(super) fn change(
+        &self,
+        handle: &Handle<'_>,
+        dir: &Inode,
+        change: impl FnOnce(&mut JournaledBuffer<'_>) -> Result<(), Corrupt>,
+    ) -> Result {
+        let bad = |e| bad_dirblock(dir, self.lblk, e);
+        let geo = &dir.fs().geo;
+        // Where the checksum goes, before anything changes.
+        let node = if is_indexed(dir) && self.lblk == Lblk::FIRST {
+            Some(htree::parse_root(&self.bh, geo).map_err(bad)?.node)
+        } else {
+            dirent::check_tail(&self.bh, geo).map_err(bad)?;
+            None
+        };
+        let mut block = handle.write(&self.bh)?;
+        change(&mut block).map_err(bad)?;
+        self.seal(dir, &mut block, node.as_ref())?;
+        block.finish()
+    }
+
+    /// Adds an entry to a leaf, as part of the transaction. False if there is no room.
+    pub(super) fn insert(
+        &self,
+        handle: &Handle<'_>,
+        dir: &Inode,
+        entry: &NewEntry<'_>,
+    ) -> Result<bool> {
+        let found = dirent::find_room(&self.bh, &dir.fs().geo, entry)
+            .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
+        let Some(room) = found else {
+            return Ok(false);
+        };
+        let insert = |block: &mut JournaledBuffer<'_>| {
+            dirent::insert_in(block, room, entry).map(|_| ()) //
+        };
+        self.change(handle, dir, insert).map(|()| true)
+    }
+
+    fn seal<B: BlockEdit + ?Sized>(
+        &self,
+        dir: &Inode,
+        data: &mut B,
+        node: Option<&DxNode>,
+    ) -> Result {
         let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         match node {
-            Some(node) => htree::update_csum(&mut self.data, geo, node, seed),
-            None => dirent::update_csum(&mut self.data, geo, seed),
+            Some(node) => htree::update_csum(data, geo, node, seed),
+            None => dirent::update_csum(data, geo, seed),
         }
         .map_err(|e| bad_dirblock(dir, self.lblk, e))
     }
@@ -165,7 +223,7 @@ impl DirBlock {
     pub(super) fn append(
         handle: &Handle<'_>,
         dir: &Inode,
-        data: KVec<u8>,
+        mut data: KVec<u8>,
         node: Option<&DxNode>,
     ) -> Result<Self> {
         let geo = &dir.fs().geo;
@@ -179,10 +237,10 @@ impl DirBlock {
         let size = dir.size() + u64::from(geo.block_size);
         let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
-        let mut this = Self { bh, lblk, data };
-        this.seal(dir, node)?;
+        let this = Self { bh, lblk };
+        this.seal(dir, &mut *data, node)?;
         let mut block = handle.create(&this.bh)?;
-        block.copy_in(0, &this.data)?;
+        block.copy_in(0, &data)?;
         block.finish()?;
         dir.set_dir_size(size);
         journal(handle, dir)?;

@@ -12,7 +12,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// An entry and the copy of the block it is in.
+/// An entry and the block it is in.
 pub(super) struct FoundEntry {
     pub(super) block: DirBlock,
     pub(super) offset: usize,
@@ -22,20 +22,19 @@ pub(super) struct FoundEntry {
 
 impl FoundEntry {
     /// Makes the entry name another inode.
-    pub(super) fn set_inode(&mut self, handle: &Handle<'_>, dir: &Inode, to: &Inode) -> Result {
+    pub(super) fn set_inode(&self, handle: &Handle<'_>, dir: &Inode, to: &Inode) -> Result {
         let geo = &dir.fs().geo;
-        let ftype = ftype_for_mode(to.mode(), geo);
-        dirent::set_inode(&mut self.block.data, geo, self.offset, to.ino(), ftype)
-            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
-        self.ino = to.ino();
-        self.block.store(handle, dir, None)
+        let (ino, ftype) = (to.ino(), ftype_for_mode(to.mode(), geo));
+        self.block.change(handle, dir, |block| {
+            dirent::set_inode(block, geo, self.offset, ino, ftype)
+        })
     }
 
     /// Removes the entry.
-    pub(super) fn delete(mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
-        dirent::delete_entry(&mut self.block.data, &dir.fs().geo, self.offset)
-            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
-        self.block.store(handle, dir, None)
+    pub(super) fn delete(self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        self.block.change(handle, dir, |block| {
+            dirent::delete_entry(block, &dir.fs().geo, self.offset)
+        })
     }
 }
 
@@ -46,9 +45,8 @@ impl DirBlock {
         dir: &Inode,
         name: &[u8],
     ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
-        let found = dirent::search_block(&self.data, &dir.fs().geo, name)
-            .map_err(|e| bad_dirblock(dir, self.lblk, e))?
-            .and_then(|entry| Some((entry.offset, entry.ino?)));
+        let found = dirent::search_block(self.view(), &dir.fs().geo, name)
+            .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         Ok(match found {
             Some((offset, ino)) => Ok(FoundEntry {
                 block: self,
@@ -60,7 +58,7 @@ impl DirBlock {
     }
 }
 
-/// The leaves that [`add_name`](super::add::add_name) changed, as they are now.
+/// The leaves that [`add_name`](super::add::add_name) changed.
 pub(super) struct Added {
     leaf: DirBlock,
     /// The other half of a leaf that was split.

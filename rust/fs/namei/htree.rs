@@ -34,14 +34,14 @@ struct DxFrame {
 impl DxFrame {
     fn entry(&self, dir: &Inode) -> Result<(u32, Lblk)> {
         self.node
-            .entry(&self.block.data, self.at)
+            .entry(self.block.view(), self.at)
             .map_err(|e| bad_dirblock(dir, self.block.lblk, e))
     }
 
     fn search(&mut self, dir: &Inode, major: u32) -> Result {
         self.at = self
             .node
-            .search(&self.block.data, major)
+            .search(self.block.view(), major)
             .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
         Ok(())
     }
@@ -50,8 +50,12 @@ impl DxFrame {
         self.at + 1 >= self.node.count
     }
 
-    fn store(&mut self, handle: &Handle<'_>, dir: &Inode) -> Result {
-        self.block.store(handle, dir, Some(&self.node))
+    /// Adds an entry behind the one that the way takes. There is room.
+    fn insert(&mut self, handle: &Handle<'_>, dir: &Inode, entry: DxEntry) -> Result {
+        let mut data = self.block.copy()?;
+        htree_edit::insert(&mut data, &mut self.node, self.at, entry)
+            .map_err(|e| bad_dirblock(dir, self.block.lblk, e))?;
+        self.block.store(handle, dir, &mut data, Some(&self.node))
     }
 }
 
@@ -74,7 +78,7 @@ impl Path {
         let geo = &dir.fs().geo;
         let block = DirBlock::read(dir, Lblk::FIRST, DirBlockKind::Root)?;
         let info =
-            htree::parse_root(&block.data, geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+            htree::parse_root(block.view(), geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         Ok(Self {
             root: DxFrame {
                 block,
@@ -105,7 +109,7 @@ impl Path {
             let (_, lblk) = self.frame(dir, below)?.entry(dir)?;
             self.check_new(dir, lblk, below)?;
             let block = DirBlock::read(dir, lblk, DirBlockKind::Node)?;
-            let node = htree::parse_node(&block.data, &dir.fs().geo)
+            let node = htree::parse_node(block.view(), &dir.fs().geo)
                 .map_err(|e| bad_dirblock(dir, lblk, e))?;
             let mut frame = DxFrame { block, node, at: 0 };
             if let Some(major) = major {
@@ -182,17 +186,16 @@ impl Path {
         let geo = &dir.fs().geo;
         let mut data = buffer(dir)?;
         let frame = self.frame(dir, level)?;
-        let (node, hash) =
-            htree_edit::split_node(&mut frame.block.data, &mut frame.node, &mut data, geo)
-                .map_err(|e| bad_dirblock(dir, frame.block.lblk, e))?;
+        let mut kept = frame.block.copy()?;
+        let (node, hash) = htree_edit::split_node(&mut kept, &mut frame.node, &mut data, geo)
+            .map_err(|e| bad_dirblock(dir, frame.block.lblk, e))?;
         let new = DirBlock::append(handle, dir, data, Some(&node))?;
-        frame.store(handle, dir)?;
-        let above = self.frame(dir, level - 1)?;
+        frame
+            .block
+            .store(handle, dir, &mut kept, Some(&frame.node))?;
         let lblk = new.lblk;
-        let entry = DxEntry { hash, lblk };
-        htree_edit::insert(&mut above.block.data, &mut above.node, above.at, entry)
-            .map_err(|e| bad_dirblock(dir, above.block.lblk, e))?;
-        above.store(handle, dir)
+        let above = self.frame(dir, level - 1)?;
+        above.insert(handle, dir, DxEntry { hash, lblk })
     }
 
     /// Adds a level below the full root, if there may be one more.
@@ -203,13 +206,12 @@ impl Path {
         }
         let mut data = buffer(dir)?;
         let lblk = Lblk::new(dir_blocks(dir)?);
-        let root = &mut self.root;
-        let node =
-            htree_edit::grow_root(&mut root.block.data, &mut self.info, &mut data, lblk, geo)
-                .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+        let root = &self.root.block;
+        let mut kept = root.copy()?;
+        let node = htree_edit::grow_root(&mut kept, &mut self.info, &mut data, lblk, geo)
+            .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         DirBlock::append(handle, dir, data, Some(&node))?;
-        root.node = self.info.node;
-        root.store(handle, dir)
+        root.store(handle, dir, &mut kept, Some(&self.info.node))
     }
 
     /// Splits a full leaf in two, one of which gets the name. The node above has room.
@@ -217,44 +219,39 @@ impl Path {
         &mut self,
         handle: &Handle<'_>,
         dir: &Inode,
-        mut leaf: DirBlock,
+        leaf: DirBlock,
         entry: &NewEntry<'_>,
     ) -> Result<Added> {
         let geo = &dir.fs().geo;
         let lblk = leaf.lblk;
         let major = self.hash(entry.name).major;
-        let mut data = buffer(dir)?;
+        let (mut kept, mut data) = (leaf.copy()?, buffer(dir)?);
         let mut scratch =
             KVec::from_elem(HashedEntry::default(), htree::MAX_LEAF_ENTRIES, GFP_NOFAIL)?;
         // All on copies: nothing has changed if there is no space for the new leaf.
-        let split =
-            htree_edit::split_leaf(&mut leaf.data, &mut data, geo, &self.hasher, &mut scratch)
-                .map_err(|e| bad_dirblock(dir, lblk, e))?;
+        let split = htree_edit::split_leaf(&mut kept, &mut data, geo, &self.hasher, &mut scratch)
+            .map_err(|e| bad_dirblock(dir, lblk, e))?;
         let half = if split.is_in_new(major) {
             &mut data
         } else {
-            &mut leaf.data
+            &mut kept
         };
-        if !insert_in_leaf(half, dir, lblk, entry)? {
+        if !insert_in_copy(half, dir, lblk, entry)? {
             return Err(bad_dirblock(dir, lblk, Corrupt::DxLeaf));
         }
         let new = DirBlock::append(handle, dir, data, None)?;
-        leaf.store(handle, dir, None)?;
-        let step = self.bottom();
-        let parent = &mut step.block;
+        leaf.store(handle, dir, &mut kept, None)?;
         let below = DxEntry {
             hash: split.hash,
             lblk: new.lblk,
         };
-        htree_edit::insert(&mut parent.data, &mut step.node, step.at, below)
-            .map_err(|e| bad_dirblock(dir, lblk, e))?;
-        step.store(handle, dir)?;
+        self.bottom().insert(handle, dir, below)?;
         Ok(Added::split(leaf, new))
     }
 }
 
 /// Adds an entry to the copy of a leaf. False if there is no room.
-pub(super) fn insert_in_leaf(
+pub(super) fn insert_in_copy(
     leaf: &mut [u8],
     dir: &Inode,
     lblk: Lblk,
@@ -272,9 +269,8 @@ pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
         let mut path = Path::open(dir)?;
         let major = path.hash(entry.name).major;
         path.seek(dir, major)?;
-        let mut leaf = path.leaf(dir)?;
-        if insert_in_leaf(&mut leaf.data, dir, leaf.lblk, entry)? {
-            leaf.store(handle, dir, None)?;
+        let leaf = path.leaf(dir)?;
+        if leaf.insert(handle, dir, entry)? {
             return Ok(Added::one(leaf));
         }
         if !path.bottom().node.is_full() {
@@ -287,20 +283,15 @@ pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
 }
 
 /// Gives a directory of one full block an index.
-pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, mut first: DirBlock) -> Result {
+pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, first: DirBlock) -> Result {
     let geo = &dir.fs().geo;
     let hasher = Hasher::new_default(geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
-    let mut data = buffer(dir)?;
-    let root = htree_edit::make_indexed(
-        &mut first.data,
-        &mut data,
-        geo,
-        hasher.version,
-        Lblk::new(1),
-    )
-    .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+    let (mut kept, mut data) = (first.copy()?, buffer(dir)?);
+    let (version, leaf) = (hasher.version, Lblk::new(1));
+    let root = htree_edit::make_indexed(&mut kept, &mut data, geo, version, leaf)
+        .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
     DirBlock::append(handle, dir, data, None)?;
     dir.info().set_flags(flags::INDEX, true);
-    first.store(handle, dir, Some(&root.node))?;
+    first.store(handle, dir, &mut kept, Some(&root.node))?;
     journal(handle, dir)
 }

@@ -145,7 +145,7 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         if let Some(block) = DirBlock::read_any(dir, lblk)? {
-            if !dirent::is_empty(&block.data, &dir.fs().geo)
+            if !dirent::is_empty(block.view(), &dir.fs().geo)
                 .map_err(|e| bad_dirblock(dir, lblk, e))?
             {
                 return Ok(false);
@@ -164,7 +164,7 @@ pub(super) fn read_dots(dir: &Inode) -> Result<(DirBlock, Dots)> {
     };
     let block = DirBlock::read(dir, Lblk::FIRST, kind)?;
     let dots =
-        dirent::dots(&block.data, &dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
+        dirent::dots(block.view(), &dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
     if dots.ino != dir.ino() {
         return Err(dir.corrupted(fmt!("\".\" names inode {}", dots.ino)));
     }

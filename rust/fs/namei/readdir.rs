@@ -105,7 +105,7 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
         dir.go_on()?;
         read_ahead_from(dir, lblk, count);
         let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
-        for entry in dirent::entries_from(&block.data, geo, offset) {
+        for entry in dirent::entries_from(&block.copy()?, geo, offset) {
             let entry = entry.map_err(|e| bad_dirblock(dir, lblk, e))?;
             let at = lblk.byte(geo.block_bits) + entry.offset as u64;
             let Some(ino) = entry.ino else {
@@ -321,7 +321,7 @@ impl List<'_> {
         from: u64,
         hash: impl Fn(&[u8]) -> Hash,
     ) -> Result {
-        for entry in dirent::entries(&leaf.data, &dir.fs().geo) {
+        for entry in dirent::entries(&leaf.copy()?, &dir.fs().geo) {
             let entry = entry.map_err(|e| bad_dirblock(dir, leaf.lblk, e))?;
             let Some(ino) = entry.ino.filter(|_| !entry.is_dot()) else {
                 continue;

@@ -11,18 +11,17 @@ use super::{
     dirblock::DirBlock,
     drop_links,
     found::{Added, FoundEntry},
-    inc_dir_links, is_indexed, journal,
+    inc_dir_links, journal,
     lookup::{find_entry, is_empty, read_dots},
     orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
-    disk::{dirent, htree, inode::S_IFCHR, Ino, Lblk},
+    disk::{dirent, inode::S_IFCHR, Ino},
     fs::{
         credits,
         inode::NewKind,
         io::fsync,
         lab::{self, Point},
-        namei::bad_dirblock,
         HeldInode,
     },
     vfs::{
@@ -124,18 +123,10 @@ impl<'a> DotDot<'a> {
         Ok(Some(Self { dir: inode, block }))
     }
 
-    fn set(&mut self, handle: &Handle<'_>, parent: Ino) -> Result {
+    fn set(&self, handle: &Handle<'_>, parent: Ino) -> Result {
         let (dir, geo) = (self.dir, &self.dir.fs().geo);
-        dirent::set_parent(&mut self.block.data, geo, parent)
-            .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
-        let node = if is_indexed(dir) {
-            let root = htree::parse_root(&self.block.data, geo)
-                .map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
-            Some(root.node)
-        } else {
-            None
-        };
-        self.block.store(handle, dir, node.as_ref())
+        self.block
+            .change(handle, dir, |block| dirent::set_parent(block, geo, parent))
     }
 }
 
@@ -192,12 +183,8 @@ impl Names<'_> {
     ) -> Result {
         let same_dir = from.dir.ino() == to.dir.ino();
         let mut old = self.old;
-        if let Some(mut target) = self.target {
+        if let Some(target) = self.target {
             target.set_inode(handle, to.dir, inode)?;
-            // The copy of the block made for the old name must not undo that.
-            if same_dir && target.block.lblk == old.block.lblk {
-                old.block = target.block;
-            }
         }
         if let Some(added) = self.added.filter(|_| same_dir) {
             old = added.follow(from.dir, from.dentry.name(), old)?;
@@ -222,7 +209,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
         None => None,
     };
     check_replaced(from, to)?;
-    let mut dotdot = DotDot::new(inode, from.dir, to.dir)?;
+    let dotdot = DotDot::new(inode, from.dir, to.dir)?;
     let room = orphan::Room::new()?;
     let fresh = match owner {
         Some(owner) => Some(FreshWhiteout::new(from.dir, owner)?),
@@ -256,7 +243,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
     };
     let result = apply(handle, |handle| {
         names.change(handle, (from, to), inode)?;
-        if let Some(dotdot) = &mut dotdot {
+        if let Some(dotdot) = &dotdot {
             dotdot.set(handle, to.dir.ino())?;
         }
         write_inodes(handle, (from, to), room)
@@ -312,24 +299,20 @@ fn check_replaced(from: &Side<'_>, to: &Side<'_>) -> Result {
 fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let (inode_a, inode_b) = (a.inode()?, b.inode()?);
     let same_dir = a.dir.ino() == b.dir.ino();
-    let mut entry_a = a.find_entry()?;
-    let mut entry_b = b.find_entry()?;
+    let (entry_a, entry_b) = (a.find_entry()?, b.find_entry()?);
     if inode_a.is_dir() != inode_b.is_dir() && !same_dir {
         check_dir_links(if inode_a.is_dir() { b.dir } else { a.dir })?;
     }
-    let mut dotdot_a = DotDot::new(inode_a, a.dir, b.dir)?;
-    let mut dotdot_b = DotDot::new(inode_b, b.dir, a.dir)?;
+    let dotdot_a = DotDot::new(inode_a, a.dir, b.dir)?;
+    let dotdot_b = DotDot::new(inode_b, b.dir, a.dir)?;
 
     apply(a.start(b, inode_a, Some(inode_b))?, |handle| {
         entry_a.set_inode(handle, a.dir, inode_b)?;
-        if same_dir && entry_a.block.lblk == entry_b.block.lblk {
-            entry_b.block = entry_a.block;
-        }
         entry_b.set_inode(handle, b.dir, inode_a)?;
-        if let Some(dotdot) = &mut dotdot_a {
+        if let Some(dotdot) = &dotdot_a {
             dotdot.set(handle, b.dir.ino())?;
         }
-        if let Some(dotdot) = &mut dotdot_b {
+        if let Some(dotdot) = &dotdot_b {
             dotdot.set(handle, a.dir.ino())?;
         }
 

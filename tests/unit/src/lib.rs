@@ -10,6 +10,9 @@ pub mod disk;
 pub mod short;
 pub mod targets;
 
+use disk::{BlockEdit, BlockView};
+use std::ops::Range;
+
 const TABLE: [u32; 256] = {
     let mut table = [0u32; 256];
     let mut i = 0;
@@ -31,6 +34,30 @@ pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     data.iter().fold(seed, |crc, &byte| {
         (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]
     })
+}
+
+impl BlockView for Vec<u8> {
+    fn le32(&self, off: usize) -> disk::Result<u32> {
+        self.as_slice().le32(off)
+    }
+
+    fn holds(&self, off: usize, bytes: &[u8]) -> bool {
+        self.as_slice().holds(off, bytes)
+    }
+
+    fn crc32c(&self, seed: u32, range: Range<usize>) -> disk::Result<u32> {
+        self.as_slice().crc32c(seed, range)
+    }
+}
+
+impl BlockEdit for Vec<u8> {
+    fn set(&mut self, off: usize, bytes: &[u8]) -> disk::Result<()> {
+        self.as_mut_slice().set(off, bytes)
+    }
+
+    fn wipe(&mut self, range: Range<usize>) -> disk::Result<()> {
+        self.as_mut_slice().wipe(range)
+    }
 }
 
 /// Continues the checksum of an inode over its bytes behind the head, as `disk::inode` asks for:

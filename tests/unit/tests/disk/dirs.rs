@@ -213,7 +213,7 @@ impl Dir {
         let look = |n: usize| -> Option<(usize, usize)> {
             dirent::check_block(&self.blocks[n], &self.geo, self.seed).unwrap();
             let found = dirent::search_block(&self.blocks[n], &self.geo, name).unwrap();
-            found.map(|e| (n, e.offset))
+            found.map(|(offset, _)| (n, offset))
         };
         if !self.indexed {
             return look(0);
