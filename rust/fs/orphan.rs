@@ -31,7 +31,7 @@
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
 
 use super::{
-    inode::{self, Link},
+    inode::Link,
     itable::Iloc,
     primary::{change_super, super_access},
     Inode,
@@ -66,7 +66,9 @@ impl Room {
 }
 
 /// Puts an inode on the list, in the handle that removes its last link or begins to truncate it.
-/// Nothing to do if it is on it. Costs [`credits::ORPHAN`].
+/// Nothing to do if it is on it. Costs [`credits::ORPHAN`], of which the inode is a part: the caller
+/// journals it after this, in the same handle. The number of the next one
+/// gets to the disk with it.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
 pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
@@ -89,13 +91,13 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
         fs.orphans.count.add(1, Relaxed);
         inode.info().set_orphan(true);
     }
-    block.finish()?;
-    inode::journal(handle, inode)
+    block.finish()
 }
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
-/// Its deletion time is 0 then. Costs [`credits::ORPHAN`]. Needs no memory, and after [`hold_prev`]
-/// reads nothing.
+/// Its deletion time is 0 then. Costs [`credits::ORPHAN`], of which the inode is a part: the caller
+/// journals it after this, in the same handle. Needs no memory, and after
+/// [`hold_prev`] reads nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
 pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
@@ -134,7 +136,7 @@ pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
         break;
     }
     inode.info().set_dtime(0);
-    inode::journal(handle, inode)
+    Ok(())
 }
 
 /// As [`inode::hold_iloc`], of what leads to the inode on the list, for [`del`]. Another one that

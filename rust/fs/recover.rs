@@ -298,7 +298,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         let mut buf = handle.write(&bh)?;
         buf.copy_in(0, &data)?;
         buf.finish()?;
-        let added = add(&handle, &inode, room);
+        let added = add(&handle, &inode, room).and_then(|()| inode::journal(&handle, &inode));
         // The handle ends before the inode may go.
         handle.stop()?;
         added?;

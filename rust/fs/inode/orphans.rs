@@ -58,7 +58,8 @@ impl Orphans {
 /// time field if it is on the list. That number does not change meanwhile.
 ///
 /// The caller holds the lock of the inode's fields. An inode that is just being added may be
-/// written without the number; [`add`](crate::fs::orphan::add) then writes it once more.
+/// written without the number; who has called [`add`](crate::fs::orphan::add) then writes it once
+/// more.
 pub(in crate::fs) fn with_next<R>(inode: &Inode, write: impl FnOnce(Option<u32>) -> R) -> R {
     let orphans = &inode.fs().orphans;
     if orphans.may_contain(inode) {

@@ -42,7 +42,7 @@ pub(super) struct WantedInode<'a> {
 }
 
 /// Makes an inode and its name in `dir`, in one handle. `fill` runs in between: it gives a
-/// directory or symbolic link its block.
+/// directory or symbolic link its block, and journals the inode with that.
 pub(super) fn make(
     dir: &Inode,
     dentry: &Dentry<Rext4>,
@@ -138,7 +138,6 @@ fn finish_make(
         if new.is_dir() {
             inc_dir_links(dir);
         }
-        journal(handle, &new)?;
         touch(handle, dir)
     });
     lab::point(Point::NameWritten, dir, 0..u64::MAX);

@@ -47,10 +47,7 @@ pub(crate) fn symlink(
         credits: 0,
     };
     if target.len() < BLOCK_BYTES {
-        return make(dir, dentry, wanted, |_, new| {
-            new.set_size(target.len() as u64);
-            Ok(())
-        });
+        return make(dir, dentry, wanted, |_, _| Ok(()));
     }
     wanted.credits = credits::FIRST_BLOCK;
     make(dir, dentry, wanted, |handle, new| {
