@@ -5,7 +5,8 @@
 
 use super::checksum::crc32c;
 use super::features::*;
-use super::Ino;
+use super::{BlockEdit, Ino, Result};
+use core::mem::offset_of;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -252,9 +253,26 @@ impl RawSuper {
         Ino::from_disk(self.last_orphan.get())
     }
 
-    /// Sets what [`RawSuper::last_orphan`] says.
-    pub fn set_last_orphan(&mut self, ino: Option<Ino>) {
-        self.last_orphan.set(Ino::to_disk(ino));
+    /// Has `change` say with what the list of orphan inodes begins; returns with what it began. Of
+    /// a superblock at byte `at` of its block, where it lies: the list changes often.
+    pub fn change_last_orphan<B: BlockEdit + ?Sized>(
+        block: &mut B,
+        at: usize,
+        change: impl FnOnce(Option<Ino>) -> Option<Ino>,
+    ) -> Result<Option<Ino>> {
+        let head = at + offset_of!(RawSuper, last_orphan);
+        let csum = at + offset_of!(RawSuper, checksum);
+        let old = Ino::from_disk(block.le32(head)?);
+        let new = change(old);
+        if new != old {
+            block.set(head, &Ino::to_disk(new).to_le_bytes())?;
+            let features = block.le32(at + offset_of!(RawSuper, feature_ro_compat))?;
+            if features & RO_COMPAT_METADATA_CSUM != 0 {
+                let crc = block.crc32c(!0, at..csum)?;
+                block.set(csum, &crc.to_le_bytes())?;
+            }
+        }
+        Ok(old)
     }
 
     /// Time of the last write, seconds since 1970.

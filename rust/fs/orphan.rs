@@ -13,8 +13,8 @@
 //! pinned, they leave it when they are evicted. The next number is kept there and not in the inode,
 //! since taking an inode off the list changes its predecessor, which may not be in reach. So an
 //! inode on the list that is written to its table takes the field from there, under the lock
-//! ([`with_next`](inode::with_next)), and that predecessor's field is changed in the table under
-//! the same lock:
+//! ([`with_next`](super::inode::with_next)), and that predecessor's field is changed in the table
+//! under the same lock:
 //!
 //! ```text
 //!   a file of the list is written          the next of the list is deleted
@@ -24,16 +24,16 @@
 //!   writes "next" over it                                  (without the lock)
 //! ```
 //!
-//! Whoever is on the list knows it ([`InodeInfo::is_orphan`](inode::InodeInfo::is_orphan)), so
-//! others do not wait for the lock. And nobody waits for the log with it: the right to change a
-//! block comes first, then the lock, then the change.
+//! Whoever is on the list knows it ([`is_orphan`](super::inode::InodeInfo::is_orphan)), so others
+//! do not wait for the lock. And nobody waits for the log with it: the right to change a block
+//! comes first, then the lock, then the change.
 //!
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
 
 use super::{
     inode::Link,
     itable::Iloc,
-    primary::{change_super, super_access},
+    primary::{change_last_orphan, super_access},
     Inode,
     Sb, //
 };
@@ -66,9 +66,9 @@ impl Room {
 }
 
 /// Puts an inode on the list, in the handle that removes its last link or begins to truncate it.
-/// Nothing to do if it is on it. Costs [`credits::ORPHAN`], of which the inode is a part: the caller
-/// journals it after this, in the same handle. The number of the next one
-/// gets to the disk with it.
+/// Nothing to do if it is on it. Costs [`credits::ORPHAN`], of which the inode is a part: the
+/// caller journals it after this, in the same handle. The number of the next one gets to the disk
+/// with it.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
 pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
@@ -79,11 +79,7 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
     let mut block = super_access(handle, fs)?;
     {
         let mut links = fs.orphans.links.lock();
-        let mut next = None;
-        change_super(fs, &mut block, |raw| {
-            next = raw.last_orphan();
-            raw.set_last_orphan(Some(ino));
-        })?;
+        let next = change_last_orphan(fs, &mut block, |_| Some(ino))?;
         links.insert(room.0.into_node(ino, Link { prev: None, next }));
         if let Some(old) = next.and_then(|next| links.get_mut(&next)) {
             old.prev = Some(ino);
@@ -96,8 +92,8 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 
 /// Takes an inode off the list, in the handle that finishes it. Nothing to do if it is not on it.
 /// Its deletion time is 0 then. Costs [`credits::ORPHAN`], of which the inode is a part: the caller
-/// journals it after this, in the same handle. Needs no memory, and after
-/// [`hold_prev`] reads nothing.
+/// journals it after this, in the same handle. Needs no memory, and after [`hold_prev`] reads
+/// nothing.
 ///
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
 pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
@@ -139,8 +135,8 @@ pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
     Ok(())
 }
 
-/// As [`inode::hold_iloc`], of what leads to the inode on the list, for [`del`]. Another one that
-/// leads there by then has been written since, so it is in memory as well.
+/// As [`hold_iloc`](super::inode::hold_iloc), of what leads to the inode on the list, for [`del`].
+/// Another one that leads there by then has been written since, so it is in memory as well.
 pub(super) fn hold_prev(inode: &Inode) -> Result<Option<Iloc>> {
     let orphans = &inode.fs().orphans;
     if !orphans.may_contain(inode) {
@@ -182,14 +178,20 @@ impl<'h> Before<'h> {
         let geo = &sb.data().geo;
         match self {
             Self::Super(block) => {
-                let mut head = None;
-                change_super(sb.data(), block, |raw| {
-                    head = raw.last_orphan();
-                    if head == Some(ino) {
-                        raw.set_last_orphan(next);
-                    }
-                })?;
-                Ok(head == Some(ino))
+                let is_head = |head| head == Some(ino);
+                let head =
+                    change_last_orphan(
+                        sb.data(),
+                        block,
+                        |head| {
+                            if is_head(head) {
+                                next
+                            } else {
+                                head
+                            }
+                        },
+                    )?;
+                Ok(is_head(head))
             }
             Self::Inode(prev, place, block) => {
                 let mut raw = [0u8; HEAD_MAX];

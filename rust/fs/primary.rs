@@ -10,6 +10,7 @@ use super::Rext4;
 use crate::{
     disk::{
         superblock::{Geometry, SUPER_OFFSET},
+        Ino,
         RawSuper, //
     },
     vfs::{
@@ -55,7 +56,7 @@ impl Primary {
     }
 }
 
-/// The right to change the super block, for [`change_super`]. Waits for a commit that is just
+/// The right to change the super block, for [`change_last_orphan`]. Waits for a commit that is just
 /// writing it to the log; so the lock, which every look at it takes, is not held meanwhile, nor
 /// should any other be that is wanted much.
 pub(crate) fn super_access<'h>(handle: &'h Handle<'_>, fs: &Rext4) -> Result<JournaledBuffer<'h>> {
@@ -63,15 +64,15 @@ pub(crate) fn super_access<'h>(handle: &'h Handle<'_>, fs: &Rext4) -> Result<Jou
     handle.write(&bh)
 }
 
-/// Changes the super block. Needs no memory, and does not wait.
-pub(crate) fn change_super(
+/// Has `change` say with which inode the list of orphans begins; returns with which it began. Needs
+/// no memory, and does not wait. Only these bytes are looked at and written.
+pub(crate) fn change_last_orphan(
     fs: &Rext4,
     block: &mut JournaledBuffer<'_>,
-    change: impl FnOnce(&mut RawSuper),
-) -> Result {
-    let mut primary = fs.primary.lock();
-    let off = primary.off;
-    block.write(off, primary.changed(change)?)
+    change: impl FnOnce(Option<Ino>) -> Option<Ino>,
+) -> Result<Option<Ino>> {
+    let primary = fs.primary.lock();
+    RawSuper::change_last_orphan(block, primary.off, change).map_err(|_| EINVAL)
 }
 
 /// Changes the super block inside `handle`. Needs no memory.
@@ -81,7 +82,10 @@ pub(crate) fn journal_super(
     change: impl FnOnce(&mut RawSuper),
 ) -> Result {
     let mut block = super_access(handle, fs)?;
-    change_super(fs, &mut block, change)?;
+    let mut primary = fs.primary.lock();
+    let off = primary.off;
+    block.write(off, primary.changed(change)?)?;
+    drop(primary);
     block.finish()
 }
 

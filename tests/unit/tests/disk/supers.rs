@@ -240,7 +240,6 @@ fn changes_show_in_dumpe2fs() {
     raw.set_free_blocks_count(free - 1);
     raw.set_free_inodes_count(raw.free_inodes_count.get() - 2);
     raw.update_state(superblock::STATE_ERROR, superblock::STATE_VALID);
-    raw.set_last_orphan(Some(Ino::new(13)));
     raw.set_wtime(0x1_0000_0000);
     assert_eq!((raw.wtime.get(), raw.wtime_hi), (0, 1));
     raw.set_wtime(86_399);
@@ -252,9 +251,15 @@ fn changes_show_in_dumpe2fs() {
     raw.update_checksum();
     assert!(raw.checksum_matches());
     image.data[1024..2048].copy_from_slice(raw.as_bytes());
+    let orphan = Some(Ino::new(13));
+    for (from, to) in [(None, orphan), (orphan, orphan)] {
+        let changed = RawSuper::change_last_orphan(&mut image.data, 1024, |_| to);
+        assert_eq!(changed, Ok(from));
+    }
     image.save();
     image.reload();
-    assert_eq!(image.raw_super().last_orphan(), Some(Ino::new(13)));
+    assert!(image.raw_super().checksum_matches());
+    assert_eq!(image.raw_super().last_orphan(), orphan);
     assert_eq!(
         image.geo.state & superblock::STATE_ERROR,
         superblock::STATE_ERROR
