@@ -166,13 +166,24 @@ impl<'l> CacheGone<'l> {
         let alone = self.alone.pause(Point::PunchInvalidated, start..end);
         let removed = remove_range(inode, whole_blocks(inode, start..end));
         drop(self.kept);
-        removed?;
+        removed.inspect_err(|_| drop_edges(inode, start..end))?;
         lab::point(Point::BlocksRemoved, inode, start..end);
         let kept = end.min(inode.size());
         if start < kept {
             keep_size(inode, kept);
         }
         Ok(alone)
+    }
+}
+
+/// Blocks of the range could not be removed, so their bytes are there still; but a page of which
+/// only a part was dropped shows zeros for them, until it leaves the cache. It goes whole. One that
+/// is dirty again brings its zeros to the disk. One that a device is about to store into stays
+/// (race 24).
+fn drop_edges(inode: &Inode, range: Range<u64>) {
+    if pinned::begin_drop().is_ok() {
+        let _ = inode.invalidate_pagecache(range);
+        pinned::end_drop();
     }
 }
 

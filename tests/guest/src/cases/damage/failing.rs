@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("baddev/reads_fail", ALL, reads_fail),
     Case::new("baddev/writes_fail", ALL, writes_fail),
     Case::new("baddev/punch_fails", ALL, punch_fails).quick(),
+    Case::new("baddev/punch_without_tree", ALL, punch_without_tree).quick(),
     Case::new("baddev/dies_at_journal", ONE, journal_dies),
     Case::new("baddev/checkpoint_fails", ALL, checkpoint_fails),
 ];
@@ -314,6 +315,49 @@ fn punch_fails(t: &mut T) -> Res {
     let g = sys::rdonly(&t.p("g"))?;
     same!(g.size()?, 8192, "size after a failed write and a punch");
     holds(&g, 0, &want, "after a failed write and a punch")
+}
+
+/// The leaf of a file's tree that has one, in bytes of the unmounted image.
+fn leaf_at(t: &T, path: &str) -> Res<u64> {
+    let text = t.debugfs(&[&format!("dump_extents -n {path}")])?;
+    // " 0/ 1   1/  1     0 -    26   8193             27": behind the blocks of the file.
+    let top = text.lines().find(|l| l.trim_start().starts_with("0/ 1"));
+    let mut words = top.unwrap_or("").split_whitespace();
+    let leaf = words.by_ref().find(|w| *w == "-").and(words.nth(1));
+    match leaf.and_then(|w| w.parse::<u64>().ok()) {
+        Some(leaf) => Ok(leaf * t.bs()),
+        None => fail!("{path} has no leaf: {text}"),
+    }
+}
+
+/// The tree of a file cannot be read when a hole is punched into it. Nothing is gone: a page that
+/// has blocks of the range and others shows no zeros for them.
+fn punch_without_tree(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    let (bs, len) = (t.bs(), 4 * 4096);
+    let f = put(&t.p("f"), 1, len)?;
+    for k in 0..8 {
+        f.pwrite(&pattern(2, k, 50), len as u64 + (2 * k + 1) * bs)?;
+    }
+    f.fsync()?;
+    drop(f);
+    t.umount()?;
+    let leaf = leaf_at(t, "f")?;
+    t.mount("errors=continue")?;
+    let f = sys::rdwr(&t.p("f"))?;
+    holds(&f, 0, &pattern(1, 0, len), "before the punch")?;
+    d.swap(&with_hole(t, leaf, bs))?;
+    // The tree is read from the disk again.
+    let (code, text) = run_cmd("blockdev", &["--flushbufs", &t.dev])?;
+    same!(code, 0, "blockdev: {text}");
+    errno!(f.punch(4096 + bs, 4096), EIO);
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    // The kernel's ext4 may show zeros until the page leaves the cache.
+    if !t.ours() {
+        t.drop_caches()?;
+    }
+    t.holds_both(&f, &pattern(1, 0, len), "after repair")
 }
 
 /// The journal's blocks cannot be written: the file system stops, nothing half-done remains.
