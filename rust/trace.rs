@@ -184,6 +184,8 @@ pub(crate) enum Op {
     Collapse = bindings::REXT4_OP_COLLAPSE,
     /// `fallocate` with FALLOC_FL_INSERT_RANGE.
     Insert = bindings::REXT4_OP_INSERT,
+    /// `fallocate` with FALLOC_FL_WRITE_ZEROES.
+    WriteZeroes = bindings::REXT4_OP_WRITE_ZEROES,
 }
 
 impl From<FallocOp> for Op {
@@ -194,6 +196,7 @@ impl From<FallocOp> for Op {
             FallocOp::ZeroRange => Op::Zero,
             FallocOp::CollapseRange => Op::Collapse,
             FallocOp::InsertRange => Op::Insert,
+            FallocOp::WriteZeroes => Op::WriteZeroes,
         }
     }
 }

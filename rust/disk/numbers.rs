@@ -193,6 +193,12 @@ impl LblkRange {
         self.start < other.end && other.start < self.end
     }
 
+    /// Those that are among `other`.
+    #[inline]
+    pub fn within(self, other: LblkRange) -> Self {
+        self.start.max(other.start).until(self.end.min(other.end))
+    }
+
     /// The bytes of the file that they are.
     #[inline]
     pub const fn bytes(self, block_bits: u32) -> Range<u64> {

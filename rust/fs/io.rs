@@ -18,6 +18,7 @@
 //!   eof.rs        zeros behind the end: rule 11
 //!   truncate.rs   file size, both ways: rules 5, 11
 //!   fallocate.rs  allocate, punch, zero: rule 5
+//!   zeroes.rs     zeros that are written: rules 2, 5, 11
 //!   shift.rs      collapse and insert range: rules 3, 5, 11
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
@@ -105,6 +106,7 @@ mod shift;
 pub(crate) mod steps;
 pub(crate) mod truncate;
 pub(crate) mod writeback;
+mod zeroes;
 
 /// `EROFS` if nothing may be written any more although files are open for it: after an error
 /// (`errors=remount-ro`), an emergency remount, or when the journal has died; `EIO` after a

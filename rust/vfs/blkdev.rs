@@ -120,6 +120,18 @@ impl BlockDevice {
         to_result(unsafe { bindings::bdev_discard(self.as_ptr(), at >> 9, len >> 9) })
     }
 
+    /// Whether it makes zeros of a range without being sent them, and need not keep space for them.
+    pub(crate) fn can_zero(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::bdev_can_zero(self.as_ptr()) }
+    }
+
+    /// Makes zeros of `len` bytes from `at`. Whole sectors only. Sleeps.
+    pub(crate) fn zero(&self, at: u64, len: u64) -> Result {
+        // SAFETY: By the type invariant.
+        to_result(unsafe { bindings::bdev_zero(self.as_ptr(), at >> 9, len >> 9) })
+    }
+
     /// Freezes what is mounted from it, until the guard is dropped. Waits for writers; takes
     /// s_umount, so the caller holds neither that nor anything that holds off a freeze.
     pub(crate) fn freeze(&self) -> Result<FrozenDevice<'_>> {

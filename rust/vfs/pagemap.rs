@@ -72,6 +72,15 @@ pub(crate) enum Pins {
     Ignore,
 }
 
+/// Which folios at the edges of a range that is dropped are locked until its blocks have changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edges {
+    /// Those with whole blocks of it: the part of a block that it cuts is written or not, as ever.
+    Large,
+    /// All.
+    All,
+}
+
 impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     /// As [`Self::drop_pagecache`], but pinned folios that reach beyond the range stay, with zeros
     /// in it: C cannot split one, and drops it whole unless it is dirty
@@ -79,10 +88,10 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     ///
     /// They stay locked as long as the result lives: the device can make all of them dirty, and
     /// then they would be written, to the blocks that are still there.
-    pub(crate) fn drop_beside_pins(&self, range: Range<u64>) -> KeptFolios<'a> {
+    pub(crate) fn drop_beside_pins(&self, range: Range<u64>, edges: Edges) -> KeptFolios<'a> {
         let spared = self.spare(&range);
         self.drop_pagecache(spared.rest.clone());
-        self.keep(&range, spared)
+        self.keep(&range, spared, edges)
     }
 
     /// Finds the large folios that reach beyond the range and are pinned. None is locked when C
@@ -91,7 +100,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     fn spare(&self, range: &Range<u64>) -> Spared<'a> {
         let (mut rest, mut folios) = (range.clone(), [None, None]);
         for (edge, spared) in edges(range).into_iter().zip(&mut folios) {
-            let Some(folio) = self.cut_folio(edge, &rest) else {
+            let Some(folio) = self.cut_folio(edge, &rest, Edges::Large) else {
                 continue;
             };
             let place = folio.get().range();
@@ -110,7 +119,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
 
     /// Zeroes what was spared of the range, and keeps it locked; also pages that are too small to
     /// be dropped for their neighbours, but not to have whole blocks of the range.
-    fn keep(&self, range: &Range<u64>, spared: Spared<'a>) -> KeptFolios<'a> {
+    fn keep(&self, range: &Range<u64>, spared: Spared<'a>, which: Edges) -> KeptFolios<'a> {
         let (mut kept, mut held_to) = (KeptFolios::default(), range.start);
         let places = edges(range).into_iter().zip(spared.folios);
         for ((edge, spared), place) in places.zip(&mut kept.0) {
@@ -119,7 +128,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
                 None if edge < held_to => None,
                 // Pinned or not: the device may be through, and the flusher at work on all of it.
                 None => self
-                    .cut_folio(edge, range)
+                    .cut_folio(edge, range, which)
                     .filter(|folio| is_page(&folio.get().range())),
             };
             if let Some(folio) = folio {
@@ -132,8 +141,8 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     }
 
     /// The folio with the byte `edge` of the range, locked, if it reaches beyond the range and is
-    /// larger than a block.
-    fn cut_folio(&self, edge: u64, range: &Range<u64>) -> Option<LockedFolio<'a>> {
+    /// large enough.
+    fn cut_folio(&self, edge: u64, range: &Range<u64>, which: Edges) -> Option<LockedFolio<'a>> {
         if !range.contains(&edge) {
             return None;
         }
@@ -141,7 +150,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
         let place = folio.get().range();
         let whole = range.start <= place.start && place.end <= range.end;
         let one_block = place.end - place.start <= self.0.block_size();
-        (!whole && !one_block).then_some(folio)
+        (!whole && (!one_block || which == Edges::All)).then_some(folio)
     }
 
     /// Whether a folio is pinned, for as long as it is locked: a new pin that is to be written to
@@ -261,7 +270,7 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
             }
         }
         if let Some(spared) = spared {
-            drop(pages.keep(&range, spared));
+            drop(pages.keep(&range, spared, Edges::Large));
         }
     }
 }

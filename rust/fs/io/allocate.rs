@@ -21,6 +21,9 @@ use kernel::{
 /// Blocks allocated by one handle at most, for data that is there.
 pub(super) const MAX: u32 = 8192;
 
+/// Blocks that fallocate gets in one handle at most: the longest unwritten extent.
+const MAX_UNWRITTEN: u32 = 32767;
+
 /// Who allocates.
 #[derive(Clone, Copy)]
 pub(super) enum For {
@@ -98,4 +101,14 @@ pub(super) fn unwritten(
         handle.stop()?;
     }
     Ok(found)
+}
+
+/// What is at the first of the blocks, for fallocate: a hole is filled before.
+pub(super) fn some(inode: &Inode, blocks: LblkRange) -> Result<Mapping> {
+    let blocks = blocks.first(MAX_UNWRITTEN);
+    let found = inode.extents().lookup(blocks)?;
+    if found.state != State::Hole {
+        return Ok(found);
+    }
+    unwritten(inode, blocks, For::Fallocate, |_, _, _| ())
 }

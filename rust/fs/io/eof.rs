@@ -78,6 +78,23 @@ impl Alone<'_> {
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold_iloc(inode)?;
+        self.settle_tail(new)?;
+        self.follow(new);
+        lab::point(Point::Grown, inode, old..new);
+        let handle = inode.fs().start_nofail(credits::INODE)?;
+        inode.extents().set_disk_size(new);
+        inode::journal(&handle, inode)?;
+        handle.stop()
+    }
+}
+
+/// Two halves of it, for who gets data behind the end in between, and moves the size on disk.
+impl Alone<'_> {
+    /// Before the size moves to `new`, here or there: makes what is behind the old end zeros, and
+    /// writes what is dirty up to there.
+    pub(super) fn settle_tail(&self, new: u64) -> Result {
+        let inode = self.inode();
+        let old = inode.size();
         self.zero_tail(old..new)?;
         lab::point(Point::TailZeroed, inode, old..new);
         // Before the size moves: what completes has the size on disk follow it, and does not go
@@ -88,14 +105,16 @@ impl Alone<'_> {
         }
         lab::may_fail(Point::TailWritten, inode, old..new, &[EIO])?;
         inode.info().set_stale_tail(false);
+        Ok(())
+    }
+
+    /// The size in memory moves.
+    pub(super) fn follow(&self, new: u64) {
+        let inode = self.inode();
+        let old = inode.size();
         trace::isize_set(inode, new);
         self.lock().set_size(new);
         inode.isize_extended(old, new);
-        lab::point(Point::Grown, inode, old..new);
-        let handle = inode.fs().start_nofail(credits::INODE)?;
-        inode.extents().set_disk_size(new);
-        inode::journal(&handle, inode)?;
-        handle.stop()
     }
 }
 

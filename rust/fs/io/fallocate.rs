@@ -4,17 +4,17 @@
 //! steps (`steps.rs`). What moves blocks is in `shift.rs`.
 
 use super::{
-    allocate::{self, For},
+    allocate,
     fsync,
     map,
     shift,
-    steps::{Alone, Shut}, //
+    steps::{Alone, Shut},
+    zeroes, //
 };
 use crate::{
-    disk::{Lblk, LblkRange},
+    disk::LblkRange,
     fs::{
         alloc::{self, Effort},
-        extent::State,
         inode::{self, Durable},
         lab::{self, Point},
         Inode,
@@ -29,9 +29,6 @@ use crate::{
 use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
-/// Blocks allocated by one handle at most: the longest unwritten extent.
-const MAX_ALLOCATE: u32 = 32767;
-
 /// `fallocate`. There are such bytes.
 pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>) -> Result {
     let inode = file.inode();
@@ -43,8 +40,10 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
     if end > inode.fs().geo.max_file_size {
         return Err(EFBIG);
     }
-    if mode.op == FallocOp::PunchHole && !mode.keep_size {
-        return Err(EOPNOTSUPP);
+    match mode.op {
+        FallocOp::PunchHole if !mode.keep_size => return Err(EOPNOTSUPP),
+        FallocOp::WriteZeroes if !inode.sb().device().can_zero() => return Err(EOPNOTSUPP),
+        _ => (),
     }
     let event = Operation::begin(inode, mode.op.into(), start, end - start);
     let lock = file.lock();
@@ -96,6 +95,7 @@ fn change(
     match mode.op {
         FallocOp::CollapseRange => return shift::collapse_range(alone, range, event),
         FallocOp::InsertRange => return shift::insert_range(alone, range, event),
+        FallocOp::WriteZeroes => return zeroes::write_zeroes(alone, range, event),
         FallocOp::Allocate | FallocOp::PunchHole | FallocOp::ZeroRange => (),
     }
     let (inode, Range { start, end }) = (alone.inode(), range.clone());
@@ -134,7 +134,8 @@ fn punch<'l>(
 fn allocate(inode: &Inode, blocks: LblkRange) -> Result {
     let mut left = blocks;
     while !left.is_empty() {
-        left.start = alloc::retry(inode.sb(), Effort::Commit, || allocate_some(inode, left))?;
+        let found = alloc::retry(inode.sb(), Effort::Commit, || allocate::some(inode, left))?;
+        left.start = found.blocks().end;
         let bytes = left.bytes(inode.fs().geo.block_bits);
         lab::may_fail(Point::AllocateMore, inode, bytes, &[EINTR])?;
         if inode.interrupted() {
@@ -142,14 +143,4 @@ fn allocate(inode: &Inode, blocks: LblkRange) -> Result {
         }
     }
     Ok(())
-}
-
-/// Fills the blocks if they begin with a hole; returns where to go on.
-fn allocate_some(inode: &Inode, blocks: LblkRange) -> Result<Lblk> {
-    let blocks = blocks.first(MAX_ALLOCATE);
-    let mut found = inode.extents().lookup(blocks)?;
-    if found.state == State::Hole {
-        found = allocate::unwritten(inode, blocks, For::Fallocate, |_, _, _| ())?;
-    }
-    Ok(found.blocks().end)
 }

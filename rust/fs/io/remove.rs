@@ -17,7 +17,7 @@ use crate::fs::{
 };
 use crate::vfs::{
     inode::InodeLock,
-    pagemap::{KeptFolios, Pins}, //
+    pagemap::{Edges, KeptFolios, Pins}, //
 };
 use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
@@ -47,6 +47,16 @@ impl<'l> Alone<'l> {
     /// cannot be written nothing has been dropped, and the caller's operation fails before it took
     /// anything: bytes beside the range may have been in the same folio.
     pub(crate) fn drop_cache(self, range: Range<u64>) -> Result<CacheGone<'l>> {
+        self.drop_cache_beside(range, Edges::Large)
+    }
+
+    /// The same. Folios that reach beyond the range are locked while the result lives, as far as
+    /// `edges` says.
+    pub(super) fn drop_cache_beside(
+        self,
+        range: Range<u64>,
+        edges: Edges,
+    ) -> Result<CacheGone<'l>> {
         let inode = self.inode();
         let size = inode.size();
         let block_size = u64::from(inode.fs().geo.block_size);
@@ -66,7 +76,7 @@ impl<'l> Alone<'l> {
             write_range(inode, start..end)?;
             lab::may_fail(Point::RangeWritten, inode, start..end, &[EIO])?;
         }
-        let kept = self.drop_pages(start..end.max(start));
+        let kept = self.drop_pages(start..end.max(start), edges);
         let range = start..blocks_end;
         Ok(CacheGone {
             kept,
@@ -91,9 +101,9 @@ impl<'l> Alone<'l> {
     /// Drops the pages of a range, but folios that a device has pinned and that reach beyond it:
     /// one that is pinned cannot be split, and dropped whole it would take a page with it that the
     /// device stores into later, beside the range (race 24).
-    fn drop_pages(&self, range: Range<u64>) -> KeptFolios<'l> {
+    fn drop_pages(&self, range: Range<u64>, edges: Edges) -> KeptFolios<'l> {
         if rule::kept(Rule::KeepPinned) {
-            return self.pages().drop_beside_pins(range);
+            return self.pages().drop_beside_pins(range, edges);
         }
         self.pages().drop_pagecache(range);
         KeptFolios::default()
@@ -159,6 +169,21 @@ impl<'l> CacheGone<'l> {
         self.alone.inode()
     }
 
+    /// The bytes; beyond the end of the file to the end of a block.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// In place of step 4: the blocks of the range stay, and get other data below the page cache.
+    pub(super) fn replace_blocks(
+        self,
+        replace: impl FnOnce(&Self) -> Result,
+    ) -> (Alone<'l>, Result) {
+        let replaced = replace(&self);
+        drop(self.kept);
+        (self.alone, replaced)
+    }
+
     /// Rule 5, step 4: the blocks of the range go. What lies before the end of the file reads as
     /// zeros.
     pub(crate) fn remove_blocks(self) -> Result<Alone<'l>> {
@@ -199,7 +224,7 @@ fn write_range(inode: &Inode, Range { start, end }: Range<u64>) -> Result {
 }
 
 /// The whole blocks inside the bytes of the range.
-fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> LblkRange {
+pub(super) fn whole_blocks(inode: &Inode, Range { start, end }: Range<u64>) -> LblkRange {
     let bits = inode.fs().geo.block_bits;
     Lblk::or_end(start.div_ceil(1 << bits)).until(Lblk::or_end(end >> bits))
 }

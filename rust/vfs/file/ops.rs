@@ -150,6 +150,9 @@ pub(crate) enum FallocOp {
     CollapseRange,
     /// Put a hole there; what is there moves behind it. Never with `keep_size`.
     InsertRange,
+    /// Make the range zeros that are written, so that a write there needs no metadata. Never with
+    /// `keep_size`.
+    WriteZeroes,
 }
 
 /// The mode of a `fallocate` call.
@@ -360,6 +363,7 @@ impl<F: FileOps> FileTable<F> {
                 bindings::FALLOC_FL_ZERO_RANGE => FallocOp::ZeroRange,
                 bindings::FALLOC_FL_COLLAPSE_RANGE => FallocOp::CollapseRange,
                 bindings::FALLOC_FL_INSERT_RANGE => FallocOp::InsertRange,
+                bindings::FALLOC_FL_WRITE_ZEROES => FallocOp::WriteZeroes,
                 _ => return Err(EOPNOTSUPP),
             };
             // SAFETY: By the caller.

@@ -35,6 +35,7 @@ pub static SETS: &[&[Case]] = &[
     content::trunc::CASES,
     content::falloc::CASES,
     content::shift::CASES,
+    content::zeroes::CASES,
     content::nowait::CASES,
     content::extents::CASES,
     content::mmap::CASES,

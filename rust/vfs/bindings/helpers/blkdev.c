@@ -50,6 +50,17 @@ rust_helper_bdev_discard(struct block_device *bdev, sector_t sector, sector_t le
 	return blkdev_issue_discard(bdev, sector, len, GFP_NOFS);
 }
 
+__rust_helper bool rust_helper_bdev_can_zero(struct block_device *bdev)
+{
+	return bdev_write_zeroes_unmap_sectors(bdev);
+}
+
+__rust_helper int
+rust_helper_bdev_zero(struct block_device *bdev, sector_t sector, sector_t len)
+{
+	return blkdev_issue_zeroout(bdev, sector, len, GFP_NOFS, 0);
+}
+
 __rust_helper u64 rust_helper_bdev_sectors_written(struct block_device *bdev)
 {
 	return part_stat_read(bdev, sectors[STAT_WRITE]);

@@ -13,3 +13,4 @@ pub mod shift;
 pub mod swap;
 pub mod sync;
 pub mod trunc;
+pub mod zeroes;

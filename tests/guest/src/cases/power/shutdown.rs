@@ -334,9 +334,9 @@ fn scsi_disk() -> Option<String> {
     None
 }
 
-/// The device goes away under the mount.
-fn device_gone(t: &mut T) -> Res {
-    let (code, _) = run_cmd("modprobe", &["-q", "scsi_debug", "dev_size_mb=64"])?;
+/// A disk that scsi_debug makes, as these parameters say, is the device under test for a while.
+pub fn with_scsi_debug(t: &mut T, parameters: &[&str], act: impl FnOnce(&mut T) -> Res) -> Res {
+    let (code, _) = run_cmd("modprobe", &[&["-q", "scsi_debug"], parameters].concat())?;
     if code != 0 {
         skip!("no module scsi_debug");
     }
@@ -347,7 +347,27 @@ fn device_gone(t: &mut T) -> Res {
         fail!("scsi_debug has made no disk");
     };
     t.dev = format!("/dev/{name}");
+    let result = act(t);
+    // What the case has left mounted, and the check of it.
+    let finished = t.finish(result.is_ok());
     t.broken = true;
+    let (code, text) = run_cmd("modprobe", &["-r", "scsi_debug"])?;
+    result?;
+    finished?;
+    same!(code, 0, "modprobe -r: {text}");
+    Ok(())
+}
+
+/// The device goes away under the mount.
+fn device_gone(t: &mut T) -> Res {
+    with_scsi_debug(t, &["dev_size_mb=64"], |t| {
+        t.broken = true;
+        gone(t)
+    })
+}
+
+fn gone(t: &mut T) -> Res {
+    let name = t.dev.trim_start_matches("/dev/").to_string();
     t.mkfs(48, &[])?;
     t.mount("")?;
     let f = put(&t.p("f"), 1, LEN)?;
@@ -363,8 +383,5 @@ fn device_gone(t: &mut T) -> Res {
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     ensure!(mounts.contains(",shutdown"), "{mounts}");
     drop((mapped, f));
-    t.umount()?;
-    let (code, text) = run_cmd("modprobe", &["-r", "scsi_debug"])?;
-    same!(code, 0, "modprobe -r: {text}");
-    Ok(())
+    t.umount()
 }
