@@ -23,6 +23,7 @@ mod pending;
 mod promise;
 mod retry;
 mod root_blocks;
+mod space;
 mod trim;
 mod zones;
 
@@ -32,6 +33,7 @@ pub(in crate::fs) use group::committed;
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
 pub(crate) use retry::{retry, Effort};
+pub(crate) use space::map_space;
 pub(crate) use trim::trim;
 
 use self::{

@@ -45,6 +45,12 @@ impl BlockDevice {
             .unsigned_abs()
     }
 
+    /// Its number, as programs know it.
+    pub(super) fn number(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::bdev_number(self.as_ptr()) }
+    }
+
     /// Bytes of a logical block, a power of two from 512 on.
     pub(crate) fn sector_size(&self) -> u32 {
         // SAFETY: By the type invariant.

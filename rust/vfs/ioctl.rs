@@ -11,9 +11,10 @@ use super::{
     bindings,
     cred,
     file::File,
+    fsmap::{self, DeviceSpace, SpaceMap},
     super_block::{FileSystem, SuperBlock}, //
 };
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ops::RangeInclusive};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
@@ -78,6 +79,12 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Gives it another, after [`IoctlOps::check_new_uuid`]. Otherwise as
     /// [`IoctlOps::set_label`].
     fn set_uuid(_file: &File<Self>, _uuid: &Uuid) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Tells what these blocks are used for, and what lies between is unknown. No lock is held,
+    /// anybody may ask.
+    fn map_space(_file: &File<Self>, _blocks: RangeInclusive<u64>, _map: &mut SpaceMap) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -204,6 +211,15 @@ fn set_uuid<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::set_uuid(file, &uuid)
 }
 
+fn map_space<F: IoctlOps>(file: &File<F>, user: UserPtr) -> Result {
+    let sb = file.inode().sb();
+    let space = DeviceSpace {
+        device: sb.device().number(),
+        block_bits: sb.block_bits(),
+    };
+    fsmap::answer(user, space, |blocks, map| F::map_space(file, blocks, map))
+}
+
 fn trim<F: IoctlOps>(file: &File<F>, range: UserPtr) -> Result {
     if !cred::is_admin() {
         return Err(EPERM);
@@ -260,6 +276,7 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
             bindings::FS_IOC_SETFSLABEL if F::HAS_SET_LABEL => set_label(file, user)?,
             bindings::EXT4_IOC_GETFSUUID if F::HAS_UUID => get_uuid(file, user)?,
             bindings::EXT4_IOC_SETFSUUID if F::HAS_SET_UUID => set_uuid(file, user)?,
+            bindings::FS_IOC_GETFSMAP if F::HAS_MAP_SPACE => map_space(file, user)?,
             bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {

@@ -31,6 +31,7 @@ pub(crate) mod fileattr;
 pub(crate) mod fill;
 pub(crate) mod folio;
 pub(crate) mod fs_context;
+pub(crate) mod fsmap;
 pub(crate) mod gfp;
 pub(crate) mod inode;
 pub(crate) mod ioctl;

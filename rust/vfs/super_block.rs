@@ -273,6 +273,12 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { (*self.as_ptr()).s_maxbytes as u64 }
     }
 
+    /// log2 of the bytes of a block.
+    pub(super) fn block_bits(&self) -> u32 {
+        // SAFETY: By the type invariant. Set before the super block is in use, then constant.
+        unsafe { (*self.as_ptr()).s_blocksize_bits.into() }
+    }
+
     /// Closes the folder and the parts and lets the file system end its work.
     ///
     /// # Safety

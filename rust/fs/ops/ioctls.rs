@@ -5,10 +5,12 @@
 use crate::{
     fs::{about, alloc, mount, Rext4, Sb},
     vfs::{
+        fsmap::SpaceMap,
         ioctl::{IoctlOps, Label, Shutdown, Trim, Uuid},
         File, //
     },
 };
+use core::ops::RangeInclusive;
 use kernel::prelude::*;
 
 #[vtable]
@@ -31,6 +33,10 @@ impl IoctlOps for Rext4 {
 
     fn set_uuid(file: &File<Self>, uuid: &Uuid) -> Result {
         about::set_uuid(file, uuid)
+    }
+
+    fn map_space(file: &File<Self>, blocks: RangeInclusive<u64>, map: &mut SpaceMap) -> Result {
+        alloc::map_space(file.inode(), blocks, map)
     }
 
     fn trim(file: &File<Self>, what: Trim) -> Result<u64> {

@@ -34,6 +34,7 @@
 #include <linux/posix_acl.h>
 #include <linux/mbcache.h>
 #include <linux/security.h>
+#include <linux/fsmap.h>
 #include <uapi/linux/ext4.h>
 #include "helpers.c"
 
@@ -48,6 +49,7 @@ const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
 const unsigned int RUST_CONST_HELPER_FS_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;
 const unsigned int RUST_CONST_HELPER_EXT4_IOC_GETFSUUID = EXT4_IOC_GETFSUUID;
 const unsigned int RUST_CONST_HELPER_EXT4_IOC_SETFSUUID = EXT4_IOC_SETFSUUID;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSMAP = FS_IOC_GETFSMAP;
 const unsigned int RUST_CONST_HELPER_FITRIM = FITRIM;
 const unsigned int RUST_CONST_HELPER_FS_IOC_SHUTDOWN = FS_IOC_SHUTDOWN;
 const unsigned int RUST_CONST_HELPER_FS_IOC_GETVERSION = FS_IOC_GETVERSION;

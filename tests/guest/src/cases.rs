@@ -52,6 +52,7 @@ pub static SETS: &[&[Case]] = &[
     space::promise::CASES,
     space::trim::CASES,
     space::discard::CASES,
+    space::fsmap::CASES,
     content::fsx::CASES,
     power::crash::CASES,
     power::journal::CASES,

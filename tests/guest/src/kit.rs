@@ -9,6 +9,7 @@ pub mod fiemap;
 pub mod finder;
 pub mod fixture;
 pub mod flags;
+pub mod fsmap;
 pub mod handle;
 pub mod harness;
 pub mod kmsg;

@@ -65,3 +65,8 @@ __rust_helper u64 rust_helper_bdev_sectors_written(struct block_device *bdev)
 {
 	return part_stat_read(bdev, sectors[STAT_WRITE]);
 }
+
+__rust_helper u32 rust_helper_bdev_number(struct block_device *bdev)
+{
+	return new_encode_dev(bdev->bd_dev);
+}

@@ -5,6 +5,7 @@ pub mod discard;
 pub mod enomem;
 pub mod enospc;
 pub mod enospc_tree;
+pub mod fsmap;
 pub mod nomem;
 pub mod promise;
 pub mod trim;
