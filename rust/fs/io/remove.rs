@@ -181,6 +181,7 @@ impl<'l> CacheGone<'l> {
     ) -> (Alone<'l>, Result) {
         let replaced = replace(&self);
         drop(self.kept);
+        let replaced = replaced.inspect_err(|_| drop_edges(self.alone.inode(), self.range));
         (self.alone, replaced)
     }
 
@@ -201,10 +202,10 @@ impl<'l> CacheGone<'l> {
     }
 }
 
-/// Blocks of the range could not be removed, so their bytes are there still; but a page of which
-/// only a part was dropped shows zeros for them, until it leaves the cache. It goes whole. One that
-/// is dirty again brings its zeros to the disk. One that a device is about to store into stays
-/// (race 24).
+/// Blocks of the range could not be removed, or changed, so their bytes are there still; but a page
+/// of which only a part was dropped shows zeros for them, until it leaves the cache. It goes whole.
+/// One that is dirty again brings its zeros to the disk. One that a device is about to store into
+/// stays (race 24).
 fn drop_edges(inode: &Inode, range: Range<u64>) {
     if pinned::begin_drop().is_ok() {
         let _ = inode.invalidate_pagecache(range);

@@ -2,13 +2,14 @@
 //! FALLOC_FL_WRITE_ZEROES: zeros with blocks that are written. Needs a device that makes zeros of
 //! a range by unmapping it; scsi_debug is one.
 
+use crate::cases::damage::failing::leaf_at;
 use crate::cases::power::crash;
 use crate::cases::power::shutdown::with_scsi_debug;
 use crate::fiemap::{fiemap, UNWRITTEN};
-use crate::fixture::{holds, pattern, put, T};
+use crate::fixture::{holds, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::map::Map;
-use crate::sys::{self, Fd};
+use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, errno, same, skip};
 
 pub const CASES: &[Case] = &[
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("zeroes/mapped", ALL, mapped),
     Case::new("zeroes/full_disk", ONE, full_disk),
     Case::new("zeroes/power_cut", ALL, power_cut),
+    Case::new("zeroes/bad_tree", ALL, bad_tree),
 ];
 
 /// `FALLOC_FL_WRITE_ZEROES`, which the C library has not heard of.
@@ -274,6 +276,53 @@ fn power_cut(t: &mut T) -> Res {
         let mut want = pattern(3, 0, 100);
         want.resize(16_384, 0);
         t.file_holds("g", &want, "behind the old end")
+    });
+    t.disks[0] = first;
+    result
+}
+
+/// Changes a block of the disk below the mounted file system.
+fn change_block(t: &T, at: u64, bytes: &[u8]) -> Res {
+    let disk = sys::open(&t.disks[0], libc::O_RDWR | libc::O_DIRECT | libc::O_SYNC, 0)?;
+    disk.pwrite(&Aligned::of(bytes), at)?;
+    let (code, text) = run_cmd("blockdev", &["--flushbufs", &t.dev])?;
+    same!(code, 0, "blockdev: {text}");
+    Ok(())
+}
+
+/// The tree of the file is damaged: nothing has changed, and a page that has blocks of the range
+/// and others shows no zeros for them.
+fn bad_tree(t: &mut T) -> Res {
+    let first = t.disks[0].clone();
+    let result = on_able(t, |t| {
+        t.disks[0] = t.dev.clone();
+        crash::on_dm(t)?;
+        t.mkfs(48, &[])?;
+        t.mount("")?;
+        let (bs, len) = (t.bs(), 4 * 4096);
+        let f = put(&t.p("f"), 1, len)?;
+        for k in 0..8 {
+            f.pwrite(&pattern(2, k, 50), len as u64 + (2 * k + 1) * bs)?;
+        }
+        f.fsync()?;
+        drop(f);
+        t.umount()?;
+        let leaf = leaf_at(t, "f")?;
+        let right = t.peek(leaf, bs as usize)?;
+        t.mount("errors=continue")?;
+        t.broken = true;
+        let f = sys::rdwr(&t.p("f"))?;
+        holds(&f, 0, &pattern(1, 0, len), "before")?;
+        // The last answer of the tree is another place.
+        f.seek((len as u64 + 14 * bs) as i64, libc::SEEK_DATA)?;
+        change_block(t, leaf, &vec![0x5A; bs as usize])?;
+        errno!(zero(&f, 4096 + bs, 8192 + bs), EUCLEAN);
+        change_block(t, leaf, &right)?;
+        // The kernel's ext4 may show zeros until the page leaves the cache.
+        if !t.ours() {
+            t.drop_caches()?;
+        }
+        t.holds_both(&f, &pattern(1, 0, len), "after repair")
     });
     t.disks[0] = first;
     result

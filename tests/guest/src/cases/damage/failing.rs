@@ -318,7 +318,7 @@ fn punch_fails(t: &mut T) -> Res {
 }
 
 /// The leaf of a file's tree that has one, in bytes of the unmounted image.
-fn leaf_at(t: &T, path: &str) -> Res<u64> {
+pub fn leaf_at(t: &T, path: &str) -> Res<u64> {
     let text = t.debugfs(&[&format!("dump_extents -n {path}")])?;
     // " 0/ 1   1/  1     0 -    26   8193             27": behind the blocks of the file.
     let top = text.lines().find(|l| l.trim_start().starts_with("0/ 1"));
