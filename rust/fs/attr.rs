@@ -6,7 +6,7 @@
 use super::{
     acl,
     inode,
-    io::{self, truncate},
+    io::{self, direct, truncate},
     Inode,
     Rext4, //
 };
@@ -77,5 +77,6 @@ pub(super) fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
         let reserved = u64::from(info.reserved_blocks());
         stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
         stat.set_direct_io(inode.sb());
+        stat.set_whole_write(direct::whole_write(inode));
     }
 }

@@ -19,6 +19,7 @@
 //! | `readdir` | `iterate_dir` | i_rwsem of the directory, shared; touches user memory | allow |
 //! | `open_dir`, `dir_seeked` | `do_dentry_open`, `vfs_llseek` | nothing | allow |
 //! | `opened` | `do_dentry_open` | nothing; freeze WRITE (O_TMPFILE), i_rwsem of the directory (`dentry_create`) | starts |
+//! | `whole_write` | `do_dentry_open` | as `opened` | allow |
 //! | `setattr` | `notify_change` | freeze WRITE, i_rwsem | starts |
 //! | `get_xattr`, `list_xattr` | `__vfs_getxattr`, `vfs_listxattr` | nothing, or i_rwsem | allow |
 //! | `set_xattr` | `__vfs_setxattr`, `__vfs_removexattr` | freeze WRITE, and i_rwsem but for a label of a security module | starts |
@@ -282,6 +283,9 @@ impl FileOps for Rext4 {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIterSource<'_>) -> Io<'a, Self> {
+        if let Err(e) = direct::check_whole(&iocb, from) {
+            return iocb.done(Err(e));
+        }
         if iocb.direct() {
             direct_write(iocb, from)
         } else {
@@ -305,6 +309,10 @@ impl FileOps for Rext4 {
 
     fn seek(inode: &Inode, offset: u64, hole: bool) -> Result<u64> {
         seek::seek(inode, offset, hole)
+    }
+
+    fn whole_write(inode: &Inode) -> Option<u32> {
+        direct::whole_write(inode)
     }
 
     fn max_bytes(inode: &Inode) -> u64 {

@@ -126,6 +126,13 @@ impl BlockDevice {
         to_result(unsafe { bindings::bdev_discard(self.as_ptr(), at >> 9, len >> 9) })
     }
 
+    /// Whether a write of `len` bytes, a power of two, at a multiple of that, is there as a whole
+    /// after a power cut, or not at all, if it asks for that (`REQ_ATOMIC`).
+    pub(crate) fn writes_whole(&self, len: u32) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::bdev_writes_whole(self.as_ptr(), len) }
+    }
+
     /// Whether it makes zeros of a range without being sent them, and need not keep space for them.
     pub(crate) fn can_zero(&self) -> bool {
         // SAFETY: By the type invariant.

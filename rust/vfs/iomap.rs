@@ -90,6 +90,10 @@ impl MapFlags {
     pub(crate) fn dsync(self) -> bool {
         self.has(Self::DSYNC)
     }
+    /// For a write that a power cut leaves as a whole, or nothing of it.
+    pub(crate) fn whole(self) -> bool {
+        self.has(bindings::IOMAP_ATOMIC)
+    }
     /// Only over blocks that hold data already, in one mapping.
     pub(crate) fn overwrite_only(self) -> bool {
         self.has(bindings::IOMAP_OVERWRITE_ONLY)
@@ -136,6 +140,11 @@ impl Map {
     /// Blocks or reservations of this mapping were made by this call.
     pub(crate) fn set_new(&mut self) {
         self.0.flags |= bindings::IOMAP_F_NEW as u16;
+    }
+
+    /// All of it is written by one request of the device, as a whole or not.
+    pub(crate) fn set_whole(&mut self) {
+        self.0.flags |= bindings::IOMAP_F_ATOMIC_BIO as u16;
     }
 
     /// Metadata that a sync of the data needs is not durable yet.

@@ -175,6 +175,18 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         self.flag(bindings::IOCB_DIRECT)
     }
 
+    /// A power cut is to leave what it writes as a whole, or nothing of it (RWF_ATOMIC).
+    pub(crate) fn is_whole(&self) -> bool {
+        self.flag(bindings::IOCB_ATOMIC)
+    }
+
+    /// Whether [`Kiocb::is_whole`] may be asked for: `EOPNOTSUPP` if it is not direct, `EINVAL` if
+    /// the bytes are not in one piece, no power of two, or not at a multiple of their number.
+    pub(crate) fn check_whole(&self, from: &mut IovIterSource<'_>) -> Result {
+        // SAFETY: By the type invariants of both.
+        to_result(unsafe { bindings::generic_atomic_write_valid(self.as_ptr(), from.as_raw()) })
+    }
+
     /// Turns a direct request into a buffered one (the fallback).
     pub(crate) fn clear_direct(&mut self) {
         // SAFETY: By the type invariant ours.

@@ -37,6 +37,7 @@ use super::{
     pinned, //
 };
 use crate::{
+    disk::inode::flags,
     fs::{
         lab::{self, Point},
         rule::{self, Rule},
@@ -111,6 +112,26 @@ enum Case<'a> {
     Nothing,
 }
 
+/// A block, if the device writes that much as a whole: a write of it with RWF_ATOMIC is one request
+/// of the device, and if the block or the size is new, one handle says so when it is done.
+pub(crate) fn whole_write(inode: &Inode) -> Option<u32> {
+    let block = inode.fs().geo.block_size;
+    // One with a block map is not written to.
+    let able = inode.is_file() && inode.info().flags() & flags::EXTENTS != 0;
+    (able && inode.sb().device().writes_whole(block)).then_some(block)
+}
+
+/// Of a write that is to be whole: `EINVAL` if it is not a block, `EOPNOTSUPP` if it is not direct.
+pub(crate) fn check_whole(iocb: &Kiocb<'_, Rext4>, from: &mut IovIterSource<'_>) -> Result {
+    if !iocb.is_whole() {
+        return Ok(());
+    }
+    if whole_write(iocb.inode()).map(|len| len as usize) != Some(from.len()) {
+        return Err(EINVAL);
+    }
+    iocb.check_whole(from)
+}
+
 /// `write_iter` with O_DIRECT.
 pub(crate) fn direct_write<'a>(
     mut iocb: Kiocb<'a, Rext4>,
@@ -144,7 +165,7 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
         0 => return Ok(Case::Nothing),
         count => count as u64,
     };
-    let needs = Needs::of(iocb, count);
+    let needs = Needs::of(iocb, count)?;
     // Cannot start again with its second chunk.
     let restarts = needs.partial && count > CHUNK as u64 && gate::is_used(inode);
     if needs.extends || restarts || !iocb.modified_shared(&lock)? {
@@ -168,15 +189,18 @@ struct Needs {
 
 impl Needs {
     /// Of `count` bytes, with i_rwsem held. Known only now: O_APPEND has set the position, and the
-    /// size may have changed.
-    fn of(iocb: &Kiocb<'_, Rext4>, count: u64) -> Self {
+    /// size may have changed. `EINVAL` if that leaves a part of what is to be written as a whole.
+    fn of(iocb: &Kiocb<'_, Rext4>, count: u64) -> Result<Self> {
         let (inode, pos) = (iocb.inode(), iocb.pos());
         let end = pos + count;
         trace::dio_write(inode, pos, count);
         let mask = u64::from(inode.fs().geo.block_size) - 1;
         let partial = (pos | count) & mask != 0;
+        if partial && iocb.is_whole() {
+            return Err(EINVAL);
+        }
         let extends = is_beyond(inode, end) || partial && zeroes_tail(inode, end);
-        Self { partial, extends }
+        Ok(Self { partial, extends })
     }
 }
 
@@ -261,7 +285,7 @@ fn enter_alone<'a>(
         0 => return Ok(None),
         count => count as u64,
     };
-    let needs = Needs::of(iocb, count);
+    let needs = Needs::of(iocb, count)?;
     let wait = needs.extends || needs.partial;
     let bytes = iocb.pos()..iocb.pos() + count;
     lab::point(Point::DioAlone, iocb.inode(), bytes.clone());
@@ -287,6 +311,8 @@ fn finish_unqueued<'a>(
     lock: Option<Lock<'a>>,
 ) -> Io<'a, Rext4> {
     match result {
+        // The page cache would write it as it likes. iomap says so itself, but for a lost race.
+        Err(e) if e == ENOTBLK && iocb.is_whole() => iocb.done(Err(EAGAIN)),
         // Rule 7: some page would not go. Through it, then.
         Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
             let rest = write_through(&mut iocb, from, lock);

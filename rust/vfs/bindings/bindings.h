@@ -41,6 +41,7 @@
 /* Constants whose macros bindgen cannot evaluate. */
 const unsigned int RUST_CONST_HELPER_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
 const unsigned int RUST_CONST_HELPER_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
+const unsigned int RUST_CONST_HELPER_IOCB_ATOMIC = (__force unsigned int)IOCB_ATOMIC;
 const unsigned int RUST_CONST_HELPER_TASK_KILLABLE = TASK_KILLABLE;
 const unsigned int RUST_CONST_HELPER_SB_RDONLY = SB_RDONLY;
 const unsigned int RUST_CONST_HELPER_SB_POSIXACL = SB_POSIXACL;
@@ -63,3 +64,5 @@ const fop_flags_t RUST_CONST_HELPER_FOP_DONTCACHE = FOP_DONTCACHE;
 const fmode_t RUST_CONST_HELPER_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const fmode_t RUST_CONST_HELPER_FMODE_ATOMIC_POS = (__force unsigned int)FMODE_ATOMIC_POS;
 const fmode_t RUST_CONST_HELPER_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;
+const fmode_t RUST_CONST_HELPER_FMODE_CAN_ATOMIC_WRITE =
+	(__force unsigned int)FMODE_CAN_ATOMIC_WRITE;

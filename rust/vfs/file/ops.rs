@@ -97,6 +97,11 @@ pub(crate) trait FileOps: FileSystem {
     fn read_iter<'a>(_iocb: Kiocb<'a, Self>, _to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
+    /// How many bytes of the file a power cut leaves as a whole, old or new, if a direct write of
+    /// just these asks for it (RWF_ATOMIC). `None`: nobody may ask.
+    fn whole_write(_inode: &Inode<Self>) -> Option<u32> {
+        None
+    }
     /// `write_iter`, as `read_iter`.
     fn write_iter<'a>(_iocb: Kiocb<'a, Self>, _from: &mut IovIterSource<'_>) -> Io<'a, Self> {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -288,6 +293,9 @@ impl<F: FileOps> FileTable<F> {
         // SAFETY: By the caller it is ours to set up.
         let opened = to_result(unsafe {
             (*file).f_mode |= F::FILE_FLAGS.mode();
+            if F::HAS_WHOLE_WRITE && F::whole_write(Inode::from_raw(inode)).is_some() {
+                (*file).f_mode |= bindings::FMODE_CAN_ATOMIC_WRITE;
+            }
             bindings::generic_file_open(inode, file)
         });
         from_result(|| {

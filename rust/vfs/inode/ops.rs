@@ -158,6 +158,15 @@ impl Stat<'_> {
         }
     }
 
+    /// Reports how many bytes [`FileOps::whole_write`] has.
+    ///
+    /// [`FileOps::whole_write`]: crate::vfs::file::FileOps::whole_write
+    pub(crate) fn set_whole_write(&mut self, len: Option<u32>) {
+        let len = len.unwrap_or(0);
+        // SAFETY: By the type invariant.
+        unsafe { bindings::generic_fill_statx_atomic_writes(self.0, len, len, 0) }
+    }
+
     /// Reports the attributes of chattr(1); those that are false are known not to be there.
     pub(crate) fn set_attributes(&mut self, attributes: &Attributes) {
         let all = [

@@ -46,6 +46,7 @@ pub static SETS: &[&[Case]] = &[
     direct::gate::CASES,
     direct::gate_source::CASES,
     direct::pin::CASES,
+    direct::whole::CASES,
     space::enomem::CASES,
     space::enospc::CASES,
     space::enospc_tree::CASES,

@@ -101,6 +101,10 @@ impl MapOps for DirectWriteOps {
     fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
         let end = bytes.end;
         map_write(inode, bytes.start, MapRequest { end, flags }, map)?;
+        if flags.whole() {
+            // One block, so it is all of the request.
+            map.set_whole();
+        }
         lab::point(Point::DioMapped, inode, bytes);
         Ok(())
     }

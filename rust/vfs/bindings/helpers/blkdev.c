@@ -50,6 +50,14 @@ rust_helper_bdev_discard(struct block_device *bdev, sector_t sector, sector_t le
 	return blkdev_issue_discard(bdev, sector, len, GFP_NOFS);
 }
 
+__rust_helper bool
+rust_helper_bdev_writes_whole(struct block_device *bdev, unsigned int len)
+{
+	return bdev_can_atomic_write(bdev) &&
+	       len >= bdev_atomic_write_unit_min_bytes(bdev) &&
+	       len <= bdev_atomic_write_unit_max_bytes(bdev);
+}
+
 __rust_helper bool rust_helper_bdev_can_zero(struct block_device *bdev)
 {
 	return bdev_write_zeroes_unmap_sectors(bdev);

@@ -7,3 +7,4 @@ pub mod dio_end;
 pub mod gate;
 pub mod gate_source;
 pub mod pin;
+pub mod whole;
