@@ -130,6 +130,8 @@ pub(crate) struct Groups {
     free_blocks: PercpuCounter,
     #[pin]
     dirty_blocks: PercpuCounter,
+    /// Free blocks of a group went with its bitmap: what is promised may not be there.
+    lost: Atomic<bool>,
     #[pin]
     free_inodes: PercpuCounter,
     #[pin]
@@ -189,10 +191,8 @@ impl Groups {
                 pr_err!("group {}: {}\n", group, what.as_str());
                 EUCLEAN
             })?;
-            infos.push(
-                KBox::pin_init(GroupInfo::new(desc), GFP_KERNEL)?,
-                GFP_KERNEL,
-            )?;
+            let info = KBox::pin_init(GroupInfo::new(desc), GFP_KERNEL)?;
+            infos.push(info, GFP_KERNEL)?;
             list.push(desc, GFP_KERNEL)?;
         }
         let zones = Zones::new(geo, list.iter().copied())?.map_err(|_| {
@@ -221,6 +221,7 @@ impl Groups {
             promise <- new_mutex!((), "rext4_promise"),
             root_blocks,
             pool: Atomic::new(pool),
+            lost: Atomic::new(false),
             freed: Freed::new(),
             touched,
             trims <- Trims::new(),
@@ -316,6 +317,14 @@ impl Groups {
         let dirty = self.dirty_blocks.sum_positive();
         let free = self.free_blocks.sum_positive();
         free.saturating_sub(dirty.saturating_add(reserve))
+    }
+
+    /// Whether more is promised than there is, because a bitmap cannot be believed: then waiting
+    /// does not make a promise true. (A block that is about to be freed may be promised already, so
+    /// the counts alone do not tell.)
+    fn is_over_promised(&self) -> bool {
+        let short = || self.free_blocks.sum_positive() < self.dirty_blocks.sum_positive();
+        self.lost.load(Relaxed) && short()
     }
 
     /// What the caller must leave alone.

@@ -106,6 +106,9 @@ impl LockedGroup<'_> {
         };
         if !core::mem::replace(bad, true) {
             total.sub(free.into());
+            if which == BitmapKind::Block {
+                self.groups.lost.store(true, Relaxed);
+            }
             copy.store(0, Relaxed);
         }
     }

@@ -152,11 +152,16 @@ impl<'a> Retry<'a> {
     }
 
     fn after_commit(&mut self, sb: &Sb) -> bool {
+        let groups = &sb.data().groups;
+        // A try that found a block and no node gives it back, and the next one waits for that: it
+        // would never end.
+        if self.left.is_none() && groups.is_over_promised() {
+            self.left = Some(TRIES);
+        }
         if self.left == Some(0) {
             return false;
         }
         self.left = self.left.map(|left| left - 1);
-        let groups = &sb.data().groups;
         // A promise may have been given back meanwhile. Not if this has one: nobody else's helps.
         let met = groups.trims.wait(&mut self.trims);
         self.commit(sb)
