@@ -97,12 +97,31 @@ fn zero_all(gone: &CacheGone<'_>, bytes: &Range<u64>) -> Result {
 /// One extent. Of the blocks with data only those that lie in the range as a whole (`whole`):
 /// others have been zeroed as far as they do. `size`: what the file has in the end.
 fn zero_some(inode: &Inode, found: &Mapping, whole: LblkRange, size: u64) -> Result {
-    let bits = inode.fs().geo.block_bits;
     let (blocks, unwritten) = match found.state {
         State::Unwritten => (found.blocks(), true),
         State::Written => (found.blocks().within(whole), false),
         State::Hole | State::Reserved => return Ok(()),
     };
+    if unwritten {
+        // Rule 4: what the conversion may take is promised, or refused, before the disk is changed.
+        alloc::retry(inode.sb(), Effort::Commit, || {
+            inode.extents().expect_write(found.blocks())
+        })?;
+    }
+    let done = zero_blocks(inode, found, blocks, size);
+    if unwritten && done.is_err() {
+        // A page that a device has pinned may have counted on it, too: it is to ask again.
+        let mut extents = inode.extents();
+        inode.info().set_lost_data();
+        extents.unexpect(found.blocks());
+    }
+    done
+}
+
+/// Zeroes the blocks, which are of the extent, on the device, then converts it, or moves the size.
+fn zero_blocks(inode: &Inode, found: &Mapping, blocks: LblkRange, size: u64) -> Result {
+    let bits = inode.fs().geo.block_bits;
+    let unwritten = found.state == State::Unwritten;
     if !blocks.is_empty() {
         let first = found.pblk + u64::from(blocks.start.saturating_sub(found.lblk));
         let device = inode.sb().device();
