@@ -7,7 +7,7 @@
 
 use super::checksum::crc32c;
 use super::superblock::Geometry;
-use super::{bytes, get, put, Corrupt, Lblk, LblkRange, Pblk, Result};
+use super::{bytes, get, put, BlockEdit, Corrupt, Lblk, LblkRange, Pblk, Result};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -386,11 +386,33 @@ pub fn block_csum_matches(node: &[u8], geo: &Geometry, seed: u32) -> Result<bool
 }
 
 /// Brings a node block's checksum up to date.
-pub fn update_block_csum(node: &mut [u8], geo: &Geometry, seed: u32) -> Result<()> {
+pub fn update_block_csum<B: BlockEdit + ?Sized>(
+    node: &mut B,
+    geo: &Geometry,
+    seed: u32,
+) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }
-    let off = block_csum_offset(Header::read(node)?.max);
-    let crc = crc32c(seed, bytes(node, 0, off)?);
-    put(node, off, &U32::new(crc))
+    // The lower half of these four bytes.
+    let max = node.le32(4)? as u16;
+    let off = block_csum_offset(max);
+    let crc = node.crc32c(seed, 0..off)?;
+    node.set(off, &crc.to_le_bytes())
+}
+
+/// Puts the header and the entries of `new` over those of a node that has the same places, and sums
+/// it. What is behind the entries of both stays.
+pub fn replace_entries<B: BlockEdit + ?Sized>(
+    node: &mut B,
+    new: &[u8],
+    geo: &Geometry,
+    seed: u32,
+) -> Result<()> {
+    // The upper half of the first four bytes.
+    let old = node.le32(0)? >> 16;
+    let entries = u32::from(Header::read(new)?.entries).max(old) as usize;
+    let used = (ENTRY_SIZE * (1 + entries)).min(new.len());
+    node.set(0, bytes(new, 0, used)?)?;
+    update_block_csum(node, geo, seed)
 }

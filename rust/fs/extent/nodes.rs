@@ -94,8 +94,7 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
     fn verify(&self, bh: &BufferHead, place: &NodePlace) -> Result {
         let inode = self.inode;
         let (sb, geo) = (inode.sb(), &inode.fs().geo);
-        let mut node = KVec::from_elem(0u8, bh.size(), GFP_NOFAIL)?;
-        bh.copy_out(0, &mut node)?;
+        let node = bh.to_vec()?;
         let seed = inode.info().csum_seed();
         let bad = |what| self.bad(place.pblk, what);
         let expected = format::Expected {
@@ -208,14 +207,12 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn copy(&self, node: &BufferHead) -> Result<NodeBuf> {
-        let mut buf = self.blank()?;
-        node.copy_out(0, buf.as_mut())?;
-        Ok(buf)
+        Ok(NodeBuf(node.to_vec()?))
     }
 
     fn blank(&self) -> Result<NodeBuf> {
         let size = self.inode.fs().geo.block_size as usize;
-        Ok(NodeBuf(KVec::from_elem(0u8, size, GFP_NOFAIL)?))
+        Ok(NodeBuf(KVec::zeroed(size, GFP_NOFAIL)?))
     }
 
     fn alloc(&mut self, goal: Option<Pblk>) -> Result<Pblk> {
@@ -262,9 +259,8 @@ impl<'a> Store for TreeNodes<'a, '_> {
 
     fn put(&mut self, mut access: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {
         let seed = self.inode.info().csum_seed();
-        format::update_block_csum(&mut buf.0, &self.inode.fs().geo, seed)
+        format::replace_entries(&mut access, &buf.0, &self.inode.fs().geo, seed)
             .map_err(|what| self.corrupt(what))?;
-        access.copy_in(0, &buf.0)?;
         access.finish()
     }
 
