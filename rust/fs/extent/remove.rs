@@ -10,9 +10,13 @@ use crate::{
         credits, Inode,
     },
     trace,
-    vfs::jbd2::Handle,
+    vfs::{gfp::GFP_NOFAIL, jbd2::Handle},
 };
+use core::cell::Cell;
 use kernel::prelude::*;
+
+/// Extents that go in one step beside the first.
+const BESIDE: usize = 63;
 
 /// How many of the last blocks of an extent lie in so few groups that a step can free them.
 fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
@@ -26,6 +30,16 @@ fn step_blocks(inode: &Inode, e: &disk::extent::Extent) -> u32 {
         // Freeing them will say what is wrong.
         None => 1,
     }
+}
+
+/// The first and the last group that blocks lie in, and those of `with`.
+fn groups(inode: &Inode, e: &disk::extent::Extent, with: Option<(u32, u32)>) -> Option<(u32, u32)> {
+    let geo = &inode.fs().geo;
+    let (first, _) = geo.block_group(e.pblk)?;
+    let (last, _) = geo.block_group(e.pblk + u64::from(e.len.saturating_sub(1)))?;
+    Some(with.map_or((first, last), |(low, high)| {
+        (low.min(first), high.max(last))
+    }))
 }
 
 impl Extents<'_> {
@@ -86,34 +100,67 @@ impl Extents<'_> {
         let step = step + credits::INODE;
         let mut records = handle.credits();
         let mut left = blocks;
+        let beside = match (revoke, self.map.depth()) {
+            (Revoke::Yes, _) => 0,
+            (Revoke::No, 0) => disk::extent::ROOT_ENTRIES.into(),
+            (Revoke::No, _) => BESIDE,
+        };
+        // CAST: No extent is shorter than a block.
+        let beside = beside.min(blocks.len() as usize - 1);
+        let mut also = KVec::with_capacity(beside, GFP_NOFAIL)?;
         loop {
             if handle.credits() < step || records < revokes {
                 return Ok(Progress::Continue(left));
             }
-            let promised = self.secure_other();
-            let (cut, freed) =
-                self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-                    let cut = tree::cut(nodes, root, left, |e| {
-                        if revoke == Revoke::Yes {
-                            credits::STEP_REVOKES
-                        } else {
-                            step_blocks(inode, e)
-                        }
-                    })?;
-                    Ok((cut, nodes.freed))
-                })?;
+            let (cut, freed) = self.cut_some(handle, (left, revoke), &mut also)?;
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };
-            trace::extent_free(inode, event_blocks(gone.blocks()), gone.pblk.get());
-            sub_blocks(inode, gone.len);
-            alloc::free_or_lose(handle, inode, (gone.pblk, gone.len), revoke);
-            left.end = gone.lblk;
+            for gone in Iterator::chain(core::iter::once(&gone), also.iter()) {
+                trace::extent_free(inode, event_blocks(gone.blocks()), gone.pblk.get());
+                sub_blocks(inode, gone.len);
+                alloc::free_or_lose(handle, inode, (gone.pblk, gone.len), revoke);
+                left.end = gone.lblk;
+            }
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             records = records.saturating_sub(freed);
             if revoke == Revoke::Yes {
                 records = records.saturating_sub(gone.len);
             }
         }
+    }
+
+    /// Unmaps what one step can, of the last of the blocks: an extent or its end, which is
+    /// returned, and others before it, which are in `also` then. And the number of nodes that are
+    /// free now.
+    fn cut_some(
+        &mut self,
+        handle: &Handle<'_>,
+        (left, revoke): (LblkRange, Revoke),
+        also: &mut KVec<disk::extent::Extent>,
+    ) -> Result<(Option<disk::extent::Extent>, u32)> {
+        let inode = self.inode;
+        also.clear();
+        // Of all that goes in this step: it has credits for so many groups.
+        let span = Cell::new(None);
+        let limit = |e: &disk::extent::Extent| {
+            span.set(groups(inode, e, None));
+            if revoke == Revoke::Yes {
+                credits::STEP_REVOKES
+            } else {
+                step_blocks(inode, e)
+            }
+        };
+        let more = |e: &disk::extent::Extent| {
+            let both = span.get().and_then(|span| groups(inode, e, Some(span)));
+            let few = both.is_some_and(|(low, high)| high - low < credits::STEP_GROUPS);
+            span.set(both);
+            few && also.push_within_capacity(*e).is_ok()
+        };
+        let promised = self.secure_other();
+        self.change(handle, BlockKind::Completion, promised, |nodes, root| {
+            let cut = tree::cut(nodes, root, left, (limit, more))?;
+            Ok((cut, nodes.freed))
+        })
     }
 }

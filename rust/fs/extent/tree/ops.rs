@@ -157,11 +157,18 @@ pub fn convert<S: Store>(
 
 /// Unmaps the last mapped ones of the blocks that are in one extent, at most as many as `limit`
 /// says of them, and returns them. `None` if nothing is mapped there.
+///
+/// If they are a whole extent, those before it in the same leaf go as well, from the last one on,
+/// for as long as they are whole in the blocks and `more` says so. The leaf is written once for all
+/// of them. On an error none has gone, whatever `more` has said.
 pub fn cut<S: Store>(
     store: &mut S,
     root: &mut [u8; ROOT_BYTES],
     blocks: LblkRange,
-    limit: impl FnOnce(&Extent) -> u32,
+    (limit, mut more): (
+        impl FnOnce(&Extent) -> u32,
+        impl FnMut(&Extent) -> bool, //
+    ),
 ) -> Result<Option<Extent>, S::Error> {
     if blocks.is_empty() {
         return Ok(None);
@@ -186,10 +193,21 @@ pub fn cut<S: Store>(
     let most = limit(&gone).clamp(1, gone.len);
     gone = part(&gone, Lblk::new(end.get() - most).until(end));
 
+    let mut first = at;
+    while let Some(before) = first
+        .checked_sub(1)
+        .filter(|_| gone.blocks() == old.blocks())
+    {
+        let whole = |e: &Extent| e.lblk >= start && e.len > 0;
+        match edit.entry(before)?.filter(whole) {
+            Some(e) if more(&e) => first = before,
+            _ => break,
+        }
+    }
     let mut row = Row::new();
     row.push(&old, old.lblk.until(gone.lblk));
     row.push(&old, end.until(old.end()));
-    edit.splice(root, at..at + 1, row.as_slice())?;
+    edit.splice(root, first..at + 1, row.as_slice())?;
     Ok(Some(gone))
 }
 

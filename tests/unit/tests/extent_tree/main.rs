@@ -164,7 +164,13 @@ fn the_end_of_the_range() {
     );
     assert_eq!(next, Ok(Lblk::END));
     let all = LblkRange::ALL;
-    let gone = tree::cut(&mut pair.memory, &mut pair.root, all, |_| u32::MAX).unwrap();
+    let gone = tree::cut(
+        &mut pair.memory,
+        &mut pair.root,
+        all,
+        (|_| u32::MAX, |_| true),
+    )
+    .unwrap();
     assert_eq!(gone, Some(extent(last, 1, 77, false)));
     assert!(pair.extents().is_empty());
 }

@@ -164,22 +164,28 @@ impl Pair {
         let (first, mut before) = (Lblk::new(start), Lblk::new(end));
         loop {
             let blocks = first.until(before);
-            let gone = tree::cut(&mut self.memory, &mut self.root, blocks, |_| limit)?;
+            let mut also = Vec::new();
+            let more = |e: &Extent| {
+                let goes = also.len() < limit as usize % 8;
+                also.extend(goes.then_some(*e));
+                goes
+            };
+            let gone = tree::cut(&mut self.memory, &mut self.root, blocks, (|_| limit, more))?;
             let Some(e) = gone else {
-                assert!(self.model.range(start..end).next().is_none());
+                assert!(also.is_empty() && self.model.range(start..end).next().is_none());
                 return Ok(());
             };
-            assert!(e.len <= limit && e.lblk >= first && e.end() <= before);
-            for i in 0..e.len {
-                let was = self.model.remove(&(e.lblk.get() + i));
-                assert_eq!(was, Some((e.pblk + u64::from(i), e.unwritten)));
+            assert!(e.len <= limit);
+            for e in std::iter::once(e).chain(also) {
+                assert!(e.lblk >= first && e.end() <= before);
+                for i in 0..e.len {
+                    let was = self.model.remove(&(e.lblk.get() + i));
+                    assert_eq!(was, Some((e.pblk + u64::from(i), e.unwritten)));
+                }
+                let range = e.lblk.get()..before.get();
+                assert!(self.model.range(range).next().is_none());
+                before = e.lblk;
             }
-            assert!(self
-                .model
-                .range(e.lblk.get()..before.get())
-                .next()
-                .is_none());
-            before = e.lblk;
         }
     }
 }
