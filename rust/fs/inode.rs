@@ -81,6 +81,8 @@ pub(crate) struct InodeInfo {
     btime_nsec: Atomic<u32>,
     reserved: Atomic<u32>,
     orphan: Atomic<bool>,
+    /// One more than the block of the orphan file that the inode has a slot in.
+    orphan_block: Atomic<u32>,
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
@@ -115,6 +117,7 @@ impl InodeInfo {
             btime_nsec: Atomic::new(0),
             reserved: Atomic::new(0),
             orphan: Atomic::new(false),
+            orphan_block: Atomic::new(0),
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
@@ -218,6 +221,17 @@ impl InodeInfo {
     /// Says what [`InodeInfo::is_orphan`] answers. Under the lock of the list.
     pub(crate) fn set_orphan(&self, on: bool) {
         self.orphan.store(on, ordering::Relaxed);
+    }
+
+    /// The block of the orphan file that the inode has a slot in, if in one.
+    pub(crate) fn orphan_block(&self) -> Option<u32> {
+        self.orphan_block.load(ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Says what [`InodeInfo::orphan_block`] answers.
+    pub(crate) fn set_orphan_block(&self, block: Option<u32>) {
+        let block = block.map_or(0, |block| block + 1);
+        self.orphan_block.store(block, ordering::Relaxed);
     }
 
     /// The field that is the deletion time, or the next inode of the orphan list.

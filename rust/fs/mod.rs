@@ -109,6 +109,8 @@ pub(crate) struct Rext4 {
     /// Inodes to be finished after a crash.
     #[pin]
     pub(crate) orphans: inode::Orphans,
+    /// The same in the orphan file.
+    pub(crate) slots: orphan::Slots,
     /// Mount options in force.
     #[pin]
     options: Mutex<Options>,

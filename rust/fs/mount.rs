@@ -36,6 +36,7 @@ use crate::{
         superblock::{ErrorMark, STATE_ERROR}, //
         Ino,
         Lblk,
+        RawSuper,
     },
     vfs::{
         fs_context::MountLog,
@@ -209,6 +210,7 @@ fn begin_writing(sb: &Sb) -> Result {
     let fs = sb.data();
     write_super(fs, |raw| {
         raw.set_incompat(features::INCOMPAT_RECOVER, true);
+        use_slots(fs, raw);
         raw.set_mounted(now());
         raw.set_hash_flag();
         about::tell_figures(sb, raw);
@@ -226,7 +228,18 @@ fn end_writing(sb: &Sb) -> Result {
     write_super(fs, |raw| {
         about::tell_figures(sb, raw);
         raw.set_incompat(features::INCOMPAT_RECOVER, false);
+        // If an inode is left in there, who mounts it next has to look.
+        if fs.slots.is_open() && !fs.slots.are_used() {
+            raw.set_ro_compat(features::RO_COMPAT_ORPHAN_PRESENT, false);
+        }
     })
+}
+
+/// Somebody may be in the orphan file from now on, once it is open.
+fn use_slots(fs: &Rext4, raw: &mut RawSuper) {
+    if fs.slots.is_open() {
+        raw.set_ro_compat(features::RO_COMPAT_ORPHAN_PRESENT, true);
+    }
 }
 
 /// Empties the log into the file system and says so in the super block, and only then lets handles
@@ -459,7 +472,10 @@ fn reopen(sb: &Sb, journal: &Journal) {
     let written = if journal.is_aborted() {
         Err(EROFS)
     } else {
-        write_super(fs, |raw| raw.set_incompat(features::INCOMPAT_RECOVER, true))
+        write_super(fs, |raw| {
+            raw.set_incompat(features::INCOMPAT_RECOVER, true);
+            use_slots(fs, raw);
+        })
     };
     if let Err(e) = written {
         // Nobody would recover what is written from here on.

@@ -6,8 +6,8 @@
 //! on a list that begins in the superblock; each inode's deletion time field holds the number of
 //! the next one. After a crash those without links are deleted, the others truncated to their size.
 //!
-//! Where the filesystem has an orphan file (`Documentation/filesystems/ext4/orphan.rst`) the list
-//! may be used all the same, so this module adds to the list only, and empties the file at mount.
+//! Where the filesystem has an orphan file (`Documentation/filesystems/ext4/orphan.rst`) an orphan
+//! goes into a slot of it (`orphan/slots.rs`), and on the list only where there is none.
 //!
 //! The list is doubly linked in memory (`inode/orphans.rs`), by number: the inodes on it are not
 //! pinned, they leave it when they are evicted. The next number is kept there and not in the inode,
@@ -29,6 +29,11 @@
 //! comes first, then the lock, then the change.
 //!
 //! Lock order: handle, an inode's fields, the lock of the list, the superblock's.
+
+mod slots;
+
+pub(super) use slots::open_slots;
+pub(crate) use slots::Slots;
 
 use super::{
     inode::Link,
@@ -73,7 +78,10 @@ impl Room {
 /// The caller holds i_rwsem exclusive, or the inode is new or being evicted.
 pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
     let (fs, ino) = (inode.fs(), inode.ino());
-    if fs.orphans.may_contain(inode) && fs.orphans.contains(ino) {
+    if slots::find(inode).is_some()
+        || fs.orphans.may_contain(inode) && fs.orphans.contains(ino)
+        || slots::take_slot(handle, inode)?
+    {
         return Ok(());
     }
     let mut block = super_access(handle, fs)?;
@@ -98,6 +106,9 @@ pub(crate) fn add(handle: &Handle<'_>, inode: &Inode, room: Room) -> Result {
 /// The caller holds i_rwsem exclusive, or the inode is being evicted.
 pub(crate) fn del(handle: &Handle<'_>, inode: &Inode) -> Result {
     let (sb, fs, ino) = (inode.sb(), inode.fs(), inode.ino());
+    if let Some(index) = slots::find(inode) {
+        return slots::give_back_slot(handle, inode, index);
+    }
     if !fs.orphans.may_contain(inode) {
         return Ok(());
     }
@@ -150,6 +161,7 @@ pub(super) fn hold_prev(inode: &Inode) -> Result<Option<Iloc>> {
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
 /// it comes back.
 pub(crate) fn forget(inode: &Inode) {
+    slots::forget_slot(inode);
     if inode.info().is_orphan() {
         inode.fs().orphans.strays.store(true, Relaxed);
     }

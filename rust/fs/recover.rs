@@ -20,7 +20,7 @@ use crate::{
         inode::{self, Link},
         io,
         itable::Iloc,
-        orphan::{add, Before, Room},
+        orphan::{add, open_slots, Before, Room},
         primary::{journal_super, read_super},
         Inode,
         InodeRef,
@@ -38,7 +38,7 @@ use kernel::{prelude::*, rbtree::RBTree, sync::atomic::Relaxed};
 /// mark already the bitmaps may lie, so nothing is freed. Fails only for want of memory.
 pub(crate) fn process(sb: &Sb) -> Result {
     let fs = sb.data();
-    if fs.orphans.count.load(Relaxed) > 0 {
+    if fs.orphans.count.load(Relaxed) > 0 || fs.slots.are_used() {
         // It was mounted for writing before, and what is in memory is true.
         return Ok(());
     }
@@ -215,14 +215,14 @@ fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done
     Err(err)
 }
 
-/// Finishes what is in the orphan file: moves one after the other to the list, then does as with
-/// those. What is wrong with the file or in it is reported and stays. Not part of the frame below
-/// which the list is finished.
+/// Finishes what is in the orphan file, and opens it: moves one after the other to the list, then
+/// does as with those. What is wrong with the file or in it is reported and stays. Not part of the
+/// frame below which the list is finished.
 #[inline(never)]
 fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;
-    let Some(number) = geo.orphan_file_inum else {
+    let Some(number) = geo.orphan_file_inum.filter(|_| !fs.slots.is_open()) else {
         return Ok(());
     };
     let file = inode::iget(sb, number).map_err(|e| unread(sb, e))?;
@@ -237,12 +237,19 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
         result = result.and(emptied.unwrap_or_else(|e| Err(unread(sb, e))));
     }
     result?;
-    if read_super(fs, |raw| {
+    // CAST: As above.
+    if let Err(e) = open_slots(&file, blocks as u32) {
+        let id = sb.id();
+        pr_warn!("{}: orphan file not used: error {}\n", id, e.to_errno());
+    }
+    let present = fs.slots.is_open();
+    let was = read_super(fs, |raw| {
         raw.features().has_ro_compat(RO_COMPAT_ORPHAN_PRESENT)
-    })? {
+    })?;
+    if was != present {
         let handle = fs.start(credits::SUPER)?;
         journal_super(&handle, fs, |raw| {
-            raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, false)
+            raw.set_ro_compat(RO_COMPAT_ORPHAN_PRESENT, present)
         })?;
         handle.stop()?;
     }

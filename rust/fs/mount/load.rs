@@ -15,6 +15,7 @@ use crate::{
         io::gate,
         marks::ErrorMarks,
         options::Options,
+        orphan::Slots,
         primary::Primary,
         xattr::block::Sharers,
         Rext4, //
@@ -138,6 +139,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         access <- AccessState::new(),
         groups <- groups,
         orphans <- inode::Orphans::new(),
+        slots: Slots::new(),
         dio_gate: gate::Switch::new(options.dio_gate),
         barrier: Atomic::new(options.barrier()),
         discard: Atomic::new(options.discard()),

@@ -61,6 +61,7 @@ pub static SETS: &[&[Case]] = &[
     power::replace::CASES,
     power::replay::CASES,
     power::orphans::CASES,
+    power::slots::CASES,
     power::shutdown::CASES,
     power::shutdown_answers::CASES,
     space::nomem::CASES,

@@ -9,3 +9,4 @@ pub mod replace;
 pub mod replay;
 pub mod shutdown;
 pub mod shutdown_answers;
+pub mod slots;
