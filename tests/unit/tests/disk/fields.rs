@@ -146,6 +146,18 @@ fn deep_extent_trees() {
     }
     extent::update_block_csum(&mut node, &image.geo, seed).unwrap();
     assert_eq!(node, image.block(index.pblk));
+
+    // What is behind the entries stays as it is, and is summed as it is.
+    let h = extent::Header::read(&node).unwrap();
+    let mut new = node.to_vec();
+    extent::close_gap(&mut new, 1, h.entries - 1).unwrap();
+    let behind = extent::ENTRY_SIZE * (1 + usize::from(h.entries));
+    new[behind..].fill(0x55);
+    let mut old = node.to_vec();
+    extent::replace_entries(&mut old, &new, &image.geo, seed).unwrap();
+    assert_eq!(extent::Header::read(&old).unwrap().entries, 1);
+    assert!(!old[behind..].contains(&0x55));
+    check(&old).unwrap();
 }
 
 #[test]
