@@ -193,7 +193,14 @@ impl<W: Writeback> WritebackTable<W> {
                 // Our worker is task context already.
                 bindings::bio_clear_in_task(&raw mut (*ioend).io_bio);
             }
-            bindings::iomap_ioend_writeback_submit(wpc, error)
+            // An error is another folio's. Those of the ioend have their blocks, and may have been
+            // written to since that error; with it iomap would end them without a write.
+            let submitted = bindings::iomap_ioend_writeback_submit(wpc, 0);
+            if error == 0 {
+                submitted
+            } else {
+                error
+            }
         }
     }
 }
