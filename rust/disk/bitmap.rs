@@ -30,6 +30,17 @@ pub fn set_range(map: &mut [u8], start: usize, len: usize) -> usize {
     already
 }
 
+/// Clears `len` bits from `start`; the part beyond the buffer is ignored. Returns how many of them
+/// were clear already.
+pub fn clear_range(map: &mut [u8], start: usize, len: usize) -> usize {
+    let mut already = 0;
+    for_range(map, start, len, |byte, mask| {
+        already += (!*byte & mask).count_ones() as usize;
+        *byte &= !mask;
+    });
+    already
+}
+
 fn next_bit(map: &[u8], start: usize, end: usize, invert: u8) -> Option<usize> {
     let end = end.min(map.len().saturating_mul(8));
     let mut n = start;

@@ -19,6 +19,8 @@ pub const POINTER_SIZE: usize = 4;
 pub const ROOT_POINTERS: u32 = (BLOCK_BYTES / POINTER_SIZE) as u32;
 /// Those of them that point to blocks of the file.
 const DIRECT: u32 = 12;
+/// Blocks of pointers on the way to a block of the file, at most.
+pub const MAX_HEIGHT: u32 = ROOT_POINTERS - DIRECT;
 
 /// The pointer at `i` of an array in memory, if that is so long.
 pub fn pointer_at(array: &[u8], i: u32) -> Result<Option<Pblk>> {
@@ -116,6 +118,12 @@ impl Way {
         Lblk::new(first_below(self.root, self.bits) + ((before + i) << shift))
     }
 
+    /// The block behind all that a map has pointers for.
+    pub fn end_of_all(block_bits: u32) -> Lblk {
+        let bits = block_bits - POINTER_SIZE.trailing_zeros();
+        Lblk::new(first_below(ROOT_POINTERS, bits))
+    }
+
     /// The block behind those that the last array of the way has pointers for.
     pub fn end(&self) -> Lblk {
         match self.height() {
@@ -153,4 +161,23 @@ pub fn max_blocks(geo: &Geometry) -> u64 {
         Some(triply) => 1 + (1 + one) + 1 + triply.div_ceil(one) + triply.div_ceil(two),
     };
     most - pointers
+}
+
+/// The largest size of a file with a map, in bytes.
+pub fn max_size(geo: &Geometry) -> u64 {
+    max_blocks(geo) << geo.block_bits
+}
+
+/// The most blocks of pointers that a map takes while so many blocks are added at so many places.
+pub fn worst_blocks(blocks: u64, places: u64, block_bits: u32) -> u64 {
+    let bits = block_bits - POINTER_SIZE.trailing_zeros();
+    let (mut below, mut total) = (blocks, 0u64);
+    for _ in 0..MAX_HEIGHT {
+        // Those between the two at the ends of a place are full.
+        below = (below >> bits)
+            .saturating_add(places.saturating_mul(2))
+            .min(below);
+        total = total.saturating_add(below);
+    }
+    total
 }

@@ -17,6 +17,7 @@ mod balloc;
 mod bitmap;
 mod discard;
 mod group;
+mod held;
 mod ialloc;
 mod index;
 mod pending;
@@ -30,6 +31,7 @@ mod zones;
 pub(crate) use balloc::{allocate_run, free_or_lose, free_run, Revoke};
 pub(in crate::fs) use discard::discard_freed;
 pub(in crate::fs) use group::committed;
+pub(crate) use held::{allocate_held, hold_run, release_held};
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
 pub(crate) use retry::{retry, Effort};
@@ -81,6 +83,15 @@ pub(crate) enum BlockKind {
     Completion,
 }
 
+/// What becomes of blocks that are found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// They are allocated.
+    Allocate,
+    /// They are kept apart in memory: see [`held`].
+    Hold,
+}
+
 /// A request for a run of contiguous blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct AllocRequest {
@@ -92,6 +103,8 @@ pub(crate) struct AllocRequest {
     pub(crate) min: u32,
     /// What the blocks are for.
     pub(crate) kind: BlockKind,
+    /// What becomes of them.
+    pub(crate) claim: Claim,
 }
 
 /// Space and inode counts for `statfs(2)`, in blocks and inodes.

@@ -55,6 +55,7 @@
 
 mod delalloc;
 mod entry;
+mod held;
 mod kind;
 mod nodes;
 mod pointers;
@@ -80,6 +81,7 @@ use crate::{
 };
 use core::ops::Range;
 use delalloc::Reservations;
+use held::HeldRuns;
 use kernel::{
     error::code::*,
     prelude::*,
@@ -157,6 +159,11 @@ pub(crate) struct ExtentMap {
     blocks: KeptPromises,
     /// Tree blocks promised for all three.
     nodes: KeptPromises,
+    /// Blocks that a block map gets later, and the promise that they came out of.
+    held: HeldRuns,
+    /// Those of them that writeback is writing to, until it is over.
+    writing: Reservations,
+    held_promise: KeptPromises,
     last: Option<Found>,
     /// No block from here on is written, as far as is known; the end if nothing is.
     unwritten_from: Lblk,
@@ -173,6 +180,9 @@ impl ExtentMap {
             flights: KVec::new(),
             blocks: KeptPromises::new(),
             nodes: KeptPromises::new(),
+            held: HeldRuns::new(),
+            writing: Reservations::new(),
+            held_promise: KeptPromises::new(),
             last: None,
             unwritten_from: Lblk::END,
         }
@@ -299,10 +309,12 @@ impl<'a> Extents<'a> {
         }
     }
 
-    /// Shows `stat` how many blocks are reserved, after each change of that. Returns it.
+    /// Shows `stat` how many blocks are reserved, or held, after each change of that. Returns the
+    /// first.
     fn show_reserved(&self) -> u32 {
         let count = self.map.reserved.count();
-        self.inode.info().set_reserved_blocks(count);
+        let held = self.map.held.count();
+        self.inode.info().set_reserved_blocks(count + held);
         count
     }
 
@@ -315,6 +327,8 @@ impl<'a> Extents<'a> {
         }
         self.map.expected.clear();
         self.map.flights.clear();
+        self.map.writing.clear();
+        self.release_all(LblkRange::ALL);
         let sb = self.inode.sb();
         drop(self.map.blocks.take(sb, u32::MAX));
         drop(self.map.nodes.take(sb, u32::MAX));
@@ -401,7 +415,15 @@ impl<'a> Extents<'a> {
             Found::Extent(e) => return Ok((Mapping::part(&e, blocks), None)),
             Found::Hole { prev, end } => (prev, end),
         };
-        let end = end.min(blocks.end);
+        let mut end = end.min(blocks.end);
+        let mut prev = prev;
+        if self.map.kind == MapKind::Pointers {
+            match self.find_held(lblk) {
+                (Some(run), _) => return Ok((Mapping::part(&run, blocks), None)),
+                (None, stop) => end = end.min(stop),
+            }
+            prev = self.map.held.ending_at(lblk).or(prev);
+        }
         let (state, stop) = match self.map.reserved.run_at(lblk) {
             (true, stop) => (State::Reserved, stop),
             (false, stop) => (State::Hole, stop),
@@ -420,6 +442,9 @@ impl<'a> Extents<'a> {
     /// journals the inode. Costs [`credits::INSERT`].
     pub(crate) fn convert(&mut self, handle: &Handle<'_>, blocks: LblkRange) -> Result {
         let inode = self.inode;
+        if self.map.kind == MapKind::Pointers {
+            return self.convert_held(handle, blocks);
+        }
         self.bump_tree(blocks);
         trace::extent_convert(inode, event_blocks(blocks), State::Written.into());
         // In a tree with leaves of its own the inode does not change, neither its root nor the

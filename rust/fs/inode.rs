@@ -290,6 +290,23 @@ fn to_disk(t: Time) -> disk::Timestamp {
     }
 }
 
+impl Inode {
+    /// Whether it is a file that has a block map, as ext2 and ext3 have them.
+    pub(super) fn has_block_map(&self) -> bool {
+        self.is_file() && self.info().flags() & flags::EXTENTS == 0
+    }
+
+    /// The largest size of the file, in bytes.
+    pub(super) fn max_size(&self) -> u64 {
+        let geo = &self.fs().geo;
+        if self.has_block_map() {
+            disk::block_map::max_size(geo)
+        } else {
+            geo.max_file_size
+        }
+    }
+}
+
 /// The flags on disk that the VFS looks at.
 pub(super) fn vfs_flags(on_disk: u32) -> InodeFlags {
     let has = |bit: u32| on_disk & bit != 0;

@@ -85,8 +85,8 @@
 //! - User memory that is touched may be a mapping of any file: rule 8 says what may be held then.
 //! - The lab has a few more: `added`, `before_folio`, `submit`, `before_invalidate`.
 
-use super::{access::Access, Inode};
-use crate::disk::inode::flags;
+use super::{access::Access, Inode, Rext4};
+use crate::vfs::{kiocb::RequestLock, uio, IovIterSource, Kiocb};
 use kernel::{error::code::*, prelude::*};
 
 mod allocate;
@@ -110,16 +110,28 @@ mod zeroes;
 
 /// `EROFS` if nothing may be written any more although files are open for it: after an error
 /// (`errors=remount-ro`), an emergency remount, or when the journal has died; `EIO` after a
-/// shutdown. What would go to the page cache now could never be written. `EOPNOTSUPP` for a file
-/// with a block map.
+/// shutdown. What would go to the page cache now could never be written.
 pub(super) fn check_writable(inode: &Inode) -> Result {
     let fs = inode.fs();
-    if inode.is_file() && inode.info().flags() & flags::EXTENTS == 0 {
-        return Err(EOPNOTSUPP);
-    }
     let alive = fs.journal().is_some_and(|j| !j.is_aborted());
     match fs.access.get() {
         Access::Writing | Access::Frozen if alive => Ok(()),
         _ => Err(fs.access.refusal()),
     }
+}
+
+/// The limits of a write, that of the file's map among them: may shorten `from`. Returns the bytes
+/// left.
+fn write_checks<'a, L>(
+    iocb: &mut Kiocb<'a, Rext4>,
+    from: &mut IovIterSource<'_>,
+    lock: &RequestLock<'a, L>,
+) -> Result<usize> {
+    let count = iocb.write_checks(from, lock)?;
+    let most = iocb.inode().max_size();
+    if count > 0 && iocb.pos() >= most {
+        return Err(EFBIG);
+    }
+    let left = most.saturating_sub(iocb.pos());
+    Ok(uio::shorten(from, left))
 }

@@ -316,7 +316,7 @@ impl FileOps for Rext4 {
     }
 
     fn max_bytes(inode: &Inode) -> u64 {
-        inode.fs().geo.max_file_size
+        inode.max_size()
     }
 
     fn page_mkwrite<'a>(fault: &Fault<'a, Self>) -> VmFault<'a> {

@@ -206,8 +206,8 @@ fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done
         }
         Err(e) => e,
     };
-    // Corruption has been reported. A block map is none: it only takes another driver.
-    if err == EUCLEAN || err == EOPNOTSUPP || err == ENOMEM {
+    // Corruption has been reported.
+    if err == EUCLEAN || err == ENOMEM {
         pr_err!("{}: orphan inode {} is left to e2fsck\n", sb.id(), ino);
     } else {
         sb.corrupted(fmt!("orphan inode {} cannot be finished", ino));

@@ -152,6 +152,11 @@ impl Map {
         self.0.flags |= bindings::IOMAP_F_DIRTY as u16;
     }
 
+    /// The file has no extents: those that are reported were put together.
+    pub(crate) fn set_merged(&mut self) {
+        self.0.flags |= bindings::IOMAP_F_MERGED as u16;
+    }
+
     /// Whether [`Map::set_new`] was called.
     pub(crate) fn is_new(&self) -> bool {
         self.0.flags & bindings::IOMAP_F_NEW as u16 != 0

@@ -37,6 +37,13 @@ impl<'i, 'd> UserSource<'i, 'd> {
     }
 }
 
+/// Has a source end after so many bytes, if it is longer. Returns how many there are.
+pub(crate) fn shorten(from: &mut IovIterSource<'_>, most: u64) -> usize {
+    // SAFETY: The iterator is valid, and this task's. Its count may always become smaller.
+    unsafe { bindings::iov_iter_truncate(from.as_raw(), most) };
+    from.len()
+}
+
 /// A C length-or-errno.
 pub(super) fn result_len(ret: isize) -> Result<usize> {
     usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))

@@ -8,10 +8,10 @@ use super::{
     index::{class, least},
     is_system_block,
     pending::Pending,
-    AllocRequest, BlockKind, Promise,
+    AllocRequest, BlockKind, Claim, Promise,
 };
 use crate::{
-    disk::{group::BitmapKind, Geometry, Pblk},
+    disk::{group::BitmapKind, inode::flags, Geometry, Pblk},
     fs::{error::EFSCORRUPTED, Inode, Rext4, Sb},
     vfs::jbd2::Handle,
 };
@@ -62,6 +62,20 @@ struct Search {
     target: u32,
     /// The longest run that is of use.
     want: u32,
+    claim: Claim,
+}
+
+impl Search {
+    /// For what begins at this bit.
+    fn exactly(from: u32, req: AllocRequest) -> Self {
+        Self {
+            from,
+            exact: true,
+            target: req.min,
+            want: req.want,
+            claim: req.claim,
+        }
+    }
 }
 
 /// Allocates a run of contiguous blocks: as long as possible, between `req.min` and `req.want`.
@@ -120,20 +134,33 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: BlockKind, want: u32) -> (u
     (group, bit)
 }
 
-fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: AllocRequest) -> Result<(Pblk, u32)> {
+/// How many of the groups have blocks that the map of an inode can point to: pointers have 32 bits.
+fn groups_within_reach(geo: &Geometry, inode: &Inode) -> u32 {
+    if inode.info().flags() & flags::EXTENTS != 0 {
+        return geo.groups_count;
+    }
+    let last = Pblk::new(u32::MAX.into());
+    geo.block_group(last)
+        .map_or(geo.groups_count, |(group, _)| group)
+}
+
+/// Finds a run and claims it. What it is promised is the caller's.
+pub(super) fn find_run(
+    handle: &Handle<'_>,
+    sb: &Sb,
+    inode: &Inode,
+    req: AllocRequest,
+) -> Result<(Pblk, u32)> {
     let Rext4 { geo, groups, .. } = sb.data();
     let want = req.want.min(geo.blocks_per_group);
+    let end = groups_within_reach(geo, inode);
     let mut fault = None;
 
     let goal = req.goal.and_then(|goal| geo.block_group(goal));
+    let goal = goal.filter(|(group, _)| *group < end);
     // Right behind the file's last block even a short run makes no new extent.
     if let Some((group, from)) = goal {
-        let exact = Search {
-            from,
-            exact: true,
-            target: req.min,
-            want,
-        };
+        let exact = Search::exactly(from, AllocRequest { want, ..req });
         if let Some(run) = search(handle, sb, group, &exact, &mut fault)? {
             return Ok(run);
         }
@@ -147,7 +174,7 @@ fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: AllocRequest) -> R
         let mut searched = 0;
         // The first group comes a second time, for what lies before the goal.
         for (i, group) in groups.with_run.around(first, target).enumerate() {
-            if groups.info(group).is_none_or(|info| info.bound() < target) {
+            if group >= end || groups.info(group).is_none_or(|info| info.bound() < target) {
                 continue;
             }
             if searched >= MAX_SEARCHED && target > req.min {
@@ -163,6 +190,7 @@ fn find_run(handle: &Handle<'_>, sb: &Sb, inode: &Inode, req: AllocRequest) -> R
                 exact: false,
                 target,
                 want,
+                claim: req.claim,
             };
             if let Some(run) = search(handle, sb, group, &wanted, &mut fault)? {
                 return Ok(run);
@@ -222,7 +250,13 @@ fn search_locked(
             return Err(GroupError::Corrupt("fixed metadata is marked free"));
         }
         let run = bit as usize..(bit + len) as usize;
-        locked.change(handle, &map, Change::Take(run), |_| Ok(()))?;
+        match wanted.claim {
+            Claim::Allocate => locked.change(handle, &map, Change::Take(run), |_| Ok(()))?,
+            Claim::Hold => {
+                let bytes = geo.block_size as usize;
+                locked.group.pending.keep(run, bytes)?;
+            }
+        }
         if bit <= locked.group.first_free {
             locked.group.first_free = bit + len;
         }

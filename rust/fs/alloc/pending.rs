@@ -10,15 +10,18 @@
 //! before the transaction that *commits*: a block which that one allocated and the running one
 //! frees is clear in the copy and in the bitmap, and would be given out.
 //!
-//! What is being discarded ([`trim`](super::trim)) is not given out either, until that is over.
-//! With the option `discard` what has committed stays here until then, see
-//! [`discard`](super::discard).
+//! What is being discarded ([`trim`](super::trim)) is not given out either, until that is over, nor
+//! what is held for data on its way ([`held`](super::held)). With the option `discard` what has
+//! committed stays here until it is discarded, see [`discard`](super::discard).
 //!
 //! A mask is as large as a bitmap, so when a transaction has committed its masks go at once
 //! ([`committed`](super::committed)). Else the removal of a large disk's files would hold a GiB
 //! until somebody looks for blocks in each of the groups. [`Touched`] says where they are.
 
-use crate::{disk::bitmap, vfs::jbd2::Tid};
+use crate::{
+    disk::bitmap,
+    vfs::{gfp::GFP_NOFAIL, jbd2::Tid}, //
+};
 use core::{mem, ops::Range};
 use kernel::{
     prelude::*,
@@ -92,6 +95,9 @@ pub(super) struct Pending {
     /// What waits to be discarded, one bit per block; empty if nothing does. Some of it may have an
     /// owner again.
     waiting: KVec<u8>,
+    /// Blocks kept for data on its way, and how many they are.
+    kept: KVec<u8>,
+    kept_count: usize,
 }
 
 impl Pending {
@@ -101,12 +107,40 @@ impl Pending {
             barred_until: None,
             held: 0..0,
             waiting: KVec::new(),
+            kept: KVec::new(),
+            kept_count: 0,
         }
     }
 
     /// A run that is free and usable shall not be used, until the next call. Only one at a time.
     pub(super) fn hold(&mut self, run: Range<usize>) {
         self.held = run;
+    }
+
+    /// A run that is free and usable shall not be used, until it is let go. `bytes` is the size of
+    /// a bitmap. Does not fail.
+    pub(super) fn keep(&mut self, run: Range<usize>, bytes: usize) -> Result {
+        if self.kept.is_empty() {
+            self.kept = KVec::zeroed(bytes, GFP_NOFAIL)?;
+        }
+        let already = bitmap::set_range(&mut self.kept, run.start, run.len());
+        self.kept_count += run.len() - already;
+        Ok(())
+    }
+
+    /// Ends [`Pending::keep`], of all of a run or of a part of it.
+    pub(super) fn let_go(&mut self, run: Range<usize>) {
+        let already = bitmap::clear_range(&mut self.kept, run.start, run.len());
+        self.kept_count = self.kept_count.saturating_sub(run.len() - already);
+        if self.kept_count == 0 {
+            self.kept = KVec::new();
+        }
+    }
+
+    /// What must not be given out: a set bit is such a block.
+    fn masks(&self) -> impl Iterator<Item = &KVec<u8>> {
+        let kept = (!self.kept.is_empty()).then_some(&self.kept);
+        Iterator::chain(self.masks.iter().map(|mask| &mask.bits), kept)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -190,8 +224,8 @@ impl Pending {
             if self.held.contains(&bit) {
                 bit = self.held.end.min(end);
             }
-            for mask in self.masks.iter() {
-                bit = bitmap::next_zero(&mask.bits, bit, end).unwrap_or(end);
+            for mask in self.masks() {
+                bit = bitmap::next_zero(mask, bit, end).unwrap_or(end);
             }
             if bit == from || bit >= end {
                 return bit.min(end);
@@ -208,8 +242,8 @@ impl Pending {
         if self.held.end > start {
             limit = limit.min(self.held.start.max(start));
         }
-        for mask in self.masks.iter() {
-            limit = bitmap::next_set(&mask.bits, start, limit).unwrap_or(limit);
+        for mask in self.masks() {
+            limit = bitmap::next_set(mask, start, limit).unwrap_or(limit);
         }
         limit
     }

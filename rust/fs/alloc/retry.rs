@@ -9,7 +9,8 @@
 //! data whose blocks are there (race 13b).
 //!
 //! The same goes for a run that is being discarded ([`super::trim`]): the search passes it by, and
-//! the end of the discard ends that.
+//! the end of the discard ends that. And for blocks that were held for data of somebody else, and
+//! have been given back behind the search ([`super::held`]).
 //!
 //! With the option `discard` ([`super::discard`]) that run may be the one which the last try gave
 //! back, so that each try meets one:

@@ -48,7 +48,8 @@ pub(in crate::fs) struct Trims {
     /// Held with a run. Outside of the group's lock.
     #[pin]
     one: NoFsMutex<()>,
-    /// How often a run was taken or given back: odd while one is held. Under the group's lock.
+    /// How often a run was taken or given back: odd while one is held. Under the group's lock. What
+    /// is held for data, and was given back, counts twice.
     count: Atomic<u32>,
 }
 
@@ -63,6 +64,11 @@ impl Trims {
     /// To be remembered by who searches for blocks, before that.
     pub(super) fn count(&self) -> u32 {
         self.count.load(Relaxed)
+    }
+
+    /// Something else was given back that a search may have passed by. Under the group's lock.
+    pub(super) fn note_returned(&self) {
+        self.count.add(2, Relaxed);
     }
 
     /// Waits for the end of what is being discarded. Who comes later looks whether it may.

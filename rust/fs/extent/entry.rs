@@ -3,7 +3,9 @@
 //! What a search of the map found, as what may be done there: blocks can be used, a hole can be
 //! filled.
 
-use super::{add_blocks, event_blocks, tree, Extents, Mapping, State};
+use super::{
+    add_blocks, event_blocks, held::in_one_array, pointers, tree, Extents, MapKind, Mapping, State,
+};
 use crate::{
     disk::{
         extent::{self as format, MAX_UNWRITTEN_LEN, MAX_WRITTEN_LEN},
@@ -11,7 +13,7 @@ use crate::{
         Pblk, //
     },
     fs::{
-        alloc::{self, AllocRequest, BlockKind, Promise, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Claim, Promise, Revoke},
         lab, Inode,
     },
     trace,
@@ -44,6 +46,25 @@ pub(crate) struct Hole<'e, 'a> {
     place: Mapping,
     /// The extent before it in the file.
     prev: Option<format::Extent>,
+}
+
+impl Extents<'_> {
+    /// Maps blocks.
+    fn insert(
+        &mut self,
+        handle: &Handle<'_>,
+        (kind, promised): (BlockKind, bool),
+        new: &format::Extent,
+    ) -> Result {
+        let is_tree = self.map.kind == MapKind::Tree;
+        self.change(handle, kind, promised, |nodes, root| {
+            if is_tree {
+                tree::insert(nodes, root, new)
+            } else {
+                pointers::place_run(nodes, root, new, |_| Ok(()))
+            }
+        })
+    }
 }
 
 impl<'e, 'a> Hole<'e, 'a> {
@@ -111,7 +132,12 @@ impl<'e, 'a> Hole<'e, 'a> {
         } = self;
         let wanted = place.blocks().first(want);
         extents.expect_direct(request, wanted)?;
-        let new = Hole::new(extents, place, prev).fill(handle, want, State::Unwritten);
+        let hole = Hole::new(extents, place, prev);
+        let new = if hole.extents.holds_blocks() {
+            hole.hold(handle, want)
+        } else {
+            hole.allocate(handle, want, State::Unwritten)
+        };
         let got = new.as_ref().map_or(place.lblk, |new| new.blocks().end);
         if got < wanted.end {
             extents.land(request, got);
@@ -122,7 +148,65 @@ impl<'e, 'a> Hole<'e, 'a> {
     /// Allocates blocks for the first `want` logical ones and maps them in `state`. Returns what
     /// was mapped, which may be shorter. The caller journals the inode in the same handle, after it
     /// has dropped the lock. Costs [`credits::ALLOC`] and [`credits::INSERT`].
+    ///
+    /// Unwritten ones of a block map are held ([`super::held`]), and data is on its way to them.
     pub(crate) fn fill(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Mapping> {
+        let Hole {
+            extents,
+            place,
+            prev,
+        } = self;
+        let hole = Hole::new(extents, place, prev);
+        if !hole.extents.holds_blocks() || state != State::Unwritten {
+            return hole.allocate(handle, want, state);
+        }
+        let new = hole.hold(handle, want)?;
+        extents.expect_held(new.blocks());
+        Ok(new)
+    }
+
+    /// Holds blocks for the first `want` logical ones. Returns them, one at least. The caller says
+    /// that data is on its way to them before it drops the lock.
+    #[inline(never)]
+    fn hold(self, handle: &Handle<'_>, want: u32) -> Result<Mapping> {
+        let (goal, reserved) = (self.goal(), self.is_reserved());
+        let (extents, place) = (self.extents, self.place);
+        let inode = extents.inode;
+        let wanted = in_one_array(inode, place.blocks().first(want))?;
+        let request = AllocRequest {
+            goal,
+            want: wanted.len(),
+            min: 1,
+            kind: BlockKind::Data,
+            claim: Claim::Hold,
+        };
+        let mut promise = reserved.then(|| extents.map.blocks.take(inode.sb(), request.want));
+        let held = alloc::hold_run(handle, inode, request, promise.as_mut());
+        if let Some(rest) = promise {
+            extents.map.blocks.add(rest);
+        }
+        let (pblk, len, promise) = held?;
+        let run = format::Extent {
+            lblk: place.lblk,
+            len,
+            pblk,
+            unwritten: true,
+        };
+        let state = State::Unwritten;
+        extents.bump_tree(run.blocks());
+        trace::extent_insert(inode, event_blocks(run.blocks()), pblk.get(), state.into());
+        extents.map.held_promise.add(promise);
+        // Does not fail.
+        let _ = extents.map.held.insert(&run);
+        if reserved {
+            extents.use_reserved(run.blocks());
+        }
+        extents.show_reserved();
+        Ok(Mapping::part(&run, run.blocks()))
+    }
+
+    /// [`Hole::fill`], with blocks that the map on disk has from now on.
+    fn allocate(self, handle: &Handle<'_>, want: u32, state: State) -> Result<Mapping> {
         let (inode, lblk) = (self.extents.inode, self.place.lblk);
         let reserved = self.is_reserved();
         let longest = match state {
@@ -131,6 +215,10 @@ impl<'e, 'a> Hole<'e, 'a> {
         };
         let goal = self.goal();
         let extents = self.extents;
+        let mut wanted = self.place.blocks().first(want.min(longest));
+        if extents.holds_blocks() {
+            wanted = in_one_array(inode, wanted)?;
+        }
         // Data of somebody else that was accepted comes before what can still be refused.
         let (kind, promised) = if reserved {
             (BlockKind::Completion, true)
@@ -139,9 +227,10 @@ impl<'e, 'a> Hole<'e, 'a> {
         };
         let request = AllocRequest {
             goal,
-            want: self.place.len.min(want).min(longest),
+            want: wanted.len(),
             min: 1,
             kind: block_kind(inode),
+            claim: Claim::Allocate,
         };
         let mut promise = reserved.then(|| extents.map.blocks.take(inode.sb(), request.want));
         let allocated = alloc::allocate_run(handle, inode, request, promise.as_mut());
@@ -159,9 +248,7 @@ impl<'e, 'a> Hole<'e, 'a> {
             pblk,
             unwritten: state == State::Unwritten,
         };
-        let result = extents.change(handle, kind, promised, |nodes, root| {
-            tree::insert(nodes, root, &new)
-        });
+        let result = extents.insert(handle, (kind, promised), &new);
         if let Err(e) = result {
             put_back(extents, handle, (blocks, pblk), reserved);
             return Err(e);

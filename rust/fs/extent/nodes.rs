@@ -8,7 +8,7 @@ mod arrays;
 use crate::{
     disk::{extent as format, Corrupt, Ino, Lblk, Pblk},
     fs::{
-        alloc::{self, AllocRequest, BlockKind, Promise, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Claim, Promise, Revoke},
         Inode,
         Sb, //
     },
@@ -79,6 +79,22 @@ impl<'a, 'h> TreeNodes<'a, 'h> {
     /// What is left of the promise.
     pub(super) fn into_promise(self) -> Option<Promise<'a>> {
         self.writer.map(|writer| writer.promise)
+    }
+
+    /// Frees a block that was allocated in this handle. Fails with the journal only, and then
+    /// nothing of the handle stays.
+    fn take_back(&mut self, pblk: Pblk, revoke: Revoke) {
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        let inode = self.inode;
+        super::sub_blocks(inode, 1);
+        let again = (self.drawn > 0).then(|| Promise::freeing(inode.sb(), 1));
+        let freed = alloc::free_run(writer.handle, inode, (pblk, 1), revoke);
+        if let Some(promise) = again.filter(|_| freed == Ok(1)) {
+            self.drawn -= 1;
+            writer.promise.join(promise);
+        }
     }
 
     fn handle(&self) -> Result<&'a Handle<'h>> {
@@ -222,6 +238,7 @@ impl<'a> Store for TreeNodes<'a, '_> {
             want: 1,
             min: 1,
             kind: writer.kind,
+            claim: Claim::Allocate,
         };
         let promise = Some(&mut writer.promise).filter(|promise| promise.blocks() > 0);
         let drawn = u32::from(promise.is_some());
@@ -232,19 +249,8 @@ impl<'a> Store for TreeNodes<'a, '_> {
     }
 
     fn unalloc(&mut self, pblk: Pblk) {
-        let Some(writer) = &mut self.writer else {
-            return;
-        };
-        let inode = self.inode;
-        super::sub_blocks(inode, 1);
-        // Was never written, so there is nothing to revoke. Fails with the journal only, and then
-        // nothing of this handle stays.
-        let again = (self.drawn > 0).then(|| Promise::freeing(inode.sb(), 1));
-        let freed = alloc::free_run(writer.handle, inode, (pblk, 1), Revoke::No);
-        if let Some(promise) = again.filter(|_| freed == Ok(1)) {
-            self.drawn -= 1;
-            writer.promise.join(promise);
-        }
+        // Was never written, so there is nothing to revoke.
+        self.take_back(pblk, Revoke::No);
     }
 
     fn access(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {

@@ -12,12 +12,19 @@
     reason = "the host tests include this file as a crate of their own"
 )]
 
+mod cut;
+mod place;
+
+pub use cut::cut_run;
+pub use place::place_run;
+
 use super::tree::{Found, ROOT_BYTES};
 use crate::disk::{
     block_map::{decode_pointer, pointer_at, Way, POINTER_SIZE},
     extent::Extent,
     Corrupt, Lblk, Pblk,
 };
+use core::ops::Range;
 
 /// Pointers read at once.
 const WINDOW: u32 = 16;
@@ -48,6 +55,39 @@ pub trait PointerBlocks {
         at: usize,
         to: &mut [u8],
     ) -> Result<(), Self::Error>;
+}
+
+/// Write access to blocks of pointers.
+pub trait PointerStore: PointerBlocks {
+    /// The right to change a block.
+    type Access;
+
+    /// Allocates a block for pointers, best at `goal`.
+    fn take(&mut self, goal: Option<Pblk>) -> Result<Pblk, Self::Error>;
+
+    /// Takes back a block that [`PointerStore::take`] gave, which nothing points to.
+    fn give_back(&mut self, pblk: Pblk);
+
+    /// Gets the right to change a block.
+    fn change(&mut self, pblk: Pblk) -> Result<Self::Access, Self::Error>;
+
+    /// The same of a block that was just allocated: it has no pointers.
+    fn create(&mut self, pblk: Pblk) -> Result<Self::Access, Self::Error>;
+
+    /// Overwrites pointers from byte `at` on.
+    fn set_pointers(
+        &mut self,
+        access: &mut Self::Access,
+        at: usize,
+        from: &[u8],
+    ) -> Result<(), Self::Error>;
+
+    /// The block has been changed.
+    fn finish(&mut self, access: Self::Access) -> Result<(), Self::Error>;
+
+    /// Frees a block that is not part of the map any more. The map has changed by then, so this has
+    /// no error: a block that cannot be freed is reported, and lost.
+    fn release(&mut self, pblk: Pblk);
 }
 
 /// An array of pointers.
@@ -84,7 +124,7 @@ impl<S: PointerBlocks> Array<'_, S> {
     fn count(
         &self,
         store: &S,
-        numbers: core::ops::Range<u32>,
+        numbers: Range<u32>,
         is: impl Fn(u32, Option<Pblk>) -> bool,
     ) -> Result<u32, S::Error> {
         let mut window = [0; WINDOW as usize * POINTER_SIZE];

@@ -35,7 +35,7 @@ use super::{
     State, //
 };
 use crate::{
-    disk::{self, Lblk, LblkRange},
+    disk::{self, block_map, Lblk, LblkRange},
     fs::{
         alloc::{BlockKind, Promise},
         rule::{self, Rule}, //
@@ -43,7 +43,7 @@ use crate::{
     trace,
     vfs::{jbd2::Handle, RequestId},
 };
-use kernel::{error::code::*, prelude::*};
+use kernel::prelude::*;
 
 /// Unwritten blocks that a direct write is on its way to.
 ///
@@ -72,7 +72,13 @@ impl<'a> Extents<'a> {
             + u64::from(map.reserved.intervals())
             + u64::from(map.expected.intervals())
             + map.flights.len() as u64;
-        let capacity = disk::extent::block_entries(&self.inode.fs().geo);
+        let geo = &self.inode.fs().geo;
+        if map.kind == MapKind::Pointers {
+            // An entry for each of two changes, and there is only one.
+            let n = block_map::worst_blocks(blocks + entries / 2, places, geo.block_bits);
+            return u32::try_from(n).unwrap_or(u32::MAX);
+        }
+        let capacity = disk::extent::block_entries(geo);
         let n = tree::worst_nodes(&map.root, capacity, 2 * blocks + entries, places);
         u32::try_from(n).unwrap_or(u32::MAX)
     }
@@ -147,9 +153,6 @@ impl<'a> Extents<'a> {
         promised: bool,
         change: impl FnOnce(&mut TreeNodes<'_, '_>, &mut [u8; ROOT_BYTES]) -> Result<T>,
     ) -> Result<T> {
-        if self.map.kind == MapKind::Pointers {
-            return Err(EOPNOTSUPP);
-        }
         let usable = if promised { u32::MAX } else { 0 };
         let writer = Writer {
             handle,
@@ -224,9 +227,61 @@ impl<'a> Extents<'a> {
         result
     }
 
+    /// As [`Extents::expect_write`] for data that has been accepted, and is about to be written to
+    /// blocks that are held: without a promise the pool has to do.
+    pub(crate) fn expect_held(&mut self, blocks: LblkRange) {
+        let (count, runs) = self.unexpected(blocks);
+        if count > 0 {
+            let _ = self.secure(2 * u64::from(count), runs);
+            // Does not fail.
+            let _ = self.add_expected(blocks);
+        }
+    }
+
+    /// Writeback is about to write to these blocks, which are held. It says so itself when it is
+    /// over ([`Extents::end_writing`]): a page under writeback is clean, so who takes back what is
+    /// reserved or expected below clean pages (a short write) would give the block back while the
+    /// I/O is in flight.
+    pub(crate) fn begin_writing(&mut self, blocks: LblkRange) {
+        self.expect_held(blocks);
+        self.map.writing.take_out(blocks);
+        // Does not fail.
+        let _ = self.map.writing.insert(blocks);
+    }
+
+    /// Ends [`Extents::begin_writing`]: the I/O is over, or there will be none.
+    pub(crate) fn end_writing(&mut self, blocks: LblkRange) {
+        if !self.map.writing.is_empty() {
+            self.map.writing.take_out(blocks);
+            self.release_unused(blocks);
+            self.settle();
+        }
+    }
+
+    /// Whether something is on its way to a block, and the next block from there on for which the
+    /// answer may be another.
+    pub(super) fn is_on_its_way(&self, lblk: Lblk) -> (bool, Lblk) {
+        let (expected, stop) = self.map.expected.run_at(lblk);
+        let (writing, until) = self.map.writing.run_at(lblk);
+        if expected || writing {
+            return (true, if expected { stop } else { until });
+        }
+        let mut stop = stop.min(until);
+        for flight in self.map.flights.iter() {
+            if flight.blocks.contains(lblk) {
+                return (true, flight.blocks.end);
+            }
+            if flight.blocks.start > lblk {
+                stop = stop.min(flight.blocks.start);
+            }
+        }
+        (false, stop)
+    }
+
     /// Takes back what [`Extents::expect_write`] said: nothing will be written there.
     pub(crate) fn unexpect(&mut self, blocks: LblkRange) {
         self.end_expected(blocks);
+        self.release_unused(blocks);
         self.settle();
     }
 
@@ -255,6 +310,7 @@ impl<'a> Extents<'a> {
             }
             !f.blocks.is_empty()
         });
+        self.release_unused(LblkRange::ALL);
         self.settle();
     }
 

@@ -2,7 +2,7 @@
 
 //! Blocks that go: unmapped and freed from the end on, in steps of one handle each.
 
-use super::{event_blocks, sub_blocks, tree, Extents, Progress};
+use super::{event_blocks, pointers, sub_blocks, tree, Extents, MapKind, Progress};
 use crate::{
     disk::{self, LblkRange},
     fs::{
@@ -88,6 +88,8 @@ impl Extents<'_> {
         trace::extent_remove(inode, event_blocks(blocks));
         self.give_back(blocks);
         self.end_expected(blocks);
+        self.map.writing.take_out(blocks);
+        self.release_all(blocks);
         let (revoke, most) = if inode.is_file() {
             (Revoke::No, 0)
         } else {
@@ -157,9 +159,14 @@ impl Extents<'_> {
             span.set(both);
             few && also.push_within_capacity(*e).is_ok()
         };
+        let is_tree = self.map.kind == MapKind::Tree;
         let promised = self.secure_other();
         self.change(handle, BlockKind::Completion, promised, |nodes, root| {
-            let cut = tree::cut(nodes, root, left, (limit, more))?;
+            let cut = if is_tree {
+                tree::cut(nodes, root, left, (limit, more))?
+            } else {
+                pointers::cut_run(nodes, root, left, limit)?
+            };
             Ok((cut, nodes.freed))
         })
     }

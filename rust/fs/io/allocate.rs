@@ -60,7 +60,7 @@ pub(super) fn unwritten(
     inode: &Inode,
     blocks: LblkRange,
     purpose: For,
-    ready: impl FnOnce(&Extents<'_>, &Mapping, bool),
+    ready: impl FnOnce(&mut Extents<'_>, &Mapping, bool),
 ) -> Result<Mapping> {
     let credits = credits::ALLOCATE;
     let bytes = blocks.bytes(inode.fs().geo.block_bits);
@@ -94,7 +94,7 @@ pub(super) fn unwritten(
             For::Fallocate => (hole.fill(&handle, blocks.len(), State::Unwritten)?, true),
         },
     };
-    ready(&extents, &found, new);
+    ready(&mut extents, &found, new);
     drop(extents);
     if new {
         inode::journal(&handle, inode)?;

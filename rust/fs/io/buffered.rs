@@ -49,7 +49,7 @@ pub(crate) fn buffered_write(
         return Err(EAGAIN);
     }
     let lock = iocb.lock()?;
-    if iocb.write_checks(from, &lock)? == 0 {
+    if super::write_checks(iocb, from, &lock)? == 0 {
         return Ok(0);
     }
     let written = write_locked(iocb, from, &lock)?;

@@ -116,7 +116,7 @@ enum Case<'a> {
 /// of the device, and if the block or the size is new, one handle says so when it is done.
 pub(crate) fn whole_write(inode: &Inode) -> Option<u32> {
     let block = inode.fs().geo.block_size;
-    // One with a block map is not written to.
+    // As in ext4, none with a block map.
     let able = inode.is_file() && inode.info().flags() & flags::EXTENTS != 0;
     (able && inode.sb().device().writes_whole(block)).then_some(block)
 }
@@ -161,7 +161,7 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
         return Ok(Case::Alone);
     }
     let lock = iocb.lock_shared()?;
-    let count = match iocb.write_checks(from, &lock)? {
+    let count = match super::write_checks(iocb, from, &lock)? {
         0 => return Ok(Case::Nothing),
         count => count as u64,
     };
@@ -281,7 +281,7 @@ fn enter_alone<'a>(
     from: &mut IovIterSource<'_>,
 ) -> Result<Option<(Lock<'a>, bool, Range<u64>)>> {
     let lock = iocb.lock()?;
-    let count = match iocb.write_checks(from, &lock)? {
+    let count = match super::write_checks(iocb, from, &lock)? {
         0 => return Ok(None),
         count => count as u64,
     };
@@ -340,7 +340,7 @@ fn write_through<'a>(
         (None, false) => iocb.lock()?,
     };
     iocb.clear_direct();
-    if iocb.write_checks(from, &lock)? == 0 {
+    if super::write_checks(iocb, from, &lock)? == 0 {
         return Ok(0);
     }
     let start = iocb.pos();

@@ -92,6 +92,10 @@ fn change(
     range: Range<u64>,
     event: &Operation<'_, Rext4>,
 ) -> Result {
+    // As in ext4: nothing is unwritten in a block map.
+    if mode.op != FallocOp::PunchHole && alone.inode().has_block_map() {
+        return Err(EOPNOTSUPP);
+    }
     match mode.op {
         FallocOp::CollapseRange => return shift::collapse_range(alone, range, event),
         FallocOp::InsertRange => return shift::insert_range(alone, range, event),

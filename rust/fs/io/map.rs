@@ -91,6 +91,9 @@ pub(super) fn set_map(
     let (offset, length) = (extent.lblk.byte(bits), u64::from(extent.len) << bits);
     let ty = extent.state.into();
     map.set(inode, ty, offset, length, addr, seq.into());
+    if extent.state == State::Written && inode.has_block_map() {
+        map.set_merged();
+    }
     trace::map(inode, flags, map);
 }
 
@@ -157,6 +160,10 @@ impl MapOps for SwapOps {
         let mut extents = inode.extents();
         let mut found = extents.lookup(blocks)?;
         found.len = found.len.min(blocks.len());
+        // What is held is not the file's yet.
+        if found.state == State::Unwritten && extents.holds_blocks() {
+            found.state = State::Reserved;
+        }
         fill(&extents, &found, flags, map);
         Ok(())
     }

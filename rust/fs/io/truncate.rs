@@ -29,6 +29,10 @@ use kernel::{error::code::*, prelude::*};
 pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     let inode = lock.inode();
     inode.newsize_ok(new)?;
+    // The VFS knows the limit of extents.
+    if new > inode.size().max(inode.max_size()) {
+        return Err(EFBIG);
+    }
     // Before the size in memory changes: without a journal it could not change on disk.
     super::check_writable(inode)?;
     lab::may_fail(Point::Truncate, inode, new..u64::MAX, &[EIO, ENOMEM])?;

@@ -18,11 +18,11 @@ use super::{
     map, //
 };
 use crate::{
-    disk::Lblk,
+    disk::{Lblk, LblkRange},
     fs::{
         alloc::{self, Effort},
         credits,
-        extent::State,
+        extent::{Extents, Mapping, State},
         inode,
         lab::{self, Point},
         rule::{self, Rule},
@@ -68,11 +68,7 @@ impl Writeback for Rext4 {
             if nothing {
                 found.len = 1;
             }
-            if found.state == State::Unwritten && inode.info().has_lost_data() {
-                found.len = found.len.min(dirty.len());
-                // Most often it is promised already. Without it the pool has to do.
-                let _ = extents.expect_write(found.blocks());
-            }
+            announce(&mut extents, &mut found, dirty);
             if nothing || matches!(found.state, State::Written | State::Unwritten) {
                 map::fill(&extents, &found, MapFlags::WRITEBACK, map);
                 drop(extents);
@@ -89,6 +85,9 @@ impl Writeback for Rext4 {
         };
         alloc::retry(inode.sb(), effort, || {
             allocate::unwritten(inode, more, For::Writeback, |extents, found, _| {
+                if found.state == State::Unwritten && extents.holds_blocks() {
+                    extents.begin_writing(found.blocks().first(dirty.len()));
+                }
                 map::fill(extents, found, MapFlags::WRITEBACK, map);
             })
             .inspect_err(|e| {
@@ -109,7 +108,9 @@ impl Writeback for Rext4 {
         let bits = inode.fs().geo.block_bits;
         let first = Lblk::or_end(bytes.start >> bits);
         let end = Lblk::or_end(bytes.end.div_ceil(1 << bits));
-        inode.extents().forget(first.until(end));
+        let mut extents = inode.extents();
+        extents.end_writing(first.until(end));
+        extents.forget(first.until(end));
     }
 
     fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
@@ -118,7 +119,11 @@ impl Writeback for Rext4 {
 
     fn complete(inode: &Inode, bytes: Range<u64>, unwritten: bool) -> Result {
         trace::writeback_end_io(inode, bytes.start, bytes.end - bytes.start);
-        complete_io(inode, bytes, unwritten, inode.size())
+        complete_io(inode, bytes.clone(), unwritten, inode.size())?;
+        if unwritten && inode.has_block_map() {
+            inode.extents().end_writing(map::lblk_range(inode, bytes)?);
+        }
+        Ok(())
     }
 
     /// A page that somebody has made dirty again meanwhile counted on the same promise, and neither
@@ -140,15 +145,32 @@ impl Writeback for Rext4 {
         lab::point(Point::WritebackFailed, inode, bytes);
         let mut extents = inode.extents();
         inode.info().set_lost_data();
+        extents.end_writing(blocks);
         extents.unexpect(blocks);
+    }
+}
+
+/// The dirty blocks are about to be written where they were found.
+fn announce(extents: &mut Extents<'_>, found: &mut Mapping, dirty: LblkRange) {
+    if found.state != State::Unwritten {
+        return;
+    }
+    if extents.holds_blocks() {
+        // Also for data that nobody announced (rule 10): else they may be given back.
+        found.len = found.len.min(dirty.len());
+        extents.begin_writing(found.blocks());
+    } else if extents.inode().info().has_lost_data() {
+        found.len = found.len.min(dirty.len());
+        // Most often it is promised already. Without it the pool has to do.
+        let _ = extents.expect_write(found.blocks());
     }
 }
 
 /// Whether what the folio before was mapped to will do for byte `pos`, too: rule 3.
 fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
     let has_block = match map.map_type() {
-        // After an error nobody may have asked for what it needs.
-        MapType::Unwritten => !inode.info().has_lost_data(),
+        // After an error nobody may have asked for what it needs, and what is held has to be told.
+        MapType::Unwritten => !inode.info().has_lost_data() && !inode.has_block_map(),
         kind => kind == MapType::Mapped,
     };
     let valid = || {
@@ -186,6 +208,10 @@ fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -
         let mut extents = inode.extents();
         if unwritten && !bytes.is_empty() {
             let found = extents.lookup(map::lblk_range(inode, bytes)?)?;
+            if extents.holds_blocks() && matches!(found.state, State::Hole | State::Reserved) {
+                // What was held is somebody else's: the data is lost, and that is told.
+                return Err(EIO);
+            }
             if found.state == State::Unwritten {
                 converted = extents.convert(&handle, found.blocks());
             }

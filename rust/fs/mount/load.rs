@@ -4,7 +4,6 @@
 
 use crate::{
     disk::{
-        features::INCOMPAT_EXTENTS,
         superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
     },
     fs::{
@@ -178,10 +177,8 @@ pub(super) fn check_rw_mount(
             EROFS,
         ));
     }
-    let extents = geo.features.has_incompat(INCOMPAT_EXTENTS);
     let why = match (geo.journal_inum, device_read_only) {
         (None, _) => "no journal: mount read-only",
-        _ if !extents => "no extents feature: mount read-only",
         (_, true) => "the device is read-only",
         _ => return Ok(()),
     };

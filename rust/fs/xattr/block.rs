@@ -26,7 +26,7 @@ use crate::{
         Corrupt, Geometry, Pblk,
     },
     fs::{
-        alloc::{self, AllocRequest, BlockKind, Revoke},
+        alloc::{self, AllocRequest, BlockKind, Claim, Revoke},
         Rext4,
     },
     vfs::{
@@ -232,6 +232,7 @@ fn take_new(handle: &Handle<'_>, inode: &Inode, data: &mut KVec<u8>) -> Result<P
         want: 1,
         min: 1,
         kind: BlockKind::Metadata,
+        claim: Claim::Allocate,
     };
     let (pblk, _) = alloc::allocate_run(handle, inode, request, None)?;
     let bh = match sb.getblk(pblk.get()) {

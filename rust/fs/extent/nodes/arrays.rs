@@ -5,8 +5,14 @@
 use super::TreeNodes;
 use crate::{
     disk::{block_map, Corrupt, Lblk, Pblk},
-    fs::{alloc, extent::pointers::PointerBlocks},
-    vfs::bh::BufferHead,
+    fs::{
+        alloc::{self, Revoke},
+        extent::{
+            pointers::{PointerBlocks, PointerStore},
+            tree::Store,
+        },
+    },
+    vfs::{bh::BufferHead, jbd2::JournaledBuffer},
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -44,5 +50,38 @@ impl PointerBlocks for TreeNodes<'_, '_> {
 
     fn copy_pointers(&self, block: &BufferHead, at: usize, to: &mut [u8]) -> Result {
         block.copy_out(at, to)
+    }
+}
+
+impl<'a> PointerStore for TreeNodes<'a, '_> {
+    type Access = JournaledBuffer<'a>;
+
+    fn take(&mut self, goal: Option<Pblk>) -> Result<Pblk> {
+        self.alloc(goal)
+    }
+
+    fn give_back(&mut self, pblk: Pblk) {
+        // It may be in the journal with its zeros.
+        self.take_back(pblk, Revoke::Yes);
+    }
+
+    fn change(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {
+        self.access(pblk)
+    }
+
+    fn create(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {
+        self.access_new(pblk)
+    }
+
+    fn set_pointers(&mut self, access: &mut JournaledBuffer<'a>, at: usize, from: &[u8]) -> Result {
+        access.copy_in(at, from)
+    }
+
+    fn finish(&mut self, access: JournaledBuffer<'a>) -> Result {
+        access.finish()
+    }
+
+    fn release(&mut self, pblk: Pblk) {
+        self.free(pblk);
     }
 }

@@ -126,6 +126,11 @@ __rust_helper bool rust_helper_iocb_is_dsync(struct kiocb *iocb)
 	return iocb_is_dsync(iocb);
 }
 
+__rust_helper void rust_helper_iov_iter_truncate(struct iov_iter *i, u64 count)
+{
+	iov_iter_truncate(i, count);
+}
+
 __rust_helper bool rust_helper_user_backed_iter(const struct iov_iter *i)
 {
 	return user_backed_iter(i);

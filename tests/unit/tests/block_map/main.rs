@@ -12,6 +12,7 @@ mod extent {
     pub mod tree;
 }
 mod memory;
+mod random;
 
 use disk::block_map::{self, Way};
 use disk::{features, superblock, Geometry, Lblk, RawSuper};
@@ -90,6 +91,7 @@ fn the_largest_files() {
     ] {
         let geo = geometry(bits, huge_file);
         assert_eq!(block_map::max_blocks(&geo), blocks, "{bits} {huge_file}");
+        assert_eq!(block_map::max_size(&geo), blocks << bits);
     }
 }
 
@@ -177,4 +179,35 @@ fn a_bad_pointer_is_found() {
     map.set(20, 300);
     map.blocks.clear();
     assert!(matches!(map.lookup(20), Err(Failure::Corrupt(_))));
+}
+
+/// Other drivers leave blocks of pointers that are empty. They go with what is around them.
+#[test]
+fn empty_blocks_of_pointers_go() {
+    for lblk in [20, 300, 70_000] {
+        let mut map = Memory::new(10);
+        map.set(lblk, 900);
+        map.set(3, 901);
+        for block in map.blocks.values_mut() {
+            let at = block.chunks(4).position(|p| p == 900u32.to_le_bytes());
+            if let Some(at) = at {
+                block[4 * at..4 * at + 4].fill(0);
+            }
+        }
+        map.model.remove(&lblk);
+        assert!(!map.taken.is_empty());
+        map.cut(0, u32::MAX, u32::MAX).unwrap();
+        assert!(map.taken.is_empty() && map.root == [0; 60], "{lblk}");
+    }
+}
+
+/// A run must not hold the block that has its own pointers.
+#[test]
+fn a_run_does_not_hold_its_pointers() {
+    let mut map = Memory::new(10);
+    map.set(12, 900);
+    let own = map.taken.first().unwrap().get() as u32;
+    map.set(12, own);
+    let refused = Err(Failure::Corrupt(disk::Corrupt::MapBlock));
+    assert_eq!(map.cut(0, u32::MAX, u32::MAX), refused);
 }

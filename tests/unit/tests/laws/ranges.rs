@@ -25,6 +25,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("rust/fs/alloc/balloc.rs", "free_run_locked"),
     ("rust/fs/alloc/bitmap.rs", "next_zero"),
     ("rust/fs/alloc/bitmap.rs", "next_set"),
+    ("rust/fs/alloc/held.rs", "bits"),
     ("rust/fs/alloc/pending.rs", "add"),
     ("rust/fs/alloc/pending.rs", "try_add"),
     ("rust/fs/alloc/pending.rs", "next_usable"),
