@@ -10,3 +10,4 @@ pub mod replay;
 pub mod shutdown;
 pub mod shutdown_answers;
 pub mod slots;
+pub mod slow_data;

@@ -90,6 +90,11 @@ impl T {
         self.var.bs as u64
     }
 
+    /// Do new files have extents, so that blocks can be preallocated?
+    pub fn extents(&self) -> bool {
+        !self.var.feats.contains("^extent")
+    }
+
     /// Is the file system under test not the kernel's own ext4?
     pub fn ours(&self) -> bool {
         self.fs != "ext4"

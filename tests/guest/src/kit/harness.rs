@@ -161,6 +161,8 @@ pub const POINTERS: Variant = Variant {
 pub const ONE: &[Variant] = &[K4];
 pub const SMALL: &[Variant] = &[K1];
 pub const ALL: &[Variant] = &[K1, K2, K4];
+/// Files by extents, and by block maps.
+pub const BOTH_MAPS: &[Variant] = &[K1, K2, EXT3_1K, POINTERS, K4];
 pub const MAPS: &[Variant] = &[EXT3_1K, EXT3_2K, POINTERS];
 pub const FEATS: &[Variant] = &[K1, K4, NOCSUM, ORPHAN];
 

@@ -2,22 +2,22 @@
 //! Buffered reads and writes.
 
 use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL, FEATS, ONE};
+use crate::harness::{Case, Res, ALL, BOTH_MAPS, FEATS, ONE};
 use crate::sys;
 use crate::{ensure, errno, same};
 
 pub const CASES: &[Case] = &[
     Case::new("data/sizes", FEATS, sizes).quick(),
-    Case::new("data/overwrite", ALL, overwrite).quick(),
-    Case::new("data/holes", ALL, holes).quick(),
+    Case::new("data/overwrite", BOTH_MAPS, overwrite).quick(),
+    Case::new("data/holes", BOTH_MAPS, holes).quick(),
     Case::new("data/sparse_far", ALL, sparse_far),
-    Case::new("data/append", ALL, append),
-    Case::new("data/open_trunc", ALL, open_trunc),
+    Case::new("data/append", BOTH_MAPS, append),
+    Case::new("data/open_trunc", BOTH_MAPS, open_trunc),
     Case::new("data/vectors", ONE, vectors),
-    Case::new("data/splice", ALL, splice),
-    Case::new("data/many_files", ALL, many_files).quick(),
+    Case::new("data/splice", BOTH_MAPS, splice),
+    Case::new("data/many_files", BOTH_MAPS, many_files).quick(),
     Case::new("data/nospace_free_blocks", ALL, blocks_count),
-    Case::new("data/parallel", ALL, parallel).quick(),
+    Case::new("data/parallel", BOTH_MAPS, parallel).quick(),
     Case::new("data/max_size", ALL, max_size),
 ];
 

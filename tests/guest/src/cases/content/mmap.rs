@@ -2,7 +2,7 @@
 //! Mappings, and their coherence with buffered and direct I/O.
 
 use crate::fixture::{diff_at, holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL};
+use crate::harness::{Case, Res, ALL, BOTH_MAPS};
 use crate::map::{sigbus_taken, Map};
 use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, errno, fail, same};
@@ -10,12 +10,12 @@ use std::ops::Range;
 
 pub const CASES: &[Case] = &[
     Case::new("mmap/read", ALL, read).quick(),
-    Case::new("mmap/write", ALL, write).quick(),
+    Case::new("mmap/write", BOTH_MAPS, write).quick(),
     Case::new("mmap/coherence", ALL, coherence).quick(),
     Case::new("mmap/private", ALL, private),
-    Case::new("mmap/sparse", ALL, sparse).quick(),
-    Case::new("mmap/beyond_eof", ALL, beyond_eof),
-    Case::new("mmap/nospace_sigbus", ALL, nospace).quick(),
+    Case::new("mmap/sparse", BOTH_MAPS, sparse).quick(),
+    Case::new("mmap/beyond_eof", BOTH_MAPS, beyond_eof),
+    Case::new("mmap/nospace_sigbus", BOTH_MAPS, nospace).quick(),
 ];
 
 const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;

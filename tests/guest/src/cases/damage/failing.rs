@@ -4,7 +4,7 @@
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, ONE};
 use crate::sys;
 use crate::{ensure, errno, fail, same, skip};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const CASES: &[Case] = &[
     Case::new("baddev/dies_under_load", ALL, dies).quick(),
     Case::new("baddev/reads_fail", ALL, reads_fail),
-    Case::new("baddev/writes_fail", ALL, writes_fail),
+    Case::new("baddev/writes_fail", BOTH_MAPS, writes_fail),
     Case::new("baddev/punch_fails", ALL, punch_fails).quick(),
     Case::new("baddev/punch_without_tree", ALL, punch_without_tree).quick(),
     Case::new("baddev/dies_at_journal", ONE, journal_dies),

@@ -4,16 +4,16 @@
 use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
 use crate::dm::Dm;
 use crate::fixture::{holds, knows_fs, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL, FEATS};
+use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, FEATS};
 use crate::sys::{self, Aligned};
 use crate::{ensure, errno, same, skip};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const CASES: &[Case] = &[
-    Case::new("crash/unsynced_is_own_or_zero", ALL, no_foreign).quick(),
-    Case::new("crash/old_end_is_zero", ALL, old_end).quick(),
-    Case::new("crash/freed_blocks_wait", ALL, freed_blocks),
-    Case::new("crash/revoked_metadata", ALL, revoked),
+    Case::new("crash/unsynced_is_own_or_zero", BOTH_MAPS, no_foreign).quick(),
+    Case::new("crash/old_end_is_zero", BOTH_MAPS, old_end).quick(),
+    Case::new("crash/freed_blocks_wait", BOTH_MAPS, freed_blocks),
+    Case::new("crash/revoked_metadata", BOTH_MAPS, revoked),
     Case::new("crash/under_load", FEATS, under_load)
         .secs(120)
         .quick(),
@@ -68,7 +68,7 @@ fn no_foreign(t: &mut T) -> Res {
             match i % 4 {
                 0 => f.sync_range(0, 0)?,
                 1 => f.truncate(5000 + i)?,
-                2 => f.fallocate(0, 0, 200_000)?,
+                2 if t.extents() => f.fallocate(0, 0, 200_000)?,
                 _ => {}
             }
             if i == 20 * (round % 2) {
