@@ -120,7 +120,10 @@ pub(in crate::fs) fn open_slots(file: &Inode, count: u32) -> Result {
     let mut blocks = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
     for lblk in (0..count).map(Lblk::new) {
         let extent = file.extents().lookup(lblk.blocks(1))?;
-        if extent.state != extent::State::Written {
+        let twice = blocks
+            .iter()
+            .any(|other: &Pin<KBox<SlotBlock>>| other.pblk == extent.pblk);
+        if extent.state != extent::State::Written || twice {
             return Err(EUCLEAN);
         }
         let bh = sb.bread(extent.pblk.get())?;
@@ -180,10 +183,14 @@ pub(super) fn find(inode: &Inode) -> Option<u32> {
     if known.is_some() || !fs.slots.strays.load(Relaxed) {
         return known;
     }
+    let slots = orphan::entries_per_block(&fs.geo);
     let has = |block: &SlotBlock| {
+        // A stray's slot is not free.
+        if block.free.load(Relaxed) as usize == slots {
+            return false;
+        }
         let data = block.data.lock();
-        (0..orphan::entries_per_block(&fs.geo))
-            .any(|slot| orphan::entry(&data, &fs.geo, slot) == Ok(ino))
+        (0..slots).any(|slot| orphan::entry(&data, &fs.geo, slot) == Ok(ino))
     };
     let blocks = &fs.slots.file.as_ref()?.blocks;
     (0u32..)
