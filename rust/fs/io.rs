@@ -68,6 +68,7 @@
 //! | `writeback::discard` | the same, after an error | the same | task | yes | allow |
 //! |  | `truncate_error_folio` | the folio | task | yes | allow |
 //! | `writeback::needs_completion` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
+//! | `writeback::may_submit` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
 //! | `end_bio` in `vfs/writeback.rs` | `bio_endio` | PG_writeback | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |

@@ -96,6 +96,12 @@ pub(crate) trait Writeback: 'static {
     /// them. Their folio is locked.
     fn discard(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 
+    /// Whether what is in a bio may still be written after an error of another folio. Folios are
+    /// under writeback: no wait for it.
+    fn may_submit(_inode: &Inode<Self::Fs>) -> bool {
+        true
+    }
+
     /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].
     fn needs_completion(_inode: &Inode<Self::Fs>, _unwritten: bool, _end: u64) -> bool {
         true
@@ -195,7 +201,8 @@ impl<W: Writeback> WritebackTable<W> {
             }
             // An error is another folio's. Those of the ioend have their blocks, and may have been
             // written to since that error; with it iomap would end them without a write.
-            let submitted = bindings::iomap_ioend_writeback_submit(wpc, 0);
+            let own = if W::may_submit(inode) { 0 } else { error };
+            let submitted = bindings::iomap_ioend_writeback_submit(wpc, own);
             if error == 0 {
                 submitted
             } else {

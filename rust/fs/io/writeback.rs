@@ -109,8 +109,14 @@ impl Writeback for Rext4 {
         let first = Lblk::or_end(bytes.start >> bits);
         let end = Lblk::or_end(bytes.end.div_ceil(1 << bits));
         let mut extents = inode.extents();
+        // As below: who has asked by now, and makes the page dirty later, counts on it.
+        inode.info().set_lost_data();
         extents.end_writing(first.until(end));
         extents.forget(first.until(end));
+    }
+
+    fn may_submit(inode: &Inode) -> bool {
+        super::check_writable(inode).is_ok()
     }
 
     fn needs_completion(inode: &Inode, unwritten: bool, end: u64) -> bool {
