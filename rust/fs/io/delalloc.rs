@@ -80,9 +80,9 @@ impl MapOps for BufferedWriteOps {
         // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock keeps
         // more of them from coming.
         let lock = inode.invalidate_lock();
+        // Pages that a fault dirtied before may be clean and on their way to the disk.
+        inode.wait_writeback(rest.clone());
         if unwritten {
-            // Pages that a fault dirtied before may be clean and on their way to the disk.
-            inode.wait_writeback(rest.clone());
             lock.release_delalloc::<Unexpect>(rest, flags, map);
         } else {
             lock.release_delalloc::<Unreserve>(rest, flags, map);
