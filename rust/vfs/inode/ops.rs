@@ -128,23 +128,28 @@ impl Attr<'_> {
 /// # Invariants
 ///
 /// The pointer is to a `kstat` of this thread, valid for the lifetime.
-pub(crate) struct Stat<'a>(*mut bindings::kstat, PhantomData<&'a mut ()>);
+pub(crate) struct Stat<'a> {
+    stat: *mut bindings::kstat,
+    /// `STATX_*`, what the program wants to know.
+    asked: u32,
+    _stat: PhantomData<&'a mut ()>,
+}
 
 impl Stat<'_> {
     /// Sets the birth time.
     pub(crate) fn set_btime(&mut self, time: Time) {
         // SAFETY: By the type invariant.
         unsafe {
-            (*self.0).result_mask |= bindings::STATX_BTIME;
-            (*self.0).btime.tv_sec = time.sec;
-            (*self.0).btime.tv_nsec = time.nsec as isize;
+            (*self.stat).result_mask |= bindings::STATX_BTIME;
+            (*self.stat).btime.tv_sec = time.sec;
+            (*self.stat).btime.tv_nsec = time.nsec as isize;
         }
     }
 
     /// Adds blocks that are promised but not on disk, in 512-byte units.
     pub(crate) fn add_blocks(&mut self, sectors: u64) {
         // SAFETY: As above.
-        unsafe { (*self.0).blocks += sectors }
+        unsafe { (*self.stat).blocks += sectors }
     }
 
     /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's
@@ -152,19 +157,23 @@ impl Stat<'_> {
     pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
         // SAFETY: By the type invariant; the device is open while it is mounted.
         unsafe {
-            (*self.0).result_mask |= bindings::STATX_DIOALIGN;
-            (*self.0).dio_mem_align = bindings::dma_alignment(sb.bdev()) + 1;
-            (*self.0).dio_offset_align = bindings::bdev_sector_size(sb.bdev());
+            (*self.stat).result_mask |= bindings::STATX_DIOALIGN;
+            (*self.stat).dio_mem_align = bindings::dma_alignment(sb.bdev()) + 1;
+            (*self.stat).dio_offset_align = bindings::bdev_sector_size(sb.bdev());
         }
     }
 
-    /// Reports how many bytes [`FileOps::whole_write`] has.
+    /// Reports how many bytes [`FileOps::whole_write`] has, if that was asked: the attribute is
+    /// known to those only who ask.
     ///
     /// [`FileOps::whole_write`]: crate::vfs::file::FileOps::whole_write
     pub(crate) fn set_whole_write(&mut self, len: Option<u32>) {
         let len = len.unwrap_or(0);
+        if self.asked & bindings::STATX_WRITE_ATOMIC == 0 {
+            return;
+        }
         // SAFETY: By the type invariant.
-        unsafe { bindings::generic_fill_statx_atomic_writes(self.0, len, len, 0) }
+        unsafe { bindings::generic_fill_statx_atomic_writes(self.stat, len, len, 0) }
     }
 
     /// Reports the attributes of chattr(1); those that are false are known not to be there.
@@ -179,9 +188,9 @@ impl Stat<'_> {
         for (bit, on) in all {
             // SAFETY: As above.
             unsafe {
-                (*self.0).attributes_mask |= u64::from(bit);
+                (*self.stat).attributes_mask |= u64::from(bit);
                 if on {
-                    (*self.0).attributes |= u64::from(bit);
+                    (*self.stat).attributes |= u64::from(bit);
                 }
             }
         }
@@ -332,7 +341,12 @@ impl<F: InodeOps> InodeTable<F> {
         unsafe { bindings::generic_fillattr(idmap, mask, raw, stat) };
         // SAFETY: As above.
         let inode = unsafe { Inode::from_raw(raw) };
-        F::getattr(inode, &mut Stat(stat, PhantomData));
+        let mut stat = Stat {
+            stat,
+            asked: mask,
+            _stat: PhantomData,
+        };
+        F::getattr(inode, &mut stat);
         0
     }
 
