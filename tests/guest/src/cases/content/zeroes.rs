@@ -2,7 +2,7 @@
 //! FALLOC_FL_WRITE_ZEROES: zeros with blocks that are written. Needs a device that makes zeros of
 //! a range by unmapping it; scsi_debug is one.
 
-use crate::cases::damage::failing::leaf_at;
+use crate::cases::damage::failing::with_leaf;
 use crate::cases::power::crash;
 use crate::cases::power::shutdown::with_scsi_debug;
 use crate::fiemap::{fiemap, UNWRITTEN};
@@ -307,14 +307,7 @@ fn bad_tree(t: &mut T) -> Res {
         t.mkfs(48, &[])?;
         t.mount("")?;
         let (bs, len) = (t.bs(), 4 * 4096);
-        let f = put(&t.p("f"), 1, len)?;
-        for k in 0..8 {
-            f.pwrite(&pattern(2, k, 50), len as u64 + (2 * k + 1) * bs)?;
-        }
-        f.fsync()?;
-        drop(f);
-        t.umount()?;
-        let leaf = leaf_at(t, "f")?;
+        let leaf = with_leaf(t, len)?;
         let right = t.peek(leaf, bs as usize)?;
         t.mount("errors=continue")?;
         t.broken = true;

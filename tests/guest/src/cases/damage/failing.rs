@@ -318,7 +318,7 @@ fn punch_fails(t: &mut T) -> Res {
 }
 
 /// The leaf of a file's tree that has one, in bytes of the unmounted image.
-pub fn leaf_at(t: &T, path: &str) -> Res<u64> {
+fn leaf_at(t: &T, path: &str) -> Res<u64> {
     let text = t.debugfs(&[&format!("dump_extents -n {path}")])?;
     // " 0/ 1   1/  1     0 -    26   8193             27": behind the blocks of the file.
     let top = text.lines().find(|l| l.trim_start().starts_with("0/ 1"));
@@ -330,20 +330,27 @@ pub fn leaf_at(t: &T, path: &str) -> Res<u64> {
     }
 }
 
-/// The tree of a file cannot be read when a hole is punched into it. Nothing is gone: a page that
-/// has blocks of the range and others shows no zeros for them.
-fn punch_without_tree(t: &mut T) -> Res {
-    let d = on_dm(t)?;
-    t.fresh()?;
-    let (bs, len) = (t.bs(), 4 * 4096);
+/// Leaves an unmounted image with the file "f": `len` bytes, and eight pieces behind them, so that
+/// its tree has a leaf. Returns where that is.
+pub fn with_leaf(t: &mut T, len: usize) -> Res<u64> {
     let f = put(&t.p("f"), 1, len)?;
+    let bs = t.bs();
     for k in 0..8 {
         f.pwrite(&pattern(2, k, 50), len as u64 + (2 * k + 1) * bs)?;
     }
     f.fsync()?;
     drop(f);
     t.umount()?;
-    let leaf = leaf_at(t, "f")?;
+    leaf_at(t, "f")
+}
+
+/// The tree of a file cannot be read when a hole is punched into it. Nothing is gone: a page that
+/// has blocks of the range and others shows no zeros for them.
+fn punch_without_tree(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    let (bs, len) = (t.bs(), 4 * 4096);
+    let leaf = with_leaf(t, len)?;
     t.mount("errors=continue")?;
     let f = sys::rdwr(&t.p("f"))?;
     holds(&f, 0, &pattern(1, 0, len), "before the punch")?;
