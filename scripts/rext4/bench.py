@@ -125,9 +125,7 @@ def boot(name: str, asked: tuple[int, str], vm: Command, work: Path) -> str:
     return figures.read_text() if figures.exists() else ""
 
 
-def measure(
-    clocks: Sequence[str], rounds: int, kinds: str, kernel: str
-) -> dict[str, list[Row]]:
+def measure(clocks: Sequence[str], rounds: int, kinds: str, kernel: str) -> dict[str, list[Row]]:
     """All workloads of these kinds, by these clocks."""
     module = common.script("module", kernel)
     vm: Command = [SCRIPTS / "vm", "--kernel", kernel, "--module", module]
