@@ -36,9 +36,8 @@ pub const TARGETS: [(&str, Target); COUNT] = [
     ("xattr_block", xattr_block),
 ];
 
-/// 1, 2 and 4 KiB blocks, with and without checksums, with small and large descriptors.
-fn geometry(choice: u8) -> Geometry {
-    let log = u32::from(choice & 3).min(2);
+/// The super block of four groups of 8192 blocks, of 1 KiB shifted by `log`, without a checksum.
+pub fn small_super(log: u32) -> RawSuper {
     let mut raw = RawSuper::read_from_bytes(&[0; superblock::SUPER_SIZE]).expect("size");
     raw.magic.set(superblock::MAGIC);
     raw.rev_level.set(1);
@@ -52,6 +51,12 @@ fn geometry(choice: u8) -> Geometry {
     raw.inodes_count.set(2048 * 4);
     raw.inode_size.set(256);
     raw.first_ino.set(11);
+    raw
+}
+
+/// 1, 2 and 4 KiB blocks, with and without checksums, with small and large descriptors.
+fn geometry(choice: u8) -> Geometry {
+    let mut raw = small_super(u32::from(choice & 3).min(2));
     raw.desc_size.set(64);
     raw.checksum_type = 1;
     raw.def_hash_version = 1;

@@ -3,7 +3,7 @@
 //! The algorithms of block maps, with the blocks of pointers in memory, against a map of single
 //! blocks.
 
-use rext4_unit::disk;
+use rext4_unit::{disk, targets::small_super};
 
 #[allow(dead_code, unused_imports)]
 #[path = "../../../../rust/fs/extent"]
@@ -15,26 +15,13 @@ mod memory;
 mod random;
 
 use disk::block_map::{self, Way};
-use disk::{features, superblock, Geometry, Lblk, RawSuper};
+use disk::{features, Geometry, Lblk};
 use extent::tree::Found;
 use memory::{Failure, Memory};
-use zerocopy::FromBytes;
 
 /// A geometry of this block size.
 fn geometry(block_bits: u32, huge_file: bool) -> Geometry {
-    let mut raw = RawSuper::read_from_bytes(&[0; superblock::SUPER_SIZE]).expect("size");
-    raw.magic.set(superblock::MAGIC);
-    raw.rev_level.set(1);
-    raw.log_block_size.set(block_bits - 10);
-    raw.log_cluster_size.set(block_bits - 10);
-    raw.first_data_block.set(u32::from(block_bits == 10));
-    raw.blocks_per_group.set(8192);
-    raw.clusters_per_group.set(8192);
-    raw.blocks_count_lo.set(8192 * 4);
-    raw.inodes_per_group.set(2048);
-    raw.inodes_count.set(2048 * 4);
-    raw.inode_size.set(256);
-    raw.first_ino.set(11);
+    let mut raw = small_super(block_bits - 10);
     raw.set_ro_compat(features::RO_COMPAT_HUGE_FILE, huge_file);
     raw.update_checksum();
     Geometry::parse(&raw, 1 << 40).expect("a valid geometry")
