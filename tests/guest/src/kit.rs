@@ -3,6 +3,7 @@
 
 pub mod aio;
 pub mod aligned;
+pub mod bytes;
 pub mod dirents;
 pub mod dm;
 pub mod fiemap;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Device mapper by ioctl: no dmsetup, no udev.
 
+use crate::fixture::unless_busy;
 use crate::sys::{self, Fd, Sys, SysErr};
 
 const HDR: usize = 312;
@@ -123,18 +124,8 @@ impl Dm {
     }
 
     pub fn remove(self) -> Sys<()> {
-        let mut last = Ok(());
         // A program that looked at the device may still have it open for a moment.
-        for _ in 0..50 {
-            last = call(DEV_REMOVE, &self.name, 0, 0, &[]).map(|_| ());
-            match &last {
-                Err(e) if e.errno == libc::EBUSY => {
-                    std::thread::sleep(std::time::Duration::from_millis(20))
-                }
-                _ => break,
-            }
-        }
-        last
+        unless_busy(|| call(DEV_REMOVE, &self.name, 0, 0, &[]).map(|_| ()))
     }
 }
 

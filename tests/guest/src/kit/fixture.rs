@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a case works with: device, image, mount, log.
 
+pub use crate::bytes::{diff_at, pattern};
 use crate::dm::{self, Dm};
 use crate::harness::{Res, Stop, Variant, K4};
 use crate::kmsg::Kmsg;
@@ -8,6 +9,7 @@ use crate::sys::{self, Aligned, Fd, Sys, SysErr};
 use crate::{ensure, fail, skip};
 use std::hash::{DefaultHasher, Hasher};
 use std::process::Command;
+use std::time::Duration;
 
 /// Where file systems under test are mounted.
 pub const MNT: &str = "/mnt/t";
@@ -176,8 +178,19 @@ impl T {
     }
 
     pub fn umount_dir(&mut self, dir: &str) -> Res {
-        sys::umount(dir, 0)?;
+        let_go(dir)?;
         self.mounted.retain(|d| d != dir);
+        self.forget_pages()
+    }
+
+    /// What udev's probes read of a disk that device mapper keeps open stays in its page cache, and
+    /// is older than what was written by way of device mapper.
+    fn forget_pages(&self) -> Res {
+        const BLKFLSBUF: u64 = 0x1261;
+        for disk in self.disks.iter().filter(|_| !self.dms.is_empty()) {
+            // SAFETY: the request takes no argument.
+            unsafe { sys::rdonly(disk)?.ioctl::<u8>(BLKFLSBUF, std::ptr::null_mut()) }?;
+        }
         Ok(())
     }
 
@@ -311,7 +324,7 @@ impl T {
     pub fn finish(&mut self, ok: bool) -> Res {
         let mut first = Ok(());
         for dir in std::mem::take(&mut self.mounted).iter().rev() {
-            if let Err(e) = sys::umount(dir, 0) {
+            if let Err(e) = let_go(dir) {
                 if first.is_ok() {
                     first = Err(Stop::Fail(format!("at the end: {e}")));
                 }
@@ -319,7 +332,7 @@ impl T {
             }
         }
         if ok && first.is_ok() && self.made && !self.broken {
-            first = self.fsck();
+            first = self.forget_pages().and_then(|()| self.fsck());
         }
         for d in std::mem::take(&mut self.dms).into_iter().rev() {
             if let Err(e) = d.remove() {
@@ -332,42 +345,20 @@ impl T {
     }
 }
 
-/// Bytes that depend on the file and the offset, never zero.
-pub fn pattern(seed: u64, off: u64, len: usize) -> Vec<u8> {
-    let mut v = Vec::with_capacity(len + 8);
-    let skip = (off % 8) as usize;
-    let mut word = off / 8;
-    while v.len() < len + skip {
-        let mut x =
-            word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        x = (x ^ (x >> 32)) | 0x0101_0101_0101_0101;
-        v.extend_from_slice(&x.to_le_bytes());
-        word += 1;
+/// Tries for a second, as long as somebody is about to let go of what it is about.
+pub fn unless_busy(mut f: impl FnMut() -> Sys<()>) -> Sys<()> {
+    for _ in 0..50 {
+        match f() {
+            Err(e) if e.errno == libc::EBUSY => std::thread::sleep(Duration::from_millis(20)),
+            done => return done,
+        }
     }
-    v.drain(..skip);
-    v.truncate(len);
-    v
+    f()
 }
 
-/// Says where two byte strings differ first.
-pub fn diff_at(got: &[u8], want: &[u8]) -> Option<String> {
-    if got.len() != want.len() {
-        return Some(format!("length {} instead of {}", got.len(), want.len()));
-    }
-    let i = (0..got.len()).find(|&i| got[i] != want[i])?;
-    let n = got.iter().zip(want).filter(|(a, b)| a != b).count();
-    let hex = |b: &[u8]| {
-        b[i..(i + 8).min(b.len())]
-            .iter()
-            .map(|x| format!("{x:02x}"))
-            .collect::<String>()
-    };
-    Some(format!(
-        "{n} bytes differ, first at {i} ({i:#x}): {} instead of {}",
-        hex(got),
-        hex(want)
-    ))
+/// Unmounts. A worker of io_uring may hold a file for a moment after it has told the write's end.
+fn let_go(dir: &str) -> Sys<()> {
+    unless_busy(|| sys::umount(dir, 0))
 }
 
 /// The file must hold exactly this.
