@@ -14,9 +14,15 @@ export REPO CACHE KERNEL_SERIES BINDGEN_VERSION RUSTC_MIN
 
 PROG=$(basename "$0")
 
+# What die ends with. A script makes it UNAVAILABLE while what goes wrong only means that something
+# is not to be had on this machine today: tests of it are skipped then, and did not fail.
+die_status=1
+UNAVAILABLE=77
+export UNAVAILABLE
+
 die() {
 	printf '%s: %s\n' "$PROG" "$*" >&2
-	exit 1
+	exit "$die_status"
 }
 
 note() {
@@ -67,6 +73,7 @@ attempt() {
 	note "$what"
 	if ! progress "$LOG" "$what" "$@"; then
 		why=$(grep -aiE 'no space left|^E: |^error|ERROR:|Killed|cannot allocate' "$LOG" | tail -n 1 || true)
+		! grep -qaiE 'no space left|cannot allocate' "$LOG" || die_status=1
 		die "$what failed: ${why:-see the log} (log: $LOG)"
 	fi
 }

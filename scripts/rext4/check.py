@@ -28,12 +28,12 @@ Linux), model (some random histories), explore (some small programs in many orde
 and crash (what power cuts leave of some sequences), all three there too, qemu (a
 selection of the guest tests on the debug kernel under QEMU), lab (the races, with
 their protection off and on, there too), xfstests (a short list, if xfstests is
-installed).
+installed), stock (the module for the kernel that Debian ships, which is fetched, a few
+of the guest tests there, and the module's removal; skipped where that kernel is not to
+be had).
 
-Only if it is named: stock (some of the guest tests on the kernel that Debian ships,
-which is fetched, and the module's removal) and deb (the packages: built, installed in
-a clean Debian 13, the module that dkms built loaded on that kernel, removed; needs
-root).
+Only if it is named: deb (the packages: built, installed in a clean Debian 13, the
+module that dkms built loaded on that kernel, removed; needs root).
 
 With --record what has run is noted in Documentation/compatibility.md.
 
@@ -42,7 +42,8 @@ Two run side by side, the longest first, with --serial one after the other.
 Environment: XFSTESTS_SECONDS, the time after which no further one of xfstests'
 tests is started (default 600).
 
-The last lines say of each test that failed why; the very last is the sum.
+The last lines say of each part that could not run here and of each test that failed
+why; the very last is the sum.
 
 Exit status: 0 all passed, 1 some failed, 2 usage.
 """
@@ -53,6 +54,7 @@ PARTS = (
     "qemu",
     "lab",
     "xfstests",
+    "stock",
     "host",
     "model",
     "crash",
@@ -63,7 +65,7 @@ PARTS = (
 # Parts that are one program.
 ALONE = {"safe": "tests/compile-fail/run", "deb": "scripts/deb-test"}
 # What is run only if it is asked for.
-EXTRA = ("stock", "deb")
+EXTRA = ("deb",)
 # The cases of the part stock: each layer once.
 ON_STOCK = (
     "names/rename@",
@@ -81,7 +83,6 @@ ON_STOCK = (
     "crash/fsync@",
     "replay/fsync_flushes@",
     "trace/order@",
-    "rofs/reads@",
 )
 # The parts whose tests are a list, and how many they are.
 LISTED = {"stock": len(ON_STOCK)}
@@ -99,6 +100,10 @@ CRASHES = (
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15
 Command = Sequence[str | Path]
+
+
+class Unavailable(Exception):
+    """Why a part cannot run on this machine today."""
 
 
 class Runner:
@@ -194,8 +199,8 @@ def stack() -> list[tuple[Command, Path]]:
     return [([SCRIPTS / "stack", common.script("module", name)], REPO) for name in ("debug", "uml")]
 
 
-def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> Command:
-    """The guest program in a VM, on two disks."""
+def guest_vm(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> list[str | Path]:
+    """A VM with the module and two disks."""
     module = common.script("module", kernel)
     command: list[str | Path] = [
         SCRIPTS / "vm",
@@ -215,16 +220,33 @@ def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> 
     if engine == "qemu":
         # For requests that poll for their end.
         command += ["--append", "virtio_blk.poll_queues=1"]
+    return command
+
+
+def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> Command:
+    """The guest program in one."""
     sample = common.script("module", "--sample", "rofs", kernel)
-    return [*command, "--", common.lib("guest_program"), "test", "--rofs", sample]
+    command = [*guest_vm(engine, kernel, cpus, work, logs), "--", common.lib("guest_program")]
+    return [*command, "test", "--rofs", sample]
 
 
 def on_stock(work: Path, logs: Path) -> Command:
     """A few of them on Debian's kernel. The module must go when they are done."""
-    *vm, _, program, verb, option, sample = guest_tests("qemu", "stock", 2, work, logs)
     script = '"$@" && rmmod rext4 && ! grep -qw rext4 /proc/filesystems'
-    words = [*vm, "--", "sh", "-c", script, "sh", program, verb, option, sample]
-    return [*words, "--quick", *ON_STOCK]
+    words = [*guest_vm("qemu", "stock", 2, work, logs), "--", "sh", "-c", script, "sh"]
+    return [*words, common.lib("guest_program"), "test", "--quick", *ON_STOCK]
+
+
+def ready_stock(runner: Runner) -> None:
+    """Gets Debian's kernel, if this machine can, and builds the module for it. Only in the part
+    itself: minutes of the network go by beside what else is tested."""
+    for program in ("kernel", "module"):
+        status, lines = runner.command("stock", [SCRIPTS / program, "stock"])
+        why = lines[-1] if lines else f"scripts/{program} said nothing"
+        if status == tally.UNAVAILABLE:
+            raise Unavailable(why)
+        if status:
+            raise common.Failed(why)
 
 
 def histories(logs: Path) -> Command:
@@ -250,12 +272,14 @@ def crashes(logs: Path) -> Command:
 
 
 @contextlib.contextmanager
-def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
+def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
+    logs = runner.logs
     if name in ("uml", "qemu", "stock"):
         work = Path(common.lib("scratch_dir", "3000"))
         try:
             if name == "stock":
+                ready_stock(runner)
                 yield [(on_stock(work, logs), REPO)]
             elif name == "qemu":
                 yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
@@ -295,12 +319,17 @@ def commands(name: str, logs: Path) -> Iterator[list[tuple[Command, Path]]]:
 
 def lane(runner: Runner, left: deque[str]) -> None:
     """Parts, one after the other, as long as there are any left. One that could not begin is a
-    failure."""
+    failure, unless it has to do without what is not to be had here."""
     while name := next_of(left):
         why = "it has said why further up"
         try:
-            with commands(name, runner.logs) as words:
+            with commands(name, runner) as words:
                 runner.part(name, words, LISTED.get(name, 0))
+            continue
+        except Unavailable as lacking:
+            runner.tallies[name] = Tally()
+            runner.tallies[name].skip(str(lacking))
+            note(f"{name}: skipped: {lacking}")
             continue
         except common.Failed as failed:
             why = str(failed)
@@ -326,7 +355,7 @@ def prepare(parts: Sequence[str]) -> None:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")
-    for name, kernel in (("uml", "uml"), ("qemu", "debug"), ("stock", "stock")):
+    for name, kernel in (("uml", "uml"), ("qemu", "debug")):
         if name in wanted:
             common.script("module", "--sample", "rofs", kernel)
     if "lab" in wanted:
@@ -366,6 +395,8 @@ def sum_up(tallies: Sequence[tuple[str, Tally | None]]) -> int:
         for failure in told.failures:
             failure.name = f"{part}: {failure.name}"
         total += told
+        for why in told.unavailable:
+            note(f"skipped: {part}: {why}")
     if total.failures:
         note("failed:")
         print("\n".join(reasons.report(total.failures)), file=sys.stderr, flush=True)

@@ -29,6 +29,8 @@ TIME = re.compile(r"[\d.]+ ?s\b\s*")
 VM = re.compile(r"vm: ((?:the kernel reported|and the time limit|time limit|the VM ended).*)")
 # Lines of a program that are kept in case it tells no more of its failures.
 LAST = 12
+# The status of a program that cannot run on this machine.
+UNAVAILABLE = 77
 
 
 @dataclass
@@ -39,12 +41,15 @@ class Tally:
     failed: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
+    # Why what could not run here did not.
+    unavailable: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
         self.failures += other.failures
+        self.unavailable += other.unavailable
         return self
 
     def __str__(self) -> str:
@@ -59,6 +64,11 @@ class Tally:
         """One more failure, that no program has counted."""
         self.failed += 1
         self.failures.append(Failure(name, list(why)))
+
+    def skip(self, why: str) -> None:
+        """All that a program would have tested, counted as one."""
+        self.skipped += 1
+        self.unavailable.append(why)
 
 
 class Tap:
@@ -168,9 +178,9 @@ def of_part(lines: list[str], status: int) -> tuple[Tally, str]:
     failure, or tells no test, is a failure; 77 is the status of one that cannot run here."""
     found = read(lines)
     last = [COLOUR.sub("", line).strip() for line in lines[-LAST:]]
-    if status == 77:
-        found.skipped += 1
-        return found, f"skipped: {last[-1] if last else 'it said nothing'}"
+    if status == UNAVAILABLE:
+        found.skip(last[-1] if last else "it said nothing")
+        return found, f"skipped: {found.unavailable[-1]}"
     of_the_vm = of_vm(lines) if status else []
     if status != 0 and not found.failed:
         found.fail(f"status {status}", of_the_vm or last)

@@ -5,6 +5,7 @@ import contextlib
 import io
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from unittest import mock
 
@@ -42,6 +43,10 @@ class Parts(WithFolder):
 
     def test_what_cannot_run(self) -> None:
         self.assertEqual(self.part("echo none; exit 77"), "0 passed, 0 failed, 1 skipped")
+        with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                self.assertEqual(check.sum_up([("host", self.runner.tallies["host"])]), 0)
+        self.assertIn("skipped: host: none\n", said.getvalue())
 
     def test_all_of_a_list_must_come(self) -> None:
         said = "echo 2 passed, 0 failed, 1 skipped"
@@ -77,6 +82,34 @@ class Parts(WithFolder):
                     with contextlib.redirect_stderr(io.StringIO()):
                         status = check.main(["host"])
         self.assertEqual((status, out.getvalue()), (1, "0 passed, 1 failed, 0 skipped\n"))
+
+    def stock(self, kernel: str, module: str = "echo path") -> str:
+        """The tally of the part stock with these in place of scripts/kernel and scripts/module."""
+        for name, text in (("kernel", kernel), ("module", module)):
+            (self.folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (self.folder / name).chmod(0o755)
+        self.runner = check.Runner(self.folder)
+        with mock.patch.object(check, "SCRIPTS", self.folder):
+            with mock.patch.object(check, "on_stock", return_value=["sh", "-c", "exit 9"]):
+                with contextlib.redirect_stdout(io.StringIO()):
+                    with contextlib.redirect_stderr(io.StringIO()) as self.err:
+                        check.lane(self.runner, deque(["stock"]))
+                        self.status = check.sum_up([("stock", self.runner.tallies["stock"])])
+        return str(self.runner.tallies["stock"])
+
+    def test_no_kernel_of_debian(self) -> None:
+        said = self.stock("echo stock: a mirror without backports >&2; exit 77")
+        self.assertEqual((said, self.status), ("0 passed, 0 failed, 1 skipped", 0))
+        self.assertIn("skipped: stock: stock: a mirror without backports\n", self.err.getvalue())
+
+    def test_what_fails_on_the_way_to_stock_is_a_failure(self) -> None:
+        for kernel, module in (("exit 1", "true"), ("true", "echo broken; exit 1")):
+            said = self.stock(kernel, module)
+            self.assertEqual((said, self.status), ("0 passed, 1 failed, 0 skipped", 1))
+        self.assertIn("stock: could not begin: broken\n", self.err.getvalue())
+        # Both are there: what the tests say counts.
+        self.assertEqual(self.stock("true"), "0 passed, 1 failed, 0 skipped")
+        self.assertIn("stock: status 9", self.err.getvalue())
 
     def test_lanes_are_side_by_side(self) -> None:
         began = time.monotonic()

@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 
 from rext4.common import SCRIPTS
+from rext4.tally import UNAVAILABLE
 from rext4.tests import kit
 
 VERSION = "7.3.4-1~bpo13+1"
@@ -73,13 +74,13 @@ class Mirror(kit.WithFolder):
             "lists", "".join(f"{one}\n" for one in (*packages, f"linux-source-7.3 {source}"))
         )
 
-    def fails(self, *words: str) -> str:
+    def fails(self, *words: str, status: int = UNAVAILABLE) -> str:
         """The last line, which says why; nothing is left that looks whole."""
         env = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
         env["PATH"] = f"{self.folder}:{env['PATH']}"
         command = [str(SCRIPTS / "kernel"), *words, "stock"]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (status, ""))
         self.assertEqual(list(self.cache.glob("build/stock-*/.rext4-built")), [])
         self.assertEqual(list(self.cache.glob("dl/*.deb")), [])
         said = done.stderr.splitlines()[-1]
@@ -87,7 +88,7 @@ class Mirror(kit.WithFolder):
         return said
 
     def test_not_there(self) -> None:
-        self.assertIn("run scripts/kernel stock", self.fails("--path"))
+        self.assertIn("run scripts/kernel stock", self.fails("--path", status=1))
 
     def test_another_series(self) -> None:
         self.has("linux-headers-7.4.1+deb13-amd64 7.4.1-1", "linux-image-amd64 7.4.1-1")
@@ -120,3 +121,43 @@ class Mirror(kit.WithFolder):
         self.assertIn("Connection failed", said)
         # The next run asks for it again.
         self.assertIn("Connection failed", self.fails("--update"))
+
+    def test_another_version_after_the_lists_were_read(self) -> None:
+        self.write("download", 'echo "E: Version of ${!#} was not found" >&2; exit 100\n')
+        said = self.fails()
+        self.assertIn(f"downloading linux-base-{KERNEL} {VERSION} failed: E: Version", said)
+        self.assertIn("was not found", said)
+
+    def test_a_full_disk(self) -> None:
+        # Nothing to do with the mirror: no reason to pass over anything.
+        (self.folder / "df").write_text(kit.DF.replace("9998", "2999"))
+        said = self.fails(status=1)
+        self.assertIn("Debian's kernel needs 3000 MiB in", said)
+        (self.folder / "df").write_text(kit.DF)
+        self.write("download", f"{HALF[: HALF.rindex('exit')]}echo 'No space left' >&2; exit 100\n")
+        self.assertIn("failed: No space left", self.fails(status=1))
+
+    def unpack(self, deb: Path, to: Path) -> int:
+        """Unpacks a package as all scripts here do; the status."""
+        script = '. "$0/lib.sh"; . "$0/apt.sh"; unpack_deb "$@"'
+        command = ["bash", "-euc", script, str(SCRIPTS), str(deb), str(to)]
+        return subprocess.run(command, capture_output=True).returncode
+
+    def test_a_damaged_file(self) -> None:
+        tree, deb = self.folder / "tree", self.folder / "x.deb"
+        (tree / "DEBIAN").mkdir(parents=True)
+        fields = ("Package: x", "Version: 1", "Architecture: all", "Maintainer: n <n@x>")
+        (tree / "DEBIAN/control").write_text("\n".join([*fields, "Description: x", ""]))
+        (tree / "file").write_bytes(os.urandom(200000))
+        subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, capture_output=True)
+        out = self.folder / "out"
+        out.mkdir()
+        self.assertEqual(self.unpack(deb, out), 0)
+        self.assertEqual((out / "file").read_bytes(), (tree / "file").read_bytes())
+        # No fault of the package's: it stays.
+        self.assertNotEqual(self.unpack(deb, self.folder / "no such folder"), 0)
+        self.assertTrue(deb.exists())
+        # It was cut off: it goes, so that the next run gets it anew.
+        os.truncate(deb, 100000)
+        self.assertNotEqual(self.unpack(deb, out), 0)
+        self.assertFalse(deb.exists())
