@@ -34,7 +34,7 @@ help:
 	@echo '                (KERNEL=debug|fast|uml|stock, or KDIR=/path/to/kernel; LAB=1)'
 	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...";'
 	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
-	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4'
+	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4, on Debian'"'"'s kernel (KERNEL=fast)'
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
 	@echo '                REPLAY=n or file)'
