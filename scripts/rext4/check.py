@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import common, compat, reasons, tally
+from . import common, compat, kconfig, reasons, tally
 from .common import CACHE, REPO, SCRIPTS, note
 from .process import Group
 from .reasons import Failure
@@ -85,7 +85,10 @@ ON_STOCK = (
     "trace/order@",
 )
 # The parts whose tests are a list, and how many they are.
-LISTED = {"stock": len(ON_STOCK)}
+LISTED = {"stock": len(ON_STOCK) + len(kconfig.FLAVOURS)}
+# The tests of these programs. Those that compare Debian's configuration with ours may have been
+# skipped on the host: it comes with the kernel.
+OWN_TESTS = [sys.executable, "-m", "rext4.selftest"]
 # As many as a machine with two processors carries.
 LANES = 2
 # What a power cut may leave of these is judged.
@@ -184,12 +187,11 @@ class Runner:
 
 def host() -> list[tuple[Command, Path]]:
     """What needs no VM."""
-    own = [sys.executable, "-m", "rext4.selftest"]
     # What failed says itself where: a backtrace would stand in its place at the end.
     plain = ["env", "RUST_BACKTRACE=0"]
     return [
         ([*plain, "cargo", "test", "--workspace", "--no-fail-fast"], REPO / "tests"),
-        (own, SCRIPTS),
+        (OWN_TESTS, SCRIPTS),
         ([SCRIPTS / "lint"], REPO),
     ]
 
@@ -280,7 +282,7 @@ def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
         try:
             if name == "stock":
                 ready_stock(runner)
-                yield [(on_stock(work, logs), REPO)]
+                yield [(on_stock(work, logs), REPO), ([*OWN_TESTS, "test_kconfig.Ours"], SCRIPTS)]
             elif name == "qemu":
                 yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
             else:
@@ -396,7 +398,7 @@ def sum_up(tallies: Sequence[tuple[str, Tally | None]]) -> int:
             failure.name = f"{part}: {failure.name}"
         total += told
         for why in told.unavailable:
-            note(f"skipped: {part}: {why}")
+            note(f"skipped: {part}: {why.removeprefix(f'{part}: ')}")
     if total.failures:
         note("failed:")
         print("\n".join(reasons.report(total.failures)), file=sys.stderr, flush=True)
