@@ -97,6 +97,19 @@ def call(*command: str | Path) -> None:
         raise SystemExit(status)
 
 
+def module_commit() -> str:
+    """The last commit that changed what the module is made of; with a + behind it if it was
+    changed since. Empty where there is no history."""
+    at = ["git", "-C", str(REPO)]
+    made_of = ["--", "rust", "Kbuild"]
+    last = [*at, "log", "-1", "--format=%h", "--abbrev=10", *made_of]
+    done = subprocess.run(last, capture_output=True, text=True)
+    if done.returncode != 0 or not done.stdout:
+        return ""
+    changed = subprocess.run([*at, "status", "--porcelain", *made_of], capture_output=True)
+    return done.stdout.strip() + ("+" if changed.stdout else "")
+
+
 def available_mib() -> int:
     """Memory that programs may still have."""
     for line in Path("/proc/meminfo").read_text().splitlines():

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
+from rext4 import common
 from rext4.common import Failed
 from rext4.tests.test_xfstests_lists import WithInstalled
 from rext4.xfstests import guest, main, results, run
@@ -50,6 +51,8 @@ class Whole(WithInstalled):
         self.enterContext(mock.patch.object(guest, "SCRIPTS", self.folder / "scripts"))
         for module in (main, results, run):
             self.enterContext(mock.patch.object(module, "CACHE", self.cache))
+        self.enterContext(mock.patch.object(guest, "kernel_folder", return_value=self.folder))
+        self.enterContext(mock.patch.object(common, "module_commit", return_value="a1"))
         self.enterContext(mock.patch.object(main, "room_for_disks", return_value=self.folder))
         self.enterContext(mock.patch.dict(os.environ, environment))
         os.environ.pop("REXT4_LAB_OFF", None)
@@ -71,7 +74,27 @@ class Whole(WithInstalled):
         self.assertRegex(
             said[1], r"^rext4, uml, uml kernel: 1 passed, 0 failed, 0 not run in \d+ s$"
         )
-        self.assertEqual(self.rows(), ["generic/001\tuml\tuml\trext4\tpass\t3\t"])
+        self.assertEqual(self.rows(), ["generic/001\tuml\tuml\trext4\tpass\t3\t\ta1"])
+
+    def test_what_failed_runs_again(self) -> None:
+        status, said = self.xfs("--results", str(self.table), "--again", "2", "002", "001")
+        self.assertEqual((status, sum(line.startswith("again: ") for line in said)), (1, 2))
+        reasons = [row.split("\t")[6] for row in self.rows()]
+        self.assertEqual(reasons, ["", "3 of 3 runs: output mismatch +surprise"])
+
+    def test_a_stopped_run_goes_on(self) -> None:
+        self.xfs("--results", str(self.table), "002")
+        status, said = self.xfs("--results", str(self.table), "--resume", "002", "001")
+        self.assertEqual((status, said[0]), (0, "generic/001    pass       3 s  "))
+        with mock.patch.object(common, "module_commit", return_value="a2"):
+            status, said = self.xfs("--results", str(self.table), "--resume", "002", "001")
+        self.assertEqual((status, said[0][:18]), (1, "generic/002    fai"))
+
+    def test_the_kernels_own_is_known_by_its_release(self) -> None:
+        (self.folder / "include/config").mkdir(parents=True)
+        (self.folder / "include/config/kernel.release").write_text("7.3.4\n")
+        self.xfs("--fs", "ext4", "--results", str(self.table), "001")
+        self.assertEqual(self.rows()[0].split("\t")[3:], ["ext4", "pass", "3", "", "7.3.4"])
 
     def test_failures(self) -> None:
         status, said = self.xfs("--results", str(self.table), "013", "002", "001")

@@ -90,6 +90,9 @@ class WithInstalled(unittest.TestCase):
         self.xfstests = self.folder / "xfstests"
         (self.xfstests / "ltp").mkdir(parents=True)
         (self.xfstests / "tests/generic").mkdir(parents=True)
+        (self.xfstests / "tests/ext4").mkdir()
+        (self.xfstests / "tests/ext4/003").touch()
+        (self.xfstests / "tests/ext4/group.list").write_text("003 auto quick\n")
         for program in ("check", "ltp/fsx"):
             (self.xfstests / program).touch(0o755)
         for number in ("001", "002", "013"):
@@ -129,6 +132,13 @@ class Installed(WithInstalled):
 
 
 class Wanted(WithInstalled):
+    def test_groups_of_ext4_for_what_is_called_so(self) -> None:
+        generic = ["generic/001", "generic/013"]
+        self.assertEqual(self.wanted("--group", "quick"), generic)
+        for fs in ("ext4", "rext4-as-ext4"):
+            found = self.wanted("--group", "quick", "--fs", fs)
+            self.assertEqual(found, [*generic, "ext4/003"])
+
     def test_lists_groups_names_and_each_once(self) -> None:
         path = self.listed("generic/013 # slow\n\n# generic/002\n")
         want = ["generic/013", "generic/001", "generic/002"]

@@ -11,6 +11,8 @@ from rext4.tests.test_xfstests_lists import asked
 from rext4.xfstests import guest
 from rext4.xfstests.results import Kept, Row, Table
 
+OURS = ("uml", "uml", "rext4")
+
 
 class WithJob(unittest.TestCase):
     def setUp(self) -> None:
@@ -20,8 +22,13 @@ class WithJob(unittest.TestCase):
         (self.folder / "disks").mkdir()
         self.words = asked("--opts", "a,b", "--limit", "100", "--results", f"{self.folder}/r.tsv")
         self.job = guest.Job(
-            self.folder, self.folder / "disks", Path("/x y"), Path("/m.ko"), self.words
+            self.folder,
+            self.folder / "disks",
+            guest.Suite("xfstests", Path("/x y"), guest.GUEST),
+            Path("/m.ko"),
+            self.words,
         )
+        self.enterContext(mock.patch.object(guest, "kernel_folder", return_value=Path("/k")))
 
 
 class Jobs(WithJob):
@@ -32,7 +39,10 @@ class Jobs(WithJob):
         self.assertFalse((self.folder / "state").exists())
         self.assertEqual((self.folder / "todo").read_text(), "g/1\ng/2\n")
         told = (self.folder / "job").read_text()
-        self.assertIn(f"REPO={REPO}\nXFSTESTS='/x y'\nFS=rext4\nOPTS=a,b\nLIMIT=100\n", told)
+        self.assertIn(
+            f"REPO={REPO}\nKIND=xfstests\nSUITE='/x y'\nFS=rext4\nOPTS=a,b\nLIMIT=100\n", told
+        )
+        self.assertIn("KCONFIG=/k/.config\n", told)
         sizes = [(self.folder / "disks" / name).stat().st_size >> 30 for name in guest.DISKS]
         self.assertEqual(sizes, [4, 4, 2])
 
@@ -58,26 +68,40 @@ class Results(WithJob):
 
     def test_the_table(self) -> None:
         path = self.folder / "r.tsv"
-        Table(path, "uml", "uml", "rext4").record(Row("g/2", "fail", 3, "why"))
-        Table(path, "uml", "uml", "ext4").record(Row("g/2", "pass", 4))
-        Table(path, "qemu", "fast", "rext4").record(Row("g/1", "pass", 5))
-        Table(path, "uml", "uml", "rext4").record(Row("g/1", "pass", 6))
-        Table(path, "uml", "uml", "rext4").record(Row("g/2", "pass", 7))
+        Table(path, OURS, "a1").record(Row("g/2", "fail", 3, "why"))
+        Table(path, ("uml", "uml", "ext4"), "7.3").record(Row("g/2", "pass", 4))
+        Table(path, ("qemu", "fast", "rext4"), "a1").record(Row("g/1", "pass", 5))
+        Table(path, OURS, "a1").record(Row("g/1", "pass", 6))
+        Table(path, OURS, "a2").record(Row("g/2", "pass", 7))
         self.assertEqual(
             path.read_text(),
-            "test\tengine\tkernel\tfs\tresult\tseconds\treason\n"
-            "g/2\tuml\tuml\text4\tpass\t4\t\n"
-            "g/1\tqemu\tfast\trext4\tpass\t5\t\n"
-            "g/1\tuml\tuml\trext4\tpass\t6\t\n"
-            "g/2\tuml\tuml\trext4\tpass\t7\t\n",
+            "test\tengine\tkernel\tfs\tresult\tseconds\treason\tof\n"
+            "g/2\tuml\tuml\text4\tpass\t4\t\t7.3\n"
+            "g/1\tqemu\tfast\trext4\tpass\t5\t\ta1\n"
+            "g/1\tuml\tuml\trext4\tpass\t6\t\ta1\n"
+            "g/2\tuml\tuml\trext4\tpass\t7\t\ta2\n",
         )
+
+    def test_what_need_not_run_again(self) -> None:
+        path = self.folder / "r.tsv"
+        Table(path, OURS, "a1").record(Row("g/1", "pass", 3))
+        Table(path, OURS, "a2").record(Row("g/2", "fail", 3, "why"))
+        Table(path, ("uml", "uml", "ext4"), "a2").record(Row("g/3", "pass", 3))
+        self.assertEqual(Table(path, OURS, "a2").recorded(), {"g/2"})
+        # A row from before there was that column, a tree that has changed, one of which nothing
+        # is known.
+        path.write_text(path.read_text() + "g/4\tuml\tuml\trext4\tpass\t1\t\n")
+        self.assertEqual(Table(path, OURS, "a1").recorded(), {"g/1"})
+        for built in ("a2+", ""):
+            Table(path, OURS, built).record(Row("g/5", "pass", 3))
+            self.assertEqual(Table(path, OURS, built).recorded(), set())
 
     def test_a_reason_with_odd_characters(self) -> None:
         path = self.folder / "r.tsv"
-        table = Table(path, "uml", "uml", "rext4")
+        table = Table(path, OURS, "a1")
         table.record(Row.of_guest("g/2\tfail\t3\ta\rb\x0bc\u2028d"))
         table.record(Row("g/1", "pass", 5))
-        self.assertIn("g/2\tuml\tuml\trext4\tfail\t3\ta b c d\n", path.read_text())
+        self.assertIn("g/2\tuml\tuml\trext4\tfail\t3\ta b c d\ta1\n", path.read_text())
         # One that somebody else has left there.
         path.write_text(path.read_text() + "\ng/3\tuml\tuml\trext4\tfail\t1\ta\x0cb\n")
         table.record(Row("g/1", "pass", 6))
@@ -86,7 +110,7 @@ class Results(WithJob):
     def test_an_empty_table(self) -> None:
         path = self.folder / "r.tsv"
         path.touch()
-        Table(path, "uml", "uml", "rext4").record(Row("g/1", "pass", 5))
+        Table(path, OURS, "a1").record(Row("g/1", "pass", 5))
         self.assertEqual(path.read_text().count("\n"), 2)
 
     def test_what_a_failure_leaves(self) -> None:

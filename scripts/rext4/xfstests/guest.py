@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import kernellog
 from ..common import REPO, SCRIPTS
+from ..machine import kernel_folder
 from ..process import Group
 from .options import Options
 from .results import Row, text_of
@@ -19,7 +20,17 @@ from .results import Row, text_of
 # Seconds that scripts/vm has to end its VM in.
 PATIENCE = 5
 DISKS = {"test": 4, "scratch": 4, "logwrites": 2}
+GUEST = REPO / "tests/xfstests/guest"
 OF_ONE_VM = ("state", "current", "done", "fatal", "console", "stop", "timeup", "seen", "bare")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is installed where, and the guest's half of what runs it."""
+
+    kind: str
+    at: Path
+    script: Path
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class Job:
 
     folder: Path
     disks: Path
-    xfstests: Path
+    suite: Suite
     module: Path | None
     asked: Options
 
@@ -42,11 +53,13 @@ class Job:
         (self.folder / "todo").write_text("".join(f"{test}\n" for test in todo))
         words = {
             "REPO": REPO,
-            "XFSTESTS": self.xfstests,
+            "KIND": self.suite.kind,
+            "SUITE": self.suite.at,
             "FS": self.asked.fs,
             "OPTS": self.asked.opts,
             "LIMIT": self.asked.limit,
             "MODULE": self.module or "",
+            "KCONFIG": kernel_of(self.asked) / ".config",
         }
         lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in words.items()]
         (self.folder / "job").write_text("".join(lines))
@@ -61,7 +74,12 @@ class Job:
         words += ["--time", str(asked.limit * tests + 600)]
         for name in DISKS:
             words += ["--disk", self.disks / name]
-        return [*words, "--", REPO / "tests/xfstests/guest", self.folder]
+        return [*words, "--", self.suite.script, self.folder]
+
+
+def kernel_of(asked: Options) -> Path:
+    """The folder of the kernel that is booted."""
+    return kernel_folder(asked.build or asked.kernel, asked.engine)
 
 
 class Vm:

@@ -53,11 +53,13 @@ def of_list(path: Path, asked: Options) -> list[str]:
     return [test for test, *rest in lines if meets(rest, asked, f"{path}: {test}")]
 
 
-def of_group(group: str, xfstests: Path) -> list[str]:
-    """The generic tests of a group."""
-    text = (xfstests / "tests/generic/group.list").read_text()
-    lines = [line.split() for line in without_comments(text)]
-    found = [f"generic/{number}" for number, *groups in lines if group in groups]
+def of_group(group: str, xfstests: Path, fs: str) -> list[str]:
+    """The generic tests of a group, and for what is called ext4 those of ext4."""
+    found = []
+    for folder in ("generic",) if fs == "rext4" else ("generic", "ext4"):
+        text = (xfstests / "tests" / folder / "group.list").read_text()
+        lines = [line.split() for line in without_comments(text)]
+        found += [f"{folder}/{number}" for number, *groups in lines if group in groups]
     if not found:
         raise Failed(f"xfstests has no test in the group {group}")
     return found
@@ -90,7 +92,7 @@ def wanted(asked: Options, xfstests: Path) -> list[str]:
         else:
             lists = [OURS / "list"]
     found = [test for path in lists for test in of_list(path, asked)]
-    found += [test for group in asked.groups for test in of_group(group, xfstests)]
+    found += [test for group in asked.groups for test in of_group(group, xfstests, asked.fs)]
     todo = list(dict.fromkeys(found + tests))
     if not todo:
         raise Failed("no test to run: none of the list is for this engine and fs")

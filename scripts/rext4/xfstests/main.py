@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from .. import common
 from ..common import CACHE, REPO, Failed, note
 from . import guest, lists
 from .options import Options, options
-from .results import Counts, Kept, Row, Table
-from .run import Run
+from .results import Counts, Kept, Row, Table, text_of
+from .run import Boot, Run
 
 NOT_INSTALLED = 77
 HOW_TO_INSTALL = """\
@@ -47,6 +48,13 @@ def module_of(asked: Options) -> Path | None:
     return module
 
 
+def under_test(asked: Options) -> str:
+    """What the results are of: the last change of the module, or the kernel whose ext4 it is."""
+    if asked.fs != "ext4":
+        return common.module_commit()
+    return text_of(guest.kernel_of(asked) / "include/config/kernel.release").strip()
+
+
 def room_for_disks() -> Path:
     """In memory where there is room: the host's fsync of them is no part of the test."""
     for folder in (Path("/dev/shm"), CACHE):
@@ -56,7 +64,7 @@ def room_for_disks() -> Path:
 
 
 @contextmanager
-def job_of(asked: Options, xfstests: Path) -> Iterator[guest.Job]:
+def job_of(asked: Options, suite: guest.Suite) -> Iterator[guest.Job]:
     """The folders of a run, gone with it. The module may be rebuilt while the tests run: they
     have a copy."""
     module = module_of(asked)
@@ -68,7 +76,7 @@ def job_of(asked: Options, xfstests: Path) -> Iterator[guest.Job]:
         folder = Path(work)
         (folder / "results").mkdir()
         copied = Path(shutil.copy(module, folder / "rext4.ko")) if module else None
-        yield guest.Job(folder, Path(disks), xfstests, copied, asked)
+        yield guest.Job(folder, Path(disks), suite, copied, asked)
 
 
 def show(row: Row, more: list[str]) -> None:
@@ -117,18 +125,47 @@ def main(arguments: list[str]) -> int:
         )
     # The guest's tests read it, and must not find the caller's.
     os.environ["REXT4_LAB_OFF"] = "1" if asked.lab_off else ""
+    return carry_out(asked, guest.Suite("xfstests", xfstests, guest.GUEST), todo)
+
+
+def once_more(asked: Options, failed: list[Row], boot: Boot) -> Iterator[Row]:
+    """What failed runs some times more. Their rows, which say how often they failed."""
+    times = dict.fromkeys((row.test for row in failed), 1)
+
+    def ended(row: Row) -> None:
+        print(f"again: {row.test:<14} {row.result:<6} {row.seconds:>5} s  {row.reason}", flush=True)
+        times[row.test] += row.result == "fail"
+
+    for _ in range(asked.again if times else 0):
+        Run(list(times), asked.limit, None, boot=boot, ended=ended).all()
+    for row in failed if asked.again else []:
+        told = f"{times[row.test]} of {asked.again + 1} runs: {row.reason}"
+        yield replace(row, reason=told)
+
+
+def carry_out(asked: Options, suite: guest.Suite, todo: list[str]) -> int:
+    """Runs these tests of a suite, and says what they came to."""
     name = f"{asked.fs}-{asked.engine}-{asked.kernel}"
     name += (f"-{asked.opts}" if asked.opts else "") + ("-lab-off" if asked.lab_off else "")
-    with job_of(asked, xfstests) as job:
-        kept = Kept(CACHE / "xfstests" / name, job.folder, asked.engine == "uml")
+    with job_of(asked, suite) as job:
+        kept = Kept(CACHE / suite.kind / name, job.folder, asked.engine == "uml")
         to = job.folder / "results.tsv" if asked.lab_off else asked.results
-        table = Table(to, asked.engine, asked.kernel, asked.fs)
+        table = Table(to, (asked.engine, asked.kernel, asked.fs), under_test(asked))
+        if asked.resume:
+            there = table.recorded()
+            todo = [test for test in todo if test not in there]
+
+        failed = []
 
         def ended(row: Row) -> None:
             table.record(row)
             kept.keep(row)
             show(row, kept.telling(row) if row.result == "fail" else [])
+            if row.result == "fail":
+                failed.append(row)
 
         run = Run(todo, asked.limit, asked.total, boot=partial(guest.boot, job), ended=ended)
         counts = run.all()
+        for row in once_more(asked, failed, partial(guest.boot, job)):
+            table.record(row)
     return sum_up(asked, counts, run.seconds, kept.folder)

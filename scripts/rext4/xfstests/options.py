@@ -31,7 +31,12 @@ in tests/xfstests/rext4.
                    /proc/mounts shows, and not with --fs ext4
   --list FILE      take the tests from FILE
   --ci             the short list for the gate, tests/xfstests/ci-list
-  --group G        all tests of that group of xfstests, for example quick
+  --group G        all tests of that group of xfstests, for example quick; with a
+                   --fs that is called ext4, those in tests/ext4, too
+  --again N        a test that failed runs N times more; its row says how often it
+                   failed. It is a failure in any case
+  --resume         pass over tests that have a row of this build already: a run
+                   that was stopped goes on
   --lab            this tree's own tests, all of them unless some are named, with
                    a module that has the lab (built now, unless --module names it)
   --lab-off        the same with the protection off that each test is about; now
@@ -55,7 +60,7 @@ LIMIT = {"uml": 1800, "qemu": 3600}
 
 
 class Options(argparse.Namespace):
-    """What was asked for."""
+    """What was asked for. What only xfstests has is off for the other suites."""
 
     fs: str
     engine: str
@@ -64,11 +69,13 @@ class Options(argparse.Namespace):
     cpus: int
     limit: int
     total: int | None
-    opts: str
+    opts: str = ""
     lists: list[Path]
     groups: list[str]
-    lab: bool
-    lab_off: bool
+    again: int
+    resume: bool
+    lab: bool = False
+    lab_off: bool = False
     results: Path
     module: Path | None
     tests: list[str]
@@ -85,9 +92,9 @@ def whole_name(test: str) -> str:
     return f"generic/{test}" if test[:1].isdigit() else test
 
 
-def parser() -> common.Options:
-    """What there is."""
-    made = common.Options(HELP)
+def parser(text: str) -> common.Options:
+    """What all suites have; the text is their help."""
+    made = common.Options(text)
     made.add_argument("--fs", choices=FILESYSTEMS, default="rext4")
     made.add_argument("--engine", choices=tuple(KERNELS), default="uml")
     made.add_argument("--kernel")
@@ -95,38 +102,45 @@ def parser() -> common.Options:
     made.add_argument("--cpus", type=common.positive)
     made.add_argument("--limit", type=common.positive)
     made.add_argument("--total", type=common.whole)
-    made.add_argument("--opts", default="")
     made.add_argument("--list", type=Path, dest="lists", action="append", default=[])
-    made.add_argument(
-        "--ci", dest="lists", action="append_const", const=OURS / "ci-list", default=[]
-    )
-    made.add_argument("--group", dest="groups", action="append", default=[])
-    made.add_argument("--lab", action="store_true")
-    made.add_argument("--lab-off", action="store_true")
+    made.add_argument("--again", type=common.whole, default=0)
+    made.add_argument("--resume", action="store_true")
     made.add_argument("--results", type=Path)
     made.add_argument("--module", type=Path)
-    made.add_argument("tests", nargs="*", type=whole_name)
     return made
 
 
-def options(arguments: list[str]) -> Options:
-    """Reads the command line, and refuses what does not go together."""
-    made = parser()
-    asked = made.parse_intermixed_args(arguments, Options())
-    asked.lab_off = asked.lab_off or bool(os.environ.get("REXT4_LAB_OFF"))
-    asked.lab = asked.lab or asked.lab_off
+def complete(made: common.Options, asked: Options) -> None:
+    """Fills in what depends on the engine, and refuses what does not go together."""
     asked.kernel = asked.kernel or KERNELS[asked.engine][0]
     asked.cpus = asked.cpus or CPUS[asked.engine]
     asked.limit = asked.limit or LIMIT[asked.engine]
     if asked.kernel not in KERNELS[asked.engine]:
         known = " or ".join(KERNELS[asked.engine])
         made.error(f"--engine {asked.engine} goes with --kernel {known}, not {asked.kernel}")
+    if not asked.results.parent.is_dir():
+        made.error(f"--results {asked.results}: there is no such folder")
+
+
+def options(arguments: list[str]) -> Options:
+    """Reads the command line, and refuses what does not go together."""
+    made = parser(HELP)
+    made.add_argument("--opts", default="")
+    made.add_argument(
+        "--ci", dest="lists", action="append_const", const=OURS / "ci-list", default=[]
+    )
+    made.add_argument("--group", dest="groups", action="append", default=[])
+    made.add_argument("--lab", action="store_true")
+    made.add_argument("--lab-off", action="store_true")
+    made.add_argument("tests", nargs="*", type=whole_name)
+    asked = made.parse_intermixed_args(arguments, Options())
+    asked.lab_off = asked.lab_off or bool(os.environ.get("REXT4_LAB_OFF"))
+    asked.lab = asked.lab or asked.lab_off
     if not re.fullmatch(r"[A-Za-z0-9_,=.-]*", asked.opts):
         made.error(f"--opts {asked.opts}: not a list of mount options")
     if asked.opts and asked.fs == "ext4":
         made.error("--opts is for rext4, whatever its name: the kernel's ext4 has other options")
     if asked.results is None:
         asked.results = OURS / f"results{'-' + asked.opts if asked.opts else ''}.tsv"
-    if not asked.results.parent.is_dir():
-        made.error(f"--results {asked.results}: there is no such folder")
+    complete(made, asked)
     return asked

@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import kernellog
 from ..common import CACHE, Failed
 
-COLUMNS = ("test", "engine", "kernel", "fs", "result", "seconds", "reason")
+COLUMNS = ("test", "engine", "kernel", "fs", "result", "seconds", "reason", "of")
 # Lines below a failure that say more of it.
 SHOWN = 8
 # What may not stand in a column: who reads the table may take it for the end of a line.
@@ -77,21 +77,31 @@ def locked(path: Path) -> Iterator[None]:
 
 
 class Table:
-    """A table with the last result of each test, engine, kernel and fs."""
+    """A table with the last result of each test, engine, kernel and fs, and of which build each
+    is."""
 
-    def __init__(self, path: Path, engine: str, kernel: str, fs: str) -> None:
+    def __init__(self, path: Path, where: tuple[str, str, str], built: str) -> None:
         self.path = path
-        self._of = (engine, kernel, fs)
+        self._where = where
+        self._built = built
 
     def record(self, row: Row) -> None:
         """Puts a row in place of the older one, and leaves all others alone."""
-        mine = (row.test, *self._of)
+        mine = (row.test, *self._where)
         with locked(CACHE / "xfstests.lock"):
             old = [line for line in text_of(self.path).split("\n")[1:] if line]
             rows = [line for line in old if tuple(line.split("\t")[:4]) != mine]
-            rows.append("\t".join((*mine, row.result, str(row.seconds), row.reason)))
+            rows.append("\t".join((*mine, row.result, str(row.seconds), row.reason, self._built)))
             rows.sort(key=lambda line: [line.split("\t")[at] for at in (3, 1, 2, 0)])
             self.path.write_text("\n".join(("\t".join(COLUMNS), *rows)) + "\n")
+
+    def recorded(self) -> set[str]:
+        """The tests that have a row of this very build."""
+        if not self._built or self._built.endswith("+"):
+            return set()
+        rows = [line.split("\t") for line in text_of(self.path).split("\n")[1:]]
+        mine = [row for row in rows if tuple(row[1:4]) == self._where]
+        return {row[0] for row in mine if row[len(COLUMNS) - 1 :] == [self._built]}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ LAST_WORDS, POWER_OFF = 60, 20
 IDLE = 600
 IDLE_VMS = 2
 
+# Starts a VM on these tests.
+Boot = Callable[[Sequence[str]], AbstractContextManager[Vm]]
+
 
 @dataclass
 class Watch:
@@ -42,7 +45,7 @@ class Run:
     todo: list[str]
     limit: int
     total: int | None
-    boot: Callable[[Sequence[str]], AbstractContextManager[Vm]]
+    boot: Boot
     # Told of each test that ended, as it ends.
     ended: Callable[[Row], None]
     clock: Callable[[], float] = time.monotonic
