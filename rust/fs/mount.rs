@@ -6,9 +6,11 @@
 //! journal that holds transactions is replayed, unless the device is read-only or `norecovery` is
 //! given. While a mount may write, the super block says that the journal needs recovery.
 
+mod checkpoint;
 mod load;
 mod shutdown;
 
+pub(super) use checkpoint::{can_empty_log, empty_live_log};
 pub(super) use load::load;
 pub(super) use shutdown::shut_down;
 
@@ -40,7 +42,7 @@ use crate::{
     },
     vfs::{
         fs_context::MountLog,
-        jbd2::{Journal, JournalFeatures},
+        jbd2::{Journal, JournalFeatures, Log},
         super_block::Remount, //
     },
 };
@@ -246,7 +248,7 @@ fn use_slots(fs: &Rext4, raw: &mut RawSuper) {
 /// start again: [`Access::Writing`] has been left, so those that waited are refused.
 fn empty_log(sb: &Sb, journal: &Journal) -> Result {
     let locked = journal.lock_updates()?;
-    locked.flush()?;
+    locked.flush(Log::Kept)?;
     end_writing(sb)
 }
 

@@ -33,6 +33,7 @@
 //! | `label`, `uuid`; `set_label`, `set_uuid` | `vfs_ioctl` | nothing; freeze WRITE | allow; starts |
 //! | `check_new_uuid` | `vfs_ioctl` | nothing | allow |
 //! | `trim`, `map_space` | `vfs_ioctl` | nothing | allow |
+//! | `can_empty_log`; `empty_log` | `vfs_ioctl` | nothing; freeze WRITE | allow; waits |
 //! | `shut_down`; `shutdown` | `vfs_ioctl`; `fs_bdev_mark_dead` | nothing; s_umount shared | waits; allow |
 //! | `may_read` | `vfs_splice_read`, `call_mmap_prepare` | nothing; mmap_lock | allow |
 //! | `by_handle`, `parent` | `exportfs_decode_fh_raw`, `reconnect_one` | nothing | allow |

@@ -12,6 +12,7 @@ use super::{
     cred,
     file::File,
     fsmap::{self, DeviceSpace, SpaceMap},
+    jbd2::Log,
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, ops::RangeInclusive};
@@ -93,6 +94,17 @@ pub(crate) trait IoctlOps: FileSystem {
     ///
     /// [`Inode::should_return`]: super::inode::Inode::should_return
     fn trim(_file: &File<Self>, _what: Trim) -> Result<u64> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Whether there is a journal. `ENODEV`.
+    fn can_empty_log(_sb: &SuperBlock<Self>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Writes all that the journal has to where it belongs, so that a replay finds nothing, after
+    /// [`IoctlOps::can_empty_log`]. Otherwise as [`IoctlOps::set_label`].
+    fn empty_log(_file: &File<Self>, _blocks: Log) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -236,6 +248,31 @@ fn trim<F: IoctlOps>(file: &File<F>, range: UserPtr) -> Result {
     user().writer().write(&[start, done, least])
 }
 
+fn checkpoint<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
+    let mut flags: u32 = UserSlice::new(from, size_of::<u32>()).reader().read()?;
+    if !cred::is_admin() {
+        return Err(EPERM);
+    }
+    let dry_run = flags & bindings::EXT4_IOC_CHECKPOINT_FLAG_DRY_RUN != 0;
+    flags &= !bindings::EXT4_IOC_CHECKPOINT_FLAG_DRY_RUN;
+    let blocks = match flags {
+        0 => Log::Kept,
+        bindings::EXT4_IOC_CHECKPOINT_FLAG_DISCARD => Log::Discarded,
+        bindings::EXT4_IOC_CHECKPOINT_FLAG_ZEROOUT => Log::Zeroed,
+        _ => return Err(EINVAL),
+    };
+    let sb = file.inode().sb();
+    F::can_empty_log(sb)?;
+    if blocks == Log::Discarded && !sb.device().can_discard() {
+        return Err(EOPNOTSUPP);
+    }
+    if dry_run {
+        return Ok(());
+    }
+    let _write = WantWrite::new(file)?;
+    F::empty_log(file, blocks)
+}
+
 fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     if !cred::is_admin() {
         return Err(EPERM);
@@ -277,6 +314,7 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
             bindings::EXT4_IOC_GETFSUUID if F::HAS_UUID => get_uuid(file, user)?,
             bindings::EXT4_IOC_SETFSUUID if F::HAS_SET_UUID => set_uuid(file, user)?,
             bindings::FS_IOC_GETFSMAP if F::HAS_MAP_SPACE => map_space(file, user)?,
+            bindings::EXT4_IOC_CHECKPOINT if F::HAS_EMPTY_LOG => checkpoint(file, user)?,
             bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {

@@ -372,7 +372,9 @@ impl Journal {
     /// dropped either.
     unsafe fn destroy(&self) -> Result {
         // The head is to be forgotten. If this fails, so does what follows.
-        let _ = self.lock_updates().and_then(|locked| locked.flush());
+        let _ = self
+            .lock_updates()
+            .and_then(|locked| locked.flush(Log::Kept));
         // SAFETY: By the type invariant it is ours, and by the caller nobody else's. A callback
         // that runs in the journal's thread is waited for, before anything of the journal goes.
         to_result(unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) })
@@ -388,6 +390,17 @@ impl Drop for Journal {
     }
 }
 
+/// What becomes of the blocks of a log that has been emptied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// They keep what they have.
+    Kept,
+    /// The device is told that nobody needs what is in them. It must be able to.
+    Discarded,
+    /// They are written over with zeros. Takes long.
+    Zeroed,
+}
+
 /// While this lives no handle of the journal runs, and those that start wait.
 pub(crate) struct UpdatesLocked<'j> {
     journal: &'j Journal,
@@ -396,18 +409,23 @@ pub(crate) struct UpdatesLocked<'j> {
 }
 
 impl UpdatesLocked<'_> {
-    /// Commits and checkpoints everything and marks the log empty. Sleeps. `EIO` if the journal is
-    /// aborted.
+    /// Commits and checkpoints everything and marks the log empty; what was in its blocks goes
+    /// after that. Sleeps. `EIO` if the journal is aborted.
     ///
     /// jbd2 also notes where the log ends. Whoever goes on there must find it inside of his log,
     /// and ours has a part that ext4 may take for fast commits: jbd2 (as of 7.3) does not look,
     /// runs over the end and aborts. So the note is taken back, and the next log begins at the
     /// beginning.
-    pub(crate) fn flush(&self) -> Result {
+    pub(crate) fn flush(&self, log: Log) -> Result {
         let journal = self.journal.as_ptr();
+        let flags = match log {
+            Log::Kept => 0,
+            Log::Discarded => bindings::JBD2_JOURNAL_FLUSH_DISCARD,
+            Log::Zeroed => bindings::JBD2_JOURNAL_FLUSH_ZEROOUT,
+        };
         // The function asserts that nobody starts a transaction meanwhile, hence this type.
         // SAFETY: The journal is live, and updates are locked.
-        to_result(unsafe { bindings::jbd2_journal_flush(journal, 0) })?;
+        to_result(unsafe { bindings::jbd2_journal_flush(journal, flags) })?;
         // SAFETY: As above, so nothing is written of the journal meanwhile.
         unsafe { bindings::jbd2_forget_head(journal) };
         // If its super block could not be written neither function says so, and the device still

@@ -7,6 +7,7 @@ use crate::{
     vfs::{
         fsmap::SpaceMap,
         ioctl::{IoctlOps, Label, Shutdown, Trim, Uuid},
+        jbd2::Log,
         File, //
     },
 };
@@ -41,6 +42,14 @@ impl IoctlOps for Rext4 {
 
     fn trim(file: &File<Self>, what: Trim) -> Result<u64> {
         alloc::trim(file.inode(), what)
+    }
+
+    fn can_empty_log(sb: &Sb) -> Result {
+        mount::can_empty_log(sb)
+    }
+
+    fn empty_log(file: &File<Self>, blocks: Log) -> Result {
+        mount::empty_live_log(file.inode().sb(), blocks)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {

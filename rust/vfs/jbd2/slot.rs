@@ -3,7 +3,7 @@
 //! Where a mounted file system keeps its journal: opened into it at mount, taken down by this
 //! layer at unmount.
 
-use super::{Committed, Journal, JournalFeatures, Tid, UnloadedJournal};
+use super::{Committed, Journal, JournalFeatures, Log, Tid, UnloadedJournal};
 use crate::vfs::{
     bindings,
     inode::InodeRef,
@@ -187,7 +187,7 @@ impl LoadedJournal<'_> {
     /// already write in the new one: what they write could not be replayed. `EIO` if the journal is
     /// aborted.
     pub(crate) fn flush(&self) -> Result {
-        self.0.lock_updates()?.flush()
+        self.0.lock_updates()?.flush(Log::Kept)
     }
 
     /// Forgets the error that an earlier mount stored; until then no handle can be started. The

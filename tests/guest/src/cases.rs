@@ -56,6 +56,7 @@ pub static SETS: &[&[Case]] = &[
     space::fsmap::CASES,
     content::fsx::CASES,
     power::crash::CASES,
+    power::checkpoint::CASES,
     power::journal::CASES,
     power::powercut::CASES,
     power::replace::CASES,

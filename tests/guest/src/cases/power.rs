@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is left after the power went: fsync, replay, orphans.
 
+pub mod checkpoint;
 pub mod crash;
 pub mod journal;
 pub mod orphans;
