@@ -9,6 +9,8 @@ use crate::program::{thread_name, Program, KERNEL, THREADS};
 pub struct At {
     pub point: String,
     pub ino: u64,
+    /// The first byte of the file that it is about.
+    pub byte: u64,
     /// Which thread it is for the kernel.
     pub tid: i32,
     /// The errors that the point can return.
@@ -70,8 +72,11 @@ pub struct Step {
     pub op: Option<usize>,
     /// The point, or nothing at the beginning of the operation.
     pub point: Option<String>,
-    /// The file that the point is about.
+    /// The file that the point is about, and the first byte.
     pub ino: Option<u64>,
+    pub byte: Option<u64>,
+    /// So many steps had been done when it was first seen to wait there.
+    pub since: usize,
     /// Which thread it was for the kernel, at a point: those of the kernel itself change places.
     pub tid: Option<i32>,
     /// Who could have gone on.
@@ -167,6 +172,8 @@ struct Driver<'a, W, P> {
     picker: &'a mut P,
     ops: Vec<usize>,
     last: Option<usize>,
+    /// For each thread that waits at a point, how many steps had been done when it came there.
+    since: Vec<Option<usize>>,
     out: Run,
 }
 
@@ -180,6 +187,19 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             };
             for span in self.out.spans[thread].iter_mut().take(*done) {
                 span.1.get_or_insert(to);
+            }
+        }
+        self.since.resize(places.len(), None);
+        for (thread, since) in self.since.iter_mut().enumerate() {
+            match &places[thread] {
+                // It has come from one point to the next.
+                Place::Parked(_) if self.last == Some(thread) => {
+                    *since = Some(self.out.steps.len())
+                }
+                Place::Parked(_) => {
+                    since.get_or_insert(self.out.steps.len());
+                }
+                _ => *since = None,
             }
         }
         meetings(places, &mut self.out.meetings);
@@ -217,7 +237,12 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             _ => None,
         };
         let point = at.map(|at| at.point.clone());
-        let (ino, tid) = (at.map(|at| at.ino), at.map(|at| at.tid));
+        let (ino, byte, tid) = (
+            at.map(|at| at.ino),
+            at.map(|at| at.byte),
+            at.map(|at| at.tid),
+        );
+        let since = self.since[go.thread].unwrap_or(self.out.steps.len());
         let spans = &mut self.out.spans[go.thread];
         if point.is_none() {
             spans.push((self.out.steps.len(), None));
@@ -228,6 +253,8 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             op,
             point,
             ino,
+            byte,
+            since,
             tid,
             ready,
         });
@@ -249,6 +276,7 @@ pub fn run<W: World, P: Picker>(
         world,
         picker,
         last: None,
+        since: Vec::new(),
         out: Run {
             spans: vec![Vec::new(); ops.len()],
             ..Run::default()

@@ -21,6 +21,8 @@ fn step(point: &str) -> Step {
         op: Some(0),
         point: Some(point.into()),
         ino: Some(12),
+        byte: Some(0),
+        since: 0,
         tid: Some(1),
         ready: vec![0],
     }

@@ -117,6 +117,7 @@ fn at() -> At {
     At {
         point: POINT.into(),
         ino: 1,
+        byte: 0,
         tid: 1,
         faults: vec![Fault::Io],
     }

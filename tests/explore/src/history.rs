@@ -162,7 +162,7 @@ fn byte(oracle: &Oracle<'_>, file: u8, at: u64, looks: &[Look<'_>]) -> Result<()
         };
         let (value, certain) = (mark.value, mark.certain);
         events.push(Event {
-            span: act.span,
+            span: act.span_at(at),
             what: What::Writes { value, certain },
         });
         words.push((act.span, format!("{} left {}", name(act), show(value))));

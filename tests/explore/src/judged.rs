@@ -24,6 +24,7 @@ pub fn oracle_says(
                 nth,
                 letter: letter(thread, nth),
                 span: Span { from, to },
+                pages: Vec::new(),
                 outcome: &outcomes[acts.len()],
             });
         }

@@ -243,6 +243,7 @@ fn at(parked: Parked) -> At {
         faults: faults.collect(),
         point: parked.point,
         ino: parked.ino,
+        byte: parked.start,
         tid: parked.tid,
     }
 }

@@ -19,6 +19,7 @@ mod hunt;
 mod judged;
 mod kernel;
 mod met;
+mod moments;
 #[cfg(test)]
 mod named;
 mod names;

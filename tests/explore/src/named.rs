@@ -33,6 +33,7 @@ fn judged(
                     from: *from,
                     to: *to,
                 },
+                pages: Vec::new(),
                 outcome,
             });
         }

@@ -5,6 +5,7 @@
 use crate::drive::Span;
 use crate::faults::Hit;
 use crate::history;
+use crate::moments;
 use crate::op::{Op, Verb, MOST};
 use crate::program::{letter, thread_name, Program, INITIAL, PAGE};
 use crate::sizes::Sizes;
@@ -26,6 +27,8 @@ pub struct Act<'a> {
     pub nth: usize,
     pub letter: u8,
     pub span: Span,
+    /// Of a store, when each of its pages was done (`moments.rs`).
+    pub pages: Vec<Span>,
     pub outcome: &'a Outcome,
 }
 
@@ -54,7 +57,7 @@ impl Values {
 
     /// What is left of these, and of what was done since, for who looks during `look`, or at the
     /// end.
-    pub fn survivors(mut self, marks: &[(&Span, Mark)], look: Option<&Span>) -> Values {
+    pub fn survivors(mut self, marks: &[(Span, Mark)], look: Option<&Span>) -> Values {
         let over = |s: &Span| look.is_none_or(|look| s.before(look));
         let hidden = |by: &dyn Fn(&Span) -> bool| {
             let mut certain = marks.iter().filter(|(s, m)| m.certain && over(s));
@@ -118,6 +121,7 @@ impl<'a> Oracle<'a> {
         for act in self.acts.iter().filter(|a| a.op.file == file) {
             let (at, end, block) = (act.op.at, act.op.end(), self.program.image.block);
             edges.extend([at, end, at.next_multiple_of(block), end / block * block]);
+            edges.extend((1..act.pages.len() as u64).map(|n| (at / PAGE + n) * PAGE));
             if let Outcome::Done(n, _) = act.outcome {
                 edges.push(act.op.at.saturating_add(*n));
             }
@@ -216,8 +220,8 @@ impl<'a> Oracle<'a> {
         let here = self.acts.iter().filter(|a| a.op.file == file);
         // Not what comes after the look.
         let early = here.filter(|a| span.is_none_or(|look| !look.before(&a.span)));
-        let marks: Vec<(&Span, Mark)> = early
-            .filter_map(|a| Some((&a.span, self.mark(a, at)?)))
+        let marks: Vec<(Span, Mark)> = early
+            .filter_map(|a| Some((a.span_at(at), self.mark(a, at)?)))
             .collect();
         let mut first = Values::NONE;
         first.add(self.initial(file, at));
@@ -411,15 +415,17 @@ pub fn acts<'a>(
     for (thread, ops) in program.threads.iter().enumerate() {
         let done = run.spans[thread].iter().zip(&outcomes[thread]);
         for (nth, (op, (span, outcome))) in ops.iter().zip(done).enumerate() {
+            let span = Span {
+                from: span.0,
+                to: span.1.unwrap_or(usize::MAX),
+            };
             out.push(Act {
                 op,
                 thread,
                 nth,
                 letter: letter(thread, nth),
-                span: Span {
-                    from: span.0,
-                    to: span.1.unwrap_or(usize::MAX),
-                },
+                pages: moments::pages(run, (thread, nth), op, span),
+                span,
                 outcome,
             });
         }

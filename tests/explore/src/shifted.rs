@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Bytes that get another place: collapse and insert range. Each of them is done at one moment, for
 //! nobody else reads or writes the file meanwhile; between two of those moments a byte stays where
-//! it is. So where it comes from is known for each order of them:
+//! it is. So where it comes from is known for each order of them. Of what others do one may come in
+//! the middle, if they hold no lock all the while (`moments.rs`).
 //!
 //! ```text
 //!   insert 0..4096, then collapse 8192..12288
@@ -116,17 +117,28 @@ impl<'a> Oracle<'a> {
         let born = order.len() + 1 - places.len();
         let mark = |act: &Act<'a>| -> Option<Mark> {
             let (first, last) = epochs(order, &act.span).into_inner();
-            let place = |done: usize| self.mark(act, places[done - born]);
-            let marks: Vec<_> = (first.max(born)..=last).map(place).collect();
-            let always = first >= born && marks.iter().flatten().all(|mark| mark.certain);
-            let certain = always && marks.iter().all(Option::is_some);
-            let any = marks.into_iter().flatten().next()?;
+            let when = |done: usize| epochs(order, &act.span_at(places[done - born]));
+            let at_place = |done: usize| {
+                let mark = self.mark(act, places[done - born]);
+                mark.filter(|_| when(done).contains(&done))
+            };
+            let epochs: Vec<usize> = (first.max(born)..=last).collect();
+            let marks = || epochs.iter().map(|done| at_place(*done));
+            let certain = match act.is_gradual() {
+                // Other bytes of it may come before what moves this one, or after it.
+                true => epochs.iter().any(|done| {
+                    let once = when(*done) == (*done..=*done);
+                    once && at_place(*done).is_some_and(|mark| mark.certain)
+                }),
+                false => first >= born && marks().all(|mark| mark.is_some_and(|m| m.certain)),
+            };
+            let any = marks().flatten().next()?;
             Some(Mark { certain, ..any })
         };
         let here = self.acts.iter().filter(|a| a.op.file == file);
         // Not what comes after the look.
         let early = here.filter(|a| look.is_none_or(|look| !look.before(&a.span)));
-        let marks: Vec<(&Span, Mark)> = early.filter_map(|a| Some((&a.span, mark(a)?))).collect();
+        let marks: Vec<(Span, Mark)> = early.filter_map(|a| Some((a.span, mark(a)?))).collect();
         let mut first = Values::NONE;
         if born == 0 {
             first.add(self.initial(file, places[0]));
