@@ -185,9 +185,14 @@ impl Grammar {
         } else {
             other
         };
-        let all = self.verbs.iter().copied();
-        let verbs = all.filter(|v| v.suits(kind)).collect();
+        let verbs = self.of(kind);
         (kind, Grammar { verbs })
+    }
+
+    /// Those that a program of this kind may have.
+    pub fn of(&self, kind: Kind) -> Vec<Verb> {
+        let all = self.verbs.iter().copied();
+        all.filter(|v| v.suits(kind)).collect()
     }
 
     /// A program of two to four threads.
@@ -216,6 +221,7 @@ impl Grammar {
             workers: rng.random_ratio(1, 2),
             start,
             threads,
+            through: 0,
         })
     }
 
@@ -237,6 +243,7 @@ impl Grammar {
             workers: rng.random_ratio(1, 2),
             start,
             threads,
+            through: 0,
         })
     }
 
@@ -278,13 +285,14 @@ impl Grammar {
             workers: rng.random_ratio(1, 2),
             start,
             threads,
+            through: 0,
         })
     }
 }
 
 /// Without the gate nothing is promised of pages that become dirty while they are written directly.
 /// A direct write that is waited for keeps others from write(2), but not from a mapping.
-fn promised(mut program: Program) -> Program {
+pub fn promised(mut program: Program) -> Program {
     if program.image.gate {
         return program;
     }

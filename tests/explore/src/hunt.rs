@@ -6,13 +6,16 @@ use crate::clock::{timed, Part};
 use crate::draw::IMAGES;
 use crate::drive::{Picker, Run};
 use crate::met::Met;
+use crate::near::Near;
+use crate::oracle::Outcome;
 use crate::order::Schedule;
 use crate::plan::Plan;
-use crate::program::{Image, Program, THREADS};
+use crate::program::{thread_name, Image, Program, THREADS};
+use crate::scatter::Scatter;
 use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
 use crate::strategy::{Any, Exhaustive, Pct, Random, Replay, Stop};
-use clap::ValueEnum;
+use crate::turns::{errors, Strategy, TURNS};
 use guest::harness::Res;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,32 +32,12 @@ const PAIRS: u64 = 8;
 const ALL: usize = 300;
 /// Points of one thread at which it stops, at most.
 const LONGEST: usize = 40;
+/// Runs in which operations are spread over the points of the thread that stops.
+const SPREAD: usize = 4;
 /// So many of each batch are run twice more, to see whether they do the same.
 const AGAIN: usize = 1;
-/// Of a thousand times that a point can return an error, how often it does in some batches.
-const FAULTS: u32 = 50;
 /// Preemptions of a pair.
 const BOUND: usize = 2;
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum Strategy {
-    /// All orders of a pair with up to two preemptions.
-    Pairs,
-    /// One thread stops at each of its points in turn while the others do all that they have to.
-    Stop,
-    Random,
-    /// PCT with one change of priorities.
-    Pct2,
-    Pct3,
-}
-
-const TURNS: &[Strategy] = &[
-    Strategy::Pairs,
-    Strategy::Stop,
-    Strategy::Random,
-    Strategy::Pct2,
-    Strategy::Pct3,
-];
 
 /// What has been done.
 #[derive(Default)]
@@ -168,6 +151,7 @@ impl Hunt {
         match strategy {
             Strategy::Pairs => self.pairs(batch, image, &mut rng)?,
             Strategy::Stop => self.stops(image, &mut rng)?,
+            Strategy::Near => self.near(image, &mut rng)?,
             _ => self.drawn(strategy, image, &mut rng)?,
         }
         self.unmount()
@@ -258,6 +242,26 @@ impl Hunt {
         Ok(())
     }
 
+    /// Operations on the same bytes.
+    fn near(&mut self, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+        let end = self.done.schedules + BATCH as u64;
+        while self.done.schedules < end {
+            let Some(Near { program, victim }) = self.plan.grammar.near(image, rng) else {
+                return self.stops(image, rng);
+            };
+            let own = program.threads.get(victim).map_or(0, Vec::len);
+            let others = program.ops() - own;
+            let mut picker = Scatter::new(ChaCha8Rng::from_rng(rng), victim, others, SPREAD);
+            for _ in 0..LONGEST {
+                self.one(&program, &mut picker)?;
+                if !picker.next() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One thread stops at each of its points in turn.
     fn sweep(
         &mut self,
@@ -337,22 +341,21 @@ impl Hunt {
             self.site.begin(schedule.program.image)?;
             let mut replay = Replay::new(&schedule.order);
             let report = self.site.run(&schedule.program, &mut replay, false)?;
-            let steps: Vec<(usize, Option<String>)> = report.run.trace();
-            let same = (steps, report.outcomes);
+            let done = (report.run.trace(), report.outcomes);
             report.result?;
             self.site.leave()?;
-            Ok(same)
+            Ok(done)
         };
-        let both = once().and_then(|first| Ok(first == once()?));
-        let same = both.map_err(|harm| Found {
+        let both = once().and_then(|first| Ok(difference(&first, &once()?)));
+        let differs = both.map_err(|harm| Found {
             harm,
             schedule: Some(schedule.clone()),
             before: 0,
         })?;
         self.done.again += 1;
-        if !same {
+        if let Some(what) = differs {
             self.done.strayed += 1;
-            println!("not the same again: {schedule}");
+            println!("not the same again: {what}: {schedule}");
         }
         Ok(())
     }
@@ -411,15 +414,23 @@ impl Hunt {
     }
 }
 
-/// Of a thousand times that a point can return an error, how often it does in this batch. Errors
-/// hide losses, so most of the time there are none; in turn those drawn by chance have some.
-fn errors(batch: u64) -> u32 {
-    const DRAWN: [Strategy; 3] = [Strategy::Pct2, Strategy::Random, Strategy::Pct3];
-    let turns = TURNS.len() as u64;
-    let (round, turn) = (batch / turns, batch % turns);
-    match TURNS[turn as usize] == DRAWN[(round % 3) as usize] {
-        true => FAULTS,
-        false => 0,
+/// The steps of a run: who went on, from where; and what came of it.
+type Again = (Vec<(usize, Option<String>)>, Vec<Vec<Outcome>>);
+
+/// What is not the same, in words.
+fn difference(one: &Again, other: &Again) -> Option<String> {
+    let all = one.0.len().max(other.0.len());
+    let step = (0..all).find(|i| one.0.get(*i) != other.0.get(*i));
+    let told = |again: &Again, i: usize| match again.0.get(i) {
+        None => "the end".into(),
+        Some((thread, point)) => {
+            let point = point.as_deref().unwrap_or("begins");
+            format!("{} {point}", thread_name(*thread))
+        }
+    };
+    match step {
+        Some(i) => Some(format!("step {i}: {} or {}", told(one, i), told(other, i))),
+        None => (one.1 != other.1).then(|| "what it came back with".into()),
     }
 }
 
@@ -449,20 +460,5 @@ impl Trial for Site {
                 None
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `make check` runs batches 0 to 7.
-    #[test]
-    fn errors_come_early_and_seldom() {
-        let some = |batches: std::ops::Range<u64>| -> Vec<u64> {
-            batches.filter(|batch| errors(*batch) > 0).collect()
-        };
-        assert_eq!(some(0..8), [3, 7]);
-        assert_eq!(some(8..24), [14, 18, 22]);
     }
 }

@@ -170,7 +170,9 @@ impl Bench {
             worker.say(&format!("open {run} {thread} {drawn} {program}"))?;
         }
         workers.iter_mut().try_for_each(Worker::is_ready)?;
-        self.control.step(stepped(workers, program))?;
+        if let Some(who) = stepped(workers, program) {
+            self.control.step(who)?;
+        }
         if let Some(noise) = &mut self.noise {
             noise.begin(path(run, 0), program);
         }
@@ -189,7 +191,9 @@ impl Bench {
     /// After a run.
     pub fn end(&mut self, program: &Program) -> Res {
         let workers = &mut self.workers[..program.threads.len()];
-        self.control.unstep(stepped(workers, program))?;
+        if let Some(who) = stepped(workers, program) {
+            self.control.unstep(who)?;
+        }
         self.noise.as_mut().map_or(Ok(()), Noise::end)?;
         workers.iter_mut().try_for_each(|w| w.say("close"))?;
         workers.iter_mut().try_for_each(Worker::is_ready)
@@ -210,10 +214,13 @@ impl Bench {
 }
 
 /// Who parks at points in a run.
-fn stepped(workers: &[Worker], program: &Program) -> String {
+fn stepped(workers: &[Worker], program: &Program) -> Option<String> {
     let kernel = program.workers.then(|| "workers".to_string());
-    let pids = workers.iter().map(|w| w.pid().to_string());
-    kernel.into_iter().chain(pids).collect::<Vec<_>>().join(" ")
+    let all = workers.iter().enumerate();
+    let stop = all.filter(|(thread, _)| !program.is_through(*thread));
+    let pids = stop.map(|(_, w)| w.pid().to_string());
+    let all: Vec<String> = kernel.into_iter().chain(pids).collect();
+    (!all.is_empty()).then(|| all.join(" "))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

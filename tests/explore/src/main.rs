@@ -23,6 +23,7 @@ mod moments;
 #[cfg(test)]
 mod named;
 mod names;
+mod near;
 mod noise;
 mod op;
 mod oracle;
@@ -31,6 +32,7 @@ mod picture;
 mod plan;
 mod program;
 mod rest;
+mod scatter;
 mod shifted;
 mod shrink;
 mod site;
@@ -38,6 +40,7 @@ mod sizes;
 mod space;
 mod strategy;
 mod things;
+mod turns;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -48,13 +51,14 @@ use guest::finder::{is_own_machine, quiet, ram_disks, Stretch};
 use guest::fixture::private_mounts;
 use guest::harness::Res;
 use guest::{sched, sys};
-use hunt::{Hunt, Strategy};
+use hunt::Hunt;
 use kernel::Bench;
 use order::Schedule;
 use plan::Plan;
 use program::Program;
 use site::Site;
 use std::path::PathBuf;
+use turns::Strategy;
 
 #[derive(Parser)]
 #[command(about = "Looks for races: small programs, in every order that the lab can make")]

@@ -165,7 +165,7 @@ impl Verb {
     }
 
     /// It says where in the file.
-    fn has_place(self) -> bool {
+    pub fn has_place(self) -> bool {
         use Verb::*;
         self.has_range() || matches!(self, Truncate | SeekData | SeekHole)
     }

@@ -2,9 +2,9 @@
 //! What is looked for, and how.
 
 use crate::draw::Grammar;
-use crate::hunt::Strategy;
 use crate::order::Schedule;
 use crate::program::Program;
+use crate::turns::Strategy;
 use guest::finder::Stretch;
 use std::path::PathBuf;
 

@@ -154,6 +154,8 @@ pub struct Program {
     pub workers: bool,
     pub start: Start,
     pub threads: Vec<Vec<Op>>,
+    /// A bit for each thread that waits between its operations only, and at no point.
+    pub through: u8,
 }
 
 /// The letter that an operation writes.
@@ -178,6 +180,11 @@ impl Program {
 
     pub fn kind(&self) -> Kind {
         self.start.kind()
+    }
+
+    /// Does the thread pass all points?
+    pub fn is_through(&self, thread: usize) -> bool {
+        self.through & 1 << thread != 0
     }
 
     /// Is this file there?
@@ -225,7 +232,12 @@ impl Program {
         );
         for (thread, ops) in self.threads.iter().enumerate() {
             let words: Vec<String> = ops.iter().map(Op::words).collect();
-            out += &format!("  {}: {}\n", thread_name(thread), words.join("; "));
+            let through = match self.is_through(thread) {
+                true => " (each without a stop)",
+                false => "",
+            };
+            let name = thread_name(thread);
+            out += &format!("  {name}: {}{through}\n", words.join("; "));
         }
         out
     }
@@ -242,9 +254,10 @@ impl fmt::Display for Program {
             self.image.block / 1024,
             self.start.short()
         )?;
-        let threads = self.threads.iter().map(|ops| {
+        let threads = self.threads.iter().enumerate().map(|(thread, ops)| {
             let ops: Vec<String> = ops.iter().map(Op::to_string).collect();
-            ops.join(",")
+            let through = if self.is_through(thread) { "!" } else { "" };
+            format!("{through}{}", ops.join(","))
         });
         f.write_str(&threads.collect::<Vec<_>>().join("/"))
     }
@@ -270,6 +283,13 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
     rest.is_empty().then_some((image, workers))
 }
 
+/// Those of the threads that are marked as passing all points.
+fn through(body: &str) -> u8 {
+    let threads = body.split('/').take(THREADS).enumerate();
+    let marked = threads.filter(|(_, text)| text.starts_with('!'));
+    marked.fold(0, |all, (thread, _)| all | 1 << thread)
+}
+
 impl FromStr for Program {
     type Err = String;
 
@@ -282,7 +302,10 @@ impl FromStr for Program {
         let all = Start::ALL.iter();
         let start = all.copied().find(|s| s.short() == start);
         let start = start.ok_or_else(|| format!("no such beginning: {head}"))?;
-        let ops = |text: &str| text.split(',').map(Op::from_str).collect();
+        let ops = |text: &str| {
+            let text = text.strip_prefix('!').unwrap_or(text);
+            text.split(',').map(Op::from_str).collect()
+        };
         let threads: Vec<Vec<Op>> = body.split('/').map(ops).collect::<Result<_, _>>()?;
         if threads.len() > THREADS || threads.iter().any(|ops| ops.len() > OPS) {
             return Err(format!("more than {THREADS} threads of {OPS} operations"));
@@ -295,6 +318,7 @@ impl FromStr for Program {
             image,
             workers,
             start,
+            through: through(body),
             threads,
         })
     }
@@ -315,6 +339,8 @@ mod tests {
             "1kgtw,sparse:fs.a",
             "4kt,sparse:fs.a",
             "1kg,crowd:cr.x,cm.a/ls.m",
+            "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
+            "4k,written:!fs.a",
         ] {
             assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
         }
@@ -326,6 +352,8 @@ mod tests {
             "4kwg,written:fs.a",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
+            "4k,written:!!fs.a",
+            "4k,written:fs.a,!fs.a",
             "4k,written:cr.x",
             "4k,tree:fs.a",
             "4k,written:fs.a,fs.a,fs.a,fs.a",

@@ -106,6 +106,8 @@ impl<T: Trial> Shrink<'_, T> {
         let gone = program.threads[thread].is_empty();
         if gone && program.threads.len() > 1 {
             program.threads.remove(thread);
+            let before = (1 << thread) - 1;
+            program.through = program.through & before | program.through >> 1 & !before;
         }
         let steps = self.best.run.steps.iter();
         let mut order: Vec<Go> = steps

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs of operations that have to do with each other: one thread does something, and few kinds
+//! of operations, on the same bytes or those beside them, come in between. Where all of them are
+//! drawn from everything there is, those that a race needs seldom come together.
+
+use crate::draw::{promised, Grammar};
+use crate::op::{Kind, Op, Verb, MOST};
+use crate::program::{Image, Program, Start, OPS, PAGE, THREADS};
+use rand::seq::IndexedRandom;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+
+/// How often one stops at its points: what acts upon what it has looked up.
+fn stops(verb: Verb) -> u32 {
+    use Verb::*;
+    match verb {
+        BufferedWrite | Fsync | DirectWrite | AsyncWrite | SeekData => 4,
+        Store | SyncRange | Truncate | Punch | Load | BufferedRead => 3,
+        DirectRead | SeekHole | CollapseRange | InsertRange | Allocate => 2,
+        _ => 1,
+    }
+}
+
+/// How often one comes in between: what removes blocks, changes bytes, writes pages or drops them.
+fn disturbs(verb: Verb) -> u32 {
+    use Verb::*;
+    match verb {
+        Store | Evict | BufferedWrite | Punch => 6,
+        Fsync | DirectWrite | Allocate => 4,
+        Truncate | CollapseRange | InsertRange | BufferedRead | Load | SyncRange => 3,
+        AsyncWrite | Zero | Commit => 2,
+        _ => 1,
+    }
+}
+
+/// How often a program begins with it: where what is promised and what is there differ, more is
+/// looked up.
+fn begins(start: Start) -> u32 {
+    match start {
+        Start::Dirty | Start::Unwritten => 3,
+        _ => 1,
+    }
+}
+
+/// Does a thread of the kernel do a part of it?
+fn is_shared(verb: Verb) -> bool {
+    use Verb::*;
+    let rings = matches!(
+        verb,
+        RingWrite | RingRead | RingDirectWrite | RingDirectRead
+    );
+    rings || matches!(verb, AsyncWrite | Fsync | SyncRange | Evict)
+}
+
+/// Bytes that the operations of a program are about: a page, a part of it, and two of them.
+struct Bytes {
+    at: u64,
+    part: Range<u64>,
+}
+
+impl Bytes {
+    fn draw(image: Image, start: Start, rng: &mut ChaCha8Rng) -> Bytes {
+        let all = [0, 0, PAGE, start.size() / PAGE * PAGE];
+        let at = *all.choose(rng).unwrap_or(&0);
+        let block = image.block;
+        let part = match block < PAGE && rng.random_ratio(2, 3) {
+            true => at + block..at + 2 * block,
+            false => at + 512..at + 1024,
+        };
+        Bytes { at, part }
+    }
+
+    /// The operation on some of them, of ten times on the part so often.
+    fn op(&self, verb: Verb, image: Image, part: u32, rng: &mut ChaCha8Rng) -> Op {
+        let bytes = match rng.random_range(0..10) {
+            n if n < part => self.part.clone(),
+            9 => self.at..self.at + 2 * PAGE,
+            _ => self.at..self.at + PAGE,
+        };
+        let mut at = bytes.start.min(MOST - PAGE);
+        let mut len = (bytes.end - bytes.start).min(MOST - at);
+        if verb.shifts() {
+            at = at / image.block * image.block;
+            len = len.next_multiple_of(image.block).min(PAGE);
+        }
+        // What cuts, or asks, does it there or behind.
+        if !verb.has_range() && rng.random_ratio(1, 3) {
+            at = (at + len).min(MOST - 512);
+        }
+        Op {
+            verb,
+            file: 0,
+            at: if verb.has_place() { at } else { 0 },
+            len: if verb.has_range() { len } else { 0 },
+        }
+    }
+}
+
+/// A program, and the thread that stops at its points.
+pub struct Near {
+    pub program: Program,
+    pub victim: usize,
+}
+
+impl Grammar {
+    /// Operations on the same bytes; none if there are none on bytes.
+    pub fn near(&self, image: Image, rng: &mut ChaCha8Rng) -> Option<Near> {
+        let verbs = self.of(Kind::Bytes);
+        let starts = Start::of(Kind::Bytes);
+        let start = *starts.choose_weighted(rng, |s| begins(*s)).ok()?;
+        let bytes = Bytes::draw(image, start, rng);
+        let workers = rng.random_ratio(1, 4);
+        let by_kernel = |v: &Verb| {
+            if workers && !is_shared(*v) {
+                0
+            } else {
+                stops(*v)
+            }
+        };
+        let own = verbs
+            .choose_weighted(rng, by_kernel)
+            .or_else(|_| verbs.choose_weighted(rng, |v| stops(*v)));
+        let mut own = vec![bytes.op(*own.ok()?, image, 5, rng)];
+        // What it is about it may have made itself.
+        if rng.random_ratio(1, 3) {
+            let before = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;
+            own.insert(0, bytes.op(before, image, 2, rng));
+        }
+        let mut threads = vec![own];
+        // One that waits for a lock keeps its thread: so there are more threads of a few.
+        for count in [2, 2, rng.random_range(0..=2)] {
+            let mut ops = Vec::new();
+            for _ in 0..count {
+                let verb = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;
+                ops.push(bytes.op(verb, image, 3, rng));
+            }
+            if rng.random_ratio(1, if image.tight { 2 } else { 6 }) {
+                self.reuse(&mut ops, rng);
+            }
+            if !ops.is_empty() {
+                threads.push(ops);
+            }
+        }
+        let all = (1u8 << threads.len()) - 1;
+        let victim = if workers { THREADS } else { 0 };
+        let program = promised(Program {
+            image,
+            workers,
+            start,
+            through: if workers { all } else { all & !1 },
+            threads,
+        });
+        Some(Near { program, victim })
+    }
+
+    /// Another file gets what has become free, if these operations are to be drawn.
+    fn reuse(&self, ops: &mut Vec<Op>, rng: &mut ChaCha8Rng) {
+        let verbs = self.of(Kind::Bytes);
+        let op = |verb, len| Op {
+            verb,
+            file: u8::from(len > 0),
+            at: 0,
+            len,
+        };
+        let len = *[PAGE, 2 * PAGE, 3 * PAGE].choose(rng).unwrap_or(&PAGE);
+        let all = [op(Verb::Commit, 0), op(Verb::DirectWrite, len)];
+        ops.truncate(OPS - all.len());
+        ops.extend(all.into_iter().filter(|op| verbs.contains(&op.verb)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::IMAGES;
+    use rand::SeedableRng;
+    use std::collections::HashSet;
+
+    fn draw(words: &[&str], seed: u64) -> Near {
+        let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
+        let grammar = Grammar::new(&words).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let image = IMAGES[seed as usize % IMAGES.len()];
+        grammar.near(image, &mut rng).unwrap()
+    }
+
+    #[test]
+    fn well_formed_and_of_a_kind() {
+        let mut seen = HashSet::new();
+        for seed in 0..3000 {
+            let Near { program, victim } = draw(&[], seed);
+            let text = program.to_string();
+            assert_eq!(text.parse::<Program>().as_ref(), Ok(&program), "{text}");
+            assert!(victim == 0 && !program.is_through(0) || victim == THREADS && program.workers);
+            assert!(
+                (1..program.threads.len()).all(|t| program.is_through(t)),
+                "{text}"
+            );
+            seen.extend(program.threads[0].iter().map(|op| op.verb));
+        }
+        let bytes = Verb::ALL.iter().filter(|v| v.suits(Kind::Bytes));
+        assert_eq!(seen.len(), bytes.count());
+    }
+
+    #[test]
+    fn of_those_that_were_asked_for() {
+        for seed in 0..100 {
+            let all = draw(&["bw", "st"], seed).program;
+            let verbs = all.threads.iter().flatten().map(|op| op.verb.short());
+            assert!(
+                verbs.into_iter().all(|v| ["bw", "st"].contains(&v)),
+                "{all}"
+            );
+        }
+    }
+}

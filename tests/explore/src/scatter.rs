@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One thread stops at its points, and the others' operations come in between, each of them whole:
+//! first all at one point, point after point; then spread over the points by chance. The others are
+//! led from operation to operation only, so that such a run takes a few steps.
+
+use crate::drive::{Picker, Place, Seen};
+use crate::order::Go;
+use crate::program::THREADS;
+use rand::seq::SliceRandom;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+pub struct Scatter {
+    rng: ChaCha8Rng,
+    victim: usize,
+    /// For each operation of the others how many steps of the victim come before it, in order.
+    when: Vec<usize>,
+    /// The next of them.
+    begun: usize,
+    /// Steps of the victim: of this run, and of the longest one.
+    done: usize,
+    longest: usize,
+    /// The others: the higher the sooner.
+    priorities: Vec<u32>,
+    /// Runs in which all come at one point.
+    swept: usize,
+    /// And those in which they do not that are left.
+    spread: usize,
+}
+
+impl Scatter {
+    /// `others`: operations of the other threads. So many runs `spread` them, after the sweep.
+    pub fn new(rng: ChaCha8Rng, victim: usize, others: usize, spread: usize) -> Scatter {
+        let mut scatter = Scatter {
+            rng,
+            victim,
+            when: vec![0; others],
+            begun: 0,
+            done: 0,
+            longest: 0,
+            priorities: (0..16).collect(),
+            swept: 0,
+            // One operation is at one point in any case.
+            spread: if others > 1 { spread } else { 0 },
+        };
+        scatter.order();
+        scatter
+    }
+
+    /// Who of the others comes first.
+    fn order(&mut self) {
+        self.priorities.shuffle(&mut self.rng);
+        // A thread of the kernel has nothing to do before somebody gives it work.
+        if self.victim >= THREADS {
+            self.priorities[0] = u32::MAX;
+        }
+    }
+
+    /// Some of the others' operations come before anything else.
+    fn early(&mut self) -> usize {
+        match self.rng.random_ratio(1, 2) {
+            true => 0,
+            false => self.rng.random_range(0..=self.when.len()),
+        }
+    }
+
+    /// Prepares the next run; false when all have been done.
+    pub fn next(&mut self) -> bool {
+        let more = self.done > self.swept;
+        self.longest = self.longest.max(self.done);
+        (self.begun, self.done) = (0, 0);
+        if more {
+            self.swept += 1;
+            let (early, at) = (self.early(), self.swept);
+            for (nth, when) in self.when.iter_mut().enumerate() {
+                *when = if nth < early { 0 } else { at };
+            }
+            return true;
+        }
+        self.swept = usize::MAX;
+        let Some(left) = self.spread.checked_sub(1) else {
+            return false;
+        };
+        self.spread = left;
+        self.order();
+        let end = self.longest;
+        let rng = &mut self.rng;
+        self.when.fill_with(|| rng.random_range(0..=end));
+        self.when.sort_unstable();
+        true
+    }
+}
+
+impl Picker for Scatter {
+    fn pick(&mut self, seen: &Seen<'_>) -> Go {
+        let others = seen.ready.iter().copied().filter(|t| *t != self.victim);
+        let other = others.max_by_key(|t| self.priorities.get(*t));
+        let can = seen.ready.contains(&self.victim);
+        let its_turn = self
+            .when
+            .get(self.begun)
+            .is_none_or(|when| self.done < *when);
+        let thread = match other {
+            Some(other) if !(can && its_turn) => other,
+            _ if can => self.victim,
+            _ => seen.ready[0],
+        };
+        if thread == self.victim {
+            self.done += 1;
+        } else if matches!(seen.places[thread], Place::Between(_)) {
+            self.begun += 1;
+        }
+        Go {
+            thread,
+            fault: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    /// Two operations of B while A does three steps: the orders that are tried.
+    fn orders(spread: usize) -> Vec<String> {
+        let rng = ChaCha8Rng::seed_from_u64(1);
+        let mut picker = Scatter::new(rng, 0, 2, spread);
+        let mut all = Vec::new();
+        loop {
+            let (mut left, mut text) = ([3, 2], String::new());
+            while left != [0, 0] {
+                let ready: Vec<usize> = (0..2).filter(|t| left[*t] > 0).collect();
+                let places = [3, 2]
+                    .iter()
+                    .zip(left)
+                    .map(|(all, left)| Place::Between(all - left));
+                let places: Vec<Place> = places.collect();
+                let seen = Seen {
+                    ready: &ready,
+                    places: &places,
+                    last: None,
+                };
+                let thread = picker.pick(&seen).thread;
+                left[thread] -= 1;
+                text.push(if thread == 0 { 'A' } else { 'B' });
+            }
+            all.push(text);
+            if !picker.next() {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn at_each_point_then_spread() {
+        let swept = orders(0);
+        assert_eq!(swept.len(), 4);
+        assert_eq!((swept[0].as_str(), swept[3].as_str()), ("BBAAA", "AAABB"));
+        // Or one of them before all.
+        assert!(["ABBAA", "BABAA"].contains(&swept[1].as_str()), "{swept:?}");
+        let all = orders(60);
+        assert_eq!(all.len(), 64);
+        for order in ["BBAAA", "ABABA", "BAABA", "AABBA", "ABAAB"] {
+            assert!(all.iter().any(|o| o == order), "{order}");
+        }
+    }
+}
