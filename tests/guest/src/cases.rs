@@ -8,6 +8,7 @@ pub mod events;
 pub mod format;
 pub mod namespace;
 pub mod power;
+pub mod programs;
 pub mod samples;
 pub mod space;
 
@@ -92,5 +93,6 @@ pub static SETS: &[&[Case]] = &[
     content::sync::CASES,
     events::trace::CASES,
     events::fanotify::CASES,
+    programs::CASES,
     samples::CASES,
 ];
