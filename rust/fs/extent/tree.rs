@@ -20,7 +20,7 @@ mod ops;
 mod shift;
 mod worst;
 
-pub use ops::{convert, cut, insert, split, To};
+pub use ops::{convert, cut, exchange_parts, insert, split, To, TreePart};
 pub use shift::{shift_left, shift_right, Shift};
 pub use worst::worst_nodes;
 

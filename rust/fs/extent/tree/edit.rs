@@ -2,8 +2,11 @@
 
 //! One change of a tree: the nodes of a path are copied, changed and written back.
 
+mod both;
 mod shift;
 mod shrink;
+
+pub(super) use both::{splice_both, Splice};
 
 use super::{
     key_at,
@@ -399,21 +402,25 @@ impl<'s, S: Store> Edit<'s, S> {
     /// First those that are there, which may have to be read again: a new one is in the journal as
     /// soon as it has the right, and its block, given back, would be written over by a replay.
     fn access(&mut self) -> Result<(), S::Error> {
-        for fresh in [false, true] {
-            for (l, work) in self.levels.iter_mut().enumerate() {
-                let [of_node, of_new] = &mut work.access;
-                let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
-                let node = work.node.as_ref().filter(changed);
-                if let Some(level) = node.filter(|level| level.fresh == fresh) {
-                    *of_node = Some(if fresh {
-                        self.store.access_new(level.pblk)?
-                    } else {
-                        self.store.access(level.pblk)?
-                    });
-                }
-                if let Some((pblk, _)) = work.split_off.as_ref().filter(|_| fresh) {
-                    *of_new = Some(self.store.access_new(*pblk)?);
-                }
+        self.access_some(false)?;
+        self.access_some(true)
+    }
+
+    /// Half of [`Edit::access`]: nodes that are new (`fresh`), or those that are there.
+    fn access_some(&mut self, fresh: bool) -> Result<(), S::Error> {
+        for (l, work) in self.levels.iter_mut().enumerate() {
+            let [of_node, of_new] = &mut work.access;
+            let changed = |level: &&Level<S::Buf>| l > 0 && level.dirty && !level.dead;
+            let node = work.node.as_ref().filter(changed);
+            if let Some(level) = node.filter(|level| level.fresh == fresh) {
+                *of_node = Some(if fresh {
+                    self.store.access_new(level.pblk)?
+                } else {
+                    self.store.access(level.pblk)?
+                });
+            }
+            if let Some((pblk, _)) = work.split_off.as_ref().filter(|_| fresh) {
+                *of_new = Some(self.store.access_new(*pblk)?);
             }
         }
         Ok(())

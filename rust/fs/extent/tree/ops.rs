@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations: each is one replacement of neighbouring entries of a leaf.
+//! The operations: each is one replacement of neighbouring entries of a leaf, or of two.
 
-use super::{edit::Edit, Store, ROOT_BYTES};
+use super::{
+    edit::{splice_both, Edit, Splice},
+    Store, ROOT_BYTES,
+};
 use crate::disk::{
     extent::{Extent, MAX_UNWRITTEN_LEN},
     Corrupt, Lblk, LblkRange, Pblk,
 };
+use core::ops::Range;
 
 /// Up to three extents in a row.
 struct Row {
@@ -113,7 +117,7 @@ pub fn convert<S: Store>(
         Some(i) => edit.entry(i)?.map(|e| (i, e)),
         None => None,
     };
-    let Some((mut at, old)) = old.filter(|(_, e)| e.end() > start) else {
+    let Some((at, old)) = old.filter(|(_, e)| e.end() > start) else {
         let next = edit.entry(edit.at)?;
         return Ok(next.map_or(edit.end, |next| next.lblk).min(end));
     };
@@ -125,7 +129,23 @@ pub fn convert<S: Store>(
     let end = end.min(old.end()).min(longest);
     let mut changed = part(&old, start.until(end));
     changed.unwritten = unwritten;
+    let (entries, row) = replace_part(&edit, (at, old), changed)?;
+    edit.splice(root, entries, row.as_slice())?;
+    Ok(end)
+}
 
+/// An entry of a leaf, and its number.
+type Entry = (u16, Extent);
+
+/// What the leaf is to have so that `changed` is in the place of the same logical blocks of `old`,
+/// the entry before the edit's: which entries go, and which come. Goes into a neighbour that it
+/// continues.
+fn replace_part<S: Store>(
+    edit: &Edit<'_, S>,
+    (mut at, old): Entry,
+    mut changed: Extent,
+) -> Result<(Range<u16>, Row), S::Error> {
+    let LblkRange { start, end } = changed.blocks();
     let mut remove = 1;
     let mut prev = None;
     if start == old.lblk {
@@ -151,8 +171,71 @@ pub fn convert<S: Store>(
     row.push(&old, old.lblk.until(start));
     row.push(&changed, changed.blocks());
     row.push(&old, end.until(old.end()));
-    edit.splice(root, at..at + remove, row.as_slice())?;
-    Ok(end)
+    Ok((at..at + remove, row))
+}
+
+/// A tree, and an extent of it or a part of one.
+pub struct TreePart<'a, S: Store> {
+    /// The nodes.
+    pub store: &'a mut S,
+    /// The root.
+    pub root: &'a mut [u8; ROOT_BYTES],
+    /// What is there.
+    pub part: Extent,
+}
+
+/// Copies the path to an extent, or a part of one, and finds the entry that it lies in.
+fn find_part<'s, S: Store>(
+    store: &'s mut S,
+    root: &[u8; ROOT_BYTES],
+    wanted: &Extent,
+) -> Result<(Edit<'s, S>, Entry), S::Error> {
+    let edit = Edit::descend(store, root, wanted.lblk)?;
+    let old = match edit.at.checked_sub(1) {
+        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+        None => None,
+    };
+    let reaches = |e: &Extent| wanted.len > 0 && wanted.end() <= e.end();
+    match old.filter(|(_, e)| reaches(e) && part(e, wanted.blocks()) == *wanted) {
+        Some(old) => Ok((edit, old)),
+        // Not as it was when it was looked up: somebody writes to the device.
+        None => Err(edit.bad(Corrupt::ExtentRange)),
+    }
+}
+
+/// Gives each of two trees the blocks that the other has. Both become what `orig` is, written or
+/// not: the logical blocks of `orig` read as before, if the blocks that they get have been given
+/// the data before. As many of the one as of the other. Both trees change, or none.
+pub fn exchange_parts<S: Store>(
+    orig: TreePart<'_, S>,
+    donor: TreePart<'_, S>,
+) -> Result<(), S::Error> {
+    let of_orig = Extent {
+        pblk: donor.part.pblk,
+        ..orig.part
+    };
+    let of_donor = Extent {
+        lblk: donor.part.lblk,
+        ..orig.part
+    };
+    let (edit, old) = find_part(orig.store, orig.root, &orig.part)?;
+    let (donor_edit, donor_old) = find_part(donor.store, donor.root, &donor.part)?;
+    let (entries, row) = replace_part(&edit, old, of_orig)?;
+    let (donor_entries, donor_row) = replace_part(&donor_edit, donor_old, of_donor)?;
+    splice_both(
+        Splice {
+            edit,
+            root: orig.root,
+            old: entries,
+            new: row.as_slice(),
+        },
+        Splice {
+            edit: donor_edit,
+            root: donor.root,
+            old: donor_entries,
+            new: donor_row.as_slice(),
+        },
+    )
 }
 
 /// Unmaps the last mapped ones of the blocks that are in one extent, at most as many as `limit`

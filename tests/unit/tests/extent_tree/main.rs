@@ -10,6 +10,7 @@ use rext4_unit::disk;
 mod extent {
     pub mod tree;
 }
+mod exchange;
 mod memory;
 mod pair;
 mod random;
