@@ -94,10 +94,20 @@ impl BlockDevice {
     /// Writes at byte `at`, past the page cache and past caches of the device (FUA). Otherwise as
     /// [`BlockDevice::read_past_cache`].
     pub(crate) fn write_past_cache(&self, at: u64, from: &mut KVec<u8>) -> Result {
+        self.write_how(at, from, true)
+    }
+
+    /// The same, but it may stay in a cache of the device until that is flushed.
+    pub(crate) fn write(&self, at: u64, from: &mut KVec<u8>) -> Result {
+        self.write_how(at, from, false)
+    }
+
+    fn write_how(&self, at: u64, from: &mut KVec<u8>, fua: bool) -> Result {
         self.check_span(at, from.len())?;
+        let (bdev, sector, len) = (self.as_ptr(), at >> 9, from.len());
         // SAFETY: As for reading.
         to_result(unsafe {
-            bindings::bdev_write_virt(self.as_ptr(), at >> 9, from.as_mut_ptr().cast(), from.len())
+            bindings::bdev_write_virt(bdev, sector, from.as_mut_ptr().cast(), len, fua)
         })
     }
 

@@ -58,6 +58,28 @@ impl<F: FileSystem> File<F> {
         unsafe { Inode::from_raw(bindings::file_inode(self.as_ptr())) }
     }
 
+    /// The inode of another open file, of whatever kind. `EXDEV` if it is not of this file system.
+    pub(super) fn inode_beside<'o>(&self, other: &'o LocalFile) -> Result<&'o Inode<F>> {
+        // SAFETY: An open file, which keeps its inode; that keeps its super block.
+        let (inode, sb) = unsafe {
+            let inode = bindings::file_inode(other.as_ptr());
+            (inode, (*inode).i_sb)
+        };
+        if sb != self.inode().sb().as_ptr() {
+            return Err(EXDEV);
+        }
+        // SAFETY: All inodes of the super block are of `F`.
+        Ok(unsafe { Inode::from_raw(inode) })
+    }
+
+    /// Whether it is open for reading and for writing.
+    pub(super) fn reads_and_writes(&self) -> bool {
+        // SAFETY: By the type invariant; the mode does not change any more.
+        unsafe {
+            bindings::file_is_reader(self.as_ptr()) && bindings::file_is_writer(self.as_ptr())
+        }
+    }
+
     /// Writes the bytes, which are not none, of the page cache and waits; reports each error once
     /// per file.
     pub(crate) fn write_and_wait_range(&self, bytes: Range<u64>) -> Result {

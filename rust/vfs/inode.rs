@@ -17,7 +17,7 @@ pub(super) use cache::{
     free_inode_callback,
     with_info, //
 };
-pub(crate) use lock::{InodeLock, InodeLockShared};
+pub(crate) use lock::{InodeLock, InodeLockShared, InodeLocks};
 pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready};
 pub(super) use ops::InodeTable;
 pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};

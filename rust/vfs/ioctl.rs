@@ -12,6 +12,7 @@ use super::{
     cred,
     file::File,
     fsmap::{self, DeviceSpace, SpaceMap},
+    inode::Inode,
     jbd2::Log,
     super_block::{FileSystem, SuperBlock}, //
 };
@@ -19,6 +20,7 @@ use core::{marker::PhantomData, ops::RangeInclusive};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
+    fs::LocalFile,
     prelude::*,
     uaccess::{UserPtr, UserSlice}, //
 };
@@ -49,6 +51,17 @@ pub(crate) struct Trim {
     pub(crate) len: u64,
     /// Runs that are shorter are left alone.
     pub(crate) least: u64,
+}
+
+/// Which blocks two files shall exchange (`EXT4_IOC_MOVE_EXT`).
+#[derive(Clone, Copy)]
+pub(crate) struct MoveExtents {
+    /// The first of the file whose content stays.
+    pub(crate) orig: u64,
+    /// The first of the other, the donor.
+    pub(crate) donor: u64,
+    /// How many.
+    pub(crate) len: u64,
 }
 
 /// What can be asked of a file system by way of any of its files. No lock is held. That files and
@@ -105,6 +118,17 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Writes all that the journal has to where it belongs, so that a replay finds nothing, after
     /// [`IoctlOps::can_empty_log`]. Otherwise as [`IoctlOps::set_label`].
     fn empty_log(_file: &File<Self>, _blocks: Log) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Has two files exchange blocks. Both are open for writing, the first for reading, too, and
+    /// its mount stays writable and is not frozen meanwhile. The donor may be of any kind. Returns
+    /// how many blocks were exchanged, also before an error.
+    fn move_extents(
+        _orig: &Inode<Self>,
+        _donor: &Inode<Self>,
+        _what: MoveExtents,
+    ) -> (u64, Result) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -273,6 +297,31 @@ fn checkpoint<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::empty_log(file, blocks)
 }
 
+/// `struct move_extent`: a word that is not looked at and the donor; where, where of the donor and
+/// how many; how many it were.
+fn move_extents<F: IoctlOps>(file: &File<F>, user: UserPtr) -> Result {
+    if !file.reads_and_writes() {
+        return Err(EBADF);
+    }
+    let (asked, answer) = (size_of::<[u64; 4]>(), size_of::<u64>());
+    let mut reader = UserSlice::new(user, asked + answer).reader();
+    let [_, fd]: [u32; 2] = reader.read()?;
+    let [orig, donor, len, _]: [u64; 4] = reader.read()?;
+    let other = LocalFile::fget(fd)?;
+    // SAFETY: An open file; its mode does not change any more.
+    if !unsafe { bindings::file_is_writer(other.as_ptr()) } {
+        return Err(EBADF);
+    }
+    let other = file.inode_beside(&other)?;
+    let write = WantWrite::new(file)?;
+    let (moved, result) = F::move_extents(file.inode(), other, MoveExtents { orig, donor, len });
+    drop(write);
+    UserSlice::new(user.wrapping_byte_add(asked), answer)
+        .writer()
+        .write(&moved)?;
+    result
+}
+
 fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     if !cred::is_admin() {
         return Err(EPERM);
@@ -315,6 +364,7 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
             bindings::EXT4_IOC_SETFSUUID if F::HAS_SET_UUID => set_uuid(file, user)?,
             bindings::FS_IOC_GETFSMAP if F::HAS_MAP_SPACE => map_space(file, user)?,
             bindings::EXT4_IOC_CHECKPOINT if F::HAS_EMPTY_LOG => checkpoint(file, user)?,
+            bindings::EXT4_IOC_MOVE_EXT if F::HAS_MOVE_EXTENTS => move_extents(file, user)?,
             bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {

@@ -75,6 +75,17 @@ pub(crate) fn new_mutex<T>(
     NoFsMutex::new(value, name, key)
 }
 
+/// Takes a second mutex of a class, inside the first. Whoever takes two takes them in the same
+/// order: lockdep does not see it if they do not.
+pub(crate) fn lock_second<T>(lock: &NoFsMutex<T>) -> NoFsMutexGuard<'_, T> {
+    let mutex: *const NoFsMutex<T> = lock;
+    // SAFETY: The C mutex is the first field of a `Lock`, which is `repr(C)`, and was initialised
+    // with it.
+    unsafe { bindings::mutex_lock_second(mutex.cast_mut().cast()) };
+    // SAFETY: It was just locked.
+    unsafe { NoFsMutexGuard::new(lock, NoFs::enter()) }
+}
+
 /// Runs `f` without the lock of `guard`, which is taken again after it.
 #[cfg(VFS_TEST_HOOKS)]
 pub(crate) fn unlocked<T>(guard: &mut NoFsMutexGuard<'_, T>, f: impl FnOnce()) {

@@ -9,7 +9,7 @@
 use super::{
     bindings,
     folio::{HeldFolio, LockedFolio},
-    inode::{Inode, InodeLock},
+    inode::{Inode, InodeLock, InodeLocks},
     super_block::FileSystem, //
 };
 use core::ops::Range;
@@ -232,6 +232,19 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
         let pages = lock.inode().invalidate_lock();
         // INVARIANT: The second was taken by way of the first.
         Self { lock, pages }
+    }
+
+    /// Takes invalidate_lock of both inodes, in the order of the page cache.
+    pub(crate) fn of_two(locks: &'l InodeLocks<'_, F>) -> [Self; 2] {
+        let both = locks.get();
+        let [one, other] = both.each_ref().map(|lock| lock.inode().mapping());
+        // SAFETY: By the type invariant of `Inode`; they are two, so each guard has one to unlock.
+        unsafe { bindings::filemap_invalidate_lock_two(one, other) };
+        both.each_ref().map(|lock| Self {
+            lock,
+            // INVARIANT: The second was taken by way of the first.
+            pages: InvalidateLock(lock.inode(), NotThreadSafe),
+        })
     }
 
     /// i_rwsem.

@@ -97,6 +97,35 @@ impl<F: FileSystem> Drop for InodeLock<'_, F> {
     }
 }
 
+/// i_rwsem of two inodes held exclusive.
+///
+/// # Invariants
+///
+/// They are two.
+#[must_use]
+pub(crate) struct InodeLocks<'a, F: FileSystem>([InodeLock<'a, F>; 2]);
+
+impl<'a, F: FileSystem> InodeLocks<'a, F> {
+    /// Takes them in the order of the VFS (`lock_two_nondirectories()`). `EINVAL` if the two are
+    /// one, or one is a directory, which has another order.
+    pub(crate) fn new(one: &'a Inode<F>, other: &'a Inode<F>) -> Result<Self> {
+        if core::ptr::eq(one, other) || one.is_dir() || other.is_dir() {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariants of `Inode`; neither is a directory. Each guard unlocks
+        // its own.
+        unsafe { bindings::lock_two_nondirectories(one.as_ptr(), other.as_ptr()) };
+        let lock = |inode| InodeLock(inode, NotThreadSafe);
+        // INVARIANT: They are not the same.
+        Ok(Self([lock(one), lock(other)]))
+    }
+
+    /// Both, as they were given.
+    pub(crate) fn get(&self) -> &[InodeLock<'a, F>; 2] {
+        &self.0
+    }
+}
+
 /// i_rwsem held shared.
 ///
 /// # Invariants

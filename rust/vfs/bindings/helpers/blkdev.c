@@ -27,10 +27,13 @@ rust_helper_bdev_read_virt(struct block_device *bdev, sector_t sector, void *dat
 
 __rust_helper int
 rust_helper_bdev_write_virt(struct block_device *bdev, sector_t sector, void *data,
-			     size_t len)
+			     size_t len, bool fua)
 {
-	return bdev_rw_virt(bdev, sector, data, len,
-			    (__force enum req_op)(REQ_OP_WRITE | REQ_SYNC | REQ_FUA));
+	blk_opf_t op = REQ_OP_WRITE | REQ_SYNC;
+
+	if (fua)
+		op |= REQ_FUA;
+	return bdev_rw_virt(bdev, sector, data, len, (__force enum req_op)op);
 }
 
 __rust_helper bool rust_helper_bdev_can_discard(struct block_device *bdev)

@@ -316,6 +316,11 @@ __rust_helper bool rust_helper_file_is_writer(struct file *file)
 	return file->f_mode & FMODE_WRITE;
 }
 
+__rust_helper bool rust_helper_file_is_reader(struct file *file)
+{
+	return file->f_mode & FMODE_READ;
+}
+
 __rust_helper void rust_helper_set_uuid(struct super_block *sb, const u8 *uuid)
 {
 	super_set_uuid(sb, uuid, 16);
