@@ -14,6 +14,10 @@ pub const LINK_MAX: u16 = 65000;
 
 /// `i_mode`: mask of the file type.
 pub const S_IFMT: u16 = 0xf000;
+/// `i_mode`: runs as its owner.
+pub const S_ISUID: u16 = 0o4000;
+/// `i_mode`: runs as its group.
+pub const S_ISGID: u16 = 0o2000;
 /// `i_mode`: FIFO.
 pub const S_IFIFO: u16 = 0x1000;
 /// `i_mode`: character device.

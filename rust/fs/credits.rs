@@ -56,6 +56,9 @@ pub(super) const COMPLETE: u32 = INSERT + INODE;
 /// the entries, should two become one; the inode with its size.
 pub(super) const SHIFT: u32 = DEPTH + freeing(DEPTH) + INODE;
 
+/// Blocks exchanged: an extent of each of two files replaced, both inodes.
+pub(super) const EXCHANGE: u32 = 2 * (INSERT + INODE);
+
 /// The size set and the inode on the orphan list, or off it.
 pub(super) const TRUNCATE: u32 = ORPHAN + INODE;
 

@@ -55,6 +55,7 @@
 
 mod delalloc;
 mod entry;
+mod exchange;
 mod held;
 mod kind;
 mod nodes;
@@ -66,6 +67,7 @@ mod shift;
 pub(crate) mod tree;
 
 pub(crate) use entry::{ExtentEntry, Hole};
+pub(crate) use exchange::{Exchange, TwoExtents};
 pub(crate) use kind::{check_root, MapKind};
 pub(crate) use recent::Recent;
 pub(crate) use shift::Move;

@@ -20,6 +20,7 @@
 //!   fallocate.rs  allocate, punch, zero: rule 5
 //!   zeroes.rs     zeros that are written: rules 2, 5, 11
 //!   shift.rs      collapse and insert range: rules 3, 5, 11
+//!   exchange.rs   two files exchange blocks: rules 2, 5, 11
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
 //! ```
@@ -95,6 +96,7 @@ pub(crate) mod buffered;
 mod delalloc;
 pub(crate) mod direct;
 mod eof;
+pub(crate) mod exchange;
 pub(crate) mod fallocate;
 pub(crate) mod fsync;
 pub(crate) mod gate;

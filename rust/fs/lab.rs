@@ -149,6 +149,13 @@ named! {
         /// A handle that moves blocks within the file is about to be started, the first or one
         /// more.
         ShiftSome = c"shift-some",
+        /// Two files exchange an extent: its data is in the donor's blocks, the extents are as they
+        /// were.
+        MoveCopied = c"move-copied",
+        /// The same; the handle is about to be started, or once more after ENOSPC.
+        MoveSome = c"move-some",
+        /// Two files have exchanged blocks; that is not committed, and all locks are held.
+        Moved = c"moved",
         /// A truncate begins, with i_rwsem. It may still fail.
         Truncate = c"truncate",
         /// The size in memory is cut and the page cache dropped; what is before the end is not

@@ -153,6 +153,21 @@ impl<'a> Extents<'a> {
         promised: bool,
         change: impl FnOnce(&mut TreeNodes<'_, '_>, &mut [u8; ROOT_BYTES]) -> Result<T>,
     ) -> Result<T> {
+        let mut nodes = self.begin_change(handle, (kind, promised));
+        let result = change(&mut nodes, &mut self.map.root);
+        self.end_change(nodes);
+        result
+    }
+
+    /// What [`Extents::change`] begins with: the nodes of the tree, to be changed.
+    pub(super) fn begin_change<'h>(
+        &mut self,
+        handle: &'h Handle<'h>,
+        (kind, promised): (BlockKind, bool),
+    ) -> TreeNodes<'h, 'h>
+    where
+        'a: 'h,
+    {
         let usable = if promised { u32::MAX } else { 0 };
         let writer = Writer {
             handle,
@@ -160,12 +175,14 @@ impl<'a> Extents<'a> {
             promise: self.map.nodes.take(self.inode.sb(), usable),
             expecting: self.is_expecting(),
         };
-        let mut nodes = TreeNodes::writer(self.inode, writer);
-        let result = change(&mut nodes, &mut self.map.root);
+        TreeNodes::writer(self.inode, writer)
+    }
+
+    /// What it ends with: what is left of the promise is kept.
+    pub(super) fn end_change(&mut self, nodes: TreeNodes<'_, '_>) {
         if let Some(left) = nodes.into_promise() {
             self.map.nodes.add(left);
         }
-        result
     }
 
     /// Adds the blocks to those that expect data.

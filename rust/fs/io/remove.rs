@@ -137,17 +137,24 @@ impl<'l> Alone<'l> {
     /// there is data. So a folio that will not go (race 24: a device is about to store into it) is
     /// `EBUSY`, and all is as before.
     pub(super) fn drop_cache_from(self, start: u64) -> Result<TailGone<'l>> {
+        let bytes = self.drop_all(start..u64::MAX)?;
+        Ok(TailGone(self.pause(Point::PunchInvalidated, bytes)))
+    }
+
+    /// The same, of these bytes only. Says what that was, rounded out to pages.
+    pub(super) fn drop_all(&self, bytes: Range<u64>) -> Result<Range<u64>> {
         let inode = self.inode();
         let page = 1 << kernel::page::PAGE_SHIFT;
-        let bytes = start / page * page..u64::MAX;
-        inode.write_and_wait(bytes.clone())?;
-        lab::may_fail(Point::RangeWritten, inode, bytes.clone(), &[EIO])?;
+        let end = bytes.end.checked_next_multiple_of(page);
+        let pages = bytes.start / page * page..end.unwrap_or(u64::MAX);
+        inode.write_and_wait(pages.clone())?;
+        lab::may_fail(Point::RangeWritten, inode, pages.clone(), &[EIO])?;
         pinned::begin_drop().map_err(|_| EBUSY)?;
-        let dropped = inode.invalidate_pagecache(bytes.clone());
+        let dropped = inode.invalidate_pagecache(pages.clone());
         pinned::end_drop();
         dropped?;
-        forget_reserved(inode, map::lblk_range(inode, start..u64::MAX)?);
-        Ok(TailGone(self.pause(Point::PunchInvalidated, bytes)))
+        forget_reserved(inode, map::lblk_range(inode, bytes)?);
+        Ok(pages)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
         Rext4, //
     },
     vfs::{
-        inode::InodeLock,
+        inode::{InodeLock, InodeLocks},
         pagemap::{InvalidateLock, TruncateLocks},
     },
 };
@@ -43,6 +43,15 @@ impl<'l> Shut<'l> {
         let locks = TruncateLocks::new(lock);
         lab::point(Point::Shut, lock.inode(), 0..u64::MAX);
         Self(locks)
+    }
+
+    /// The same of two inodes.
+    fn of_two(locks: &'l InodeLocks<'_, Rext4>) -> [Self; 2] {
+        let two = TruncateLocks::of_two(locks).map(Self);
+        for Self(locks) in &two {
+            lab::point(Point::Shut, locks.lock().inode(), 0..u64::MAX);
+        }
+        two
     }
 
     /// Rule 5, step 2: waits for direct I/O in flight. None starts.
@@ -63,6 +72,11 @@ impl<'l> Alone<'l> {
     /// Steps 1 and 2.
     pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
         Shut::new(lock).drain()
+    }
+
+    /// Steps 1 and 2 of two inodes: direct I/O drains when all four locks are held.
+    pub(super) fn of_two(locks: &'l InodeLocks<'_, Rext4>) -> [Self; 2] {
+        Shut::of_two(locks).map(Shut::drain)
     }
 
     /// The inode that is locked.

@@ -3,10 +3,10 @@
 //! What `ioctl(2)` asks for, forwarded.
 
 use crate::{
-    fs::{about, alloc, mount, Rext4, Sb},
+    fs::{about, alloc, io, mount, Inode, Rext4, Sb},
     vfs::{
         fsmap::SpaceMap,
-        ioctl::{IoctlOps, Label, Shutdown, Trim, Uuid},
+        ioctl::{IoctlOps, Label, MoveExtents, Shutdown, Trim, Uuid},
         jbd2::Log,
         File, //
     },
@@ -50,6 +50,10 @@ impl IoctlOps for Rext4 {
 
     fn empty_log(file: &File<Self>, blocks: Log) -> Result {
         mount::empty_live_log(file.inode().sb(), blocks)
+    }
+
+    fn move_extents(orig: &Inode, donor: &Inode, what: MoveExtents) -> (u64, Result) {
+        io::exchange::move_extents(orig, donor, what)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {
