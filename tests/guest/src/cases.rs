@@ -36,6 +36,7 @@ pub static SETS: &[&[Case]] = &[
     content::trunc::CASES,
     content::falloc::CASES,
     content::shift::CASES,
+    content::exchange::CASES,
     content::zeroes::CASES,
     content::nowait::CASES,
     content::extents::CASES,

@@ -6,6 +6,7 @@ pub mod aligned;
 pub mod bytes;
 pub mod dirents;
 pub mod dm;
+pub mod exchange;
 pub mod fiemap;
 pub mod finder;
 pub mod fixture;

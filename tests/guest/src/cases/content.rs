@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod diff;
+pub mod exchange;
 pub mod extents;
 pub mod falloc;
 pub mod fsx;
