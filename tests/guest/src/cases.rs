@@ -37,6 +37,7 @@ pub static SETS: &[&[Case]] = &[
     content::falloc::CASES,
     content::shift::CASES,
     content::exchange::CASES,
+    content::exchange_under::CASES,
     content::zeroes::CASES,
     content::nowait::CASES,
     content::extents::CASES,

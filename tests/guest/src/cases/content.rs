@@ -4,6 +4,7 @@
 pub mod data;
 pub mod diff;
 pub mod exchange;
+pub mod exchange_under;
 pub mod extents;
 pub mod falloc;
 pub mod fsx;
