@@ -457,12 +457,18 @@ pub fn csum_matches(block: &[u8], geo: &Geometry, seed: u32) -> Result<bool> {
     Ok(read_tail(block, geo)? == computed_csum(block, geo, seed)?)
 }
 
-/// Brings the checksum of a block of entries up to date.
+/// Brings the checksum of a block of entries up to date. Looks whether it has a place for it.
 pub fn update_csum<B: BlockEdit + ?Sized>(block: &mut B, geo: &Geometry, seed: u32) -> Result<()> {
+    check_tail(block, geo)?;
+    put_csum(block, geo, seed)
+}
+
+/// As [`update_csum`], of a block that has been changed: [`check_tail`] has looked before that, and
+/// whatever somebody else has written to the tail meanwhile, there is a place. It does not fail.
+pub fn put_csum<B: BlockEdit + ?Sized>(block: &mut B, geo: &Geometry, seed: u32) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }
-    check_tail(block, geo)?;
     let crc = computed_csum(block, geo, seed)?;
     block.set(geo.block_size as usize - 4, &crc.to_le_bytes())
 }

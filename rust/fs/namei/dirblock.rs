@@ -8,7 +8,7 @@ use crate::{
     disk::{
         dirent::{self, NewEntry},
         htree::{self, DxNode},
-        BlockEdit, Corrupt, Lblk, Pblk,
+        Corrupt, Lblk, Pblk,
     },
     fs::extent::{ExtentEntry, Mapping, State},
     vfs::{
@@ -182,7 +182,14 @@ impl DirBlock {
         };
         let mut block = handle.write(&self.bh)?;
         change(&mut block).map_err(bad)?;
-        self.seal(dir, &mut block, node.as_ref())?;
+        // Nothing fails any more, also if somebody writes the mounted device: half a change would
+        // be in the transaction.
+        let seed = dir.info().csum_seed();
+        let put = match node {
+            Some(node) => htree::update_csum(&mut block, geo, &node, seed),
+            None => dirent::put_csum(&mut block, geo, seed),
+        };
+        put.map_err(bad)?;
         block.finish()
     }
 
@@ -204,12 +211,7 @@ impl DirBlock {
         self.change(handle, dir, insert).map(|()| true)
     }
 
-    fn seal<B: BlockEdit + ?Sized>(
-        &self,
-        dir: &Inode,
-        data: &mut B,
-        node: Option<&DxNode>,
-    ) -> Result {
+    fn seal(&self, dir: &Inode, data: &mut [u8], node: Option<&DxNode>) -> Result {
         let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         match node {
             Some(node) => htree::update_csum(data, geo, node, seed),
@@ -238,7 +240,7 @@ impl DirBlock {
         let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
         let this = Self { bh, lblk };
-        this.seal(dir, &mut *data, node)?;
+        this.seal(dir, &mut data, node)?;
         let mut block = handle.create(&this.bh)?;
         block.copy_in(0, &data)?;
         block.finish()?;
