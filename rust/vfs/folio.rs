@@ -91,6 +91,12 @@ impl<'a> LockedFolio<'a> {
             unsafe { bindings::folio_invalidate(self.0 .0.as_ptr(), at, len) }
         }
     }
+
+    /// Has all of it written.
+    pub(super) fn dirty(&self) {
+        // SAFETY: By the type invariant; it is locked, so it stays in its mapping.
+        unsafe { bindings::folio_mark_dirty(self.0 .0.as_ptr()) };
+    }
 }
 
 impl<'a> LockedFolio<'a> {

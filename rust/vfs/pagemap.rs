@@ -168,6 +168,16 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
         }
     }
 
+    /// Has the folios at the edges of the range written, those that are in the page cache: what
+    /// they show becomes what the disk has. None comes while the lock is held.
+    pub(crate) fn dirty_edges(&self, range: Range<u64>) {
+        for edge in edges(&range) {
+            if let Some(folio) = LockedFolio::find_lock(self.0, edge) {
+                folio.dirty();
+            }
+        }
+    }
+
     /// Takes the pages of a folio out of all mappings. Private copies stay.
     fn unmap(&self, place: Range<u64>) {
         let (start, len) = (place.start as i64, (place.end - place.start) as i64);

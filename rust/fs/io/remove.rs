@@ -188,7 +188,7 @@ impl<'l> CacheGone<'l> {
     ) -> (Alone<'l>, Result) {
         let replaced = replace(&self);
         drop(self.kept);
-        let replaced = replaced.inspect_err(|_| drop_edges(self.alone.inode(), self.range));
+        let replaced = replaced.inspect_err(|_| drop_edges(&self.alone, self.range));
         (self.alone, replaced)
     }
 
@@ -199,7 +199,7 @@ impl<'l> CacheGone<'l> {
         let alone = self.alone.pause(Point::PunchInvalidated, start..end);
         let removed = remove_range(inode, whole_blocks(inode, start..end));
         drop(self.kept);
-        removed.inspect_err(|_| drop_edges(inode, start..end))?;
+        removed.inspect_err(|_| drop_edges(&alone, start..end))?;
         lab::point(Point::BlocksRemoved, inode, start..end);
         let kept = end.min(inode.size());
         if start < kept {
@@ -211,12 +211,17 @@ impl<'l> CacheGone<'l> {
 
 /// Blocks of the range could not be removed, or changed, so their bytes are there still; but a page
 /// of which only a part was dropped shows zeros for them, until it leaves the cache. It goes whole.
-/// One that is dirty again brings its zeros to the disk. One that a device is about to store into
-/// stays (race 24).
-fn drop_edges(inode: &Inode, range: Range<u64>) {
-    if pinned::begin_drop().is_ok() {
-        let _ = inode.invalidate_pagecache(range);
+/// One that a device has pinned, perhaps to store into it, stays (race 24), and so does one that is
+/// dirty again: it brings its zeros to the disk, all of them. (They were to become zeros.) Else it
+/// would show them until it leaves the cache, and then the old bytes.
+fn drop_edges(alone: &Alone<'_>, range: Range<u64>) {
+    let dropped = pinned::begin_drop().and_then(|()| {
+        let dropped = alone.inode().invalidate_pagecache(range.clone());
         pinned::end_drop();
+        dropped
+    });
+    if dropped.is_err() {
+        alone.pages().dirty_edges(range);
     }
 }
 
