@@ -179,6 +179,11 @@ impl<F: FileSystem> Inode<F> {
         self.has_type(bindings::S_IFDIR)
     }
 
+    /// Whether this is a symbolic link.
+    pub(crate) fn is_symlink(&self) -> bool {
+        self.has_type(bindings::S_IFLNK)
+    }
+
     /// Number of links.
     pub(crate) fn nlink(&self) -> u32 {
         // SAFETY: By the type invariant; the C side reads this field without a lock too.

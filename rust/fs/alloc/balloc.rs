@@ -134,14 +134,23 @@ fn default_goal(geo: &Geometry, inode: &Inode, kind: BlockKind, want: u32) -> (u
     (group, bit)
 }
 
-/// How many of the groups have blocks that the map of an inode can point to: pointers have 32 bits.
+/// How many of the groups have blocks that the map of an inode can point to, if it has one:
+/// pointers have 32 bits. Attribute blocks are named by the inode, with 48.
 fn groups_within_reach(geo: &Geometry, inode: &Inode) -> u32 {
-    if inode.info().flags() & flags::EXTENTS != 0 {
+    let has_map = inode.is_file() || inode.is_dir() || inode.is_symlink();
+    if !has_map || inode.info().flags() & flags::EXTENTS != 0 {
         return geo.groups_count;
     }
     let last = Pblk::new(u32::MAX.into());
     geo.block_group(last)
         .map_or(geo.groups_count, |(group, _)| group)
+}
+
+/// Whether the map of an inode can point to each block of the disk, so that any that is promised
+/// will do.
+pub(super) fn reaches_all(inode: &Inode) -> bool {
+    let geo = &inode.fs().geo;
+    groups_within_reach(geo, inode) == geo.groups_count
 }
 
 /// Finds a run and claims it. What it is promised is the caller's.

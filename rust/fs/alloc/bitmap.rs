@@ -105,6 +105,8 @@ impl LockedGroup<'_> {
             ),
         };
         if !core::mem::replace(bad, true) {
+            // Also those that are held: until their data fails, and the promise of it goes, they
+            // are as much promised as lost.
             total.sub(free.into());
             if which == BitmapKind::Block {
                 self.groups.lost.store(true, Relaxed);

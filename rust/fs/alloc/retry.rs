@@ -29,9 +29,12 @@
 //! A [`Retry`] is made before the search, and knows what was pending then. Data that was
 //! accepted is tried again as often as that helps; what can still be refused, three times.
 
-use super::{BlockKind, Groups, Sb};
+use super::{balloc, BlockKind, Groups, Sb};
 use crate::{
-    fs::rule::{self, Rule},
+    fs::{
+        rule::{self, Rule},
+        Inode, //
+    },
     vfs::jbd2::{Journal, Tid}, //
 };
 use kernel::{
@@ -80,6 +83,19 @@ pub(crate) enum Effort {
     /// As [`Effort::Commit`], for data that was accepted, so that giving up would lose it: as often
     /// as that helps.
     Accepted,
+}
+
+impl Effort {
+    /// For data of an inode that was accepted. What was promised may lie where the pointers of its
+    /// block map do not reach, on a disk larger than that. Then waiting does not make it true, and
+    /// what one try gives back is what the next one waits for.
+    pub(crate) fn accepted(inode: &Inode) -> Self {
+        if balloc::reaches_all(inode) {
+            Self::Accepted
+        } else {
+            Self::Commit
+        }
+    }
 }
 
 /// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it.

@@ -78,7 +78,7 @@ impl Writeback for Rext4 {
             // What nobody has reserved has no promise that comes true in the end: a try takes the
             // last block, finds none for a node, and gives back what the next one waits for.
             if found.state == State::Reserved {
-                Effort::Accepted
+                Effort::accepted(inode)
             } else {
                 Effort::Commit
             }
@@ -193,7 +193,7 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
     loop {
         // Blocks for tree nodes may wait for a commit.
         lab::may_fail(Point::Complete, inode, left.clone(), &[EIO])?;
-        left.start = alloc::retry(inode.sb(), Effort::Accepted, || {
+        left.start = alloc::retry(inode.sb(), Effort::accepted(inode), || {
             complete_some(inode, left.clone(), unwritten, size)
         })?;
         if left.is_empty() {

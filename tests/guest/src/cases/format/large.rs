@@ -5,8 +5,8 @@ use crate::cases::damage::baddev::Loop;
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, K1, K4, ONE, SMALL};
-use crate::sys;
-use crate::{ensure, errno, fail, same, skip};
+use crate::sys::{self, Aligned};
+use crate::{ensure, errno, fail, same, skip, xattr};
 
 pub const CASES: &[Case] = &[
     Case::new("large/128g", &[K4, K1], |t| large(t, 128)).quick(),
@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("large/1t", ONE, |t| large(t, 1 << 10)),
     Case::new("large/16t", ONE, |t| large(t, 16 << 10)).secs(180),
     Case::new("large/full", ONE, full).secs(180),
+    Case::new("large/reach", ONE, reach).secs(180),
     Case::new("large/freed", ONE, freed).quick(),
     Case::new("large/stack", ONE, stack).quick(),
     Case::new("large/hard_order", ONE, hard_order).quick(),
@@ -124,18 +125,18 @@ const FLAGS: usize = 0x12;
 const UNUSED_INODES: [usize; 2] = [0x1c, 0x32];
 const CHECKSUM: usize = 0x1e;
 
-/// Makes all groups of 16 TiB full, but for the blocks of one and the inodes of another. Nobody
-/// looks at the bitmaps of a full group.
-fn fill_groups(t: &T, blocks: u32, inodes: u32) -> Res {
+/// Makes all groups full, but for the blocks of some and the inodes of another. Nobody looks at the
+/// bitmaps of a full group.
+fn fill_groups(t: &T, count: u32, blocks: &[u32], inodes: u32) -> Res {
     let uuid = &t.peek(1024, 1024)?[0x68..0x78];
     let seed = crc32c(!0, uuid);
-    for mib in 0..8u32 {
+    for mib in 0..count.div_ceil(1 << 14) {
         let place = 4096 + (u64::from(mib) << 20);
         let mut table = t.peek(place, 1 << 20)?;
-        for (i, desc) in (0..).zip(table.chunks_exact_mut(64)) {
-            let group = (mib << 14) + i;
+        let groups = (mib << 14)..count;
+        for (group, desc) in groups.zip(table.chunks_exact_mut(64)) {
             let mut clear = vec![CHECKSUM];
-            if group != blocks {
+            if !blocks.contains(&group) {
                 clear.extend(FREE_BLOCKS);
                 desc[FLAGS] &= !2;
             }
@@ -178,7 +179,7 @@ fn full(t: &mut T) -> Res {
         ],
     )?;
     let (with_blocks, with_inodes) = (50_000, 100_000);
-    fill_groups(t, with_blocks, with_inodes)?;
+    fill_groups(t, 1 << 17, &[with_blocks], with_inodes)?;
     t.mount("")?;
     let timed = |what: &str, run: &mut dyn FnMut(usize) -> Res| -> Res {
         let mut times = Vec::new();
@@ -215,6 +216,63 @@ fn full(t: &mut T) -> Res {
     }
     let all = sys::create(&t.p("all"))?;
     errno!(all.fallocate(0, 0, 128 << 20), ENOSPC);
+    Ok(())
+}
+
+/// The pointers of a block map reach 16 TiB. On a larger disk, full as far as that, what was
+/// promised to data of such a file is where it is of no use: that is told, and nobody waits for it
+/// to change. What has no map, a pipe with an attribute, has the rest of the disk.
+fn reach(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 has another limit for pipes");
+    }
+    let file = sys::create("/mnt/disk")?;
+    file.truncate(17 << 40)?;
+    let disk = Loop::new(&file)?;
+    t.dev = disk.path.clone();
+    t.broken = true;
+    let lazy = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
+    let more = ["-J", "size=64", "-m", "0", "-E", lazy];
+    t.mkfs(
+        17 << 20,
+        &[&more[..], &["-O", "^metadata_csum_seed"]].concat(),
+    )?;
+    t.mount("")?;
+    sys::create(&t.p("f"))?;
+    sys::create(&t.p("ballast"))?;
+    t.umount()?;
+    // mke2fs makes no such disk without extents.
+    let mut commands = Vec::new();
+    for name in ["f", "ballast"] {
+        commands.push(format!("sif {name} flags 0"));
+        commands.extend((0..3).map(|i| format!("sif {name} block[{i}] 0")));
+    }
+    t.debugfs(&commands.iter().map(String::as_str).collect::<Vec<_>>())?;
+    fill_groups(t, 17 << 13, &[50_000, 135_000], 100_000)?;
+    t.mount("")?;
+    let (bs, ballast) = (t.bs(), sys::direct(&t.p("ballast"))?);
+    let data = Aligned::of(&pattern(1, 0, 1 << 20));
+    let (mut end, mut len) = (0, data.len());
+    while len >= t.var.bs {
+        match ballast.pwrite_once(&data[..len], end) {
+            Ok(n) => end += n as u64,
+            Err(e) if e.errno == libc::ENOSPC => len /= 2,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    ensure!((100..130).contains(&(end >> 20)), "{end} bytes");
+    // A block of data, and one of the two blocks of pointers that it needs.
+    ballast.truncate(end - 2 * bs)?;
+    sys::sync();
+    let f = sys::rdwr(&t.p("f"))?;
+    f.pwrite(&pattern(2, 0, 50), (12 + bs / 4 + 5) * bs)?;
+    errno!(f.fsync(), ENOSPC);
+    same!(f.stat()?.st_blocks, 0, "sectors");
+    let pipe = std::ffi::CString::new(t.p("pipe")).expect("path");
+    // SAFETY: A path.
+    same!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0, "mkfifo");
+    xattr::set(&t.p("pipe"), "trusted.large", &pattern(3, 0, 3000), 0)?;
+    same!(sys::lstat(&t.p("pipe"))?.st_blocks as u64, bs / 512, "pipe");
     Ok(())
 }
 
