@@ -79,6 +79,7 @@ pub static SETS: &[&[Case]] = &[
     damage::failing::CASES,
     damage::eio::CASES,
     damage::half::CASES,
+    damage::unmapped::CASES,
     damage::errors::CASES,
     damage::marks::CASES,
     damage::freeze::CASES,

@@ -18,6 +18,7 @@ pub mod kmsg;
 pub mod map;
 pub mod nfs;
 pub mod sched;
+pub mod slow;
 pub mod source;
 pub mod sys;
 pub mod uring;

@@ -13,3 +13,4 @@ pub mod freed;
 pub mod freeze;
 pub mod half;
 pub mod marks;
+pub mod unmapped;

@@ -4,7 +4,7 @@
 use crate::fixture::{names, put, MNT, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Sys};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, fail, same};
 use std::io::{Read, Seek};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -235,6 +235,22 @@ fn errors(t: &mut T) -> Res {
         // EFSCORRUPTED.
         same!(number(t, &of("errcode"))?, 5, "{}", of("errcode"));
     }
+    // Who has it open, and administers the machine no more.
+    let path = format!("{}/trigger_fs_error", folder(t));
+    let file = sys::open(&path, libc::O_WRONLY, 0)?;
+    let refused = std::thread::scope(|s| {
+        let user = s.spawn(|| {
+            // SAFETY: Of this thread only, which ends with it.
+            unsafe { libc::syscall(libc::SYS_setresuid, 1000, 1000, 1000) };
+            file.pwrite_once(b"a user asks for it", 0)
+        });
+        user.join()
+    });
+    let Ok(refused) = refused else {
+        fail!("thread panic");
+    };
+    errno!(refused, EPERM);
+    drop(file);
     write(t, "trigger_fs_error", "once more")?;
     write(t, "trigger_fs_error", "\n")?;
     wait(2)?;

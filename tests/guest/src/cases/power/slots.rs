@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("slots/remount", WITH, remount),
     Case::new("slots/many", WITH, many).secs(120),
     Case::new("slots/damaged", WITH, damaged),
+    Case::new("slots/twice", WITH, twice),
     Case::new("slots/errors", ONE_LARGE, errors),
 ];
 
@@ -98,7 +99,7 @@ fn numbers(open: &[Fd]) -> Res<Vec<u64>> {
 }
 
 /// Files without a name are in it, those that get one or go are not.
-fn used(t: &mut T) -> Res {
+pub fn used(t: &mut T) -> Res {
     t.fresh()?;
     ensure!(present(t)?, "mounted");
     let mut open = orphans(t, 20)?;
@@ -318,7 +319,7 @@ fn damaged(t: &mut T) -> Res {
     }
     t.mkfs(64, &[])?;
     t.broken = true;
-    let inum = t.peek(1024 + 0x280, 1)?[0];
+    let inum = inum(t)?;
     let (code, text) = run_cmd("debugfs", &["-R", &format!("blocks <{inum}>"), &t.dev])?;
     let block = text.split_whitespace().find_map(|w| w.parse::<u64>().ok());
     let Some(block) = block.filter(|_| code == 0) else {
@@ -335,6 +336,54 @@ fn damaged(t: &mut T) -> Res {
     same!(head(t)?, 0, "on the list");
     t.umount()?;
     same!(t.peek(at, 4)?, [0; 4], "the magic");
+    let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
+    ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
+    t.fsck()
+}
+
+/// The number of the orphan file.
+fn inum(t: &T) -> Res<u8> {
+    Ok(t.peek(1024 + 0x280, 1)?[0])
+}
+
+/// Two places of the file on one block would be two copies of its slots: it is not believed.
+fn twice(t: &mut T) -> Res {
+    if !t.ours() {
+        return Err(Stop::Skip("the kernel's ext4 does not look".into()));
+    }
+    t.mkfs(64, &[])?;
+    t.broken = true;
+    let inum = inum(t)?;
+    let text = t.debugfs(&[&format!("dump_extents -l <{inum}>")])?;
+    // " 0/ 0   1/  1     0 -    31  1234 -  1265     32".
+    let line = text.lines().find(|l| l.trim_start().starts_with("0/ 0"));
+    let numbers: Vec<u64> = line
+        .unwrap_or("")
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|w| w.parse().ok())
+        .collect();
+    let [0, 0, 1, 1, 0, last, first, ..] = numbers[..] else {
+        return Err(Stop::Fail(format!("not one extent: {text}")));
+    };
+    let root = [
+        (0, 0xf30a | 2 << 16),
+        (4, last),
+        (6, last),
+        (7, 1),
+        (8, first),
+    ];
+    let words: Vec<String> = root
+        .iter()
+        .map(|(i, word)| format!("sif <{inum}> block[{i}] {word}"))
+        .collect();
+    t.debugfs(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    t.mount("errors=continue")?;
+    let open = orphans(t, 5)?;
+    ensure!(head(t)? != 0, "nobody is on the list");
+    same!(inside(t)?, [0; 0], "in the file");
+    drop(open);
+    same!(head(t)?, 0, "on the list");
+    t.umount()?;
     let (code, text) = run_cmd("e2fsck", &["-fy", &t.dev])?;
     ensure!(code <= 1, "e2fsck -fy exit {code}: {text}");
     t.fsck()

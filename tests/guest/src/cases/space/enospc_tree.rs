@@ -2,16 +2,19 @@
 //! The full disk and the blocks of extent trees: data is refused when it is written, or it is
 //! there; never accepted and then lost.
 
+use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, T};
-use crate::harness::{Case, Res, ALL, K1};
+use crate::harness::{Case, Res, ALL, K1, SMALL};
 use crate::sys::{self, Fd};
-use crate::{ensure, same};
+use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("enospc/tree_blocks", ALL, tree_blocks).quick(),
     Case::new("enospc/tree_convert", &[K1], tree_convert),
     Case::new("enospc/others_promises", ALL, others_promises).quick(),
     Case::new("enospc/tree_punch", ALL, tree_punch).quick(),
+    Case::new("enospc/punch_ends", SMALL, punch_ends).quick(),
+    Case::new("enospc/lost_group", SMALL, lost_group).quick(),
 ];
 
 /// Thousands of files, each with so many separate blocks that its tree needs a block of its own,
@@ -195,4 +198,97 @@ fn tree_punch(t: &mut T) -> Res {
     drop(ballast);
     t.umount()?;
     t.fsck()
+}
+
+/// Gives data all that there is: nothing is kept back for nodes.
+fn empty_pool(t: &T) -> Res {
+    let dev = t.dev.rsplit('/').next().unwrap_or("");
+    let path = format!("/sys/fs/{}/{dev}/reserved_clusters", t.fs);
+    Ok(sys::write_file(&path, "0\n")?)
+}
+
+/// A punch that needs two blocks for the tree, where one is free: each try takes it, and gives it
+/// back. That is a freed block that commits, but nothing to wait for.
+fn punch_ends(t: &mut T) -> Res {
+    t.mkfs(16, &["-m", "0", "-J", "size=2"])?;
+    t.mount("commit=600")?;
+    empty_pool(t)?;
+    let bs = t.bs();
+    // Four leaves that are full, as many as the inode has room for.
+    let pieces = 4 * ((bs - 12) / 12);
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..pieces {
+        f.pwrite(&pattern(i, 0, 3 * bs as usize), 4 * i * bs)?;
+    }
+    f.fsync()?;
+    let ballast = fill(t)?;
+    ballast.truncate(ballast.size()? - bs)?;
+    sys::sync();
+    same!(sys::statfs(&t.p(""))?.f_bfree, 1, "free blocks");
+    let hole = (4 * 30 + 1) * bs;
+    let punched = f.punch(hole, bs);
+    if t.ours() {
+        errno!(punched, ENOSPC);
+    }
+    holds(&f, 4 * 31 * bs, &pattern(31, 0, 3 * bs as usize), "beside")?;
+    ballast.truncate(0)?;
+    sys::sync();
+    f.punch(hole, bs)?;
+    let mut want = pattern(30, 0, 3 * bs as usize);
+    want[bs as usize..2 * bs as usize].fill(0);
+    holds(&f, 4 * 30 * bs, &want, "punched")?;
+    drop((f, ballast));
+    t.umount()?;
+    t.fsck()
+}
+
+/// What was free in a group is lost with its bitmap, so what is promised may not be there: data
+/// finds the last block, and none for the tree. It is told that it has no place, and nobody waits
+/// for that to change.
+fn lost_group(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 writes back for ever");
+    }
+    t.mkfs(16, &["-m", "0", "-J", "size=2"])?;
+    t.mount("")?;
+    empty_pool(t)?;
+    let bs = t.bs();
+    let f = sys::create(&t.p("f"))?;
+    for i in 0..4 {
+        f.pwrite(&pattern(i, 0, 50), 2 * i * bs)?;
+    }
+    f.fsync()?;
+    let ballast = fill(t)?;
+    // A block of the first group is free, and some of the second.
+    let second = 8193 * bs;
+    let extents = fiemap(&ballast, 0, u64::MAX, true, 200)?;
+    let first = extents.iter().find(|e| e.phys + e.len <= second);
+    let other = extents
+        .iter()
+        .find(|e| e.phys >= second && e.len > 300 * bs);
+    let (Some(first), Some(other)) = (first, other) else {
+        fail!("no extents in both groups: {extents:?}");
+    };
+    ballast.punch(first.log, bs)?;
+    ballast.punch(other.log, 200 * bs)?;
+    drop((f, ballast));
+    t.umount()?;
+    // The place of its bitmap is the first field of the descriptor.
+    let field = t.peek(2 * bs + 64, 4)?;
+    let bitmap = u32::from_le_bytes([field[0], field[1], field[2], field[3]]);
+    let place = u64::from(bitmap) * bs + 100;
+    let right = t.peek(place, 1)?;
+    t.poke(place, &[!right[0]])?;
+    t.broken = true;
+    t.mount("errors=continue")?;
+    empty_pool(t)?;
+    let f = sys::rdwr(&t.p("f"))?;
+    f.pwrite(&pattern(9, 0, 50), 8 * bs)?;
+    // Somebody finds that it is bad.
+    let ballast = sys::rdwr(&t.p("ballast"))?;
+    let _ = ballast.punch(other.log + 200 * bs, bs);
+    ensure!(t.logged(&[&["bitmap"]]), "not found: {:?}", t.seen);
+    errno!(f.fsync(), ENOSPC);
+    drop((f, ballast));
+    t.umount()
 }

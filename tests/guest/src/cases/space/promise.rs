@@ -5,17 +5,20 @@ use crate::aio::{Aio, Op};
 use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm;
-use crate::fixture::{pattern, T};
+use crate::fixture::{pattern, put, T};
 use crate::harness::{Case, Res, ALL, K1};
 use crate::map::{sigbus_taken, Map};
+use crate::slow::{SlowMemory, HALF};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, fail, same};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("promise/fault", ALL, fault).quick(),
     Case::new("promise/store_refused", &[K1], store_refused).quick(),
     Case::new("promise/eio", ALL, eio),
     Case::new("promise/eio_buffered", ALL, eio_buffered),
+    Case::new("promise/short_write", ALL, short_write).quick(),
 ];
 
 const LEN: u64 = 32 << 20;
@@ -165,4 +168,43 @@ fn eio_buffered(t: &mut T) -> Res {
     ensure!(before - now <= 4, "{now} free blocks of {before}");
     drop((m, f, direct));
     Ok(())
+}
+
+/// A write that comes to an end half way gives back what it had reserved for the rest. Meanwhile
+/// somebody has stored there, and the page is on its way to the disk: what it was promised is still
+/// needed.
+fn short_write(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate(2 * HALF as u64)?;
+    // Blocks are found in memory from now on.
+    put(&t.p("other"), 1, 10_000)?.fsync()?;
+    let map = Map::shared(&f, 2 * HALF)?;
+    let memory = SlowMemory::new(t, &pattern(5, 0, HALF), &[])?;
+    let written = std::thread::scope(|s| -> Res<_> {
+        let writer = s.spawn(|| memory.pwrite(&f, 0, 2 * HALF, 0));
+        std::thread::sleep(Duration::from_millis(300));
+        map.write(HALF, &pattern(6, 0, HALF));
+        d.suspend()?;
+        let started = f.start_writeback(HALF as u64, HALF as u64);
+        let failed = memory.fail();
+        std::thread::sleep(Duration::from_millis(700));
+        let early = writer.is_finished();
+        d.resume()?;
+        let Ok(written) = writer.join() else {
+            fail!("thread panic");
+        };
+        started?;
+        failed?;
+        // The kernel's ext4 promises no blocks of the tree.
+        ensure!(!t.ours() || !early, "the page is on its way to the disk");
+        Ok(written)
+    })?;
+    same!(written, Ok(HALF), "written");
+    drop(map);
+    let mut want = pattern(5, 0, HALF);
+    want.extend(pattern(6, 0, HALF));
+    f.fsync()?;
+    t.holds_both(&f, &want, "both")
 }
