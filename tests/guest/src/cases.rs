@@ -50,6 +50,7 @@ pub static SETS: &[&[Case]] = &[
     direct::gate_source::CASES,
     direct::pin::CASES,
     direct::whole::CASES,
+    direct::sectors::CASES,
     space::enomem::CASES,
     space::enospc::CASES,
     space::enospc_tree::CASES,

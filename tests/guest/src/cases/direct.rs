@@ -7,4 +7,5 @@ pub mod dio_end;
 pub mod gate;
 pub mod gate_source;
 pub mod pin;
+pub mod sectors;
 pub mod whole;

@@ -62,7 +62,7 @@ fn all_written(f: &Fd, from: u64, to: u64) -> Res<bool> {
 }
 
 /// Over data, dirty or not, preallocated blocks and holes, aligned and not.
-fn ranges(t: &mut T) -> Res {
+pub fn ranges(t: &mut T) -> Res {
     on_able(t, |t| {
         t.mkfs(48, &[])?;
         t.mount("")?;
@@ -115,7 +115,7 @@ fn ranges(t: &mut T) -> Res {
 }
 
 /// The file grows, and what was behind its end does not come to light.
-fn growing(t: &mut T) -> Res {
+pub fn growing(t: &mut T) -> Res {
     if !t.ours() {
         // It reads the page of the old end in again, between the page cache and the blocks.
         skip!("the kernel's ext4 shows old bytes before the old end");
@@ -187,7 +187,7 @@ fn refused(t: &mut T) -> Res {
 }
 
 /// A mapping of it all sees the zeros, and what is stored there later stays.
-fn mapped(t: &mut T) -> Res {
+pub fn mapped(t: &mut T) -> Res {
     on_able(t, |t| {
         t.mkfs(48, &[])?;
         t.mount("")?;

@@ -94,58 +94,61 @@ fn noise(on: bool) -> Res {
 
 /// A block, over all there can be; nothing else.
 fn writes(t: &mut T) -> Res {
-    with_scsi_debug(t, &["dev_size_mb=64", "atomic_wr=1"], |t| {
-        t.mkfs(48, &[])?;
-        t.mount("")?;
-        let (bs, path) = (t.bs(), t.p("f"));
-        let n = bs as usize;
-        let f = put(&path, 1, 8 * n)?;
-        f.punch(2 * bs, bs)?;
-        f.fallocate(0, 8 * bs, 2 * bs)?;
-        f.fsync()?;
-        let unit = bs as u32;
-        same!(
-            told(&path)?,
-            ([unit, unit, 1], true, true),
-            "statx of {path}"
+    with_scsi_debug(t, &["dev_size_mb=64", "atomic_wr=1"], writes_on)
+}
+
+/// On a disk that can do it, which scsi_debug has made.
+pub fn writes_on(t: &mut T) -> Res {
+    t.mkfs(48, &[])?;
+    t.mount("")?;
+    let (bs, path) = (t.bs(), t.p("f"));
+    let n = bs as usize;
+    let f = put(&path, 1, 8 * n)?;
+    f.punch(2 * bs, bs)?;
+    f.fallocate(0, 8 * bs, 2 * bs)?;
+    f.fsync()?;
+    let unit = bs as u32;
+    same!(
+        told(&path)?,
+        ([unit, unit, 1], true, true),
+        "statx of {path}"
+    );
+    let d = sys::direct(&path)?;
+    let mut want = pattern(1, 0, 8 * n);
+    want[2 * n..3 * n].fill(0);
+    want.resize(10 * n, 0);
+    // Written, a hole, unwritten, at the end, far behind it.
+    for (i, block) in [1u64, 2, 9, 10, 20].into_iter().enumerate() {
+        let (at, data) = (block * bs, pattern(5 + i as u64, 0, n));
+        t.forget_log();
+        noise(true)?;
+        let r = write(&d, &data, at, 1);
+        noise(false)?;
+        same!(r?, 0, "write of block {block}");
+        ensure!(
+            t.logged(&[&["cmd 9c"]]),
+            "block {block}: not WRITE ATOMIC(16)"
         );
-        let d = sys::direct(&path)?;
-        let mut want = pattern(1, 0, 8 * n);
-        want[2 * n..3 * n].fill(0);
-        want.resize(10 * n, 0);
-        // Written, a hole, unwritten, at the end, far behind it.
-        for (i, block) in [1u64, 2, 9, 10, 20].into_iter().enumerate() {
-            let (at, data) = (block * bs, pattern(5 + i as u64, 0, n));
-            t.forget_log();
-            noise(true)?;
-            let r = write(&d, &data, at, 1);
-            noise(false)?;
-            same!(r?, 0, "write of block {block}");
-            ensure!(
-                t.logged(&[&["cmd 9c"]]),
-                "block {block}: not WRITE ATOMIC(16)"
-            );
-            want.resize(want.len().max(at as usize + n), 0);
-            want[at as usize..][..n].copy_from_slice(&data);
-        }
-        same!(f.size()?, 21 * bs, "size");
-        for (what, at, len, pieces) in [
-            ("two blocks", 0, 2 * n, 1),
-            ("half a block", 0, n / 2, 1),
-            ("unaligned", 512, n, 1),
-            ("in pieces", 0, n, 2),
-        ] {
-            let r = write(&d, &pattern(9, 0, len), at, pieces)?;
-            same!(r, libc::EINVAL, "{what}");
-        }
-        let r = write(&f, &pattern(9, 0, n), 0, 1)?;
-        same!(r, libc::EOPNOTSUPP, "buffered");
-        if t.ours() {
-            appended(t, &f)?;
-            want.truncate(20 * n + 512);
-        }
-        t.holds_both(&f, &want, "at the end")
-    })
+        want.resize(want.len().max(at as usize + n), 0);
+        want[at as usize..][..n].copy_from_slice(&data);
+    }
+    same!(f.size()?, 21 * bs, "size");
+    for (what, at, len, pieces) in [
+        ("two blocks", 0, 2 * n, 1),
+        ("half a block", 0, n / 2, 1),
+        ("unaligned", 512, n, 1),
+        ("in pieces", 0, n, 2),
+    ] {
+        let r = write(&d, &pattern(9, 0, len), at, pieces)?;
+        same!(r, libc::EINVAL, "{what}");
+    }
+    let r = write(&f, &pattern(9, 0, n), 0, 1)?;
+    same!(r, libc::EOPNOTSUPP, "buffered");
+    if t.ours() {
+        appended(t, &f)?;
+        want.truncate(20 * n + 512);
+    }
+    t.holds_both(&f, &want, "at the end")
 }
 
 /// O_APPEND puts the write into two blocks. The kernel's ext4 warns of those.

@@ -241,7 +241,7 @@ fn beside(t: &mut T) -> Res {
 }
 
 /// Writes, cuts and holes of every kind, at every border, against bytes in memory.
-fn cuts(t: &mut T) -> Res {
+pub fn cuts(t: &mut T) -> Res {
     t.fresh()?;
     let before = free_blocks()?;
     let bs = t.bs();
@@ -378,7 +378,7 @@ fn direct(t: &mut T) -> Res {
 }
 
 /// A disk that becomes full: what was accepted is there, and all comes back with the removal.
-fn full(t: &mut T) -> Res {
+pub fn full(t: &mut T) -> Res {
     t.fresh_mb(if t.bs() < 4096 { 8 } else { 12 })?;
     let (bs, before) = (t.bs(), free_blocks()?);
     // One after the other; and far apart, so that each needs blocks of pointers of its own.

@@ -105,6 +105,11 @@ const LEN: usize = 2 << 20;
 /// Nothing goes before the commit, and then all that was freed.
 fn after_commit(t: &mut T) -> Res {
     disk(t)?;
+    after_commit_on(t)
+}
+
+/// On a disk that can discard.
+pub fn after_commit_on(t: &mut T) -> Res {
     t.mkfs(64, &[])?;
     t.mount("discard,commit=3000")?;
     let mut places = Vec::new();

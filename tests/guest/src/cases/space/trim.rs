@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
 
 pub const MIB: u64 = 1 << 20;
 /// On the disk before mke2fs.
-const POISON: u8 = 0xD5;
+pub const POISON: u8 = 0xD5;
 
 /// `struct fstrim_range`.
 #[repr(C)]
@@ -115,6 +115,11 @@ fn check_files(t: &T) -> Res {
 /// All that is free is discarded, a part of it, or long runs only.
 fn discards(t: &mut T) -> Res {
     disk(t)?;
+    discards_on(t)
+}
+
+/// On a disk that can discard, full of poison.
+pub fn discards_on(t: &mut T) -> Res {
     t.fresh()?;
     some_files(t)?;
     let (dir, before) = (root(t)?, poisoned(t)?);
