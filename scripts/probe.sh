@@ -77,7 +77,7 @@ probe_metadata() {
 	local file
 	for file in libkernel.rmeta libcore.rmeta libzerocopy.rmeta; do
 		[ -e "$2/rust/$file" ] ||
-			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there; header packages of distributions do not have it: for Debian's own kernel scripts/module stock makes it"
+			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there, or install the package that has it; Debian has none, scripts/module stock makes it"
 	done
 	[ -e "$2/Module.symvers" ] ||
 		die "$1 has no Module.symvers: run 'make' there (modules cannot be linked without it)"
