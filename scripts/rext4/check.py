@@ -249,6 +249,10 @@ def ready_stock(runner: Runner) -> None:
             raise Unavailable(why)
         if status:
             raise common.Failed(why)
+    # Of this compiler's: what those of the other kernels warn of is clippy's business.
+    warning = next((line for line in lines if "warning: " in line), None)
+    if warning:
+        raise common.Failed(warning)
 
 
 def histories(logs: Path) -> Command:
