@@ -134,10 +134,10 @@ impl Grammar {
         ];
         let mut len = *lengths.choose(rng).unwrap_or(&512);
         // Odd places now and then.
-        if !verb.is_direct() && rng.random_ratio(1, 6) {
+        if !verb.has_sectors() && rng.random_ratio(1, 6) {
             at += rng.random_range(1..200);
         }
-        if verb.is_direct() {
+        if verb.has_sectors() {
             at &= !511;
             len = len.next_multiple_of(512);
         }
@@ -302,10 +302,10 @@ pub fn promised(mut program: Program) -> Program {
     };
     use Verb::*;
     let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite]);
-    let dirties = has(&[BufferedWrite, Store, RingWrite]);
+    let dirties = has(&[BufferedWrite, Store, Deliver, RingWrite]);
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {
-            Store if direct => BufferedWrite,
+            Store | Deliver if direct => BufferedWrite,
             AsyncWrite | RingDirectWrite if dirties => DirectWrite,
             verb => verb,
         };

@@ -233,6 +233,19 @@ fn a_loss_is_told() {
 }
 
 #[test]
+fn who_drops_pages_is_told_of_those_that_were_dirty() {
+    // The first operation meets it in step 2, on its way from 0 to 4; the second one is step 1.
+    let tells = |first: &str, second: &str| {
+        let text = format!("4k,written:{first}/{second}/br.b.0+4");
+        let all = [done(0), done(4), done(0)];
+        let quiet = judged(&text, "writeback-map", &all, |oracle| oracle.outcomes());
+        quiet.is_err_and(|e| e.contains("was lost"))
+    };
+    assert!(tells("fs.a", "bw.a.4+4") && tells("ev.a", "bw.b.4+4"));
+    assert!(!tells("ev.a", "bw.a.4+4"));
+}
+
+#[test]
 fn an_error_comes_out_as_itself() {
     let fails = |verb: &str, errno| {
         let text = format!("4k,written:{verb}.a.0+512/br.a.4+4/br.a.8+4");

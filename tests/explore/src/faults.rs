@@ -112,7 +112,7 @@ pub fn explained(hits: &[Hit], act: &Act<'_>, errno: i32, tight: bool) -> bool {
 /// SIGBUS.
 fn comes_out(fault: Fault, verb: Verb) -> i32 {
     match verb {
-        Verb::Store | Verb::Load => libc::EFAULT,
+        verb if verb.is_mapped() => libc::EFAULT,
         _ => fault.errno(),
     }
 }
@@ -120,10 +120,8 @@ fn comes_out(fault: Fault, verb: Verb) -> i32 {
 /// May it be told that data was lost that somebody else has written?
 fn is_told(verb: Verb) -> bool {
     use Verb::*;
-    !matches!(
-        verb,
-        BufferedRead | RingRead | Load | Store | SeekData | SeekHole | Fiemap | Commit
-    )
+    let asks = matches!(verb, SeekData | SeekHole | Fiemap | Commit);
+    !asks && !verb.is_mapped() && !matches!(verb, BufferedRead | RingRead)
 }
 
 /// All data of the file is on the disk when it is over.
@@ -161,9 +159,14 @@ impl Oracle<'_> {
                 None => hit.completes && hit.step < act.span.from && act.op.verb != Verb::SyncRange,
             }
         };
+        // What becomes dirty meanwhile is written by the second half of it, which tells nobody.
+        let meets = |a: &Act<'_>| !a.span.before(&act.span) && !act.span.before(&a.span);
+        let mut others = self.acts.iter().filter(|a| a.op.file == act.op.file);
+        let quiet = act.op.verb != Verb::Evict
+            || !others.any(|a| (a.thread, a.nth) != (act.thread, act.nth) && meets(a));
         let here = |hit: &&Hit| hit.loses && hit.file == Some(act.op.file);
         let mut hits = self.hits.iter().filter(here);
-        waits && hits.any(|hit| hit.thread < THREADS && hit.met(act) || is_over(hit))
+        waits && hits.any(|hit| hit.thread < THREADS && hit.met(act) && quiet || is_over(hit))
     }
 
     /// May the views of the file differ in this byte, for good? A page may have what the disk has

@@ -34,8 +34,8 @@ const ALL: usize = 300;
 const LONGEST: usize = 40;
 /// Runs in which operations are spread over the points of the thread that stops.
 const SPREAD: usize = 4;
-/// So many of each batch are run twice more, to see whether they do the same.
-const AGAIN: usize = 1;
+/// And if it is told the program.
+const TOLD: usize = 30;
 /// Preemptions of a pair.
 const BOUND: usize = 2;
 
@@ -167,6 +167,7 @@ impl Hunt {
         let kernel = program.workers.then_some(THREADS);
         for victim in (0..program.threads.len()).chain(kernel) {
             self.sweep(&program, victim, &mut rng)?;
+            self.scatter(&program, victim, TOLD, &mut rng)?;
         }
         self.unmount()
     }
@@ -204,7 +205,9 @@ impl Hunt {
             schedule: nth.map(|n| kept[n].clone()).or_else(|| self.guilty(&kept)),
             before: kept.len(),
         })?;
-        let mut some = kept.iter().step_by(kept.len().div_ceil(AGAIN).max(1));
+        let mut some = kept
+            .iter()
+            .step_by(kept.len().div_ceil(self.plan.again.max(1)).max(1));
         timed(Part::Again, || some.try_for_each(|s| self.again(s)))
     }
 
@@ -249,14 +252,24 @@ impl Hunt {
             let Some(Near { program, victim }) = self.plan.grammar.near(image, rng) else {
                 return self.stops(image, rng);
             };
-            let own = program.threads.get(victim).map_or(0, Vec::len);
-            let others = program.ops() - own;
-            let mut picker = Scatter::new(ChaCha8Rng::from_rng(rng), victim, others, SPREAD);
-            for _ in 0..LONGEST {
-                self.one(&program, &mut picker)?;
-                if !picker.next() {
-                    break;
-                }
+            self.scatter(&program, victim, SPREAD, rng)?;
+        }
+        Ok(())
+    }
+
+    /// What others do comes in between the steps of one thread.
+    fn scatter(
+        &mut self,
+        program: &Program,
+        victim: usize,
+        spread: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), Found> {
+        let mut picker = Scatter::new(ChaCha8Rng::from_rng(rng), program, victim, spread);
+        for _ in 0..LONGEST + spread {
+            self.one(program, &mut picker)?;
+            if !picker.next() {
+                break;
             }
         }
         Ok(())

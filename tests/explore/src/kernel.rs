@@ -11,16 +11,19 @@ use crate::program::{Program, KERNEL, THREADS};
 use crate::worker::{path, told};
 use guest::harness::Res;
 use guest::sys::{self, Fd};
-use guest::{ensure, fail};
+use guest::{ensure, fail, sched};
 use lab::control::{Control, Parked};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// All are blocked for so long: it hangs. Less than the lab lets a thread wait.
 const HANG: Duration = Duration::from_secs(5);
+/// So much later is each step. Whether a file has been changed in the same tick as before says
+/// whether its time changes again, and so whether what must not sleep can be done at once.
+const TICKS: Duration = Duration::from_millis(20);
 /// How long a process may take that nobody holds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -385,6 +388,8 @@ impl Kernel<'_> {
     }
 
     fn let_go(&mut self, go: Go) -> Res {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        sched::set_clock(now.unwrap_or_default() + TICKS)?;
         if let Some(noise) = &mut self.noise {
             noise.step()?;
         }

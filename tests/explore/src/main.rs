@@ -3,7 +3,9 @@
 //! for what may be seen. Runs as root inside the VM, on one CPU, and overwrites the device.
 #![forbid(unsafe_code)]
 
+mod born;
 mod clock;
+mod device;
 mod disk;
 mod draw;
 mod drive;
@@ -93,6 +95,9 @@ struct Cli {
     /// Ends with a line that counts each batch as a test; for which there was no time is skipped.
     #[arg(long)]
     test: bool,
+    /// So many schedules of each batch are run twice more, to see whether they do the same.
+    #[arg(long, default_value_t = 1)]
+    again: usize,
     /// Between steps pages are reclaimed, moved and made into large folios.
     #[arg(long)]
     noise: bool,
@@ -149,7 +154,7 @@ fn hunt(cli: Cli) -> Res<bool> {
     let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
     // The log is not told each time that caches are dropped.
     sys::write_file("/proc/sys/vm/drop_caches", "4\n")?;
-    let dev = ram_disks(1, 32768)?.remove(0);
+    let dev = ram_disks(2, 32768)?.remove(0);
     let mut bench = Bench::new(&cli.off)?;
     sched::idle()?;
     if cli.noise {
@@ -163,6 +168,7 @@ fn hunt(cli: Cli) -> Res<bool> {
         strategy: cli.strategy,
         faults: cli.faults,
         off: cli.off,
+        again: cli.again,
         noise: cli.noise,
         out: cli.out,
     };

@@ -67,7 +67,7 @@ impl Act<'_> {
     /// May somebody come in between two bytes of it?
     pub fn is_gradual(&self) -> bool {
         use Verb::*;
-        matches!(self.op.verb, Store | RingWrite | RingDirectWrite)
+        matches!(self.op.verb, Store | Deliver | RingWrite | RingDirectWrite)
     }
 }
 

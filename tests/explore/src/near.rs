@@ -15,7 +15,7 @@ use std::ops::Range;
 fn stops(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
-        BufferedWrite | Fsync | DirectWrite | AsyncWrite | SeekData => 4,
+        BufferedWrite | Fsync | DirectWrite | AsyncWrite | SeekData | Deliver => 4,
         Store | SyncRange | Truncate | Punch | Load | BufferedRead => 3,
         DirectRead | SeekHole | CollapseRange | InsertRange | Allocate => 2,
         _ => 1,
@@ -39,6 +39,7 @@ fn disturbs(verb: Verb) -> u32 {
 fn begins(start: Start) -> u32 {
     match start {
         Start::Dirty | Start::Unwritten => 3,
+        Start::Part => 2,
         _ => 1,
     }
 }
@@ -83,6 +84,9 @@ impl Bytes {
         if verb.shifts() {
             at = at / image.block * image.block;
             len = len.next_multiple_of(image.block).min(PAGE);
+            // What moves is what is there, or what is behind it.
+            at += if rng.random_ratio(1, 2) { len } else { 0 };
+            at = at.min(MOST - PAGE);
         }
         // What cuts, or asks, does it there or behind.
         if !verb.has_range() && rng.random_ratio(1, 3) {
@@ -110,9 +114,10 @@ impl Grammar {
         let starts = Start::of(Kind::Bytes);
         let start = *starts.choose_weighted(rng, |s| begins(*s)).ok()?;
         let bytes = Bytes::draw(image, start, rng);
-        let workers = rng.random_ratio(1, 4);
+        let workers = rng.random_ratio(1, 3);
+        let kernel = workers && rng.random_ratio(2, 3);
         let by_kernel = |v: &Verb| {
-            if workers && !is_shared(*v) {
+            if kernel && !is_shared(*v) {
                 0
             } else {
                 stops(*v)
@@ -143,12 +148,12 @@ impl Grammar {
             }
         }
         let all = (1u8 << threads.len()) - 1;
-        let victim = if workers { THREADS } else { 0 };
+        let victim = if kernel { THREADS } else { 0 };
         let program = promised(Program {
             image,
             workers,
             start,
-            through: if workers { all } else { all & !1 },
+            through: if kernel { all } else { all & !1 },
             threads,
         });
         Some(Near { program, victim })

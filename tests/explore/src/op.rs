@@ -61,6 +61,7 @@ verbs! {
     RingDirectRead "vr" "io_uring direct read",
     Store "st" "store through a mapping",
     Load "ld" "load from a mapping",
+    Deliver "de" "direct read of a device into a mapping of",
     Punch "pu" "punch",
     Zero "ze" "zero range",
     ZeroKeep "zk" "zero range, size kept",
@@ -170,7 +171,17 @@ impl Verb {
         self.has_range() || matches!(self, Truncate | SeekData | SeekHole)
     }
 
+    /// Bytes get into the file, or out of it, by way of a mapping.
+    pub fn is_mapped(self) -> bool {
+        matches!(self, Verb::Store | Verb::Load | Verb::Deliver)
+    }
+
     /// Whole sectors only.
+    pub fn has_sectors(self) -> bool {
+        self.is_direct() || self == Verb::Deliver
+    }
+
+    /// Past the page cache.
     pub fn is_direct(self) -> bool {
         use Verb::*;
         let rings = matches!(self, RingDirectWrite | RingDirectRead);
@@ -192,7 +203,11 @@ impl Verb {
     pub fn writes(self) -> bool {
         use Verb::*;
         let rings = matches!(self, RingWrite | RingDirectWrite);
-        rings || matches!(self, BufferedWrite | DirectWrite | AsyncWrite | Store)
+        rings
+            || matches!(
+                self,
+                BufferedWrite | DirectWrite | AsyncWrite | Store | Deliver
+            )
     }
 }
 
@@ -286,7 +301,7 @@ impl FromStr for Op {
         if parts.next().is_some() || at.saturating_add(len) > MOST {
             return Err(bad());
         }
-        if verb.has_range() && len == 0 || verb.is_direct() && (at | len) % 512 != 0 {
+        if verb.has_range() && len == 0 || verb.has_sectors() && (at | len) % 512 != 0 {
             return Err(bad());
         }
         Ok(op)
@@ -313,6 +328,7 @@ mod tests {
             "bw.a.0+0",
             "fs.a.1",
             "dw.a.1+512",
+            "de.a.0+100",
             "bw.a.16384+1",
             "tr.a.1.2",
             "tr.a.x",

@@ -158,13 +158,14 @@ impl<'a> Oracle<'a> {
     /// grows at the same time it may be seen, and go again.
     pub fn is_behind(&self, act: &Act<'_>, at: u64) -> bool {
         let (least, _) = self.sizes[usize::from(act.op.file)].during(&act.span);
-        act.op.verb == Verb::Store && act.op.end() > at && at >= least
+        act.op.verb.is_mapped() && act.op.end() > at && at >= least
     }
 
     /// Does anybody store behind the end of the file? In the last page that stays until it is
     /// written.
     pub fn stores_behind(&self, file: u8) -> bool {
-        let here = |act: &&Act<'_>| act.op.file == file && act.op.verb == Verb::Store;
+        let mapped = |act: &&Act<'_>| act.op.verb.is_mapped() && act.op.verb.writes();
+        let here = |act: &&Act<'_>| act.op.file == file && mapped(act);
         let mut stores = self.acts.iter().filter(here);
         stores.any(|act| act.op.end() > self.least(act))
     }
@@ -196,7 +197,7 @@ impl<'a> Oracle<'a> {
         match op.verb {
             Verb::Punch | Verb::Zero | Verb::ZeroKeep if inside => zero(ok),
             Verb::Truncate if at >= op.at => zero(ok),
-            Verb::Store if inside => {
+            Verb::Store | Verb::Deliver if inside => {
                 let (least, most) = self.sizes[usize::from(op.file)].during(&act.span);
                 // It may be stored behind the end, in the last page, and nobody sees it.
                 let value = act.letter;
@@ -224,7 +225,9 @@ impl<'a> Oracle<'a> {
             .filter_map(|a| Some((a.span_at(at), self.mark(a, at)?)))
             .collect();
         let mut first = Values::NONE;
-        first.add(self.initial(file, at));
+        if !self.is_new(file, at, span) {
+            first.add(self.initial(file, at));
+        }
         // What was in memory only is lost.
         if self.is_initial_lost(file, at) {
             first.add(0);
@@ -330,7 +333,7 @@ impl<'a> Oracle<'a> {
             }
             Verb::SeekData | Verb::SeekHole | Verb::Fiemap => self.holes(act),
             v if v.shifts() && !self.can_shift(act, most) => Err("done, where it cannot be".into()),
-            v if v.writes() && v != Verb::Store && n != op.len && !self.may_be_short(act) => {
+            v if v.writes() && n != op.len && !self.may_be_short(act) => {
                 Err(format!("{n} bytes written"))
             }
             _ => self
@@ -382,11 +385,12 @@ impl<'a> Oracle<'a> {
         let (least, _) = self.sizes[usize::from(act.op.file)].during(&act.span);
         let fits = match act.op.verb {
             // A page behind the end is SIGBUS.
-            Verb::Store | Verb::Load => {
+            v if v.is_mapped() => {
                 errno == libc::EFAULT && act.op.end() > least.next_multiple_of(PAGE)
             }
             Verb::SeekData if errno == libc::ENXIO => return self.holes(act),
             Verb::SeekHole => errno == libc::ENXIO && act.op.at >= least,
+            v if v.shifts() && errno == libc::EBUSY => self.is_pinned(act),
             v if v.shifts() => errno == libc::EINVAL && !self.can_shift(act, least),
             // There may be nothing to collapse, and two that freeze.
             Verb::Collapse => true,
@@ -395,7 +399,7 @@ impl<'a> Oracle<'a> {
         };
         // There may be no space, which is SIGBUS for a store.
         let full = match act.op.verb {
-            Verb::Store => errno == libc::EFAULT,
+            Verb::Store | Verb::Deliver => errno == libc::EFAULT,
             verb => verb.wants_space() && errno == libc::ENOSPC,
         };
         if fits || self.may_fail(act, errno) || full && self.program.image.tight {

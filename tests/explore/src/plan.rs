@@ -17,6 +17,8 @@ pub struct Plan {
     /// Of a thousand times that a point can return an error, how often it does.
     pub faults: Option<u32>,
     pub off: Vec<String>,
+    /// So many of each batch are run twice more, to see whether they do the same.
+    pub again: usize,
     /// The machine does between steps what it does by itself.
     pub noise: bool,
     pub out: PathBuf,
@@ -58,6 +60,7 @@ mod tests {
                 strategy: None,
                 faults: None,
                 off: off.iter().map(|s| s.to_string()).collect(),
+                again: 1,
                 noise,
                 out: PathBuf::new(),
             };

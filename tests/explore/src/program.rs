@@ -30,6 +30,8 @@ pub enum Start {
     Unwritten,
     /// A page of data between holes.
     Sparse,
+    /// A page that is allocated, and nothing written, in front of one of data.
+    Part,
     /// It has a size, and nothing else.
     Hole,
     /// Nothing.
@@ -56,6 +58,7 @@ impl Start {
         Start::Dirty,
         Start::Unwritten,
         Start::Sparse,
+        Start::Part,
         Start::Hole,
         Start::Bare,
         Start::Files,
@@ -69,7 +72,7 @@ impl Start {
     pub fn kind(self) -> Kind {
         use Start::*;
         match self {
-            Empty | Written | Cold | Dirty | Unwritten | Sparse | Hole => Kind::Bytes,
+            Empty | Written | Cold | Dirty | Unwritten | Sparse | Part | Hole => Kind::Bytes,
             Bare | Files | Linked | Folders | Tree | Crowd | Index => Kind::Names,
         }
     }
@@ -87,6 +90,7 @@ impl Start {
             Start::Dirty => "dirty",
             Start::Unwritten => "unwritten",
             Start::Sparse => "sparse",
+            Start::Part => "part",
             Start::Hole => "hole",
             Start::Bare => "bare",
             Start::Files => "files",
@@ -106,6 +110,7 @@ impl Start {
             Start::Dirty => "8704 bytes, in the page cache only",
             Start::Unwritten => "8704 bytes allocated, nothing written",
             Start::Sparse => "12800 bytes, of which 4096..8192 is data",
+            Start::Part => "8192 bytes allocated, of which 4096.. is data",
             Start::Hole => "8704 bytes, all of them a hole",
             Start::Bare => "nothing",
             Start::Files => "x and u are files",
@@ -121,6 +126,7 @@ impl Start {
         match self {
             Start::Empty => 0,
             Start::Sparse => 12800,
+            Start::Part => 2 * PAGE,
             start if start.kind() == Kind::Names => 0,
             _ => 8704,
         }
@@ -130,7 +136,7 @@ impl Start {
     pub fn data(self) -> std::ops::Range<u64> {
         match self {
             Start::Unwritten | Start::Hole => 0..0,
-            Start::Sparse => PAGE..2 * PAGE,
+            Start::Sparse | Start::Part => PAGE..2 * PAGE,
             _ => 0..self.size(),
         }
     }

@@ -5,15 +5,19 @@
 
 use crate::drive::{Picker, Place, Seen};
 use crate::order::Go;
-use crate::program::THREADS;
+use crate::program::{Program, THREADS};
 use rand::seq::SliceRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+/// Steps of the kernel's threads that are spread like operations.
+const KERNEL_STEPS: usize = 2;
+
 pub struct Scatter {
     rng: ChaCha8Rng,
     victim: usize,
-    /// For each operation of the others how many steps of the victim come before it, in order.
+    /// For each operation of the others, and each step that a thread of the kernel is led, how many
+    /// steps of the victim come before it, in order.
     when: Vec<usize>,
     /// The next of them.
     begun: usize,
@@ -29,8 +33,14 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// `others`: operations of the other threads. So many runs `spread` them, after the sweep.
-    pub fn new(rng: ChaCha8Rng, victim: usize, others: usize, spread: usize) -> Scatter {
+    /// So many runs `spread` what the others do, after the sweep.
+    pub fn new(rng: ChaCha8Rng, program: &Program, victim: usize, spread: usize) -> Scatter {
+        let own = program.threads.get(victim).map_or(0, Vec::len);
+        let by_kernel = match program.workers && victim < THREADS {
+            true => KERNEL_STEPS,
+            false => 0,
+        };
+        let others = program.ops() - own + by_kernel;
         let mut scatter = Scatter {
             rng,
             victim,
@@ -107,7 +117,7 @@ impl Picker for Scatter {
         };
         if thread == self.victim {
             self.done += 1;
-        } else if matches!(seen.places[thread], Place::Between(_)) {
+        } else if thread >= THREADS || matches!(seen.places[thread], Place::Between(_)) {
             self.begun += 1;
         }
         Go {
@@ -125,7 +135,8 @@ mod tests {
     /// Two operations of B while A does three steps: the orders that are tried.
     fn orders(spread: usize) -> Vec<String> {
         let rng = ChaCha8Rng::seed_from_u64(1);
-        let mut picker = Scatter::new(rng, 0, 2, spread);
+        let program = "4k,written:fs.a/!pu.a.0+1,fs.a".parse().unwrap();
+        let mut picker = Scatter::new(rng, &program, 0, spread);
         let mut all = Vec::new();
         loop {
             let (mut left, mut text) = ([3, 2], String::new());

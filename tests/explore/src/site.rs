@@ -120,7 +120,7 @@ fn create_files(run: u64, program: &Program) -> Sys<()> {
     let start = program.start;
     let f = sys::create(&path(run, 0))?;
     match start {
-        Start::Unwritten => f.fallocate(0, 0, start.size())?,
+        Start::Unwritten | Start::Part => f.fallocate(0, 0, start.size())?,
         _ => f.truncate(start.size())?,
     }
     let data = start.data();

@@ -56,6 +56,11 @@ pub struct Sizes {
     states: BTreeSet<State>,
 }
 
+/// It has not begun.
+fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(libc::EINVAL | libc::EBUSY))
+}
+
 fn change(act: &Act<'_>) -> Option<(Change, bool)> {
     let done = match act.outcome {
         Outcome::Done(n, _) => Some(*n),
@@ -63,14 +68,13 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
     };
     let op = act.op;
     let change = match op.verb {
-        verb if verb.writes() && verb != Verb::Store => {
+        verb if verb.writes() && !verb.is_mapped() => {
             let end = op.at + done.unwrap_or(op.len);
             (op.at < end).then_some(Change::AtLeast(end))
         }
         Verb::Allocate | Verb::Zero => Some(Change::AtLeast(op.end())),
         Verb::Truncate => Some(Change::Exactly(op.at)),
-        // It was refused.
-        verb if verb.shifts() && *act.outcome == Outcome::Failed(libc::EINVAL) => None,
+        verb if verb.shifts() && is_refused(act.outcome) => None,
         Verb::CollapseRange => Some(Change::Collapse(op.at..op.end())),
         Verb::InsertRange => Some(Change::Insert(op.at..op.end())),
         _ => None,

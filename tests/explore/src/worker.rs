@@ -2,10 +2,11 @@
 //! A thread under test: a process of its own, so that none waits for the memory map of another. It
 //! reads lines from its standard input, and answers there.
 
+use crate::device::Device;
 use crate::folder::Here;
 use crate::op::{Kind, Op, Verb, FILES, MOST};
 use crate::oracle::Outcome;
-use crate::program::{letter, thread_name, Program};
+use crate::program::{letter, thread_name, Program, OPS};
 use guest::aio::{self, Aio};
 use guest::fiemap::fiemap;
 use guest::fixture::MNT;
@@ -72,7 +73,7 @@ struct Ready {
 }
 
 fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
-    let mapped = matches!(op.verb, Verb::Store | Verb::Load | Verb::Collapse);
+    let mapped = op.verb.is_mapped() || op.verb == Verb::Collapse;
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
         verb if verb == Verb::Freeze || verb.kind() == Some(Kind::Names) => sys::rdonly(MNT)?,
@@ -106,7 +107,8 @@ fn outcome(result: Sys<(u64, Vec<u8>)>) -> Outcome {
 }
 
 impl Ready {
-    fn call(&mut self, aio: &mut Aio, ring: &mut Ring) -> Sys<(u64, Vec<u8>)> {
+    fn call(&mut self, tools: &mut Tools) -> Sys<(u64, Vec<u8>)> {
+        let Tools { aio, ring, devices } = tools;
         let (f, op) = (&self.file, self.op);
         let (at, len) = (op.at, op.len);
         match op.verb {
@@ -128,6 +130,7 @@ impl Ready {
                 Ok((n as u64, self.buffer[..n].to_vec()))
             }
             Verb::Store | Verb::Load => self.touch(),
+            Verb::Deliver => self.deliver(devices),
             Verb::Punch => done(f.punch(at, len)),
             Verb::Zero => done(f.fallocate(libc::FALLOC_FL_ZERO_RANGE, at, len)),
             Verb::ZeroKeep => {
@@ -168,6 +171,21 @@ impl Ready {
         match u64::try_from(result) {
             Ok(n) => Ok((n, Vec::new())),
             Err(_) => Err(failed(-result as i32)),
+        }
+    }
+
+    /// A device has the pages of the mapping, and delivers.
+    fn deliver(&self, devices: &mut [Device]) -> Sys<(u64, Vec<u8>)> {
+        let nth = usize::from(self.mark - b'A') % OPS;
+        let (Some(map), Some(device)) = (&self.map, devices.get_mut(nth)) else {
+            return Err(failed(libc::EINVAL));
+        };
+        let (at, len) = (self.op.at as usize, self.op.len as usize);
+        // A read behind all that there is comes by a point, and does nothing.
+        let stop = || self.file.pread_once(&mut [0], 4 * MOST).map(|_| ());
+        match device.deliver(self.mark, (map, at, len), stop)? {
+            Outcome::Done(n, bytes) => Ok((n, bytes)),
+            Outcome::Failed(errno) => Err(failed(errno)),
         }
     }
 
@@ -257,15 +275,43 @@ struct Worker {
     /// Of a program about names: the directories, and what was opened in them.
     here: Option<Here>,
     held: Vec<Fd>,
+    tools: Tools,
+}
+
+/// What operations are done with.
+struct Tools {
     aio: Aio,
     ring: Ring,
+    /// One for each operation that has wanted one.
+    devices: Vec<Device>,
+}
+
+impl Tools {
+    /// Makes ready what an operation wants to have of a device.
+    fn load(&mut self, ops: &[Ready]) -> Sys<()> {
+        for (nth, op) in ops.iter().enumerate() {
+            if op.op.verb == Verb::Deliver {
+                while self.devices.len() <= nth {
+                    self.devices.push(Device::new(self.devices.len())?);
+                }
+                self.devices[nth].hold(&op.buffer, op.mark)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Worker {
+    fn open(&mut self, words: &str) -> Result<Opened, String> {
+        let opened = open(words)?;
+        let loaded = self.tools.load(&opened.ops);
+        loaded.map_err(|e| e.to_string()).map(|()| opened)
+    }
+
     fn answer(&mut self, line: &str) -> String {
         let (verb, words) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "open" => match open(words) {
+            "open" => match self.open(words) {
                 Ok(opened) => {
                     (self.thread, self.drawn) = (opened.thread, opened.drawn);
                     (self.ops, self.here) = (opened.ops.into_iter(), opened.here);
@@ -300,7 +346,7 @@ impl Worker {
             Some(here) if op.op.verb.kind() == Some(Kind::Names) => {
                 outcome(here.call(&op.op, op.mark, &mut self.held))
             }
-            _ => outcome(op.call(&mut self.aio, &mut self.ring)),
+            _ => outcome(op.call(&mut self.tools)),
         };
         // What is mapped is not dropped.
         op.map = None;
@@ -331,8 +377,11 @@ pub fn serve() -> guest::harness::Res {
         over: Vec::new(),
         here: None,
         held: Vec::new(),
-        aio: Aio::new(1)?,
-        ring: Ring::new()?,
+        tools: Tools {
+            aio: Aio::new(1)?,
+            ring: Ring::new()?,
+            devices: Vec::new(),
+        },
     };
     for line in BufReader::new(stream.try_clone()?).lines() {
         let answer = worker.answer(&line?);

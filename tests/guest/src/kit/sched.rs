@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! When a thread runs.
+//! When a thread runs, and what time it is.
 
 use crate::sys::{errname, errno, Sys, SysErr};
+use std::time::Duration;
 
 fn set(class: i32, priority: i32) -> Sys<()> {
     // SAFETY: all zeros is a valid sched_param.
@@ -25,4 +26,20 @@ pub fn idle() -> Sys<()> {
 /// Before all others, and until it sleeps: who is woken waits for its turn.
 pub fn uninterrupted() -> Sys<()> {
     set(libc::SCHED_FIFO, 1)
+}
+
+/// Sets the clock of this machine.
+pub fn set_clock(since_1970: Duration) -> Sys<()> {
+    let time = libc::timespec {
+        tv_sec: since_1970.as_secs() as i64,
+        tv_nsec: i64::from(since_1970.subsec_nanos()),
+    };
+    // SAFETY: a valid time.
+    match unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &time) } {
+        0 => Ok(()),
+        _ => Err(SysErr {
+            what: format!("clock_settime: {}", errname(errno())),
+            errno: errno(),
+        }),
+    }
 }
