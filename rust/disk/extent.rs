@@ -8,7 +8,9 @@
 use super::checksum::crc32c;
 use super::superblock::Geometry;
 use super::{bytes, get, put, BlockEdit, Corrupt, Lblk, LblkRange, Pblk, Result};
+use core::ops::Range;
 use zerocopy::little_endian::{U16, U32};
+use zerocopy::IntoBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `eh_magic`.
@@ -196,24 +198,51 @@ pub fn extent_at(node: &[u8], i: u16) -> Result<Extent> {
     })
 }
 
-/// Writes entry `i` of a leaf. A length that cannot be stored is [`Corrupt::ExtentRange`].
-pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
+/// An entry of a leaf as it is stored. A length that cannot be is [`Corrupt::ExtentRange`].
+fn raw_extent(e: &Extent) -> Result<RawExtent> {
     let len = match (e.unwritten, e.len) {
         (false, 1..=MAX_WRITTEN_LEN) => e.len as u16,
         (true, 1..=MAX_UNWRITTEN_LEN) => (e.len + MAX_WRITTEN_LEN) as u16,
         _ => return Err(Corrupt::ExtentRange),
     };
     let (lo, hi) = e.pblk.halves();
-    put(
-        node,
-        entry_offset(i),
-        &RawExtent {
-            block: U32::new(e.lblk.get()),
-            len: U16::new(len),
-            start_hi: U16::new(hi),
-            start_lo: U32::new(lo),
-        },
-    )
+    Ok(RawExtent {
+        block: U32::new(e.lblk.get()),
+        len: U16::new(len),
+        start_hi: U16::new(hi),
+        start_lo: U32::new(lo),
+    })
+}
+
+/// Writes entry `i` of a leaf. A length that cannot be stored is [`Corrupt::ExtentRange`].
+pub fn put_extent(node: &mut [u8], i: u16, e: &Extent) -> Result<()> {
+    put(node, entry_offset(i), &raw_extent(e)?)
+}
+
+/// Replaces the entries `old` of a leaf by the extents of `new`; the rest moves. The checksum is
+/// the caller's. [`Corrupt::ExtentEntries`] if there are no such entries, or is no room, and
+/// [`Corrupt::ExtentRange`] as of [`put_extent`]: then nothing has changed.
+pub fn splice<B: BlockEdit + ?Sized>(node: &mut B, old: Range<u16>, new: &[Extent]) -> Result<()> {
+    // The upper half of the first four bytes, and the lower of the next.
+    let (entries, max) = ((node.le32(0)? >> 16) as u16, node.le32(4)? as u16);
+    let left = entries.checked_sub(old.len() as u16);
+    let count = left.and_then(|left| left.checked_add(u16::try_from(new.len()).ok()?));
+    let count = count.filter(|&count| count <= max && old.start <= old.end && old.end <= entries);
+    let count = count.ok_or(Corrupt::ExtentEntries)?;
+    // Both ends are in the block, and all can be stored.
+    node.le32(entry_offset(entries.max(count)) - 4)?;
+    for e in new {
+        raw_extent(e)?;
+    }
+    let tail = entry_offset(old.end)..entry_offset(entries);
+    let behind = entry_offset(old.start) + ENTRY_SIZE * new.len();
+    if behind != tail.start && !tail.is_empty() {
+        node.shift(tail, behind)?;
+    }
+    for (i, e) in (old.start..).zip(new) {
+        node.set(entry_offset(i), raw_extent(e)?.as_bytes())?;
+    }
+    node.set(2, &count.to_le_bytes())
 }
 
 /// Reads entry `i` of an inner node.

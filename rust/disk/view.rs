@@ -30,6 +30,9 @@ pub trait BlockEdit: BlockView {
 
     /// Writes zeros.
     fn wipe(&mut self, range: Range<usize>) -> Result<()>;
+
+    /// Copies bytes within the block to `to`, over themselves, too.
+    fn shift(&mut self, range: Range<usize>, to: usize) -> Result<()>;
 }
 
 fn length(range: &Range<usize>) -> Result<usize> {
@@ -63,6 +66,15 @@ impl BlockEdit for [u8] {
     fn wipe(&mut self, range: Range<usize>) -> Result<()> {
         let len = length(&range)?;
         bytes_mut(self, range.start, len)?.fill(0);
+        Ok(())
+    }
+
+    fn shift(&mut self, range: Range<usize>, to: usize) -> Result<()> {
+        let len = length(&range)?;
+        // Neither end may lie outside, which would be a panic.
+        bytes(self, range.start, len)?;
+        bytes(self, to, len)?;
+        self.copy_within(range, to);
         Ok(())
     }
 }

@@ -46,4 +46,9 @@ impl BlockEdit for JournaledBuffer<'_> {
     fn wipe(&mut self, range: Range<usize>) -> Result<(), Corrupt> {
         self.zero(range).map_err(|_| Corrupt::ShortBuffer)
     }
+
+    fn shift(&mut self, range: Range<usize>, to: usize) -> Result<(), Corrupt> {
+        self.copy_within(range, to)
+            .map_err(|_| Corrupt::ShortBuffer)
+    }
 }

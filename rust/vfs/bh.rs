@@ -332,6 +332,15 @@ impl BufferHead {
         Ok(())
     }
 
+    /// Copies bytes within the block.
+    pub(super) fn copy_within(&self, range: Range<usize>, to: usize) -> Result {
+        let len = range.end.checked_sub(range.start).ok_or(EINVAL)?;
+        let (src, dst) = (self.span(range.start, len)?, self.span(to, len)?);
+        // SAFETY: `span` checked both; they may overlap.
+        unsafe { bindings::memmove(dst.cast(), src.cast(), len) };
+        Ok(())
+    }
+
     /// Sets all bytes of `range` to `byte`.
     pub(super) fn fill(&self, range: Range<usize>, byte: u8) -> Result {
         let len = range.end.checked_sub(range.start).ok_or(EINVAL)?;

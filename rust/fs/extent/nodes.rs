@@ -18,6 +18,7 @@ use crate::{
         jbd2::{Handle, JournaledBuffer}, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 use super::tree::{NodePlace, Nodes, Store, WINDOW};
@@ -185,8 +186,8 @@ impl Nodes for TreeNodes<'_, '_> {
     }
 
     fn key(&self, node: &BufferHead, i: u16) -> Result<Lblk> {
-        let key: [u8; 4] = node.read(HEADER + usize::from(i) * format::ENTRY_SIZE)?;
-        Ok(Lblk::new(u32::from_le_bytes(key)))
+        node.le32(HEADER + usize::from(i) * format::ENTRY_SIZE)
+            .map(Lblk::new)
     }
 }
 
@@ -261,6 +262,15 @@ impl<'a> Store for TreeNodes<'a, '_> {
     fn access_new(&mut self, pblk: Pblk) -> Result<JournaledBuffer<'a>> {
         let handle = self.handle()?;
         handle.create(&self.inode.sb().getblk(pblk.get())?)
+    }
+
+    fn splice(&mut self, leaf: &BufferHead, old: Range<u16>, new: &[format::Extent]) -> Result {
+        let mut access = self.handle()?.write(leaf)?;
+        let (geo, seed) = (&self.inode.fs().geo, self.inode.info().csum_seed());
+        format::splice(&mut access, old, new)
+            .and_then(|()| format::update_block_csum(&mut access, geo, seed))
+            .map_err(|what| self.corrupt(what))?;
+        access.finish()
     }
 
     fn put(&mut self, mut access: JournaledBuffer<'a>, buf: &mut NodeBuf) -> Result {

@@ -5,9 +5,10 @@
 //! host tests a map in memory.
 //!
 //! What holds of a tree: the key of an index entry is the key of the first entry of the node below;
-//! no node but the root is empty; entries are sorted and do not overlap. A change is made on
-//! private copies of the nodes of one path and becomes visible when nothing can fail any more but
-//! the journal itself, so a tree is whole after every error.
+//! no node but the root is empty; entries are sorted and do not overlap. A change of one leaf alone
+//! is made where that lies, once the journal has given the right to ([`path`]). Any other is made
+//! on private copies of the nodes of one path ([`edit`]). Both become visible when nothing can fail
+//! any more but the journal itself, so a tree is whole after every error.
 
 #![allow(
     unreachable_pub,
@@ -17,6 +18,7 @@
 mod edit;
 mod level;
 mod ops;
+mod path;
 mod shift;
 mod worst;
 
@@ -28,7 +30,7 @@ use crate::disk::{
     extent::{self, Extent, ExtentIndex, Header},
     Corrupt, Lblk, Pblk,
 };
-use core::ops::DerefMut;
+use core::ops::{DerefMut, Range};
 
 /// Bytes of the root in the inode.
 pub const ROOT_BYTES: usize = 60;
@@ -103,6 +105,15 @@ pub trait Store: Nodes {
     /// As [`Store::access`], of a block that was just allocated.
     fn access_new(&mut self, pblk: Pblk) -> Result<Self::Access, Self::Error>;
 
+    /// Replaces the entries `old` of a leaf by those of `new`, where it lies ([`extent::splice`]),
+    /// and adds its checksum. The leaf has room.
+    fn splice(
+        &mut self,
+        leaf: &Self::Node,
+        old: Range<u16>,
+        new: &[Extent],
+    ) -> Result<(), Self::Error>;
+
     /// Overwrites a node; adds its checksum.
     fn put(&mut self, access: Self::Access, buf: &mut Self::Buf) -> Result<(), Self::Error>;
 
@@ -154,6 +165,33 @@ fn key_at(node: &[u8], i: u16) -> Result<Lblk, Corrupt> {
     extent::index_at(node, i).map(|index| index.lblk)
 }
 
+/// [`Nodes::window`] of a node in memory.
+fn window_of(node: &[u8], i: u16) -> Result<[u8; WINDOW], Corrupt> {
+    let at = usize::from(i) * extent::ENTRY_SIZE;
+    let window = node.get(at..at + WINDOW).and_then(|w| w.try_into().ok());
+    window.ok_or(Corrupt::ShortBuffer)
+}
+
+/// The number of entries of a node whose first logical block is at most `lblk`, as
+/// [`extent::search`].
+fn search_node<N: Nodes>(
+    nodes: &N,
+    node: &N::Node,
+    entries: u16,
+    lblk: Lblk,
+) -> Result<u16, N::Error> {
+    let (mut n, mut above) = (0, entries);
+    while n < above {
+        let mid = n + (above - n) / 2;
+        if nodes.key(node, mid)? <= lblk {
+            n = mid + 1
+        } else {
+            above = mid
+        }
+    }
+    Ok(n)
+}
+
 /// Finds what is at `lblk`, with no copy of any node. `root` has been checked.
 pub fn lookup_extent<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Found, N::Error> {
     let bad = |what| nodes.corrupt(what);
@@ -181,15 +219,7 @@ pub fn lookup_extent<N: Nodes>(nodes: &N, root: &[u8], lblk: Lblk) -> Result<Fou
             first: index.lblk,
             end,
         })?;
-        let (mut n, mut above) = (0, entries);
-        while n < above {
-            let mid = n + (above - n) / 2;
-            if nodes.key(&node, mid)? <= lblk {
-                n = mid + 1
-            } else {
-                above = mid
-            }
-        }
+        let n = search_node(nodes, &node, entries, lblk)?;
         if n < entries {
             end = nodes.key(&node, n)?;
         }

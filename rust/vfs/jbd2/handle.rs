@@ -251,6 +251,13 @@ impl<'h> JournaledBuffer<'h> {
         self.bh.fill(range, 0)
     }
 
+    /// Copies bytes of the block to another place in it, over themselves, too. `EINVAL` if either
+    /// place does not lie within it.
+    pub(crate) fn copy_within(&mut self, range: Range<usize>, to: usize) -> Result {
+        self.changed = true;
+        self.bh.copy_within(range, to)
+    }
+
     /// Sets bits of the block as a little-endian bitmap. The caller holds the bitmap's lock.
     pub(crate) fn set_bits(&mut self, range: Range<usize>) -> Result {
         self.changed = true;

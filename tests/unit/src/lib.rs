@@ -58,6 +58,10 @@ impl BlockEdit for Vec<u8> {
     fn wipe(&mut self, range: Range<usize>) -> disk::Result<()> {
         self.as_mut_slice().wipe(range)
     }
+
+    fn shift(&mut self, range: Range<usize>, to: usize) -> disk::Result<()> {
+        self.as_mut_slice().shift(range, to)
+    }
 }
 
 /// Continues the checksum of an inode over its bytes behind the head, as `disk::inode` asks for:

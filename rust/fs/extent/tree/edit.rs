@@ -10,12 +10,13 @@ pub(super) use both::{splice_both, Splice};
 
 use super::{
     key_at,
-    level::{copy_entries, resize, Image, Level, Work},
-    NodePlace, Store, ROOT_BYTES,
+    level::{copy_entries, Image, Level, Work},
+    path::LeafPath,
+    Store, ROOT_BYTES,
 };
 use crate::disk::{
     extent::{self, Extent, ExtentIndex, Header, MAX_DEPTH, ROOT_ENTRIES},
-    Corrupt, Lblk, Pblk,
+    Corrupt, Pblk,
 };
 use core::ops::Range;
 
@@ -23,102 +24,71 @@ use core::ops::Range;
 /// some room to work with.
 const MIN_PLACES: u16 = 8;
 
-/// A path from the root to a leaf, to be changed by at most one [`Edit::splice`].
-pub(super) struct Edit<'s, S: Store> {
+impl<S: Store> LeafPath<'_, S> {
+    /// Replaces the entries `old` of the leaf by the extents of `new`, and brings `root` up to
+    /// date. Blocks are allocated before anything changes.
+    pub(super) fn splice(
+        self,
+        root: &mut [u8; ROOT_BYTES],
+        old: Range<u16>,
+        new: &[Extent],
+    ) -> Result<(), S::Error> {
+        if self.is_for_leaf(&old, new)? {
+            self.splice_leaf(root, old, new)
+        } else {
+            Edit::copy(self)?.splice(root, old, new)
+        }
+    }
+}
+
+/// A path from the root to a leaf in copies, to be changed by at most one [`Edit::splice`].
+struct Edit<'s, S: Store> {
     store: &'s mut S,
     /// The root, the levels below it, and one more if the tree grows.
     levels: S::Memory<Work<S>>,
     /// Index of the leaf in `levels`, and so the depth of the tree.
     leaf: usize,
-    /// The entry of the leaf behind the last one that begins at or before the block looked for.
-    pub(super) at: u16,
-    /// The first logical block that belongs to the next leaf.
-    pub(super) end: Lblk,
     /// There is no leaf behind this one.
-    pub(super) rightmost: bool,
+    rightmost: bool,
 }
 
 impl<'s, S: Store> Edit<'s, S> {
-    /// Copies the path to the leaf where `lblk` is mapped or would be.
-    pub(super) fn descend(
-        store: &'s mut S,
-        root: &[u8; ROOT_BYTES],
-        lblk: Lblk,
-    ) -> Result<Self, S::Error> {
-        let header = Header::read(root).map_err(|e| store.corrupt(e))?;
-        if header.depth > MAX_DEPTH {
-            return Err(store.corrupt(Corrupt::ExtentDepth));
-        }
-        let leaf = usize::from(header.depth);
-        let levels = store.memory(leaf + 2, Work::new)?;
+    /// Copies the nodes of a path.
+    fn copy(path: LeafPath<'s, S>) -> Result<Self, S::Error> {
+        let leaf = path.depth();
+        let levels = path.store.memory(leaf + 2, Work::new)?;
         let mut this = Edit {
-            store,
+            store: path.store,
             levels,
             leaf,
-            at: 0,
-            end: Lblk::END,
-            rightmost: true,
+            rightmost: path.rightmost,
         };
-        let mut pblk = Pblk::default();
-        let mut image = Image::Root(*root);
-        for l in 0..=leaf {
-            let (pos, next) = this.step(&image, l, lblk)?;
-            this.set_level(
-                l,
-                Level {
-                    image,
-                    pblk,
-                    pos,
-                    dirty: false,
-                    fresh: false,
-                    dead: false,
-                },
-            )?;
-            let Some(place) = next else {
-                this.at = pos;
-                return Ok(this);
+        this.set_level(
+            0,
+            Level {
+                image: Image::Root(path.root),
+                pblk: Pblk::default(),
+                pos: path.root_pos,
+                dirty: false,
+                fresh: false,
+                dead: false,
+            },
+        )?;
+        for (l, passed) in (1..).zip(path.below.iter().flatten()) {
+            let level = Level {
+                image: Image::Block(this.store.copy(&passed.node)?),
+                pblk: passed.pblk,
+                pos: passed.pos,
+                dirty: false,
+                fresh: false,
+                dead: false,
             };
-            pblk = place.pblk;
-            let (node, _) = this.store.open(&place)?;
-            image = Image::Block(this.store.copy(&node)?);
+            this.set_level(l, level)?;
         }
-        Err(this.bad(Corrupt::ExtentDepth))
+        Ok(this)
     }
 
-    /// Where to go from level `l`: the entry, and the node below it if this is not the leaf.
-    fn step(
-        &mut self,
-        image: &Image<S::Buf>,
-        l: usize,
-        lblk: Lblk,
-    ) -> Result<(u16, Option<NodePlace>), S::Error> {
-        let node = image.bytes();
-        let bad = |e| self.store.corrupt(e);
-        let h = Header::read(node).map_err(bad)?;
-        let n = extent::search(node, h.entries, lblk).map_err(bad)?;
-        if l == self.leaf {
-            return Ok((n, None));
-        }
-        // What is before the first key will go to the first leaf.
-        let pos = n.saturating_sub(1);
-        let index = extent::index_at(node, pos).map_err(bad)?;
-        if pos + 1 < h.entries {
-            self.end = key_at(node, pos + 1).map_err(bad)?;
-            self.rightmost = false;
-        }
-        let below = (self.leaf - l - 1) as u16;
-        Ok((
-            pos,
-            Some(NodePlace {
-                pblk: index.pblk,
-                depth: below,
-                first: index.lblk,
-                end: self.end,
-            }),
-        ))
-    }
-
-    pub(super) fn bad(&self, what: Corrupt) -> S::Error {
+    fn bad(&self, what: Corrupt) -> S::Error {
         self.store.corrupt(what)
     }
 
@@ -152,25 +122,9 @@ impl<'s, S: Store> Edit<'s, S> {
         Header::read(self.level(l)?.image.bytes()).map_err(|e| self.bad(e))
     }
 
-    /// How many entries the leaf has.
-    pub(super) fn len(&self) -> Result<u16, S::Error> {
-        self.header(self.leaf).map(|h| h.entries)
-    }
-
-    /// Entry `i` of the leaf, if it has so many.
-    pub(super) fn entry(&self, i: u16) -> Result<Option<Extent>, S::Error> {
-        if i >= self.len()? {
-            return Ok(None);
-        }
-        let node = self.level(self.leaf)?.image.bytes();
-        extent::extent_at(node, i)
-            .map(Some)
-            .map_err(|e| self.bad(e))
-    }
-
     /// Replaces the entries `old` of the leaf by the extents of `new`, writes the path back and
     /// brings `root` up to date. Blocks are allocated before anything changes.
-    pub(super) fn splice(
+    fn splice(
         mut self,
         root: &mut [u8; ROOT_BYTES],
         old: Range<u16>,
@@ -290,13 +244,7 @@ impl<'s, S: Store> Edit<'s, S> {
         let h = self.header(l)?;
         let (at, removed) = (old.start, old.len() as u16);
         let fits = h.entries.saturating_sub(removed) + new.len() as u16 <= h.max;
-        let put = |node: &mut [u8], at: u16| {
-            resize(node, at, removed, new.len() as u16)?;
-            for (i, e) in (at..).zip(new) {
-                extent::put_extent(node, i, e)?;
-            }
-            Ok(())
-        };
+        let put = |node: &mut [u8], at: u16| extent::splice(node, at..at + removed, new);
         if !fits {
             let index = self.split(l, old, put)?;
             return self.add_index(l, index);

@@ -74,14 +74,6 @@ pub(super) struct Level<B> {
     pub(super) dead: bool,
 }
 
-/// Makes `added` places for entries out of `removed` ones, at entry `at`.
-pub(super) fn resize(node: &mut [u8], at: u16, removed: u16, added: u16) -> Result<(), Corrupt> {
-    match added.checked_sub(removed) {
-        Some(more) => extent::open_gap(node, at, more),
-        None => extent::close_gap(node, at, removed - added),
-    }
-}
-
 /// Copies entries of one node into an empty one.
 pub(super) fn copy_entries(from: &[u8], entries: Range<u16>, to: &mut [u8]) -> Result<(), Corrupt> {
     let count = entries.len() as u16;

@@ -3,7 +3,8 @@
 //! The operations: each is one replacement of neighbouring entries of a leaf, or of two.
 
 use super::{
-    edit::{splice_both, Edit, Splice},
+    edit::{splice_both, Splice},
+    path::LeafPath,
     Store, ROOT_BYTES,
 };
 use crate::disk::{
@@ -66,17 +67,17 @@ pub fn insert<S: Store>(
     root: &mut [u8; ROOT_BYTES],
     e: &Extent,
 ) -> Result<(), S::Error> {
-    let edit = Edit::descend(store, root, e.lblk)?;
-    let mut at = edit.at;
+    let path = LeafPath::find(store, root, e.lblk)?;
+    let mut at = path.at;
     let prev = match at.checked_sub(1) {
-        Some(before) => edit.entry(before)?,
+        Some(before) => path.entry(before)?,
         None => None,
     };
-    let next = edit.entry(at)?;
-    let end = next.map_or(edit.end, |next| next.lblk);
+    let next = path.entry(at)?;
+    let end = next.map_or(path.end, |next| next.lblk);
     let outside = e.lblk.checked_add(e.len).is_none_or(|e_end| e_end > end);
     if prev.is_some_and(|prev| prev.end() > e.lblk) || outside {
-        return Err(edit.bad(Corrupt::ExtentOrder));
+        return Err(path.bad(Corrupt::ExtentOrder));
     }
 
     let (mut whole, mut remove) = (*e, 0);
@@ -91,7 +92,7 @@ pub fn insert<S: Store>(
         whole.len += next.len;
         remove += 1;
     }
-    edit.splice(root, at..at + remove, &[whole])
+    path.splice(root, at..at + remove, &[whole])
 }
 
 /// What [`convert`] makes of blocks.
@@ -112,14 +113,14 @@ pub fn convert<S: Store>(
     to: To,
 ) -> Result<Lblk, S::Error> {
     let unwritten = to == To::Unwritten;
-    let edit = Edit::descend(store, root, start)?;
-    let old = match edit.at.checked_sub(1) {
-        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+    let path = LeafPath::find(store, root, start)?;
+    let old = match path.at.checked_sub(1) {
+        Some(i) => path.entry(i)?.map(|e| (i, e)),
         None => None,
     };
     let Some((at, old)) = old.filter(|(_, e)| e.end() > start) else {
-        let next = edit.entry(edit.at)?;
-        return Ok(next.map_or(edit.end, |next| next.lblk).min(end));
+        let next = path.entry(path.at)?;
+        return Ok(next.map_or(path.end, |next| next.lblk).min(end));
     };
     if old.unwritten == unwritten {
         return Ok(old.end().min(end));
@@ -129,8 +130,8 @@ pub fn convert<S: Store>(
     let end = end.min(old.end()).min(longest);
     let mut changed = part(&old, start.until(end));
     changed.unwritten = unwritten;
-    let (entries, row) = replace_part(&edit, (at, old), changed)?;
-    edit.splice(root, entries, row.as_slice())?;
+    let (entries, row) = replace_part(&path, (at, old), changed)?;
+    path.splice(root, entries, row.as_slice())?;
     Ok(end)
 }
 
@@ -138,10 +139,10 @@ pub fn convert<S: Store>(
 type Entry = (u16, Extent);
 
 /// What the leaf is to have so that `changed` is in the place of the same logical blocks of `old`,
-/// the entry before the edit's: which entries go, and which come. Goes into a neighbour that it
+/// the entry before the path's: which entries go, and which come. Goes into a neighbour that it
 /// continues.
 fn replace_part<S: Store>(
-    edit: &Edit<'_, S>,
+    path: &LeafPath<'_, S>,
     (mut at, old): Entry,
     mut changed: Extent,
 ) -> Result<(Range<u16>, Row), S::Error> {
@@ -150,7 +151,7 @@ fn replace_part<S: Store>(
     let mut prev = None;
     if start == old.lblk {
         if let Some(before) = at.checked_sub(1) {
-            prev = edit.entry(before)?.filter(|prev| prev.can_append(&changed));
+            prev = path.entry(before)?.filter(|prev| prev.can_append(&changed));
         }
     }
     if let Some(prev) = prev {
@@ -161,7 +162,7 @@ fn replace_part<S: Store>(
         (at, remove) = (at - 1, 2);
     }
     if end == old.end() {
-        let next = edit.entry(edit.at)?.filter(|next| changed.can_append(next));
+        let next = path.entry(path.at)?.filter(|next| changed.can_append(next));
         if let Some(next) = next {
             changed.len += next.len;
             remove += 1;
@@ -184,22 +185,22 @@ pub struct TreePart<'a, S: Store> {
     pub part: Extent,
 }
 
-/// Copies the path to an extent, or a part of one, and finds the entry that it lies in.
+/// Finds the path to an extent, or a part of one, and the entry that it lies in.
 fn find_part<'s, S: Store>(
     store: &'s mut S,
     root: &[u8; ROOT_BYTES],
     wanted: &Extent,
-) -> Result<(Edit<'s, S>, Entry), S::Error> {
-    let edit = Edit::descend(store, root, wanted.lblk)?;
-    let old = match edit.at.checked_sub(1) {
-        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+) -> Result<(LeafPath<'s, S>, Entry), S::Error> {
+    let path = LeafPath::find(store, root, wanted.lblk)?;
+    let old = match path.at.checked_sub(1) {
+        Some(i) => path.entry(i)?.map(|e| (i, e)),
         None => None,
     };
     let reaches = |e: &Extent| wanted.len > 0 && wanted.end() <= e.end();
     match old.filter(|(_, e)| reaches(e) && part(e, wanted.blocks()) == *wanted) {
-        Some(old) => Ok((edit, old)),
+        Some(old) => Ok((path, old)),
         // Not as it was when it was looked up: somebody writes to the device.
-        None => Err(edit.bad(Corrupt::ExtentRange)),
+        None => Err(path.bad(Corrupt::ExtentRange)),
     }
 }
 
@@ -218,19 +219,19 @@ pub fn exchange_parts<S: Store>(
         lblk: donor.part.lblk,
         ..orig.part
     };
-    let (edit, old) = find_part(orig.store, orig.root, &orig.part)?;
-    let (donor_edit, donor_old) = find_part(donor.store, donor.root, &donor.part)?;
-    let (entries, row) = replace_part(&edit, old, of_orig)?;
-    let (donor_entries, donor_row) = replace_part(&donor_edit, donor_old, of_donor)?;
+    let (path, old) = find_part(orig.store, orig.root, &orig.part)?;
+    let (donor_path, donor_old) = find_part(donor.store, donor.root, &donor.part)?;
+    let (entries, row) = replace_part(&path, old, of_orig)?;
+    let (donor_entries, donor_row) = replace_part(&donor_path, donor_old, of_donor)?;
     splice_both(
         Splice {
-            edit,
+            path,
             root: orig.root,
             old: entries,
             new: row.as_slice(),
         },
         Splice {
-            edit: donor_edit,
+            path: donor_path,
             root: donor.root,
             old: donor_entries,
             new: donor_row.as_slice(),
@@ -259,9 +260,9 @@ pub fn cut<S: Store>(
     let LblkRange { start, end } = blocks;
     // The last block of the range, or what comes before it.
     let last = Lblk::new(end.get() - 1);
-    let edit = Edit::descend(store, root, last)?;
-    let old = match edit.at.checked_sub(1) {
-        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+    let path = LeafPath::find(store, root, last)?;
+    let old = match path.at.checked_sub(1) {
+        Some(i) => path.entry(i)?.map(|e| (i, e)),
         None => None,
     };
     let Some((at, old)) = old.filter(|(_, e)| e.end() > start) else {
@@ -271,7 +272,7 @@ pub fn cut<S: Store>(
     let mut gone = part(&old, start.max(old.lblk).until(end));
     if gone.len == 0 {
         // Not as it was when it was checked: somebody writes to the device.
-        return Err(edit.bad(Corrupt::ExtentRange));
+        return Err(path.bad(Corrupt::ExtentRange));
     }
     let most = limit(&gone).clamp(1, gone.len);
     gone = part(&gone, Lblk::new(end.get() - most).until(end));
@@ -282,7 +283,7 @@ pub fn cut<S: Store>(
         .filter(|_| gone.blocks() == old.blocks())
     {
         let whole = |e: &Extent| e.lblk >= start && e.len > 0;
-        match edit.entry(before)?.filter(whole) {
+        match path.entry(before)?.filter(whole) {
             Some(e) if more(&e) => first = before,
             _ => break,
         }
@@ -290,7 +291,7 @@ pub fn cut<S: Store>(
     let mut row = Row::new();
     row.push(&old, old.lblk.until(gone.lblk));
     row.push(&old, end.until(old.end()));
-    edit.splice(root, first..at + 1, row.as_slice())?;
+    path.splice(root, first..at + 1, row.as_slice())?;
     Ok(Some(gone))
 }
 
@@ -301,9 +302,9 @@ pub fn split<S: Store>(
     root: &mut [u8; ROOT_BYTES],
     at: Lblk,
 ) -> Result<(), S::Error> {
-    let edit = Edit::descend(store, root, at)?;
-    let old = match edit.at.checked_sub(1) {
-        Some(i) => edit.entry(i)?.map(|e| (i, e)),
+    let path = LeafPath::find(store, root, at)?;
+    let old = match path.at.checked_sub(1) {
+        Some(i) => path.entry(i)?.map(|e| (i, e)),
         None => None,
     };
     let Some((i, old)) = old.filter(|(_, e)| e.lblk < at && at < e.end()) else {
@@ -312,5 +313,5 @@ pub fn split<S: Store>(
     let mut row = Row::new();
     row.push(&old, old.lblk.until(at));
     row.push(&old, at.until(old.end()));
-    edit.splice(root, i..i + 1, row.as_slice())
+    path.splice(root, i..i + 1, row.as_slice())
 }

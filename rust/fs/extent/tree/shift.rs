@@ -3,7 +3,7 @@
 //! Extents that move within the file, those of one leaf at a time: after each step the tree is
 //! whole, and the gap that they move into has gone on by that leaf.
 
-use super::{edit::Edit, Store, ROOT_BYTES};
+use super::{path::LeafPath, Store, ROOT_BYTES};
 use crate::disk::{extent::Extent, Corrupt, Lblk, LblkRange};
 
 /// Where extents move to.
@@ -37,20 +37,20 @@ pub fn shift_left<S: Store>(
     first: Lblk,
     by: u32,
 ) -> Result<Option<Lblk>, S::Error> {
-    let edit = Edit::descend(store, root, first)?;
-    let next = (!edit.rightmost).then_some(edit.end);
-    let at = edit.entries_before(first)?;
-    let Some(head) = edit.entry(at)? else {
+    let path = LeafPath::find(store, root, first)?;
+    let next = (!path.rightmost).then_some(path.end);
+    let at = path.entries_before(first)?;
+    let Some(head) = path.entry(at)? else {
         return Ok(next);
     };
     if let Some(before) = at.checked_sub(1) {
-        let free = edit.entry(before)?.map_or(Lblk::FIRST, |prev| prev.end());
+        let free = path.entry(before)?.map_or(Lblk::FIRST, |prev| prev.end());
         if head.lblk.saturating_sub(free) < by {
-            return Err(edit.bad(Corrupt::ExtentOrder));
+            return Err(path.bad(Corrupt::ExtentOrder));
         }
     }
-    let entries = at..edit.len()?;
-    edit.shift(root, entries, Shift::Left(by))?;
+    let entries = at..path.len()?;
+    path.shift(root, entries, Shift::Left(by))?;
     Ok(next)
 }
 
@@ -66,19 +66,19 @@ pub fn shift_right<S: Store>(
     let Some(last) = end.get().checked_sub(1) else {
         return Ok(None);
     };
-    let edit = Edit::descend(store, root, Lblk::new(last))?;
-    let entries = edit.entries_before(start)?..edit.at;
+    let path = LeafPath::find(store, root, Lblk::new(last))?;
+    let entries = path.entries_before(start)?..path.at;
     if let Some(before) = entries.start.checked_sub(1) {
-        if edit.entry(before)?.is_some_and(|prev| prev.end() > start) {
-            return Err(edit.bad(Corrupt::ExtentOrder));
+        if path.entry(before)?.is_some_and(|prev| prev.end() > start) {
+            return Err(path.bad(Corrupt::ExtentOrder));
         }
     }
     if entries.is_empty() {
         return Ok(None);
     }
-    let head = edit.entry(entries.start)?.map_or(start, |head| head.lblk);
+    let head = path.entry(entries.start)?.map_or(start, |head| head.lblk);
     let all = entries.start > 0;
-    edit.shift(root, entries, Shift::Right(by))?;
+    path.shift(root, entries, Shift::Right(by))?;
     let left = start.until(head);
     Ok((!all && !left.is_empty()).then_some(left))
 }

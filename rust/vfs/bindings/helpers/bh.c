@@ -120,6 +120,11 @@ __rust_helper void rust_helper_memcpy(void *dst, const void *src, size_t len)
 	memcpy(dst, src, len);
 }
 
+__rust_helper void rust_helper_memmove(void *dst, const void *src, size_t len)
+{
+	memmove(dst, src, len);
+}
+
 __rust_helper int rust_helper_memcmp(const void *a, const void *b, size_t len)
 {
 	return memcmp(a, b, len);

@@ -291,6 +291,41 @@ proptest! {
         }
     }
 
+    /// The same of entries that take the place of others. What is refused changes nothing.
+    #[test]
+    fn spliced_entries_follow_a_model(
+        ops in proptest::collection::vec((0u16..100, 0u16..5, 0u32..16, 0u32..20), 1..60),
+    ) {
+        // Fewer than the block has room for.
+        let max = 40;
+        let mut node = vec![0xff; 1024];
+        extent::init_node(&mut node, 0, max).unwrap();
+        let mut model: Vec<Extent> = Vec::new();
+        for (at, removed, added, long) in ops {
+            let len = model.len() as u16;
+            let at = at % (len + 1);
+            let new: Vec<Extent> = (0..added).map(|i| Extent {
+                lblk: Lblk::new(i),
+                len: if long == 0 { 40_000 } else { long },
+                pblk: Pblk::new(u64::from(at) << 40 | u64::from(long)),
+                unwritten: false,
+            }).collect();
+            let before = node.clone();
+            let result = extent::splice(&mut node, at..at + removed, &new);
+            let fits = at + removed <= len && len - removed + added as u16 <= max;
+            prop_assert_eq!(result.is_ok(), fits && (long > 0 || added == 0));
+            if result.is_ok() {
+                model.splice(usize::from(at)..usize::from(at + removed), new);
+            } else {
+                prop_assert_eq!(&node, &before);
+            }
+            prop_assert_eq!(usize::from(Header::read(&node).unwrap().entries), model.len());
+            for (i, e) in model.iter().enumerate() {
+                prop_assert_eq!(extent::extent_at(&node, i as u16).unwrap(), *e);
+            }
+        }
+    }
+
     /// The entry that may map a block, against a scan.
     #[test]
     fn search_finds_the_entry(

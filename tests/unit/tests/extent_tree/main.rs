@@ -187,3 +187,45 @@ fn nothing_is_mapped_twice() {
         pair.check();
     }
 }
+
+/// What changes one leaf and nothing else is done where that lies.
+#[test]
+fn a_leaf_changes_where_it_lies() {
+    let mut pair = Pair::new();
+    for i in 0..200 {
+        pair.insert(10 * i, 4, true, false).unwrap();
+    }
+    assert!(pair.depth() > 1);
+    // Every second one, so that no leaf becomes empty, is full, or loses its first block.
+    for i in (1..200).step_by(2) {
+        pair.cut(10 * i, 10 * i + 1, 1).unwrap();
+    }
+    pair.check();
+    let (nodes, mut copied) = (pair.memory.taken.len(), 0);
+    for i in (1..200).step_by(2) {
+        pair.memory.copies.set(0);
+        pair.convert(10 * i + 1, 3, To::Written).unwrap();
+        pair.check();
+        copied += pair.memory.copies.get();
+        // The last block of an extent, which is one entry more where there are two states.
+        pair.cut(10 * i + 3, 10 * i + 4, 1).unwrap();
+        pair.check();
+        copied += pair.memory.copies.get();
+    }
+    assert_eq!((copied, pair.memory.taken.len()), (0, nodes));
+}
+
+/// What the root has room for needs no leaf.
+#[test]
+fn what_fits_moves_into_the_root() {
+    let mut pair = Pair::new();
+    for i in 0..6 {
+        pair.insert(2 * i, 1, false, false).unwrap();
+    }
+    for (gone, depth) in [(6, 1), (4, 0)] {
+        pair.cut(gone, gone + 1, 1).unwrap();
+        pair.check();
+        assert_eq!(pair.depth(), depth);
+    }
+    assert!(pair.memory.taken.is_empty());
+}

@@ -2,10 +2,12 @@
 
 //! The nodes of a tree in memory.
 
-use crate::disk::extent::{index_at, Header};
+use crate::disk::extent::{self, index_at, Extent, Header};
 use crate::disk::{Corrupt, Lblk, Pblk};
 use crate::extent::tree::{NodePlace, Nodes, Store, WINDOW};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 pub const CAPACITY: u16 = 8;
 /// Node blocks are told from data blocks by their number.
@@ -27,19 +29,21 @@ pub struct Memory {
     pub budget: Option<u32>,
     /// Freed nodes go back to the budget.
     pub returns: bool,
+    /// Copies of nodes that were made.
+    pub copies: Cell<u32>,
     /// Entries of a node, if not `CAPACITY`.
     pub wide: Option<u16>,
 }
 
 impl Nodes for Memory {
     type Error = Failure;
-    type Node = Vec<u8>;
+    type Node = (Pblk, Vec<u8>);
 
     fn corrupt(&self, what: Corrupt) -> Failure {
         Failure::Corrupt(what)
     }
 
-    fn open(&self, place: &NodePlace) -> Result<(Vec<u8>, u16), Failure> {
+    fn open(&self, place: &NodePlace) -> Result<((Pblk, Vec<u8>), u16), Failure> {
         let node = self.nodes.get(&place.pblk).expect("a node that is stored");
         let h = Header::read(node).unwrap();
         assert_eq!(h.depth, place.depth);
@@ -47,15 +51,15 @@ impl Nodes for Memory {
         assert!(h.entries > 0 && h.entries <= h.max);
         assert_eq!(index_at(node, 0).unwrap().lblk, place.first);
         assert!(place.first < place.end);
-        Ok((node.clone(), h.entries))
+        Ok(((place.pblk, node.clone()), h.entries))
     }
 
-    fn window(&self, node: &Vec<u8>, i: u16) -> Result<[u8; WINDOW], Failure> {
+    fn window(&self, (_, node): &(Pblk, Vec<u8>), i: u16) -> Result<[u8; WINDOW], Failure> {
         let at = 12 * usize::from(i);
         Ok(node[at..at + WINDOW].try_into().unwrap())
     }
 
-    fn key(&self, node: &Vec<u8>, i: u16) -> Result<Lblk, Failure> {
+    fn key(&self, (_, node): &(Pblk, Vec<u8>), i: u16) -> Result<Lblk, Failure> {
         Ok(index_at(node, i).unwrap().lblk)
     }
 }
@@ -73,7 +77,8 @@ impl Store for Memory {
         self.wide.unwrap_or(CAPACITY)
     }
 
-    fn copy(&self, node: &Vec<u8>) -> Result<Vec<u8>, Failure> {
+    fn copy(&self, (_, node): &(Pblk, Vec<u8>)) -> Result<Vec<u8>, Failure> {
+        self.copies.set(self.copies.get() + 1);
         Ok(node.clone())
     }
 
@@ -106,6 +111,17 @@ impl Store for Memory {
     fn access_new(&mut self, pblk: Pblk) -> Result<Pblk, Failure> {
         assert!(self.taken.contains(&pblk) && !self.nodes.contains_key(&pblk));
         Ok(pblk)
+    }
+
+    fn splice(
+        &mut self,
+        (pblk, leaf): &(Pblk, Vec<u8>),
+        old: Range<u16>,
+        new: &[Extent],
+    ) -> Result<(), Failure> {
+        let stored = self.nodes.get_mut(pblk).expect("a node that is stored");
+        assert_eq!(stored, leaf, "changed since it was looked at");
+        extent::splice(stored, old, new).map_err(Failure::Corrupt)
     }
 
     fn put(&mut self, access: Pblk, buf: &mut Vec<u8>) -> Result<(), Failure> {

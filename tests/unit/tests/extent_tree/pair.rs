@@ -75,7 +75,7 @@ impl Pair {
                 first: index.lblk,
                 end,
             };
-            let (below, _) = self.memory.open(&place).unwrap();
+            let ((_, below), _) = self.memory.open(&place).unwrap();
             let h = Header::read(&below).unwrap();
             self.walk(&below, h, end, all, seen);
         }

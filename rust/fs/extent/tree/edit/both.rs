@@ -2,39 +2,39 @@
 
 //! One change of two trees, of which there must not be half.
 
-use super::{super::ROOT_BYTES, Edit, Store};
+use super::{super::path::LeafPath, super::ROOT_BYTES, Edit, Store};
 use crate::disk::extent::Extent;
 use core::ops::Range;
 
 /// What one of the two trees is to become.
-pub(crate) struct Splice<'s, 'c, S: Store> {
-    pub(crate) edit: Edit<'s, S>,
-    pub(crate) root: &'c mut [u8; ROOT_BYTES],
+pub(in super::super) struct Splice<'s, 'c, S: Store> {
+    pub(in super::super) path: LeafPath<'s, S>,
+    pub(in super::super) root: &'c mut [u8; ROOT_BYTES],
     /// Entries of the leaf that go.
-    pub(crate) old: Range<u16>,
+    pub(in super::super) old: Range<u16>,
     /// What comes in their place.
-    pub(crate) new: &'c [Extent],
+    pub(in super::super) new: &'c [Extent],
 }
 
 /// Makes both changes, or none. As [`Edit::splice`], each step for both trees before the next: what
 /// can fail is over for the second, too, when the first is written.
-pub(crate) fn splice_both<S: Store>(
-    mut one: Splice<'_, '_, S>,
-    mut other: Splice<'_, '_, S>,
+pub(in super::super) fn splice_both<S: Store>(
+    one: Splice<'_, '_, S>,
+    other: Splice<'_, '_, S>,
 ) -> Result<(), S::Error> {
-    let prepared = one
-        .edit
-        .change(one.old.clone(), one.new)
-        .and_then(|()| other.edit.change(other.old.clone(), other.new))
-        .and_then(|()| one.edit.access_some(false))
-        .and_then(|()| other.edit.access_some(false))
-        .and_then(|()| one.edit.access_some(true))
-        .and_then(|()| other.edit.access_some(true));
+    let (mut edit, mut other_edit) = (Edit::copy(one.path)?, Edit::copy(other.path)?);
+    let prepared = edit
+        .change(one.old, one.new)
+        .and_then(|()| other_edit.change(other.old, other.new))
+        .and_then(|()| edit.access_some(false))
+        .and_then(|()| other_edit.access_some(false))
+        .and_then(|()| edit.access_some(true))
+        .and_then(|()| other_edit.access_some(true));
     if let Err(e) = prepared {
-        one.edit.abandon();
-        other.edit.abandon();
+        edit.abandon();
+        other_edit.abandon();
         return Err(e);
     }
-    one.edit.finish(one.root)?;
-    other.edit.finish(other.root)
+    edit.finish(one.root)?;
+    other_edit.finish(other.root)
 }

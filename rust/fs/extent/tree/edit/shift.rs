@@ -3,29 +3,30 @@
 //! Entries of a leaf that get other places in the file. Their blocks stay, and so does their order.
 
 use super::{
-    super::{Shift, Store, ROOT_BYTES},
+    super::{path::LeafPath, Shift, Store, ROOT_BYTES},
     Edit,
 };
 use crate::disk::{
     extent::{self, Extent},
-    Corrupt, Lblk,
+    Corrupt,
 };
 use core::ops::Range;
 
-impl<S: Store> Edit<'_, S> {
-    /// The number of entries of the leaf that begin before `lblk`.
-    pub(crate) fn entries_before(&self, lblk: Lblk) -> Result<u16, S::Error> {
-        let Some(last) = lblk.get().checked_sub(1) else {
-            return Ok(0);
-        };
-        let h = self.header(self.leaf)?;
-        let node = self.level(self.leaf)?.image.bytes();
-        extent::search(node, h.entries, Lblk::new(last)).map_err(|e| self.bad(e))
+impl<S: Store> LeafPath<'_, S> {
+    /// Moves entries of the leaf, where nothing is in their way. No block is allocated.
+    pub(in super::super) fn shift(
+        self,
+        root: &mut [u8; ROOT_BYTES],
+        entries: Range<u16>,
+        shift: Shift,
+    ) -> Result<(), S::Error> {
+        Edit::copy(self)?.shift(root, entries, shift)
     }
+}
 
-    /// Moves entries of the leaf, where nothing is in their way. As [`Edit::splice`], but no block
-    /// is allocated.
-    pub(crate) fn shift(
+impl<S: Store> Edit<'_, S> {
+    /// As [`Edit::splice`], for [`LeafPath::shift`].
+    fn shift(
         mut self,
         root: &mut [u8; ROOT_BYTES],
         entries: Range<u16>,
