@@ -466,3 +466,14 @@ pub(crate) fn journal_alone(inode: &Inode) -> Result {
     journal(&handle, inode)?;
     handle.stop()
 }
+
+/// [`journal_alone`] for who may have moved the size on disk and nothing else that is not in the
+/// journal: where that has not moved the inode is not written once more.
+pub(crate) fn journal_size(inode: &Inode) -> Result {
+    let info = inode.info();
+    let written = info.fields.lock().size;
+    if written == info.disk_size() {
+        return Ok(());
+    }
+    journal_alone(inode)
+}

@@ -69,7 +69,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
 
     let changed = change(alone, mode, start..end, &event);
     // Also after an error: what came before it may have moved the size on disk.
-    let journaled = inode::journal_alone(inode);
+    let journaled = inode::journal_size(inode);
     changed.and(journaled)?;
     drop(lock);
     if file.is_dsync() || inode.is_sync() {
