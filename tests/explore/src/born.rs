@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two things that the oracle knows of operations on their way: bytes that come into the file with
-//! a write, and pages that a device has pinned.
+//! What the oracle knows of operations on their way: bytes that come into the file with a write,
+//! pages that a device has pinned, and bytes that are put back.
 
 use crate::drive::Span;
 use crate::op::Verb;
@@ -11,7 +11,7 @@ fn leaves_gap(act: &Act<'_>, at: u64) -> bool {
     let op = act.op;
     match op.verb {
         Verb::Truncate => op.at > at,
-        Verb::Allocate | Verb::Zero => op.end() > at,
+        Verb::Allocate | Verb::Zero | Verb::OwnWrite => op.end() > at,
         verb if verb.writes() && !verb.is_mapped() => {
             let whole = matches!(act.outcome, Outcome::Done(n, _) if *n == op.len);
             op.end() > at && (op.at > at || !whole)
@@ -31,13 +31,27 @@ impl Oracle<'_> {
         quiet && at >= self.program.size(file) && !acts.any(|act| leaves_gap(act, at))
     }
 
+    /// Those that are on their way at the same time, in the same file.
+    fn beside<'s>(&'s self, act: &'s Act<'_>) -> impl Iterator<Item = &'s Act<'s>> + 's {
+        let here = move |other: &&Act<'_>| {
+            let apart = other.span.before(&act.span) || act.span.before(&other.span);
+            other.op.file == act.op.file && !apart
+        };
+        self.acts.iter().filter(here)
+    }
+
     /// May a device have a page of the file meanwhile? It does not go then, and what must have it
     /// gone is refused.
     pub fn is_pinned(&self, act: &Act<'_>) -> bool {
-        let meets = |a: &Span, b: &Span| !a.before(b) && !b.before(a);
-        let here = |other: &&Act<'_>| other.op.file == act.op.file;
-        let mut others = self.acts.iter().filter(here);
-        others.any(|other| other.op.verb == Verb::Deliver && meets(&other.span, &act.span))
+        self.beside(act).any(|other| other.op.verb == Verb::Deliver)
+    }
+
+    /// May somebody put back what was there before? Who writes what he reads through his mapping
+    /// has read it some time before he writes it.
+    pub fn is_put_back(&self, act: &Act<'_>, at: u64) -> bool {
+        let covers = |other: &Act<'_>| (other.op.at..other.op.end()).contains(&at);
+        let mut others = self.beside(act);
+        others.any(|other| other.op.verb == Verb::OwnWrite && covers(other))
     }
 }
 
@@ -64,6 +78,20 @@ mod tests {
         assert!(reads("4k,hole:bw.a.0+4/fs.a/br.a.0+4", b"\0\0AA"));
         assert!(reads("4k,empty:bw.a.2+4/fs.a/br.a.0+4", b"\0\0AA"));
         assert!(reads("4kt,empty:bw.a.0+4/fs.a/br.a.0+4", b"\0\0AA"));
+    }
+
+    #[test]
+    fn what_was_read_before_is_put_back() {
+        let ends = |spans: [(usize, usize); 2], byte: u8| {
+            let all = [512, 512].map(|n| Outcome::Done(n, vec![]));
+            let mut end = vec![b'i'; 8704];
+            end[..512].fill(byte);
+            let text = "4kg,written:bw.a.0+512/ow.a.0+512";
+            oracle_says(text, &spans, &all, |oracle| oracle.rest(0, &end)).is_ok()
+        };
+        let (both, apart) = ([(0, 2), (1, 3)], [(0, 1), (2, 3)]);
+        assert!(ends(both, b'A') && ends(both, b'i') && !ends(both, 0));
+        assert!(ends(apart, b'A') && !ends(apart, b'i'));
     }
 
     #[test]

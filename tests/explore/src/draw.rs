@@ -301,7 +301,7 @@ pub fn promised(mut program: Program) -> Program {
         all.any(|op| verbs.contains(&op.verb))
     };
     use Verb::*;
-    let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite]);
+    let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite, OwnWrite]);
     let dirties = has(&[BufferedWrite, Store, Deliver, RingWrite]);
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {

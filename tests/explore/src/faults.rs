@@ -174,7 +174,7 @@ impl Oracle<'_> {
     /// has come to its end half way.
     pub fn may_differ(&self, file: u8, at: u64) -> bool {
         let half = |act: &Act<'_>| {
-            let direct = act.op.verb.writes() && act.op.verb.is_direct();
+            let direct = act.op.verb.is_direct_write();
             direct && (act.op.at..act.op.end()).contains(&at) && self.met(act)
         };
         let mut here = self.acts.iter().filter(|act| act.op.file == file);
@@ -207,7 +207,7 @@ impl Oracle<'_> {
         let end = op.end().min(self.least(act));
         let whole = op.at.next_multiple_of(block)..end / block * block;
         match op.verb {
-            v if v.writes() && v.is_direct() => hit.step <= act.span.to,
+            v if v.is_direct_write() => hit.step <= act.span.to,
             v if v.writes() => true,
             // Of blocks that go nothing is written.
             Verb::Punch | Verb::Zero | Verb::ZeroKeep => !whole.contains(&at),

@@ -145,15 +145,16 @@ pub fn check(oracle: &Oracle<'_>, file: u8, end: &[u8]) -> Result<(), String> {
 /// May a page show what was there before, as long as this is on its way? Without the gate who fills
 /// one meanwhile is not kept from it. Who reads directly looks at no page.
 fn is_loose(oracle: &Oracle<'_>, act: &Act<'_>, at: u64) -> bool {
-    let direct = act.op.verb.is_direct() && act.op.verb.writes();
+    let direct = act.op.verb.is_direct_write();
     direct && !oracle.program.image.gate && (act.op.at..act.op.end()).contains(&at)
 }
 
 fn byte(oracle: &Oracle<'_>, file: u8, at: u64, looks: &[Look<'_>]) -> Result<(), String> {
-    if oracle.is_vague(file, at) || oracle.is_moved(file, at) {
+    let here = || oracle.acts.iter().filter(|a| a.op.file == file);
+    let put_back = here().any(|act| oracle.is_put_back(act, at));
+    if put_back || oracle.is_vague(file, at) || oracle.is_moved(file, at) {
         return Ok(());
     }
-    let here = || oracle.acts.iter().filter(|a| a.op.file == file);
     let mut events = Vec::new();
     let mut words = Vec::new();
     for act in here() {

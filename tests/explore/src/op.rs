@@ -45,7 +45,12 @@ impl Verb {
             Create | MakeFolder | Link | Rename | NoReplace | Whiteout
         );
         let names = names || self == SetLarge;
-        self.writes() || plans || names || self.shifts() || matches!(self, Punch | Truncate)
+        self.writes()
+            || self == OwnWrite
+            || plans
+            || names
+            || self.shifts()
+            || matches!(self, Punch | Truncate)
     }
 }
 
@@ -55,6 +60,7 @@ verbs! {
     DirectWrite "dw" "direct write",
     DirectRead "dr" "direct read",
     AsyncWrite "aw" "asynchronous direct write",
+    OwnWrite "ow" "direct write of its own mapping to",
     RingWrite "uw" "io_uring write",
     RingRead "ur" "io_uring read",
     RingDirectWrite "vw" "io_uring direct write",
@@ -176,6 +182,11 @@ impl Verb {
         matches!(self, Verb::Store | Verb::Load | Verb::Deliver)
     }
 
+    /// What it puts on the disk is its letter, or what was there before.
+    pub fn is_direct_write(self) -> bool {
+        self.is_direct() && !self.reads()
+    }
+
     /// Whole sectors only.
     pub fn has_sectors(self) -> bool {
         self.is_direct() || self == Verb::Deliver
@@ -185,7 +196,7 @@ impl Verb {
     pub fn is_direct(self) -> bool {
         use Verb::*;
         let rings = matches!(self, RingDirectWrite | RingDirectRead);
-        rings || matches!(self, DirectWrite | DirectRead | AsyncWrite)
+        rings || matches!(self, DirectWrite | DirectRead | AsyncWrite | OwnWrite)
     }
 
     /// What lies behind gets another place.

@@ -150,7 +150,7 @@ impl<'a> Oracle<'a> {
     /// What an operation may leave at a byte.
     pub fn mark(&self, act: &Act<'_>, at: u64) -> Option<Mark> {
         let mark = self.effect(act, at)?;
-        let certain = mark.certain && !self.is_lost(act, at);
+        let certain = mark.certain && !self.is_lost(act, at) && !self.is_put_back(act, at);
         Some(Mark { certain, ..mark })
     }
 
@@ -176,7 +176,7 @@ impl<'a> Oracle<'a> {
         let mut acts = self.acts.iter().filter(|act| act.op.file == file);
         acts.any(|act| {
             let whole = matches!(act.outcome, Outcome::Done(n, ..) if *n == act.op.len);
-            let direct = act.op.verb.writes() && act.op.verb.is_direct();
+            let direct = act.op.verb.is_direct_write();
             direct && !whole && self.hits.iter().any(|hit| hit.zeroes && hit.met(act))
         })
     }
@@ -385,7 +385,7 @@ impl<'a> Oracle<'a> {
         let (least, _) = self.sizes[usize::from(act.op.file)].during(&act.span);
         let fits = match act.op.verb {
             // A page behind the end is SIGBUS.
-            v if v.is_mapped() => {
+            v if v.is_mapped() || v == Verb::OwnWrite => {
                 errno == libc::EFAULT && act.op.end() > least.next_multiple_of(PAGE)
             }
             Verb::SeekData if errno == libc::ENXIO => return self.holes(act),

@@ -72,6 +72,10 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
             let end = op.at + done.unwrap_or(op.len);
             (op.at < end).then_some(Change::AtLeast(end))
         }
+        Verb::OwnWrite => {
+            let end = op.at + done.unwrap_or(op.len);
+            (op.at < end).then_some(Change::AtLeast(end))
+        }
         Verb::Allocate | Verb::Zero => Some(Change::AtLeast(op.end())),
         Verb::Truncate => Some(Change::Exactly(op.at)),
         verb if verb.shifts() && is_refused(act.outcome) => None,
@@ -88,7 +92,7 @@ impl Sizes {
         let here = acts.iter().filter(|a| a.op.file == file);
         let changers = here.filter_map(|a| {
             let (change, failed) = change(a)?;
-            let writes = a.op.verb.writes();
+            let writes = a.op.verb.writes() || a.op.verb == Verb::OwnWrite;
             Some(Changer {
                 span: a.span,
                 change,

@@ -73,7 +73,7 @@ struct Ready {
 }
 
 fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
-    let mapped = op.verb.is_mapped() || op.verb == Verb::Collapse;
+    let mapped = op.verb.is_mapped() || matches!(op.verb, Verb::Collapse | Verb::OwnWrite);
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
         verb if verb == Verb::Freeze || verb.kind() == Some(Kind::Names) => sys::rdonly(MNT)?,
@@ -117,6 +117,7 @@ impl Ready {
                 Ok((n as u64, Vec::new()))
             }
             Verb::AsyncWrite => self.submit(aio),
+            Verb::OwnWrite => self.write_own(),
             Verb::RingWrite | Verb::RingDirectWrite => {
                 let n = ring.write(f, &self.buffer, at)?;
                 Ok((n as u64, Vec::new()))
@@ -172,6 +173,14 @@ impl Ready {
             Ok(n) => Ok((n, Vec::new())),
             Err(_) => Err(failed(-result as i32)),
         }
+    }
+
+    /// Writes what the mapping has there.
+    fn write_own(&self) -> Sys<(u64, Vec<u8>)> {
+        let map = self.map.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
+        let own = map.as_slice(self.op.at as usize, self.op.len as usize);
+        let n = self.file.pwrite_once(own, self.op.at)?;
+        Ok((n as u64, Vec::new()))
     }
 
     /// A device has the pages of the mapping, and delivers.
