@@ -76,7 +76,13 @@ impl<'l> Alone<'l> {
             write_range(inode, start..end)?;
             lab::may_fail(Point::RangeWritten, inode, start..end, &[EIO])?;
         }
-        let kept = self.drop_pages(start..end.max(start), edges);
+        let dropped = if edges == Edges::All && end <= start {
+            // Behind the end, but perhaps in its block: the page of that.
+            start..start.next_multiple_of(block_size)
+        } else {
+            start..end.max(start)
+        };
+        let kept = self.drop_pages(dropped, edges);
         let range = start..blocks_end;
         Ok(CacheGone {
             kept,
