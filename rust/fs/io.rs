@@ -62,7 +62,7 @@
 //! | `BufferedWriteOps::begin` | `iomap_file_buffered_write` | freeze WRITE, i_rwsem | task | yes | starts (`Effort::Room`), waits |
 //! |  | `iomap_zero_range` | i_rwsem, invalidate_lock | task | yes | starts, waits |
 //! |  | `iomap_page_mkwrite` | as `page_mkwrite`; freeze PAGEFAULT, invalidate_lock shared, the folio | task | yes | waits |
-//! | `BufferedWriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | waits |
+//! | `BufferedWriteOps::end` | `iomap_iter` | as `begin`; does something in write(2) only | task | yes | starts (writes out), waits |
 //! | `Unreserve::release`, `Unexpect::release` | `iomap_write_delalloc_release` | i_rwsem, invalidate_lock, a folio or none | task | yes | allow |
 //! | `BufferedWriteOps::valid` | `iomap_write_begin` | as `begin` of write(2) or zeroing; the folio | task | yes | allow |
 //! | `writeback::map_blocks` | `iomap_writeback_folio` of `do_writepages` | freeze FS, the folio, PG_writeback; of its caller: s_umount shared (flusher, sync), or nothing, i_rwsem, invalidate_lock | task | yes | starts, waits |

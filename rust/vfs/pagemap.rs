@@ -344,20 +344,6 @@ impl<F: FileSystem> Inode<F> {
         let _ = unsafe { bindings::filemap_flush(self.mapping()) };
     }
 
-    /// Waits for writeback of the bytes. Errors stay for who asks next.
-    pub(crate) fn wait_writeback(&self, bytes: Range<u64>) {
-        if bytes.is_empty() {
-            return;
-        }
-        let (start, last) = (
-            bytes.start as i64,
-            (bytes.end - 1).min(i64::MAX as u64) as i64,
-        );
-        // SAFETY: By the type invariant of `Inode`.
-        let _ =
-            unsafe { bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start, last) };
-    }
-
     /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,
     /// so that `page_mkwrite` sees the new blocks.
     pub(crate) fn isize_extended(&self, from: u64, to: u64) {

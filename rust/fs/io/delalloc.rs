@@ -77,11 +77,18 @@ impl MapOps for BufferedWriteOps {
         if !ours || !flags.write() || flags.fault() || !short || rest.is_empty() {
             return Ok(());
         }
-        // A fault may dirty a page in the range meanwhile: iomap skips dirty pages, the lock keeps
-        // more of them from coming.
+        // A fault may have dirtied a page in the range. It counts on what is there until it is
+        // written, also while it is clean and on its way to the disk, which iomap would take for
+        // unused. So all of them are written first, and the lock keeps more from coming:
+        //
+        //   short write                                flusher
+        //   has waited for writeback in the range
+        //                                              page 1 was dirty: clean, is being written
+        //   page 1 is clean: its promise goes
+        //
+        // What cannot be written is told by fsync.
         let lock = inode.invalidate_lock();
-        // Pages that a fault dirtied before may be clean and on their way to the disk.
-        inode.wait_writeback(rest.clone());
+        let _ = inode.write_and_wait(rest.clone());
         if unwritten {
             lock.release_delalloc::<Unexpect>(rest, flags, map);
         } else {
