@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("zeroes/full_disk", ONE, full_disk),
     Case::new("zeroes/power_cut", ALL, power_cut),
     Case::new("zeroes/bad_tree", ALL, bad_tree),
+    Case::new("zeroes/promised", ONE, promised),
 ];
 
 /// `FALLOC_FL_WRITE_ZEROES`, which the C library has not heard of.
@@ -326,4 +327,53 @@ fn bad_tree(t: &mut T) -> Res {
     });
     t.disks[0] = first;
     result
+}
+
+/// Zeros over preallocated blocks, of files whose trees need a node for that, on a full disk: the
+/// last quarter of the pool is left to data that was accepted.
+fn promised(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 promises no blocks of the tree");
+    }
+    on_able(t, |t| {
+        t.mkfs(48, &["-m", "0"])?;
+        t.mount("")?;
+        let (bs, keep) = (t.bs(), libc::FALLOC_FL_KEEP_SIZE);
+        let dev = t.dev.rsplit('/').next().unwrap_or("");
+        let pool = format!("/sys/fs/{}/{dev}/reserved_clusters", t.fs);
+        sys::write_file(&pool, "40\n")?;
+        let mut files = Vec::new();
+        for i in 0..60 {
+            let f = sys::create(&t.p(&format!("f{i}")))?;
+            for k in 0..4 {
+                f.fallocate(0, 4 * k * bs, 3 * bs)?;
+            }
+            files.push(f);
+        }
+        let ballast = sys::create(&t.p("ballast"))?;
+        let (mut end, mut step) = (0, 8 << 20);
+        while step >= bs {
+            match ballast.fallocate(keep, end, step) {
+                Ok(()) => end += step,
+                Err(e) if e.errno == libc::ENOSPC => step /= 2,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        sys::sync();
+        let free = || sys::statfs(&t.p("")).map(|s| s.f_bfree);
+        let before = free()?;
+        ensure!((40..50).contains(&before), "{before} blocks free");
+        let mut done = 0;
+        for f in &files {
+            match zero(f, bs, 2 * bs) {
+                Ok(()) => done += 1,
+                Err(e) if e.errno == libc::ENOSPC => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let left = free()?;
+        ensure!((1..60).contains(&done), "{done} files");
+        ensure!(left >= 10, "{left} of {before} blocks left, {done} files");
+        Ok(())
+    })
 }
