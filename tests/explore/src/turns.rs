@@ -18,8 +18,9 @@ pub enum Strategy {
     Pct3,
 }
 
-/// Half of the time it is what has found most.
+/// Half of the time it is what has found most; that comes first.
 pub const TURNS: &[Strategy] = &[
+    Strategy::Near,
     Strategy::Pairs,
     Strategy::Near,
     Strategy::Random,
@@ -29,7 +30,6 @@ pub const TURNS: &[Strategy] = &[
     Strategy::Stop,
     Strategy::Near,
     Strategy::Pct3,
-    Strategy::Near,
 ];
 
 /// Of a thousand times that a point can return an error, how often it does in some batches.
@@ -57,7 +57,7 @@ mod tests {
         let some = |batches: std::ops::Range<u64>| -> Vec<u64> {
             batches.filter(|batch| errors(*batch) > 0).collect()
         };
-        assert_eq!(some(0..8), [2, 4]);
-        assert_eq!(some(8..24), [14, 18, 22]);
+        assert_eq!(some(0..8), [3, 5]);
+        assert_eq!(some(8..24), [15, 19, 23]);
     }
 }
