@@ -17,7 +17,7 @@ venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
 # What runs in a VM has a kernel of its own, unless one is named.
 named := $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
-verbs := help setup module run check shell xfstests bench lab model explore crash soak fmt lint clippy dist deb clean
+verbs := help setup module run check shell xfstests pjdfstest ltp bench lab model explore crash soak fmt lint clippy dist deb clean
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -34,6 +34,8 @@ help:
 	@echo '                (KERNEL=debug|fast|uml|stock, or KDIR=/path/to/kernel; LAB=1)'
 	@echo 'make xfstests   runs an installed xfstests in the VM (TESTS="generic/001 ...";'
 	@echo '                our own tests: TESTS="rext4/001 ...", or LAB=1 for all of them)'
+	@echo 'make pjdfstest  runs an installed pjdfstest in the VM; make ltp those of LTP that'
+	@echo '                touch files (TESTS="syscalls/open*")'
 	@echo 'make bench      compares rext4 with the kernel'"'"'s ext4, on Debian'"'"'s kernel (KERNEL=fast)'
 	@echo 'make lab        runs the races with their protection off and on (RACE=n)'
 	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
@@ -68,8 +70,8 @@ shell:
 	@scripts/shell $(named) $(ENGINE)
 
 # Our own tests need a module with the lab.
-xfstests: on := $(if $(filter qemu,$(ENGINE))$(filter debug fast stock,$(named)),qemu,uml)
-xfstests: with := $(if $(filter qemu,$(on)),$(KERNEL),uml)
+xfstests pjdfstest ltp: on := $(if $(filter qemu,$(ENGINE))$(filter debug fast stock,$(named)),qemu,uml)
+xfstests pjdfstest ltp: with := $(if $(filter qemu,$(on)),$(KERNEL),uml)
 xfstests:
 	@scripts/setup
 ifneq ($(LAB)$(findstring rext4/,$(TESTS)),)
@@ -78,6 +80,11 @@ else
 	@ko=$$(scripts/module $(with)) && \
 		scripts/xfstests --module "$$ko" --engine $(on) --kernel $(with) $(TESTS)
 endif
+
+pjdfstest ltp:
+	@scripts/setup
+	@ko=$$(scripts/module $(with)) && \
+		scripts/$@ --module "$$ko" --engine $(on) --kernel $(with) $(TESTS)
 
 bench:
 	@scripts/bench $(named)
