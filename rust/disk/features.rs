@@ -25,6 +25,7 @@ pub const RO_COMPAT_EXTRA_ISIZE: u32 = 0x0040;
 pub const RO_COMPAT_QUOTA: u32 = 0x0100;
 pub const RO_COMPAT_BIGALLOC: u32 = 0x0200;
 pub const RO_COMPAT_METADATA_CSUM: u32 = 0x0400;
+pub const RO_COMPAT_PROJECT: u32 = 0x2000;
 pub const RO_COMPAT_VERITY: u32 = 0x8000;
 pub const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
 
@@ -53,6 +54,7 @@ pub const RO_COMPAT_SUPPORTED: u32 = RO_COMPAT_SPARSE_SUPER
     | RO_COMPAT_DIR_NLINK
     | RO_COMPAT_EXTRA_ISIZE
     | RO_COMPAT_METADATA_CSUM
+    | RO_COMPAT_PROJECT
     | RO_COMPAT_ORPHAN_PRESENT;
 
 /// The `ro_compat` bits as mke2fs and dumpe2fs spell them.

@@ -73,7 +73,7 @@ pub struct InodeFields {
     pub file_acl: Option<Pblk>,
     /// Bytes of the fields behind the first 128.
     pub extra_isize: u16,
-    /// Project.
+    /// Project; 0 where the inode is too small to hold it.
     pub projid: u32,
     /// Change counter.
     pub version: u64,
@@ -268,6 +268,11 @@ impl InodeFields {
             return Err(Corrupt::InodeBlocks);
         }
         Ok((blocks, flags | flags::HUGE_FILE))
+    }
+
+    /// Whether the fields reach as far as the project.
+    pub fn keeps_project(&self) -> bool {
+        fits(self.extra_isize, PROJID, 4)
     }
 
     /// The file type bits of the mode.

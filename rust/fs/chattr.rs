@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The flags of chattr(1), of files and directories. To programs they are the bits of the format.
+//! The flags of chattr(1), and the project, of files and directories. To programs the flags are the
+//! bits of the format.
 //!
 //! Most of them are honoured by the VFS, by `i_flags`. Where it has looked before the flag was set,
 //! and the file was open by then, somebody else has to: who writes it ([`Kiocb::write_checks`]),
@@ -11,20 +12,27 @@
 
 use super::{
     credits,
-    inode::{flags_of_type, hold_iloc, journal, vfs_flags, Durable},
+    inode::{
+        flags_of_type,
+        has_projects,
+        hold_iloc,
+        journal,
+        journal_alone,
+        vfs_flags,
+        Durable, //
+    },
     io::{fsync, steps::Alone},
     Inode,
     Rext4, //
 };
 use crate::{
-    disk::inode::flags,
+    disk::inode::{flags, GOOD_OLD_SIZE},
     vfs::{fileattr::FileAttr, inode::InodeLock}, //
 };
 use kernel::prelude::*;
 
 /// Flags that stay as they are: what they say is not implemented, or is not to be undone.
-const FIXED: u32 =
-    flags::EXTENTS | flags::JOURNAL_DATA | flags::DAX | flags::PROJINHERIT | flags::CASEFOLD;
+const FIXED: u32 = flags::EXTENTS | flags::JOURNAL_DATA | flags::DAX | flags::CASEFOLD;
 
 /// The flags that programs see.
 pub(super) fn flags_seen(inode: &Inode) -> u32 {
@@ -36,10 +44,15 @@ pub(super) fn flags_seen(inode: &Inode) -> u32 {
     }
 }
 
-/// Sets them. `EOPNOTSUPP` for those that cannot be set, or not on this type of inode.
+/// Sets them, and the project. `EOPNOTSUPP` for flags that cannot be set, or not on this type of
+/// inode, and for a project where there are none; `ENOSPC` if the inode has no place for one.
 pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Result {
     let inode = lock.inode();
     let new = wanted(inode, attr)?;
+    let moves = attr.project() != inode.info().projid();
+    if moves {
+        find_place(inode)?;
+    }
     let ends = inode.is_file() && new & flags::IMMUTABLE != 0 && !inode.flags().immutable;
     // What is written becomes read-only in mappings, so that the next store asks first. Most of it
     // is written before the lock is taken that faults wait for, and none comes in between then.
@@ -55,6 +68,9 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     let handle = inode.fs().start(credits::INODE)?;
     let info = inode.info();
     info.replace_flags(flags::CHANGEABLE, new);
+    if moves {
+        info.set_projid(attr.project());
+    }
     lock.set_flags(vfs_flags(info.flags()));
     drop(alone);
     inode.touch_ctime();
@@ -79,11 +95,28 @@ fn wanted(inode: &Inode, attr: &FileAttr<'_>) -> Result<u32> {
     }
     let old = inode.info().flags();
     let changed = (old ^ new) & flags::CHANGEABLE & of_type;
-    if old & new & flags::IMMUTABLE != 0 && changed != 0 {
+    let moves = attr.project() != inode.info().projid();
+    if old & new & flags::IMMUTABLE != 0 && (changed != 0 || has_projects(inode.fs()) && moves) {
         return Err(EPERM);
     }
     if changed & FIXED != 0 {
         return Err(EOPNOTSUPP);
     }
+    if moves && !(has_projects(inode.fs()) && inode.fs().geo.inode_size > GOOD_OLD_SIZE as u16) {
+        return Err(EOPNOTSUPP);
+    }
     Ok(new)
+}
+
+/// The raw inode is to have a place for a project: older ones have fewer fields, which may grow.
+fn find_place(inode: &Inode) -> Result {
+    if inode.info().keeps_project() {
+        return Ok(());
+    }
+    journal_alone(inode)?;
+    if inode.info().keeps_project() {
+        Ok(())
+    } else {
+        Err(ENOSPC)
+    }
 }

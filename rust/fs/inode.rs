@@ -9,6 +9,7 @@
 
 mod new;
 mod orphans;
+mod project;
 mod read;
 mod space;
 
@@ -16,6 +17,7 @@ use new::set_operations;
 pub(crate) use new::{init_new, Birth, NewKind};
 pub(crate) use orphans::Orphans;
 pub(super) use orphans::{with_next, Link};
+pub(super) use project::has_projects;
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
 pub(super) use space::{read_space, KeptLayout, Space};
@@ -77,6 +79,7 @@ pub(crate) struct InodeInfo {
     #[pin]
     fields: NoFsMutex<disk::InodeFields>,
     flags: Atomic<u32>,
+    projid: Atomic<u32>,
     btime_sec: Atomic<i64>,
     btime_nsec: Atomic<u32>,
     reserved: Atomic<u32>,
@@ -113,6 +116,7 @@ impl InodeInfo {
             layout_kept: Atomic::new(false),
             fields <- new_nofs_mutex!(disk::InodeFields::default(), "rext4_fields"),
             flags: Atomic::new(0),
+            projid: Atomic::new(0),
             btime_sec: Atomic::new(0),
             btime_nsec: Atomic::new(0),
             reserved: Atomic::new(0),
@@ -437,6 +441,9 @@ fn collect(inode: &Inode, fields: &mut disk::InodeFields) {
     fields.mtime = to_disk(inode.mtime());
     fields.ctime = to_disk(inode.ctime());
     fields.flags = info.flags();
+    if has_projects(inode.fs()) {
+        fields.projid = info.projid();
+    }
     fields.version = inode.version();
     fields.generation = inode.generation();
     let extents = inode.extents();

@@ -55,6 +55,16 @@ fn bad_dirblock(dir: &Inode, lblk: Lblk, what: Corrupt) -> Error {
     dir.corrupted(fmt!("directory block {lblk}: {}", what.as_str()))
 }
 
+/// Whether an inode may have a name in the directory: one that hands its project on has nothing of
+/// another. `EXDEV`, so that programs copy it.
+fn check_project(dir: &Inode, inode: &Inode) -> Result {
+    let info = dir.info();
+    if info.flags() & flags::PROJINHERIT != 0 && info.projid() != inode.info().projid() {
+        return Err(EXDEV);
+    }
+    Ok(())
+}
+
 /// Length of a directory in blocks.
 fn dir_blocks(dir: &Inode) -> Result<u32> {
     let geo = &dir.fs().geo;

@@ -470,7 +470,7 @@ impl InodeOps for Rext4 {
     }
 
     fn fileattr_get(inode: &Inode, attr: &mut FileAttr<'_>) {
-        attr.fill(chattr::flags_seen(inode));
+        attr.fill(chattr::flags_seen(inode), inode.info().projid());
     }
 
     fn fileattr_set(lock: &InodeLock<'_, Self>, attr: &FileAttr<'_>) -> Result {

@@ -25,10 +25,13 @@ impl FileAttr<'_> {
         Self(ptr.cast(), PhantomData)
     }
 
-    /// Answers with these flags.
-    pub(crate) fn fill(&mut self, flags: u32) {
+    /// Answers with these flags, and this project.
+    pub(crate) fn fill(&mut self, flags: u32, project: u32) {
         // SAFETY: By the type invariant.
-        unsafe { bindings::fileattr_fill_flags(self.0, flags) }
+        unsafe {
+            bindings::fileattr_fill_flags(self.0, flags);
+            (*self.0).fsx_projid = project;
+        }
     }
 
     /// The flags to be set. What the caller could not name is as it was.
@@ -37,9 +40,16 @@ impl FileAttr<'_> {
         unsafe { (*self.0).flags }
     }
 
-    /// Whether more is to be set than flags can say: a project, a hint of extent sizes.
+    /// The project to be set. It is as it was if the caller could not name one, and the VFS knows
+    /// who may.
+    pub(crate) fn project(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0).fsx_projid }
+    }
+
+    /// Whether more is to be set than that: a hint of extent sizes.
     pub(crate) fn has_more(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe { bindings::fileattr_has_fsx(self.0) }
+        unsafe { bindings::fileattr_has_hints(self.0) }
     }
 }

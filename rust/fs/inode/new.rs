@@ -43,6 +43,16 @@ fn inherited(dir: &Inode, mode: u16) -> u32 {
     dir.info().flags() & flags::INHERITED & flags_of_type(mode)
 }
 
+/// The project of a new inode: that of its directory, if this says so.
+fn inherited_project(dir: &Inode) -> u32 {
+    let info = dir.info();
+    if info.flags() & flags::PROJINHERIT != 0 {
+        info.projid()
+    } else {
+        0
+    }
+}
+
 /// What a new inode holds beside data, as `set_operations` asks for it.
 struct Content<'a> {
     /// The target of a symlink that lives in the inode.
@@ -127,6 +137,7 @@ pub(crate) fn init_new<'a>(
     info.csum_seed
         .store(fields.csum_seed(geo, ino), ordering::Relaxed);
     info.flags.store(fields.flags, ordering::Relaxed);
+    info.set_projid(inherited_project(dir));
     if content.link.is_none() {
         let kind = MapKind::of(fields.mode, fields.flags);
         info.extents.lock().init_root(kind);

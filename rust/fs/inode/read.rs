@@ -2,7 +2,7 @@
 
 //! An inode as it comes from the table: looked up in memory, read, checked, set up.
 
-use super::{from_disk, set_operations, vfs_flags, Inode, InodeRef, Rext4, Sb};
+use super::{from_disk, has_projects, set_operations, vfs_flags, Inode, InodeRef, Rext4, Sb};
 use crate::{
     disk::{
         self,
@@ -153,6 +153,9 @@ fn fill_inode<'a>(
     let seed = fields.csum_seed(&fs.geo, ino);
     info.csum_seed.store(seed, ordering::Relaxed);
     info.flags.store(fields.flags, ordering::Relaxed);
+    if has_projects(fs) {
+        info.set_projid(fields.projid);
+    }
     info.set_disk_size(fields.size);
     // What changed the inode before it was read may not have committed yet.
     let tid = fs.journal().map_or(Tid::default(), |j| j.latest_tid());

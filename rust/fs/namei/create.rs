@@ -4,7 +4,7 @@
 
 use super::{
     add::{add_name, entry_for},
-    apply, check_dir_links,
+    apply, check_dir_links, check_project,
     dirblock::{buffer, DirBlock},
     inc_dir_links, journal, orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
@@ -248,6 +248,7 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);
     }
+    check_project(dir, inode)?;
     let _before = orphan::hold_prev(inode)?;
     let credits = credits::LINK;
     let handle = start_change(dir, credits, &[dir, inode])?;

@@ -5,7 +5,7 @@
 
 use super::{
     add::{add_name, entry_for},
-    apply, check_dir_links, check_target,
+    apply, check_dir_links, check_project, check_target,
     create::{give_up, Unborn},
     dec_dir_links,
     dirblock::DirBlock,
@@ -202,6 +202,7 @@ impl Names<'_> {
 fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
     let inode = from.inode()?;
     let victim = to.dentry.inode();
+    check_project(to.dir, inode)?;
 
     let old = from.find_entry()?;
     let target = match victim {
@@ -299,6 +300,8 @@ fn check_replaced(from: &Side<'_>, to: &Side<'_>) -> Result {
 fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
     let (inode_a, inode_b) = (a.inode()?, b.inode()?);
     let same_dir = a.dir.ino() == b.dir.ino();
+    check_project(b.dir, inode_a)?;
+    check_project(a.dir, inode_b)?;
     let (entry_a, entry_b) = (a.find_entry()?, b.find_entry()?);
     if inode_a.is_dir() != inode_b.is_dir() && !same_dir {
         check_dir_links(if inode_a.is_dir() { b.dir } else { a.dir })?;
