@@ -24,6 +24,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::dirs_large::CASES,
     namespace::attr::CASES,
     namespace::chattr::CASES,
+    namespace::project::CASES,
     namespace::xattr::CASES,
     namespace::xattr_shared::CASES,
     namespace::acl::CASES,

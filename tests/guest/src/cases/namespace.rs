@@ -11,6 +11,7 @@ pub mod handles;
 pub mod mounts;
 pub mod names;
 pub mod nfs;
+pub mod project;
 pub mod rename;
 pub mod tree;
 pub mod whiteout;
