@@ -7,6 +7,7 @@
 use super::checksum::crc32c;
 use super::superblock::Geometry;
 use super::{bytes, get, put, Corrupt, Ino, Pblk, Result};
+use core::ops::Range;
 use zerocopy::little_endian::U32;
 
 /// Magic of every block.
@@ -79,4 +80,10 @@ pub fn update_csum(block: &mut [u8], geo: &Geometry, seed: u32, pblk: Pblk) -> R
     }
     let crc = computed_csum(block, geo, seed, pblk)?;
     put(block, tail_offset(geo) + 4, &U32::new(crc))
+}
+
+/// The bytes of a block that [`set_entry`] and [`update_csum`] change.
+pub fn changed_bytes(geo: &Geometry, slot: usize) -> [Range<usize>; 2] {
+    let csum = tail_offset(geo) + 4;
+    [4 * slot..4 * slot + 4, csum..csum + 4]
 }

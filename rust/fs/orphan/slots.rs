@@ -104,7 +104,11 @@ impl SlotBlock {
             if orphan::entry(&data, geo, slot).map_err(bad)? == old {
                 orphan::set_entry(&mut data, geo, slot, new).map_err(bad)?;
                 orphan::update_csum(&mut data, geo, seed, self.pblk).map_err(bad)?;
-                buf.copy_in(0, &data)?;
+                // The rest of the block is as it is here.
+                for changed in orphan::changed_bytes(geo, slot) {
+                    let bytes = data.get(changed.clone()).ok_or(EINVAL)?;
+                    buf.copy_in(changed.start, bytes)?;
+                }
                 return Ok(slot);
             }
         }
