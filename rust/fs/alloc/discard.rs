@@ -62,6 +62,11 @@ impl Discards {
         })
     }
 
+    /// Which groups have something.
+    pub(super) fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
     /// Whether one more group may have something.
     pub(super) fn have_room(&self) -> bool {
         self.waiting.load(Relaxed) < MOST

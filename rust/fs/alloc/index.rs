@@ -25,7 +25,10 @@ mod walk;
 
 pub(super) use walk::{class, least};
 
-use crate::disk::GroupDesc;
+use crate::{
+    disk::GroupDesc,
+    fs::grows::{Growing, Grows}, //
+};
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -34,13 +37,25 @@ use kernel::{
         SpinLock, //
     },
 };
-use walk::{walk, FAN_OUT};
+use walk::{walk, FAN_OUT, FAN_OUT_BITS};
+
+/// Levels: with 64 nodes under each there is one byte at the top of 2^30 groups, which have more
+/// inodes than there are numbers.
+const LEVELS: usize = 6;
+
+/// The bytes of 64 groups, or of 64 nodes of the level below.
+type Node = [Atomic<i8>; FAN_OUT];
+
+fn new_node() -> Node {
+    [const { Atomic::new(0) }; FAN_OUT]
+}
 
 /// How much each group has of something: blocks in a row, or inodes.
 #[pin_data]
 pub(super) struct GroupIndex {
     /// The groups come first, the single byte for all of them last.
-    levels: KVec<KVVec<Atomic<i8>>>,
+    levels: KVec<Grows<Node>>,
+    groups: Atomic<usize>,
     /// Held to change a byte and those above it. Innermost of all locks.
     #[pin]
     change: SpinLock<()>,
@@ -52,23 +67,55 @@ impl GroupIndex {
         groups: &[GroupDesc],
         amount: fn(&GroupDesc) -> u32,
     ) -> Result<impl PinInit<Self, Error> + use<>> {
-        let mut level = KVVec::with_capacity(groups.len(), GFP_KERNEL)?;
+        let mut classes = KVVec::with_capacity(groups.len(), GFP_KERNEL)?;
         for group in groups {
-            level.push(Atomic::new(class(amount(group))), GFP_KERNEL)?;
+            classes.push(class(amount(group)), GFP_KERNEL)?;
         }
         let mut levels = KVec::new();
-        while level.len() > 1 {
-            let mut above = KVVec::new();
-            for node in level.chunks(FAN_OUT) {
-                above.push(Atomic::new(most(node)), GFP_KERNEL)?;
+        for _ in 0..LEVELS {
+            let (mut nodes, mut above) = (KVVec::new(), KVVec::new());
+            for some in classes.chunks(FAN_OUT) {
+                let node = new_node();
+                for (byte, class) in node.iter().zip(some) {
+                    byte.store(*class, Relaxed);
+                }
+                above.push(most(&node), GFP_KERNEL)?;
+                nodes.push(node, GFP_KERNEL)?;
             }
-            levels.push(core::mem::replace(&mut level, above), GFP_KERNEL)?;
+            levels.push(Grows::with(nodes)?, GFP_KERNEL)?;
+            classes = above;
         }
-        levels.push(level, GFP_KERNEL)?;
+        let groups = groups.len();
         Ok(try_pin_init!(Self {
             levels,
+            groups: Atomic::new(groups),
             change <- new_spinlock!((), "rext4_group_index"),
         }))
+    }
+
+    /// Each level, with the nodes that it lacks for so many groups.
+    fn missing(&self, groups: u32) -> impl Iterator<Item = (&Grows<Node>, usize)> {
+        let mut bytes = groups as usize;
+        self.levels.iter().map(move |nodes| {
+            bytes = bytes.div_ceil(FAN_OUT);
+            (nodes, bytes.saturating_sub(nodes.len()))
+        })
+    }
+
+    /// Memory for so many groups.
+    pub(super) fn reserve(&self, groups: u32) -> Result {
+        self.missing(groups)
+            .try_for_each(|(nodes, more)| nodes.reserve(more))
+    }
+
+    /// For so many groups, for which there is memory. The new ones have nothing, until it is
+    /// [`set`](GroupIndex::set).
+    pub(super) fn grow(&self, right: &Growing<'_>, groups: u32) -> Result {
+        for (nodes, more) in self.missing(groups) {
+            (0..more).try_for_each(|_| nodes.push(right, new_node()))?;
+        }
+        self.groups.store(groups as usize, Relaxed);
+        Ok(())
     }
 
     /// Says how much `group` has now. Under the group's lock.
@@ -79,13 +126,14 @@ impl GroupIndex {
         }
         let _change = self.change.lock();
         let mut new = new;
-        for (level, bytes) in self.levels.iter().enumerate() {
-            if let Some(byte) = bytes.get(at) {
+        for (level, nodes) in self.levels.iter().enumerate() {
+            let Some(node) = nodes.get(at / FAN_OUT) else {
+                return;
+            };
+            if let Some(byte) = node.get(at % FAN_OUT) {
                 byte.store(new, Relaxed);
             }
-            let first = at - at % FAN_OUT;
-            let node = bytes.get(first..bytes.len().min(first + FAN_OUT));
-            new = most(node.unwrap_or(&[]));
+            new = most(node);
             at /= FAN_OUT;
             if self.get(level + 1, at).is_none_or(|above| above == new) {
                 return;
@@ -94,7 +142,13 @@ impl GroupIndex {
     }
 
     fn get(&self, level: usize, at: usize) -> Option<i8> {
-        Some(self.levels.get(level)?.get(at)?.load(Relaxed))
+        let last = self.groups.load(Relaxed).checked_sub(1)?;
+        // Nothing behind the end, which is where a walk ends.
+        if at > last >> (level * FAN_OUT_BITS) {
+            return None;
+        }
+        let node = self.levels.get(level)?.get(at / FAN_OUT)?;
+        Some(node.get(at % FAN_OUT)?.load(Relaxed))
     }
 
     /// The groups that have at least `amount`, or nearly so: those from `first` on, then those

@@ -20,6 +20,7 @@
 
 use crate::{
     disk::bitmap,
+    fs::grows::{Growing, Grows},
     vfs::{gfp::GFP_NOFAIL, jbd2::Tid}, //
 };
 use core::{mem, ops::Range};
@@ -34,16 +35,27 @@ const SHARE: u32 = 64;
 
 /// Which groups have something pending, or waiting to be discarded. Made with the groups: where
 /// blocks are freed, nothing can fail any more.
-pub(super) struct Touched(KVVec<Atomic<bool>>);
+pub(super) struct Touched(Grows<Atomic<bool>>);
 
 impl Touched {
     pub(super) fn new(groups: u32) -> Result<Self> {
-        let shares = groups.div_ceil(SHARE) as usize;
-        let mut flags = KVVec::with_capacity(shares, GFP_KERNEL)?;
-        for _ in 0..shares {
-            flags.push(Atomic::new(false), GFP_KERNEL)?;
-        }
-        Ok(Self(flags))
+        let flags = (0..groups.div_ceil(SHARE)).map(|_| Atomic::new(false));
+        Ok(Self(Grows::with(flags)?))
+    }
+
+    /// How many flags are missing for so many groups.
+    fn missing(&self, groups: u32) -> usize {
+        (groups.div_ceil(SHARE) as usize).saturating_sub(self.0.len())
+    }
+
+    /// Memory for so many groups.
+    pub(super) fn reserve(&self, groups: u32) -> Result {
+        self.0.reserve(self.missing(groups))
+    }
+
+    /// For so many groups, for which there is memory.
+    pub(super) fn grow(&self, right: &Growing<'_>, groups: u32) -> Result {
+        (0..self.missing(groups)).try_for_each(|_| self.0.push(right, Atomic::new(false)))
     }
 
     /// There is something in `group`, and it can be found there. Under the group's lock.

@@ -6,7 +6,11 @@
 //! bitmaps and inode tables. The journal has a table of its own: its blocks belong to one inode. An
 //! extent that points to either is corrupt, and so is a request to free them.
 
-use crate::disk::{sort::sort, Corrupt, Geometry, GroupDesc, Pblk};
+use crate::{
+    disk::{sort::sort, Corrupt, Geometry, GroupDesc, Pblk},
+    fs::grows::{Growing, Grows}, //
+};
+use core::ops::Range;
 use kernel::prelude::*;
 
 /// Collects zones. flex_bg puts the structures of one kind of many groups side by side, so each
@@ -48,17 +52,26 @@ impl Runs {
 }
 
 /// Disjoint ranges (first block, end) in ascending order.
-pub(super) struct Zones(KVVec<(u64, u64)>);
+pub(super) struct Zones(Grows<(u64, u64)>);
 
 impl Zones {
-    /// Collects the zones of all groups. `descs` are the checked descriptors in order. Two
-    /// structures in one block are corruption, reported as the inner error.
-    pub(super) fn new(
+    /// The zones of all groups. `descs` are the checked descriptors in order. Two structures in one
+    /// block are corruption, reported as the inner error.
+    pub(super) fn new(geo: &Geometry, descs: &[GroupDesc]) -> Result<Result<Self, Corrupt>> {
+        match Self::collect(geo, 0..geo.groups_count, descs)? {
+            Ok(runs) => Ok(Ok(Self(Grows::with(runs)?))),
+            Err(what) => Ok(Err(what)),
+        }
+    }
+
+    /// The zones of some groups, as [`Zones::new`].
+    pub(super) fn collect(
         geo: &Geometry,
-        descs: impl Iterator<Item = GroupDesc>,
-    ) -> Result<Result<Self, Corrupt>> {
+        groups: Range<u32>,
+        descs: &[GroupDesc],
+    ) -> Result<Result<KVVec<(u64, u64)>, Corrupt>> {
         let mut all = Runs::default();
-        for (group, desc) in (0..geo.groups_count).zip(descs) {
+        for (group, desc) in groups.zip(descs) {
             let base = geo.group_base_blocks(group).min(geo.group_blocks(group));
             if base > 0 {
                 all.add(0, geo.group_first_block(group).get(), base)?;
@@ -77,7 +90,7 @@ impl Zones {
                 _ => merged.push((first, end), GFP_KERNEL)?,
             }
         }
-        Ok(Ok(Self(merged)))
+        Ok(Ok(merged))
     }
 
     /// The blocks of one file, as (first block, number). They may touch and come in any order.
@@ -88,7 +101,18 @@ impl Zones {
             all.push((first, first.saturating_add(len.into())), GFP_KERNEL)?;
         }
         sort(&mut all);
-        Ok(Self(all))
+        Ok(Self(Grows::with(all)?))
+    }
+
+    /// Memory for so many more.
+    pub(super) fn reserve(&self, more: usize) -> Result {
+        self.0.reserve(more)
+    }
+
+    /// Appends the zones of groups behind all others, for which there is memory.
+    pub(super) fn append(&self, right: &Growing<'_>, more: KVVec<(u64, u64)>) -> Result {
+        more.into_iter()
+            .try_for_each(|zone| self.0.push(right, zone))
     }
 
     /// Whether one of `len` blocks from `first` lies in a zone.
@@ -106,9 +130,7 @@ impl Zones {
     pub(super) fn within(&self, first: u64, end: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
         let next = self.0.partition_point(move |zone| zone.1 <= first);
         self.0
-            .get(next..)
-            .unwrap_or(&[])
-            .iter()
+            .iter_from(next)
             .take_while(move |zone| zone.0 < end)
             .map(move |zone| {
                 let from = zone.0.max(first);

@@ -2,8 +2,9 @@
 
 //! The arithmetic of the index: no memory, no locks.
 
-/// Bytes of one level under a byte of the next.
-pub(super) const FAN_OUT: usize = 64;
+/// Bytes of one level under a byte of the next, as a power of two.
+pub(super) const FAN_OUT_BITS: usize = 6;
+pub(super) const FAN_OUT: usize = 1 << FAN_OUT_BITS;
 
 /// Classes from one power of two to the next.
 const STEPS: u32 = 4;
