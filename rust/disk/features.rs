@@ -11,6 +11,7 @@ use core::fmt;
 
 pub const COMPAT_HAS_JOURNAL: u32 = 0x0004;
 pub const COMPAT_EXT_ATTR: u32 = 0x0008;
+pub const COMPAT_RESIZE_INODE: u32 = 0x0010;
 pub const COMPAT_DIR_INDEX: u32 = 0x0020;
 pub const COMPAT_SPARSE_SUPER2: u32 = 0x0200;
 pub const COMPAT_STABLE_INODES: u32 = 0x0800;

@@ -15,6 +15,8 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const INODE_UNINIT: u16 = 0x0001;
 /// `bg_flags`: the block bitmap is not initialized.
 pub const BLOCK_UNINIT: u16 = 0x0002;
+/// `bg_flags`: what was never written of the inode table holds zeros.
+pub const INODE_ZEROED: u16 = 0x0004;
 
 const CHECKSUM_OFFSET: usize = 0x1e;
 const HI_OFFSET: usize = 0x20;
@@ -351,7 +353,7 @@ pub fn checksum_matches(raw: &[u8], geo: &Geometry, group: u32) -> Result<bool> 
 }
 
 /// The part of `len` blocks from `start` that lies in a group, as (first bit, bits).
-fn clip(geo: &Geometry, group: u32, start: u64, len: u32) -> Option<(usize, usize)> {
+pub(super) fn clip(geo: &Geometry, group: u32, start: u64, len: u32) -> Option<(usize, usize)> {
     let first = geo.group_first_block(group).get();
     let end = first + u64::from(geo.group_blocks(group));
     let from = start.max(first);

@@ -335,7 +335,8 @@ impl InodeFields {
         true
     }
 
-    fn block_word(&self, n: usize) -> u32 {
+    /// A word of `i_block`; 0 if it has no such one.
+    pub fn block_word(&self, n: usize) -> u32 {
         get::<U32>(&self.block, n * 4).map_or(0, U32::get)
     }
 

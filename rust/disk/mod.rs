@@ -29,6 +29,7 @@ pub mod extent;
 pub mod features;
 mod geometry;
 pub mod group;
+pub mod grow;
 pub mod hash;
 pub mod htree;
 pub mod htree_edit;

@@ -141,6 +141,25 @@ pub struct RawSuper {
 
 const _: () = assert!(core::mem::size_of::<RawSuper>() == SUPER_SIZE);
 
+/// The fields that say how large the filesystem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeFields {
+    /// Blocks.
+    pub blocks: u64,
+    /// Blocks kept for the superuser.
+    pub root_blocks: u64,
+    /// Free blocks.
+    pub free_blocks: u64,
+    /// Inodes.
+    pub inodes: u32,
+    /// Free inodes.
+    pub free_inodes: u32,
+    /// Blocks kept for more descriptors.
+    pub reserved_gdt_blocks: u16,
+    /// Blocks that are no file's; 0 where that is not told.
+    pub overhead: u32,
+}
+
 fn join(lo: U32, hi: U32) -> u64 {
     u64::from(lo.get()) | (u64::from(hi.get()) << 32)
 }
@@ -197,6 +216,43 @@ impl RawSuper {
     /// Sets the count of free inodes.
     pub fn set_free_inodes_count(&mut self, n: u32) {
         self.free_inodes_count.set(n);
+    }
+
+    /// What it says of the size of the filesystem.
+    pub fn size(&self) -> SizeFields {
+        SizeFields {
+            blocks: self.blocks_count(),
+            root_blocks: self.reserved_blocks_count(),
+            free_blocks: self.widen(self.free_blocks_count_lo, self.free_blocks_count_hi),
+            inodes: self.inodes_count.get(),
+            free_inodes: self.free_inodes_count.get(),
+            reserved_gdt_blocks: self.reserved_gdt_blocks.get(),
+            overhead: self.overhead_clusters.get(),
+        }
+    }
+
+    /// Makes it say something else.
+    pub fn set_size(&mut self, size: &SizeFields) {
+        self.blocks_count_lo.set(size.blocks as u32);
+        self.r_blocks_count_lo.set(size.root_blocks as u32);
+        if self.is_64bit() {
+            self.blocks_count_hi.set((size.blocks >> 32) as u32);
+            self.r_blocks_count_hi.set((size.root_blocks >> 32) as u32);
+        }
+        self.set_free_blocks_count(size.free_blocks);
+        self.inodes_count.set(size.inodes);
+        self.set_free_inodes_count(size.free_inodes);
+        self.reserved_gdt_blocks.set(size.reserved_gdt_blocks);
+        self.overhead_clusters.set(size.overhead);
+    }
+
+    /// Makes a copy of the primary superblock one for another group, where no mount has anything to
+    /// say.
+    pub fn make_backup(&mut self, group: u32) {
+        // As every other implementation: there are 16 bits.
+        self.block_group_nr.set(group as u16);
+        self.set_incompat(INCOMPAT_RECOVER, false);
+        self.update_checksum();
     }
 
     /// User and group that may use the reserved blocks.

@@ -6,6 +6,7 @@
 mod attrs;
 mod dirs;
 mod fields;
+mod grow;
 mod hashes;
 mod image;
 mod images;
