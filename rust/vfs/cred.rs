@@ -15,6 +15,13 @@ pub(crate) fn may_use_reserved(uid: u32, gid: u32) -> bool {
     unsafe { bindings::may_use_reserved(uid, gid) }
 }
 
+/// Whether the current task may go beyond what resources are limited to (`CAP_SYS_RESOURCE`). Any
+/// context of a task.
+pub(crate) fn may_raise_limits() -> bool {
+    // SAFETY: As above.
+    unsafe { bindings::capable_resource() }
+}
+
 /// Whether the current task administers the machine (`CAP_SYS_ADMIN`). Any context of a task.
 pub(crate) fn is_admin() -> bool {
     // SAFETY: As above.

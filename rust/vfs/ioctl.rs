@@ -22,6 +22,7 @@ use kernel::{
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
     fs::LocalFile,
     prelude::*,
+    transmute::FromBytes,
     uaccess::{UserPtr, UserSlice}, //
 };
 
@@ -63,6 +64,33 @@ pub(crate) struct MoveExtents {
     /// How many.
     pub(crate) len: u64,
 }
+
+/// How a file system shall become larger. Nothing is checked yet.
+pub(crate) enum Resize {
+    /// To so many blocks (`EXT4_IOC_RESIZE_FS`).
+    To(u64),
+    /// To so many blocks, within its last group (`EXT4_IOC_GROUP_EXTEND`).
+    LastGroup(u64),
+    /// By this group (`EXT4_IOC_GROUP_ADD`).
+    Group(NewGroup),
+}
+
+/// A group whose place for metadata the caller has chosen: `struct ext4_new_group_input`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct NewGroup {
+    pub(crate) group: u32,
+    _pad: u32,
+    pub(crate) block_bitmap: u64,
+    pub(crate) inode_bitmap: u64,
+    pub(crate) inode_table: u64,
+    pub(crate) blocks: u32,
+    pub(crate) root_blocks: u16,
+    _unused: u16,
+}
+
+// SAFETY: Numbers, and none of the bytes is padding.
+unsafe impl FromBytes for NewGroup {}
 
 /// What can be asked of a file system by way of any of its files. No lock is held. That files and
 /// directories have it at all is said by [`FileOps::IOCTL`](super::file::FileOps::IOCTL) and
@@ -129,6 +157,12 @@ pub(crate) trait IoctlOps: FileSystem {
         _donor: &Inode<Self>,
         _what: MoveExtents,
     ) -> (u64, Result) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes it larger. The caller may do it, and the mount stays writable and is not frozen
+    /// meanwhile. `EINTR` if killed: it has become larger by a part.
+    fn resize(_file: &File<Self>, _how: Resize) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -335,6 +369,19 @@ fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::shut_down(file.inode().sb(), how)
 }
 
+fn resize<F: IoctlOps>(file: &File<F>, how: Resize) -> Result {
+    if !cred::may_raise_limits() {
+        return Err(EPERM);
+    }
+    let _write = WantWrite::new(file)?;
+    F::resize(file, how)
+}
+
+/// A value that the caller has in its memory.
+fn argument<T: FromBytes>(from: UserPtr) -> Result<T> {
+    UserSlice::new(from, size_of::<T>()).reader().read()
+}
+
 fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
     // SAFETY: By the type invariant of `Inode`; the field does not change once it is published.
     let generation = unsafe { (*file.inode().as_ptr()).i_generation };
@@ -366,6 +413,18 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
             bindings::EXT4_IOC_CHECKPOINT if F::HAS_EMPTY_LOG => checkpoint(file, user)?,
             bindings::EXT4_IOC_MOVE_EXT if F::HAS_MOVE_EXTENTS => move_extents(file, user)?,
             bindings::FITRIM if F::HAS_TRIM => trim(file, user)?,
+            bindings::EXT4_IOC_RESIZE_FS if F::HAS_RESIZE => {
+                resize(file, Resize::To(argument(user)?))?
+            }
+            // A number of 32 bits in spite of its name (C: ext4 reads no more).
+            bindings::EXT4_IOC_GROUP_EXTEND | bindings::EXT4_IOC32_GROUP_EXTEND
+                if F::HAS_RESIZE =>
+            {
+                resize(file, Resize::LastGroup(argument::<u32>(user)?.into()))?
+            }
+            bindings::EXT4_IOC_GROUP_ADD if F::HAS_RESIZE => {
+                resize(file, Resize::Group(argument(user)?))?
+            }
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
                 get_generation(file, user)?

@@ -9,6 +9,7 @@ mod fill;
 mod folder;
 mod later;
 mod new;
+mod outside;
 mod part;
 mod register;
 mod remount;

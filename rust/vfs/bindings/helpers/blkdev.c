@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* include/linux/blkdev.h */
+/* include/linux/blkdev.h, include/linux/pagemap.h */
 #include <linux/blkdev.h>
+#include <linux/pagemap.h>
 #include <linux/part_stat.h>
 
 __rust_helper loff_t rust_helper_bdev_nr_bytes(struct block_device *bdev)
@@ -70,6 +71,12 @@ __rust_helper int
 rust_helper_bdev_zero(struct block_device *bdev, sector_t sector, sector_t len)
 {
 	return blkdev_issue_zeroout(bdev, sector, len, GFP_NOFS, 0);
+}
+
+__rust_helper bool
+rust_helper_bdev_has_cached(struct block_device *bdev, loff_t start, loff_t end)
+{
+	return start < end && filemap_range_has_page(bdev->bd_mapping, start, end - 1);
 }
 
 __rust_helper u64 rust_helper_bdev_sectors_written(struct block_device *bdev)

@@ -13,6 +13,11 @@ __rust_helper bool rust_helper_may_use_reserved(uid_t uid, gid_t gid)
 	return capable(CAP_SYS_RESOURCE);
 }
 
+__rust_helper bool rust_helper_capable_resource(void)
+{
+	return capable(CAP_SYS_RESOURCE);
+}
+
 __rust_helper bool rust_helper_capable_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
