@@ -17,6 +17,7 @@ mod balloc;
 mod bitmap;
 mod discard;
 mod group;
+mod grow;
 mod held;
 mod ialloc;
 mod index;
@@ -25,12 +26,14 @@ mod promise;
 mod retry;
 mod root_blocks;
 mod space;
+mod table;
 mod trim;
 mod zones;
 
 pub(crate) use balloc::{allocate_run, free_or_lose, free_run, Revoke};
 pub(in crate::fs) use discard::discard_freed;
 pub(in crate::fs) use group::committed;
+pub(in crate::fs) use grow::{extend_last_group, NewGroups};
 pub(crate) use held::{allocate_held, hold_run, release_held};
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
@@ -45,10 +48,16 @@ use self::{
     pending::Touched,
     retry::Freed,
     root_blocks::RootBlocks,
+    table::DescTable,
     trim::Trims,
     zones::Zones,
 };
-use super::{options::Options, Rext4, Sb};
+use super::{
+    grows::Grows,
+    options::Options,
+    Rext4,
+    Sb, //
+};
 use crate::{
     disk::{Geometry, GroupDesc, Ino, Pblk, RawSuper},
     vfs::{
@@ -126,9 +135,9 @@ const WATERMARK: u64 = 65536;
 /// All block groups of a mounted filesystem.
 #[pin_data]
 pub(crate) struct Groups {
-    infos: KVVec<Pin<KBox<GroupInfo>>>,
+    infos: Grows<Pin<KBox<GroupInfo>>>,
     /// The blocks of the primary descriptor table.
-    descs: KVVec<BufferHead>,
+    descs: Grows<BufferHead>,
     /// By the longest run of blocks that can be allocated, as far as that is known.
     #[pin]
     with_run: GroupIndex,
@@ -179,14 +188,15 @@ fn decode(
 }
 
 impl Groups {
-    /// Reads and checks all descriptors. `raw` is the checked super block. The block size of the
+    /// Reads and checks all descriptors; `geo` has fewer groups after this if the log may have the
+    /// last ones ([`table`]). `raw` is the checked super block. The block size of the
     /// device has been set. To be followed by [`Groups::init_counts`] when the journal has been
     /// replayed.
     ///
     /// `EUCLEAN` if a descriptor is corrupt (logged), `EINVAL` if their size is not supported.
     pub(crate) fn load(
         sb: &NewSuper<'_, Rext4>,
-        geo: &Geometry,
+        geo: &mut Geometry,
         raw: &RawSuper,
         options: &Options,
     ) -> Result<impl PinInit<Self, Error>> {
@@ -195,26 +205,20 @@ impl Groups {
             pr_err!("group descriptors of {size} bytes are not supported\n");
             return Err(EINVAL);
         }
-        let descs = Self::read_table(sb, geo)?;
-        let mut list = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
-        let mut infos = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
-        for group in 0..geo.groups_count {
-            let (bh, off) = Self::find_desc(&descs, geo, group)?;
-            let desc = decode(geo, bh, off, group)?.map_err(|what| {
-                pr_err!("group {}: {}\n", group, what.as_str());
-                EUCLEAN
-            })?;
-            let info = KBox::pin_init(GroupInfo::new(desc), GFP_KERNEL)?;
+        let DescTable {
+            blocks: descs,
+            descs: list,
+            zones,
+        } = DescTable::read(sb, geo, options)?;
+        let mut infos = KVVec::with_capacity(list.len(), GFP_KERNEL)?;
+        for desc in list.iter() {
+            let info = KBox::pin_init(GroupInfo::new(*desc), GFP_KERNEL)?;
             infos.push(info, GFP_KERNEL)?;
-            list.push(desc, GFP_KERNEL)?;
         }
-        let zones = Zones::new(geo, list.iter().copied())?.map_err(|_| {
-            pr_err!("metadata of two groups in one place\n");
-            EUCLEAN
-        })?;
+        let infos = Grows::with(infos)?;
         let totals = Totals::of(&infos);
         let root_blocks = RootBlocks::new(raw, geo.blocks_count, options);
-        let pool = (geo.blocks_count / 50).min(4096);
+        let pool = grow::default_pool(geo.blocks_count);
         let touched = Touched::new(geo.groups_count)?;
         let discards = Discards::new(geo.groups_count)?;
         let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
@@ -244,18 +248,6 @@ impl Groups {
         }? Error))
     }
 
-    /// Reads the blocks of the primary descriptor table.
-    fn read_table(sb: &NewSuper<'_, Rext4>, geo: &Geometry) -> Result<KVVec<BufferHead>> {
-        let mut descs = KVVec::with_capacity(geo.gdt_blocks as usize, GFP_KERNEL)?;
-        let first = u64::from(geo.super_block) + 1;
-        let table = first..first + u64::from(geo.gdt_blocks);
-        table.clone().for_each(|block| sb.breadahead(block));
-        for block in table {
-            descs.push(sb.bread(block)?, GFP_KERNEL)?;
-        }
-        Ok(descs)
-    }
-
     /// Reads all descriptors again, from buffers that the replay of the journal may have changed.
     /// Nothing has been allocated or freed yet.
     pub(crate) fn init_counts(&self, sb: &Sb) -> Result {
@@ -274,19 +266,10 @@ impl Groups {
         Ok(())
     }
 
-    fn find_desc<'a>(
-        descs: &'a [BufferHead],
-        geo: &Geometry,
-        group: u32,
-    ) -> Result<(&'a BufferHead, usize)> {
-        let (block, off) = geo.desc_location(group);
-        // CAST: An index into a table in memory.
-        let index = (block - u64::from(geo.super_block) - 1) as usize;
-        Ok((descs.get(index).ok_or(EINVAL)?, off as usize))
-    }
-
     fn desc_buffer(&self, geo: &Geometry, group: u32) -> Result<(&BufferHead, usize)> {
-        Self::find_desc(&self.descs, geo, group)
+        let bh = self.table_block(geo, group).ok_or(EINVAL)?;
+        let (_, off) = geo.desc_location(group);
+        Ok((bh, off as usize))
     }
 
     fn info(&self, group: u32) -> Option<&GroupInfo> {
@@ -382,7 +365,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(infos: &[Pin<KBox<GroupInfo>>]) -> Self {
+    fn of(infos: &Grows<Pin<KBox<GroupInfo>>>) -> Self {
         let sum = |field: fn(&GroupInfo) -> &Atomic<u32>| {
             infos
                 .iter()
@@ -427,7 +410,7 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
             + u64::from(fs.geo.first_data_block)
             + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
-        blocks_available: free.saturating_sub(groups.root_blocks.blocks + pool(sb)),
+        blocks_available: free.saturating_sub(groups.root_blocks.blocks() + pool(sb)),
         files_free: groups.free_inodes.sum_positive(),
     }
 }

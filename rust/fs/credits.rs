@@ -105,6 +105,20 @@ pub(super) const OLD_ATTRIBUTES: u32 = freeing(1);
 /// An attribute set or removed: another block than before, the inode.
 pub(super) const SET_ATTRIBUTE: u32 = NEW_ATTRIBUTES + OLD_ATTRIBUTES + INODE;
 
+// Growing.
+
+/// The last group becomes longer: its bitmap and descriptor.
+pub(super) const EXTEND_GROUP: u32 = SUPER + ALLOC;
+
+/// Groups are added: a block of descriptors; the resize inode and its block; those of its blocks
+/// that get more to list.
+pub(super) const fn new_groups(listing: u32) -> u32 {
+    SUPER + 1 + 2 + listing
+}
+
+/// A copy of the super block and of a block of descriptors.
+pub(super) const BACKUP: u32 = SUPER + 1;
+
 // Inodes that end.
 
 /// The inode off the orphan list and free; its block of attributes.

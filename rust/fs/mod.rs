@@ -14,9 +14,11 @@
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
 //!   access.rs   whether anything may be written just now
+//!   grows.rs    arrays that become larger beside their readers
 //!   view.rs     blocks of the buffer cache as the format looks at them
 //!   credits.rs  how many metadata blocks each operation may touch in a handle
 //!   orphan.rs   inodes to finish after a crash, recover.rs does so
+//!   resize/     a mounted file system becomes larger
 //!   sysfs.rs    what a mount shows in /sys/fs
 //!   rule.rs     signposts: here a rule is kept
 //!   lab/        delays and switched-off protections, in LAB=1 builds only
@@ -39,6 +41,7 @@ pub(crate) mod error;
 mod evict;
 pub(crate) mod export;
 pub(crate) mod extent;
+mod grows;
 pub(crate) mod inode;
 pub(crate) mod io;
 mod itable;
@@ -51,6 +54,7 @@ pub(crate) mod options;
 pub(crate) mod orphan;
 pub(crate) mod primary;
 mod recover;
+mod resize;
 pub(crate) mod rule;
 mod sysfs;
 mod view;
@@ -65,6 +69,7 @@ use crate::{
         super_block::Later, //
     },
 };
+use grows::{GrowLock, Latest};
 use kernel::{
     prelude::*,
     sync::{
@@ -93,8 +98,10 @@ pub(crate) type InodeRef<'sb> = vfs::InodeRef<'sb, Rext4>;
 /// A mounted file system.
 #[pin_data]
 pub(crate) struct Rext4 {
-    /// The checked constants of the format.
-    pub(crate) geo: Geometry,
+    /// The checked numbers of the format. Those that say how large the file system is may grow.
+    pub(crate) geo: Latest<Geometry>,
+    /// Who has it may make them grow.
+    growth: GrowLock,
     /// The primary super block. The lock owns its bytes; it nests inside a handle and inside the
     /// extent lock.
     #[pin]

@@ -82,11 +82,19 @@ pub(crate) fn journal_super(
     change: impl FnOnce(&mut RawSuper),
 ) -> Result {
     let mut block = super_access(handle, fs)?;
+    change_super(fs, &mut block, change)?;
+    block.finish()
+}
+
+/// The same, for who has the right to change the block.
+pub(crate) fn change_super(
+    fs: &Rext4,
+    block: &mut JournaledBuffer<'_>,
+    change: impl FnOnce(&mut RawSuper),
+) -> Result {
     let mut primary = fs.primary.lock();
     let off = primary.off;
-    block.write(off, primary.changed(change)?)?;
-    drop(primary);
-    block.finish()
+    block.write(off, primary.changed(change)?)
 }
 
 /// Changes one of the copies of the super block in other groups, which lies at the beginning of

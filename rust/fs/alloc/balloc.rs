@@ -243,8 +243,9 @@ fn search_locked(
     number: u32,
     wanted: &Search,
 ) -> Result<Option<(Pblk, u32)>, GroupError> {
-    let geo = &sb.data().geo;
     let mut locked = LockedGroup::new(sb, number)?;
+    // The length of a group stays only under its lock.
+    let geo = locked.geo();
     locked.expire(|tid| handle.journal().is_committed(tid));
     if locked.is_bad(BitmapKind::Block) || locked.group.desc.free_blocks < wanted.target {
         return Ok(None);

@@ -58,6 +58,8 @@ pub(super) enum Change {
     Take(Range<usize>),
     /// They are in use, and will be free.
     Free(Range<usize>),
+    /// They were behind the end of the group, and will be free.
+    Extend(Range<usize>),
 }
 
 impl LockedGroup<'_> {
@@ -261,7 +263,7 @@ impl LockedGroup<'_> {
         also(self)?;
         match change {
             Change::Take(run) => buf.set_bits(run)?,
-            Change::Free(run) => buf.clear_bits(run)?,
+            Change::Free(run) | Change::Extend(run) => buf.clear_bits(run)?,
         }
         self.set_free(which, free);
         self.set_csum(&buf, which);
@@ -282,6 +284,11 @@ impl LockedGroup<'_> {
             Change::Free(run) => (
                 Some(self.free(which) + run.len() as u32).filter(|free| *free <= self.count(which)),
                 "more is free than it has",
+            ),
+            // It has more when this is done.
+            Change::Extend(run) => (
+                self.free(which).checked_add(run.len() as u32),
+                "more is free than there can be",
             ),
         };
         free.ok_or(GroupError::Corrupt(wrong))

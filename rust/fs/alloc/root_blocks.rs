@@ -7,7 +7,7 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// How many blocks are kept, and for whom.
 pub(in crate::fs) struct RootBlocks {
-    pub(super) blocks: u64,
+    blocks: Atomic<u64>,
     uid: Atomic<u32>,
     gid: Atomic<u32>,
 }
@@ -17,7 +17,7 @@ impl RootBlocks {
     pub(super) fn new(raw: &RawSuper, blocks_count: u64, options: &Options) -> Self {
         let (uid, gid) = raw.reserved_owner();
         let this = Self {
-            blocks: raw.reserved_blocks_count().min(blocks_count),
+            blocks: Atomic::new(raw.reserved_blocks_count().min(blocks_count)),
             uid: Atomic::new(uid),
             gid: Atomic::new(gid),
         };
@@ -38,10 +38,21 @@ impl RootBlocks {
     /// How many the current task must leave alone.
     pub(super) fn for_others(&self) -> u64 {
         let mine = || cred::may_use_reserved(self.uid.load(Relaxed), self.gid.load(Relaxed));
-        if self.blocks == 0 || mine() {
+        let blocks = self.blocks();
+        if blocks == 0 || mine() {
             0
         } else {
-            self.blocks
+            blocks
         }
+    }
+
+    /// How many they are.
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks.load(Relaxed)
+    }
+
+    /// They are so many from now on.
+    pub(super) fn set_blocks(&self, blocks: u64) {
+        self.blocks.store(blocks, Relaxed);
     }
 }

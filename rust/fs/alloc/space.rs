@@ -8,7 +8,7 @@
 
 use super::group::{GroupError, LockedGroup};
 use crate::{
-    disk::{group::BitmapKind, sort::sort, GroupDesc},
+    disk::{group::BitmapKind, sort::sort, Geometry, GroupDesc},
     fs::{error::EFSCORRUPTED, Inode, Sb},
     vfs::fsmap::{Owner, SpaceMap},
 };
@@ -72,8 +72,7 @@ impl AllFixed {
         Ok(())
     }
 
-    fn add_group(&mut self, sb: &Sb, group: u32, desc: &GroupDesc) -> Result {
-        let geo = &sb.data().geo;
+    fn add_group(&mut self, geo: &Geometry, group: u32, desc: &GroupDesc) -> Result {
         let first = geo.group_first_block(group).get();
         if geo.group_has_super(group) {
             let behind = first + 1 + u64::from(geo.gdt_blocks);
@@ -108,14 +107,14 @@ impl AllFixed {
 
 /// The fixed metadata of all groups. On its own for the sake of the stack, as is [`next_free`].
 #[inline(never)]
-fn fixed(inode: &Inode) -> Result<KVVec<Fixed>> {
+fn fixed(inode: &Inode, geo: &Geometry) -> Result<KVVec<Fixed>> {
     let sb = inode.sb();
     let mut all = AllFixed::default();
-    for group in 0..sb.data().geo.groups_count {
+    for group in 0..geo.groups_count {
         let locked = LockedGroup::new(sb, group).map_err(|why| why.report(sb, group))?;
         let desc = locked.group.desc;
         drop(locked);
-        all.add_group(sb, group, &desc)?;
+        all.add_group(geo, group, &desc)?;
         inode.go_on()?;
     }
     all.in_order()
@@ -183,7 +182,8 @@ impl Telling<'_> {
 /// Tells what `blocks` are used for.
 pub(crate) fn map_space(inode: &Inode, blocks: RangeInclusive<u64>, map: &mut SpaceMap) -> Result {
     let sb = inode.sb();
-    let geo = &sb.data().geo;
+    // Groups that are added meanwhile are for the next time.
+    let geo: &Geometry = &sb.data().geo;
     if geo.cluster_bits != geo.block_bits {
         // The bits of such bitmaps are no blocks.
         return Err(EOPNOTSUPP);
@@ -193,7 +193,7 @@ pub(crate) fn map_space(inode: &Inode, blocks: RangeInclusive<u64>, map: &mut Sp
     if start >= end {
         return Ok(());
     }
-    let fixed = fixed(inode)?;
+    let fixed = fixed(inode, geo)?;
     let mut telling = Telling {
         map,
         fixed: &fixed,

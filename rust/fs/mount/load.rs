@@ -10,6 +10,7 @@ use crate::{
         about::About,
         access::AccessState,
         alloc,
+        grows::{GrowLock, Latest},
         inode,
         io::gate,
         marks::ErrorMarks,
@@ -112,7 +113,7 @@ fn parse(sb: &NewSuper<'_, Rext4>, raw: &RawSuper) -> Result<KBox<Geometry>> {
 #[inline(never)]
 fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinInit<Rext4, Error>> {
     let raw = read_raw(sb)?;
-    let geo = parse(sb, &raw)?;
+    let mut geo = parse(sb, &raw)?;
     check_mount(sb, &geo, opts)?;
     sb.set_blocksize(geo.block_size)?;
     let primary = Primary::new(sb, &geo)?;
@@ -125,9 +126,10 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     options.suit(sb.device(), sb.id(), sb.log());
     let block_size = geo.block_size;
     let about = About::new(&raw, sb.device());
-    let groups = alloc::Groups::load(sb, &geo, &raw, &options)?;
+    let groups = alloc::Groups::load(sb, &mut geo, &raw, &options)?;
     Ok(try_pin_init!(Rext4 {
-        geo: KBox::into_inner(geo),
+        geo: Latest::new(KBox::into_inner(geo))?,
+        growth: GrowLock::new(),
         primary <- new_mutex!(primary, "rext4_super"),
         sharers <- Sharers::new(),
         journal: JournalSlot::new(),
