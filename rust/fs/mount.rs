@@ -27,6 +27,7 @@ use super::{
     options::Options,
     primary::{read_super, write_super},
     recover,
+    resize,
     Inode,
     InodeRef,
     Rext4,
@@ -59,6 +60,7 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     if fs.geo.journal_inum.is_some() && !fs.options.lock().noload {
         let options = fs.options.lock().clone();
         replayed = open_journal(sb, log, &options, sb.is_read_only())?;
+        resize::after_replay(sb)?;
     } else if fs.geo.features.has_incompat(features::INCOMPAT_RECOVER) {
         if fs.geo.journal_dev != 0 && !fs.options.lock().noload {
             let why = fmt!("the external journal needs replay: mount with ext4, or norecovery");

@@ -219,10 +219,12 @@ def guest_vm(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> lis
         command += ["--disk", work / name]
     command += ["--time", "3600", "--mem", "3072", "--cpus", str(cpus)]
     command += ["--console", logs / f"console-{kernel}.log"]
+    # resize2fs opens the device of a mounted file system for writing.
+    append = "bdev_allow_write_mounted=1"
     if engine == "qemu":
         # For requests that poll for their end.
-        command += ["--append", "virtio_blk.poll_queues=1"]
-    return command
+        append += " virtio_blk.poll_queues=1"
+    return [*command, "--append", append]
 
 
 def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> Command:

@@ -3,10 +3,10 @@
 //! What `ioctl(2)` asks for, forwarded.
 
 use crate::{
-    fs::{about, alloc, io, mount, Inode, Rext4, Sb},
+    fs::{about, alloc, io, mount, resize, Inode, Rext4, Sb},
     vfs::{
         fsmap::SpaceMap,
-        ioctl::{IoctlOps, Label, MoveExtents, Shutdown, Trim, Uuid},
+        ioctl::{IoctlOps, Label, MoveExtents, Resize, Shutdown, Trim, Uuid},
         jbd2::Log,
         File, //
     },
@@ -54,6 +54,10 @@ impl IoctlOps for Rext4 {
 
     fn move_extents(orig: &Inode, donor: &Inode, what: MoveExtents) -> (u64, Result) {
         io::exchange::move_extents(orig, donor, what)
+    }
+
+    fn resize(file: &File<Self>, how: Resize) -> Result {
+        resize::resize_fs(file.inode(), how)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {
