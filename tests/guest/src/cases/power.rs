@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod crash;
+pub mod grown;
 pub mod journal;
 pub mod orphans;
 pub mod powercut;

@@ -8,4 +8,6 @@ pub mod enospc_tree;
 pub mod fsmap;
 pub mod nomem;
 pub mod promise;
+pub mod resize;
+pub mod resize_groups;
 pub mod trim;

@@ -28,19 +28,24 @@ pub struct Logged {
 
 /// A new image below a write log; the log is on the second half of the last disk.
 pub fn start(t: &mut T) -> Res<Logged> {
+    start_on(t, MB, &["-J", "size=4"])
+}
+
+/// The same on a disk of so many MiB, which may be larger than the image.
+pub fn start_on(t: &mut T, mb: usize, more: &[&str]) -> Res<Logged> {
     if !dm::usable() {
         skip!("no device mapper");
     }
     let (disk, last) = (t.disks[0].clone(), t.disks[t.disks.len() - 1].clone());
-    let data = dm::start("data", &[dm::linear(&disk, 0, MB as u64)])?;
+    let data = dm::start("data", &[dm::linear(&disk, 0, mb as u64)])?;
     t.dms.push(data.clone());
     let logdev = dm::start("log", &[dm::linear(&last, 512, 500)])?;
     t.dms.push(logdev.clone());
-    t.mkfs_on(&data.path, MB as u64, &["-J", "size=4"])?;
-    let mut base = vec![0; MB << 20];
+    t.mkfs_on(&data.path, MB as u64, more)?;
+    let mut base = vec![0; mb << 20];
     sys::rdonly(&data.path)?.pread(&mut base, 0)?;
     let table = format!("{} {}", data.path, logdev.path);
-    let log = match dm::start("t", &[(0, MB as u64 * 2048, "log-writes", table)]) {
+    let log = match dm::start("t", &[(0, mb as u64 * 2048, "log-writes", table)]) {
         Ok(l) => l,
         Err(e) if e.errno == libc::EINVAL => skip!("no dm-log-writes"),
         Err(e) => return Err(e.into()),
@@ -67,10 +72,7 @@ pub fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
     }
     t.dev = t.disks[0].clone();
     let writes = e.iter().filter(|e| matches!(e, Entry::Write(_))).count();
-    ensure!(
-        writes > 5 && l.base.len() == MB << 20,
-        "{writes} writes in the log"
-    );
+    ensure!(writes > 5, "{writes} writes in the log");
     Ok(e)
 }
 
