@@ -27,6 +27,8 @@ Usage: scripts/bench [--icount-only | --wall-only] [--data-only | --operations-o
                  instructions counted); their median counts
   --strict       fail if rext4 is slower than 0.7 of ext4 in one
   --out FILE     results (default tests/bench/results-NAME.tsv)
+  --growth       how the cost of operations grows, and nothing of the above
+                 (scripts/bench --growth --help)
 
 The last line names those in which rext4 is slower than 0.7 of ext4, if there are any.
 
