@@ -226,3 +226,38 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         unsafe { bindings::iomap_bmap(mapping, block, iomap::table::<F::ReadOps>()) }
     }
 }
+
+/// Those of a file that is accessed directly ([`super::dax`]): how what is mapped gets to the
+/// memory. Nothing is ever read, so it cannot become swap.
+pub(super) struct DaxTable<F>(PhantomData<F>);
+
+impl<F: AddressSpaceOps> DaxTable<F> {
+    pub(super) const TABLE: bindings::address_space_operations =
+        bindings::address_space_operations {
+            writepages: Some(Self::writepages),
+            dirty_folio: Some(bindings::noop_dirty_folio),
+            bmap: Some(AddressSpaceTable::<F>::bmap),
+            // SAFETY: All other members are nullable pointers.
+            ..unsafe { mem::zeroed() }
+        };
+
+    /// Writes what CPUs have cached of mapped pages to the memory, and has the next store ask
+    /// again. Starts no handle, so a freeze need not be waited for.
+    ///
+    /// # Safety
+    ///
+    /// `mapping` is of a regular file of `F` that is accessed directly, which the caller keeps;
+    /// `wbc` is this thread's.
+    unsafe extern "C" fn writepages(
+        mapping: *mut bindings::address_space,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: By the caller.
+        let inode = unsafe { Inode::<F>::from_raw((*mapping).host) };
+        match inode.sb().dax() {
+            // SAFETY: By the caller, and the type invariant of the device.
+            Some(dax) => unsafe { bindings::dax_write_back(mapping, dax.as_ptr(), wbc) },
+            None => EIO.to_errno(),
+        }
+    }
+}

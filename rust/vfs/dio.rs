@@ -207,11 +207,15 @@ impl<D: DioOps> DioTable<D> {
     }
 }
 
-/// Reads directly. Returns the bytes read, unless the request completes later.
+/// Reads directly. Returns the bytes read, unless the request completes later. `EIO` of a file
+/// whose pages are the device's ([`super::dax`]).
 pub(crate) fn read<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
     to: &mut IovIterDest<'_>,
 ) -> Io<'a, T::Fs> {
+    if iocb.inode().is_dax() {
+        return iocb.done(Err(EIO));
+    }
     // A block at most, and written: iomap has a shorter way, and says `ENOTBLK` if it is another.
     // It knows no end of a mapping.
     if !T::HAS_END {
@@ -269,6 +273,11 @@ unsafe fn write_raw<D: DioOps>(
         let sb = (*(*(*iocb).ki_filp).f_inode).i_sb;
         (&raw const (*sb).s_iflags).read_volatile()
     };
+    // SAFETY: By the caller; not queued yet.
+    let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
+    if inode.is_dax() {
+        return Err(EIO);
+    }
     let mut bits = 0;
     if flags.force_wait {
         bits |= bindings::IOMAP_DIO_FORCE_WAIT;
@@ -281,8 +290,6 @@ unsafe fn write_raw<D: DioOps>(
     if iflags & bindings::SB_I_STABLE_WRITES as c_ulong != 0 {
         bits |= bindings::IOMAP_DIO_BOUNCE;
     }
-    // SAFETY: By the caller; not queued yet.
-    let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
     let submission = Submission {
         request: RequestId(iocb as usize),
         // SAFETY: By the caller. i_rwsem is held, so that S_SYNC stays until iomap has asked, too.

@@ -8,10 +8,12 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
+mod flags;
 mod ops;
 
+pub(crate) use flags::{FallocMode, FallocOp, FileFlags};
+pub(crate) use ops::FileOps;
 pub(super) use ops::FileTable;
-pub(crate) use ops::{FallocMode, FallocOp, FileFlags, FileOps};
 
 use super::{
     bindings,

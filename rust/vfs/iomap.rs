@@ -94,6 +94,10 @@ impl MapFlags {
     pub(crate) fn whole(self) -> bool {
         self.has(bindings::IOMAP_ATOMIC)
     }
+    /// For a file that is accessed directly ([`super::dax`]).
+    pub(crate) fn dax(self) -> bool {
+        self.has(bindings::IOMAP_DAX)
+    }
     /// Only over blocks that hold data already, in one mapping.
     pub(crate) fn overwrite_only(self) -> bool {
         self.has(bindings::IOMAP_OVERWRITE_ONLY)
@@ -135,6 +139,23 @@ impl Map {
         self.0.addr = addr.unwrap_or(u64::MAX);
         self.0.bdev = inode.sb().bdev();
         self.0.validity_cookie = cookie;
+    }
+
+    /// Makes it one of the device's memory, as bytes of that: nobody behind it looks at its end.
+    /// `EIO` if it is beyond that, or no whole pages.
+    fn place_in_memory<F: FileSystem>(&mut self, inode: &Inode<F>) -> Result {
+        let dax = inode.sb().dax().ok_or(EIO)?;
+        self.0.dax_dev = dax.as_ptr();
+        if self.map_type() != MapType::Mapped {
+            return Ok(());
+        }
+        // Its place in the file is at whole pages, too, or the two would not fit.
+        let parts = self.0.offset as u64 & (kernel::page::PAGE_SIZE as u64 - 1) != 0;
+        if parts {
+            return Err(EIO);
+        }
+        self.0.addr = dax.place(self.0.addr, self.0.length)?;
+        Ok(())
     }
 
     /// Blocks or reservations of this mapping were made by this call.
@@ -268,7 +289,10 @@ impl<T: MapOps> Table<T> {
             }
             None => MapFlags(flags, RequestId::NONE),
         };
-        let begun = T::begin(inode, byte_range(pos, length), flags, map);
+        let mut begun = T::begin(inode, byte_range(pos, length), flags, map);
+        if flags.dax() {
+            begun = begun.and_then(|()| map.place_in_memory(inode));
+        }
         from_result(|| begun.map(|()| 0).map_err(not_queued))
     }
 

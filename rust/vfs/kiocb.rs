@@ -25,7 +25,7 @@ pub(crate) struct RequestId(pub(super) usize);
 
 impl RequestId {
     /// Of no request.
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 }
 
 /// One I/O request, ours to work on.
@@ -283,8 +283,12 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
     }
 
     /// Reads through the page cache. For io_uring this queues the request, too, where a page is
-    /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again.
+    /// being read (IOCB_WAITQ): whoever unlocks the folio starts it again. `EIO` of a file that has
+    /// no page cache ([`super::dax`]).
     pub(crate) fn filemap_read(self, to: &mut IovIterDest<'_>) -> Io<'a, F> {
+        if self.inode().is_dax() {
+            return self.done(Err(EIO));
+        }
         // SAFETY: By the type invariants of both.
         let ret = unsafe { bindings::filemap_read(self.as_ptr(), to.as_raw(), 0) };
         // SAFETY: It is this request's.

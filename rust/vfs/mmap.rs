@@ -28,6 +28,14 @@ use kernel::{error::to_result, prelude::*};
 pub(crate) struct VmFault<'a>(bindings::vm_fault_t, Only<'a>);
 
 impl VmFault<'_> {
+    /// # Safety
+    ///
+    /// `bits` is the answer to the fault that has the lifetime.
+    pub(super) unsafe fn from_bits(bits: bindings::vm_fault_t) -> Self {
+        // INVARIANT: By the caller.
+        Self(bits, PhantomData)
+    }
+
     /// `VM_FAULT_*`.
     pub(crate) fn bits(&self) -> u32 {
         self.0

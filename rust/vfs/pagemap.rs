@@ -188,9 +188,15 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
 
     /// Drops the page cache of the range, dirty or not; parts of pages at the edges are zeroed in
     /// memory. Mappings of the pages go first. None comes back meanwhile.
+    ///
+    /// Of a file that is accessed directly: lets go of the pages, which nobody has pinned
+    /// ([`TruncateLocks::wait_unpinned`]); what is in them stays.
     pub(crate) fn drop_pagecache(&self, range: Range<u64>) {
         if range.is_empty() {
             return;
+        }
+        if self.0.is_dax() {
+            return self.drop_memory(&range);
         }
         let last = (range.end - 1).min(i64::MAX as u64) as i64;
         // SAFETY: By the type invariant, as the C function asks.
@@ -232,8 +238,8 @@ impl<F: FileSystem> Drop for InvalidateLockShared<'_, F> {
 /// Both are of one inode.
 #[must_use]
 pub(crate) struct TruncateLocks<'l, F: FileSystem> {
-    lock: &'l InodeLock<'l, F>,
-    pages: InvalidateLock<'l, F>,
+    pub(super) lock: &'l InodeLock<'l, F>,
+    pub(super) pages: InvalidateLock<'l, F>,
 }
 
 impl<'l, F: FileSystem> TruncateLocks<'l, F> {
@@ -282,12 +288,18 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
             Pins::Ignore => None,
         };
         let rest = spared.as_ref().map_or(&range, |spared| &spared.rest).start;
+        let is_dax = inode.is_dax();
+        if is_dax {
+            pages.drop_memory(&range);
+        }
         // SAFETY: By the type invariant, and those of the guards, as the C functions ask. Private
         // copies of what is beyond the size go, too, and who has looked at the size before it moved
         // may have mapped some of a folio that stays.
         unsafe {
-            bindings::truncate_pagecache(inode.as_ptr(), rest as i64);
-            if rest > size {
+            if !is_dax {
+                bindings::truncate_pagecache(inode.as_ptr(), rest as i64);
+            }
+            if is_dax || rest > size {
                 let first = size.next_multiple_of(kernel::page::PAGE_SIZE as u64);
                 bindings::unmap_mapping_range(pages.0.mapping(), first as i64, 0, 1);
             }
@@ -351,9 +363,10 @@ impl<F: FileSystem> Inode<F> {
         unsafe { bindings::pagecache_isize_extended(self.as_ptr(), from as i64, to as i64) }
     }
 
-    /// Drops clean pages of the bytes; `EBUSY` if one could not be dropped.
+    /// Drops clean pages of the bytes; `EBUSY` if one could not be dropped. A file that is accessed
+    /// directly has none.
     pub(crate) fn invalidate_pagecache(&self, bytes: Range<u64>) -> Result {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.is_dax() {
             return Ok(());
         }
         let shift = kernel::page::PAGE_SHIFT;

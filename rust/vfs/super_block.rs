@@ -31,6 +31,7 @@ use super::{
     blkdev::BlockDevice,
     fs_context::MountLog,
     inode::{Evicted, Inode, InodeRef},
+    memory::DaxDevice,
     work::Workqueue,
     writeback::{Writeback, WritebackControl}, //
 };
@@ -217,6 +218,8 @@ struct Mounted<F: FileSystem> {
     folder: folder::MountFolder<F>,
     /// See [`SuperBlock::in_flight`].
     in_flight: Atomic<u64>,
+    /// The memory of the device, if it has any.
+    dax: Option<DaxDevice>,
     #[pin]
     fs: F,
     /// [`FileSystem::parts`] as they were at mount.
@@ -428,6 +431,11 @@ impl<F: FileSystem> SuperBlock<F> {
     pub(crate) fn device(&self) -> &BlockDevice {
         // SAFETY: By the type invariant it has a block device, open as long as it lives.
         unsafe { BlockDevice::from_raw(self.bdev()) }
+    }
+
+    /// The memory of the device, if it has any. It is there as long as the super block.
+    pub(super) fn dax(&self) -> Option<&DaxDevice> {
+        self.mounted().dax.as_ref()
     }
 
     pub(super) fn bdev(&self) -> *mut bindings::block_device {

@@ -27,6 +27,7 @@
 #include <linux/crc32c.h>
 #include <linux/sched/mm.h>
 #include <linux/crc32.h>
+#include <linux/dax.h>
 #include <linux/workqueue.h>
 #include <linux/blkdev.h>
 #include <linux/filelock.h>
@@ -67,6 +68,8 @@ const fop_flags_t RUST_CONST_HELPER_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
 const fop_flags_t RUST_CONST_HELPER_FOP_BUFFER_WASYNC = FOP_BUFFER_WASYNC;
 const fop_flags_t RUST_CONST_HELPER_FOP_DIO_PARALLEL_WRITE = FOP_DIO_PARALLEL_WRITE;
 const fop_flags_t RUST_CONST_HELPER_FOP_DONTCACHE = FOP_DONTCACHE;
+const fop_flags_t RUST_CONST_HELPER_FOP_MMAP_SYNC = FOP_MMAP_SYNC;
+const vm_fault_t RUST_CONST_HELPER_VM_FAULT_NEEDDSYNC = (__force vm_fault_t)VM_FAULT_NEEDDSYNC;
 const fmode_t RUST_CONST_HELPER_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const fmode_t RUST_CONST_HELPER_FMODE_ATOMIC_POS = (__force unsigned int)FMODE_ATOMIC_POS;
 const fmode_t RUST_CONST_HELPER_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;

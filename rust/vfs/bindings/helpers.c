@@ -10,6 +10,7 @@
 #include "helpers/blkdev.c"
 #include "helpers/counter.c"
 #include "helpers/cred.c"
+#include "helpers/dax.c"
 #include "helpers/fileattr.c"
 #include "helpers/jbd2.c"
 #include "helpers/mbcache.c"

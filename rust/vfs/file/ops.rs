@@ -5,9 +5,13 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
-use super::File;
+use super::{
+    flags::{FallocMode, FallocOp, FileFlags},
+    File, //
+};
 use crate::vfs::{
     bindings,
+    dax::DaxFault,
     fixed,
     inode::Inode,
     ioctl,
@@ -17,70 +21,12 @@ use crate::vfs::{
     IovIterDest,
     IovIterSource, //
 };
-use core::{marker::PhantomData, mem, ops::Range};
+use core::{marker::PhantomData, mem, ops::Range, ptr};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
     prelude::*, //
 };
-
-/// What may be asked of open regular files, beyond what the operations say.
-#[derive(Clone, Copy)]
-pub(crate) struct FileFlags {
-    /// Reads and writes fail with `EAGAIN` rather than sleep if the request says so
-    /// (`FMODE_NOWAIT`).
-    pub(crate) nowait: bool,
-    /// O_DIRECT, by iomap (`FMODE_CAN_ODIRECT`); requests can be polled for.
-    pub(crate) direct: bool,
-    /// A buffered read may be queued where its page is being read (`FOP_BUFFER_RASYNC`).
-    pub(crate) async_read: bool,
-    /// A buffered write that must not sleep is tried (`FOP_BUFFER_WASYNC`).
-    pub(crate) nowait_write: bool,
-    /// Direct writes of one file may run at once (`FOP_DIO_PARALLEL_WRITE`).
-    pub(crate) parallel_direct_write: bool,
-    /// Buffered I/O that leaves nothing in the page cache (`FOP_DONTCACHE`).
-    pub(crate) dont_cache: bool,
-}
-
-impl FileFlags {
-    /// Nothing.
-    pub(crate) const NONE: Self = Self {
-        nowait: false,
-        direct: false,
-        async_read: false,
-        nowait_write: false,
-        parallel_direct_write: false,
-        dont_cache: false,
-    };
-
-    const fn fop(self) -> bindings::fop_flags_t {
-        let mut bits = 0;
-        if self.async_read {
-            bits |= bindings::FOP_BUFFER_RASYNC;
-        }
-        if self.nowait_write {
-            bits |= bindings::FOP_BUFFER_WASYNC;
-        }
-        if self.parallel_direct_write {
-            bits |= bindings::FOP_DIO_PARALLEL_WRITE;
-        }
-        if self.dont_cache {
-            bits |= bindings::FOP_DONTCACHE;
-        }
-        bits
-    }
-
-    const fn mode(self) -> bindings::fmode_t {
-        let mut bits = 0;
-        if self.nowait {
-            bits |= bindings::FMODE_NOWAIT;
-        }
-        if self.direct {
-            bits |= bindings::FMODE_CAN_ODIRECT;
-        }
-        bits
-    }
-}
 
 /// Operations on open regular files. One that is not implemented is not in the table: the VFS
 /// answers as for a file system that does not have it.
@@ -127,6 +73,13 @@ pub(crate) trait FileOps: FileSystem {
     fn page_mkwrite<'a>(_fault: &mmap::Fault<'a, Self>) -> mmap::VmFault<'a> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
+    /// A fault in a mapping of a file that is accessed directly ([`NewInode::dax`]). Without it
+    /// there are no such files.
+    ///
+    /// [`NewInode::dax`]: crate::vfs::inode::NewInode::dax
+    fn dax_fault<'a>(_fault: &DaxFault<'a, Self>) -> mmap::VmFault<'a> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// A file is opened, unless this is an error. Its directory may be locked (dentry_create(), of
     /// nfsd).
     fn opened(_file: &File<Self>) -> Result {
@@ -140,31 +93,6 @@ pub(crate) trait FileOps: FileSystem {
     /// An open file is closed, once for each, when its last user has gone; `writer`: it was open
     /// for writing. Others of the inode may be open.
     fn release(_inode: &Inode<Self>, _writer: bool) {}
-}
-
-/// What `fallocate` is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FallocOp {
-    /// Allocate unwritten blocks.
-    Allocate,
-    /// Deallocate the range.
-    PunchHole,
-    /// Make the range read as zeros, allocated.
-    ZeroRange,
-    /// Take the range out of the file; what is behind it moves there. Never with `keep_size`.
-    CollapseRange,
-    /// Put a hole there; what is there moves behind it. Never with `keep_size`.
-    InsertRange,
-    /// Make the range zeros that are written, so that a write there needs no metadata. Never with
-    /// `keep_size`.
-    WriteZeroes,
-}
-
-/// The mode of a `fallocate` call.
-#[derive(Clone, Copy)]
-pub(crate) struct FallocMode {
-    pub(crate) op: FallocOp,
-    pub(crate) keep_size: bool,
 }
 
 pub(in crate::vfs) struct FileTable<F>(PhantomData<F>);
@@ -227,7 +155,19 @@ impl<F: FileOps> FileTable<F> {
             None
         },
         setlease: Some(bindings::generic_setlease),
-        fop_flags: F::FILE_FLAGS.fop(),
+        // So that a PMD can map what is large enough.
+        #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
+        get_unmapped_area: if F::HAS_DAX_FAULT {
+            Some(bindings::thp_get_unmapped_area)
+        } else {
+            None
+        },
+        fop_flags: F::FILE_FLAGS.fop()
+            | if F::HAS_DAX_FAULT {
+                bindings::FOP_MMAP_SYNC
+            } else {
+                0
+            },
         // SAFETY: All other members are nullable pointers.
         ..unsafe { mem::zeroed() }
     };
@@ -417,9 +357,77 @@ unsafe extern "C" fn mmap_prepare_callback<F: FileOps>(desc: *mut bindings::vm_a
         }
     }
     // SAFETY: By the caller.
+    let is_dax = match unsafe { map_directly::<F>(desc) } {
+        Ok(is_dax) => is_dax,
+        Err(e) => return e.to_errno(),
+    };
+    // SAFETY: By the caller.
     unsafe {
         bindings::file_accessed((*desc).file);
-        (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);
+        if !is_dax {
+            (*desc).vm_ops = fixed(&VmTable::<F>::TABLE);
+        }
     }
     0
+}
+
+/// What is called of a mapping of such a file.
+struct DaxVmTable<F>(PhantomData<F>);
+
+impl<F: FileOps> DaxVmTable<F> {
+    const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(Self::fault),
+        huge_fault: Some(Self::huge_fault),
+        page_mkwrite: Some(Self::fault),
+        pfn_mkwrite: Some(Self::fault),
+        // SAFETY: All other members are nullable pointers.
+        ..unsafe { mem::zeroed() }
+    };
+
+    /// # Safety
+    ///
+    /// As for [`Self::huge_fault`].
+    unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the caller.
+        unsafe { Self::huge_fault(vmf, 0) }
+    }
+
+    /// # Safety
+    ///
+    /// `vmf` is a fault of this thread in a mapping of a file of `F` that is accessed directly;
+    /// mmap_lock or the lock of the vma is held.
+    unsafe extern "C" fn huge_fault(
+        vmf: *mut bindings::vm_fault,
+        order: c_uint,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: By the caller.
+        let fault = unsafe { DaxFault::from_raw(vmf, order) };
+        F::dax_fault(&fault).bits()
+    }
+}
+
+/// Of a mapping that is being made: gives it its operations if the file is accessed directly.
+/// Returns whether it is. `EOPNOTSUPP` if it shall be durable without fsync (MAP_SYNC) and cannot.
+///
+/// # Safety
+///
+/// `desc` describes a mapping of an open file of `F`, and is this thread's to fill.
+unsafe fn map_directly<F: FileOps>(desc: *mut bindings::vm_area_desc) -> Result<bool> {
+    // SAFETY: By the caller; the mapping keeps the file.
+    let inode = unsafe { File::<F>::from_raw((*desc).file) }.inode();
+    let device = inode.sb().dax().map_or(ptr::null_mut(), |dax| dax.as_ptr());
+    // SAFETY: By the caller. Without a device the inode is not accessed directly, and C does not
+    // look at it.
+    if !unsafe { bindings::dax_may_map(desc, device) } {
+        return Err(EOPNOTSUPP);
+    }
+    if !F::HAS_DAX_FAULT || !inode.is_dax() {
+        return Ok(false);
+    }
+    // SAFETY: By the caller.
+    unsafe {
+        (*desc).vm_ops = fixed(&DaxVmTable::<F>::TABLE);
+        bindings::dax_map_huge(desc);
+    }
+    Ok(true)
 }

@@ -12,7 +12,7 @@ use super::{
     InodeTable, //
 };
 use crate::vfs::{
-    address_space::{AddressSpaceOps, AddressSpaceTable},
+    address_space::{AddressSpaceOps, AddressSpaceTable, DaxTable},
     bindings,
     dir::{DirOps, DirTable},
     file::{FileOps, FileTable},
@@ -80,6 +80,22 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         }
         // INVARIANT: It has its operations.
         Ok(self.into_stage())
+    }
+
+    /// Makes it a regular file that is accessed directly. `EOPNOTSUPP` where that cannot be
+    /// ([`SuperBlock::can_dax`]).
+    pub(crate) fn dax(self) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: FileOps + AddressSpaceOps + InodeOps,
+    {
+        if !F::HAS_DAX_FAULT || !self.sb().can_dax() {
+            return Err(EOPNOTSUPP);
+        }
+        let inode = self.as_ptr();
+        let new = self.make_regular(fixed(&DaxTable::<F>::TABLE))?;
+        // SAFETY: By its type invariant the inode is ours.
+        unsafe { bindings::set_dax(inode) };
+        Ok(new)
     }
 
     /// Makes it a directory.

@@ -95,12 +95,16 @@ impl<W: WriteOps> WriteTable<W> {
     }
 }
 
-/// Writes through the page cache. Returns the bytes written.
+/// Writes through the page cache. Returns the bytes written. `EIO` of a file that has none
+/// ([`crate::vfs::dax`]).
 pub(crate) fn buffered_write<'a, W: WriteOps>(
     iocb: &mut Kiocb<'a, W::Fs>,
     from: &mut IovIterSource<'_>,
     _lock: &RequestLock<'a, InodeLock<'a, W::Fs>>,
 ) -> Result<usize> {
+    if iocb.inode().is_dax() {
+        return Err(EIO);
+    }
     // SAFETY: By the type invariants of what is passed, so i_rwsem is held exclusive. The tables
     // are static, and iomap keeps no pointer.
     result_len(unsafe {
@@ -115,8 +119,12 @@ pub(crate) fn buffered_write<'a, W: WriteOps>(
 }
 
 /// Zeroes the bytes in the page cache where there is data; holes stay. i_rwsem and, if pages could
-/// fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied.
+/// fault in, invalidate_lock are held exclusive. Returns whether anything was dirtied. `EIO` of a
+/// file that has no page cache.
 pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, bytes: Range<u64>) -> Result<bool> {
+    if inode.is_dax() {
+        return Err(EIO);
+    }
     let mut did_zero = false;
     // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
     // pointer.

@@ -18,6 +18,7 @@ use crate::vfs::{
     bindings,
     fixed,
     fs_context::MountLog,
+    memory::DaxDevice,
     work::Workqueue,
     writeback::Writeback, //
 };
@@ -102,6 +103,8 @@ fn load<F: FileSystem>(
             queue,
             folder <- MountFolder::new(),
             in_flight: Atomic::new(0),
+            // SAFETY: A super block that is filled has its device, which is open.
+            dax: unsafe { DaxDevice::of((*new.as_ptr()).s_bdev) },
             fs <- F::load(new, opts)?,
             parts: Attached::none(),
         }? Error),

@@ -94,8 +94,12 @@ impl<F: FileSystem> SuperTable<F> {
     /// `inode` is one of `F` without references, in state `I_FREEING` (evict()).
     unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
         // SAFETY: By the caller nobody else maps its pages any more. This also waits for writeback,
-        // thus for every completion that still names the inode.
-        unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
+        // thus for every completion that still names the inode. Before, of a file that is accessed
+        // directly, for every device that has a page of its memory pinned (dax.rs).
+        unsafe {
+            bindings::dax_break_final(inode);
+            bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
+        }
         // SAFETY: By the caller it is valid, only its reference count is zero. A bad inode (a
         // failed iget) has nothing on disk that belongs to it.
         if !unsafe { bindings::is_bad_inode(inode) } {
