@@ -68,6 +68,9 @@ pub const CHANGEABLE: u32 = SECRM
     | DAX
     | PROJINHERIT
     | CASEFOLD;
+/// Flags of files whose blocks do not hold their bytes as they are, or not only there: such a file
+/// is not accessed directly (DAX).
+pub const NOT_DAX: u32 = VERITY | ENCRYPT | JOURNAL_DATA | INLINE_DATA;
 /// Flags that programs see (lsattr).
 pub const VISIBLE: u32 =
     CHANGEABLE | DIRTY | COMPRBLK | NOCOMPR | ENCRYPT | INDEX | VERITY | INLINE_DATA;

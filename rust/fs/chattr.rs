@@ -22,6 +22,7 @@ use super::{
         Durable, //
     },
     io::{fsync, steps::Alone},
+    options::Dax,
     Inode,
     Rext4, //
 };
@@ -32,7 +33,7 @@ use crate::{
 use kernel::prelude::*;
 
 /// Flags that stay as they are: what they say is not implemented, or is not to be undone.
-const FIXED: u32 = flags::EXTENTS | flags::JOURNAL_DATA | flags::DAX | flags::CASEFOLD;
+const FIXED: u32 = flags::EXTENTS | flags::JOURNAL_DATA | flags::CASEFOLD;
 
 /// The flags that programs see.
 pub(super) fn flags_seen(inode: &Inode) -> u32 {
@@ -67,6 +68,11 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     let _table = hold_iloc(inode)?;
     let handle = inode.fs().start(credits::INODE)?;
     let info = inode.info();
+    // It takes effect when the file is read from the disk again, which is soon then.
+    let is_other = (info.flags() ^ new) & flags::DAX != 0;
+    if is_other && inode.is_file() && inode.fs().dax == Dax::Inode {
+        inode.dont_cache();
+    }
     info.replace_flags(flags::CHANGEABLE, new);
     if moves {
         info.set_projid(attr.project());
@@ -99,7 +105,7 @@ fn wanted(inode: &Inode, attr: &FileAttr<'_>) -> Result<u32> {
     if old & new & flags::IMMUTABLE != 0 && (changed != 0 || has_projects(inode.fs()) && moves) {
         return Err(EPERM);
     }
-    if changed & FIXED != 0 {
+    if changed & FIXED != 0 || new & flags::DAX != 0 && old & flags::NOT_DAX != 0 {
         return Err(EOPNOTSUPP);
     }
     if moves && !(has_projects(inode.fs()) && inode.fs().geo.inode_size > GOOD_OLD_SIZE as u16) {

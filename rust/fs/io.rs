@@ -13,7 +13,7 @@
 //!   direct/map.rs its mappings and completion: rules 4, 7
 //!   pinned.rs     pages that a device stores into stay: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
-//!   steps.rs      blocks go in four steps, the first two: rules 1, 5
+//!   steps.rs      blocks go in four steps, the first two: rules 1, 5, 13
 //!   remove.rs     the last two: rules 4, 5
 //!   eof.rs        zeros behind the end: rule 11
 //!   truncate.rs   file size, both ways: rules 5, 11
@@ -21,6 +21,7 @@
 //!   zeroes.rs     zeros that are written: rules 2, 5, 11
 //!   shift.rs      collapse and insert range: rules 3, 5, 11
 //!   exchange.rs   two files exchange blocks: rules 2, 5, 11
+//!   dax.rs        files whose pages are the device's memory: rule 13
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
 //! ```
@@ -42,14 +43,18 @@
 //!
 //! | callback | C function | holds on entry | context | sleeps | handle |
 //! |---|---|---|---|---|---|
-//! | `read_iter`: `buffered_read`, `direct_read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
-//! | `write_iter`: `buffered_write`, `direct_write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
-//! | `fsync::fsync` | `vfs_fsync_range` | nothing; swapon, or a direct write with O_SYNC that waits: i_rwsem | task | yes | starts, waits |
+//! | `read_iter`: `buffered_read`, `direct_read`, `dax_read` | `vfs_read`, `io_read` | nothing | task | yes | starts (atime) |
+//! | `write_iter`: `buffered_write`, `direct_write`, `dax_write` | `vfs_write`, `io_write` | freeze WRITE | task | yes | starts |
+//! | `fsync::fsync` | `vfs_fsync_range` | nothing; swapon, or a direct write with O_SYNC that waits: i_rwsem; MAP_SYNC: as `DaxOps::begin` of a fault, without the entry | task | yes | starts, waits |
 //! | `fallocate::fallocate` | `vfs_fallocate` | freeze WRITE | task | yes | starts |
 //! | `truncate::set_size` | `notify_change` | freeze WRITE, i_rwsem | task | yes | starts |
 //! | `seek::seek` | `vfs_llseek` | nothing | task | yes | allow |
 //! | `release`: `fsync::after_close` | `__fput` | nothing | task | yes | starts |
 //! | `mmap::page_mkwrite` | `do_page_mkwrite` | mmap_lock or the VMA's, shared; i_rwsem if direct I/O touches the memory | task | yes | starts |
+//! | `dax::dax_fault` | `do_fault`, `do_page_mkwrite`, `wp_pfn_shared` | mmap_lock or the VMA's, shared; i_rwsem if direct I/O touches the memory | task | yes | starts |
+//! | `DaxOps::begin` | `dax_iomap_rw` | i_rwsem, for a read shared | task | yes | starts, waits |
+//! |  | `dax_iomap_fault` | as `dax_fault`; freeze PAGEFAULT for a store, invalidate_lock shared, the entry of the page | task | yes | starts, waits |
+//! |  | `dax_zero_range` | i_rwsem, invalidate_lock | task | yes | allow |
 //! | `ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
 //! |  | `iomap_readahead` of `read_pages` | all folios, invalidate_lock shared | task, NOFS | yes | allow |
 //! |  | `iomap_fiemap` | nothing | task | yes | allow |
@@ -93,6 +98,7 @@ use kernel::{error::code::*, prelude::*};
 
 mod allocate;
 pub(crate) mod buffered;
+pub(crate) mod dax;
 mod delalloc;
 pub(crate) mod direct;
 mod eof;

@@ -77,7 +77,7 @@ use kernel::{
         Mutex, //
     },
 };
-use options::Options;
+use options::{Dax, Options};
 
 /// A super block of ours.
 pub(crate) type Sb = vfs::SuperBlock<Rext4>;
@@ -123,6 +123,8 @@ pub(crate) struct Rext4 {
     options: Mutex<Options>,
     /// The option `dio_gate`, for each direct write and each page.
     dio_gate: io::gate::Switch,
+    /// The option `dax`, for each inode that is read or made.
+    dax: Dax,
     /// The option `barrier`, for each fsync.
     barrier: Atomic<bool>,
     /// The option `discard`, for what has committed.

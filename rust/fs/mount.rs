@@ -14,7 +14,7 @@ pub(super) use checkpoint::{can_empty_log, empty_live_log};
 pub(super) use load::load;
 pub(super) use shutdown::shut_down;
 
-use load::{check_rw_mount, refuse, unsaid};
+use load::{check_kept, check_rw_mount, refuse, unsaid};
 
 use super::{
     about::{self, now},
@@ -304,6 +304,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Re
         let why = fmt!("norecovery needs a read-only mount");
         return Err(refuse(sb.id(), remount.log(), why, EINVAL));
     }
+    check_kept(remount, &opts)?;
     if fs.access.is_shut_down() {
         shutdown::check_reconfigure(remount)?;
     } else if remount.read_only() {

@@ -70,6 +70,7 @@ use super::{
     inode::{self, Durable, InodeInfo},
     io::{
         buffered::{buffered_read, buffered_write},
+        dax::{dax_fault, dax_read, dax_write},
         direct::{self, direct_read, direct_write},
         fallocate, fsync, gate, map, mmap as fault, pinned, seek,
     },
@@ -90,6 +91,7 @@ use crate::{
     vfs::{
         acl::{Acl, Kind},
         address_space::AddressSpaceOps,
+        dax::DaxFault,
         dir::DirOps,
         export::Export,
         file::{FallocMode, FileFlags, FileOps},
@@ -273,11 +275,14 @@ impl FileOps for Rext4 {
     };
     const IOCTL: ioctl::Handler<Self> = ioctl::Handler::new();
 
-    fn read_iter<'a>(iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
+    fn read_iter<'a>(mut iocb: Kiocb<'a, Self>, to: &mut IovIterDest<'_>) -> Io<'a, Self> {
         if let Err(e) = Self::may_read(iocb.inode()) {
             return iocb.done(Err(e));
         }
-        if iocb.direct() {
+        if iocb.inode().is_dax() {
+            let read = dax_read(&mut iocb, to);
+            iocb.done(read)
+        } else if iocb.direct() {
             direct_read(iocb, to)
         } else {
             buffered_read(iocb, to)
@@ -288,7 +293,10 @@ impl FileOps for Rext4 {
         if let Err(e) = direct::check_whole(&iocb, from) {
             return iocb.done(Err(e));
         }
-        if iocb.direct() {
+        if iocb.inode().is_dax() {
+            let written = dax_write(&mut iocb, from);
+            iocb.done(written)
+        } else if iocb.direct() {
             direct_write(iocb, from)
         } else {
             let result = buffered_write(&mut iocb, from);
@@ -323,6 +331,10 @@ impl FileOps for Rext4 {
 
     fn page_mkwrite<'a>(fault: &Fault<'a, Self>) -> VmFault<'a> {
         fault::page_mkwrite(fault)
+    }
+
+    fn dax_fault<'a>(fault: &DaxFault<'a, Self>) -> VmFault<'a> {
+        dax_fault(fault)
     }
 
     fn opened(file: &File<Self>) -> Result {

@@ -42,6 +42,18 @@ impl OnOff {
     }
 }
 
+/// Which files are accessed directly: `dax=`. Those that can be: regular ones with extents, and no
+/// flag that says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dax {
+    /// All.
+    Always,
+    /// Those with the flag (chattr(1), `x`).
+    Inode,
+    /// None.
+    Never,
+}
+
 /// The options of a mount. `None` leaves it to the super block.
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -58,6 +70,8 @@ pub(crate) struct Options {
     /// `dio_gate`, `nodio_gate`: whether direct writes keep the page cache of their range empty
     /// while they are in flight.
     pub(crate) dio_gate: bool,
+    /// `dax`, `dax=always|inode|never`. A remount does not change it.
+    pub(crate) dax: Option<Dax>,
     /// `auto_da_alloc`, `noauto_da_alloc`: whether a file that replaces another one, or its own old
     /// content, is written without being asked.
     pub(crate) auto_da_alloc: bool,
@@ -87,6 +101,7 @@ impl Default for Options {
             discard: OnOff::new(false),
             noload: false,
             dio_gate: false,
+            dax: None,
             auto_da_alloc: true,
             user_xattr: true,
             acl: true,
@@ -131,6 +146,11 @@ impl Options {
         }
     }
 
+    /// Which files are accessed directly, if they can be.
+    pub(crate) fn dax(&self) -> Dax {
+        self.dax.unwrap_or(Dax::Inode)
+    }
+
     /// Whether what is new has the group of its directory, not that of who makes it.
     pub(crate) fn grpid(&self) -> bool {
         self.grpid.is_on()
@@ -158,6 +178,10 @@ impl Options {
             (b"noload" | b"norecovery", None) => self.noload = true,
             (b"dio_gate", None) => self.dio_gate = true,
             (b"nodio_gate", None) => self.dio_gate = false,
+            (b"dax", None | Some(b"always")) => self.dax = Some(Dax::Always),
+            (b"dax", Some(b"inode")) => self.dax = Some(Dax::Inode),
+            (b"dax", Some(b"never")) => self.dax = Some(Dax::Never),
+            (b"dax", _) => return Err(bad("dax= is always, inode or never")),
             (b"auto_da_alloc", None | Some(b"1")) => self.auto_da_alloc = true,
             (b"noauto_da_alloc", None) | (b"auto_da_alloc", Some(b"0")) => {
                 self.auto_da_alloc = false;
@@ -219,6 +243,12 @@ impl Options {
         }
         if self.dio_gate {
             seq_print!(out, ",dio_gate");
+        }
+        match self.dax {
+            Some(Dax::Always) => seq_print!(out, ",dax=always"),
+            Some(Dax::Inode) => seq_print!(out, ",dax=inode"),
+            Some(Dax::Never) => seq_print!(out, ",dax=never"),
+            None => (),
         }
         if !self.auto_da_alloc {
             seq_print!(out, ",noauto_da_alloc");

@@ -9,7 +9,7 @@ use crate::{
         features::{Features, INCOMPAT_EXTENTS},
         inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
     },
-    fs::{alloc, extent::MapKind},
+    fs::{alloc, extent::MapKind, options::Dax},
     vfs::{
         inode::{Fresh, Hashed, IdMap, NewInode},
         jbd2::Handle, //
@@ -160,6 +160,20 @@ pub(crate) fn init_new<'a>(
     result
 }
 
+/// Whether a regular file is accessed directly from now on, as long as it is in memory.
+fn is_direct(inode: &Inode) -> bool {
+    let disk_flags = inode.info().flags();
+    let wanted = match inode.fs().dax {
+        Dax::Always => true,
+        Dax::Inode => disk_flags & flags::DAX != 0,
+        Dax::Never => false,
+    };
+    // In a block map nothing is unwritten: a block that is stored to without a write could not be
+    // told from one that holds what it held before.
+    let able = disk_flags & flags::EXTENTS != 0 && disk_flags & flags::NOT_DAX == 0;
+    wanted && able && inode.sb().can_dax()
+}
+
 /// Gives a new inode the operations of its type. `link`: the target of a short symbolic link.
 /// `rdev`: of a device node.
 pub(super) fn set_operations<'a>(
@@ -168,6 +182,7 @@ pub(super) fn set_operations<'a>(
     rdev: u32,
 ) -> Result<NewInode<'a, Rext4>> {
     match (new.mode() & S_IFMT, link) {
+        (S_IFREG, _) if is_direct(&new) => new.dax(),
         (S_IFREG, _) => new.regular(),
         (S_IFDIR, _) => new.directory(),
         (S_IFLNK, Some(target)) => new.fast_symlink(target),

@@ -28,7 +28,9 @@
 
 mod map;
 
-use map::{is_beyond, DirectReadOps, DirectWriteOps};
+pub(super) use map::{is_beyond, is_durable};
+
+use map::{DirectReadOps, DirectWriteOps};
 
 use super::{
     buffered,
@@ -117,7 +119,7 @@ enum Case<'a> {
 pub(crate) fn whole_write(inode: &Inode) -> Option<u32> {
     let block = inode.fs().geo.block_size;
     // As in ext4, none with a block map.
-    let able = inode.is_file() && inode.info().flags() & flags::EXTENTS != 0;
+    let able = inode.is_file() && !inode.is_dax() && inode.info().flags() & flags::EXTENTS != 0;
     (able && inode.sb().device().writes_whole(block)).then_some(block)
 }
 

@@ -20,20 +20,24 @@ use crate::{
         Rext4, //
     },
     trace,
-    vfs::{inode::InodeLock, iomap},
+    vfs::{dax, inode::InodeLock, iomap},
 };
 use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 impl Alone<'_> {
     /// Zeroes the bytes in the page cache, where there is anything: the part of a block that goes
-    /// while the rest of it stays. Returns whether something was dirtied.
+    /// while the rest of it stays. Without a page cache, in the device's memory. Returns whether
+    /// something was dirtied.
     pub(super) fn zero_edge(&self, bytes: Range<u64>) -> Result<bool> {
         if bytes.is_empty() {
             return Ok(false);
         }
         let inode = self.inode();
         trace::zero_tail(inode, bytes.start, bytes.end - bytes.start);
+        if inode.is_dax() {
+            return dax::zero_range::<map::ReadOps>(inode, bytes);
+        }
         iomap::zero_range::<BufferedWriteOps>(inode, bytes)
     }
 
@@ -171,7 +175,8 @@ pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) {
         let _ = alone.zero_partial(size);
     }
     let start = bytes.start / block_size * block_size;
-    let gone = alone.drop_cache(size.max(start)..bytes.end);
+    let behind = alone.unpin(size.max(start)..bytes.end);
+    let gone = behind.and_then(|behind| behind.drop_cache());
     let _ = gone.and_then(|gone| gone.remove_blocks());
 }
 

@@ -94,6 +94,9 @@ fn check_files(orig: &Inode, donor: &Inode) -> Result {
         Err(EINVAL)
     } else if orig.has_block_map() || donor.has_block_map() {
         Err(EOPNOTSUPP)
+    } else if orig.is_dax() || donor.is_dax() {
+        // Without a page cache there is nothing to copy between.
+        Err(EOPNOTSUPP)
     } else if donor.mode() & (S_ISUID | S_ISGID) != 0 {
         Err(EINVAL)
     } else if flags.immutable || flags.append {

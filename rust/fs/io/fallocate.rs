@@ -126,7 +126,7 @@ fn punch<'l>(
     range: Range<u64>,
     event: &Operation<'_, Rext4>,
 ) -> Result<Alone<'l>> {
-    let gone = alone.drop_cache(range)?;
+    let gone = alone.unpin(range)?.drop_cache()?;
     event.step(Step::CacheDropped);
     let alone = gone.remove_blocks()?;
     event.step(Step::BlocksRemoved);

@@ -3,7 +3,11 @@
 //! Rules 4 and 5: the last two steps of rule 5, the page cache goes, then the blocks. The first two
 //! are in `steps.rs`. What was reserved goes with the pages (4).
 
-use super::{map, pinned, steps::Alone};
+use super::{
+    map,
+    pinned,
+    steps::{Alone, Unpinned}, //
+};
 use crate::disk::{Lblk, LblkRange};
 use crate::fs::{
     alloc::{self, Effort},
@@ -32,7 +36,7 @@ pub(crate) struct CacheGone<'l> {
     range: Range<u64>,
 }
 
-impl<'l> Alone<'l> {
+impl<'l> Unpinned<'l> {
     /// Rule 5, step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops
     /// its page cache. Beyond the end of the file there is nothing to keep: a block that the range
     /// cuts there goes whole.
@@ -46,18 +50,15 @@ impl<'l> Alone<'l> {
     /// A clean range costs a look at the marks of the page cache, whatever its length. If something
     /// cannot be written nothing has been dropped, and the caller's operation fails before it took
     /// anything: bytes beside the range may have been in the same folio.
-    pub(crate) fn drop_cache(self, range: Range<u64>) -> Result<CacheGone<'l>> {
-        self.drop_cache_beside(range, Edges::Large)
+    pub(crate) fn drop_cache(self) -> Result<CacheGone<'l>> {
+        self.drop_cache_beside(Edges::Large)
     }
 
     /// The same. Folios that reach beyond the range are locked while the result lives, as far as
     /// `edges` says.
-    pub(super) fn drop_cache_beside(
-        self,
-        range: Range<u64>,
-        edges: Edges,
-    ) -> Result<CacheGone<'l>> {
-        let inode = self.inode();
+    pub(super) fn drop_cache_beside(self, edges: Edges) -> Result<CacheGone<'l>> {
+        let Self { alone, range } = self;
+        let inode = alone.inode();
         let size = inode.size();
         let block_size = u64::from(inode.fs().geo.block_size);
         let Range { start, end } = range;
@@ -69,9 +70,9 @@ impl<'l> Alone<'l> {
         let end = end.min(size);
         if start < end {
             let first_edge = start.next_multiple_of(block_size).min(end);
-            self.cut_block(start..first_edge)?;
+            alone.cut_block(start..first_edge)?;
             let last_edge = (end / block_size * block_size).max(first_edge);
-            self.cut_block(last_edge..end)?;
+            alone.cut_block(last_edge..end)?;
             lab::point(Point::EdgesZeroed, inode, start..end);
             write_range(inode, start..end)?;
             lab::may_fail(Point::RangeWritten, inode, start..end, &[EIO])?;
@@ -82,15 +83,30 @@ impl<'l> Alone<'l> {
         } else {
             start..end.max(start)
         };
-        let kept = self.drop_pages(dropped, edges);
+        let kept = alone.drop_pages(dropped, edges);
         let range = start..blocks_end;
-        Ok(CacheGone {
-            kept,
-            alone: self,
-            range,
-        })
+        Ok(CacheGone { kept, alone, range })
     }
 
+    /// Step 3 of a truncate to where the range begins: i_size moves, and what lies behind goes from
+    /// the page cache, written or not.
+    pub(super) fn cut_cache(self) -> CacheGone<'l> {
+        let Self { alone, range } = self;
+        let pins = if rule::kept(Rule::KeepPinned) {
+            Pins::Keep
+        } else {
+            Pins::Ignore
+        };
+        alone.locks().truncate_setsize(range.start, pins);
+        CacheGone {
+            kept: KeptFolios::default(),
+            alone,
+            range: range.start..u64::MAX,
+        }
+    }
+}
+
+impl<'l> Alone<'l> {
     /// Zeroes the bytes of a block, of which the rest stays. iomap passes over holes.
     /// A device may have put something over one (rule 10); written, it has a block.
     fn cut_block(&self, bytes: Range<u64>) -> Result<bool> {
@@ -114,22 +130,6 @@ impl<'l> Alone<'l> {
         self.pages().drop_pagecache(range);
         KeptFolios::default()
     }
-
-    /// Step 3 of a truncate to `new` bytes: i_size moves, and what lies behind goes from the page
-    /// cache, written or not.
-    pub(super) fn cut_cache(self, new: u64) -> CacheGone<'l> {
-        let pins = if rule::kept(Rule::KeepPinned) {
-            Pins::Keep
-        } else {
-            Pins::Ignore
-        };
-        self.locks().truncate_setsize(new, pins);
-        CacheGone {
-            kept: KeptFolios::default(),
-            alone: self,
-            range: new..u64::MAX,
-        }
-    }
 }
 
 /// Step 3 of rule 5 is done for what is going to move: from some place to the end of the file all
@@ -137,17 +137,20 @@ impl<'l> Alone<'l> {
 #[must_use]
 pub(crate) struct TailGone<'l>(Alone<'l>);
 
-impl<'l> Alone<'l> {
-    /// Rule 5, step 3, where blocks move: writes all from `start` on, rounded out to pages, and
-    /// drops it from the page cache. Nothing of it is zeroed and stays, as for a punch: what moves
-    /// there is data. So a folio that will not go (race 24: a device is about to store into it) is
-    /// `EBUSY`, and all is as before.
-    pub(super) fn drop_cache_from(self, start: u64) -> Result<TailGone<'l>> {
-        let bytes = self.drop_all(start..u64::MAX)?;
-        Ok(TailGone(self.pause(Point::PunchInvalidated, bytes)))
+impl<'l> Unpinned<'l> {
+    /// Rule 5, step 3, where blocks move: for all of the range, which reaches to the end.
+    pub(super) fn drop_cache_from(self) -> Result<TailGone<'l>> {
+        let Self { alone, range } = self;
+        let bytes = alone.drop_all(range)?;
+        Ok(TailGone(alone.pause(Point::PunchInvalidated, bytes)))
     }
+}
 
-    /// The same, of these bytes only. Says what that was, rounded out to pages.
+impl Alone<'_> {
+    /// Writes all of the bytes, rounded out to pages, and drops it from the page cache. Nothing of
+    /// it is zeroed and stays, as for a punch: what moves there is data. So a folio that will not
+    /// go (race 24: a device is about to store into it) is `EBUSY`, and all is as before. Says what
+    /// that was, rounded out. Of a file that is accessed directly nobody has the pages (13).
     pub(super) fn drop_all(&self, bytes: Range<u64>) -> Result<Range<u64>> {
         let inode = self.inode();
         let page = 1 << kernel::page::PAGE_SHIFT;
@@ -159,6 +162,9 @@ impl<'l> Alone<'l> {
         let dropped = inode.invalidate_pagecache(pages.clone());
         pinned::end_drop();
         dropped?;
+        if inode.is_dax() {
+            self.pages().drop_pagecache(pages.clone());
+        }
         forget_reserved(inode, map::lblk_range(inode, bytes)?);
         Ok(pages)
     }

@@ -103,14 +103,16 @@ pub(super) fn insert_range(
 /// file, and nobody knows of the bytes of a truncate that a power cut has cut short.
 fn drop_behind<'l>(alone: Alone<'l>, start: u64) -> Result<TailGone<'l>> {
     let inode = alone.inode();
-    alone.zero_partial(inode.size())?;
     // Rule 5 (race 27).
     let before = if rule::kept(Rule::BlockBefore) {
         start.saturating_sub(1)
     } else {
         start
     };
-    let gone = alone.drop_cache_from(before)?;
+    // Rule 13.
+    let behind = alone.unpin(before..u64::MAX)?;
+    behind.alone.zero_partial(inode.size())?;
+    let gone = behind.drop_cache_from()?;
     inode.info().set_stale_tail(false);
     Ok(gone)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 1 and 5: the first two steps of rule 5. Nobody writes, nobody faults, no direct I/O is in
-//! flight. The locks that say so are taken in their order (1).
+//! Rules 1, 5 and 13: the first two steps of rule 5. Nobody writes, nobody faults, no direct I/O is
+//! in flight. The locks that say so are taken in their order (1).
 //!
 //! Taking blocks away has four steps, always in this order:
 //!
@@ -32,6 +32,15 @@ use crate::{
     },
 };
 use core::ops::Range;
+use kernel::prelude::*;
+
+/// Rule 13: step 2, and of a range of bytes no page is mapped, and if the page is the block nobody
+/// has one pinned. Its last two steps are in `remove.rs`.
+#[must_use]
+pub(crate) struct Unpinned<'l> {
+    pub(super) alone: Alone<'l>,
+    pub(super) range: Range<u64>,
+}
 
 /// Rule 5, step 1: i_rwsem and invalidate_lock of an inode are held exclusive.
 #[must_use]
@@ -98,6 +107,18 @@ impl<'l> Alone<'l> {
     pub(super) fn locks(&self) -> &TruncateLocks<'l, Rext4> {
         let Self(Shut(locks)) = self;
         locks
+    }
+
+    /// Rule 13: waits until nobody has a page of the range who would go on to store into it when
+    /// its block is another file's: of a file that is accessed directly the page is the block. No
+    /// mapping shows one any more. `ERESTARTSYS` for a signal: nothing has changed.
+    ///
+    /// invalidate_lock is let go of while it waits, and taken again; i_rwsem is not, so no direct
+    /// I/O begins. What was learned before under the first counts for nothing.
+    pub(super) fn unpin(self, range: Range<u64>) -> Result<Unpinned<'l>> {
+        let Self(Shut(locks)) = self;
+        let alone = Self(Shut(locks.wait_unpinned(&range)?));
+        Ok(Unpinned { alone, range })
     }
 
     /// A place for the lab to wait: invalidate_lock is held, if the rules are kept.

@@ -51,6 +51,8 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         alone.finish_truncate()?;
         return alone.grow(new);
     }
+    // Rule 13.
+    let behind = alone.unpin(new..u64::MAX)?;
     lab::too_early(Rule::CacheFirst, inode, new, || {
         remove::remove_range(inode, remove::blocks_beyond(inode, new))
     })?;
@@ -58,14 +60,14 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // Rule 11: the tail is zeroed, but not written before the size is: a crash in between would
     // show zeros in a file of the old size. Should the crash come after, the bytes beyond the end
     // are the file's own old ones, and zeros are written over them before it grows.
-    if alone.zero_partial(new)? {
+    if behind.alone.zero_partial(new)? {
         inode.info().set_stale_tail(true);
     }
     if new == 0 && inode.size() > 0 {
         inode.info().set_emptied();
     }
     trace::isize_set(inode, new);
-    let gone = alone.cut_cache(new);
+    let gone = behind.cut_cache();
     event.step(Step::CacheDropped);
     lab::point(Point::TruncateSized, inode, new..u64::MAX);
     // What could not be written is lost, and reported. The pages behind the new end are gone all
@@ -131,6 +133,6 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
     if alone.zero_partial(inode.size())? {
         inode.write_and_wait(0..u64::MAX)?;
     }
-    let gone = alone.cut_cache(inode.size());
+    let gone = alone.unpin(inode.size()..u64::MAX)?.cut_cache();
     free_and_unorphan(&gone)
 }

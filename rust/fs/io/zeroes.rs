@@ -60,7 +60,7 @@ pub(super) fn write_zeroes(
         alone.settle_tail(end)?;
     }
     // Rule 5, steps 1 to 3.
-    let gone = alone.drop_cache_beside(bytes.clone(), Edges::All)?;
+    let gone = alone.unpin(bytes.clone())?.drop_cache_beside(Edges::All)?;
     event.step(Step::CacheDropped);
     let (alone, done) = gone.replace_blocks(|gone| zero_all(gone, &bytes));
     let reached = match done {

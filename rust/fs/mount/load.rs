@@ -14,7 +14,7 @@ use crate::{
         inode,
         io::gate,
         marks::ErrorMarks,
-        options::Options,
+        options::{Dax, Options},
         orphan::Slots,
         primary::Primary,
         xattr::block::Sharers,
@@ -23,7 +23,7 @@ use crate::{
     vfs::{
         fs_context::MountLog,
         jbd2::JournalSlot,
-        super_block::{FileSystem, Later, NewSuper},
+        super_block::{FileSystem, Later, NewSuper, Remount},
     },
 };
 use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
@@ -70,6 +70,21 @@ fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Resu
             ),
             EINVAL,
         ));
+    }
+    if opts.dax() == Dax::Always {
+        let page = kernel::page::PAGE_SIZE as u32;
+        if geo.block_size != page {
+            let why = fmt!(
+                "dax=always: blocks of {} bytes, pages of {}",
+                geo.block_size,
+                page
+            );
+            return Err(fail(why, EINVAL));
+        }
+        if !sb.has_memory() {
+            let why = fmt!("dax=always: the device has no memory that can be mapped");
+            return Err(fail(why, EINVAL));
+        }
     }
     if sb.is_read_only() {
         return Ok(());
@@ -142,6 +157,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         orphans <- inode::Orphans::new(),
         slots: Slots::new(),
         dio_gate: gate::Switch::new(options.dio_gate),
+        dax: options.dax(),
         barrier: Atomic::new(options.barrier()),
         discard: Atomic::new(options.discard()),
         options <- new_mutex!(options, "rext4_options"),
@@ -185,6 +201,16 @@ pub(super) fn check_rw_mount(
         _ => return Ok(()),
     };
     Err(refuse(id, log, fmt!("{}", why), EROFS))
+}
+
+/// Whether a remount leaves what is decided at mount as it is.
+pub(super) fn check_kept(remount: &Remount<'_, Rext4>, opts: &Options) -> Result {
+    let sb = remount.sb();
+    if opts.dax == sb.data().options.lock().dax {
+        return Ok(());
+    }
+    let why = fmt!("dax= cannot be changed by a remount");
+    Err(refuse(sb.id(), remount.log(), why, EINVAL))
 }
 
 /// Refuses a mount or remount, and says why: in the kernel log, and to who asked for it.

@@ -50,7 +50,6 @@ fn flag(key: &[u8]) -> Option<Foreign> {
         b"nouid32" => Refused("owners have 32 bits"),
         b"usrquota" | b"grpquota" | b"prjquota" | b"quota" => NO_QUOTA,
         b"usrjquota" | b"grpjquota" => NO_QUOTA,
-        b"dax" => Refused("DAX is not supported"),
         b"inlinecrypt" | b"test_dummy_encryption" => Refused("encryption is not supported"),
         b"abort" => Refused("abort is for tests of ext4"),
         _ => return None,
@@ -67,8 +66,6 @@ fn valued(key: &[u8], value: &[u8]) -> Option<Foreign> {
         (b"data", _) => Refused("data= is ordered or writeback"),
         (b"data_err", b"ignore") => Same,
         (b"data_err", _) => Refused("data_err: an error of data is for fsync to report"),
-        (b"dax", b"never" | b"inode") => Same,
-        (b"dax", _) => Refused("DAX is not supported"),
         (b"check", _) => Same,
         // Where blocks go is not striped; the number of the super block is known.
         (b"stripe", _) if number => Instead("allocation does not look at stripes"),

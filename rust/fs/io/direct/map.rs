@@ -25,7 +25,6 @@ use crate::{
     vfs::{
         dio::{self, Ended, MaySleep},
         iomap::{Map, MapFlags, MapOps},
-        jbd2::Journal,
         nofs::NoFs,
         Kiocb, //
     },
@@ -195,6 +194,14 @@ fn fill_for_write(extents: &Extents<'_>, found: &Mapping, request: MapRequest, m
 
 /// O_DSYNC needs more than the data on disk over blocks whose transaction has not committed, and
 /// where the completion moves the size. Without the flag iomap makes do with a FUA write.
+fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
+    if request.flags.dsync() && !is_durable(inode, request.end) {
+        map.set_dirty();
+    }
+}
+
+/// Whether the data up to byte `end` is durable once it is on disk: no transaction is waited for,
+/// and the size on disk is not before that.
 ///
 /// Who has found the blocks written, with the extent lock or without, sees the transaction that
 /// they were converted in: it is noted before they can be found. So is that which has moved the
@@ -209,19 +216,14 @@ fn fill_for_write(extents: &Extents<'_>, found: &Mapping, request: MapRequest, m
 ///   (the size: not beyond)
 ///   durable, though the size is not
 /// ```
-fn mark_dirty(inode: &Inode, request: MapRequest, map: &mut Map) {
-    if !request.flags.dsync() {
-        return;
+pub(in crate::fs::io) fn is_durable(inode: &Inode, end: u64) -> bool {
+    if is_beyond(inode, end) {
+        return false;
     }
-    let is_committed = || {
+    inode.fs().journal().is_none_or(|j| {
         // One that failed counts as over, too.
-        let tid = |j: &Journal| inode.info().tid(Durable::Data, j);
-        let is_in_log = |j: &Journal| j.is_committed(tid(j)) && !j.is_aborted();
-        inode.fs().journal().is_none_or(is_in_log)
-    };
-    if is_beyond(inode, request.end) || !is_committed() {
-        map.set_dirty();
-    }
+        j.is_committed(inode.info().tid(Durable::Data, j)) && !j.is_aborted()
+    })
 }
 
 #[vtable]
@@ -267,7 +269,7 @@ impl dio::DioOps for DirectWriteOps {
 /// Whether `end` lies beyond the size in memory or that on disk, which trails it while appended
 /// data waits for writeback, and stays behind when that has failed: a write up to there has a size
 /// to move.
-pub(super) fn is_beyond(inode: &Inode, end: u64) -> bool {
+pub(in crate::fs::io) fn is_beyond(inode: &Inode, end: u64) -> bool {
     end > inode.size() || end > inode.info().disk_size()
 }
 
