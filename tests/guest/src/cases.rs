@@ -52,6 +52,8 @@ pub static SETS: &[&[Case]] = &[
     direct::pin::CASES,
     direct::whole::CASES,
     direct::sectors::CASES,
+    direct::dax::CASES,
+    direct::dax_blocks::CASES,
     space::enomem::CASES,
     space::enospc::CASES,
     space::enospc_tree::CASES,

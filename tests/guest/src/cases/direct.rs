@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Direct I/O, and the gate that keeps the cache out of its way.
 
+pub mod dax;
+pub mod dax_blocks;
 pub mod dio;
 pub mod dio_async;
 pub mod dio_end;

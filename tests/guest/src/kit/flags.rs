@@ -11,6 +11,7 @@ pub const NOATIME: u32 = 0x80;
 pub const INDEX: u32 = 0x1000;
 pub const DIRSYNC: u32 = 0x1_0000;
 pub const EXTENTS: u32 = 0x8_0000;
+pub const DAX: u32 = 0x200_0000;
 pub const PROJINHERIT: u32 = 0x2000_0000;
 
 /// `struct fsxattr`; the first part of `struct file_attr` says the same in other types.

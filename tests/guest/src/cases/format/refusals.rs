@@ -153,7 +153,8 @@ fn of_ext4(t: &mut T) -> Res {
             ("resuid=me", "number"),
             ("resgid=4294967296", "number"),
             ("minixdf=1", "no value"),
-            ("dax=always", "DAX"),
+            ("dax=always", "dax=always: "),
+            ("dax=perhaps", "always, inode or never"),
         ] {
             refused(t, &[option], want)?;
             errno!(t.try_mount(0, option), EINVAL);

@@ -68,8 +68,8 @@ pub fn told<R: std::fmt::Debug>(r: Sys<R>) -> String {
     }
 }
 
-/// Flags of which rext4 has not what ext4 has: j, e, x.
-const OTHERS: u32 = 0x4000 | flags::EXTENTS | 0x0200_0000;
+/// Flags of which rext4 has not what ext4 has: j, e.
+const OTHERS: u32 = 0x4000 | flags::EXTENTS;
 
 /// Each of the 32 bits, set and taken away again, on a file and a directory.
 fn each_bit(t: &mut T) -> Res {
@@ -94,12 +94,26 @@ fn each_bit(t: &mut T) -> Res {
     let f = sys::rdonly(&t.p("f"))?;
     let before = f.flags()?;
     same!(before, flags::EXTENTS, "flags of a file");
-    for bit in [0x4000, flags::EXTENTS, 0x0200_0000] {
+    for bit in [0x4000, flags::EXTENTS] {
         errno!(f.set_flags(before ^ bit), EOPNOTSUPP);
     }
     same!(f.flags()?, before, "refused");
     Ok(())
 }
+
+/// Immutable, append, sync, noatime, nodump, DAX, and what has no flag.
+const XFLAGS: [u32; 10] = [
+    0x8,
+    0x10,
+    0x20,
+    0x40,
+    0x80,
+    0x8000,
+    0x1,
+    0x2,
+    0x100,
+    0x8000_0000,
+];
 
 /// The same flags as XFS has them, by ioctl and by system call.
 fn fsx(t: &mut T) -> Res {
@@ -111,8 +125,7 @@ fn fsx(t: &mut T) -> Res {
         let mut all = Vec::new();
         for (name, f) in [("f", sys::rdonly(&t.p("f"))?), ("d", dir(t, "d")?)] {
             all.push(format!("{name}: {}", told(f.fsxattr())));
-            // Immutable, append, sync, noatime, nodump, and what has no flag.
-            for xflags in [0x8, 0x10, 0x20, 0x40, 0x80, 0x1, 0x2, 0x100, 0x8000_0000] {
+            for xflags in XFLAGS {
                 let attr = FsXattr {
                     xflags,
                     ..FsXattr::default()
@@ -121,7 +134,7 @@ fn fsx(t: &mut T) -> Res {
                 let then = (told(f.flags()), told(f.fsxattr()));
                 let back = told(f.set_fsxattr(&FsXattr::default()));
                 // rext4 refuses what it would not keep.
-                if xflags & 0xf8 != 0 || xflags == 0x8000_0000 {
+                if xflags & 0x80f8 != 0 || xflags == 0x8000_0000 {
                     all.push(format!("{name} {xflags:x}: {set} {then:?} {back}"));
                 }
             }
