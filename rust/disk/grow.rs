@@ -170,16 +170,10 @@ impl Geometry {
     }
 
     /// Fills the descriptors of new groups, which `self` has already: all kinds of metadata side by
-    /// side, as far to the front as there is place. `target`: how many blocks there will be in the
-    /// end.
+    /// side, as far to the front as there is place.
     ///
     /// The checksums of bitmaps that are to be written are left.
-    pub fn place_groups(
-        &self,
-        groups: Range<u32>,
-        target: u64,
-        descs: &mut [GroupDesc],
-    ) -> Result<(), NoRoom> {
+    pub fn place_groups(&self, groups: Range<u32>, descs: &mut [GroupDesc]) -> Result<(), NoRoom> {
         let mut gaps = Gaps {
             geo: self,
             groups: groups.clone(),
@@ -197,7 +191,7 @@ impl Geometry {
         for (group, at) in groups.clone().zip(0..) {
             let taken = self.taken(group, descs);
             let free = self.group_blocks(group) - self.group_base_blocks(group);
-            let ends = self.blocks_count == target && group + 1 == self.groups_count;
+            let ends = group + 1 == self.groups_count;
             let Some(desc) = descs.get_mut::<usize>(at) else {
                 break;
             };
@@ -210,8 +204,8 @@ impl Geometry {
             }
             desc.flags |= INODE_UNINIT;
             desc.itable_unused = self.inodes_per_group;
-            // The last group may become longer, and what lies in the group of another is not what
-            // everybody takes for an unused group.
+            // The last group may become longer, and e2fsck wants its bitmap; what lies in the group
+            // of another is not what everybody takes for an unused group.
             if !ends && (taken == 0 || self.log_groups_per_flex == 0) {
                 desc.flags |= BLOCK_UNINIT;
             }
@@ -262,14 +256,15 @@ impl SizeFields {
         let inodes = geo.inodes_count.saturating_sub(self.inodes);
         if inodes > 0 {
             let percent = self.root_blocks.saturating_mul(100) / self.blocks.max(1);
-            self.root_blocks += blocks.saturating_mul(percent) / 100;
+            let more = blocks.saturating_mul(percent) / 100;
+            self.root_blocks = self.root_blocks.saturating_add(more);
         }
         if self.overhead != 0 {
             let more = blocks.saturating_sub(free_blocks) as u32;
             self.overhead = self.overhead.saturating_add(more);
         }
         self.blocks = geo.blocks_count;
-        self.free_blocks += free_blocks;
+        self.free_blocks = self.free_blocks.saturating_add(free_blocks);
         self.inodes = geo.inodes_count;
         self.free_inodes = self.free_inodes.saturating_add(inodes);
         self.reserved_gdt_blocks = geo.reserved_gdt_blocks;

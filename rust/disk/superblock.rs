@@ -81,7 +81,7 @@ pub enum ErrorPolicy {
     Panic,
 }
 
-/// The checked numbers of a filesystem; does not change while it is mounted.
+/// The checked numbers of a filesystem. Where it grows while mounted there is another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// The three feature words at mount.

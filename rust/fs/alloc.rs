@@ -410,7 +410,9 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
             + u64::from(fs.geo.first_data_block)
             + groups.journal.as_ref().map_or(0, Zones::blocks),
         blocks_free: free,
-        blocks_available: free.saturating_sub(groups.root_blocks.blocks() + pool(sb)),
+        blocks_available: free
+            .saturating_sub(groups.root_blocks.blocks())
+            .saturating_sub(pool(sb)),
         files_free: groups.free_inodes.sum_positive(),
     }
 }

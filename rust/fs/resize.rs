@@ -99,7 +99,17 @@ fn make_known(fs: &Rext4) -> Result {
 /// else.
 pub(super) fn after_replay(sb: &Sb) -> Result {
     let fs = sb.data();
-    let size = read_super(fs, |raw| raw.size())?;
+    let (size, features) = read_super(fs, |raw| (raw.size(), raw.features()))?;
+    let new =
+        features.unknown_incompat() | features.unknown_ro_compat() & !fs.geo.features.ro_compat;
+    if new != 0 {
+        // As ext4 does where it needs more blocks of descriptors than are kept.
+        pr_err!(
+            "{}: the journal gave it features that cannot be mounted\n",
+            sb.id()
+        );
+        return Err(EINVAL);
+    }
     if size.blocks == fs.geo.blocks_count {
         return Ok(());
     }
@@ -118,7 +128,7 @@ pub(super) fn after_replay(sb: &Sb) -> Result {
     );
     let right = fs.growth.try_take()?;
     add::add_known(sb, &right, geo)?;
-    fs.groups.set_root_blocks(size.root_blocks);
+    fs.groups.set_root_blocks(&fs.geo, size.root_blocks);
     Ok(())
 }
 
@@ -159,7 +169,7 @@ fn grow_to(inode: &Inode, right: &Growing<'_>, wanted: u64) -> Result {
                 sb,
                 right,
                 (&step, |geo, descs| {
-                    geo.place_groups(step.groups.clone(), target, descs)
+                    geo.place_groups(step.groups.clone(), descs)
                         .map_err(|_| ENOSPC)
                 }),
             )?;

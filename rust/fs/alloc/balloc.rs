@@ -149,7 +149,8 @@ fn groups_within_reach(geo: &Geometry, inode: &Inode) -> u32 {
 /// Whether the map of an inode can point to each block of the disk, so that any that is promised
 /// will do.
 pub(super) fn reaches_all(inode: &Inode) -> bool {
-    let geo = &inode.fs().geo;
+    // One geometry: it may grow meanwhile.
+    let geo: &Geometry = &inode.fs().geo;
     groups_within_reach(geo, inode) == geo.groups_count
 }
 

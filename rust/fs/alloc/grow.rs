@@ -173,9 +173,9 @@ impl Groups {
         self.descs.get(table_index(geo, group))
     }
 
-    /// How many blocks root has.
-    pub(in crate::fs) fn set_root_blocks(&self, blocks: u64) {
-        self.root_blocks.set_blocks(blocks);
+    /// How many blocks root has, of no more than there are.
+    pub(in crate::fs) fn set_root_blocks(&self, geo: &Geometry, blocks: u64) {
+        self.root_blocks.set_blocks(blocks.min(geo.blocks_count));
     }
 }
 

@@ -38,7 +38,8 @@ impl DescTable {
         geo: &mut Geometry,
         options: &Options,
     ) -> Result<Self> {
-        let replays = geo.features.has_incompat(INCOMPAT_RECOVER) && !options.noload;
+        let dirty = geo.features.has_incompat(INCOMPAT_RECOVER);
+        let replays = dirty && geo.journal_inum.is_some() && !options.noload;
         let blocks = read_blocks(sb, geo)?;
         let mut descs = KVVec::with_capacity(geo.groups_count as usize, GFP_KERNEL)?;
         for group in 0..geo.groups_count {

@@ -76,7 +76,7 @@ pub(super) fn add_groups(
     handle.stop()?;
 
     NewGroups::publish(new, sb, right)?;
-    fs.groups.set_root_blocks(root_blocks);
+    fs.groups.set_root_blocks(&fs.geo, root_blocks);
     copies::update_copies(sb, Some(&table));
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
         Geometry,
         GroupDesc, //
     },
-    fs::{primary::read_super, Sb},
+    fs::{primary::read_scratch, Sb},
 };
 use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
@@ -53,13 +53,15 @@ fn write_copies(sb: &Sb, geo: &Geometry, (group, block): (u32, &mut KVec<u8>)) -
     let fs = sb.data();
     let first = geo.group_first_block(group).get();
     block.fill(0);
-    let mut raw = read_super(fs, |raw| KBox::new(raw.clone(), GFP_KERNEL))??;
-    raw.make_backup(group);
-    let bytes = raw.as_bytes();
-    block
-        .get_mut(..bytes.len())
-        .ok_or(EINVAL)?
-        .copy_from_slice(bytes);
+    // No memory is taken with the lock of the super block: reclaim may want a handle, and who has
+    // one may wait for the lock.
+    read_scratch(fs, |raw| {
+        raw.make_backup(group);
+        let bytes = raw.as_bytes();
+        let copy = block.get_mut(..bytes.len()).ok_or(EINVAL)?;
+        copy.copy_from_slice(bytes);
+        Ok::<(), Error>(())
+    })??;
     sb.write_outside(first, block)?;
 
     let table = first + 1;
