@@ -68,11 +68,17 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
     lock.modified()?;
 
     let changed = change(alone, mode, start..end, &event);
-    // Also after an error: what came before it may have moved the size on disk.
-    let journaled = inode::journal_size(inode);
+    // Also after an error: what came before it may have moved the size on disk. With lazytime the
+    // new times may be in memory only.
+    let durable = file.is_dsync() || inode.is_sync();
+    let journaled = if durable {
+        inode::journal_alone(inode)
+    } else {
+        inode::journal_size(inode)
+    };
     changed.and(journaled)?;
     drop(lock);
-    if file.is_dsync() || inode.is_sync() {
+    if durable {
         fsync::commit(inode, Durable::Inode)
     } else {
         Ok(())
