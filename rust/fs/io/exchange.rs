@@ -58,7 +58,7 @@ use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 /// Bytes that are copied at once.
-const COPY: usize = 128 << 10;
+const COPY: usize = 32 << 10;
 
 /// `EXT4_IOC_MOVE_EXT`. Returns how many blocks were exchanged, also before an error.
 pub(crate) fn move_extents(orig: &Inode, donor: &Inode, what: MoveExtents) -> (u64, Result) {
@@ -95,7 +95,7 @@ fn check_files(orig: &Inode, donor: &Inode) -> Result {
     } else if orig.has_block_map() || donor.has_block_map() {
         Err(EOPNOTSUPP)
     } else if orig.is_dax() || donor.is_dax() {
-        // Without a page cache there is nothing to copy between.
+        // The data is copied past the pages, which somebody may have pinned.
         Err(EOPNOTSUPP)
     } else if donor.mode() & (S_ISUID | S_ISGID) != 0 {
         Err(EINVAL)
@@ -258,17 +258,39 @@ impl Exchanger<'_, '_> {
 
     /// Rule 2: nobody writes to a block before the commit that makes it this file's. Also after an
     /// error: what came before it was exchanged.
-    fn commit(&self) -> Result {
+    fn commit(&mut self) -> Result {
         if *self.moved > 0 {
             lab::point(Point::Moved, self.orig.inode(), self.orig.bytes());
             fsync::commit(self.orig.inode(), Durable::Data)?;
             fsync::commit(self.donor.inode(), Durable::Data)?;
         }
         if self.donor.cuts {
-            // Now that the block is the donor's for good. Until it is on disk the tail is taken for
-            // stale; should it fail, too.
-            let _ = self.donor.alone.zero_partial(self.donor.inode().size());
+            // Now that the block is the donor's for good. In memory the tail is taken for stale
+            // until it is zeroed there, also should this fail.
+            let _ = self.zero_tail();
         }
         Ok(())
+    }
+
+    /// Zeroes what is behind the donor's end in its last block, on the device: nothing of it is in
+    /// the page cache, and by way of that it could not be done for who is being killed.
+    fn zero_tail(&mut self) -> Result {
+        let inode = self.donor.inode();
+        let geo = &inode.fs().geo;
+        let (size, block) = (inode.size(), u64::from(geo.block_size));
+        let last = Lblk::or_end(size >> geo.block_bits).blocks(1);
+        let found = inode.extents().lookup(last)?;
+        let behind = (size % block) as usize;
+        if found.state != State::Written || behind == 0 {
+            return Ok(());
+        }
+        let (device, at) = (inode.sb().device(), found.pblk.get() << geo.block_bits);
+        self.buffer.resize(block as usize, 0, GFP_KERNEL)?;
+        device.read_past_cache(at, self.buffer)?;
+        self.buffer
+            .iter_mut()
+            .skip(behind)
+            .for_each(|byte| *byte = 0);
+        device.write(at, self.buffer)
     }
 }
