@@ -425,9 +425,14 @@ impl UpdatesLocked<'_> {
         };
         // The function asserts that nobody starts a transaction meanwhile, hence this type.
         // SAFETY: The journal is live, and updates are locked.
-        to_result(unsafe { bindings::jbd2_journal_flush(journal, flags) })?;
+        to_result(unsafe { bindings::jbd2_journal_flush(journal, 0) })?;
         // SAFETY: As above, so nothing is written of the journal meanwhile.
         unsafe { bindings::jbd2_forget_head(journal) };
+        if flags != 0 {
+            // Takes long, and may fail: only now that nobody finds the note.
+            // SAFETY: As above.
+            to_result(unsafe { bindings::jbd2_journal_flush(journal, flags) })?;
+        }
         // If its super block could not be written neither function says so, and the device still
         // has a log that is not empty.
         if self.journal.is_aborted() {
