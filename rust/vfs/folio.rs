@@ -92,10 +92,15 @@ impl<'a> LockedFolio<'a> {
         }
     }
 
-    /// Has all of it written.
+    /// Has all of it written, if all of it has been read.
     pub(super) fn dirty(&self) {
+        let folio = self.0 .0.as_ptr();
         // SAFETY: By the type invariant; it is locked, so it stays in its mapping.
-        unsafe { bindings::folio_mark_dirty(self.0 .0.as_ptr()) };
+        unsafe {
+            if bindings::folio_test_uptodate(folio) {
+                bindings::folio_mark_dirty(folio);
+            }
+        }
     }
 }
 

@@ -169,7 +169,8 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     }
 
     /// Has the folios at the edges of the range written, those that are in the page cache: what
-    /// they show becomes what the disk has. None comes while the lock is held.
+    /// they show becomes what the disk has. None comes while the lock is held. One that is not up
+    /// to date stays as it is: what was not read of it must not get to the disk.
     pub(crate) fn dirty_edges(&self, range: Range<u64>) {
         for edge in edges(&range) {
             if let Some(folio) = LockedFolio::find_lock(self.0, edge) {

@@ -89,6 +89,11 @@ __rust_helper size_t rust_helper_readahead_length(const struct readahead_control
 	return readahead_length(rac);
 }
 
+__rust_helper bool rust_helper_folio_test_uptodate(const struct folio *folio)
+{
+	return folio_test_uptodate(folio);
+}
+
 __rust_helper void rust_helper_folio_put(struct folio *folio)
 {
 	folio_put(folio);
