@@ -273,7 +273,7 @@ fn crash(t: &mut T) -> Res {
     }
     holds(&f, 0, &want, "before the power failed")?;
     drop((f, donor));
-    let entries = replay::stop(t, &l)?;
+    let entries = replay::stop(t)?;
     let begin = entries.iter().position(|e| matches!(e, Entry::Mark(_)));
     let Some(begin) = begin else {
         fail!("no mark in the log");

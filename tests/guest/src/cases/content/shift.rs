@@ -397,7 +397,7 @@ fn crash(t: &mut T) -> Res {
     l.log.message("mark begin")?;
     let whole = moved_while_committed(t, (&f, &l.log), count)?;
     drop(f);
-    let entries = replay::stop(t, &l)?;
+    let entries = replay::stop(t)?;
     let (commits, inside) = commits(&entries);
     // Some, from all the time; then likely ones, until one is of the middle of a move.
     let every = commits.len().div_ceil(SOME).max(1);

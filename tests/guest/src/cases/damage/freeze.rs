@@ -116,7 +116,7 @@ fn super_is_durable(t: &mut T) -> Res {
     drop((root, device));
     let at = super_at(t) as usize;
     let (mut past_cache, mut seen) = (None, 0);
-    for entry in replay::stop(t, &l)? {
+    for entry in replay::stop(t)? {
         match entry {
             Entry::Write(w) if (w.at..w.at + w.data.len()).contains(&at) => {
                 past_cache = Some(w.fua);

@@ -6,7 +6,7 @@ use crate::cases::power::shutdown::{root, shut_down, NOW};
 use crate::cases::space::trim;
 use crate::fixture::{pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
-use crate::sys::{self, Fd, Sys};
+use crate::sys::{Fd, Sys};
 use crate::{ensure, errno, same};
 
 pub const CASES: &[Case] = &[

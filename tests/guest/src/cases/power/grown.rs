@@ -70,7 +70,7 @@ fn any_cut(t: &mut T) -> Res {
     grow_with_commits(t)?;
     put(&t.p("beside"), 3, 2 << 20)?.fsync()?;
     l.log.message("mark grown")?;
-    let entries = stop(t, &l)?;
+    let entries = stop(t)?;
     let at = |mark: &str| entries.iter().position(|e| *e == Entry::Mark(mark.into()));
     let (Some(begin), Some(end)) = (at("grow"), at("grown")) else {
         fail!("no marks in the log");
@@ -135,7 +135,7 @@ fn durable(t: &mut T) -> Res {
         grow(t, mb)?;
         l.log.message(&format!("mark {mb}"))?;
     }
-    let entries = stop(t, &l)?;
+    let entries = stop(t)?;
     let mut disk = l.base.clone();
     let mut marks = 0;
     for e in &entries {

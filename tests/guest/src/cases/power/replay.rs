@@ -57,7 +57,7 @@ pub fn start_on(t: &mut T, mb: usize, more: &[&str]) -> Res<Logged> {
 }
 
 /// Ends the logging; afterwards the device under test is a plain one for replays.
-pub fn stop(t: &mut T, l: &Logged) -> Res<Vec<Entry>> {
+pub fn stop(t: &mut T) -> Res<Vec<Entry>> {
     t.umount()?;
     if let Some(d) = t.dms.pop() {
         d.remove()?;
@@ -104,7 +104,7 @@ fn fsync_flushes(t: &mut T) -> Res {
         l.log.message(&format!("mark m{i}"))?;
     }
     drop(over);
-    let entries = stop(t, &l)?;
+    let entries = stop(t)?;
     let mut disk = l.base.clone();
     let mut marks = 0;
     for e in &entries {
@@ -246,7 +246,7 @@ fn every_flush(t: &mut T) -> Res {
             sys::sync();
         }
     }
-    let entries = stop(t, &l)?;
+    let entries = stop(t)?;
     let mut disk = l.base.clone();
     let chosen = some_flushes(&entries);
     let mut last: Option<u64> = None;
@@ -321,7 +321,7 @@ fn deletions(t: &mut T) -> Res {
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             r
         })?;
-        let entries = stop(t, &l)?;
+        let entries = stop(t)?;
         t.fs = ours.clone();
         let is_fua = |e: &Entry| matches!(e, Entry::Write(Write { fua: true, .. }));
         let all = entries.iter().filter(|e| is_fua(e)).count();
