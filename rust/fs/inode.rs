@@ -89,6 +89,7 @@ pub(crate) struct InodeInfo {
     csum_seed: Atomic<u32>,
     disk_size: Atomic<u64>,
     stale_tail: Atomic<bool>,
+    zeroed_behind: Atomic<u32>,
     emptied: Atomic<bool>,
     lost_data: Atomic<bool>,
     sync_tid: Atomic<Tid>,
@@ -125,6 +126,7 @@ impl InodeInfo {
             csum_seed: Atomic::new(0),
             disk_size: Atomic::new(0),
             stale_tail: Atomic::new(false),
+            zeroed_behind: Atomic::new(0),
             emptied: Atomic::new(false),
             lost_data: Atomic::new(false),
             sync_tid: Atomic::new(Tid::default()),
@@ -172,6 +174,17 @@ impl InodeInfo {
     /// Says what [`InodeInfo::stale_tail`] answers.
     pub(crate) fn set_stale_tail(&self, stale: bool) {
         self.stale_tail.store(stale, ordering::Relaxed);
+    }
+
+    /// Of direct access: the first block behind the end that the write in progress has not zeroed
+    /// yet. With i_rwsem exclusive.
+    pub(super) fn zeroed_behind(&self) -> disk::Lblk {
+        disk::Lblk::new(self.zeroed_behind.load(ordering::Relaxed))
+    }
+
+    /// Says what [`InodeInfo::zeroed_behind`] answers.
+    pub(super) fn set_zeroed_behind(&self, next: disk::Lblk) {
+        self.zeroed_behind.store(next.get(), ordering::Relaxed);
     }
 
     /// Data could not be written to blocks that were promised for it, and are not any more. Under

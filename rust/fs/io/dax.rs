@@ -97,6 +97,7 @@ pub(crate) fn dax_write(
     lab::point(Point::WriteLocked, inode, bytes.clone());
     eof::before_write(&lock, bytes.clone())?;
     iocb.modified(&lock)?;
+    inode.info().set_zeroed_behind(Lblk::FIRST);
     let written = dax::write::<DaxOps>(iocb, from, &lock);
     let done = bytes.start..iocb.pos();
     let sized = if moves_size {
@@ -280,7 +281,8 @@ fn zero(inode: &Inode, found: &Mapping) -> Result {
 }
 
 /// Blocks behind the end, which are zeroed and stay what they are: [`move_size`] converts them.
-/// What that may take is promised before.
+/// What that may take is promised before. A copy that ends inside a block asks for it once more,
+/// unwritten as it is still, with what was copied in it: a write zeroes each of them once.
 fn map_behind(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map) -> Result {
     if flags.nowait() {
         return Err(EAGAIN);
@@ -290,7 +292,17 @@ fn map_behind(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map) 
     let found = alloc::retry(inode.sb(), Effort::Room, || {
         allocate::unwritten(inode, blocks, direct, |extents, _, _| seq = extents.seq())
     })?;
-    zero(inode, &found)?;
+    let done = inode.info().zeroed_behind().saturating_sub(found.lblk);
+    if done < found.len {
+        let rest = Mapping {
+            lblk: found.lblk.saturating_add(done),
+            len: found.len - done,
+            pblk: found.pblk + u64::from(done),
+            ..found
+        };
+        zero(inode, &rest)?;
+        inode.info().set_zeroed_behind(rest.blocks().end);
+    }
     let found = Mapping {
         state: State::Written,
         ..found

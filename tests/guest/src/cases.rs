@@ -54,6 +54,7 @@ pub static SETS: &[&[Case]] = &[
     direct::sectors::CASES,
     direct::dax::CASES,
     direct::dax_blocks::CASES,
+    direct::dax_edges::CASES,
     space::enomem::CASES,
     space::enospc::CASES,
     space::enospc_tree::CASES,

@@ -3,6 +3,7 @@
 
 pub mod dax;
 pub mod dax_blocks;
+pub mod dax_edges;
 pub mod dio;
 pub mod dio_async;
 pub mod dio_end;
