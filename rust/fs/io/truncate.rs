@@ -51,8 +51,12 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
         alone.finish_truncate()?;
         return alone.grow(new);
     }
-    // Rule 13.
+    // Rule 13. What is mapped as one with the new end goes with what is behind it, and with it the
+    // knowledge that it is dirty before the end.
     let behind = alone.unpin(new..u64::MAX)?;
+    if inode.is_dax() {
+        inode.write_and_wait(new..new.saturating_add(1))?;
+    }
     lab::too_early(Rule::CacheFirst, inode, new, || {
         remove::remove_range(inode, remove::blocks_beyond(inode, new))
     })?;

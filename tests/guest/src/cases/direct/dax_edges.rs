@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Directly accessed files at the edges of what comes: an append that ends early.
+//! Directly accessed files at the edges of what goes and of what comes: a page that a truncate
+//! cuts, an append that ends early.
 
-use crate::cases::direct::dax::{fresh, PAGE};
+use crate::cases::direct::dax::{fresh, Events, PAGE};
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ONE};
 use crate::map::Map;
-use crate::same;
 use crate::sys::Fd;
+use crate::{ensure, same, skip};
 
-pub const CASES: &[Case] = &[Case::new("dax/short_append", ONE, short_append).quick()];
+pub const CASES: &[Case] = &[
+    Case::new("dax/short_append", ONE, short_append).quick(),
+    Case::new("dax/flush_cut", ONE, flush_cut).quick(),
+];
 
 /// With zeros up to this length.
 fn pad(mut bytes: Vec<u8>, len: usize) -> Vec<u8> {
@@ -71,4 +75,28 @@ fn short_append(t: &mut T) -> Res {
         t.file_holds(&name, &want, "mounted again")?;
     }
     Ok(())
+}
+
+/// What a mapping has stored before the new end is written back, though the page is one that the
+/// truncate cuts.
+fn flush_cut(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 forgets what is dirty in all of the file (7.3)");
+    }
+    fresh(t, 64, "dax=always")?;
+    let f = put(&t.p("f"), 1, 4 * PAGE)?;
+    f.fsync()?;
+    let map = Map::shared(&f, 4 * PAGE)?;
+    map.set(PAGE + 100, 1);
+    let events = Events::new("dax_writeback_one")?;
+    f.truncate(PAGE as u64 + 1000)?;
+    f.fsync()?;
+    let told = events.end()?;
+    ensure!(
+        told.contains("pgoff 0x1 "),
+        "page 1 was not written back: {told}"
+    );
+    let mut want = pattern(1, 0, PAGE + 1000);
+    want[PAGE + 100] = 1;
+    holds(&f, 0, &want, "read")
 }
