@@ -27,10 +27,17 @@ fn first_and_last(bytes: &Range<u64>) -> (i64, i64) {
 impl<F: FileSystem> InvalidateLock<'_, F> {
     /// A page of the bytes, rounded out to what is mapped as one, that somebody has who is no
     /// mapping. They are in no mapping any more, and as long as the lock is held in none again.
+    ///
+    /// What one mapping maps as one, another may map page by page, and C unmaps no more than the
+    /// bytes: a page beside them would stay mapped there when the entry for all of it goes.
     fn busy_page(&self, bytes: &Range<u64>) -> Option<*mut bindings::page> {
         let (start, last) = first_and_last(bytes);
-        // SAFETY: By the type invariant, as the C function asks.
-        let page = unsafe { bindings::dax_busy_page(self.inode().mapping(), start, last) };
+        let mapping = self.inode().mapping();
+        // SAFETY: By the type invariant, as the C functions ask; there are some bytes.
+        let page = unsafe {
+            bindings::dax_unmap(mapping, start, last);
+            bindings::dax_busy_page(mapping, start, last)
+        };
         (!page.is_null()).then_some(page)
     }
 

@@ -70,6 +70,16 @@ rust_helper_dax_write_back(struct address_space *m, struct dax_device *dax,
 	return dax_writeback_mapping_range(m, dax, wbc);
 }
 
+/* Unmaps the pages, and all that a PMD may map with them. */
+__rust_helper void
+rust_helper_dax_unmap(struct address_space *m, loff_t start, loff_t last)
+{
+	pgoff_t first = round_down((u64)start, PMD_SIZE) >> PAGE_SHIFT;
+	pgoff_t end = round_up((u64)last + 1, PMD_SIZE) >> PAGE_SHIFT;
+
+	unmap_mapping_pages(m, first, end - first, false);
+}
+
 /* Unmaps the pages, too. */
 __rust_helper struct page *
 rust_helper_dax_busy_page(struct address_space *m, loff_t start, loff_t last)

@@ -1,18 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Directly accessed files at the edges of what goes and of what comes: a page that a truncate
-//! cuts, an append that ends early.
+//! cuts, pages that are mapped as one, an append that ends early.
 
-use crate::cases::direct::dax::{fresh, Events, PAGE};
-use crate::fixture::{holds, pattern, put, T};
+use crate::cases::direct::dax::{fresh, Events, MIB, PAGE};
+use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, ONE};
 use crate::map::Map;
-use crate::sys::Fd;
+use crate::sys::{self, Fd};
 use crate::{ensure, same, skip};
 
 pub const CASES: &[Case] = &[
+    Case::new("dax/huge_beside", ONE, huge_beside).quick(),
     Case::new("dax/short_append", ONE, short_append).quick(),
     Case::new("dax/flush_cut", ONE, flush_cut).quick(),
 ];
+
+/// Two MiB of a file are mapped as one, and a page of them once more by itself. A hole elsewhere
+/// in the two MiB takes both mappings back: what is stored to the page later is written back.
+fn huge_beside(t: &mut T) -> Res {
+    fresh(t, 128, "dax=always")?;
+    let len = 2 * MIB;
+    let f = sys::create(&t.p("f"))?;
+    f.fallocate(0, 0, 4 * MIB as u64)?;
+    let all = Map::huge(&f, len)?;
+    let one = Map::shared(&f, 4 * PAGE)?;
+    let mut want = pattern(1, 0, len);
+    let events = Events::new("dax_pmd_fault_done")?;
+    all.write(0, &want);
+    let told = events.end()?;
+    if !told.contains("NOPAGE") {
+        ensure!(!t.ours(), "no PMD: {told}");
+        skip!("the kernel's ext4 does not have the file at a multiple of 2 MiB");
+    }
+    one.set(3 * PAGE, 5);
+    f.punch(10 * PAGE as u64, PAGE as u64)?;
+    want[3 * PAGE] = 6;
+    want[10 * PAGE..11 * PAGE].fill(0);
+    one.set(3 * PAGE, 6);
+    let events = Events::new("dax_writeback_one")?;
+    f.fsync()?;
+    let told = events.end()?;
+    ensure!(
+        told.contains("pgoff 0x3 "),
+        "page 3 was not written back: {told}"
+    );
+    same!(diff_at(&all.read(0, len), &want), None, "mapped");
+    holds(&f, 0, &want, "read")?;
+    drop((one, all));
+    t.cycle_with(f)?;
+    t.file_holds("f", &pad(want, 4 * MIB), "mounted again")?;
+    sys::unlink(&t.p("f"))?;
+    Ok(())
+}
 
 /// With zeros up to this length.
 fn pad(mut bytes: Vec<u8>, len: usize) -> Vec<u8> {
