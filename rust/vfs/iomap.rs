@@ -142,9 +142,13 @@ impl Map {
     }
 
     /// Makes it one of the device's memory, as bytes of that: nobody behind it looks at its end.
-    /// `EIO` if it is beyond that, or no whole pages.
-    fn place_in_memory<F: FileSystem>(&mut self, inode: &Inode<F>) -> Result {
+    /// `EIO` if it is beyond that, or no whole pages, or not where it was asked for: C takes its
+    /// distance from `pos` for one in the memory.
+    fn place_in_memory<F: FileSystem>(&mut self, inode: &Inode<F>, pos: u64) -> Result {
         let dax = inode.sb().dax().ok_or(EIO)?;
+        if !self.range().contains(&pos) {
+            return Err(EIO);
+        }
         self.0.dax_dev = dax.as_ptr();
         if self.map_type() != MapType::Mapped {
             return Ok(());
@@ -289,9 +293,10 @@ impl<T: MapOps> Table<T> {
             }
             None => MapFlags(flags, RequestId::NONE),
         };
-        let mut begun = T::begin(inode, byte_range(pos, length), flags, map);
+        let bytes = byte_range(pos, length);
+        let mut begun = T::begin(inode, bytes.clone(), flags, map);
         if flags.dax() {
-            begun = begun.and_then(|()| map.place_in_memory(inode));
+            begun = begun.and_then(|()| map.place_in_memory(inode, bytes.start));
         }
         from_result(|| begun.map(|()| 0).map_err(not_queued))
     }

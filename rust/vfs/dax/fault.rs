@@ -14,7 +14,7 @@ use crate::vfs::{
     pagemap::InvalidateLockShared,
     super_block::FileSystem, //
 };
-use core::{marker::PhantomData, ops::Range};
+use core::{cell::Cell, marker::PhantomData, ops::Range};
 use kernel::{error::to_result, page::PAGE_SHIFT, prelude::*};
 
 /// A fault in a mapping of a file that is accessed directly: nothing is mapped there, or it is
@@ -27,6 +27,8 @@ use kernel::{error::to_result, page::PAGE_SHIFT, prelude::*};
 pub(crate) struct DaxFault<'a, F> {
     vmf: *mut bindings::vm_fault,
     order: u32,
+    /// What C has answered, once something is mapped.
+    answer: Cell<Option<bindings::vm_fault_t>>,
     _fault: Only<'a>,
     _fs: PhantomData<&'a F>,
 }
@@ -42,6 +44,7 @@ impl<'a, F: FileSystem> DaxFault<'a, F> {
         Self {
             vmf,
             order,
+            answer: Cell::new(None),
             _fault: PhantomData,
             _fs: PhantomData,
         }
@@ -78,6 +81,12 @@ impl<'a, F: FileSystem> DaxFault<'a, F> {
         to_result(unsafe { bindings::file_update_time(self.file()) })
     }
 
+    /// The answer to the fault: that of C, if C was asked, whatever the file system says. By then a
+    /// page may be mapped.
+    pub(in crate::vfs) fn answer(&self, said: VmFault<'a>) -> bindings::vm_fault_t {
+        self.answer.get().unwrap_or(said.bits())
+    }
+
     /// Takes invalidate_lock of the mapped file, shared.
     pub(crate) fn invalidate_lock_shared(&self) -> LockedDaxFault<'_, 'a, F> {
         LockedDaxFault {
@@ -97,8 +106,11 @@ pub(crate) struct LockedDaxFault<'f, 'a, F: FileSystem> {
 impl<'a, F: FileSystem> LockedDaxFault<'_, 'a, F> {
     /// Maps what is to be mapped. Where `T` says that its metadata is not durable
     /// ([`iomap::Map::set_dirty`]) and the mapping is to be stored to without fsync (MAP_SYNC), the
-    /// file is synced first, by `FileOps::fsync` with all this held.
+    /// file is synced first, by `FileOps::fsync` with all this held. Once: SIGBUS if it was done.
     pub(crate) fn map<T: MapOps<Fs = F>>(self) -> VmFault<'a> {
+        if self.fault.answer.get().is_some() {
+            return EIO.into();
+        }
         let (vmf, order, mut page) = (self.fault.vmf, self.fault.order, 0);
         // SAFETY: By the type invariant of `DaxFault`. The table is static, and nothing is kept.
         let mut answer = unsafe { bindings::dax_fault(vmf, order, &mut page, iomap::table::<T>()) };
@@ -106,6 +118,7 @@ impl<'a, F: FileSystem> LockedDaxFault<'_, 'a, F> {
             // SAFETY: As above; `page` is what the function has found for this fault.
             answer = unsafe { bindings::dax_sync_fault(vmf, order, page) };
         }
+        self.fault.answer.set(Some(answer));
         // SAFETY: It is the answer to the fault that has this lifetime.
         unsafe { VmFault::from_bits(answer) }
     }

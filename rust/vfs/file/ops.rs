@@ -402,7 +402,7 @@ impl<F: FileOps> DaxVmTable<F> {
     ) -> bindings::vm_fault_t {
         // SAFETY: By the caller.
         let fault = unsafe { DaxFault::from_raw(vmf, order) };
-        F::dax_fault(&fault).bits()
+        fault.answer(F::dax_fault(&fault))
     }
 }
 
