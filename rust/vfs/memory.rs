@@ -12,12 +12,13 @@ use kernel::{page::PAGE_SIZE, prelude::*};
 ///
 /// # Invariants
 ///
-/// The pointer is to the device of which the block device is a part, and one count of it is ours.
-/// The part is `bytes` from `start` on, both whole pages.
+/// The first pointer is to the device of which the block device is a part, and one count of it is
+/// ours. The part begins at `start`, at whole pages. The block device is open as long as this is
+/// used.
 pub(super) struct DaxDevice {
     device: NonNull<bindings::dax_device>,
+    bdev: *mut bindings::block_device,
     start: u64,
-    bytes: u64,
 }
 
 // SAFETY: All that can be done with a reference may be done from any task at any time.
@@ -30,18 +31,16 @@ impl DaxDevice {
     ///
     /// # Safety
     ///
-    /// `bdev` is an open block device.
+    /// `bdev` is a block device that stays open until the result is used for the last time.
     pub(super) unsafe fn of(bdev: *mut bindings::block_device) -> Option<Self> {
         let mut start = 0;
         // SAFETY: By the caller.
         let device = NonNull::new(unsafe { bindings::dax_of_bdev(bdev, &mut start) })?;
-        // SAFETY: By the caller.
-        let bytes = unsafe { bindings::bdev_nr_bytes(bdev) }.max(0) as u64;
-        // INVARIANT: The function has counted it, and refuses parts of pages.
+        // INVARIANT: The function has counted it, and refuses parts of pages. By the caller.
         Some(Self {
             device,
+            bdev,
             start,
-            bytes,
         })
     }
 
@@ -50,11 +49,14 @@ impl DaxDevice {
     }
 
     /// Where the bytes of the block device are in the memory. `EIO` if they are no whole pages, or
-    /// not of the device.
+    /// not of the device, as large as it is now: it may have become larger, and the file system
+    /// with it.
     pub(super) fn place(&self, at: u64, len: u64) -> Result<u64> {
         let parts = (at | len) & (PAGE_SIZE as u64 - 1) != 0;
         let end = at.checked_add(len).ok_or(EIO)?;
-        if parts || end > self.bytes {
+        // SAFETY: By the type invariant.
+        let bytes = unsafe { bindings::bdev_nr_bytes(self.bdev) }.max(0) as u64;
+        if parts || end > bytes {
             return Err(EIO);
         }
         Ok(self.start + at)
