@@ -48,6 +48,11 @@ impl<F: FileSystem> SuperBlock<F> {
         self.dax().is_some() && self.block_bits() as usize == PAGE_SHIFT
     }
 
+    /// The byte of the memory with which the device begins, if it is a partition; 0 without memory.
+    pub(crate) fn memory_start(&self) -> u64 {
+        self.dax().map_or(0, DaxDevice::start)
+    }
+
     /// Makes zeros of these bytes of the device, whole pages, past all caches. `EIO` if they are
     /// not in its memory. Sleeps not.
     pub(crate) fn zero_memory(&self, bytes: Range<u64>) -> Result {

@@ -48,6 +48,11 @@ impl DaxDevice {
         self.device.as_ptr()
     }
 
+    /// The byte of the memory with which the block device begins.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Where the bytes of the block device are in the memory. `EIO` if they are no whole pages, or
     /// not of the device, as large as it is now: it may have become larger, and the file system
     /// with it.

@@ -226,9 +226,12 @@ fn is_short(found: &Mapping, want: LblkRange, flags: MapFlags) -> bool {
     flags.fault() && found.len < want.len()
 }
 
-/// Whether a PMD can map the blocks, as far as their place on the device goes.
-fn is_aligned(found: &Mapping) -> bool {
-    found.pblk.get() % u64::from(MOST) == u64::from(found.lblk) % u64::from(MOST)
+/// Whether a PMD can map the blocks, as far as their place in the memory goes.
+fn is_aligned(inode: &Inode, found: &Mapping) -> bool {
+    let bits = inode.fs().geo.block_bits;
+    let place = inode.sb().memory_start() + found.pblk.byte(bits);
+    let size = u64::from(MOST) << bits;
+    place % size == found.lblk.byte(bits) % size
 }
 
 /// Rule 2: makes the blocks written ones, of zeros if they were not.
@@ -240,7 +243,7 @@ fn make_written(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map
     let mut extents = inode.extents();
     let mut found = extents.lookup(blocks)?;
     let mut converted = Ok(());
-    if flags.fault() && blocks.len() > 1 && !is_aligned(&found) {
+    if flags.fault() && blocks.len() > 1 && !is_aligned(inode, &found) {
         found.len = found.len.min(blocks.len() - 1);
     }
     // Rule 13.

@@ -175,6 +175,12 @@ pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) {
         let _ = alone.zero_partial(size);
     }
     let start = bytes.start / block_size * block_size;
+    // Rule 13: the block of the end stays, and so does who has its page.
+    let size = if inode.is_dax() {
+        size.next_multiple_of(block_size)
+    } else {
+        size
+    };
     let behind = alone.unpin(size.max(start)..bytes.end);
     let gone = behind.and_then(|behind| behind.drop_cache());
     let _ = gone.and_then(|gone| gone.remove_blocks());

@@ -95,7 +95,7 @@ fn check_files(orig: &Inode, donor: &Inode) -> Result {
     } else if orig.has_block_map() || donor.has_block_map() {
         Err(EOPNOTSUPP)
     } else if orig.is_dax() || donor.is_dax() {
-        // The data is copied past the pages, which somebody may have pinned.
+        // Rule 13: nobody waits here until the pages of both are nobody's.
         Err(EOPNOTSUPP)
     } else if donor.mode() & (S_ISUID | S_ISGID) != 0 {
         Err(EINVAL)

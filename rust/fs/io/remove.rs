@@ -83,6 +83,10 @@ impl<'l> Unpinned<'l> {
         } else {
             start..end.max(start)
         };
+        if inode.is_dax() {
+            // Also behind the end: what goes is the whole of what is mapped as one.
+            inode.write_and_wait(dropped.clone())?;
+        }
         let kept = alone.drop_pages(dropped, edges);
         let range = start..blocks_end;
         Ok(CacheGone { kept, alone, range })
