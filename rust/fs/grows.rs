@@ -182,15 +182,17 @@ impl<T> Grows<T> {
 ///
 /// Who needs two of its fields to go together takes the reference once.
 pub(crate) struct Latest<T> {
-    first: T,
+    // Boxed: a mount moves it from frame to frame.
+    first: KBox<T>,
     /// The later ones.
-    later: Grows<T>,
+    later: KBox<Grows<T>>,
 }
 
 impl<T> Latest<T> {
     /// `ENOMEM`.
-    pub(super) fn new(first: T) -> Result<Self> {
-        let later = Grows::new()?;
+    #[inline(never)]
+    pub(super) fn new(first: KBox<T>) -> Result<Self> {
+        let later = KBox::new(Grows::new()?, GFP_KERNEL)?;
         Ok(Self { first, later })
     }
 

@@ -152,6 +152,7 @@ fn check_device(sb: &Sb, blocks: u64) -> Result {
     Ok(())
 }
 
+#[inline(never)]
 fn grow_to(inode: &Inode, right: &Growing<'_>, wanted: u64) -> Result {
     let sb = inode.sb();
     let fs = sb.data();
@@ -179,6 +180,7 @@ fn grow_to(inode: &Inode, right: &Growing<'_>, wanted: u64) -> Result {
 }
 
 /// As far as that goes without a new group.
+#[inline(never)]
 fn finish_last_group(sb: &Sb, right: &Growing<'_>, wanted: u64) -> Result {
     let geo = &sb.data().geo;
     if wanted == 0 || wanted == geo.blocks_count {
@@ -196,6 +198,7 @@ fn finish_last_group(sb: &Sb, right: &Growing<'_>, wanted: u64) -> Result {
 }
 
 /// The last group becomes longer.
+#[inline(never)]
 fn extend(sb: &Sb, right: &Growing<'_>, blocks: u64) -> Result {
     let fs = sb.data();
     let next = fs.geo.grown(blocks).map_err(|e| refuse_size(sb, e))?;
@@ -213,6 +216,7 @@ fn extend(sb: &Sb, right: &Growing<'_>, blocks: u64) -> Result {
 }
 
 /// A group with its metadata where the caller wants it.
+#[inline(never)]
 fn add_group(sb: &Sb, right: &Growing<'_>, new: &NewGroup) -> Result {
     let fs = sb.data();
     let geo = &fs.geo;

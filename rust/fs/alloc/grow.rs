@@ -51,15 +51,16 @@ pub(in crate::fs) struct NewGroups {
 impl NewGroups {
     /// `geo` has them already; `descs` are theirs, and `table` the blocks of the table behind those
     /// of all groups so far. `ENOMEM`; `EUCLEAN` if two of their structures are in one block.
+    #[inline(never)]
     pub(in crate::fs) fn prepare(
         sb: &Sb,
-        geo: Geometry,
+        geo: &Geometry,
         descs: &[GroupDesc],
         table: KVVec<BufferHead>,
     ) -> Result<KBox<Self>> {
         let fs = sb.data();
         let numbers = fs.geo.groups_count..geo.groups_count;
-        let zones = Zones::collect(&geo, numbers.clone(), descs)?.map_err(|_| EUCLEAN)?;
+        let zones = Zones::collect(geo, numbers.clone(), descs)?.map_err(|_| EUCLEAN)?;
         // In the groups themselves, else zones would not be in order.
         if zones
             .first()
@@ -75,7 +76,7 @@ impl NewGroups {
             )?;
         }
         fs.geo.reserve()?;
-        fs.groups.reserve(&geo, zones.len())?;
+        fs.groups.reserve(geo, zones.len())?;
         let sum = |of: fn(&GroupDesc) -> u32| descs.iter().map(|d| u64::from(of(d))).sum();
         let new = Self {
             numbers,
@@ -84,7 +85,7 @@ impl NewGroups {
             table,
             free_blocks: sum(|desc| desc.free_blocks),
             free_inodes: sum(|desc| desc.free_inodes),
-            geo,
+            geo: geo.clone(),
         };
         Ok(KBox::new(new, GFP_KERNEL)?)
     }
@@ -95,6 +96,7 @@ impl NewGroups {
     }
 
     /// The file system has them from now on. The disk says so.
+    #[inline(never)]
     pub(in crate::fs) fn publish(this: KBox<Self>, sb: &Sb, right: &Growing<'_>) -> Result {
         let Self {
             geo,

@@ -74,6 +74,7 @@ impl<'a> TwoExtents<'a> {
 
     /// What is at the first of the blocks in both, for as long as it is one extent, or hole, in
     /// both.
+    #[inline(never)]
     pub(crate) fn lookup(&mut self, orig: LblkRange, donor: LblkRange) -> Result<Exchange> {
         let (of_orig, of_donor) = self.both();
         let (mut orig, mut donor) = (of_orig.lookup(orig)?, of_donor.lookup(donor)?);
@@ -92,6 +93,7 @@ impl<'a> TwoExtents<'a> {
     /// Gives each file the blocks that the other has, where this was found. Both become what the
     /// original's are, written or unwritten. `ENOSPC`; after any error both are as before. The
     /// caller journals both inodes. Costs [`credits::INSERT`](crate::fs::credits::INSERT) twice.
+    #[inline(never)]
     pub(crate) fn exchange(&mut self, handle: &Handle<'_>, what: &Exchange) -> Result {
         let Exchange { orig, donor } = what;
         let (of_orig, of_donor) = self.both();
@@ -129,6 +131,7 @@ impl<'a> TwoExtents<'a> {
 impl Extents<'_> {
     /// The map is about to have the blocks `new` where `old` is. Returns whether the change may use
     /// what is promised.
+    #[inline(never)]
     fn about_to_get(&mut self, handle: &Handle<'_>, old: &Mapping, new: &Mapping) -> bool {
         let inode = self.inode;
         self.bump_tree(old.blocks());

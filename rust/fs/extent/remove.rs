@@ -79,6 +79,7 @@ impl Extents<'_> {
         result
     }
 
+    #[inline(never)]
     fn remove_some(&mut self, handle: &Handle<'_>, blocks: LblkRange) -> Result<Progress> {
         if blocks.is_empty() {
             return Ok(Progress::Done);

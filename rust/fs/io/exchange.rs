@@ -217,6 +217,7 @@ impl Exchanger<'_, '_> {
     }
 
     /// The data of the original goes to the donor's blocks.
+    #[inline(never)]
     fn copy(&mut self, found: &Exchange) -> Result {
         let inode = self.orig.inode();
         let bits = inode.fs().geo.block_bits;
@@ -238,6 +239,7 @@ impl Exchanger<'_, '_> {
     }
 
     /// One extent, in one handle.
+    #[inline(never)]
     fn exchange(&self, found: &Exchange) -> Result {
         let (orig, donor) = (self.orig.inode(), self.donor.inode());
         lab::may_fail(
@@ -274,6 +276,7 @@ impl Exchanger<'_, '_> {
 
     /// Zeroes what is behind the donor's end in its last block, on the device: nothing of it is in
     /// the page cache, and by way of that it could not be done for who is being killed.
+    #[inline(never)]
     fn zero_tail(&mut self) -> Result {
         let inode = self.donor.inode();
         let geo = &inode.fs().geo;

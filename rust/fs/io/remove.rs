@@ -302,6 +302,7 @@ fn remove_errors(left: LblkRange) -> &'static [Error] {
 }
 
 /// One handle's share of [`remove_range`].
+#[inline(never)]
 fn remove_some(inode: &Inode, left: LblkRange) -> Result<Progress> {
     let bytes = left.bytes(inode.fs().geo.block_bits);
     lab::may_fail(Point::RemoveSome, inode, bytes, remove_errors(left))?;

@@ -115,7 +115,7 @@ impl<'l> Alone<'l> {
     ///
     /// invalidate_lock is let go of while it waits, and taken again; i_rwsem is not, so no direct
     /// I/O begins. What was learned before under the first counts for nothing.
-    pub(super) fn unpin(self, range: Range<u64>) -> Result<Unpinned<'l>> {
+    pub(crate) fn unpin(self, range: Range<u64>) -> Result<Unpinned<'l>> {
         let Self(Shut(locks)) = self;
         let alone = Self(Shut(locks.wait_unpinned(&range)?));
         Ok(Unpinned { alone, range })

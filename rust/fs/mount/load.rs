@@ -74,12 +74,14 @@ fn check_mount(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -> Resu
     if opts.dax() == Dax::Always {
         let page = kernel::page::PAGE_SIZE as u32;
         if geo.block_size != page {
-            let why = fmt!(
-                "dax=always: blocks of {} bytes, pages of {}",
-                geo.block_size,
-                page
-            );
-            return Err(fail(why, EINVAL));
+            return Err(fail(
+                fmt!(
+                    "dax=always: blocks of {} bytes, pages of {}",
+                    geo.block_size,
+                    page
+                ),
+                EINVAL,
+            ));
         }
         if !sb.has_memory() {
             let why = fmt!("dax=always: the device has no memory that can be mapped");
@@ -143,7 +145,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     let about = About::new(&raw, sb.device());
     let groups = alloc::Groups::load(sb, &mut geo, &raw, &options)?;
     Ok(try_pin_init!(Rext4 {
-        geo: Latest::new(KBox::into_inner(geo))?,
+        geo: Latest::new(geo)?,
         growth: GrowLock::new(),
         primary <- new_mutex!(primary, "rext4_super"),
         sharers <- Sharers::new(),

@@ -25,6 +25,7 @@ use kernel::{error::code::*, prelude::*};
 const MAX_DESC_SIZE: usize = 64;
 
 /// Adds the groups of a step, the metadata of which `place` gives a place.
+#[inline(never)]
 pub(super) fn add_groups(
     sb: &Sb,
     right: &Growing<'_>,
@@ -34,11 +35,7 @@ pub(super) fn add_groups(
     ),
 ) -> Result {
     let fs = sb.data();
-    let geo = fs.geo.grown(step.blocks).map_err(|e| match e {
-        // Of a whole size it was asked before: this is one group alone, and ext4's answer.
-        SizeError::NoDescriptors => EPERM,
-        e => refuse_size(sb, e),
-    })?;
+    let geo = grown(sb, step)?;
     let groups = step.groups.clone();
     let mut descs = KVVec::from_elem(GroupDesc::default(), groups.len(), GFP_KERNEL)?;
     place(&geo, &mut descs)?;
@@ -49,9 +46,9 @@ pub(super) fn add_groups(
     if is_new {
         more.push(table.clone(), GFP_KERNEL)?;
     }
-    let new = NewGroups::prepare(sb, geo.clone(), &descs, more)?;
+    let new = NewGroups::prepare(sb, &geo, &descs, more)?;
     let mut root_blocks = 0;
-    let listing = reserve.as_ref().map_or(0, Reserve::listing);
+    let listing = reserve.as_ref().map_or(0, |r| r.listing());
 
     let handle = fs.start(credits::new_groups(listing))?;
     let mut super_block = super_access(&handle, fs)?;
@@ -81,6 +78,17 @@ pub(super) fn add_groups(
     Ok(())
 }
 
+/// The geometry after a step, in memory of its own for the sake of the stack.
+#[inline(never)]
+fn grown(sb: &Sb, step: &GrowStep) -> Result<KBox<Geometry>> {
+    let geo = sb.data().geo.grown(step.blocks).map_err(|e| match e {
+        // The caller has asked for it already, or names a group by itself.
+        SizeError::NoDescriptors => EPERM,
+        e => refuse_size(sb, e),
+    })?;
+    Ok(KBox::new(geo, GFP_KERNEL)?)
+}
+
 /// The groups that `geo` has more are on the disk already: now in memory, too.
 #[inline(never)]
 pub(super) fn add_known(sb: &Sb, right: &Growing<'_>, geo: Geometry) -> Result {
@@ -101,12 +109,13 @@ pub(super) fn add_known(sb: &Sb, right: &Growing<'_>, geo: Geometry) -> Result {
             more.push(bh, GFP_KERNEL)?;
         }
     }
-    let new = NewGroups::prepare(sb, geo, &descs, more)?;
+    let new = NewGroups::prepare(sb, &geo, &descs, more)?;
     NewGroups::publish(new, sb, right)
 }
 
 /// The block of the table that has the descriptors of new groups, and whether it becomes one just
 /// now. It is in memory.
+#[inline(never)]
 fn table_block(sb: &Sb, geo: &Geometry, group: u32) -> Result<(BufferHead, bool)> {
     let fs = sb.data();
     if let Some(bh) = fs.groups.table_block(geo, group) {
@@ -116,6 +125,7 @@ fn table_block(sb: &Sb, geo: &Geometry, group: u32) -> Result<(BufferHead, bool)
     Ok((sb.bread(block)?, true))
 }
 
+#[inline(never)]
 fn write_descs(
     block: &mut JournaledBuffer<'_>,
     geo: &Geometry,

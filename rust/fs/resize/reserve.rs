@@ -41,7 +41,7 @@ const DOUBLE: usize = 13;
 /// What a step changes of it, read and checked.
 pub(super) struct Reserve {
     place: Iloc,
-    fields: InodeFields,
+    fields: KBox<InodeFields>,
     double: BufferHead,
     /// The kept block that becomes one of the table: where its pointer is, and how many blocks it
     /// lists.
@@ -75,7 +75,8 @@ fn word(bh: &BufferHead, index: usize) -> Result<u32> {
 impl Reserve {
     /// Reads what adding `groups` changes of it; nothing, if it changes nothing. `EUCLEAN` if it is
     /// not as it should be, `ENOSPC` if a list is full.
-    pub(super) fn open(sb: &Sb, new: &Geometry, groups: &Range<u32>) -> Result<Option<Self>> {
+    #[inline(never)]
+    pub(super) fn open(sb: &Sb, new: &Geometry, groups: &Range<u32>) -> Result<Option<KBox<Self>>> {
         let old: &Geometry = &sb.data().geo;
         let takes = new.gdt_blocks > old.gdt_blocks;
         let mut listed = KVVec::new();
@@ -103,7 +104,7 @@ impl Reserve {
             }
         }
         let first = old.gdt_blocks as usize % pointers;
-        Ok(Some(Self {
+        let this = Self {
             place,
             fields,
             double,
@@ -117,7 +118,8 @@ impl Reserve {
             groups: listed,
             blocks_per_group: old.blocks_per_group,
             unit: u64::from(old.block_size >> 9),
-        }))
+        };
+        Ok(Some(KBox::new(this, GFP_KERNEL)?))
     }
 
     /// How many blocks of pointers it changes, but for the one that leads to them.
@@ -140,6 +142,7 @@ impl Reserve {
     }
 
     /// Changes it.
+    #[inline(never)]
     pub(super) fn apply(&self, sb: &Sb, change: ReserveAccess<'_>) -> Result {
         let ReserveAccess {
             mut inode,
@@ -166,7 +169,7 @@ impl Reserve {
             &sb.data().geo,
             InodeFields {
                 blocks,
-                ..self.fields.clone()
+                ..InodeFields::clone(&self.fields)
             },
         );
         let mut raw = [0u8; HEAD_MAX];
@@ -180,11 +183,13 @@ impl Reserve {
     }
 }
 
-fn read_fields(sb: &Sb, geo: &Geometry, place: &Iloc) -> Result<InodeFields> {
+#[inline(never)]
+fn read_fields(sb: &Sb, geo: &Geometry, place: &Iloc) -> Result<KBox<InodeFields>> {
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
-    InodeFields::decode_checked(raw, geo, RESIZE_INO, place.rest(geo))
-        .map_err(|why| sb.corrupted(fmt!("the resize inode: {why}")))
+    let fields = InodeFields::decode_checked(raw, geo, RESIZE_INO, place.rest(geo))
+        .map_err(|why| sb.corrupted(fmt!("the resize inode: {why}")))?;
+    Ok(KBox::new(fields, GFP_KERNEL)?)
 }
 
 fn read_double(sb: &Sb, geo: &Geometry, fields: &InodeFields) -> Result<BufferHead> {

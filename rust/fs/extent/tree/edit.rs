@@ -42,7 +42,7 @@ impl<S: Store> LeafPath<'_, S> {
 }
 
 /// A path from the root to a leaf in copies, to be changed by at most one [`Edit::splice`].
-struct Edit<'s, S: Store> {
+pub(super) struct Edit<'s, S: Store> {
     store: &'s mut S,
     /// The root, the levels below it, and one more if the tree grows.
     levels: S::Memory<Work<S>>,
@@ -54,7 +54,8 @@ struct Edit<'s, S: Store> {
 
 impl<'s, S: Store> Edit<'s, S> {
     /// Copies the nodes of a path.
-    fn copy(path: LeafPath<'s, S>) -> Result<Self, S::Error> {
+    #[inline(never)]
+    pub(super) fn copy(path: LeafPath<'s, S>) -> Result<Self, S::Error> {
         let leaf = path.depth();
         let levels = path.store.memory(leaf + 2, Work::new)?;
         let mut this = Edit {

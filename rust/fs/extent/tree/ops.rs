@@ -3,7 +3,7 @@
 //! The operations: each is one replacement of neighbouring entries of a leaf, or of two.
 
 use super::{
-    edit::{splice_both, Splice},
+    edit::{splice_both, Edit, Splice},
     path::LeafPath,
     Store, ROOT_BYTES,
 };
@@ -141,6 +141,7 @@ type Entry = (u16, Extent);
 /// What the leaf is to have so that `changed` is in the place of the same logical blocks of `old`,
 /// the entry before the path's: which entries go, and which come. Goes into a neighbour that it
 /// continues.
+#[inline(never)]
 fn replace_part<S: Store>(
     path: &LeafPath<'_, S>,
     (mut at, old): Entry,
@@ -186,6 +187,7 @@ pub struct TreePart<'a, S: Store> {
 }
 
 /// Finds the path to an extent, or a part of one, and the entry that it lies in.
+#[inline(never)]
 fn find_part<'s, S: Store>(
     store: &'s mut S,
     root: &[u8; ROOT_BYTES],
@@ -204,9 +206,23 @@ fn find_part<'s, S: Store>(
     }
 }
 
+/// Copies the path to an extent, or a part of one, which becomes another. On its own for the sake
+/// of the stack.
+#[inline(never)]
+fn begin_part<'s, S: Store>(
+    store: &'s mut S,
+    root: &[u8; ROOT_BYTES],
+    (wanted, new): (&Extent, Extent),
+) -> Result<(Edit<'s, S>, Range<u16>, Row), S::Error> {
+    let (path, old) = find_part(store, root, wanted)?;
+    let (entries, row) = replace_part(&path, old, new)?;
+    Ok((Edit::copy(path)?, entries, row))
+}
+
 /// Gives each of two trees the blocks that the other has. Both become what `orig` is, written or
 /// not: the logical blocks of `orig` read as before, if the blocks that they get have been given
 /// the data before. As many of the one as of the other. Both trees change, or none.
+#[inline(never)]
 pub fn exchange_parts<S: Store>(
     orig: TreePart<'_, S>,
     donor: TreePart<'_, S>,
@@ -219,19 +235,18 @@ pub fn exchange_parts<S: Store>(
         lblk: donor.part.lblk,
         ..orig.part
     };
-    let (path, old) = find_part(orig.store, orig.root, &orig.part)?;
-    let (donor_path, donor_old) = find_part(donor.store, donor.root, &donor.part)?;
-    let (entries, row) = replace_part(&path, old, of_orig)?;
-    let (donor_entries, donor_row) = replace_part(&donor_path, donor_old, of_donor)?;
+    let (edit, entries, row) = begin_part(orig.store, orig.root, (&orig.part, of_orig))?;
+    let (donor_edit, donor_entries, donor_row) =
+        begin_part(donor.store, donor.root, (&donor.part, of_donor))?;
     splice_both(
         Splice {
-            path,
+            edit,
             root: orig.root,
             old: entries,
             new: row.as_slice(),
         },
         Splice {
-            path: donor_path,
+            edit: donor_edit,
             root: donor.root,
             old: donor_entries,
             new: donor_row.as_slice(),

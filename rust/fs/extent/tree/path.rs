@@ -41,6 +41,7 @@ pub(super) struct LeafPath<'s, S: Store> {
 
 impl<'s, S: Store> LeafPath<'s, S> {
     /// Finds the leaf where `lblk` is mapped or would be.
+    #[inline(never)]
     pub(super) fn find(
         store: &'s mut S,
         root: &[u8; ROOT_BYTES],
