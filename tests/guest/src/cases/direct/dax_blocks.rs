@@ -66,17 +66,23 @@ fn needs_dm() -> Res {
     Ok(())
 }
 
-/// `act` while a device is about to store into the page at `AT`: it waits for that, then has the
-/// file as in `want`, and what the device has stored is in no other file.
-fn waits(t: &mut T, act: fn(&Fd) -> Sys<()>, want: &[u8]) -> Res {
-    needs_dm()?;
+/// A file, on the disk, with a mapping; a device is about to store into the page at `AT`.
+fn asked(t: &mut T) -> Res<(Fd, Map, Source)> {
     fresh(t, 64, "dax=always")?;
     let f = put(&t.p("f"), 1, LEN)?;
     f.fsync()?;
     let map = Map::shared(&f, LEN)?;
-    let bytes = AT..AT + PAGE;
     let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
-    source.ask(&map, &bytes)?;
+    source.ask(&map, &(AT..AT + PAGE))?;
+    Ok((f, map, source))
+}
+
+/// `act` while a device is about to store into the page at `AT`: it waits for that, then has the
+/// file as in `want`, and what the device has stored is in no other file.
+fn waits(t: &mut T, act: fn(&Fd) -> Sys<()>, want: &[u8]) -> Res {
+    needs_dm()?;
+    let (f, map, source) = asked(t)?;
+    let bytes = AT..AT + PAGE;
     let done = AtomicBool::new(false);
     std::thread::scope(|s| {
         let acting = s.spawn(|| {
@@ -147,13 +153,8 @@ fn pin_beside(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the kernel's ext4 waits for the pins of the whole file");
     }
-    fresh(t, 64, "dax=always")?;
-    let f = put(&t.p("f"), 1, LEN)?;
-    f.fsync()?;
-    let map = Map::shared(&f, LEN)?;
+    let (f, map, source) = asked(t)?;
     let bytes = AT..AT + PAGE;
-    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
-    source.ask(&map, &bytes)?;
     let punched = f.punch(0, 4 * PAGE as u64);
     source.deliver(&bytes)?;
     punched?;
@@ -171,13 +172,8 @@ fn pin_touched(t: &mut T) -> Res {
     if !t.ours() {
         skip!("dax_break_layout() of 7.3 waits for ever");
     }
-    fresh(t, 64, "dax=always")?;
-    let f = put(&t.p("f"), 1, LEN)?;
-    f.fsync()?;
-    let map = Map::shared(&f, LEN)?;
+    let (f, map, source) = asked(t)?;
     let bytes = AT..AT + PAGE;
-    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
-    source.ask(&map, &bytes)?;
     std::thread::scope(|s| {
         let punching = s.spawn(|| f.punch(AT as u64, PAGE as u64));
         std::thread::sleep(Duration::from_millis(400));
@@ -253,13 +249,8 @@ fn pin_last(t: &mut T) -> Res {
 /// A signal ends the wait, and nothing has changed.
 fn pin_signal(t: &mut T) -> Res {
     needs_dm()?;
-    fresh(t, 64, "dax=always")?;
-    let f = put(&t.p("f"), 1, LEN)?;
-    f.fsync()?;
-    let map = Map::shared(&f, LEN)?;
+    let (f, _map, source) = asked(t)?;
     let bytes = AT..AT + PAGE;
-    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
-    source.ask(&map, &bytes)?;
     let path = t.p("f");
     let mut child = std::process::Command::new("fallocate")
         .args(["-p", "-o", "0", "-l", "65536", &path])
