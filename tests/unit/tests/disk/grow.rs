@@ -123,3 +123,22 @@ fn sizes_that_cannot_be() {
     let end = bare.group_first_block(bare.groups_count).get();
     assert_eq!(bare.growth_target(end + 10), Ok(end));
 }
+
+/// What a crafted superblock says of blocks for the superuser is as wrong afterwards, and no more.
+#[test]
+fn counts_that_cannot_be_do_not_overflow() {
+    let geo = geometry_with(1024, |_| ());
+    let mut size = superblock::SizeFields {
+        blocks: geo.blocks_count,
+        root_blocks: u64::MAX,
+        free_blocks: u64::MAX,
+        inodes: geo.inodes_count,
+        free_inodes: u32::MAX,
+        reserved_gdt_blocks: geo.reserved_gdt_blocks,
+        overhead: u32::MAX,
+    };
+    let grown = geo.grown(geo.blocks_count * 3).unwrap();
+    assert!(grown.groups_count > geo.groups_count);
+    size.grow(&grown, 1000);
+    assert_eq!((size.root_blocks, size.free_blocks), (u64::MAX, u64::MAX));
+}
