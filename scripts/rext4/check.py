@@ -222,8 +222,8 @@ def guest_vm(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> lis
     # resize2fs opens the device of a mounted file system for writing.
     append = "bdev_allow_write_mounted=1"
     if engine == "qemu":
-        # For requests that poll for their end.
-        append += " virtio_blk.poll_queues=1"
+        # For requests that poll for their end, and memory that is a disk.
+        append += " virtio_blk.poll_queues=1 memmap=256M!4G"
     return [*command, "--append", append]
 
 
