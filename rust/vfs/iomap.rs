@@ -297,6 +297,12 @@ impl<T: MapOps> Table<T> {
         let mut begun = T::begin(inode, bytes.clone(), flags, map);
         if flags.dax() {
             begun = begun.and_then(|()| map.place_in_memory(inode, bytes.start));
+            if !flags.fault() {
+                // C would drop the entries of what it is told is new, those also of pages that
+                // somebody has mapped by now: nobody would know of them any more. What a mapping
+                // shows of the hole is dropped by who fills it, with invalidate_lock held.
+                map.0.flags &= !(bindings::IOMAP_F_NEW as u16);
+            }
         }
         from_result(|| begun.map(|()| 0).map_err(not_queued))
     }

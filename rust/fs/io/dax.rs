@@ -209,15 +209,43 @@ fn map_store(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -
             return Err(EAGAIN);
         }
     }
-    // For a fault the entry of the page is locked.
-    let effort = if flags.fault() {
-        Effort::Commit
-    } else {
-        Effort::Room
-    };
     let want = blocks.first(MOST);
-    alloc::retry(inode.sb(), effort, || allocate::some(inode, want))?;
-    alloc::retry(inode.sb(), effort, || make_written(inode, want, flags, map))
+    if flags.fault() {
+        // The entry of the page is locked.
+        let effort = Effort::Commit;
+        alloc::retry(inode.sb(), effort, || allocate::some(inode, want))?;
+        return alloc::retry(inode.sb(), effort, || make_written(inode, want, flags, map));
+    }
+    alloc::retry(inode.sb(), Effort::Room, || allocate::some(inode, want))?;
+    // Each try takes the lock anew: to make room is to write other files, and to wait.
+    alloc::retry(inode.sb(), Effort::Room, || {
+        make_written_shut(inode, want, flags, map)
+    })
+}
+
+/// [`make_written`] for write(2). A load may have mapped the blocks as zeros, and must not go on to
+/// show them, so what it has mapped goes, with invalidate_lock held:
+///
+/// ```text
+///   write(2)                                    load from a mapping
+///   block 3 is written from now on
+///                                               maps block 3, its entry says so
+///   drops the entry of the zeros
+///   copies its bytes                            a page of no entry: who removes the block does
+///                                               not know that it is mapped, or pinned
+/// ```
+#[inline(never)]
+fn make_written_shut(inode: &Inode, want: LblkRange, flags: MapFlags, map: &mut Map) -> Result {
+    let pages = inode.invalidate_lock();
+    // Stays so: i_rwsem is held, too.
+    let found = inode.extents().lookup(want)?;
+    let blocks = want.first(found.len);
+    let made = make_written(inode, blocks, flags, map);
+    if found.state != State::Written {
+        // Also after an error: some may be written by now.
+        pages.drop_pagecache(blocks.bytes(inode.fs().geo.block_bits));
+    }
+    made
 }
 
 /// A fault that wants as much as a PMD maps takes all of it or nothing, and nothing is converted
@@ -254,7 +282,6 @@ fn make_written(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map
     }
     map::fill(&extents, &found, flags, map);
     if new {
-        // Takes back mappings of the hole.
         map.set_new();
     }
     drop(extents);

@@ -8,11 +8,13 @@ use crate::harness::{Case, Res, ONE};
 use crate::map::Map;
 use crate::sys::{self, Fd};
 use crate::{ensure, same, skip};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const CASES: &[Case] = &[
     Case::new("dax/huge_beside", ONE, huge_beside).quick(),
     Case::new("dax/short_append", ONE, short_append).quick(),
     Case::new("dax/flush_cut", ONE, flush_cut).quick(),
+    Case::new("dax/load_beside", ONE, load_beside).quick(),
 ];
 
 /// Two MiB of a file are mapped as one, and a page of them once more by itself. A hole elsewhere
@@ -138,4 +140,51 @@ fn flush_cut(t: &mut T) -> Res {
     let mut want = pattern(1, 0, PAGE + 1000);
     want[PAGE + 100] = 1;
     holds(&f, 0, &want, "read")
+}
+
+/// Loads of pages of a hole while write(2) fills it. A page that a load has found filled stays
+/// known as one that is mapped, or the kernel warns; and what was a hole shows what is written.
+fn load_beside(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 drops what is mapped (7.3: a warning of dax_folio_put())");
+    }
+    fresh(t, 128, "dax=always")?;
+    let chunks = 32;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate((chunks * MIB) as u64)?;
+    let (prot, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    // Too small for a PMD, so each page is a fault of its own.
+    let maps: sys::Sys<Vec<Map>> = (0..chunks)
+        .map(|i| Map::new(&f, (i * MIB) as u64, MIB, prot, shared))
+        .collect();
+    let maps = maps?;
+    let now = AtomicUsize::new(0);
+    std::thread::scope(|s| {
+        s.spawn(|| loop {
+            let i = now.load(Ordering::SeqCst);
+            let Some(map) = maps.get(i) else { break };
+            for page in 0..MIB / PAGE {
+                map.get(page * PAGE);
+            }
+            while now.load(Ordering::SeqCst) == i {
+                std::thread::yield_now();
+            }
+        });
+        let written = (0..chunks).try_for_each(|i| {
+            now.store(i, Ordering::SeqCst);
+            let x = pattern(i as u64 + 1, 0, MIB);
+            f.pwrite(&x, (i * MIB) as u64)?;
+            same!(diff_at(&maps[i].read(0, MIB), &x), None, "mapped, {i}");
+            Ok(())
+        });
+        now.store(chunks, Ordering::SeqCst);
+        written
+    })?;
+    drop(maps);
+    f.fsync()?;
+    for i in 0..chunks {
+        let x = pattern(i as u64 + 1, 0, MIB);
+        holds(&f, (i * MIB) as u64, &x, "read")?;
+    }
+    Ok(())
 }
