@@ -133,6 +133,9 @@ named! {
         Shut = c"shut",
         /// The same, and direct I/O in flight has ended.
         Drained = c"drained",
+        /// Who removes blocks of a directly accessed file has found a page of them that somebody
+        /// has, let go of invalidate_lock, and is about to wait.
+        PinWait = c"pin-wait",
         /// Punch and zero range have zeroed parts of blocks; the range is not written out.
         EdgesZeroed = c"edges-zeroed",
         /// Punch and zero range have written the range out, collapse and insert range all behind
@@ -292,6 +295,12 @@ named! {
         /// A pinned folio stays where it is when its neighbours in the file go, or are written
         /// directly (rules 5, 7).
         KeepPinned = c"keep-pinned",
+        /// Who removes blocks of a directly accessed file waits for those that have its pages
+        /// pinned (rule 13).
+        BreakLayout = c"break-layout",
+        /// A write fault of a directly accessed file takes back what shows the hole before the
+        /// block is a written one (rule 13).
+        UnmapHole = c"unmap-hole",
         /// The page cache goes before the blocks below it (rule 5).
         CacheFirst = c"cache-first",
         /// Punch and zero range write all that is dirty in the range before they drop it (rule 5).

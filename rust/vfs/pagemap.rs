@@ -156,7 +156,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     /// Whether a folio is pinned, for as long as it is locked: a new pin that is to be written to
     /// needs a fault, which waits for the folio, and then for this lock.
     fn is_pinned(&self, folio: &LockedFolio<'_>) -> bool {
-        self.unmap(folio.get().range());
+        self.0.unmap(folio.get().range());
         folio.get().is_pinned()
     }
 
@@ -177,14 +177,6 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
                 folio.dirty();
             }
         }
-    }
-
-    /// Takes the pages of a folio out of all mappings. Private copies stay.
-    fn unmap(&self, place: Range<u64>) {
-        let (start, len) = (place.start as i64, (place.end - place.start) as i64);
-        // SAFETY: By the type invariant of `Inode`. The length is not 0, which would mean all that
-        // follows.
-        unsafe { bindings::unmap_mapping_range(self.0.mapping(), start, len, 0) }
     }
 
     /// Drops the page cache of the range, dirty or not; parts of pages at the edges are zeroed in
@@ -348,6 +340,19 @@ impl<F: FileSystem> Inode<F> {
         to_result(unsafe {
             bindings::filemap_write_and_wait_range(self.mapping(), bytes.start as i64, last)
         })
+    }
+
+    /// Takes the bytes, whole pages, out of all mappings: who touches them faults again. Private
+    /// copies stay. Sleeps; takes the locks of the mappings, no mmap_lock.
+    pub(crate) fn unmap(&self, bytes: Range<u64>) {
+        if bytes.is_empty() {
+            // C takes it for all that follows.
+            return;
+        }
+        let start = bytes.start.min(i64::MAX as u64) as i64;
+        let len = (bytes.end - bytes.start).min(i64::MAX as u64) as i64;
+        // SAFETY: By the type invariant of `Inode`; neither number is negative.
+        unsafe { bindings::unmap_mapping_range(self.mapping(), start, len, 0) }
     }
 
     /// Begins to write what is dirty in the page cache, and waits for nothing. Errors are in the

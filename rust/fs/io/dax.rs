@@ -40,6 +40,7 @@ use crate::{
         extent::{Extents, Mapping, State},
         inode,
         lab::{self, Point},
+        rule::{self, Rule},
         Inode, Rext4,
     },
     trace,
@@ -214,6 +215,11 @@ fn map_store(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -
         // The entry of the page is locked.
         let effort = Effort::Commit;
         alloc::retry(inode.sb(), effort, || allocate::some(inode, want))?;
+        // Rule 13: what shows the hole faults again, and waits for the entry. Else it would go on
+        // to show zeros, to who has seen a write(2) return that found the blocks written (race 28).
+        if rule::kept(Rule::UnmapHole) {
+            inode.unmap(want.bytes(inode.fs().geo.block_bits));
+        }
         return alloc::retry(inode.sb(), effort, || make_written(inode, want, flags, map));
     }
     alloc::retry(inode.sb(), Effort::Room, || allocate::some(inode, want))?;

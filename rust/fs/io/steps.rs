@@ -117,7 +117,15 @@ impl<'l> Alone<'l> {
     /// I/O begins. What was learned before under the first counts for nothing.
     pub(crate) fn unpin(self, range: Range<u64>) -> Result<Unpinned<'l>> {
         let Self(Shut(locks)) = self;
-        let alone = Self(Shut(locks.wait_unpinned(&range)?));
+        let inode = locks.lock().inode();
+        let locks = if rule::kept(Rule::BreakLayout) {
+            locks.wait_unpinned(&range, || {
+                lab::point(Point::PinWait, inode, range.clone());
+            })?
+        } else {
+            locks
+        };
+        let alone = Self(Shut(locks));
         Ok(Unpinned { alone, range })
     }
 

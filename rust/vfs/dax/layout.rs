@@ -64,7 +64,9 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
     /// Whoever touches a mapping meanwhile has a page again that he takes no reference for. C waits
     /// until nobody has (`dax_break_layout()`), thus for ever, where he never unmaps it. So here
     /// all of it is looked at again, each time that the page is free or a moment has passed.
-    pub(crate) fn wait_unpinned(self, bytes: &Range<u64>) -> Result<Self> {
+    ///
+    /// `waits` is called each time that it is about to wait, with i_rwsem held.
+    pub(crate) fn wait_unpinned(self, bytes: &Range<u64>, mut waits: impl FnMut()) -> Result<Self> {
         let Self { lock, mut pages } = self;
         let inode: &Inode<F> = lock.inode();
         if !inode.is_dax() || bytes.is_empty() {
@@ -72,6 +74,7 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
         }
         while let Some(page) = pages.busy_page(bytes) {
             drop(pages);
+            waits();
             // SAFETY: A page of the device's memory, which is there as long as the super block has
             // the device.
             unsafe { bindings::dax_wait_idle(page) };

@@ -3,7 +3,7 @@
 
 use crate::control::Control;
 use crate::process::{self, Process};
-use crate::race::{Mode, Race, Res, Stop};
+use crate::race::{Mode, Race, Res, Stop, MEMORY};
 use crate::thread::{self, Found, Task, Thread};
 use crate::tracing::{self, mark, me};
 use guest::fiemap::fiemap;
@@ -91,6 +91,9 @@ impl Lab {
     /// A fresh image, mounted, with the race's switches set.
     pub fn new(race: &Race, mode: Mode, fs: &str, disks: &[String]) -> Res<Lab> {
         let mut t = T::new(fs, disks, race.var)?;
+        if race.memory {
+            t.dev = MEMORY.to_string();
+        }
         let control = Control::open()?;
         for s in race.given_off {
             control.off(s)?;

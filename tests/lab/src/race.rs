@@ -30,6 +30,9 @@ impl From<guest::harness::Stop> for Stop {
     }
 }
 
+/// The disk that is memory, whose files may be accessed directly.
+pub const MEMORY: &str = "/dev/pmem0";
+
 /// The two runs of a race.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -72,6 +75,8 @@ pub struct Race {
     /// The harm is a hang that only a reboot ends: the run without the protection comes after all
     /// others, and once.
     pub for_good: bool,
+    /// The image is on the disk that is memory, [`MEMORY`].
+    pub memory: bool,
     /// Mount options.
     pub mount: &'static str,
     /// `Ok` when the scenario came to its end and nothing was wrong.
@@ -91,6 +96,7 @@ pub const RACE: Race = Race {
     kernel: &[],
     needs: || Ok(()),
     for_good: false,
+    memory: false,
     mount: "",
     run: |_| Ok(()),
 };

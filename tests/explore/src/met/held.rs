@@ -123,6 +123,13 @@ const HELD: &[(&str, &[Held])] = &[
     ("completed", &[FREE]),
     ("shut", &[SHUT]),
     ("drained", &[DRAINED]),
+    (
+        "pin-wait",
+        &[Held {
+            direct: Direct::Ended,
+            ..ALONE
+        }],
+    ),
     ("edges-zeroed", &[DRAINED]),
     ("range-written", &[DRAINED]),
     ("punch-invalidated", &[DRAINED]),

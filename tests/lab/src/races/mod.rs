@@ -3,6 +3,7 @@
 
 mod append;
 mod collapse;
+mod dax;
 mod direct;
 mod eof;
 mod gate;
@@ -39,6 +40,8 @@ pub static ALL: &[&Race] = &[
     &eof::EOF_GARBAGE,
     &eof::TAIL_AFTER_TRUNCATE,
     &eof::EXTENTS_BEFORE_CACHE,
+    &dax::PIN_VS_PUNCH,
+    &dax::FAULT_VS_PUNCH,
     &eof::PUNCH_VS_SIZE,
     &stale::SEEK_VS_WRITEBACK,
     &append::TAIL_VS_AIO,
@@ -47,6 +50,7 @@ pub static ALL: &[&Race] = &[
     &append::APPEND_VS_READ,
     &pin::PIN_VS_DIO,
     &insert::INSERT_VS_WRITEBACK,
+    &dax::WRITE_VS_FAULT,
     &collapse::COLLAPSE_VS_PUNCH,
 ];
 
