@@ -5,7 +5,7 @@
 use crate::cases::direct::dax::{fresh, Events, MIB, PAGE};
 use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, ONE};
-use crate::map::Map;
+use crate::map::{sigbus_taken, Map};
 use crate::sys::{self, Fd};
 use crate::{ensure, same, skip};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("dax/short_append", ONE, short_append).quick(),
     Case::new("dax/flush_cut", ONE, flush_cut).quick(),
     Case::new("dax/load_beside", ONE, load_beside).quick(),
+    Case::new("dax/poison", ONE, poison).quick(),
 ];
 
 /// Two MiB of a file are mapped as one, and a page of them once more by itself. A hole elsewhere
@@ -186,5 +187,31 @@ fn load_beside(t: &mut T) -> Res {
         let x = pattern(i as u64 + 1, 0, MIB);
         holds(&f, (i * MIB) as u64, &x, "read")?;
     }
+    Ok(())
+}
+
+/// A page of the memory fails: who has it mapped is told by SIGBUS, also where its block was made
+/// by a write(2) beside loads.
+fn poison(t: &mut T) -> Res {
+    const MADV_HWPOISON: i32 = 100;
+    fresh(t, 64, "dax=always")?;
+    let f = sys::create(&t.p("f"))?;
+    f.truncate(4 * PAGE as u64)?;
+    let map = Map::shared(&f, 4 * PAGE)?;
+    let before = map.get(PAGE);
+    f.pwrite(&pattern(1, 0, 4 * PAGE), 0)?;
+    same!(
+        (before, map.get(PAGE)),
+        (0, pattern(1, PAGE as u64, 1)[0]),
+        "mapped"
+    );
+    sigbus_taken();
+    // SAFETY: a page of our own mapping; the handler puts another one there.
+    let r = unsafe { libc::madvise(map.addr().add(PAGE).cast(), PAGE, MADV_HWPOISON) };
+    if r < 0 {
+        skip!("no memory errors to be had: {}", sys::errname(sys::errno()));
+    }
+    ensure!(sigbus_taken() > 0, "nobody was told");
+    same!(map.get(0), pattern(1, 0, 1)[0], "the page beside it");
     Ok(())
 }
