@@ -9,9 +9,12 @@
 //! directory; changing functions leave the checksum to [`update_csum`].
 
 mod head;
+mod search;
 
 pub use head::{needed, HEADER_SIZE, MIN_REC_LEN};
+pub use search::{search_block, search_by};
 
+use super::encrypted;
 use super::inode;
 use super::superblock::Geometry;
 use super::{bytes, bytes_mut, put, BlockEdit, BlockView, Corrupt, Ino, Result};
@@ -148,31 +151,30 @@ pub fn entries_from<'a>(
 
 /// Checks a block read from the disk: checksum, every entry, every name.
 pub fn check_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
+    check_entries(block, geo, seed, name_valid)
+}
+
+/// As [`check_block`], of a directory whose names are encrypted.
+pub fn check_encrypted_block(block: &[u8], geo: &Geometry, seed: u32) -> Result<()> {
+    check_entries(block, geo, seed, encrypted::name_valid)
+}
+
+fn check_entries(
+    block: &[u8],
+    geo: &Geometry,
+    seed: u32,
+    is_valid: impl Fn(&[u8]) -> bool,
+) -> Result<()> {
     if !csum_matches(block, geo, seed)? {
         return Err(Corrupt::DirentChecksum);
     }
     for entry in entries(block, geo) {
         let entry = entry?;
-        if entry.ino.is_some() && !name_valid(entry.name) {
+        if entry.ino.is_some() && !is_valid(entry.name) {
             return Err(Corrupt::DirentName);
         }
     }
     Ok(())
-}
-
-/// Looks a name up in a block: where its entry begins, and the inode.
-pub fn search_block<B: BlockView + ?Sized>(
-    block: &B,
-    geo: &Geometry,
-    name: &[u8],
-) -> Result<Option<(usize, Ino)>> {
-    for head in heads(block, geo) {
-        let head = head?;
-        if let Some(ino) = head.ino.filter(|_| head.has_name(block, name)) {
-            return Ok(Some((head.offset, ino)));
-        }
-    }
-    Ok(None)
 }
 
 /// The entry that begins at `offset`, with the one before it.
@@ -255,7 +257,8 @@ pub fn find_room<B: BlockView + ?Sized>(
     geo: &Geometry,
     entry: &NewEntry<'_>,
 ) -> Result<Option<EntryRoom>> {
-    if !name_valid(entry.name) {
+    // Encrypted it may hold any bytes, and others come from the VFS.
+    if entry.name.is_empty() || entry.name.len() > NAME_MAX {
         return Err(Corrupt::DirentName);
     }
     if !geo.inode_exists(entry.ino) {

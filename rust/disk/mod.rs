@@ -24,6 +24,7 @@ pub mod bitmap;
 pub mod block_map;
 pub mod checksum;
 pub mod dirent;
+pub mod encrypted;
 mod error_mark;
 pub mod extent;
 pub mod features;
@@ -121,7 +122,7 @@ corrupt! {
     DirentNameLen => "directory: rec_len too small for the name",
     DirentOverrun => "directory: entry runs over the end of the block",
     DirentInode => "directory: inode number out of range",
-    DirentName => "directory: name is empty or holds a slash or a NUL",
+    DirentName => "directory: name is empty or holds a slash or a NUL, or too short where it is encrypted",
     DirentOffset => "directory: no entry at this offset",
     DirentDots => "directory: bad \".\" or \"..\" entry",
     DirentTail => "directory: no checksum tail",
