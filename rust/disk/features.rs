@@ -37,6 +37,7 @@ pub const INCOMPAT_64BIT: u32 = 0x0080;
 pub const INCOMPAT_FLEX_BG: u32 = 0x0200;
 pub const INCOMPAT_CSUM_SEED: u32 = 0x2000;
 pub const INCOMPAT_LARGEDIR: u32 = 0x4000;
+pub const INCOMPAT_ENCRYPT: u32 = 0x1_0000;
 
 /// The `incompat` features this module implements; any other refuses the mount.
 pub const INCOMPAT_SUPPORTED: u32 = INCOMPAT_FILETYPE
@@ -45,7 +46,8 @@ pub const INCOMPAT_SUPPORTED: u32 = INCOMPAT_FILETYPE
     | INCOMPAT_64BIT
     | INCOMPAT_FLEX_BG
     | INCOMPAT_CSUM_SEED
-    | INCOMPAT_LARGEDIR;
+    | INCOMPAT_LARGEDIR
+    | INCOMPAT_ENCRYPT;
 
 /// The `ro_compat` features this module can keep up to date; any other allows only reading.
 pub const RO_COMPAT_SUPPORTED: u32 = RO_COMPAT_SPARSE_SUPER

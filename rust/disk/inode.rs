@@ -3,7 +3,8 @@
 //! Inodes (`Documentation/filesystems/ext4/inodes.rst`).
 
 use super::checksum::inode_seed;
-use super::features::{INCOMPAT_LARGEDIR, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
+use super::encrypted::target_valid;
+use super::features::{INCOMPAT_ENCRYPT, INCOMPAT_LARGEDIR, RO_COMPAT_HUGE_FILE, RO_COMPAT_VERITY};
 use super::inode_raw::*;
 use super::superblock::Geometry;
 use super::{block_map, bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
@@ -311,15 +312,22 @@ impl InodeFields {
         self.is_symlink() && self.blocks.checked_sub(acl) == Some(0)
     }
 
+    /// Whether its content, its names or its target are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.has_flags(flags::ENCRYPT)
+    }
+
     /// The target of a fast symlink, checked: of the length the size says, no NUL in it, one NUL
-    /// behind it.
+    /// behind it. What it is encrypted to may have any bytes.
     pub fn fast_symlink(&self) -> Result<&[u8]> {
         let len = usize::try_from(self.size).map_err(|_| Corrupt::InodeSymlink)?;
         let target = self.block.get(..len).ok_or(Corrupt::InodeSymlink)?;
-        if len == 0 || target.contains(&0) || self.block.get(len) != Some(&0) {
-            return Err(Corrupt::InodeSymlink);
-        }
-        Ok(target)
+        let good = if self.is_encrypted() {
+            target_valid(target)
+        } else {
+            len != 0 && !target.contains(&0) && self.block.get(len) == Some(&0)
+        };
+        good.then_some(target).ok_or(Corrupt::InodeSymlink)
     }
 
     /// Stores a symlink target in `i_block`. False when it is too long for that.
@@ -376,6 +384,7 @@ impl InodeFields {
         }
         if self.flags & flags::IMPOSSIBLE != 0
             || (self.has_flags(flags::VERITY) && !geo.features.has_ro_compat(RO_COMPAT_VERITY))
+            || (self.is_encrypted() && !geo.features.has_incompat(INCOMPAT_ENCRYPT))
         {
             return Err(Corrupt::InodeFlags);
         }

@@ -77,4 +77,4 @@ pub const VISIBLE: u32 =
 
 /// Flags of features this module does not implement: with the feature refused at mount, an
 /// inode that carries one is corrupt.
-pub const IMPOSSIBLE: u32 = ENCRYPT | EA_INODE | INLINE_DATA | CASEFOLD;
+pub const IMPOSSIBLE: u32 = EA_INODE | INLINE_DATA | CASEFOLD;

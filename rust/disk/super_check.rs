@@ -131,9 +131,12 @@ fn check_features(sb: &RawSuper) -> Result<Features> {
     if is_old(sb) && features != Features::default() {
         return Err(Bad("superblock: features in a revision 0 filesystem"));
     }
-    match features.unknown_incompat() {
-        0 => Ok(features),
-        unknown => Err(SbError::Incompat(unknown)),
+    match (features.unknown_incompat(), sb.encryption_level) {
+        (0, level @ 1..) if features.has_incompat(INCOMPAT_ENCRYPT) => {
+            Err(SbError::EncryptionLevel(level))
+        }
+        (0, _) => Ok(features),
+        (unknown, _) => Err(SbError::Incompat(unknown)),
     }
 }
 

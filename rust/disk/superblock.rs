@@ -21,6 +21,8 @@ pub enum SbError {
     ChecksumType(u8),
     /// `incompat` features that are not implemented; holds their bits.
     Incompat(u32),
+    /// A way of encryption that nobody has defined; holds `s_encryption_level`.
+    EncryptionLevel(u8),
     /// A block size other than 1, 2 or 4 KiB; holds `s_log_block_size`.
     BlockSize(u32),
     /// The filesystem is larger than the device (both in blocks).
@@ -42,6 +44,7 @@ impl SbError {
             SbError::Checksum => "superblock: bad checksum",
             SbError::ChecksumType(_) => "superblock: unknown checksum algorithm",
             SbError::Incompat(_) => "superblock: unsupported incompatible feature",
+            SbError::EncryptionLevel(_) => "superblock: unknown encryption level",
             SbError::BlockSize(_) => "superblock: unsupported block size",
             SbError::Truncated { .. } => "superblock: filesystem is larger than the device",
             SbError::Geometry(what) => what,
@@ -52,7 +55,9 @@ impl SbError {
 impl fmt::Display for SbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            SbError::ChecksumType(n) => write!(f, "{} {n}", self.as_str()),
+            SbError::ChecksumType(n) | SbError::EncryptionLevel(n) => {
+                write!(f, "{} {n}", self.as_str())
+            }
             SbError::Incompat(bits) => {
                 f.write_str(self.as_str())?;
                 if let Some(name) = FeatureName::incompat(bits) {

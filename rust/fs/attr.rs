@@ -5,6 +5,7 @@
 
 use super::{
     acl,
+    crypt,
     inode,
     io::{self, direct, truncate},
     Inode,
@@ -45,6 +46,10 @@ pub(super) fn setattr(
     if let Some(size) = attr.size() {
         if !inode.is_file() {
             return Err(EINVAL);
+        }
+        if size != 0 {
+            // Bytes of a block would be zeroed.
+            crypt::check_content(inode)?;
         }
         if size != inode.size() || attr.sets_mtime() {
             inode.touch_mtime();

@@ -7,12 +7,14 @@
 //! begins is in `inode/new.rs`, how one is read in `inode/read.rs`, and which have to be finished
 //! after a crash in `inode/orphans.rs`.
 
+mod flags_of;
 mod new;
 mod orphans;
 mod project;
 mod read;
 mod space;
 
+pub(super) use flags_of::{flags_of_type, vfs_flags};
 use new::set_operations;
 pub(crate) use new::{init_new, Birth, NewKind};
 pub(crate) use orphans::Orphans;
@@ -37,12 +39,12 @@ use crate::{
     disk::{
         self,
         features::RO_COMPAT_LARGE_FILE,
-        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX, S_IFDIR, S_IFMT, S_IFREG},
+        inode::{flags, GOOD_OLD_SIZE, HEAD_MAX},
         Pblk,
         RawSuper, //
     },
     vfs::{
-        inode::{InodeFlags, Time},
+        inode::Time,
         jbd2::{Handle, Journal, Tid},
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
@@ -266,6 +268,11 @@ impl InodeInfo {
         self.fields.lock().file_acl
     }
 
+    /// `i_block` as it was last written. Waits for the log.
+    pub(super) fn block(&self) -> [u8; disk::inode::BLOCK_BYTES] {
+        self.fields.lock().block
+    }
+
     /// Time of creation, if the disk knows it: old inodes have no room for it, or had none when
     /// they were made. Takes no lock, since [`InodeInfo::fields`] waits for the log.
     pub(crate) fn btime(&self) -> Option<Time> {
@@ -321,27 +328,6 @@ impl Inode {
         } else {
             geo.max_file_size
         }
-    }
-}
-
-/// The flags on disk that the VFS looks at.
-pub(super) fn vfs_flags(on_disk: u32) -> InodeFlags {
-    let has = |bit: u32| on_disk & bit != 0;
-    InodeFlags {
-        sync: has(flags::SYNC),
-        immutable: has(flags::IMMUTABLE),
-        append: has(flags::APPEND),
-        noatime: has(flags::NOATIME),
-        dirsync: has(flags::DIRSYNC),
-    }
-}
-
-/// The flags on disk that mean something for an inode of this mode.
-pub(super) fn flags_of_type(mode: u16) -> u32 {
-    match mode & S_IFMT {
-        S_IFDIR => u32::MAX,
-        S_IFREG => flags::REG_MASK,
-        _ => flags::OTHER_MASK,
     }
 }
 

@@ -10,6 +10,7 @@
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
 //!   attr.rs     what setattr and getattr do, chattr.rs the flags of chattr(1)
 //!   xattr/      extended attributes        acl.rs    access control lists
+//!   crypt.rs    encryption
 //!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
 //!   about.rs    what the super block says for people to read
@@ -37,6 +38,7 @@ pub(crate) mod alloc;
 mod attr;
 mod chattr;
 mod credits;
+mod crypt;
 pub(crate) mod error;
 mod evict;
 pub(crate) mod export;
@@ -64,6 +66,7 @@ use crate::{
     disk::{superblock::Geometry, Ino},
     vfs::{
         self,
+        fscrypt::DummyPolicy,
         gfp,
         jbd2::{Handle, Journal, JournalSlot},
         super_block::Later, //
@@ -74,7 +77,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{ordering, Atomic},
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 use options::{Dax, Options};
@@ -125,6 +129,8 @@ pub(crate) struct Rext4 {
     dio_gate: io::gate::Switch,
     /// The option `dax`, for each inode that is read or made.
     dax: Dax,
+    /// What the option `test_dummy_encryption` has new inodes encrypted with.
+    dummy_policy: SetOnce<DummyPolicy>,
     /// The option `barrier`, for each fsync.
     barrier: Atomic<bool>,
     /// The option `discard`, for what has committed.

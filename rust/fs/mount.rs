@@ -7,14 +7,19 @@
 //! given. While a mount may write, the super block says that the journal needs recovery.
 
 mod checkpoint;
+mod crypt;
 mod load;
+mod refuse;
+mod shown;
 mod shutdown;
 
 pub(super) use checkpoint::{can_empty_log, empty_live_log};
 pub(super) use load::load;
+pub(super) use shown::{options, show_options};
 pub(super) use shutdown::shut_down;
 
-use load::{check_kept, check_rw_mount, refuse, unsaid};
+use load::{check_kept, check_rw_mount};
+use refuse::{refuse, unsaid};
 
 use super::{
     about::{self, now},
@@ -47,7 +52,7 @@ use crate::{
         super_block::Remount, //
     },
 };
-use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print, sync::atomic::ordering};
+use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
 
 /// Second half of mount.
 pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
@@ -56,6 +61,7 @@ pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> 
 
 fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     let fs = sb.data();
+    crypt::begin_dummy(sb)?;
     let mut replayed = false;
     if fs.geo.journal_inum.is_some() && !fs.options.lock().noload {
         let options = fs.options.lock().clone();
@@ -391,21 +397,6 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
             stop_writing(sb, journal);
         }
     })
-}
-
-/// The options as /proc/mounts shows them, and whether errors or a shutdown have ended all writing.
-pub(super) fn show_options(fs: &Rext4, out: &SeqFile) {
-    options(fs).show(out);
-    if fs.access.is_shut_down() {
-        seq_print!(out, ",shutdown");
-    } else if fs.access.is_emergency() {
-        seq_print!(out, ",emergency_ro");
-    }
-}
-
-/// The options in force.
-pub(super) fn options(fs: &Rext4) -> Options {
-    fs.options.lock().clone()
 }
 
 /// `sync(2)`: commits what is running; with `wait`, until it is durable.

@@ -25,6 +25,7 @@ mod rename;
 mod symlink;
 
 pub(crate) use create::{create, link, mkdir, mknod, tmpfile};
+pub(super) use lookup::is_empty;
 pub(crate) use lookup::{lookup, parent};
 pub(crate) use readdir::{readdir, DirFile};
 pub(crate) use remove::{rmdir, unlink};

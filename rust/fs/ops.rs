@@ -9,6 +9,8 @@
 //!
 //! | callback | C function | holds on entry | handle |
 //! |---|---|---|---|
+//! | `get_context`, `is_empty_dir`, `has_stable_inodes`, `dummy_policy` | fs/crypto, which sets up a key or compares policies | nothing, or i_rwsem of the inode or of its directory | allow |
+//! | `set_context` | `fscrypt_ioctl_set_policy` | freeze WRITE, i_rwsem | starts |
 //! | `new_inode_info`, `max_folio_order` | `alloc_inode`; when it gets its tables | as `lookup`, `create`, and `load` | allow |
 //! | `lookup` | `__lookup_slow`, `lookup_open` | i_rwsem of the directory, shared or not | allow |
 //! | `create`, `mknod`, `mkdir`, `symlink` | `lookup_open`, `vfs_create` and the like | freeze WRITE, i_rwsem of the directory | starts |
@@ -56,14 +58,14 @@
 //! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
 //! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
 
+mod crypt_ops;
+mod inodes;
 mod ioctls;
 
 use super::{
     about,
-    acl,
     alloc,
-    attr,
-    chattr,
+    crypt,
     error,
     evict,
     export,
@@ -89,24 +91,22 @@ use crate::{
     disk::Ino,
     trace::Traced,
     vfs::{
-        acl::{Acl, Kind},
         address_space::AddressSpaceOps,
         dax::DaxFault,
         dir::DirOps,
         export::Export,
         file::{FallocMode, FileFlags, FileOps},
-        fileattr::FileAttr,
         folio::Folio,
         fs_context::MountLog,
-        inode::{Attr, Evicted, IdMap, InodeLock, InodeOps, NewInode, Stat},
+        inode::{Evicted, IdMap, NewInode},
+
         ioctl::{self, Shutdown},
-        iomap::{self, FiemapInfo},
         jbd2::{Committed, Journaled},
         mmap::{Fault, VmFault},
         namei::{Namei, RenameFlags},
         super_block::{FileSystem, Flags, NewSuper, Parts, Remount, StatFs, SysFile},
         writeback::WritebackControl,
-        xattr::{How, Name, NameList, Value, XattrOps},
+        xattr::{How, Name, Value, XattrOps},
         Dentry,
         DirEmitter,
         File,
@@ -290,7 +290,8 @@ impl FileOps for Rext4 {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIterSource<'_>) -> Io<'a, Self> {
-        if let Err(e) = direct::check_whole(&iocb, from) {
+        let may_write = crypt::check_content(iocb.inode());
+        if let Err(e) = may_write.and_then(|()| direct::check_whole(&iocb, from)) {
             return iocb.done(Err(e));
         }
         if iocb.inode().is_dax() {
@@ -314,6 +315,7 @@ impl FileOps for Rext4 {
     }
 
     fn fallocate(file: &File<Self>, mode: FallocMode, bytes: Range<u64>) -> Result {
+        crypt::check_content(file.inode())?;
         fallocate::fallocate(file, mode, bytes)
     }
 
@@ -338,12 +340,13 @@ impl FileOps for Rext4 {
     }
 
     fn opened(file: &File<Self>) -> Result {
-        Self::may_read(file.inode())?;
+        file.inode().fs().access.check_alive()?;
         about::opened(file);
         Ok(())
     }
 
     fn may_read(inode: &Inode) -> Result {
+        crypt::check_content(inode)?;
         inode.fs().access.check_alive()
     }
 
@@ -403,8 +406,8 @@ impl Export for Rext4 {
 
 #[vtable]
 impl Namei for Rext4 {
-    fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
-        namei::lookup(dir, name)
+    fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Self>) -> Result<Option<InodeRef<'a>>> {
+        namei::lookup(dir, dentry)
     }
 
     fn create(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Self>, mode: u16) -> Result {
@@ -447,49 +450,5 @@ impl Namei for Rext4 {
 
     fn tmpfile<'a>(idmap: IdMap<'_>, dir: &'a Inode, mode: u16) -> Result<NewInode<'a, Self>> {
         namei::tmpfile(idmap, dir, mode)
-    }
-}
-
-#[vtable]
-impl InodeOps for Rext4 {
-    fn read_link(inode: &Inode) -> Result<KVec<u8>> {
-        namei::read_target(inode)
-    }
-
-    fn list_xattr(inode: &Inode, names: &mut NameList<'_>) -> Result {
-        xattr::list(inode, names)
-    }
-
-    fn get_acl(inode: &Inode, kind: Kind) -> Result<Option<Acl>> {
-        acl::get_acl(inode, kind)
-    }
-
-    fn set_acl(
-        idmap: IdMap<'_>,
-        lock: &InodeLock<'_, Self>,
-        kind: Kind,
-        acl: Option<&Acl>,
-    ) -> Result {
-        acl::set_acl(idmap, lock, kind, acl)
-    }
-
-    fn setattr(idmap: IdMap<'_>, lock: &InodeLock<'_, Self>, attr: &mut Attr<'_>) -> Result {
-        attr::setattr(idmap, lock, attr)
-    }
-
-    fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
-        attr::getattr(inode, stat);
-    }
-
-    fn fileattr_get(inode: &Inode, attr: &mut FileAttr<'_>) {
-        attr.fill(chattr::flags_seen(inode), inode.info().projid());
-    }
-
-    fn fileattr_set(lock: &InodeLock<'_, Self>, attr: &FileAttr<'_>) -> Result {
-        chattr::set_flags(lock, attr)
-    }
-
-    fn fiemap(inode: &Inode, info: FiemapInfo<'_>, bytes: Range<u64>) -> Result {
-        iomap::fiemap::<map::ReadOps>(inode, info, bytes)
     }
 }

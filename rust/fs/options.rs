@@ -7,7 +7,7 @@ mod foreign;
 use self::foreign::Foreign;
 use crate::{
     disk::superblock::{default_opts, ErrorPolicy, Geometry},
-    vfs::{blkdev::BlockDevice, fs_context::MountLog},
+    vfs::{blkdev::BlockDevice, fs_context::MountLog, fscrypt::DummyVersion},
 };
 use kernel::{error::code::*, prelude::*, seq_file::SeqFile, seq_print};
 
@@ -72,6 +72,9 @@ pub(crate) struct Options {
     pub(crate) dio_gate: bool,
     /// `dax`, `dax=always|inode|never`. A remount does not change it.
     pub(crate) dax: Option<Dax>,
+    /// `test_dummy_encryption`, with `=v1` or `=v2`: what is made where nothing is encrypted is all
+    /// the same.
+    pub(crate) dummy: Option<DummyVersion>,
     /// `auto_da_alloc`, `noauto_da_alloc`: whether a file that replaces another one, or its own old
     /// content, is written without being asked.
     pub(crate) auto_da_alloc: bool,
@@ -102,6 +105,7 @@ impl Default for Options {
             noload: false,
             dio_gate: false,
             dax: None,
+            dummy: None,
             auto_da_alloc: true,
             user_xattr: true,
             acl: true,
@@ -182,6 +186,9 @@ impl Options {
             (b"dax", Some(b"inode")) => self.dax = Some(Dax::Inode),
             (b"dax", Some(b"never")) => self.dax = Some(Dax::Never),
             (b"dax", _) => return Err(bad("dax= is always, inode or never")),
+            (b"test_dummy_encryption", version) => {
+                self.dummy = Some(dummy_version(version).ok_or_else(|| bad(NO_DUMMY))?);
+            }
             (b"auto_da_alloc", None | Some(b"1")) => self.auto_da_alloc = true,
             (b"noauto_da_alloc", None) | (b"auto_da_alloc", Some(b"0")) => {
                 self.auto_da_alloc = false;
@@ -250,6 +257,9 @@ impl Options {
             Some(Dax::Never) => seq_print!(out, ",dax=never"),
             None => (),
         }
+        if let Some(version) = self.dummy {
+            seq_print!(out, ",test_dummy_encryption={}", version.name());
+        }
         if !self.auto_da_alloc {
             seq_print!(out, ",noauto_da_alloc");
         }
@@ -275,6 +285,16 @@ impl Options {
         if self.max_dir_size_kb != 0 {
             seq_print!(out, ",max_dir_size_kb={}", self.max_dir_size_kb);
         }
+    }
+}
+
+const NO_DUMMY: &str = "test_dummy_encryption= is v1 or v2";
+
+fn dummy_version(text: Option<&[u8]>) -> Option<DummyVersion> {
+    match text {
+        Some(b"v1") => Some(DummyVersion::V1),
+        None | Some(b"" | b"v2") => Some(DummyVersion::V2),
+        Some(_) => None,
     }
 }
 

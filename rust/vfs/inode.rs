@@ -6,10 +6,13 @@
 
 mod cache;
 mod kinds;
+mod links;
 mod lock;
 mod new;
 mod ops;
 
+#[cfg(CONFIG_FS_ENCRYPTION)]
+pub(super) use cache::crypt_offset;
 pub(crate) use cache::InodeCache;
 pub(super) use cache::{
     alloc_inode_callback,
@@ -18,7 +21,7 @@ pub(super) use cache::{
     with_info, //
 };
 pub(crate) use lock::{InodeLock, InodeLockShared, InodeLocks};
-pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready};
+pub(crate) use new::{Fresh, Hashed, Iget, NewInode, Ready, Stage};
 pub(super) use ops::InodeTable;
 pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};
 
@@ -64,6 +67,10 @@ pub(crate) struct InodeFlags {
     pub(crate) append: bool,
     pub(crate) noatime: bool,
     pub(crate) dirsync: bool,
+    /// Only where inodes can be encrypted ([`NewSuper::set_crypt`]).
+    ///
+    /// [`NewSuper::set_crypt`]: crate::vfs::super_block::NewSuper::set_crypt
+    pub(crate) encrypted: bool,
 }
 
 impl InodeFlags {
@@ -73,12 +80,15 @@ impl InodeFlags {
     ///
     /// `inode` is valid, and nobody else changes these flags of it.
     unsafe fn store(self, inode: *mut bindings::inode) {
+        // SAFETY: By the caller; an inode has its super block.
+        let can_crypt = unsafe { bindings::has_crypt((*inode).i_sb) };
         let all = [
             (self.sync, bindings::S_SYNC),
             (self.immutable, bindings::S_IMMUTABLE),
             (self.append, bindings::S_APPEND),
             (self.noatime, bindings::S_NOATIME),
             (self.dirsync, bindings::S_DIRSYNC),
+            (self.encrypted && can_crypt, bindings::S_ENCRYPTED),
         ];
         let (mut value, mut mask) = (0, 0);
         for (on, bit) in all {
@@ -290,6 +300,7 @@ impl<F: FileSystem> Inode<F> {
             append: f & bindings::S_APPEND != 0,
             noatime: f & bindings::S_NOATIME != 0,
             dirsync: f & bindings::S_DIRSYNC != 0,
+            encrypted: f & bindings::S_ENCRYPTED != 0,
         }
     }
 

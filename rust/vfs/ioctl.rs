@@ -11,9 +11,11 @@ use super::{
     bindings,
     cred,
     file::File,
+    fscrypt,
     fsmap::{self, DeviceSpace, SpaceMap},
     inode::Inode,
     jbd2::Log,
+    random::random_uuid,
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, ops::RangeInclusive};
@@ -31,6 +33,9 @@ pub(crate) type Label = [u8; 16];
 
 /// The UUID of a file system.
 pub(crate) type Uuid = [u8; 16];
+
+/// See [`IoctlOps::key_salt`].
+pub(crate) type Salt = [u8; 16];
 
 /// How a file system is shut down (`FS_IOC_SHUTDOWN`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,6 +168,17 @@ pub(crate) trait IoctlOps: FileSystem {
     /// Makes it larger. The caller may do it, and the mount stays writable and is not frozen
     /// meanwhile. `EINTR` if killed: it has become larger by a part.
     fn resize(_file: &File<Self>, _how: Resize) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The bytes that programs make keys from passphrases with, zeros as long as there are none.
+    fn key_salt(_sb: &SuperBlock<Self>) -> Result<Salt> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes it `new` if there are none, and returns what there is. Otherwise as
+    /// [`IoctlOps::set_label`].
+    fn make_key_salt(_file: &File<Self>, _new: &Salt) -> Result<Salt> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -369,6 +385,19 @@ fn shut_down<F: IoctlOps>(file: &File<F>, from: UserPtr) -> Result {
     F::shut_down(file.inode().sb(), how)
 }
 
+fn key_salt<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
+    let sb = file.inode().sb();
+    if !sb.has_crypt() {
+        return Err(EOPNOTSUPP);
+    }
+    let mut salt = F::key_salt(sb)?;
+    if salt == Salt::default() {
+        let _write = WantWrite::new(file)?;
+        salt = F::make_key_salt(file, &random_uuid())?;
+    }
+    UserSlice::new(to, salt.len()).writer().write_slice(&salt)
+}
+
 fn resize<F: IoctlOps>(file: &File<F>, how: Resize) -> Result {
     if !cred::may_raise_limits() {
         return Err(EPERM);
@@ -429,7 +458,8 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
             bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
                 get_generation(file, user)?
             }
-            _ => return Err(ENOTTY),
+            bindings::FS_IOC_GET_ENCRYPTION_PWSALT if F::HAS_KEY_SALT => key_salt(file, user)?,
+            _ => fscrypt::ioctl(file, cmd, arg).ok_or(ENOTTY)??,
         }
         Ok(0)
     })

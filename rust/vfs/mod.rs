@@ -32,6 +32,11 @@ pub(crate) mod fileattr;
 pub(crate) mod fill;
 pub(crate) mod folio;
 pub(crate) mod fs_context;
+#[cfg_attr(
+    not(CONFIG_FS_ENCRYPTION),
+    allow(dead_code, reason = "nobody calls the file system then")
+)]
+pub(crate) mod fscrypt;
 pub(crate) mod fsmap;
 pub(crate) mod gfp;
 pub(crate) mod inode;

@@ -42,8 +42,11 @@ impl<'a> RenameFlags<'a> {
 /// implemented is not in the table.
 #[vtable]
 pub(crate) trait Namei: FileSystem {
-    /// The inode named `name` in `dir`, `None` if there is none.
-    fn lookup<'a>(dir: &'a Inode<Self>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>>;
+    /// The inode that `dentry`, which is new, is to name in `dir`; `None` if there is none.
+    fn lookup<'a>(
+        dir: &'a Inode<Self>,
+        dentry: &Dentry<Self>,
+    ) -> Result<Option<InodeRef<'a, Self>>>;
     /// Makes a regular file.
     fn create(_idmap: IdMap<'_>, _dir: &Inode<Self>, _dentry: &Dentry<Self>, _mode: u16) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -71,7 +74,7 @@ pub(crate) trait Namei: FileSystem {
     ) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Adds a name for `inode`.
+    /// Adds a name for `inode`, which may be there as far as encryption goes.
     fn link(_inode: &HeldInode<Self>, _dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -83,7 +86,8 @@ pub(crate) trait Namei: FileSystem {
     fn rmdir(_dir: &Inode<Self>, _dentry: &Dentry<Self>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// Renames; `to` may name an inode that is replaced (or exchanged).
+    /// Renames; `to` may name an inode that is replaced (or exchanged). What is named may be where
+    /// it goes as far as encryption goes.
     fn rename(
         _from_dir: &Inode<Self>,
         _from: &Dentry<Self>,
@@ -186,9 +190,14 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
     ) -> *mut bindings::dentry {
         // SAFETY: By the caller; a new dentry is locked by that.
         let (dir, name) = unsafe { Self::name_in(dir, dentry) };
-        let inode = match F::lookup(dir, name.name()) {
+        let inode = match F::lookup(dir, name) {
             // C would move the name into the other tree.
             Ok(Some(inode)) if !ptr::eq(inode.sb(), dir.sb()) => return EXDEV.to_ptr(),
+            Ok(Some(inode)) if !dir.may_find(&inode) => {
+                let (id, number) = (dir.sb().id(), inode.number());
+                pr_warn!("{id}: inode {number} is not encrypted as its directory is\n");
+                return EPERM.to_ptr();
+            }
             Ok(Some(inode)) => inode.into_raw(),
             Ok(None) => ptr::null_mut(),
             Err(e) => return e.to_ptr(),
@@ -271,6 +280,8 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         dentry: *mut bindings::dentry,
     ) -> c_int {
         from_result(|| {
+            // SAFETY: By the caller.
+            to_result(unsafe { bindings::fscrypt_prepare_link(old, dir, dentry) })?;
             // SAFETY: By the caller, who holds `old`. It is not made a `Dentry`: its parent is not
             // locked.
             let inode = unsafe { &*(*old).d_inode.cast::<HeldInode<F>>() };
@@ -312,6 +323,12 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         to: *mut bindings::dentry,
         flags: c_uint,
     ) -> c_int {
+        // SAFETY: By the caller.
+        let may_move =
+            unsafe { bindings::fscrypt_prepare_rename(from_dir, from, to_dir, to, flags) };
+        if may_move != 0 {
+            return may_move;
+        }
         // SAFETY: By the caller.
         let (from_dir, from) = unsafe { Self::name_in(from_dir, from) };
         // SAFETY: As above.

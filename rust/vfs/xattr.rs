@@ -102,7 +102,7 @@ impl Value<'_> {
     /// # Safety
     ///
     /// `ptr` is null, or to `len` bytes that only this thread uses for `'a`.
-    unsafe fn from_raw(ptr: *mut u8, len: usize) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut u8, len: usize) -> Self {
         // INVARIANT: By the caller.
         Self {
             ptr,
@@ -110,6 +110,12 @@ impl Value<'_> {
             put: 0,
             _memory: PhantomData,
         }
+    }
+
+    /// The length of the value that was put.
+    #[cfg(CONFIG_FS_ENCRYPTION)]
+    pub(super) fn put_len(&self) -> usize {
+        self.put
     }
 
     /// Copies the value out. `ERANGE` if there is no room.

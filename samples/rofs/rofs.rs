@@ -27,6 +27,7 @@ use vfs::kiocb::{Io, Kiocb};
 use vfs::namei::Namei;
 use vfs::super_block::{Describe, FileSystem, Flags, FsModule, NewSuper, StatFs};
 use vfs::writeback::NoWriteback;
+use vfs::Dentry;
 use zerocopy::{big_endian::U32, IntoBytes};
 
 type Inode = vfs::Inode<Rofs>;
@@ -258,8 +259,8 @@ impl FileSystem for Rofs {
 
 #[vtable]
 impl Namei for Rofs {
-    fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>> {
-        let mut found = None;
+    fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Self>) -> Result<Option<InodeRef<'a, Self>>> {
+        let (name, mut found) = (dentry.name(), None);
         Header::each(dir, |header| {
             if *header.name == *name {
                 found = Some(iget(dir.sb(), header)?);

@@ -6,16 +6,18 @@ use super::{flags_of_type, store_inode, to_disk, vfs_flags, Inode, Rext4, Stored
 use crate::{
     disk::{
         self,
-        features::{Features, INCOMPAT_EXTENTS},
+        features::INCOMPAT_EXTENTS,
         inode::{flags, GOOD_OLD_SIZE, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG},
     },
     fs::{alloc, extent::MapKind, options::Dax},
     vfs::{
+        fscrypt::{Context, LinkLen},
         inode::{Fresh, Hashed, IdMap, NewInode},
         jbd2::Handle, //
     },
 };
 use kernel::{
+    error::code::*,
     prelude::*,
     sync::atomic::ordering, //
 };
@@ -23,12 +25,12 @@ use kernel::{
 /// What kind of inode [`init_new`] makes.
 #[derive(Clone, Copy)]
 pub(crate) enum NewKind<'a> {
-    /// A regular file or a directory.
+    /// A regular file, a directory, or a symbolic link that is going to have a block.
     Plain,
     /// A device node, pipe or socket, with the device number in the kernel's encoding.
     Device(u32),
-    /// A symbolic link; a short target lives in the inode.
-    Symlink(&'a [u8]),
+    /// A symbolic link whose target is short enough for the inode: on the disk it has this length.
+    ShortLink(&'a [u8], LinkLen),
 }
 
 /// What [`init_new`] makes.
@@ -64,10 +66,10 @@ struct Content<'a> {
 /// Fills `i_block` and the flag that says what it holds: where the file system has extents, new
 /// inodes do.
 fn set_block<'a>(
+    new: &NewInode<'_, Rext4, Hashed>,
     fields: &mut disk::InodeFields,
     kind: NewKind<'a>,
-    features: &Features,
-) -> Content<'a> {
+) -> Result<Content<'a>> {
     let mut content = Content {
         link: None,
         rdev: 0,
@@ -77,13 +79,23 @@ fn set_block<'a>(
             content.rdev = dev;
             fields.set_device(dev >> 20, dev & 0xf_ffff);
         }
-        NewKind::Symlink(target) if fields.set_fast_symlink(target) => content.link = Some(target),
-        NewKind::Plain | NewKind::Symlink(_) if features.has_incompat(INCOMPAT_EXTENTS) => {
+        NewKind::ShortLink(target, len) => {
+            content.link = Some(target);
+            let stored = if new.has_crypt_key() {
+                fields.set_fast_symlink(&new.encrypt_link(target, len)?)
+            } else {
+                fields.set_fast_symlink(target)
+            };
+            if !stored {
+                return Err(ENAMETOOLONG);
+            }
+        }
+        NewKind::Plain if new.fs().geo.features.has_incompat(INCOMPAT_EXTENTS) => {
             fields.flags |= flags::EXTENTS;
         }
-        NewKind::Plain | NewKind::Symlink(_) => (),
+        NewKind::Plain => (),
     }
-    content
+    Ok(content)
 }
 
 /// What `stat` shows of a new inode.
@@ -101,37 +113,68 @@ fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::Ino
 
 /// Allocates a number for `new` below `dir` and sets it up, in memory and in this handle. On
 /// error nothing is allocated, or what was in use all the time. `attributes` gives it extended
-/// attributes, and returns what its space for them is to hold; on error they take no block.
+/// attributes, with the context if it is encrypted, and returns what its space for them is to hold;
+/// on error they take no block.
 pub(crate) fn init_new<'a>(
     handle: &Handle<'_>,
     mut new: NewInode<'a, Rext4, Fresh>,
     dir: &Inode,
-    &Birth { idmap, mode, kind }: &Birth<'_>,
-    attributes: impl FnOnce(&NewInode<'_, Rext4>) -> Result<Option<KVec<u8>>>,
+    birth: &Birth<'_>,
+    attributes: impl FnOnce(&NewInode<'_, Rext4>, Option<&Context>) -> Result<Option<KVec<u8>>>,
 ) -> Result<NewInode<'a, Rext4>> {
+    let &Birth { idmap, mode, .. } = birth;
     if dir.fs().options.lock().grpid() {
         new.init_owner_of_dir(idmap, dir, mode);
     } else {
         new.init_owner(idmap, dir, mode);
     }
     let sb = dir.sb();
-    let geo = &sb.data().geo;
     let (ino, generation) = alloc::inode(handle, sb, dir, new.mode())?;
-    let mut new = new.insert(ino.into(), generation).map_err(|e| {
+    let new = new.insert(ino.into(), generation).map_err(|e| {
         // The bitmap said free, but the inode is in use.
         sb.corrupted(fmt!("inode {ino} is allocated twice: {}", e.to_errno()))
     })?;
+    let result = new.crypt_context().and_then(|context| {
+        let new = fill_new(new, dir, birth.kind)?;
+        // The last that can fail but for the journal: it may take a block.
+        let space = attributes(&new, context.as_ref())?;
+        let (fresh, space) = (true, space.as_deref());
+        store_inode(handle, &new, Stored { fresh, space }).map(|()| new)
+    });
+    if result.is_err() {
+        // No memory, no journal, or a table block that cannot be read; the number is given back in
+        // the same transaction, so it was never taken.
+        let _ = alloc::free_inode(handle, sb, ino, mode);
+    }
+    result
+}
+
+/// Sets up a new inode that has its number. Not part of its caller's frame, below which trees are
+/// changed.
+#[inline(never)]
+fn fill_new<'a>(
+    mut new: NewInode<'a, Rext4, Hashed>,
+    dir: &Inode,
+    kind: NewKind<'_>,
+) -> Result<NewInode<'a, Rext4>> {
+    let geo = &dir.fs().geo;
+    let ino = new.ino();
+    let encrypted = if new.has_crypt_key() {
+        flags::ENCRYPT
+    } else {
+        0
+    };
     let mut fields = disk::InodeFields {
         mode: new.mode(),
-        generation,
+        generation: new.generation(),
         extra_isize: geo.want_extra_isize,
-        flags: inherited(dir, new.mode()),
+        flags: inherited(dir, new.mode()) | encrypted,
         ..disk::InodeFields::default()
     };
-    let content = set_block(&mut fields, kind, &geo.features);
+    let content = set_block(&new, &mut fields, kind)?;
     init_attributes(&mut new, &mut fields);
-    if let Some(target) = content.link {
-        new.set_size(target.len() as u64);
+    if content.link.is_some() {
+        new.set_size(fields.size);
     }
     let info = new.info();
     info.csum_seed
@@ -146,18 +189,7 @@ pub(crate) fn init_new<'a>(
         info.set_btime(fields.crtime);
     }
     *info.fields.lock() = fields;
-    let result = set_operations(new, content.link, content.rdev).and_then(|new| {
-        // The last that can fail but for the journal: it may take a block.
-        let space = attributes(&new)?;
-        let (fresh, space) = (true, space.as_deref());
-        store_inode(handle, &new, Stored { fresh, space }).map(|()| new)
-    });
-    if result.is_err() {
-        // No memory, no journal, or a table block that cannot be read; the number is given back in
-        // the same transaction, so it was never taken.
-        let _ = alloc::free_inode(handle, sb, ino, mode);
-    }
-    result
+    set_operations(new, content.link, content.rdev)
 }
 
 /// Whether a regular file is accessed directly from now on, as long as it is in memory.
@@ -185,6 +217,7 @@ pub(super) fn set_operations<'a>(
         (S_IFREG, _) if is_direct(&new) => new.dax(),
         (S_IFREG, _) => new.regular(),
         (S_IFDIR, _) => new.directory(),
+        (S_IFLNK, _) if new.is_encrypted() => new.encrypted_symlink(),
         (S_IFLNK, Some(target)) => new.fast_symlink(target),
         (S_IFLNK, None) => new.symlink(),
         _ => new.special(rdev),

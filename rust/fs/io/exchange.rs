@@ -92,7 +92,10 @@ fn check_files(orig: &Inode, donor: &Inode) -> Result {
     let flags = donor.flags();
     if !orig.is_file() || !donor.is_file() {
         Err(EINVAL)
-    } else if orig.has_block_map() || donor.has_block_map() {
+    } else if [orig, donor]
+        .iter()
+        .any(|inode| inode.has_block_map() || inode.is_encrypted())
+    {
         Err(EOPNOTSUPP)
     } else if orig.is_dax() || donor.is_dax() {
         // Rule 13: nobody waits here until the pages of both are nobody's.

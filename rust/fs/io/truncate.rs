@@ -11,6 +11,7 @@ use super::{
 use crate::{
     fs::{
         credits,
+        crypt,
         inode,
         lab::{self, Point},
         orphan as orphans,
@@ -133,8 +134,11 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
     }
     let lock = inode.lock();
     let alone = Alone::new(&lock);
-    // The crash may have come before the zeroed tail was written.
-    if alone.zero_partial(inode.size())? {
+    // The crash may have come before the zeroed tail was written. Without its key an encrypted file
+    // keeps what is there, which is its own.
+    if crypt::check_content(inode).is_err() {
+        inode.info().set_stale_tail(true);
+    } else if alone.zero_partial(inode.size())? {
         inode.write_and_wait(0..u64::MAX)?;
     }
     let gone = alone.unpin(inode.size()..u64::MAX)?.cut_cache();

@@ -2,6 +2,10 @@
 
 //! The first half of mount: the super block is read and checked.
 
+use super::{
+    crypt::{check_dummy_kept, set_up},
+    refuse::{refuse, unsaid},
+};
 use crate::{
     disk::{
         superblock::{Geometry, RawSuper, SbError, SUPER_OFFSET}, //
@@ -26,7 +30,13 @@ use crate::{
         super_block::{FileSystem, Later, NewSuper, Remount},
     },
 };
-use kernel::{error::code::*, fmt, new_mutex, prelude::*, sync::atomic::Atomic};
+use kernel::{
+    error::code::*,
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{atomic::Atomic, SetOnce}, //
+};
 
 /// Reads and checks the super block: the first half of mount.
 #[inline(never)]
@@ -138,6 +148,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     sb.set_export();
     sb.set_xattr();
     sb.set_acls(opts.acl);
+    set_up(sb, &geo, opts)?;
     sb.set_uuid(&geo.uuid);
     let mut options = opts.with_defaults(&geo);
     options.suit(sb.device(), sb.id(), sb.log());
@@ -160,6 +171,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         slots: Slots::new(),
         dio_gate: gate::Switch::new(options.dio_gate),
         dax: options.dax(),
+        dummy_policy: SetOnce::new(),
         barrier: Atomic::new(options.barrier()),
         discard: Atomic::new(options.discard()),
         options <- new_mutex!(options, "rext4_options"),
@@ -207,32 +219,11 @@ pub(super) fn check_rw_mount(
 
 /// Whether a remount leaves what is decided at mount as it is.
 pub(super) fn check_kept(remount: &Remount<'_, Rext4>, opts: &Options) -> Result {
+    check_dummy_kept(remount, opts)?;
     let sb = remount.sb();
     if opts.dax == sb.data().options.lock().dax {
         return Ok(());
     }
     let why = fmt!("dax= cannot be changed by a remount");
     Err(refuse(sb.id(), remount.log(), why, EINVAL))
-}
-
-/// Refuses a mount or remount, and says why: in the kernel log, and to who asked for it.
-pub(super) fn refuse(id: &CStr, log: &MountLog<'_>, why: fmt::Arguments<'_>, err: Error) -> Error {
-    pr_err!("{}: cannot mount: {}\n", id, why);
-    log.error(why);
-    err
-}
-
-/// A sentence for who asked for a mount that has failed with no other.
-pub(super) fn unsaid(log: &MountLog<'_>, err: Error) {
-    if log.has_error() {
-        return;
-    }
-    match err {
-        e if e == EUCLEAN => log.error(fmt!(
-            "the file system is damaged: the kernel log says where; run e2fsck"
-        )),
-        e if e == EIO => log.error(fmt!("the device cannot be read or written")),
-        e if e == ENOMEM => log.error(fmt!("no memory")),
-        e => log.error(fmt!("error {}", e.to_errno())),
-    }
 }

@@ -17,17 +17,17 @@ use crate::{
         Lblk,
     },
     fs::namei::bad_dirblock,
-    vfs::jbd2::Handle,
+    vfs::{fscrypt::DiskName, jbd2::Handle},
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
-/// What a directory says of `inode` under this name.
-pub(super) fn entry_for<'a>(name: &'a [u8], inode: &Inode) -> NewEntry<'a> {
-    NewEntry {
-        name,
+/// What a directory says of `inode` under this name, which was looked for to be made.
+pub(super) fn entry_for<'a>(name: &'a DiskName<'_>, inode: &Inode) -> Result<NewEntry<'a>> {
+    Ok(NewEntry {
+        name: name.bytes().ok_or(ENOKEY)?,
         ino: inode.ino(),
         ftype: ftype_for_mode(inode.mode(), &inode.fs().geo),
-    }
+    })
 }
 
 /// Adds a name. i_rwsem of `dir` is held exclusive, the name is not

@@ -17,13 +17,14 @@ use crate::{
     },
     fs::{
         acl::NewAcls,
-        credits,
+        credits, crypt,
         inode::{init_new, Birth, NewKind},
         lab::{self, Point},
         namei::bad_dirblock,
         xattr, HeldInode, InodeRef,
     },
     vfs::{
+        fscrypt::DiskName,
         inode::{Fresh, IdMap, NewInode},
         jbd2::Handle,
         Dentry,
@@ -49,12 +50,13 @@ pub(super) fn make(
     mut wanted: WantedInode<'_>,
     fill: impl Fn(&Handle<'_>, &NewInode<'_, Rext4>) -> Result,
 ) -> Result {
+    let name = DiskName::to_make(dir, dentry)?;
     wanted.credits += credits::ADD_NAME;
     with_retry(dir, || {
         let room = orphan::Room::new()?;
         let (new, handle) = start_with_inode(dir, Some(dentry), &wanted)?;
-        let result = fill(&handle, &new)
-            .and_then(|()| add_name(&handle, dir, &entry_for(dentry.name(), &new)));
+        let result =
+            fill(&handle, &new).and_then(|()| add_name(&handle, dir, &entry_for(&name, &new)?));
         match result {
             Ok(_) => finish_make(dir, dentry, new, handle),
             Err(e) => {
@@ -74,16 +76,17 @@ pub(super) struct Unborn<'d, 'b> {
 }
 
 impl<'d, 'b> Unborn<'d, 'b> {
-    /// Takes memory, and the ACLs that it inherits: may read the disk.
+    /// Takes memory, the ACLs that it inherits and a key: may read the disk.
     pub(super) fn new(
         dir: &'d Inode,
         idmap: IdMap<'b>,
         mode: u16,
         kind: NewKind<'b>,
     ) -> Result<Self> {
-        let inode = dir.sb().new_inode()?;
+        let mut inode = dir.sb().new_inode()?;
         let acls = NewAcls::new(dir, mode)?;
         let mode = acls.mode();
+        inode.prepare_crypt(dir, mode)?;
         Ok(Self {
             inode,
             dir,
@@ -100,14 +103,16 @@ impl<'d, 'b> Unborn<'d, 'b> {
         dentry: Option<&Dentry<Rext4>>,
     ) -> Result<NewInode<'d, Rext4>> {
         let (dir, acls) = (self.dir, &self.acls);
-        init_new(handle, self.inode, dir, &self.birth, |new| {
+        init_new(handle, self.inode, dir, &self.birth, |new, context| {
             let labels = new.labels(dir, dentry)?;
             let labels = labels.iter().map(|(name, value)| AttrChange {
                 name_index: xattr::SECURITY,
                 name,
                 value: Some(value),
             });
-            let mut all = Iterator::chain(acls.changes(), labels);
+            // The context first: no two inodes have the same.
+            let context = context.into_iter().map(crypt::context_change);
+            let mut all = Iterator::chain(Iterator::chain(context, acls.changes()), labels);
             let space = xattr::init(handle, new, &mut all)?;
             acls.cache(new);
             Ok(space)
@@ -244,6 +249,7 @@ pub(crate) fn link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Re
 }
 
 fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
+    let name = DiskName::to_make(dir, dentry)?;
     let links = inode.nlink();
     if links >= u32::from(LINK_MAX) {
         return Err(EMLINK);
@@ -252,7 +258,7 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let _before = orphan::hold_prev(inode)?;
     let credits = credits::LINK;
     let handle = start_change(dir, credits, &[dir, inode])?;
-    add_name(&handle, dir, &entry_for(dentry.name(), inode))?;
+    add_name(&handle, dir, &entry_for(&name, inode)?)?;
     let result = apply(handle, |handle| {
         inode.set_nlink(links + 1);
         inode.touch_ctime();

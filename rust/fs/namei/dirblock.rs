@@ -142,6 +142,9 @@ impl DirBlock {
     ) -> Result<(), Corrupt> {
         let (geo, seed) = (&dir.fs().geo, dir.info().csum_seed());
         let node = match kind {
+            DirBlockKind::Leaf if dir.is_encrypted() => {
+                return dirent::check_encrypted_block(data, geo, seed)
+            }
             DirBlockKind::Leaf => return dirent::check_block(data, geo, seed),
             DirBlockKind::Root => htree::parse_root(data, geo)?.node,
             DirBlockKind::Node => htree::parse_node(data, geo)?,

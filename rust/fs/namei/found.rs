@@ -8,7 +8,7 @@ use crate::{
         dirent::{self, ftype_for_mode},
         Ino,
     },
-    vfs::jbd2::Handle,
+    vfs::{fscrypt::DiskName, jbd2::Handle},
 };
 use kernel::prelude::*;
 
@@ -43,10 +43,14 @@ impl DirBlock {
     pub(super) fn search(
         self,
         dir: &Inode,
-        name: &[u8],
+        name: &DiskName<'_>,
     ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
-        let found = dirent::search_block(self.view(), &dir.fs().geo, name)
-            .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
+        let geo = &dir.fs().geo;
+        let found = match name.bytes() {
+            Some(bytes) => dirent::search_block(self.view(), geo, bytes),
+            None => dirent::search_by(&self.copy()?, geo, |entry| name.matches(entry)),
+        };
+        let found = found.map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         Ok(match found {
             Some((offset, ino)) => Ok(FoundEntry {
                 block: self,
@@ -78,7 +82,12 @@ impl Added {
     }
 
     /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
-    pub(super) fn follow(self, dir: &Inode, name: &[u8], old: FoundEntry) -> Result<FoundEntry> {
+    pub(super) fn follow(
+        self,
+        dir: &Inode,
+        name: &DiskName<'_>,
+        old: FoundEntry,
+    ) -> Result<FoundEntry> {
         for block in [Some(self.leaf), self.other].into_iter().flatten() {
             if let Ok(found) = block.search(dir, name)? {
                 return Ok(found);

@@ -19,21 +19,26 @@ use crate::{
     fs::{
         inode::iget,
         lab::{self, Point},
-        InodeRef,
+        InodeRef, Rext4,
     },
+    vfs::{fscrypt::DiskName, Dentry},
 };
 use kernel::{error::code::*, prelude::*};
 
 /// Blocks to read ahead where a directory is read from end to end.
 const READ_AHEAD: u32 = 8;
 
-/// The inode named `name` in `dir`, `None` if there is none. i_rwsem of `dir` is held, shared.
-pub(crate) fn lookup<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<InodeRef<'a>>> {
-    if name.len() > NAME_MAX {
+/// The inode that `dentry` is to name in `dir`, `None` if there is none. i_rwsem of `dir` is held,
+/// shared.
+pub(crate) fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Rext4>) -> Result<Option<InodeRef<'a>>> {
+    if dentry.name().len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }
     lab::may_fail(Point::NameLookup, dir, 0..u64::MAX, &[EIO, ENOMEM])?;
-    let Some(found) = find_entry(dir, name)? else {
+    let Some(name) = DiskName::to_look_up(dir, dentry)? else {
+        return Ok(None);
+    };
+    let Some(found) = find_entry(dir, &name)? else {
         return Ok(None);
     };
     let ino = found.ino;
@@ -86,7 +91,7 @@ pub(super) fn read_ahead_from(dir: &Inode, lblk: Lblk, blocks: u32) {
 }
 
 /// Finds an entry.
-pub(super) fn find_entry(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
+pub(super) fn find_entry(dir: &Inode, name: &DiskName<'_>) -> Result<Option<FoundEntry>> {
     if !is_indexed(dir) {
         return scan(dir, name, 0, false);
     }
@@ -98,9 +103,11 @@ pub(super) fn find_entry(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>>
     }
 }
 
-fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
+fn find_indexed(dir: &Inode, name: &DiskName<'_>) -> Result<Option<FoundEntry>> {
     let mut path = Path::open(dir)?;
-    let major = path.hash(name).major;
+    let major = name
+        .bytes()
+        .map_or(name.hash().0, |bytes| path.hash(bytes).major);
     path.seek(dir, major)?;
     // An index has no more leaves than the directory has blocks, unless it names some twice.
     for _ in 0..dir_blocks(dir)? {
@@ -118,7 +125,7 @@ fn find_indexed(dir: &Inode, name: &[u8]) -> Result<Option<FoundEntry>> {
 }
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
-fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
+fn scan(dir: &Inode, name: &DiskName<'_>, first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
     let count = dir_blocks(dir)?;
     for lblk in (first..count).map(Lblk::new) {
         dir.go_on()?;
@@ -138,7 +145,7 @@ fn scan(dir: &Inode, name: &[u8], first: u32, lenient: bool) -> Result<Option<Fo
 }
 
 /// Whether a directory holds nothing but `.` and `..`. Its i_rwsem is held.
-pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
+pub(in crate::fs) fn is_empty(dir: &Inode) -> Result<bool> {
     let count = dir_blocks(dir)?;
     read_dots(dir)?;
     for lblk in (0..count).map(Lblk::new) {

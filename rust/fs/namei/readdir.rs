@@ -47,8 +47,11 @@ use crate::{
         Ino,
         Lblk,
     },
-    fs::lab::{self, Point},
-    vfs::DirEmitter,
+    fs::{
+        lab::{self, Point},
+        Rext4,
+    },
+    vfs::{fscrypt::ShownNames, DirEmitter},
 };
 use core::ops::Range;
 use kernel::{
@@ -88,14 +91,22 @@ pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) ->
     let count = dir_blocks(dir)?;
     // A directory of one block gets an index when it grows: positions stay good then.
     let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);
+    let mut shown = ShownNames::new(dir)?;
     if is_indexed(dir) || soon {
-        by_hash(dir, &mut file.last.lock(), emit)
+        by_hash(&mut shown, &mut file.last.lock(), emit)
     } else {
-        by_offset(dir, count, emit)
+        by_offset(&mut shown, count, emit)
     }
 }
 
-fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
+/// What programs see of a name. Whether there is a key makes no difference to positions, which are
+/// made of what the disk holds.
+fn show<'n>(shown: &'n mut ShownNames<'_, Rext4>, hash: Hash, name: &'n [u8]) -> Result<&'n [u8]> {
+    shown.show((hash.major, hash.minor), name)
+}
+
+fn by_offset(shown: &mut ShownNames<'_, Rext4>, count: u32, emit: &mut DirEmitter<'_>) -> Result {
+    let dir = shown.dir();
     let geo = &dir.fs().geo;
     let pos = emit.pos();
     let first = pos >> geo.block_bits;
@@ -112,7 +123,9 @@ fn by_offset(dir: &Inode, count: u32, emit: &mut DirEmitter<'_>) -> Result {
                 continue;
             };
             emit.set_pos(at);
-            if !emit.emit(entry.name, ino.into(), dtype(entry.ftype)) {
+            // Without an index nobody looks it up by a hash.
+            let name = show(shown, Hash::default(), entry.name)?;
+            if !emit.emit(name, ino.into(), dtype(entry.ftype)) {
                 return Ok(());
             }
             emit.set_pos(at + entry.rec_len as u64);
@@ -221,7 +234,12 @@ impl Last {
     }
 }
 
-fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
+fn by_hash(
+    shown: &mut ShownNames<'_, Rext4>,
+    last: &mut Last,
+    emit: &mut DirEmitter<'_>,
+) -> Result {
+    let dir = shown.dir();
     let positions = Positions {
         narrow: emit.narrow(),
     };
@@ -248,6 +266,7 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
 
     let mut list = List {
         positions,
+        shown,
         last,
         names: KVVec::new(),
         items: KVVec::new(),
@@ -259,7 +278,7 @@ fn by_hash(dir: &Inode, last: &mut Last, emit: &mut DirEmitter<'_>) -> Result {
         let hasher =
             Hasher::new_default(&dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
         list.push(dir, &first, emit.pos(), |name| hasher.hash(name))?;
-        list.emit(emit)
+        list.emit(emit)?
     };
     if done {
         emit.set_pos(positions.end());
@@ -296,8 +315,9 @@ impl Item {
 }
 
 /// The names of a leaf, or of several that go on with names of one position, to be listed in order.
-struct List<'a> {
+struct List<'a, 'd> {
     positions: Positions,
+    shown: &'a mut ShownNames<'d, Rext4>,
     last: &'a mut Last,
     names: KVVec<u8>,
     items: KVVec<Item>,
@@ -312,7 +332,7 @@ struct Bound {
     name: KVec<u8>,
 }
 
-impl List<'_> {
+impl List<'_, '_> {
     /// Adds the names of a leaf that are not listed yet: those from `from` on, behind the last one.
     fn push(
         &mut self,
@@ -387,7 +407,7 @@ impl List<'_> {
     }
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
-    fn emit(&mut self, emit: &mut DirEmitter<'_>) -> bool {
+    fn emit(&mut self, emit: &mut DirEmitter<'_>) -> Result<bool> {
         self.put_in_order();
         let bound = self.bound.take().map(|bound| bound.hash);
         let mut items = self.items.iter().peekable();
@@ -395,8 +415,9 @@ impl List<'_> {
             let (hash, name) = item.key(&self.names);
             let pos = self.positions.of(hash);
             emit.set_pos(pos);
-            if !emit.emit(name, item.ino.into(), dtype(item.ftype)) {
-                return false;
+            let shown = show(self.shown, hash, name)?;
+            if !emit.emit(shown, item.ino.into(), dtype(item.ftype)) {
+                return Ok(false);
             }
             // Now, or a reader would get this name again and again when what comes next cannot be
             // read.
@@ -410,7 +431,7 @@ impl List<'_> {
         }
         self.names.clear();
         self.items.clear();
-        true
+        Ok(true)
     }
 
     /// Lists an indexed directory from `emit.pos()` on. True at the end of the directory.
@@ -437,7 +458,7 @@ impl List<'_> {
             // Some hundred names of many are listed, and the reader will come for more: as long as
             // one pass takes nobody can change the directory.
             let cut = self.bound.is_some();
-            if !self.emit(emit) || cut {
+            if !self.emit(emit)? || cut {
                 return Ok(false);
             }
             if next.is_none() {

@@ -12,7 +12,7 @@ use crate::{
         credits,
         lab::{self, Point},
     },
-    vfs::Dentry,
+    vfs::{fscrypt::DiskName, Dentry},
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -32,7 +32,8 @@ pub(crate) fn rmdir(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
 
 fn remove_name(dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
     let inode = dentry.inode().ok_or(ENOENT)?;
-    let found = find_entry(dir, dentry.name())?.ok_or(ENOENT)?;
+    let name = DiskName::to_remove(dir, dentry)?;
+    let found = find_entry(dir, &name)?.ok_or(ENOENT)?;
     check_target(dir, dentry, found.ino)?;
 
     lab::may_fail(Point::NameChange, dir, 0..u64::MAX, &[EIO, ENOMEM])?;

@@ -25,6 +25,7 @@ use crate::{
         HeldInode,
     },
     vfs::{
+        fscrypt::DiskName,
         inode::{IdMap, NewInode},
         jbd2::Handle,
         namei::RenameFlags,
@@ -41,7 +42,7 @@ pub(crate) fn rename(
     to: &Dentry<Rext4>,
     flags: RenameFlags<'_>,
 ) -> Result {
-    let (from, to) = (Side::new(from_dir, from), Side::new(to_dir, to));
+    let (from, to) = (Side::new(from_dir, from)?, Side::new(to_dir, to)?);
     if let Some(old) = to.dentry.inode() {
         fsync::before_replace(from.inode()?)?;
         if flags.exchange() {
@@ -62,11 +63,13 @@ pub(crate) fn rename(
 struct Side<'a> {
     dir: &'a Inode,
     dentry: &'a Dentry<Rext4>,
+    name: DiskName<'a>,
 }
 
 impl<'a> Side<'a> {
-    fn new(dir: &'a Inode, dentry: &'a Dentry<Rext4>) -> Self {
-        Self { dir, dentry }
+    fn new(dir: &'a Inode, dentry: &'a Dentry<Rext4>) -> Result<Self> {
+        let name = DiskName::to_make(dir, dentry)?;
+        Ok(Self { dir, dentry, name })
     }
 
     fn inode(&self) -> Result<&'a HeldInode> {
@@ -75,7 +78,7 @@ impl<'a> Side<'a> {
 
     /// The entry, which names the dentry's inode.
     fn find_entry(&self) -> Result<FoundEntry> {
-        let found = find_entry(self.dir, self.dentry.name())?.ok_or(ENOENT)?;
+        let found = find_entry(self.dir, &self.name)?.ok_or(ENOENT)?;
         check_target(self.dir, self.dentry, found.ino)?;
         Ok(found)
     }
@@ -187,7 +190,7 @@ impl Names<'_> {
             target.set_inode(handle, to.dir, inode)?;
         }
         if let Some(added) = self.added.filter(|_| same_dir) {
-            old = added.follow(from.dir, from.dentry.name(), old)?;
+            old = added.follow(from.dir, &from.name, old)?;
         }
         match self.left {
             Some(left) => old.set_inode(handle, from.dir, left),
@@ -224,7 +227,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
     };
     let added = match victim {
         // The last step for lack of space: no name has changed when it fails.
-        None => match add_name(&handle, to.dir, &entry_for(to.dentry.name(), inode)) {
+        None => match entry_for(&to.name, inode).and_then(|new| add_name(&handle, to.dir, &new)) {
             Ok(added) => Some(added),
             Err(e) => {
                 if let Some(Whiteout { inode, room }) = whiteout {

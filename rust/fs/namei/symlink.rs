@@ -12,21 +12,23 @@ use super::{
 };
 use crate::{
     disk::{
+        encrypted,
         inode::{BLOCK_BYTES, S_IFLNK},
         Lblk,
     },
     fs::{
         credits,
-        extent::State,
+        extent::{MapKind, State},
         inode::NewKind, //
     },
     vfs::{
+        fscrypt::LinkLen,
         inode::{IdMap, NewInode},
         jbd2::Handle,
         Dentry, //
     },
 };
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 /// Makes a symbolic link to `target`.
 pub(crate) fn symlink(
@@ -37,21 +39,24 @@ pub(crate) fn symlink(
 ) -> Result {
     let mode = S_IFLNK | 0o777;
     // Both places want room for a NUL, though the size does not count it.
-    if target.len() >= dir.fs().geo.block_size as usize {
-        return Err(ENAMETOOLONG);
-    }
+    let len = LinkLen::new(dir, target, dir.fs().geo.block_size)?;
     let mut wanted = WantedInode {
         idmap,
         mode,
-        kind: NewKind::Symlink(target),
+        kind: NewKind::Plain,
         credits: 0,
     };
-    if target.len() < BLOCK_BYTES {
+    if len.get() < BLOCK_BYTES {
+        wanted.kind = NewKind::ShortLink(target, len);
         return make(dir, dentry, wanted, |_, _| Ok(()));
     }
     wanted.credits = credits::FIRST_BLOCK;
     make(dir, dentry, wanted, |handle, new| {
-        write_target(handle, new, target)
+        if new.is_encrypted() {
+            write_target(handle, new, &new.encrypt_link(target, len)?)
+        } else {
+            write_target(handle, new, target)
+        }
     })
 }
 
@@ -66,10 +71,18 @@ fn write_target(handle: &Handle<'_>, inode: &NewInode<'_, Rext4>, target: &[u8])
     journal(handle, inode)
 }
 
-/// Reads the target of a link that has a block.
+/// Reads the target of a link that is not in memory: it has a block, or is encrypted.
 pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     let bad = |what| inode.corrupted(fmt!("symbolic link {what}"));
     let len = inode.size() as usize;
+    if inode.extents().kind() == MapKind::Nothing {
+        // Checked when it was read.
+        let block = inode.info().block();
+        let target = block.get(..len).ok_or(EUCLEAN)?;
+        let mut copy = KVec::new();
+        copy.extend_from_slice(target, GFP_KERNEL)?;
+        return Ok(copy);
+    }
     if len == 0 || len >= inode.fs().geo.block_size as usize {
         return Err(bad("of impossible length"));
     }
@@ -81,9 +94,14 @@ pub(crate) fn read_target(inode: &Inode) -> Result<KVec<u8>> {
     let mut target = buffer(inode)?;
     target.truncate(len);
     bh.copy_out(0, &mut target)?;
-    if target.contains(&0) {
-        Err(bad("with a NUL in its target"))
+    let good = if inode.is_encrypted() {
+        encrypted::target_valid(&target)
     } else {
+        !target.contains(&0)
+    };
+    if good {
         Ok(target)
+    } else {
+        Err(bad("with a target that cannot be"))
     }
 }

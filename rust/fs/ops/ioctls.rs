@@ -3,10 +3,10 @@
 //! What `ioctl(2)` asks for, forwarded.
 
 use crate::{
-    fs::{about, alloc, io, mount, resize, Inode, Rext4, Sb},
+    fs::{about, alloc, crypt, io, mount, resize, Inode, Rext4, Sb},
     vfs::{
         fsmap::SpaceMap,
-        ioctl::{IoctlOps, Label, MoveExtents, Resize, Shutdown, Trim, Uuid},
+        ioctl::{IoctlOps, Label, MoveExtents, Resize, Salt, Shutdown, Trim, Uuid},
         jbd2::Log,
         File, //
     },
@@ -58,6 +58,14 @@ impl IoctlOps for Rext4 {
 
     fn resize(file: &File<Self>, how: Resize) -> Result {
         resize::resize_fs(file.inode(), how)
+    }
+
+    fn key_salt(sb: &Sb) -> Result<Salt> {
+        crypt::key_salt(sb)
+    }
+
+    fn make_key_salt(file: &File<Self>, new: &Salt) -> Result<Salt> {
+        crypt::make_key_salt(file, new)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {

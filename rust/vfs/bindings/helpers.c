@@ -12,6 +12,7 @@
 #include "helpers/cred.c"
 #include "helpers/dax.c"
 #include "helpers/fileattr.c"
+#include "helpers/fscrypt.c"
 #include "helpers/jbd2.c"
 #include "helpers/mbcache.c"
 #include "helpers/nofs.c"

@@ -80,8 +80,8 @@ pub(crate) trait FileOps: FileSystem {
     fn dax_fault<'a>(_fault: &DaxFault<'a, Self>) -> mmap::VmFault<'a> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// A file is opened, unless this is an error. Its directory may be locked (dentry_create(), of
-    /// nfsd).
+    /// A file is opened, unless this is an error; if it is encrypted its key is there. Its
+    /// directory may be locked (dentry_create(), of nfsd).
     fn opened(_file: &File<Self>) -> Result {
         Ok(())
     }
@@ -240,6 +240,8 @@ impl<F: FileOps> FileTable<F> {
         });
         from_result(|| {
             opened?;
+            // SAFETY: By the caller; it has its inode and its path.
+            to_result(unsafe { bindings::crypt_file_open(inode, file) })?;
             // SAFETY: By the caller; it has its inode and its path.
             F::opened(unsafe { File::from_raw(file) }).map(|()| 0)
         })

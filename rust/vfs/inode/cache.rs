@@ -30,6 +30,10 @@ pub(in crate::vfs) struct WithInfo<F: FileSystem> {
     /// Initialised by [`NewInode::regular`](super::NewInode::regular), if writeback has
     /// completions.
     pub(in crate::vfs) completions: MaybeUninit<Completions>,
+    /// What fs/crypto keeps of the inode, null without its key. C finds it by [`crypt_offset`].
+    crypt: *mut c_void,
+    /// The type that the inode has by its mode, if a key was set up for that before it was made.
+    pub(super) key_type: u32,
     inode: bindings::inode,
 }
 
@@ -101,6 +105,8 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     // set up; it does not move until it is freed.
     unsafe {
         (&raw mut (*obj).slab).write(slab);
+        (&raw mut (*obj).crypt).write(ptr::null_mut());
+        (&raw mut (*obj).key_type).write(0);
         let info = (&raw mut (*obj).info).cast::<F::InodeInfo>();
         if pin_init::raw_try_init(info, F::new_inode_info()).is_err() {
             bindings::kmem_cache_free(slab, obj.cast());
@@ -151,6 +157,13 @@ pub(in crate::vfs) unsafe fn with_info<F: FileSystem>(
 ) -> *mut WithInfo<F> {
     // SAFETY: By the caller, the inode is embedded in a `WithInfo`.
     unsafe { inode.byte_sub(offset_of!(WithInfo<F>, inode)).cast() }
+}
+
+/// Where the pointer of fs/crypto is, from the VFS inode on.
+#[cfg(CONFIG_FS_ENCRYPTION)]
+pub(in crate::vfs) const fn crypt_offset<F: FileSystem>() -> isize {
+    // CAST: Of one object.
+    offset_of!(WithInfo<F>, crypt) as isize - offset_of!(WithInfo<F>, inode) as isize
 }
 
 /// Frees the `i_link` text of a short symbolic link.

@@ -26,9 +26,11 @@ use kernel::prelude::*;
 
 impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// `EINVAL` if the mode does not say this type: to the VFS it would be one thing and to its
-    /// operations another.
+    /// operations another. Or if its key is for another one: those of files and of names differ.
     fn must_be(&self, ty: u32) -> Result {
-        if u32::from(self.mode()) & bindings::S_IFMT == ty {
+        // SAFETY: By the type invariant the inode is ours.
+        let key_type = unsafe { (*with_info::<F>(self.as_ptr())).key_type };
+        if u32::from(self.mode()) & bindings::S_IFMT == ty && (key_type == 0 || key_type == ty) {
             Ok(())
         } else {
             Err(EINVAL)
@@ -121,6 +123,20 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
         self.must_be(bindings::S_IFLNK)?;
         // SAFETY: As in `make_regular`.
         unsafe { (*self.as_ptr()).i_op = fixed(&InodeTable::<F>::SYMLINK) };
+        Ok(self.into_stage())
+    }
+
+    /// Makes it a symbolic link whose target is encrypted, as [`InodeOps::read_link`] reads it.
+    pub(crate) fn encrypted_symlink(self) -> Result<NewInode<'sb, F, Ready>>
+    where
+        F: InodeOps,
+    {
+        self.must_be(bindings::S_IFLNK)?;
+        if !self.is_encrypted() {
+            return Err(EINVAL);
+        }
+        // SAFETY: As in `make_regular`.
+        unsafe { (*self.as_ptr()).i_op = fixed(&InodeTable::<F>::ENCRYPTED_SYMLINK) };
         Ok(self.into_stage())
     }
 

@@ -54,7 +54,7 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
     /// # Safety
     ///
     /// i_rwsem of `inode` is held exclusive for `'a` by this thread, and released by the VFS.
-    pub(super) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
+    pub(in crate::vfs) unsafe fn assume(inode: &'a Inode<F>) -> ManuallyDrop<Self> {
         // SAFETY: By the type invariant of `Inode`. Tells with lockdep if the caller's promise is
         // not true.
         unsafe { bindings::assert_inode_locked(inode.as_ptr()) };

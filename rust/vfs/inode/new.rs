@@ -4,7 +4,7 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{IdMap, Inode, InodeFlags, InodeRef, Time};
+use super::{with_info, IdMap, Inode, InodeFlags, InodeRef, Time};
 use crate::vfs::{
     bindings,
     super_block::{FileSystem, SuperBlock},
@@ -204,6 +204,15 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     pub(crate) fn set_mode(&mut self, mode: u16) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe { (*self.as_ptr()).i_mode = mode }
+    }
+
+    /// Remembers which type of inode the mode says, if a key was set up for that.
+    pub(in crate::vfs) fn note_key_type(&mut self) {
+        if self.has_crypt_key() {
+            let ty = u32::from(self.mode()) & bindings::S_IFMT;
+            // SAFETY: By the type invariant the inode is ours.
+            unsafe { (*with_info::<F>(self.as_ptr())).key_type = ty };
+        }
     }
 
     /// Sets the generation and the change counter read from disk.

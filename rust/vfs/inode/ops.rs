@@ -51,7 +51,8 @@ pub(crate) trait InodeOps: FileSystem {
     fn fiemap(_inode: &Inode<Self>, _info: FiemapInfo<'_>, _bytes: Range<u64>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-    /// The target of a symbolic link that is not in memory, without a NUL at the end.
+    /// The target of a symbolic link that is not in memory, without a NUL at the end. Of one that
+    /// is encrypted, what the disk holds of it.
     fn read_link(_inode: &Inode<Self>) -> Result<KVec<u8>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -110,10 +111,14 @@ impl Attr<'_> {
         self.valid() & bindings::ATTR_MTIME != 0
     }
 
-    /// Permission checks of the VFS, privilege bits to drop.
+    /// Permission checks of the VFS, privilege bits to drop; `ENOKEY` for the size of an encrypted
+    /// file whose key is not there.
     pub(crate) fn prepare(&mut self, idmap: IdMap<'_>) -> Result {
         // SAFETY: By the type invariant, also of `IdMap`; the inode of the dentry is locked.
-        to_result(unsafe { bindings::setattr_prepare(idmap.0, self.1, self.0) })
+        unsafe {
+            to_result(bindings::setattr_prepare(idmap.0, self.1, self.0))?;
+            to_result(bindings::fscrypt_prepare_setattr(self.1, self.0))
+        }
     }
 
     /// Copies mode, owner and times into the inode (not the size).
@@ -211,7 +216,7 @@ pub(in crate::vfs) struct InodeTable<F>(PhantomData<F>);
 
 impl<F: InodeOps> InodeTable<F> {
     /// What all types have.
-    const ANY: bindings::inode_operations = bindings::inode_operations {
+    pub(super) const ANY: bindings::inode_operations = bindings::inode_operations {
         setattr: if F::HAS_SETATTR {
             Some(Self::setattr)
         } else {
@@ -263,47 +268,6 @@ impl<F: InodeOps> InodeTable<F> {
         },
         ..Self::SPECIAL
     };
-    /// Of links whose target is in memory.
-    pub(in crate::vfs) const FAST_SYMLINK: bindings::inode_operations =
-        bindings::inode_operations {
-            get_link: Some(bindings::simple_get_link),
-            ..Self::ANY
-        };
-    /// Of links whose target is read.
-    pub(in crate::vfs) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
-        get_link: if F::HAS_READ_LINK {
-            Some(Self::get_link)
-        } else {
-            None
-        },
-        ..Self::ANY
-    };
-
-    /// # Safety
-    ///
-    /// `inode` is a symbolic link of `F`. `dentry` is null if this is an RCU walk, else the caller
-    /// holds both. `done` is the caller's, for one call.
-    unsafe extern "C" fn get_link(
-        dentry: *mut bindings::dentry,
-        inode: *mut bindings::inode,
-        done: *mut bindings::delayed_call,
-    ) -> *const c_char {
-        let read = || -> Result<*mut c_char> {
-            // An RCU walk may not sleep, and reading may.
-            if dentry.is_null() {
-                return Err(ECHILD);
-            }
-            // SAFETY: By the caller.
-            let mut text = F::read_link(unsafe { Inode::from_raw(inode) })?;
-            text.push(0, GFP_KERNEL)?;
-            let text = mem::ManuallyDrop::new(text).as_mut_ptr();
-            // SAFETY: The VFS runs the call once, when it is done with the text, which was
-            // allocated by kmalloc.
-            unsafe { bindings::set_free_link(done, text.cast()) };
-            Ok(text.cast())
-        };
-        read().unwrap_or_else(|e| e.to_ptr())
-    }
 
     /// # Safety
     ///
@@ -328,7 +292,7 @@ impl<F: InodeOps> InodeTable<F> {
     ///
     /// `path` names an inode of `F`, and the caller holds it; `idmap` is its mount's. `stat` is
     /// this thread's.
-    unsafe extern "C" fn getattr(
+    pub(super) unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
         stat: *mut bindings::kstat,

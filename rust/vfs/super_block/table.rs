@@ -30,6 +30,7 @@ impl<F: FileSystem> SuperTable<F> {
         } else {
             None
         },
+        drop_inode: Some(bindings::crypt_drop_inode),
         evict_inode: Some(Self::evict_inode),
         put_super: Some(Self::put_super),
         sync_fs: if F::HAS_SYNC {
@@ -106,8 +107,12 @@ impl<F: FileSystem> SuperTable<F> {
             // SAFETY: As above.
             F::evict(&unsafe { Evicted::from_raw(inode) });
         }
-        // SAFETY: Page cache and private data are gone, as `clear_inode` asks.
-        unsafe { bindings::clear_inode(inode) };
+        // SAFETY: Page cache and private data are gone, as `clear_inode` asks. Nobody needs the key
+        // any more: what is on its way to the disk was waited for.
+        unsafe {
+            bindings::clear_inode(inode);
+            bindings::crypt_end_inode(inode);
+        }
     }
 
     /// # Safety
