@@ -25,6 +25,8 @@ pub static SETS: &[&[Case]] = &[
     namespace::attr::CASES,
     namespace::chattr::CASES,
     namespace::project::CASES,
+    namespace::crypt::CASES,
+    namespace::crypt_names::CASES,
     namespace::xattr::CASES,
     namespace::xattr_shared::CASES,
     namespace::acl::CASES,

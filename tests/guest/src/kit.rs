@@ -4,6 +4,7 @@
 pub mod aio;
 pub mod aligned;
 pub mod bytes;
+pub mod crypt;
 pub mod dirents;
 pub mod dm;
 pub mod exchange;

@@ -5,6 +5,6 @@
 mod kit;
 
 pub use kit::{
-    aio, aligned, bytes, dirents, dm, fiemap, finder, fixture, flags, fsmap, handle, harness, kmsg,
-    map, nfs, sched, slow, source, sys, uring, watch, writelog, xattr,
+    aio, aligned, bytes, crypt, dirents, dm, fiemap, finder, fixture, flags, fsmap, handle,
+    harness, kmsg, map, nfs, sched, slow, source, sys, uring, watch, writelog, xattr,
 };

@@ -4,6 +4,8 @@
 pub mod acl;
 pub mod attr;
 pub mod chattr;
+pub mod crypt;
+pub mod crypt_names;
 pub mod dirs;
 pub mod dirs_hash;
 pub mod dirs_large;

@@ -5,6 +5,7 @@
 
 mod attrs;
 mod dirs;
+mod encrypted;
 mod fields;
 mod grow;
 mod hashes;
