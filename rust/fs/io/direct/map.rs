@@ -294,6 +294,34 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
     result
 }
 
+/// Drops the page of the old end, in which the bytes begin. One that a mapping has stored to is
+/// dirty as a whole, with zeros where the new blocks are, and stays: those would be read, and
+/// written over what is on the disk.
+///
+/// ```text
+///   direct append of block 1                   store to block 0, by a mapping
+///   ------------------------                   ------------------------------
+///   drops the page, writes to the disk
+///                                              the page is filled: zeros behind the end
+///                                              all of its blocks are dirty
+///   the page cannot be dropped
+///   i_size moves
+///                                              writeback: block 0, and zeros to block 1
+/// ```
+///
+/// So it is written while the end is still the old one, which writes block 0 and no more, and then
+/// goes. `locked`: nobody stores again before the size has moved. Where both are in one block there
+/// is no such way: they are race 11, and `dio_gate` has the answer.
+fn drop_old_page(inode: &Inode, old: u64, bytes: Range<u64>, locked: bool) {
+    let stays = inode.invalidate_pagecache(bytes.clone()).is_err();
+    let block = 1 << inode.fs().geo.block_bits;
+    if stays && locked && old.next_multiple_of(block) <= bytes.start {
+        // What cannot be written is told by fsync, and what stays then, too: by iomap.
+        let _ = inode.write_and_wait(old.saturating_sub(1)..bytes.end);
+        let _ = inode.invalidate_pagecache(bytes);
+    }
+}
+
 /// Rule 7: the file grows to `end` by a direct write, which holds i_rwsem exclusive and waits. A
 /// reader may have filled the page of the old end meanwhile, with zeros behind it: it goes before
 /// the size moves, and under invalidate_lock it is not filled again until then. Else the zeros are
@@ -305,8 +333,7 @@ fn grow(iocb: &Kiocb<'_, Rext4>, end: u64, context: &MaySleep) {
     let open = gate::may_fill(inode, bytes.clone());
     let pages = open.then(|| inode.invalidate_lock());
     if rule::kept(Rule::AppendInvalidate) {
-        // A page that stays is dirty by a mapping: `isize_extended` sees to it.
-        let _ = inode.invalidate_pagecache(bytes.clone());
+        drop_old_page(inode, old, bytes.clone(), open);
     }
     lab::point(Point::DioGrow, inode, bytes.clone());
     trace::isize_set(inode, bytes.end);

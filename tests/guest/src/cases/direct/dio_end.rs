@@ -6,10 +6,10 @@ use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, K1, ONE};
 use crate::map::{self, Map};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, same, skip};
+use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("dio/end_libaio", ALL, end_libaio).quick(),
@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/end_no_room", ALL, end_no_room).quick(),
     Case::new("dio/end_gives_back", ALL, end_gives_back).quick(),
     Case::new("dio/lost_page", ONE, lost_page).quick(),
+    Case::new("dio/stored_beside", &[K1], stored_beside).quick(),
     Case::new("dio/nowait_deep", ALL, nowait_deep).quick(),
     Case::new("dio/statx", ONE, statx).quick(),
     Case::new("dio/dontcache", ONE, dontcache).quick(),
@@ -346,4 +347,40 @@ fn iopoll(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// A direct append is on its way, and a mapping stores to another block of the page of the end:
+/// both are there afterwards.
+fn stored_beside(t: &mut T) -> Res {
+    let d = on_dm(t)?;
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 1024)?;
+    f.fsync()?;
+    let map = Map::shared(&f, 1024)?;
+    let direct = sys::direct(&t.p("f"))?;
+    let more = Aligned::of(&pattern(2, 0, 2048));
+    let disk = &t.disks[0];
+    d.swap(&[(0, MB * 2048, "delay", format!("{disk} 0 0 {disk} 0 1000"))])?;
+    f.dontneed()?;
+    let early = std::thread::scope(|s| -> Res<_> {
+        let writer = s.spawn(|| direct.pwrite(&more, 1024));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        map.set(0, 77);
+        let early = !writer.is_finished();
+        let Ok(written) = writer.join() else {
+            fail!("thread panic");
+        };
+        written?;
+        Ok(early)
+    })?;
+    ensure!(early, "the store came when the write was over");
+    let mut want = pattern(1, 0, 1024);
+    want[0] = 77;
+    want.extend(&more[..]);
+    holds(&f, 0, &want, "read at once")?;
+    f.fsync()?;
+    d.swap(&[dm::linear(disk, 0, MB)])?;
+    drop((map, f, direct));
+    t.cycle()?;
+    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
 }
