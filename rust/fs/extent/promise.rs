@@ -53,6 +53,8 @@ use kernel::prelude::*;
 pub(super) struct Flight {
     request: RequestId,
     blocks: LblkRange,
+    /// Each in one extent, of which the conversion makes three at most, however long it is.
+    mappings: u32,
 }
 
 impl Flight {
@@ -66,12 +68,12 @@ impl<'a> Extents<'a> {
     /// `places`.
     fn worst(&self, entries: u64, places: u32) -> u32 {
         let map = &*self.map;
-        let flying: u64 = map.flights.iter().map(|f| u64::from(f.blocks.len())).sum();
+        let flying: u64 = map.flights.iter().map(|f| u64::from(f.mappings)).sum();
         let blocks = u64::from(map.reserved.count()) + u64::from(map.expected.count()) + flying;
         let places = u64::from(places)
             + u64::from(map.reserved.intervals())
             + u64::from(map.expected.intervals())
-            + map.flights.len() as u64;
+            + flying;
         let geo = &self.inode.fs().geo;
         if map.kind == MapKind::Pointers {
             // An entry for each of two changes, and there is only one.
@@ -302,16 +304,26 @@ impl<'a> Extents<'a> {
         self.settle();
     }
 
-    /// As [`Extents::expect_write`], for a direct write. It ends with [`Extents::land`].
+    /// As [`Extents::expect_write`], for a direct write to blocks of one extent, which `end_io`
+    /// converts as a whole: two entries more, and not two for each block, or a write to what
+    /// fallocate has promised on a full disk would want more nodes than there are. A page that
+    /// splits the extent meanwhile has its own promise. It ends with [`Extents::land`].
     pub(crate) fn expect_direct(&mut self, request: RequestId, blocks: LblkRange) -> Result {
         self.map.flights.reserve(1, GFP_KERNEL)?;
-        self.secure(2 * u64::from(blocks.len()), 1)?;
+        self.secure(2, 1)?;
         // Mappings of a request come one behind the other.
         let before = |f: &&mut Flight| f.request == request && f.blocks.end == blocks.start;
         match self.map.flights.iter_mut().find(before) {
-            Some(flight) => flight.blocks.end = blocks.end,
+            Some(flight) => {
+                flight.blocks.end = blocks.end;
+                flight.mappings = flight.mappings.saturating_add(1);
+            }
             None => {
-                let flight = Flight { request, blocks };
+                let flight = Flight {
+                    request,
+                    blocks,
+                    mappings: 1,
+                };
                 self.map.flights.push(flight, GFP_KERNEL)?;
             }
         }

@@ -55,7 +55,12 @@ impl Writeback for Rext4 {
         }
         lab::point(Point::WritebackLookup, inode, start..end);
         let dirty = map::lblk_range(inode, start..end)?;
-        let more = dirty.start.blocks(allocate::MAX);
+        // Not behind the end of the file: what a write has reserved there and has not copied yet
+        // may never come, and blocks that nobody gives back would be a leak. The size moves before
+        // the folio can be written.
+        let bits = inode.fs().geo.block_bits;
+        let size = Lblk::or_end(inode.size().div_ceil(1 << bits)).max(dirty.end);
+        let more = dirty.start.until(size).first(allocate::MAX);
         let effort = {
             let mut extents = inode.extents();
             let mut found = extents.lookup(more)?;

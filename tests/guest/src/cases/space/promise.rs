@@ -5,7 +5,7 @@ use crate::aio::{Aio, Op};
 use crate::cases::damage::failing::{data_at, with_hole};
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm;
-use crate::fixture::{pattern, put, T};
+use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, ALL, K1};
 use crate::map::{sigbus_taken, Map};
 use crate::slow::{SlowMemory, HALF};
@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     Case::new("promise/eio", ALL, eio),
     Case::new("promise/eio_buffered", ALL, eio_buffered),
     Case::new("promise/short_write", ALL, short_write).quick(),
+    Case::new("promise/short_append", ALL, short_append).quick(),
+    Case::new("promise/direct_full", ALL, direct_full).quick(),
 ];
 
 const LEN: u64 = 32 << 20;
@@ -207,4 +209,54 @@ fn short_write(t: &mut T) -> Res {
     want.extend(pattern(6, 0, HALF));
     f.fsync()?;
     t.holds_both(&f, &want, "both")
+}
+
+/// A write that appends comes to an end half way. Of its first half, which is written meanwhile, no
+/// more blocks are taken than it has: nobody would give them back.
+fn short_append(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    put(&t.p("other"), 1, 10_000)?.fsync()?;
+    let memory = SlowMemory::new(t, &pattern(5, 0, HALF), &[])?;
+    let written = std::thread::scope(|s| -> Res<_> {
+        let writer = s.spawn(|| memory.pwrite(&f, 0, 2 * HALF, 0));
+        std::thread::sleep(Duration::from_millis(300));
+        // Where folios are large nothing is copied yet, and the first half may not come at all.
+        let synced = f.sync_range(0, HALF as u64);
+        memory.fail()?;
+        let Ok(written) = writer.join() else {
+            fail!("thread panic");
+        };
+        synced?;
+        Ok(written)
+    })?;
+    ensure!(
+        matches!(written, Ok(HALF) | Err(libc::EFAULT)),
+        "written: {written:?}"
+    );
+    f.fsync()?;
+    let stat = f.stat()?;
+    let want = (stat.st_size as u64).next_multiple_of(t.bs());
+    same!(stat.st_blocks as u64 * 512, want, "bytes of its blocks");
+    Ok(())
+}
+
+/// All that is free is allocated to a file, and written by one direct write: what fallocate has
+/// promised is there, however many blocks are on their way at a time.
+fn direct_full(t: &mut T) -> Res {
+    t.mkfs(128, &["-m", "0", "-J", "size=4"])?;
+    t.mount("")?;
+    let f = sys::create(&t.p("f"))?;
+    let mut len = 0;
+    for step in [4u64 << 20, 256 << 10, 4096] {
+        while f.fallocate(0, len, step).is_ok() {
+            len += step;
+        }
+    }
+    ensure!(len > 60 << 20, "only {len} bytes are allocated");
+    f.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    let data = Aligned::of(&pattern(1, 0, 60 << 20));
+    same!(direct.pwrite_once(&data, 0)?, data.len(), "written");
+    holds(&f, 0, &data, "what was written")
 }
