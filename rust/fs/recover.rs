@@ -35,7 +35,8 @@ use kernel::{prelude::*, rbtree::RBTree, sync::atomic::Relaxed};
 /// Files nobody names are no reason to refuse those that somebody does: an orphan that cannot be
 /// finished is reported, as corruption is, and left for e2fsck, which the error mark brings. It
 /// stays on the list; one that cannot even be read ends the list before it. Where there is such a
-/// mark already the bitmaps may lie, so nothing is freed. Fails only for want of memory.
+/// mark already the bitmaps may lie, so nothing is freed. Fails only for want of memory, and when
+/// who mounts is being killed.
 pub(crate) fn process(sb: &Sb) -> Result {
     let fs = sb.data();
     if fs.orphans.count.load(Relaxed) > 0 || fs.slots.are_used() {
@@ -68,9 +69,15 @@ pub(crate) fn process(sb: &Sb) -> Result {
         );
     }
     match result {
-        Err(e) if e == ENOMEM => Err(e),
+        Err(e) if passes(e) => Err(e),
         _ => Ok(()),
     }
+}
+
+/// Whether the error says nothing of the disk: no memory, or who mounts is being killed. The mount
+/// fails, and the next one does it.
+fn passes(e: Error) -> bool {
+    e == ENOMEM || e == EINTR || e == ERESTARTSYS
 }
 
 #[derive(Default)]
@@ -194,8 +201,11 @@ fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done
         // The last reference goes: an inode without links is deleted here.
         Ok(truncated)
     });
+    let listed = || sb.data().orphans.contains(ino);
     let err = match truncated {
-        Ok(_) if sb.data().orphans.contains(ino) => EIO,
+        // Who came by a file handle meanwhile keeps it, and lets it go as any orphan.
+        Ok(false) if listed() && sb.find_inode(ino.into()).is_some() => return Ok(()),
+        Ok(_) if listed() => EIO,
         Ok(true) => {
             done.truncated += 1;
             return Ok(());
@@ -206,8 +216,11 @@ fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done
         }
         Err(e) => e,
     };
+    if passes(err) {
+        return Err(err);
+    }
     // Corruption has been reported.
-    if err == EUCLEAN || err == ENOMEM {
+    if err == EUCLEAN {
         pr_err!("{}: orphan inode {} is left to e2fsck\n", sb.id(), ino);
     } else {
         sb.corrupted(fmt!("orphan inode {} cannot be finished", ino));
@@ -260,7 +273,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
 /// been.
 #[cold]
 fn unread(sb: &Sb, why: Error) -> Error {
-    if why == EUCLEAN || why == ENOMEM || why == EROFS {
+    if why == EUCLEAN || why == EROFS || passes(why) {
         return why;
     }
     sb.corrupted(fmt!("orphan file: error {}", why.to_errno()))

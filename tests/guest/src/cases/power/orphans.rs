@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("orphan/bad_one_readonly", TWO, bad_one_readonly),
     Case::new("orphan/marked_before", TWO, marked_before),
     Case::new("orphan/log_is_slow", TWO, log_is_slow),
+    Case::new("orphan/killed", TWO, killed).quick(),
 ];
 
 const TYPES: [&str; 8] = ["reg", "dir", "slow", "fast", "fifo", "chr", "sock", "empty"];
@@ -397,6 +398,52 @@ fn log_is_slow(t: &mut T) -> Res {
     );
     same!(sys::lstat(&cut)?.st_size, 0, "size");
     drop(open);
+    t.umount()?;
+    t.fsck()
+}
+
+/// Who mounts is killed while a truncation is finished: no reason to call the disk corrupt. The
+/// next mount finishes it.
+fn killed(t: &mut T) -> Res {
+    let d = crate::cases::power::crash::on_dm(t)?;
+    t.fresh()?;
+    put(&t.p("cut"), 1, 50_000)?;
+    put(&t.p("good"), 2, 5000)?;
+    t.umount()?;
+    chain(t, &["cut"], true)?;
+    script(t, &["sif /cut size 777".to_string()])?;
+    t.drop_caches()?;
+    d.suspend()?;
+    // SAFETY: The child calls nothing that may take a lock of another thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let _ = t.try_mount(0, "");
+        // SAFETY: As above.
+        unsafe { libc::_exit(0) };
+    }
+    let wait = |ms| std::thread::sleep(std::time::Duration::from_millis(ms));
+    wait(300);
+    // SAFETY: The child is ours, and waits for the device.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    wait(100);
+    d.resume()?;
+    let mut status = 0;
+    // SAFETY: The status is written to our memory.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    // Mounted or not: it is no error of the disk.
+    let _ = sys::umount(&t.p(""), 0);
+    let text = t.debugfs(&["stats"])?;
+    ensure!(!text.contains("with errors"), "an error is marked: {text}");
+    t.mount("")?;
+    let f = sys::rdonly(&t.p("cut"))?;
+    same!(f.size()?, 777, "size");
+    same!(
+        f.stat()?.st_blocks as u64 * 512,
+        t.bs(),
+        "bytes of its blocks"
+    );
+    drop(f);
+    usable(t)?;
     t.umount()?;
     t.fsck()
 }
