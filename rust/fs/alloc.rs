@@ -390,11 +390,14 @@ pub(crate) fn is_system_block(sb: &Sb, pblk: Pblk, len: u32, owner: Option<Ino>)
             && journal.is_some_and(|zones| zones.overlaps(pblk, len.into()))
 }
 
-/// Says which blocks the journal has, as (first block, number).
-pub(crate) fn set_journal(sb: &Sb, extents: &[(Pblk, u32)]) -> Result {
+/// Says which blocks the journal has, as (first block, end). Returns whether none is there twice.
+pub(crate) fn set_journal(sb: &Sb, blocks: KVVec<(u64, u64)>) -> Result<bool> {
+    let Some(zones) = Zones::of_file(blocks)? else {
+        return Ok(false);
+    };
     // The second time, after a remount: they are the same.
-    sb.data().groups.journal.populate(Zones::of_file(extents)?);
-    Ok(())
+    sb.data().groups.journal.populate(zones);
+    Ok(true)
 }
 
 /// Counts for `statfs(2)`.

@@ -9,6 +9,7 @@
 mod checkpoint;
 mod crypt;
 mod load;
+mod protect;
 mod refuse;
 mod shown;
 mod shutdown;
@@ -26,14 +27,12 @@ use super::{
     access::Access,
     alloc,
     error::journal_error,
-    extent,
     inode,
     marks,
     options::Options,
     primary::{read_super, write_super},
     recover,
     resize,
-    Inode,
     InodeRef,
     Rext4,
     Sb, //
@@ -43,7 +42,6 @@ use crate::{
         features,
         superblock::{ErrorMark, STATE_ERROR}, //
         Ino,
-        Lblk,
         RawSuper,
     },
     vfs::{
@@ -114,21 +112,6 @@ fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a
     })
 }
 
-/// Notes the journal's blocks, so that no other file gets at them. A hole is jbd2's to find.
-fn protect_journal(sb: &Sb, file: &Inode) -> Result {
-    let bits = sb.data().geo.block_bits;
-    let mut all = KVVec::new();
-    let (mut at, end) = (Lblk::FIRST, Lblk::or_end(file.size() >> bits));
-    while at < end {
-        let found = file.extents().lookup(at.until(end))?;
-        if found.state == extent::State::Written {
-            all.push((found.pblk, found.len), GFP_KERNEL)?;
-        }
-        at = at.saturating_add(found.len);
-    }
-    alloc::set_journal(sb, &all)
-}
-
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
 /// replay. Returns whether there was.
 fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool) -> Result<bool> {
@@ -137,7 +120,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool)
     if !file.is_file() || file.nlink() == 0 {
         return Err(file.corrupted(fmt!("the journal is no file")));
     }
-    protect_journal(sb, &file)?;
+    protect::protect_journal(sb, &file)?;
     let journal = fs.journal.open(file)?;
     journal.set_barrier(options.barrier());
     // A log that the super block does not speak of is older than the metadata (debugfs' way to be

@@ -93,15 +93,15 @@ impl Zones {
         Ok(Ok(merged))
     }
 
-    /// The blocks of one file, as (first block, number). They may touch and come in any order.
-    pub(super) fn of_file(extents: &[(Pblk, u32)]) -> Result<Self> {
-        let mut all = KVVec::with_capacity(extents.len(), GFP_KERNEL)?;
-        for &(first, len) in extents {
-            let first = first.get();
-            all.push((first, first.saturating_add(len.into())), GFP_KERNEL)?;
+    /// The blocks of one file, as (first block, end) in any order. They may touch. `None` if one is
+    /// there twice.
+    pub(super) fn of_file(mut blocks: KVVec<(u64, u64)>) -> Result<Option<Self>> {
+        sort(&mut blocks);
+        let twice = |(a, b): (&(u64, u64), &(u64, u64))| a.1 > b.0;
+        if blocks.iter().zip(blocks.iter().skip(1)).any(twice) {
+            return Ok(None);
         }
-        sort(&mut all);
-        Ok(Self(Grows::with(all)?))
+        Ok(Some(Self(Grows::with(blocks)?)))
     }
 
     /// Memory for so many more.

@@ -6,7 +6,7 @@ use crate::cases::damage::bad::{
 };
 use crate::cases::damage::bad_file::tree_block;
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, ALL, FEATS};
+use crate::harness::{Case, Res, ALL, FEATS, K1};
 use crate::sys::{self};
 use crate::{ensure, fail, same, skip};
 
@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("bad/block_bitmap", ALL, block_bitmap).quick(),
     Case::new("bad/inode_bitmap", ALL, inode_bitmap),
     Case::new("bad/journal", FEATS, journal).quick(),
+    Case::new("bad/journal_twice", &[K1], journal_twice).quick(),
     Case::new("bad/errors_option", BOTH, errors_option).quick(),
     Case::new("bad/readonly_untouched", BOTH, readonly_untouched),
     Case::new("bad/random_flips", FEATS, random_flips)
@@ -212,6 +213,33 @@ fn inode_bitmap(t: &mut T) -> Res {
     t.umount()?;
     same!(t.peek(at, 1)?, [b[0] ^ 0x10], "the bitmap on disk");
     Ok(())
+}
+
+/// A journal of which the second half is in the same blocks as the first is refused at mount.
+fn journal_twice(t: &mut T) -> Res {
+    t.fresh()?;
+    t.umount()?;
+    let at = inode_at(t, "<8>")?;
+    let raw = t.peek(at, 256)?;
+    let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| raw[40 + 4 * i + b]));
+    // Of the header the magic and the number of entries, and the depth; of an extent the logical
+    // block, the length and the block.
+    same!((word(0), word(1) >> 16), (0x1_f30a, 0), "root of the tree");
+    let (half, block) = ((word(4) & 0xffff) / 2, word(5));
+    t.debugfs(&[
+        "sif <8> block[0] 0x2f30a",
+        &format!("sif <8> block[4] {half}"),
+        &format!("sif <8> block[6] {half}"),
+        &format!("sif <8> block[7] {half}"),
+        &format!("sif <8> block[8] {block}"),
+    ])?;
+    t.forget_log();
+    match t.try_mount(0, "") {
+        Ok(()) => fail!("mounted"),
+        Err(e) => ensure!(MOUNT_ERRS.contains(&e.errno), "{e}"),
+    }
+    ensure!(t.logged(&[&["journal"], &["inode", "8"]]), "{:?}", t.seen);
+    t.poke(at, &raw)
 }
 
 /// A journal that cannot be one is refused at mount.
