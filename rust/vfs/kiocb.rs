@@ -153,6 +153,14 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         unsafe { (*self.as_ptr()).ki_pos as u64 }
     }
 
+    /// Takes the position back to `pos`, which it has passed, for what is not written after all.
+    pub(crate) fn go_back(&mut self, pos: u64) {
+        // SAFETY: By the type invariant; nobody else writes it during the call.
+        let ki_pos = unsafe { &mut (*self.as_ptr()).ki_pos };
+        // CAST: Not more than it is.
+        *ki_pos = (*ki_pos).min(pos as i64);
+    }
+
     /// Fail with `EAGAIN` rather than sleep.
     pub(crate) fn nowait(&self) -> bool {
         self.flag(bindings::IOCB_NOWAIT)

@@ -329,17 +329,27 @@ impl<F: FileSystem> Inode<F> {
         InvalidateLockShared(self, NotThreadSafe)
     }
 
-    /// Writes the bytes of the page cache and waits for it. Not inside a handle: writeback starts
-    /// transactions and completion needs them.
+    /// Writes the bytes of the page cache and waits for it, also after an error of one of them: the
+    /// others may be on their way. Not inside a handle: writeback starts transactions and
+    /// completion needs them.
     pub(crate) fn write_and_wait(&self, bytes: Range<u64>) -> Result {
         if bytes.is_empty() {
             return Ok(());
         }
         let last = (bytes.end - 1).min(i64::MAX as u64) as i64;
         // SAFETY: By the type invariant of `Inode`.
-        to_result(unsafe {
+        let result = to_result(unsafe {
             bindings::filemap_write_and_wait_range(self.mapping(), bytes.start as i64, last)
-        })
+        });
+        if result.is_err() {
+            // It has not waited if the error is of the submission. What comes is in the mapping.
+            // SAFETY: As above.
+            let _ = unsafe {
+                let start = bytes.start as i64;
+                bindings::filemap_fdatawait_range_keep_errors(self.mapping(), start, last)
+            };
+        }
+        result
     }
 
     /// Takes the bytes, whole pages, out of all mappings: who touches them faults again. Private

@@ -351,13 +351,17 @@ fn write_through<'a>(
     drop(lock);
     let end = start + written as u64;
     lab::point(Point::DioFellBack, inode, start..end);
-    inode.write_and_wait(start..end)?;
+    // Who goes on from the file's position must not leave out what was lost.
+    inode
+        .write_and_wait(start..end)
+        .inspect_err(|_| iocb.go_back(start))?;
     // A page that stays is uptodate and clean: nothing is stale.
     if pinned::begin_drop().is_ok() {
         let _ = inode.invalidate_pagecache(start..end);
         pinned::end_drop();
     }
     iocb.write_sync(written)
+        .inspect_err(|_| iocb.go_back(start))
 }
 
 /// Moves the data. `done` counts what is written, also if the rest fails; the result does too.
