@@ -56,6 +56,8 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(asked().results, OURS / "results.tsv")
         self.assertEqual(asked("--opts", "dio_gate").results, OURS / "results-dio_gate.tsv")
         self.assertEqual(asked("--results", "/tmp/x").results, Path("/tmp/x"))
+        dax = asked("--engine", "qemu", "--dax", "--fs", "ext4")
+        self.assertEqual((dax.results, dax.opts), (OURS / "results-dax.tsv", "dax=always"))
 
     def test_lab(self) -> None:
         off = asked("--lab-off")
@@ -73,6 +75,7 @@ class CommandLine(unittest.TestCase):
         self.assertIn("debug or fast", self.refused("--engine", "qemu", "--kernel", "uml"))
         self.assertIn("not a list of mount options", self.refused("--opts", "a b"))
         self.assertIn("--opts is for rext4", self.refused("--fs", "ext4", "--opts", "dio_gate"))
+        self.assertIn("--dax is for --engine qemu", self.refused("--dax"))
         self.assertIn("not a number: soon", self.refused("--total", "soon"))
         self.assertIn("not a number above zero", self.refused("--limit", "0"))
         self.assertIn("no such folder", self.refused("--results", "/no/such/x.tsv"))

@@ -21,6 +21,9 @@ from .results import Row, text_of
 PATIENCE = 5
 DISKS = {"test": 4, "scratch": 4, "logwrites": 2}
 GUEST = REPO / "tests/xfstests/guest"
+# Two disks that are memory, of 1 GiB each, and what the VM has then, in MiB.
+MEMORY = "memmap=1G!4G memmap=1G!5G"
+MIB, MIB_WITH_DISKS = 3072, 5120
 OF_ONE_VM = ("state", "current", "done", "fatal", "console", "stop", "timeup", "seen", "bare")
 
 
@@ -60,6 +63,7 @@ class Job:
             "LIMIT": self.asked.limit,
             "MODULE": self.module or "",
             "KCONFIG": kernel_of(self.asked) / ".config",
+            "DAX": "1" if self.asked.dax else "",
         }
         lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in words.items()]
         (self.folder / "job").write_text("".join(lines))
@@ -69,7 +73,10 @@ class Job:
         asked = self.asked
         words: list[str | Path] = [SCRIPTS / "vm", "--engine", asked.engine]
         words += ["--kernel", asked.build or asked.kernel, "--cpus", str(asked.cpus)]
-        words += ["--mem", "3072", "--share", self.folder]
+        if asked.dax:
+            words += ["--append", MEMORY]
+        mib = MIB_WITH_DISKS if asked.dax else MIB
+        words += ["--mem", str(mib), "--share", self.folder]
         words += ["--console", self.folder / "console"]
         words += ["--time", str(asked.limit * tests + 600)]
         for name in DISKS:

@@ -29,6 +29,8 @@ in tests/xfstests/rext4.
   --opts OPTIONS   mount both devices with these, for example dio_gate; recorded
                    in tests/xfstests/results-OPTIONS.tsv. Only options that
                    /proc/mounts shows, and not with --fs ext4
+  --dax            both devices are memory and are mounted with dax=always; with
+                   qemu, and recorded in tests/xfstests/results-dax.tsv
   --list FILE      take the tests from FILE
   --ci             the short list for the gate, tests/xfstests/ci-list
   --group G        all tests of that group of xfstests, for example quick; with a
@@ -70,6 +72,7 @@ class Options(argparse.Namespace):
     limit: int
     total: int | None
     opts: str = ""
+    dax: bool = False
     lists: list[Path]
     groups: list[str]
     again: int
@@ -126,6 +129,7 @@ def options(arguments: list[str]) -> Options:
     """Reads the command line, and refuses what does not go together."""
     made = parser(HELP)
     made.add_argument("--opts", default="")
+    made.add_argument("--dax", action="store_true")
     made.add_argument(
         "--ci", dest="lists", action="append_const", const=OURS / "ci-list", default=[]
     )
@@ -140,6 +144,12 @@ def options(arguments: list[str]) -> Options:
         made.error(f"--opts {asked.opts}: not a list of mount options")
     if asked.opts and asked.fs == "ext4":
         made.error("--opts is for rext4, whatever its name: the kernel's ext4 has other options")
+    if asked.dax and (asked.engine != "qemu" or asked.opts):
+        made.error("--dax is for --engine qemu, and without --opts")
+    if asked.dax:
+        # The kernel's ext4 has this one, too.
+        asked.opts = "dax=always"
+        asked.results = asked.results or OURS / "results-dax.tsv"
     if asked.results is None:
         asked.results = OURS / f"results{'-' + asked.opts if asked.opts else ''}.tsv"
     complete(made, asked)
