@@ -29,6 +29,8 @@ Usage: scripts/bench [--icount-only | --wall-only] [--data-only | --operations-o
   --out FILE     results (default tests/bench/results-NAME.tsv)
   --growth       how the cost of operations grows, and nothing of the above
                  (scripts/bench --growth --help)
+  --functions    in which functions the instructions are, and nothing of the above
+                 (scripts/bench --functions --help)
 
 The last line names those in which rext4 is slower than 0.7 of ext4, if there are any.
 

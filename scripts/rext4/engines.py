@@ -107,6 +107,8 @@ def qemu_command(machine: "Machine", place: "Place") -> list[str]:
         more += ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off"]
     elif not kvm:
         more += ["-accel", "tcg,thread=multi"]
+    if machine.plugin:
+        more += ["-plugin", machine.plugin]
     for disk in machine.disks:
         more += ["-drive", f"file={disk.resolve()},if=virtio,format=raw,cache=unsafe,discard=unmap"]
     command = [] if kvm else ["--disable-kvm"]

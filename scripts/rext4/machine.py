@@ -38,6 +38,7 @@ class Machine:
     cpus: int
     disks: list[Path]
     icount: bool = False
+    plugin: str = ""
     append: str = ""
     shell: bool = False
 

@@ -32,6 +32,7 @@ Usage: scripts/vm [options] [--] command [argument...]
   --cpus N              CPUs (default 2)
   --icount              QEMU counts instructions as time, with one CPU: figures
                         that repeat
+  --plugin FILE,ARGS    a plugin of QEMU
   --append ARGS         more kernel parameters
   --allow REGEX         console reports that match are expected (Python's
                         regular expressions); may be repeated
@@ -67,6 +68,7 @@ class Options(argparse.Namespace):
     mem: int
     cpus: int
     icount: bool
+    plugin: str
     append: str
     allow: list[re.Pattern[str]]
     console: Path | None
@@ -94,6 +96,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--mem", type=common.positive, default=2048)
     parser.add_argument("--cpus", type=common.positive, default=2)
     parser.add_argument("--icount", action="store_true")
+    parser.add_argument("--plugin", default="")
     parser.add_argument("--append", default="")
     parser.add_argument("--allow", type=pattern, action="append", default=[])
     parser.add_argument("--console", type=Path)
@@ -203,6 +206,7 @@ def main(arguments: list[str]) -> int:
             cpus=asked.cpus,
             disks=asked.disk,
             icount=asked.icount,
+            plugin=asked.plugin,
             append=asked.append,
             shell=asked.shell,
         )
