@@ -18,6 +18,7 @@ use super::{
 use crate::{
     disk::{features, RawSuper},
     vfs::{
+        atomic::Atomic,
         blkdev::BlockDevice,
         ioctl::{Label, Uuid},
         super_block::StatFs,
@@ -26,7 +27,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// What is known since the mount began.

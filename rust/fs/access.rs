@@ -35,6 +35,7 @@
 //! then, the log is emptied after that, and whoever comes later is refused. Refused, not made to
 //! wait: sync(2) may hold s_umount while it waits for such a writer, and a thaw needs it.
 
+use crate::vfs::atomic::Atomic;
 use crate::vfs::{
     jbd2::Journal,
     percpu_rwsem::{PercpuRwSem, ReadGuard}, //
@@ -42,7 +43,7 @@ use crate::vfs::{
 use kernel::{
     prelude::*,
     static_lock_class,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 /// What the mount may do.

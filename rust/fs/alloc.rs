@@ -61,20 +61,17 @@ use super::{
 use crate::{
     disk::{Geometry, GroupDesc, Ino, Pblk, RawSuper},
     vfs::{
+        atomic::Atomic,
         bh::BufferHead,
         counter::PercpuCounter,
+        once::SetOnce,
         super_block::NewSuper, //
     },
 };
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        new_mutex,
-        Mutex,
-        SetOnce, //
-    },
+    sync::{atomic::Relaxed, new_mutex, Mutex},
 };
 
 /// What blocks are for.

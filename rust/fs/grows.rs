@@ -21,13 +21,11 @@
 //!
 //! Who may append is a value, too: [`Growing`], and there is one at most.
 
+use crate::vfs::{atomic::Atomic, once::SetOnce};
 use core::ops::Deref;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
-        SetOnce, //
-    },
+    sync::atomic::{Acquire, Relaxed, Release},
 };
 
 /// Elements in the first bucket.

@@ -44,6 +44,7 @@ use crate::{
         RawSuper, //
     },
     vfs::{
+        atomic::Atomic,
         inode::Time,
         jbd2::{Handle, Journal, Tid},
         nofs::{new_nofs_mutex, NoFsMutex}, //
@@ -51,7 +52,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 /// The largest size in bytes that a file has without the feature `large_file`.

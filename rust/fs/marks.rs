@@ -23,13 +23,14 @@ use super::{
     Sb, //
 };
 use crate::disk::superblock::{error_code, ErrorMark, FoundError, RawSuper, SUPER_SIZE};
+use crate::vfs::atomic::Atomic;
 use core::panic::Location;
 use kernel::{
     error::code::*,
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::Relaxed,
         Mutex, //
     },
 };

@@ -66,9 +66,11 @@ use crate::{
     disk::{superblock::Geometry, Ino},
     vfs::{
         self,
+        atomic::Atomic,
         fscrypt::DummyPolicy,
         gfp,
         jbd2::{Handle, Journal, JournalSlot},
+        once::SetOnce,
         super_block::Later, //
     },
 };
@@ -76,12 +78,11 @@ use grows::{GrowLock, Latest};
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{ordering, Atomic},
-        Mutex,
-        SetOnce, //
+        atomic::ordering,
+        Mutex, //
     },
 };
-use options::{Dax, Options};
+use options::{Dax, InForce, Options};
 
 /// A super block of ours.
 pub(crate) type Sb = vfs::SuperBlock<Rext4>;
@@ -131,10 +132,8 @@ pub(crate) struct Rext4 {
     dax: Dax,
     /// What the option `test_dummy_encryption` has new inodes encrypted with.
     dummy_policy: SetOnce<DummyPolicy>,
-    /// The option `barrier`, for each fsync.
-    barrier: Atomic<bool>,
-    /// The option `discard`, for what has committed.
-    discard: Atomic<bool>,
+    /// Options that are asked for often.
+    in_force: InForce,
     /// Whether we may write just now.
     #[pin]
     pub(crate) access: access::AccessState,
@@ -208,12 +207,12 @@ impl Rext4 {
 
     /// Whether the device's cache is flushed at commits and fsync.
     pub(crate) fn uses_barriers(&self) -> bool {
-        self.barrier.load(ordering::Relaxed)
+        self.in_force.barrier()
     }
 
     /// Whether the device is told of blocks that were freed: `discard`.
     pub(crate) fn discards(&self) -> bool {
-        self.discard.load(ordering::Relaxed)
+        self.in_force.discard()
     }
 
     /// Has what was freed and has committed discarded soon, or forgotten where that is not wanted
@@ -224,7 +223,7 @@ impl Rext4 {
 
     /// Whether what replaces something is written without being asked: `auto_da_alloc`.
     pub(crate) fn writes_replacements(&self) -> bool {
-        self.options.lock().auto_da_alloc
+        self.in_force.auto_da_alloc()
     }
 
     /// Whether corruption was found since mount.

@@ -50,7 +50,7 @@ use crate::{
         super_block::Remount, //
     },
 };
-use kernel::{error::code::*, prelude::*, sync::atomic::ordering};
+use kernel::{error::code::*, prelude::*};
 
 /// Second half of mount.
 pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
@@ -309,9 +309,8 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Re
     }
     remount.set_acls(opts.acl);
     fs.dio_gate.set(opts.dio_gate);
-    fs.barrier.store(opts.barrier(), ordering::Relaxed);
     opts.suit(sb.device(), sb.id(), remount.log());
-    fs.discard.store(opts.discard(), ordering::Relaxed);
+    fs.in_force.set(&opts);
     fs.discard_later();
     fs.groups.root_blocks.give_to(&opts);
     *fs.options.lock() = opts;

@@ -3,6 +3,9 @@
 //! Mount options.
 
 mod foreign;
+mod in_force;
+
+pub(super) use in_force::InForce;
 
 use self::foreign::Foreign;
 use crate::{
@@ -153,11 +156,6 @@ impl Options {
     /// Which files are accessed directly, if they can be.
     pub(crate) fn dax(&self) -> Dax {
         self.dax.unwrap_or(Dax::Inode)
-    }
-
-    /// Whether what is new has the group of its directory, not that of who makes it.
-    pub(crate) fn grpid(&self) -> bool {
-        self.grpid.is_on()
     }
 
     /// Takes one option. `EINVAL` for a bad value.

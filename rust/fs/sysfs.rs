@@ -10,6 +10,7 @@ use super::{alloc, marks, Rext4, Sb};
 use crate::{
     disk::superblock::ErrorMark,
     vfs::{
+        atomic::Atomic,
         cred,
         super_block::SysFile,
         sysfs::{Shown, Written}, //
@@ -19,7 +20,7 @@ use kernel::{
     error::code::*,
     prelude::*,
     str::{BStr, CStr},
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// The file that changes with each error.

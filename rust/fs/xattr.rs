@@ -62,7 +62,7 @@ fn prefix_of(index: u8) -> Option<&'static [u8]> {
 
 /// `EOPNOTSUPP` for a prefix that the mount options switch off.
 fn check_option(fs: &Rext4, space: Namespace) -> Result {
-    if space == Namespace::User && !fs.options.lock().user_xattr {
+    if space == Namespace::User && !fs.in_force.user_xattr() {
         return Err(EOPNOTSUPP);
     }
     Ok(())
@@ -98,7 +98,7 @@ pub(super) fn read<T>(
 
 /// Lists the names that the caller may see.
 pub(super) fn list(inode: &Inode, names: &mut NameList<'_>) -> Result {
-    let user = inode.fs().options.lock().user_xattr;
+    let user = inode.fs().in_force.user_xattr();
     let (admin, acls) = (cred::is_admin(), inode.has_acls());
     let _lock = inode.info().xattrs.lock();
     let mut lists = Lists::load_inode(inode)?;

@@ -16,6 +16,7 @@ mod bindings;
 
 pub(crate) mod acl;
 pub(crate) mod address_space;
+pub(crate) mod atomic;
 pub(crate) mod bh;
 pub(crate) mod blkdev;
 pub(crate) mod counter;
@@ -49,6 +50,7 @@ mod memory;
 pub(crate) mod mmap;
 pub(crate) mod namei;
 pub(crate) mod nofs;
+pub(crate) mod once;
 pub(crate) mod pagemap;
 pub(crate) mod percpu_rwsem;
 pub(crate) mod random;

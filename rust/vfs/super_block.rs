@@ -35,6 +35,7 @@ use super::{
     work::Workqueue,
     writeback::{Writeback, WritebackControl}, //
 };
+use crate::vfs::atomic::Atomic;
 use core::{
     marker::PhantomData,
     ptr, //
@@ -45,7 +46,7 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     str::CStr,
-    sync::atomic::{ordering, Atomic},
+    sync::atomic::ordering,
     time::{delay::fsleep, Delta},
     types::{NotThreadSafe, Opaque}, //
 };

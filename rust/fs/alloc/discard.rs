@@ -31,10 +31,11 @@ use super::{
 use crate::{
     disk::bitmap,
     fs::{access::Access, Sb},
+    vfs::atomic::Atomic,
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// Groups with something that waits, at most: each has a mask as large as a bitmap.

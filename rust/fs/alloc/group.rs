@@ -14,13 +14,14 @@ use crate::{
     disk::{self, Corrupt, GroupDesc},
     fs::Sb,
     vfs::{
+        atomic::Atomic,
         jbd2::{Committed, JournaledBuffer, Tid},
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Acquire, Atomic, Relaxed, Release}, //
+    sync::atomic::{Acquire, Relaxed, Release}, //
 };
 
 /// Bytes of a descriptor this module handles.

@@ -28,12 +28,13 @@ pub(super) use walk::{class, least};
 use crate::{
     disk::GroupDesc,
     fs::grows::{Growing, Grows}, //
+    vfs::atomic::Atomic,
 };
 use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::Relaxed,
         SpinLock, //
     },
 };

@@ -21,12 +21,12 @@
 use crate::{
     disk::bitmap,
     fs::grows::{Growing, Grows},
-    vfs::{gfp::GFP_NOFAIL, jbd2::Tid}, //
+    vfs::{atomic::Atomic, gfp::GFP_NOFAIL, jbd2::Tid}, //
 };
 use core::{mem, ops::Range};
 use kernel::{
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 /// Groups with one flag in [`Touched`]: a commit looks at all flags, and at the groups of those

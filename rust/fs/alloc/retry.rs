@@ -35,11 +35,14 @@ use crate::{
         rule::{self, Rule},
         Inode, //
     },
-    vfs::jbd2::{Journal, Tid}, //
+    vfs::{
+        atomic::Atomic,
+        jbd2::{Journal, Tid},
+    }, //
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// Tries for what can be refused.

@@ -2,8 +2,9 @@
 
 //! The blocks that not everybody may use.
 
+use crate::vfs::atomic::Atomic;
 use crate::{disk::RawSuper, fs::options::Options, vfs::cred};
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::Relaxed;
 
 /// How many blocks are kept, and for whom.
 pub(in crate::fs) struct RootBlocks {

@@ -32,6 +32,7 @@ use crate::{
     disk::{group::BitmapKind, Geometry},
     fs::{access::Access, Inode, Rext4, Sb},
     vfs::{
+        atomic::Atomic,
         ioctl::Trim,
         nofs::{new_nofs_mutex, NoFsMutex}, //
     },
@@ -39,7 +40,7 @@ use crate::{
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// Discards of the mount.

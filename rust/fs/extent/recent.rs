@@ -32,15 +32,13 @@
 //! Holes are not kept: who fills one looks twice anyway (rule 4).
 
 use crate::disk::{extent::Extent, Lblk, LblkRange, Pblk};
+use crate::vfs::atomic::{ordered, Atomic};
 use kernel::sync::{
-    atomic::{
-        ordering::{Acquire, Relaxed, Release},
-        Atomic, //
-    },
-    barrier::{smp_mb, Full, Read, Write},
+    atomic::ordering::{Acquire, Relaxed, Release},
+    barrier::{smp_mb, Full},
 };
 
-/// An extent in words that are read one by one: few, for each is a call into C.
+/// An extent in words that are read one by one.
 struct RecentSlot {
     /// Odd: empty, or about to be something else. Changes with each change of the rest.
     version: Atomic<u32>,
@@ -69,7 +67,7 @@ impl RecentSlot {
         }
         let place = self.place.load(Relaxed);
         // The words before the version once more.
-        smp_mb(Read);
+        ordered();
         (self.version.load(Relaxed) == version).then_some(Extent {
             lblk: first,
             len,
@@ -85,7 +83,7 @@ impl RecentSlot {
 
     fn put(&self, extent: &Extent) {
         self.empty();
-        smp_mb(Write);
+        ordered();
         let range = u64::from(extent.lblk.get()) << 32 | u64::from(extent.len);
         self.range.store(range, Relaxed);
         let place = extent.pblk.get() << 1 | u64::from(extent.unwritten);

@@ -123,7 +123,7 @@ pub(crate) fn init_new<'a>(
     attributes: impl FnOnce(&NewInode<'_, Rext4>, Option<&Context>) -> Result<Option<KVec<u8>>>,
 ) -> Result<NewInode<'a, Rext4>> {
     let &Birth { idmap, mode, .. } = birth;
-    if dir.fs().options.lock().grpid() {
+    if dir.fs().in_force.grpid() {
         new.init_owner_of_dir(idmap, dir, mode);
     } else {
         new.init_owner(idmap, dir, mode);

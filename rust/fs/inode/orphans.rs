@@ -6,12 +6,15 @@
 use crate::{
     disk::Ino,
     fs::Inode,
-    vfs::nofs::{new_nofs_mutex, NoFsMutex}, //
+    vfs::{
+        atomic::Atomic,
+        nofs::{new_nofs_mutex, NoFsMutex},
+    }, //
 };
 use kernel::{
     prelude::*,
     rbtree::RBTree,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::atomic::Relaxed, //
 };
 
 /// Neighbours on the list.

@@ -72,6 +72,7 @@ use crate::{
     },
     trace,
     vfs::{
+        atomic::Atomic,
         dio,
         wait::{new_wait_queue, WaitQueue}, //
     },
@@ -81,10 +82,7 @@ use kernel::{
     error::code::*,
     prelude::*,
     sync::{
-        atomic::{
-            ordering::{Acquire, Relaxed, Release},
-            Atomic, //
-        },
+        atomic::ordering::{Acquire, Relaxed, Release},
         barrier::{smp_mb, Full},
         new_spinlock_irq,
         rcu,

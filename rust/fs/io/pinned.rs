@@ -18,12 +18,12 @@
 
 use crate::{
     fs::rule::{self, Rule},
-    vfs::{current_task, folio::Folio},
+    vfs::{atomic::Atomic, current_task, folio::Folio},
 };
 use kernel::{
     error::code::*,
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 /// The tasks that are about to drop pages of a file for a direct write: each is itself the caller

@@ -3,8 +3,9 @@
 //! A transaction for each handle, so that a power cut may come between any two of them. Else a
 //! call that has several has them in one transaction, unless the log happens to be full.
 
+use crate::vfs::atomic::Atomic;
 use crate::vfs::jbd2::Journal;
-use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::atomic::ordering::Relaxed;
 
 /// How many open control files want it.
 static EACH: Atomic<u32> = Atomic::new(0);

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     disk::Ino,
-    vfs::test_hooks::{Control, ControlFile},
+    vfs::{
+        atomic::Atomic,
+        test_hooks::{Control, ControlFile},
+    },
 };
 use kernel::{
     error::code::*,
@@ -36,7 +39,7 @@ use kernel::{
     seq_file::SeqFile,
     seq_print,
     sync::{
-        atomic::{ordering::Relaxed, Atomic},
+        atomic::ordering::Relaxed,
         Mutex, //
     },
 };

@@ -6,6 +6,7 @@ use super::{point::point, Point, Rule};
 use crate::{
     fs::{Inode, Rext4},
     vfs::{
+        atomic::Atomic,
         nofs::{self, NoFsMutexGuard},
         pagemap::TruncateLocks,
         test_hooks::EmptyMapping,
@@ -15,10 +16,7 @@ use crate::{
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{ordering::Relaxed, Atomic},
-        Arc, SetOnce,
-    },
+    sync::{atomic::ordering::Relaxed, Arc, SetOnce},
 };
 
 /// How many open control files have switched each protection off.

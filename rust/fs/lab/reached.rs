@@ -3,12 +3,10 @@
 //! A thread at a point, whoever may want it to wait there.
 
 use super::Point;
+use crate::vfs::atomic::Atomic;
 use crate::{fs::Inode, trace};
 use core::ops::Range;
-use kernel::{
-    error::Error,
-    sync::atomic::{ordering::Relaxed, Atomic},
-};
+use kernel::{error::Error, sync::atomic::ordering::Relaxed};
 
 /// How long a thread parks at most: a forgotten scenario must not hang the machine.
 pub(super) const LIMIT_MS: u32 = 20_000;

@@ -18,25 +18,21 @@ use crate::{
         inode,
         io::gate,
         marks::ErrorMarks,
-        options::{Dax, Options},
+        options::{Dax, InForce, Options},
         orphan::Slots,
         primary::Primary,
         xattr::block::Sharers,
         Rext4, //
     },
     vfs::{
+        atomic::Atomic,
         fs_context::MountLog,
         jbd2::JournalSlot,
+        once::SetOnce,
         super_block::{FileSystem, Later, NewSuper, Remount},
     },
 };
-use kernel::{
-    error::code::*,
-    fmt,
-    new_mutex,
-    prelude::*,
-    sync::{atomic::Atomic, SetOnce}, //
-};
+use kernel::{error::code::*, fmt, new_mutex, prelude::*};
 
 /// Reads and checks the super block: the first half of mount.
 #[inline(never)]
@@ -172,8 +168,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         dio_gate: gate::Switch::new(options.dio_gate),
         dax: options.dax(),
         dummy_policy: SetOnce::new(),
-        barrier: Atomic::new(options.barrier()),
-        discard: Atomic::new(options.discard()),
+        in_force: InForce::new(&options),
         options <- new_mutex!(options, "rext4_options"),
         about,
         errored: Atomic::new(0),

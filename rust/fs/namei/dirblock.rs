@@ -235,7 +235,7 @@ impl DirBlock {
         if dir.size() >> geo.block_bits >= htree::max_blocks(geo).into() {
             return Err(ENOSPC);
         }
-        let most = dir.fs().options.lock().max_dir_size_kb;
+        let most = dir.fs().in_force.max_dir_size_kb();
         if most != 0 && dir.size() >> 10 >= most.into() {
             return Err(ENOSPC);
         }

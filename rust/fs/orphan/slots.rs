@@ -16,18 +16,14 @@ use crate::{
     disk::{orphan, Corrupt, Geometry, Ino, Lblk, Pblk},
     fs::{extent, Inode},
     vfs::{
+        atomic::Atomic,
         bh::BufferHead,
         jbd2::{Handle, JournaledBuffer},
         nofs::{new_nofs_mutex, NoFsMutex}, //
+        once::SetOnce,
     },
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        SetOnce, //
-    },
-};
+use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// One block of the file.
 #[pin_data]

@@ -67,7 +67,7 @@ impl Sharers {
 
 /// Whether blocks are shared: the option `nombcache`.
 fn shares(fs: &Rext4) -> bool {
-    fs.options.lock().mbcache
+    fs.in_force.mbcache()
 }
 
 fn bad(inode: &Inode, pblk: Pblk, why: Corrupt) -> Error {

@@ -5,6 +5,7 @@
 
 use super::{Committed, Journal, JournalFeatures, Log, Tid, UnloadedJournal};
 use crate::vfs::{
+    atomic::Atomic,
     bindings,
     inode::InodeRef,
     super_block::{FileSystem, Part, SuperBlock}, //
@@ -13,7 +14,7 @@ use core::{cell::UnsafeCell, ops::Deref, ptr};
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 const DETACHED: u32 = 0;

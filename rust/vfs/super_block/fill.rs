@@ -14,6 +14,7 @@ use super::{
     NewSuper,
     SuperBlock, //
 };
+use crate::vfs::atomic::Atomic;
 use crate::vfs::{
     bindings,
     fixed,
@@ -30,8 +31,7 @@ use core::{
 use kernel::{
     error::from_result,
     prelude::*,
-    str::CStr,
-    sync::atomic::Atomic, //
+    str::CStr, //
 };
 
 /// Fills a super block: the callback of `get_tree_bdev`.

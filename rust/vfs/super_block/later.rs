@@ -5,11 +5,12 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use super::{FileSystem, Part, SuperBlock};
+use crate::vfs::atomic::Atomic;
 use crate::vfs::bindings;
 use core::{cell::UnsafeCell, marker::PhantomPinned, mem::MaybeUninit, ptr};
 use kernel::{
     prelude::*,
-    sync::atomic::{ordering, Atomic}, //
+    sync::atomic::ordering, //
 };
 
 const UNARMED: u32 = 0;
