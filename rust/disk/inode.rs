@@ -9,6 +9,7 @@ use super::inode_raw::*;
 use super::superblock::Geometry;
 use super::{block_map, bytes, extent, get, put, Corrupt, Ino, Pblk, Result, Timestamp};
 use zerocopy::little_endian::{U16, U32};
+use zerocopy::FromBytes as _;
 
 /// Links a directory or file may have; with dir_nlink a directory goes back to 1 beyond it.
 pub const LINK_MAX: u16 = 65000;
@@ -108,7 +109,7 @@ impl Default for InodeFields {
 /// Whether somebody names the inode that `raw` begins with. One that was given back, or never
 /// used, has no links.
 pub fn has_links(raw: &[u8]) -> Result<bool> {
-    let raw: RawInode = get(raw, 0)?;
+    let (raw, _) = RawInode::ref_from_prefix(raw).map_err(|_| Corrupt::ShortBuffer)?;
     Ok(raw.links.get() != 0)
 }
 
@@ -125,10 +126,28 @@ impl InodeFields {
     /// Reads an inode; `raw` begins with its head. Only `i_extra_isize` is checked here, as it
     /// says which fields there are: see [`InodeFields::check`] and [`checksum_matches`].
     pub fn decode(raw: &[u8], geo: &Geometry) -> Result<Self> {
+        let mut fields = Self::default();
+        fields.read(raw, geo)?;
+        Ok(fields)
+    }
+
+    /// [`InodeFields::decode`] to where they stay: they are many bytes to be handed on. On error
+    /// they are as they were.
+    pub fn read(&mut self, raw: &[u8], geo: &Geometry) -> Result<()> {
         let raw = bytes(raw, 0, head_size(geo))?;
-        let r: RawInode = get(raw, 0)?;
+        let (r, _) = RawInode::ref_from_prefix(raw).map_err(|_| Corrupt::ShortBuffer)?;
         let extra_isize = read_extra_isize(raw, geo)?;
         let extra = |off| extra_field(raw, extra_isize, off);
+        let (atime, ctime, mtime) = (
+            extra(ATIME_EXTRA)?,
+            extra(CTIME_EXTRA)?,
+            extra(MTIME_EXTRA)?,
+        );
+        let crtime = match extra(CRTIME)? {
+            Some(base) => Timestamp::decode(base, extra(CRTIME_EXTRA)?),
+            None => Timestamp::default(),
+        };
+        let (projid, version_hi) = (extra(PROJID)?.unwrap_or(0), extra(VERSION_HI)?.unwrap_or(0));
         let mode = r.mode.get();
         let flags = r.flags.get();
 
@@ -143,36 +162,31 @@ impl InodeFields {
         if has_high_size(mode, geo) {
             size |= u64::from(r.size_hi.get()) << 32;
         }
-        Ok(InodeFields {
-            mode,
-            uid: u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16),
-            gid: u32::from(r.gid_lo.get()) | (u32::from(r.gid_hi.get()) << 16),
-            size,
-            atime: Timestamp::decode(r.atime.get(), extra(ATIME_EXTRA)?),
-            ctime: Timestamp::decode(r.ctime.get(), extra(CTIME_EXTRA)?),
-            mtime: Timestamp::decode(r.mtime.get(), extra(MTIME_EXTRA)?),
-            crtime: match extra(CRTIME)? {
-                Some(base) => Timestamp::decode(base, extra(CRTIME_EXTRA)?),
-                None => Timestamp::default(),
-            },
-            dtime: r.dtime.get(),
-            links: r.links.get(),
-            blocks,
-            flags,
-            block: r.block,
-            generation: r.generation.get(),
-            file_acl: r.file_acl(geo),
-            extra_isize,
-            projid: extra(PROJID)?.unwrap_or(0),
-            version: u64::from(r.version_lo.get())
-                | (u64::from(extra(VERSION_HI)?.unwrap_or(0)) << 32),
-        })
+        self.mode = mode;
+        self.uid = u32::from(r.uid_lo.get()) | (u32::from(r.uid_hi.get()) << 16);
+        self.gid = u32::from(r.gid_lo.get()) | (u32::from(r.gid_hi.get()) << 16);
+        self.size = size;
+        self.atime = Timestamp::decode(r.atime.get(), atime);
+        self.ctime = Timestamp::decode(r.ctime.get(), ctime);
+        self.mtime = Timestamp::decode(r.mtime.get(), mtime);
+        self.crtime = crtime;
+        self.dtime = r.dtime.get();
+        self.links = r.links.get();
+        self.blocks = blocks;
+        self.flags = flags;
+        self.block = r.block;
+        self.generation = r.generation.get();
+        self.file_acl = r.file_acl(geo);
+        self.extra_isize = extra_isize;
+        self.projid = projid;
+        self.version = u64::from(r.version_lo.get()) | (u64::from(version_hi) << 32);
+        Ok(())
     }
 
     /// Decodes an inode after checking its checksum, then all that it says. For inodes that are in
     /// use; a deleted one need not be consistent.
     pub fn decode_checked(
-        raw: &[u8],
+        raw: &mut [u8],
         geo: &Geometry,
         ino: Ino,
         rest: impl FnOnce(u32) -> u32,
@@ -205,7 +219,6 @@ impl InodeFields {
         if GOOD_OLD_SIZE + usize::from(self.extra_isize) > size || self.extra_isize & 3 != 0 {
             return Err(Corrupt::InodeExtraIsize);
         }
-        let mut r: RawInode = get(raw, 0)?;
         let (blocks, flags) = self.encode_blocks(geo)?;
         let e = self.extra_isize;
         let (atime, atime_extra) = self.atime.encode(fits(e, ATIME_EXTRA, 4));
@@ -213,6 +226,7 @@ impl InodeFields {
         let (mtime, mtime_extra) = self.mtime.encode(fits(e, MTIME_EXTRA, 4));
         let (crtime, crtime_extra) = self.crtime.encode(fits(e, CRTIME_EXTRA, 4));
 
+        let (r, _) = RawInode::mut_from_prefix(raw).map_err(|_| Corrupt::ShortBuffer)?;
         r.mode.set(self.mode);
         r.uid_lo.set(self.uid as u16);
         r.uid_hi.set((self.uid >> 16) as u16);
@@ -236,7 +250,6 @@ impl InodeFields {
         r.block = self.block;
         r.generation.set(self.generation);
         r.set_file_acl(geo, self.file_acl);
-        put(raw, 0, &r)?;
 
         if size > GOOD_OLD_SIZE {
             put(raw, EXTRA_ISIZE, &U16::new(e))?;

@@ -126,38 +126,33 @@ fn has_checksum_hi(geo: &Geometry, extra_isize: u16) -> bool {
     usize::from(geo.inode_size) > GOOD_OLD_SIZE && fits(extra_isize, CHECKSUM_HI, 2)
 }
 
-/// The checksum: over all `inode_size` bytes with both halves of the field as zero.
-fn computed_checksum(
-    raw: &[u8],
+/// Takes the checksum out of a raw inode and returns it, with the one that it should be: over all
+/// `inode_size` bytes with both halves of the field as zero.
+fn take_checksum(
+    raw: &mut [u8],
     geo: &Geometry,
     ino: Ino,
     rest: impl FnOnce(u32) -> u32,
-) -> Result<u32> {
-    let (size, extra_isize) = (head_size(geo), read_extra_isize(raw, geo)?);
-    let generation: U32 = get(raw, GENERATION)?;
-    let mut crc = inode_seed(geo.csum_seed, ino, generation.get());
-    crc = crc32c(crc, bytes(raw, 0, CHECKSUM_LO)?);
-    crc = crc32c(crc, &[0; 2]);
-    crc = crc32c(
-        crc,
-        bytes(raw, CHECKSUM_LO + 2, GOOD_OLD_SIZE - CHECKSUM_LO - 2)?,
-    );
-    if size > GOOD_OLD_SIZE {
-        crc = crc32c(crc, bytes(raw, GOOD_OLD_SIZE, CHECKSUM_HI - GOOD_OLD_SIZE)?);
-        let mut off = CHECKSUM_HI;
-        if has_checksum_hi(geo, extra_isize) {
-            crc = crc32c(crc, &[0; 2]);
-            off += 2;
-        }
-        crc = crc32c(crc, bytes(raw, off, size - off)?);
+) -> Result<(u32, u32)> {
+    let lo: U16 = get(raw, CHECKSUM_LO)?;
+    let mut found = u32::from(lo.get());
+    put(raw, CHECKSUM_LO, &U16::new(0))?;
+    let has_hi = has_checksum_hi(geo, read_extra_isize(raw, geo)?);
+    if has_hi {
+        let hi: U16 = get(raw, CHECKSUM_HI)?;
+        found |= u32::from(hi.get()) << 16;
+        put(raw, CHECKSUM_HI, &U16::new(0))?;
     }
-    Ok(rest(crc))
+    let generation: U32 = get(raw, GENERATION)?;
+    let crc = inode_seed(geo.csum_seed, ino, generation.get());
+    let crc = rest(crc32c(crc, bytes(raw, 0, head_size(geo))?));
+    Ok((found, if has_hi { crc } else { crc & 0xffff }))
 }
 
 /// Whether a raw inode's checksum is right; true where inodes have none. `raw` begins with the
-/// head.
+/// head, in which the checksum is zero after this.
 pub fn checksum_matches(
-    raw: &[u8],
+    raw: &mut [u8],
     geo: &Geometry,
     ino: Ino,
     rest: impl FnOnce(u32) -> u32,
@@ -165,14 +160,8 @@ pub fn checksum_matches(
     if !geo.has_inode_csum {
         return Ok(true);
     }
-    let extra_isize = read_extra_isize(raw, geo)?;
-    let crc = computed_checksum(raw, geo, ino, rest)?;
-    let lo: U16 = get(raw, CHECKSUM_LO)?;
-    if !has_checksum_hi(geo, extra_isize) {
-        return Ok(lo.get() == crc as u16);
-    }
-    let hi: U16 = get(raw, CHECKSUM_HI)?;
-    Ok(u32::from(lo.get()) | (u32::from(hi.get()) << 16) == crc)
+    let (found, right) = take_checksum(raw, geo, ino, rest)?;
+    Ok(found == right)
 }
 
 /// Brings a raw inode's checksum up to date. `raw` begins with the head.
@@ -185,10 +174,10 @@ pub fn update_checksum(
     if !geo.has_inode_csum {
         return Ok(());
     }
-    let extra_isize = read_extra_isize(raw, geo)?;
-    let crc = computed_checksum(raw, geo, ino, rest)?;
+    let has_hi = has_checksum_hi(geo, read_extra_isize(raw, geo)?);
+    let (_, crc) = take_checksum(raw, geo, ino, rest)?;
     put(raw, CHECKSUM_LO, &U16::new(crc as u16))?;
-    if has_checksum_hi(geo, extra_isize) {
+    if has_hi {
         put(raw, CHECKSUM_HI, &U16::new((crc >> 16) as u16))?;
     }
     Ok(())

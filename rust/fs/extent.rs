@@ -173,8 +173,9 @@ pub(crate) struct ExtentMap {
 
 impl ExtentMap {
     /// The map of an inode that has none.
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> impl Init<Self> {
+        // Made where it stays: it is many bytes to be handed on.
+        init!(Self {
             kind: MapKind::Nothing,
             root: [0; ROOT_BYTES],
             reserved: Reservations::new(),
@@ -187,7 +188,7 @@ impl ExtentMap {
             held_promise: KeptPromises::new(),
             last: None,
             unwritten_from: Lblk::END,
-        }
+        })
     }
 
     /// Takes the root from disk; it has been checked.

@@ -7,6 +7,7 @@
 //! begins is in `inode/new.rs`, how one is read in `inode/read.rs`, and which have to be finished
 //! after a crash in `inode/orphans.rs`.
 
+mod fields;
 mod flags_of;
 mod new;
 mod orphans;
@@ -14,6 +15,7 @@ mod project;
 mod read;
 mod space;
 
+use fields::{from_disk, no_fields, to_disk};
 pub(super) use flags_of::{flags_of_type, vfs_flags};
 use new::set_operations;
 pub(crate) use new::{init_new, Birth, NewKind};
@@ -118,7 +120,7 @@ impl InodeInfo {
             gate <- Gate::new(),
             xattrs <- new_nofs_mutex!((), "rext4_xattrs"),
             layout_kept: Atomic::new(false),
-            fields <- new_nofs_mutex!(disk::InodeFields::default(), "rext4_fields"),
+            fields <- new_nofs_mutex!(no_fields(), "rext4_fields"),
             flags: Atomic::new(0),
             projid: Atomic::new(0),
             btime_sec: Atomic::new(0),
@@ -298,20 +300,6 @@ impl InodeInfo {
     /// Says what [`InodeInfo::reserved_blocks`] answers. Under the extent lock.
     pub(crate) fn set_reserved_blocks(&self, blocks: u32) {
         self.reserved.store(blocks, ordering::Relaxed);
-    }
-}
-
-fn from_disk(t: disk::Timestamp) -> Time {
-    Time {
-        sec: t.sec,
-        nsec: t.nsec,
-    }
-}
-
-fn to_disk(t: Time) -> disk::Timestamp {
-    disk::Timestamp {
-        sec: t.sec,
-        nsec: t.nsec,
     }
 }
 

@@ -38,14 +38,17 @@ impl Iloc {
     /// directory: begins to read them as well, if this block has to be read.
     pub(super) fn locate_ahead(sb: &Sb, ino: Ino) -> Result<Self> {
         let fs = sb.data();
-        let (block, _) = fs.groups.inode_location(&fs.geo, ino)?;
-        if !sb.getblk(block)?.is_uptodate() {
-            let table = fs.groups.used_table(&fs.geo, ino)?;
-            let first = block & !(READ_AHEAD - 1);
-            let ahead = first.max(table.start)..(first + READ_AHEAD).min(table.end);
-            ahead.for_each(|block| sb.breadahead(block));
+        let (block, off) = fs.groups.inode_location(&fs.geo, ino)?;
+        let bh = sb.getblk(block)?;
+        if bh.is_uptodate() {
+            return Ok(Self { bh, off });
         }
-        Self::locate(sb, ino)
+        let table = fs.groups.used_table(&fs.geo, ino)?;
+        let first = block & !(READ_AHEAD - 1);
+        let ahead = first.max(table.start)..(first + READ_AHEAD).min(table.end);
+        ahead.for_each(|block| sb.breadahead(block));
+        let bh = sb.bread(block)?;
+        Ok(Self { bh, off })
     }
 
     /// The table block.

@@ -50,34 +50,63 @@ fn iget_from(sb: &Sb, ino: Ino, origin: Origin) -> Result<InodeRef<'_>> {
     if !geo.inode_exists(ino) {
         return Err(sb.corrupted(fmt!("inode number {} out of range", ino)));
     }
-    let mut new = match sb.iget(ino.into())? {
+    let new = match sb.iget(ino.into())? {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(new) => new,
     };
     let place = Iloc::locate_ahead(sb, ino)?;
+    let content = bring_in(&new, &place, origin)?;
+    let link = content.target.as_ref();
+    let link = link.and_then(|(text, len)| text.get(..*len));
+    Ok(set_operations(new, link, content.rdev)?.publish())
+}
+
+/// What `set_operations` asks for.
+struct Loaded {
+    /// The target of a short symlink, and its length.
+    target: Option<([u8; disk::inode::BLOCK_BYTES], usize)>,
+    /// A device's number, or 0.
+    rdev: u32,
+}
+
+/// Brings the inode from its table to where it stays. Nobody else has it yet, so the lock waits for
+/// nobody.
+#[inline(never)]
+fn bring_in(new: &NewInode<'_, Rext4, Hashed>, place: &Iloc, origin: Origin) -> Result<Loaded> {
+    let mut fields = new.info().fields.lock();
+    load_fields(new, place, origin, &mut fields)?;
+    fill_inode(new, &mut fields)
+}
+
+fn load_fields(
+    new: &NewInode<'_, Rext4, Hashed>,
+    place: &Iloc,
+    origin: Origin,
+    fields: &mut disk::InodeFields,
+) -> Result {
+    let (geo, ino) = (&*new.fs().geo, new.ino());
     let mut raw = [0u8; HEAD_MAX];
     let raw = place.read(geo, &mut raw)?;
-    let fields = disk::InodeFields::decode(raw, geo);
+    let read = fields.read(raw, geo);
 
     // What a handle names may be free by now, and cleared for another inode just when it is read.
-    if let (Origin::Handle, Ok(disk::InodeFields { links: 0, .. })) = (origin, &fields) {
+    if origin == Origin::Handle && read.is_ok() && fields.links == 0 {
         return Err(ESTALE);
     }
     // A deleted inode keeps its checksum but need not make sense otherwise. Orphans have no
     // links but a mode; what has neither is free.
     if !disk::inode::checksum_matches(raw, geo, ino, place.rest(geo))
-        .map_err(|e| corrupt_inode(&new, e))?
+        .map_err(|e| corrupt_inode(new, e))?
     {
-        return Err(corrupt_inode(&new, disk::Corrupt::InodeChecksum));
+        return Err(corrupt_inode(new, disk::Corrupt::InodeChecksum));
     }
-    let fields = fields.map_err(|e| corrupt_inode(&new, e))?;
+    read.map_err(|e| corrupt_inode(new, e))?;
     if fields.links == 0 && (fields.mode == 0 || origin != Origin::Orphans) {
         return Err(ESTALE);
     }
     // The handle that an error is reported with has it, too.
     new.set_generation(fields.generation, fields.version);
-    fields.check(geo).map_err(|e| corrupt_inode(&new, e))?;
-    Ok(fill_inode(sb, new, fields)?.publish())
+    fields.check(geo).map_err(|e| corrupt_inode(new, e))
 }
 
 /// Reports an inode that cannot be believed.
@@ -118,7 +147,7 @@ fn check_block(inode: &Inode, fields: &disk::InodeFields) -> Result<Block> {
 }
 
 /// What `stat` shows.
-fn load_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFields) {
+fn load_attributes(new: &NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFields) {
     new.set_mode(fields.mode);
     new.set_owner(fields.uid, fields.gid);
     new.set_nlink(fields.links.into());
@@ -132,22 +161,15 @@ fn load_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &disk::InodeFi
     new.set_flags(vfs_flags(fields.flags));
 }
 
-/// Sets up a VFS inode from what the disk says. Not part of its caller's frame, below which the
-/// disk is read.
-#[inline(never)]
-fn fill_inode<'a>(
-    sb: &Sb,
-    mut new: NewInode<'a, Rext4, Hashed>,
-    mut fields: disk::InodeFields,
-) -> Result<NewInode<'a, Rext4>> {
-    let fs = sb.data();
-    let ino = new.ino();
-    let block = check_block(&new, &fields)?;
+/// Sets up a VFS inode from what the disk says.
+fn fill_inode(new: &NewInode<'_, Rext4, Hashed>, fields: &mut disk::InodeFields) -> Result<Loaded> {
+    let (fs, ino) = (new.fs(), new.ino());
+    let block = check_block(new, fields)?;
     if block == Block::Target {
         // Old drivers left the flag. With it the next write would put a tree over the target.
         fields.flags &= !flags::EXTENTS;
     }
-    load_attributes(&mut new, &fields);
+    load_attributes(new, fields);
 
     let info = new.info();
     let seed = fields.csum_seed(&fs.geo, ino);
@@ -161,26 +183,24 @@ fn fill_inode<'a>(
     let tid = fs.journal().map_or(Tid::default(), |j| j.latest_tid());
     info.sync_tid.store(tid, ordering::Relaxed);
     info.datasync_tid.store(tid, ordering::Relaxed);
+    info.set_btime(fields.crtime);
+    let (major, minor) = fields.device();
+    let mut content = Loaded {
+        target: None,
+        rdev: (major << 20) | minor,
+    };
     match block {
         Block::Root(kind) => info.extents.lock().load_root(kind, &fields.block),
         Block::Spent => {
             let kind = MapKind::of(fields.mode, fields.flags);
             info.extents.lock().init_root(kind);
         }
-        Block::Target => (),
-    }
-    let (major, minor) = fields.device();
-    let mut target = [0u8; disk::inode::BLOCK_BYTES];
-    let mut link = None;
-    // An encrypted one is read when somebody asks for it.
-    if block == Block::Target && !fields.is_encrypted() {
-        let text = fields.fast_symlink().map_err(|e| corrupt_inode(&new, e))?;
-        if let Some(to) = target.get_mut(..text.len()) {
-            to.copy_from_slice(text);
-            link = Some(&*to);
+        // An encrypted one is read when somebody asks for it.
+        Block::Target if fields.is_encrypted() => (),
+        Block::Target => {
+            let text = fields.fast_symlink().map_err(|e| corrupt_inode(new, e))?;
+            content.target = Some((fields.block, text.len()));
         }
     }
-    info.set_btime(fields.crtime);
-    *info.fields.lock() = fields;
-    set_operations(new, link, (major << 20) | minor)
+    Ok(content)
 }

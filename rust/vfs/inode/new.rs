@@ -201,7 +201,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     }
 
     /// Sets type and permissions of an inode read from disk.
-    pub(crate) fn set_mode(&mut self, mode: u16) {
+    pub(crate) fn set_mode(&self, mode: u16) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe { (*self.as_ptr()).i_mode = mode }
     }
@@ -216,7 +216,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     }
 
     /// Sets the generation and the change counter read from disk.
-    pub(crate) fn set_generation(&mut self, generation: u32, version: u64) {
+    pub(crate) fn set_generation(&self, generation: u32, version: u64) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe {
             (*self.as_ptr()).i_generation = generation;
@@ -225,13 +225,13 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     }
 
     /// Sets the flags of the VFS.
-    pub(crate) fn set_flags(&mut self, flags: InodeFlags) {
+    pub(crate) fn set_flags(&self, flags: InodeFlags) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe { flags.store(self.as_ptr()) }
     }
 
     /// Sets owner and group as they stand on disk.
-    pub(crate) fn set_owner(&mut self, uid: u32, gid: u32) {
+    pub(crate) fn set_owner(&self, uid: u32, gid: u32) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe {
             bindings::i_uid_write(self.as_ptr(), uid);
@@ -240,7 +240,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     }
 
     /// Sets all three times.
-    pub(crate) fn set_times(&mut self, atime: Time, mtime: Time, ctime: Time) {
+    pub(crate) fn set_times(&self, atime: Time, mtime: Time, ctime: Time) {
         let p = self.as_ptr();
         // SAFETY: By the type invariant the inode is ours.
         unsafe {

@@ -79,7 +79,7 @@ pub fn decode_whole(
     geo: &disk::Geometry,
     ino: disk::Ino,
 ) -> disk::Result<disk::InodeFields> {
-    disk::InodeFields::decode_checked(raw, geo, ino, inode_rest(raw, geo))
+    disk::InodeFields::decode_checked(&mut raw.to_vec(), geo, ino, inode_rest(raw, geo))
 }
 
 /// [`disk::InodeFields::encode`] into whole inodes.
