@@ -42,9 +42,19 @@ impl MapOps for BufferedWriteOps {
     type Fs = Rext4;
 
     fn begin(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
+        let blocks = map::lblk_range(inode, bytes.clone())?;
+        let look = || lab::may_fail(Point::WriteMap, inode, bytes.clone(), reserve_errors(flags));
+        let mut looked = Some(look());
+        if matches!(looked, Some(Ok(()))) && fill_written(inode, blocks, flags, map) {
+            return Ok(());
+        }
+        let mut reserve = || {
+            looked.take().unwrap_or_else(look)?;
+            reserve(inode, blocks, flags, map)
+        };
         if flags.nowait() {
             // Who may sleep can make room.
-            return reserve(inode, bytes, flags, map).map_err(|e| match e {
+            return reserve().map_err(|e| match e {
                 ENOSPC => EAGAIN,
                 e => e,
             });
@@ -55,9 +65,7 @@ impl MapOps for BufferedWriteOps {
         } else {
             Effort::Room
         };
-        alloc::retry(inode.sb(), effort, || {
-            reserve(inode, bytes.clone(), flags, map)
-        })
+        alloc::retry(inode.sb(), effort, reserve)
     }
 
     fn end(
@@ -72,9 +80,12 @@ impl MapOps for BufferedWriteOps {
         // it all.
         let unwritten = map.map_type() == MapType::Unwritten;
         let ours = unwritten || map.is_new() && map.map_type() == MapType::Delalloc;
-        let rest = iomap::last_written_block(inode, bytes.start, written)..bytes.end;
         let short = bytes.start + written < bytes.end;
-        if !ours || !flags.write() || flags.fault() || !short || rest.is_empty() {
+        if !ours || !flags.write() || flags.fault() || !short {
+            return Ok(());
+        }
+        let rest = iomap::last_written_block(inode, bytes.start, written)..bytes.end;
+        if rest.is_empty() {
             return Ok(());
         }
         // A fault may have dirtied a page in the range. It counts on what is there until it is
@@ -107,9 +118,22 @@ fn reserve_errors(flags: MapFlags) -> &'static [Error] {
     }
 }
 
-fn reserve(inode: &Inode, bytes: Range<u64>, flags: MapFlags, map: &mut Map) -> Result {
-    let blocks = map::lblk_range(inode, bytes.clone())?;
-    lab::may_fail(Point::WriteMap, inode, bytes, reserve_errors(flags))?;
+/// Over written blocks nothing is to be reserved, and they stay what they are: who takes them out
+/// has i_rwsem and invalidate_lock exclusive, and the caller has one of them. So it takes no lock
+/// to know that they are written. Returns whether they are; for a fault, all that the folio has.
+fn fill_written(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map) -> bool {
+    match inode.recent_extent(blocks) {
+        Some((found, seq))
+            if found.state == State::Written && (!flags.fault() || found.blocks() == blocks) =>
+        {
+            map::set_map(inode, (found, seq), flags, map);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn reserve(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map) -> Result {
     let mut extents = map::lock(inode, flags)?;
     let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
     if announced {
