@@ -58,7 +58,7 @@
 //! | `ReadOps::begin` | `iomap_read_folio` of `filemap_read_folio` | the folio, invalidate_lock shared, in a fault mmap_lock; of `do_read_cache_folio` (swapon, uprobes) the folio only | task | yes | allow |
 //! |  | `iomap_readahead` of `read_pages` | all folios, invalidate_lock shared | task, NOFS | yes | allow |
 //! |  | `iomap_fiemap` | nothing | task | yes | allow |
-//! |  | `iomap_bmap` | nothing; the journal's own inode: a commit runs (`jbd2_journal_next_log_block`) | task | yes | never |
+//! |  | `iomap_bmap` | nothing; the journal's own inode: it is opened (`jbd2_journal_init_inode`) | task | yes | never |
 //! | `SwapOps::begin` | `iomap_swapfile_activate` of `swapon` | i_rwsem | task | yes | allow |
 //! | `seek::Cached::begin`, `seek::Allocated::begin` | `iomap_seek_hole`, `iomap_seek_data` | i_rwsem shared | task | yes | allow |
 //! | `is_guarded`, `may_fill` of `gate.rs` | `filemap_read_folio`, `read_pages`, `__iomap_get_folio` | the folio, added just now; what these hold | task | yes, not for the gate | allow |

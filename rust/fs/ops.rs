@@ -54,7 +54,7 @@
 //! | `show_options` | `show_vfsmnt`, `show_mountinfo` | namespace_sem shared: mounts wait | never |
 //! | `FILES` | `sysfs_kf_seq_show`, `sysfs_kf_write` | nothing; unmount waits | allow |
 //! | `run_later`; `discard_freed` | `process_one_work` | nothing | starts; allow |
-//! | `committed` | `jbd2_journal_commit_transaction` | nothing, but a start may wait for this very thread | never |
+//! | `committed`, `log_block` | `jbd2_journal_commit_transaction`; `log_block` also `do_one_pass` | nothing, but a start may wait for this very thread | never |
 //! | `seq`, `disk_size` of `Traced` | a trace event | anything, interrupt | never |
 //! | `free_inode` in `vfs/inode/cache.rs` | `rcu_core`, interrupt, does not sleep | nothing | never |
 
@@ -224,6 +224,10 @@ impl Journaled for Rext4 {
     fn committed(sb: &Sb, done: Committed) {
         alloc::committed(sb, done);
         about::after_commit(sb);
+    }
+
+    fn log_block(inode: &Inode, block: u64) -> Result<u64> {
+        map::written_block(inode, block)
     }
 }
 

@@ -15,6 +15,7 @@
 use crate::{
     disk::{Lblk, LblkRange},
     fs::{
+        error::EFSCORRUPTED,
         extent::{Extents, Mapping, State},
         lab::{self, Point},
         Inode, Rext4,
@@ -106,6 +107,19 @@ pub(super) fn is_valid(inode: &Inode, map: &Map, event: impl FnOnce(&Inode, &Map
     }
     event(inode, map, seq);
     false
+}
+
+/// Where a block of a file is that has no holes, and nothing unwritten. `EFSCORRUPTED` if it does.
+pub(crate) fn written_block(inode: &Inode, block: u64) -> Result<u64> {
+    let one = Lblk::or_end(block).blocks(1);
+    let found = match inode.recent_extent(one) {
+        Some((found, _)) => found,
+        None => inode.extents().lookup(one)?,
+    };
+    match found.state {
+        State::Written => Ok(found.pblk.get()),
+        _ => Err(EFSCORRUPTED),
+    }
 }
 
 /// What a lookup may meet, for the lab.

@@ -7,12 +7,12 @@ use super::{Committed, Journal, JournalFeatures, Log, Tid, UnloadedJournal};
 use crate::vfs::{
     atomic::Atomic,
     bindings,
-    inode::InodeRef,
+    inode::{Inode, InodeRef},
     super_block::{FileSystem, Part, SuperBlock}, //
 };
 use core::{cell::UnsafeCell, ops::Deref, ptr};
 use kernel::{
-    error::to_result,
+    error::{from_result, to_result},
     prelude::*,
     sync::atomic::ordering, //
 };
@@ -30,6 +30,11 @@ pub(crate) trait Journaled: FileSystem {
     /// handle, waits for no commit, and takes no lock under which somebody does. May come until the
     /// journal is closed, so at unmount, too.
     fn committed(sb: &SuperBlock<Self>, done: Committed);
+
+    /// Where a block of the journal's inode is, for each block of the log that is written: bmap()
+    /// says the same by way of iomap. A commit runs, so it waits for none; may sleep. On an error
+    /// the journal is aborted.
+    fn log_block(inode: &Inode<Self>, block: u64) -> Result<u64>;
 }
 
 /// A journal that comes with mount (or a remount to read-write) and goes with unmount, just before
@@ -108,9 +113,9 @@ impl JournalSlot {
         // journal can only get into the slot, and the super block closes that before it goes.
         // Our count becomes the journal's.
         let journal = unsafe { UnloadedJournal::from_inode(inode.as_ptr()) }?;
-        // SAFETY: As said, the journal is closed before the super block goes, so its data is
-        // attached whenever something commits.
-        unsafe { journal.call_at_commit::<F>(inode.sb()) };
+        // SAFETY: It lies in this inode. As said, it is closed before the super block goes, so the
+        // data of that is attached whenever something commits.
+        unsafe { journal.call_back::<F>(inode.sb()) };
         core::mem::forget(inode);
         Ok(OpeningJournal {
             journal,
@@ -205,18 +210,20 @@ impl LoadedJournal<'_> {
 }
 
 impl UnloadedJournal {
-    /// Has [`Journaled::committed`] called whenever a transaction has committed.
+    /// Has the functions of [`Journaled`] called.
     ///
     /// # Safety
     ///
-    /// The data of `sb` is attached until the journal is destroyed.
-    unsafe fn call_at_commit<F: Journaled>(&self, sb: &SuperBlock<F>) {
+    /// The journal lies in an inode of `F`. The data of `sb` is attached until the journal is
+    /// destroyed.
+    unsafe fn call_back<F: Journaled>(&self, sb: &SuperBlock<F>) {
         let journal = self.as_ptr();
         // SAFETY: By the type invariant; nothing commits before the journal is loaded, and jbd2
         // itself does not use `j_private`.
         unsafe {
             bindings::jbd2_set_private(journal, sb.as_ptr().cast());
             bindings::jbd2_set_commit_callback(journal, Some(committed_callback::<F>));
+            bindings::jbd2_set_bmap(journal, Some(log_block_callback::<F>));
         }
     }
 }
@@ -226,13 +233,13 @@ impl UnloadedJournal {
 ///
 /// # Safety
 ///
-/// `journal` is one that `call_at_commit` of `F` was called for, and `transaction` has just
+/// `journal` is one that `call_back` of `F` was called for, and `transaction` has just
 /// committed (jbd2_journal_commit_transaction()).
 unsafe extern "C" fn committed_callback<F: Journaled>(
     journal: *mut bindings::journal_s,
     transaction: *mut bindings::transaction_s,
 ) {
-    // SAFETY: `call_at_commit` has stored the super block, whose data is attached by its contract.
+    // SAFETY: `call_back` has stored the super block, whose data is attached by its contract.
     // The transaction lives until the callback has returned.
     let (sb, tid) = unsafe {
         let sb = bindings::jbd2_private(journal).cast();
@@ -240,4 +247,29 @@ unsafe extern "C" fn committed_callback<F: Journaled>(
         (SuperBlock::<F>::from_raw(sb), tid)
     };
     F::committed(sb, Committed(Tid::from_raw(tid)));
+}
+
+/// `j_bmap`: in the journal's thread, or in one that loads or destroys the journal.
+///
+/// # Safety
+///
+/// `journal` is one that `call_back` of `F` was called for, not destroyed yet, so that it has its
+/// inode; `block` is the caller's (jbd2_journal_bmap()).
+unsafe extern "C" fn log_block_callback<F: Journaled>(
+    journal: *mut bindings::journal_s,
+    block: *mut bindings::sector_t,
+) -> c_int {
+    // SAFETY: By the caller.
+    let (inode, wanted) = unsafe { (Inode::from_raw(bindings::jbd2_inode(journal)), *block) };
+    from_result(|| {
+        let found = F::log_block(inode, wanted);
+        // SAFETY: By the caller.
+        unsafe {
+            match &found {
+                Ok(found) => *block = *found,
+                Err(e) => bindings::jbd2_journal_abort(journal, e.to_errno()),
+            }
+        }
+        found.map(|_| 0)
+    })
 }

@@ -109,6 +109,17 @@ rust_helper_jbd2_set_commit_callback(struct journal_s *j,
 	j->j_commit_callback = callback;
 }
 
+__rust_helper struct inode *rust_helper_jbd2_inode(struct journal_s *j)
+{
+	return j->j_inode;
+}
+
+__rust_helper void
+rust_helper_jbd2_set_bmap(struct journal_s *j, int (*bmap)(struct journal_s *, sector_t *))
+{
+	j->j_bmap = bmap;
+}
+
 __rust_helper u32 rust_helper_jbd2_transaction_tid(struct transaction_s *t)
 {
 	return t->t_tid;
