@@ -12,17 +12,19 @@
 mod bitmap;
 
 use super::{
+    atomic::Atomic,
     bindings,
     gfp::{GFP_NOFAIL, MAX_NOFAIL}, //
 };
 use core::{
-    mem::{size_of, ManuallyDrop, MaybeUninit},
+    mem::{size_of, ManuallyDrop},
     ops::Range,
     ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::atomic::Acquire,
     types::NotThreadSafe, //
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -40,6 +42,9 @@ pub(crate) struct BufferHead(NonNull<bindings::buffer_head>);
 unsafe impl Send for BufferHead {}
 // SAFETY: As for `Send`; the bytes are only ever copied, by C.
 unsafe impl Sync for BufferHead {}
+
+/// The bit that the file system has for [`BufferHead::is_verified`], as helpers/bh.c sets it.
+const VERIFIED: u32 = bindings::jbd_state_bits_BH_JBDPrivateStart + 1;
 
 impl BufferHead {
     /// Takes over one count of `bh`; null is `EIO` (`bdev_getblk()` fails only for block numbers
@@ -168,8 +173,15 @@ impl BufferHead {
     }
 
     fn write_failed(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::buffer_write_io_error(self.as_ptr()) }
+        self.has(bindings::bh_state_bits_BH_Write_EIO)
+    }
+
+    /// Whether a bit of the state is set; what its setter did before is seen then
+    /// (test_bit_acquire()).
+    fn has(&self, bit: u32) -> bool {
+        // SAFETY: By the type invariant; C changes the bits atomically.
+        let state = unsafe { Atomic::from_ptr(&raw const (*self.as_ptr()).b_state) };
+        state.load(Acquire) & 1 << bit != 0
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::buffer_head {
@@ -218,11 +230,10 @@ impl BufferHead {
     pub(crate) fn read<T: FromBytes>(&self, off: usize) -> Result<T> {
         const { assert!(size_of::<T>() <= 64, "too large to be returned by value") };
         let src = self.span(off, size_of::<T>())?;
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `span` checked the source; the destination is ours and as long.
-        unsafe { bindings::memcpy(value.as_mut_ptr().cast(), src.cast(), size_of::<T>()) };
-        // SAFETY: All bytes have been written, and any bytes are a valid `T: FromBytes`.
-        Ok(unsafe { value.assume_init() })
+        // SAFETY: `span` checked the source. Volatile, as others may write it meanwhile; any bytes
+        // are a valid `T: FromBytes`.
+        let Packed(value) = unsafe { src.cast::<Packed<T>>().read_volatile() };
+        Ok(value)
     }
 
     /// [`BufferHead::read`] for structures of any size, into the caller's memory.
@@ -245,7 +256,7 @@ impl BufferHead {
     pub(crate) fn copy_out(&self, off: usize, dst: &mut [u8]) -> Result {
         let src = self.span(off, dst.len())?;
         // SAFETY: `span` checked the source; `dst` is ours and as long.
-        unsafe { bindings::memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
+        unsafe { copy(src, dst.as_mut_ptr(), dst.len()) };
         Ok(())
     }
 
@@ -278,6 +289,14 @@ impl BufferHead {
         let Ok(at) = self.span(off, bytes.len()) else {
             return false;
         };
+        // Names of a directory are often as long as each other, and differ at their ends.
+        if let Some((rest, end)) = bytes.split_last_chunk::<4>() {
+            // SAFETY: `span` checked the bytes. Volatile, as others may write them meanwhile.
+            let Packed(here) = unsafe { at.add(rest.len()).cast::<Packed<u32>>().read_volatile() };
+            if here != u32::from_ne_bytes(*end) {
+                return false;
+            }
+        }
         // SAFETY: `span` checked the bytes; `bytes` are as many.
         unsafe { bindings::memcmp(at.cast(), bytes.as_ptr().cast(), bytes.len()) == 0 }
     }
@@ -296,14 +315,12 @@ impl BufferHead {
 
     /// Whether the buffer holds what is on disk, or newer.
     pub(crate) fn is_uptodate(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::buffer_uptodate(self.as_ptr()) }
+        self.has(bindings::bh_state_bits_BH_Uptodate)
     }
 
     /// Whether [`BufferHead::set_verified`] was called since the block was read.
     pub(crate) fn is_verified(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::buffer_verified(self.as_ptr()) }
+        self.has(VERIFIED)
     }
 
     /// Remembers with the buffer that its checksum and contents have been checked.
@@ -328,7 +345,7 @@ impl BufferHead {
     pub(super) fn fill_from(&self, off: usize, src: &[u8]) -> Result {
         let dst = self.span(off, src.len())?;
         // SAFETY: `span` checked the destination; `src` is as long.
-        unsafe { bindings::memcpy(dst.cast(), src.as_ptr().cast(), src.len()) };
+        unsafe { copy(src.as_ptr(), dst, src.len()) };
         Ok(())
     }
 
@@ -348,6 +365,36 @@ impl BufferHead {
         // SAFETY: `span` checked the destination.
         unsafe { bindings::memset(dst.cast(), i32::from(byte), len) };
         Ok(())
+    }
+}
+
+/// Bytes anywhere.
+#[repr(C, packed)]
+struct Packed<T>(T);
+
+/// Bytes beyond which a copy is worth a call of C's memcpy(), which takes some time to begin.
+const LONG: usize = 256;
+
+/// Copies bytes that others may look at or change meanwhile.
+///
+/// # Safety
+///
+/// `from` can be read and `to` be written, `len` bytes each; one of them is nobody else's.
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    if len > LONG {
+        // SAFETY: By the caller.
+        return unsafe { bindings::memcpy(to.cast(), from.cast(), len) };
+    }
+    let words = len / size_of::<u64>();
+    // SAFETY: By the caller; volatile, as C's accesses to such bytes are (READ_ONCE, WRITE_ONCE).
+    unsafe {
+        for word in 0..words {
+            let value = from.cast::<Packed<u64>>().add(word).read_volatile();
+            to.cast::<Packed<u64>>().add(word).write_volatile(value);
+        }
+        for byte in words * size_of::<u64>()..len {
+            to.add(byte).write_volatile(from.add(byte).read_volatile());
+        }
     }
 }
 

@@ -71,7 +71,8 @@ impl<F: FileSystem> Inode<F> {
     /// Whether it is a file that is accessed directly. It stays so.
     pub(crate) fn is_dax(&self) -> bool {
         // SAFETY: By the type invariant. The flag is set before the inode is visible.
-        unsafe { bindings::is_dax(self.as_ptr()) }
+        let flags = unsafe { (&raw const (*self.as_ptr()).i_flags).read_volatile() };
+        flags & bindings::S_DAX != 0
     }
 
     /// Has it leave the memory with its last user, so that it is read from the disk again.

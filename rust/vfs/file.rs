@@ -57,14 +57,14 @@ impl<F: FileSystem> File<F> {
     /// The inode.
     pub(crate) fn inode(&self) -> &Inode<F> {
         // SAFETY: By the type invariant.
-        unsafe { Inode::from_raw(bindings::file_inode(self.as_ptr())) }
+        unsafe { Inode::from_raw((*self.as_ptr()).f_inode) }
     }
 
     /// The inode of another open file, of whatever kind. `EXDEV` if it is not of this file system.
     pub(super) fn inode_beside<'o>(&self, other: &'o LocalFile) -> Result<&'o Inode<F>> {
         // SAFETY: An open file, which keeps its inode; that keeps its super block.
         let (inode, sb) = unsafe {
-            let inode = bindings::file_inode(other.as_ptr());
+            let inode = (*other.as_ptr()).f_inode;
             (inode, (*inode).i_sb)
         };
         if sb != self.inode().sb().as_ptr() {

@@ -26,6 +26,7 @@ pub(super) use ops::InodeTable;
 pub(crate) use ops::{Attr, Attributes, InodeOps, Stat};
 
 use super::{
+    atomic::Atomic,
     bindings,
     super_block::{FileSystem, SuperBlock}, //
 };
@@ -33,6 +34,7 @@ use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::atomic::Acquire,
     types::Opaque, //
 };
 
@@ -157,8 +159,10 @@ impl<F: FileSystem> Inode<F> {
 
     /// File size in bytes, in memory.
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::i_size_read(self.as_ptr()) as u64 }
+        const { assert!(usize::BITS == 64, "i_size_read() would be more than a load") };
+        // SAFETY: By the type invariant; i_size_write() stores it at once.
+        let size = unsafe { Atomic::from_ptr(&raw const (*self.as_ptr()).i_size) };
+        size.load(Acquire) as u64
     }
 
     /// Sets the file size in bytes. File systems do that by way of what says that they may:

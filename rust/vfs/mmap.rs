@@ -77,7 +77,7 @@ impl<'a, F: FileSystem> Fault<'a, F> {
     /// The inode of the mapped file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
         // SAFETY: By the type invariant; the vma keeps the file, the file its inode.
-        unsafe { Inode::from_raw(bindings::file_inode(self.file())) }
+        unsafe { Inode::from_raw((*self.file()).f_inode) }
     }
 
     /// The first byte of the page in the file.

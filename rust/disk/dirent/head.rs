@@ -70,6 +70,34 @@ pub(super) fn heads<'a, B: BlockView + ?Sized>(block: &'a B, geo: &Geometry) -> 
 }
 
 impl<B: BlockView + ?Sized> Heads<'_, B> {
+    /// The next entry with this name. Of those before only what leads to the next one is looked
+    /// at, for there may be a hundred of them.
+    pub(super) fn find(&mut self, name: &[u8]) -> Result<Option<Head>> {
+        while self.offset < self.limit {
+            let [low, high, name_len, _] = self.block.le32(self.offset + 4)?.to_le_bytes();
+            let rec_len = usize::from(u16::from_le_bytes([low, high]));
+            let rest = self.limit.wrapping_sub(self.offset + rec_len);
+            let leads_on = rec_len & 3 == 0
+                && rec_len >= needed(name_len.into()).max(MIN_REC_LEN)
+                && (rest == 0 || (MIN_REC_LEN..self.limit).contains(&rest));
+            if !leads_on {
+                // Says what is wrong.
+                self.read()?;
+                return Err(Corrupt::DirentRecLen);
+            }
+            let same = usize::from(name_len) == name.len();
+            if same && self.block.holds(self.offset + HEADER_SIZE, name) {
+                let head = self.read()?;
+                if head.ino.is_some() {
+                    return Ok(Some(head));
+                }
+            }
+            self.offset += rec_len;
+        }
+        Ok(None)
+    }
+
+    #[inline(always)]
     fn read(&self) -> Result<Head> {
         let head = Head::read(self.block, self.offset)?;
         let Head { rec_len, ino, .. } = head;
@@ -97,6 +125,7 @@ impl<B: BlockView + ?Sized> Heads<'_, B> {
 impl<B: BlockView + ?Sized> Iterator for Heads<'_, B> {
     type Item = Result<Head>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.offset >= self.limit {
             return None;

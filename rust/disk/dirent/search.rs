@@ -11,13 +11,8 @@ pub fn search_block<B: BlockView + ?Sized>(
     geo: &Geometry,
     name: &[u8],
 ) -> Result<Option<(usize, Ino)>> {
-    for head in heads(block, geo) {
-        let head = head?;
-        if let Some(ino) = head.ino.filter(|_| head.has_name(block, name)) {
-            return Ok(Some((head.offset, ino)));
-        }
-    }
-    Ok(None)
+    let found = heads(block, geo).find(name)?;
+    Ok(found.and_then(|head| Some((head.offset, head.ino?))))
 }
 
 /// Looks for the name that `is_it` knows: as [`search_block`].

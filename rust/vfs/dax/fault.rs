@@ -58,7 +58,7 @@ impl<'a, F: FileSystem> DaxFault<'a, F> {
     /// The inode of the mapped file.
     pub(crate) fn inode(&self) -> &'a Inode<F> {
         // SAFETY: By the type invariant; the vma keeps the file, the file its inode.
-        unsafe { Inode::from_raw(bindings::file_inode(self.file())) }
+        unsafe { Inode::from_raw((*self.file()).f_inode) }
     }
 
     /// The bytes of the file that are to be mapped, if all of them can be.

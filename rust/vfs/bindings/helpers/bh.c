@@ -83,24 +83,9 @@ __rust_helper bool rust_helper_trylock_buffer(struct buffer_head *bh)
 	return trylock_buffer(bh);
 }
 
-__rust_helper bool rust_helper_buffer_uptodate(const struct buffer_head *bh)
-{
-	return buffer_uptodate(bh);
-}
-
 __rust_helper void rust_helper_set_buffer_uptodate(struct buffer_head *bh)
 {
 	set_buffer_uptodate(bh);
-}
-
-__rust_helper bool rust_helper_buffer_write_io_error(const struct buffer_head *bh)
-{
-	return buffer_write_io_error(bh);
-}
-
-__rust_helper bool rust_helper_buffer_verified(const struct buffer_head *bh)
-{
-	return test_bit_acquire(BH_VERIFIED, &bh->b_state);
 }
 
 __rust_helper void rust_helper_set_buffer_verified(struct buffer_head *bh)

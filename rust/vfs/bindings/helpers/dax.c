@@ -4,11 +4,6 @@
 #include <linux/mm.h>
 #include <linux/wait_bit.h>
 
-__rust_helper bool rust_helper_is_dax(const struct inode *inode)
-{
-	return IS_DAX(inode);
-}
-
 __rust_helper void rust_helper_set_dax(struct inode *inode)
 {
 	inode->i_flags |= S_DAX;

@@ -56,11 +56,6 @@ rust_helper_inode_cache(const char *name, unsigned int size, unsigned int align,
 				 ctor);
 }
 
-__rust_helper loff_t rust_helper_i_size_read(struct inode *inode)
-{
-	return i_size_read(inode);
-}
-
 __rust_helper void rust_helper_i_size_write(struct inode *inode, loff_t size)
 {
 	i_size_write(inode, size);
@@ -285,11 +280,6 @@ __rust_helper char *rust_helper_mount_point(struct file *f, char *buf, int len)
 	struct path path = { .mnt = f->f_path.mnt, .dentry = f->f_path.mnt->mnt_root };
 
 	return d_path(&path, buf, len);
-}
-
-__rust_helper struct inode *rust_helper_file_inode(struct file *f)
-{
-	return file_inode(f);
 }
 
 __rust_helper u32 rust_helper_random_u32(void)
