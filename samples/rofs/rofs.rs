@@ -158,7 +158,7 @@ fn iget(sb: &Sb, mut header: Header) -> Result<InodeRef<'_, Rofs>> {
     if header.kind() == LINK {
         header = Header::read(sb, place(header.spec))?;
     }
-    let mut inode = match sb.iget(header.at)? {
+    let inode = match sb.iget(header.at)? {
         Iget::Ready(inode) => return Ok(inode),
         Iget::New(inode) => inode,
     };
