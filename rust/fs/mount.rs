@@ -308,6 +308,7 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Re
         journal.set_commit_interval(opts.commit);
     }
     remount.set_acls(opts.acl);
+    remount.set_crypt_by_device(opts.inlinecrypt);
     fs.dio_gate.set(opts.dio_gate);
     opts.suit(sb.device(), sb.id(), remount.log());
     fs.in_force.set(&opts);

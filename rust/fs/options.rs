@@ -78,6 +78,8 @@ pub(crate) struct Options {
     /// `test_dummy_encryption`, with `=v1` or `=v2`: what is made where nothing is encrypted is all
     /// the same.
     pub(crate) dummy: Option<DummyVersion>,
+    /// `inlinecrypt`: the device encrypts what files hold, if it can.
+    pub(crate) inlinecrypt: bool,
     /// `auto_da_alloc`, `noauto_da_alloc`: whether a file that replaces another one, or its own old
     /// content, is written without being asked.
     pub(crate) auto_da_alloc: bool,
@@ -109,6 +111,7 @@ impl Default for Options {
             dio_gate: false,
             dax: None,
             dummy: None,
+            inlinecrypt: false,
             auto_da_alloc: true,
             user_xattr: true,
             acl: true,
@@ -193,6 +196,7 @@ impl Options {
             }
             (b"user_xattr", None) => self.user_xattr = true,
             (b"nouser_xattr", None) => self.user_xattr = false,
+            (b"inlinecrypt", None) => self.inlinecrypt = true,
             (b"acl", None) => self.acl = true,
             (b"noacl", None) => self.acl = false,
             (b"nombcache" | b"no_mbcache", None) => self.mbcache = false,
@@ -207,7 +211,7 @@ impl Options {
             (b"barrier", _) => return Err(bad("barrier= is 0 or 1")),
             (b"auto_da_alloc", _) => return Err(bad("auto_da_alloc= is 0 or 1")),
             (b"nobarrier" | b"noload" | b"norecovery", _)
-            | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc", _)
+            | (b"dio_gate" | b"nodio_gate" | b"noauto_da_alloc" | b"inlinecrypt", _)
             | (b"user_xattr" | b"nouser_xattr" | b"acl" | b"noacl", _)
             | (b"grpid" | b"bsdgroups" | b"nogrpid" | b"sysvgroups" | b"minixdf" | b"bsddf", _)
             | (b"nombcache" | b"no_mbcache" | b"discard" | b"nodiscard", _) => {
@@ -257,6 +261,9 @@ impl Options {
         }
         if let Some(version) = self.dummy {
             seq_print!(out, ",test_dummy_encryption={}", version.name());
+        }
+        if self.inlinecrypt {
+            seq_print!(out, ",inlinecrypt");
         }
         if !self.auto_da_alloc {
             seq_print!(out, ",noauto_da_alloc");

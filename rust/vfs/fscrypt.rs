@@ -22,7 +22,7 @@ pub(crate) use name::{DiskName, ShownNames};
 use super::{
     bindings,
     inode::{Fresh, Hashed, Inode, InodeLock, NewInode},
-    super_block::{FileSystem, NewSuper, SuperBlock},
+    super_block::{FileSystem, NewSuper, Remount, SuperBlock},
     xattr::Value, //
 };
 use core::ptr::{self, NonNull};
@@ -77,6 +77,35 @@ impl<F: CryptOps> NewSuper<'_, F> {
         } else {
             Err(EOPNOTSUPP)
         }
+    }
+}
+
+impl<F: FileSystem> NewSuper<'_, F> {
+    /// Sets whether the device may encrypt what files hold, if it can, or always software does.
+    pub(crate) fn set_crypt_by_device(&self, on: bool) {
+        // SAFETY: By the type invariant.
+        unsafe { set_flag(self.as_ptr(), on) }
+    }
+}
+
+impl<F: FileSystem> Remount<'_, F> {
+    /// As [`NewSuper::set_crypt_by_device`], for keys that are set up from now on.
+    pub(crate) fn set_crypt_by_device(&self, on: bool) {
+        // SAFETY: By the type invariant s_umount is held exclusive.
+        unsafe { set_flag(self.sb().as_ptr(), on) }
+    }
+}
+
+/// # Safety
+///
+/// `sb` is being filled by this thread, or s_umount is held exclusive.
+unsafe fn set_flag(sb: *mut bindings::super_block, on: bool) {
+    // SAFETY: By the caller nobody else changes the flags. They are read without a lock.
+    unsafe {
+        let flags = &raw mut (*sb).s_flags;
+        let bit = bindings::SB_INLINECRYPT as usize;
+        let old = flags.read_volatile();
+        flags.write_volatile(if on { old | bit } else { old & !bit });
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn set_up(sb: &NewSuper<'_, Rext4>, geo: &Geometry, opts: &Options) -
     if !fscrypt::AVAILABLE {
         return Err(fail("feature encrypt: the kernel has no encryption"));
     }
+    sb.set_crypt_by_device(opts.inlinecrypt);
     sb.set_crypt()
 }
 

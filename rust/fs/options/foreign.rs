@@ -50,7 +50,6 @@ fn flag(key: &[u8]) -> Option<Foreign> {
         b"nouid32" => Refused("owners have 32 bits"),
         b"usrquota" | b"grpquota" | b"prjquota" | b"quota" => NO_QUOTA,
         b"usrjquota" | b"grpjquota" => NO_QUOTA,
-        b"inlinecrypt" => Instead("contents are encrypted by software"),
         b"abort" => Refused("abort is for tests of ext4"),
         _ => return None,
     })
