@@ -27,6 +27,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::project::CASES,
     namespace::crypt::CASES,
     namespace::crypt_names::CASES,
+    namespace::crypt_bad::CASES,
     namespace::xattr::CASES,
     namespace::xattr_shared::CASES,
     namespace::acl::CASES,

@@ -5,6 +5,7 @@ pub mod acl;
 pub mod attr;
 pub mod chattr;
 pub mod crypt;
+pub mod crypt_bad;
 pub mod crypt_names;
 pub mod dirs;
 pub mod dirs_hash;
