@@ -41,7 +41,7 @@ help:
 	@echo 'make model      random histories against a model and ext4 (FOR=seconds, SEED=n,'
 	@echo '                REPLAY=n or file)'
 	@echo 'make explore    small programs in every order that the lab can make (FOR=seconds,'
-	@echo '                SEED=n, OPS=words, REPLAY=schedule)'
+	@echo '                SEED=n, OPS=words, REPLAY=schedule, NOISE=1, NOTE=1)'
 	@echo 'make crash      disks that a power cut may leave, and what is there after recovery'
 	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync, EACH=1)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
@@ -98,7 +98,8 @@ model:
 
 explore:
 	@scripts/explore $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
+		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)') \
+		$(if $(NOISE),--noise) $(if $(NOTE),--note)
 
 crash:
 	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(EACH),--each) \

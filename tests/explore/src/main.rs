@@ -120,8 +120,13 @@ enum Cmd {
         noted: PathBuf,
         runs: Vec<PathBuf>,
     },
-    /// What is kept in the folder moves to the one that is kept with the source.
-    Note { folder: PathBuf, noted: PathBuf },
+    /// What is kept in the folder moves to the one that is kept with the source, and to the page
+    /// about it.
+    Note {
+        folder: PathBuf,
+        noted: PathBuf,
+        page: PathBuf,
+    },
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -198,7 +203,11 @@ fn main() {
             noted,
             runs,
         }) => said(met::keep(folder, noted, runs)),
-        Some(Cmd::Note { folder, noted }) => said(met::note(folder, noted)),
+        Some(Cmd::Note {
+            folder,
+            noted,
+            page,
+        }) => said(met::note(folder, noted, page)),
         Some(Cmd::Noise) => noise::serve().map(|()| true),
         Some(Cmd::Worker) => worker::serve().map(|()| true),
         _ => hunt(cli),

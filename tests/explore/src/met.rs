@@ -4,6 +4,7 @@
 
 mod held;
 mod page;
+mod sheet;
 
 use crate::drive::{Meeting, Run};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,6 +130,11 @@ impl Met {
         self.points.iter().any(|(p, n)| p == point && *n > 0)
     }
 
+    /// Could somebody be there, and nobody was?
+    fn is_idle(&self, point: &str) -> bool {
+        !self.is_passed(point) && held::apart(point, point) != Some(held::OFF)
+    }
+
     /// Why there would be nothing in their cell.
     pub fn empty(&self, a: &str, b: &str) -> Option<Empty> {
         match held::apart(a, b) {
@@ -213,14 +219,15 @@ pub fn keep(folder: &Path, noted: &Path, runs: &[impl AsRef<Path>]) -> Result<St
     Ok(out)
 }
 
-/// What is kept in `folder` moves to `noted`.
-pub fn note(folder: &Path, noted: &Path) -> Result<String, String> {
+/// What is kept in `folder` moves to `noted`, of which `page` is written.
+pub fn note(folder: &Path, noted: &Path, page: &Path) -> Result<String, String> {
     let mut all = Met::default();
     let kept = folder.join(TABLE);
     for path in [kept.as_path(), noted].into_iter().filter(|p| p.exists()) {
         all.add_file(path)?;
     }
     write(noted, &all.text())?;
+    write(page, &sheet::sheet(&all))?;
     if kept.exists() {
         std::fs::remove_file(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
     }
@@ -323,8 +330,9 @@ mod tests {
         let said = keep(&folder, &noted, &[&run]).unwrap();
         assert_eq!(said, "pairs met 1 of 7, 1 of them in this run");
         keep(&folder, &noted, &[&run]).unwrap();
-        assert_eq!(note(&folder, &noted).unwrap(), "pairs met 1 of 7");
-        note(&folder, &noted).unwrap();
+        let page = folder.join("page");
+        assert_eq!(note(&folder, &noted, &page).unwrap(), "pairs met 1 of 7");
+        note(&folder, &noted, &page).unwrap();
         let mut met = Met::default();
         met.add_file(&noted).unwrap();
         assert_eq!(met.met("read", "write-check"), 4);

@@ -207,6 +207,8 @@ pub fn is_known(point: &str) -> bool {
     held(point).is_some()
 }
 
+/// Why nobody comes to a point as long as all protections are on.
+pub const OFF: &str = "a protection must be off";
 const OTHER: &str = "they are about inodes of another kind";
 
 /// Why two tasks that hold this cannot be there at the same time.
@@ -235,7 +237,7 @@ fn clash(a: &Held, b: &Held) -> Option<&'static str> {
 pub fn apart(a: &str, b: &str) -> Option<&'static str> {
     let (a, b) = (held(a)?, held(b)?);
     if a.is_empty() || b.is_empty() {
-        return Some("a protection must be off");
+        return Some(OFF);
     }
     let all = a.iter().flat_map(|a| b.iter().map(|b| clash(a, b)));
     let all: Option<Vec<&str>> = all.collect();
@@ -313,11 +315,7 @@ mod tests {
         same("evict", "read", Some(OTHER));
         same("fsync", "name-change", None);
         same("name-change", "name-lookup", Some("i_rwsem"));
-        same(
-            "read",
-            "reserve-looked-up",
-            Some("a protection must be off"),
-        );
+        same("read", "reserve-looked-up", Some(OFF));
         // Of what is new nothing is known.
         same("read", "new", None);
     }
