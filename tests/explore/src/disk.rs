@@ -24,7 +24,7 @@ pub struct Disk {
 
 /// In MiB: room for the files of many schedules.
 fn size(block: u64) -> usize {
-    20 + journal(block) as usize
+    12 + journal(block) as usize
 }
 
 /// In MiB: it has 1024 blocks at least.
@@ -37,7 +37,7 @@ fn journal(block: u64) -> u64 {
 fn options(block: u64, dev: &str) -> Vec<String> {
     let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
     let text = format!(
-        "-q -F -t ext4 -b {block} -J size={} -N 4096 -m 0 -U {UUID} -E {flags},hash_seed={UUID} {dev} {}m",
+        "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 -U {UUID} -E {flags},hash_seed={UUID} {dev} {}m",
         journal(block),
         size(block)
     );
@@ -143,6 +143,6 @@ mod tests {
         assert!(all
             .iter()
             .any(|word| word.contains(&format!("hash_seed={UUID}"))));
-        assert_eq!(all[all.len() - 2..], ["/dev/x", "21m"]);
+        assert_eq!(all[all.len() - 2..], ["/dev/x", "13m"]);
     }
 }

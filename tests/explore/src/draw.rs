@@ -9,19 +9,33 @@ use rand_chacha::ChaCha8Rng;
 
 /// What is mounted, in turn.
 pub const IMAGES: &[Image] = &[
-    image(4096, true, false),
-    image(1024, true, false),
-    image(4096, true, true),
-    image(2048, true, false),
-    image(4096, false, false),
-    image(1024, false, true),
-    image(1024, false, false),
-    image(2048, false, false),
-    image(1024, true, true),
+    image(4096, true, Space::Much),
+    image(1024, true, Space::Much),
+    image(4096, false, Space::Much),
+    image(1024, true, Space::Tight),
+    image(2048, true, Space::Much),
+    image(1024, false, Space::Much),
+    image(1024, true, Space::Pending),
+    image(4096, true, Space::Tight),
+    image(2048, false, Space::Much),
+    image(1024, false, Space::Tight),
+    image(4096, false, Space::Pending),
 ];
 
-const fn image(block: u64, gate: bool, tight: bool) -> Image {
-    Image { block, gate, tight }
+/// On the disk.
+enum Space {
+    Much,
+    Tight,
+    Pending,
+}
+
+const fn image(block: u64, gate: bool, space: Space) -> Image {
+    Image {
+        block,
+        gate,
+        tight: !matches!(space, Space::Much),
+        pending: matches!(space, Space::Pending),
+    }
 }
 
 /// Which operations there are.
@@ -302,7 +316,7 @@ pub fn promised(mut program: Program) -> Program {
     };
     use Verb::*;
     let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite, OwnWrite]);
-    let dirties = has(&[BufferedWrite, Store, Deliver, RingWrite]);
+    let dirties = has(&[BufferedWrite, HalfWrite, Store, Deliver, RingWrite]);
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {
             Store | Deliver if direct => BufferedWrite,

@@ -40,6 +40,7 @@ mod shrink;
 mod site;
 mod sizes;
 mod space;
+mod start;
 mod strategy;
 mod things;
 mod turns;

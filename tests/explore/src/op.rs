@@ -56,6 +56,7 @@ impl Verb {
 
 verbs! {
     BufferedWrite "bw" "buffered write",
+    HalfWrite "hw" "buffered write, half of whose bytes cannot be had, of",
     BufferedRead "br" "buffered read",
     DirectWrite "dw" "direct write",
     DirectRead "dr" "direct read",
@@ -217,7 +218,7 @@ impl Verb {
         rings
             || matches!(
                 self,
-                BufferedWrite | DirectWrite | AsyncWrite | Store | Deliver
+                BufferedWrite | HalfWrite | DirectWrite | AsyncWrite | Store | Deliver
             )
     }
 }
@@ -242,6 +243,14 @@ pub const EACH: usize = NAMES.len() / FOLDERS.len();
 impl Op {
     pub fn end(&self) -> u64 {
         self.at + self.len
+    }
+
+    /// Of what it writes so much can be had.
+    pub fn given(&self) -> u64 {
+        match self.verb {
+            Verb::HalfWrite => self.len.div_ceil(2),
+            _ => self.len,
+        }
     }
 
     /// In a sentence.

@@ -204,7 +204,7 @@ impl<'a> Oracle<'a> {
                 let certain = ok && at < least;
                 (at < most).then_some(Mark { value, certain })
             }
-            v if v.writes() && inside => {
+            v if v.writes() && inside && at < op.at + op.given() => {
                 let value = act.letter;
                 let certain = matches!(act.outcome, Outcome::Done(n, _) if at < op.at + n);
                 Some(Mark { value, certain })
@@ -333,7 +333,7 @@ impl<'a> Oracle<'a> {
             }
             Verb::SeekData | Verb::SeekHole | Verb::Fiemap => self.holes(act),
             v if v.shifts() && !self.can_shift(act, most) => Err("done, where it cannot be".into()),
-            v if v.writes() && n != op.len && !self.may_be_short(act) => {
+            v if v.writes() && n != op.given() && !self.may_be_short(act) => {
                 Err(format!("{n} bytes written"))
             }
             _ => self

@@ -34,6 +34,9 @@ pub enum Start {
     Part,
     /// It has a size, and nothing else.
     Hole,
+    /// Each of its pages begins with a block that is allocated: where blocks are smaller, these are
+    /// as many extents as an inode has room for, and one more takes a node of the tree.
+    Comb,
     /// Nothing.
     Bare,
     /// x and u are files.
@@ -60,6 +63,7 @@ impl Start {
         Start::Sparse,
         Start::Part,
         Start::Hole,
+        Start::Comb,
         Start::Bare,
         Start::Files,
         Start::Linked,
@@ -72,7 +76,7 @@ impl Start {
     pub fn kind(self) -> Kind {
         use Start::*;
         match self {
-            Empty | Written | Cold | Dirty | Unwritten | Sparse | Part | Hole => Kind::Bytes,
+            Empty | Written | Cold | Dirty | Unwritten | Sparse | Part | Hole | Comb => Kind::Bytes,
             Bare | Files | Linked | Folders | Tree | Crowd | Index => Kind::Names,
         }
     }
@@ -92,6 +96,7 @@ impl Start {
             Start::Sparse => "sparse",
             Start::Part => "part",
             Start::Hole => "hole",
+            Start::Comb => "comb",
             Start::Bare => "bare",
             Start::Files => "files",
             Start::Linked => "linked",
@@ -112,6 +117,9 @@ impl Start {
             Start::Sparse => "12800 bytes, of which 4096..8192 is data",
             Start::Part => "8192 bytes allocated, of which 4096.. is data",
             Start::Hole => "8704 bytes, all of them a hole",
+            Start::Comb => {
+                "12800 bytes, of each page the first block is allocated, and nothing written"
+            }
             Start::Bare => "nothing",
             Start::Files => "x and u are files",
             Start::Linked => "x and u are links of one file, v is another file",
@@ -125,7 +133,7 @@ impl Start {
     pub fn size(self) -> u64 {
         match self {
             Start::Empty => 0,
-            Start::Sparse => 12800,
+            Start::Sparse | Start::Comb => 12800,
             Start::Part => 2 * PAGE,
             start if start.kind() == Kind::Names => 0,
             _ => 8704,
@@ -135,7 +143,7 @@ impl Start {
     /// Where it has its letter.
     pub fn data(self) -> std::ops::Range<u64> {
         match self {
-            Start::Unwritten | Start::Hole => 0..0,
+            Start::Unwritten | Start::Hole | Start::Comb => 0..0,
             Start::Sparse | Start::Part => PAGE..2 * PAGE,
             _ => 0..self.size(),
         }
@@ -151,6 +159,8 @@ pub struct Image {
     pub gate: bool,
     /// The disk is full but for two blocks: what one file frees another one gets.
     pub tight: bool,
+    /// Nor can these be used before the next commit: they have just been freed. One can.
+    pub pending: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -218,10 +228,10 @@ impl Program {
     /// In plain words, a line for each thread.
     pub fn words(&self) -> String {
         let gate = if self.image.gate { ", dio_gate" } else { "" };
-        let tight = if self.image.tight {
-            ", the disk almost full"
-        } else {
-            ""
+        let tight = match self.image {
+            Image { pending: true, .. } => ", the disk full before the next commit",
+            Image { tight: true, .. } => ", the disk almost full",
+            _ => "",
         };
         let workers = match self.workers {
             true => "; threads of the kernel wait, too",
@@ -252,7 +262,11 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gate = if self.image.gate { "g" } else { "" };
-        let tight = if self.image.tight { "t" } else { "" };
+        let tight = match self.image {
+            Image { pending: true, .. } => "p",
+            Image { tight: true, .. } => "t",
+            _ => "",
+        };
         let workers = if self.workers { "w" } else { "" };
         write!(
             f,
@@ -284,8 +298,15 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         rest = shorter.unwrap_or(rest);
         shorter.is_some()
     };
-    let (gate, tight, workers) = (has('g'), has('t'), has('w'));
-    let image = Image { block, gate, tight };
+    let (gate, tight, pending, workers) = (has('g'), has('t'), has('p'), has('w'));
+    let image = Image {
+        block,
+        gate,
+        tight: tight || pending,
+        pending,
+    };
+    // One of the two is said.
+    let rest = if tight && pending { flags } else { rest };
     rest.is_empty().then_some((image, workers))
 }
 
@@ -344,6 +365,7 @@ mod tests {
             "2kw,sparse:fs.a",
             "1kgtw,sparse:fs.a",
             "4kt,sparse:fs.a",
+            "1kgpw,comb:fs.a",
             "1kg,crowd:cr.x,cm.a/ls.m",
             "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
             "4k,written:!fs.a",
@@ -356,6 +378,7 @@ mod tests {
             "3k,written:fs.a",
             "4kx,written:fs.a",
             "4kwg,written:fs.a",
+            "4ktp,written:fs.a",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
             "4k,written:!!fs.a",

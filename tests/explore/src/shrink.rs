@@ -172,6 +172,7 @@ impl<T: Trial> Shrink<'_, T> {
         let plain = Image {
             block: 4096,
             tight: false,
+            pending: false,
             ..program.image
         };
         let mut all = Vec::new();
@@ -183,9 +184,14 @@ impl<T: Trial> Shrink<'_, T> {
         }
         let loose = Image {
             tight: false,
+            pending: false,
             ..program.image
         };
-        for image in [plain, loose] {
+        let usable = Image {
+            pending: false,
+            ..program.image
+        };
+        for image in [plain, loose, usable] {
             all.push(Program {
                 image,
                 ..program.clone()
@@ -213,6 +219,7 @@ fn weight(schedule: &Schedule) -> [usize; 6] {
         order.chunk_by(|a, b| a.thread == b.thread).count(),
         usize::from(program.image.block != 4096)
             + usize::from(program.image.tight)
+            + usize::from(program.image.pending)
             + usize::from(program.workers),
         program.start as usize,
     ]

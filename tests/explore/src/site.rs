@@ -9,12 +9,13 @@ use crate::faults::hits;
 use crate::folder;
 use crate::kernel::Bench;
 use crate::names::Names;
-use crate::op::{Kind, MOST, NAMES};
+use crate::op::{Kind, NAMES};
 use crate::oracle::{acts, Act, Oracle, Outcome};
 use crate::order::{Order, Schedule};
-use crate::program::{Image, Program, Start, INITIAL};
+use crate::program::{Image, Program};
 use crate::rest;
 use crate::space::Free;
+use crate::start;
 use crate::things::End;
 use crate::worker::{folder, path};
 use guest::fixture::{names, MNT};
@@ -100,68 +101,6 @@ pub struct Site {
     kept: Vec<Kept>,
 }
 
-/// What is there before; of a program about names the inodes.
-fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
-    let inodes = match program.kind() {
-        Kind::Bytes => create_files(run, program).map(|()| Default::default()),
-        Kind::Names => folder::create(run, program),
-    };
-    if program.image.tight {
-        let spare = disk::free()?.blocks.saturating_sub(SPARE);
-        let pad = sys::create(&format!("{}/{run}p", folder()))?;
-        // What is promised for data in memory is not free.
-        let _ = pad.fallocate(0, 0, spare * program.image.block);
-        pad.fsync()?;
-    }
-    inodes
-}
-
-fn create_files(run: u64, program: &Program) -> Sys<()> {
-    let start = program.start;
-    let f = sys::create(&path(run, 0))?;
-    match start {
-        Start::Unwritten | Start::Part => f.fallocate(0, 0, start.size())?,
-        _ => f.truncate(start.size())?,
-    }
-    let data = start.data();
-    if !data.is_empty() {
-        let bytes = vec![INITIAL; (data.end - data.start) as usize];
-        f.pwrite(&bytes, data.start)?;
-    }
-    if !matches!(start, Start::Dirty | Start::Empty) {
-        f.fsync()?;
-    }
-    if start == Start::Cold {
-        f.dontneed()?;
-    }
-    if program.uses(1) {
-        sys::create(&path(run, 1))?;
-    }
-    Ok(())
-}
-
-/// Blocks that are left on a disk that is almost full.
-const SPARE: u64 = 2;
-
-/// Takes all blocks but those that one file may have, and one.
-fn fill(image: Image) -> Sys<()> {
-    let f = sys::create(&filler())?;
-    let (mut at, mut step) = (0, 1 << 24);
-    while step >= image.block {
-        match f.fallocate(0, at, step) {
-            Ok(()) => at += step,
-            Err(e) if e.errno == libc::ENOSPC => step /= 2,
-            Err(e) => return Err(e),
-        }
-    }
-    // What failed may have taken a part.
-    f.truncate(at.saturating_sub(MOST + image.block))
-}
-
-fn filler() -> String {
-    format!("{MNT}/full")
-}
-
 impl Site {
     pub fn new(disk: Disk, bench: Bench) -> Res<Site> {
         Ok(Site {
@@ -172,6 +111,7 @@ impl Site {
                 block: 4096,
                 gate: false,
                 tight: false,
+                pending: false,
             },
             free: Free::default(),
             rest: Free::default(),
@@ -190,7 +130,7 @@ impl Site {
         self.free = disk::free()?;
         sys::mkdir(&folder(), 0o755)?;
         if image.tight {
-            fill(image)?;
+            start::fill(image)?;
         }
         sys::rdonly(MNT)?.syncfs()?;
         self.rest = disk::free()?;
@@ -216,7 +156,7 @@ impl Site {
     ) -> Result<Report, Harm> {
         self.runs += 1;
         let number = self.runs;
-        let inodes = timed(Part::Create, || create(number, program))?;
+        let inodes = timed(Part::Create, || start::create(number, program))?;
         if drawn {
             rest::given(number, program)?;
         }
@@ -379,7 +319,7 @@ impl Site {
         self.remove()?;
         sys::rmdir(&folder())?;
         if self.image.tight {
-            sys::unlink(&filler())?;
+            sys::unlink(&start::filler())?;
         }
         self.sync()?;
         self.free.same(disk::free()?)?;

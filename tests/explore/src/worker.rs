@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::folder::Here;
 use crate::op::{Kind, Op, Verb, FILES, MOST};
 use crate::oracle::Outcome;
-use crate::program::{letter, thread_name, Program, OPS};
+use crate::program::{letter, thread_name, Program, OPS, PAGE};
 use guest::aio::{self, Aio};
 use guest::fiemap::fiemap;
 use guest::fixture::MNT;
@@ -68,6 +68,8 @@ struct Ready {
     op: Op,
     file: Fd,
     map: Option<Map>,
+    /// What only half can be had of, and where it begins.
+    torn: Option<(Map, usize)>,
     buffer: Aligned,
     mark: u8,
 }
@@ -80,6 +82,10 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         verb if verb.is_direct() => sys::open(&path(run, op.file), O_RDWR | O_DIRECT, 0)?,
         _ => sys::rdwr(&path(run, op.file))?,
     };
+    let torn = match op.verb {
+        Verb::HalfWrite => Some(torn(&op, mark)?),
+        _ => None,
+    };
     let map = match mapped {
         true => Some(Map::shared(&file, MOST as usize)?),
         false => None,
@@ -90,9 +96,21 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         op,
         file,
         map,
+        torn,
         buffer,
         mark,
     })
+}
+
+/// Bytes that end before what is to be written: there is no more of the file that they are in. It
+/// is on no disk.
+fn torn(op: &Op, mark: u8) -> Sys<(Map, usize)> {
+    let given = op.given() as usize;
+    let end = given.next_multiple_of(PAGE as usize);
+    let path = format!("/dev/shm/torn{}.{mark}", std::process::id());
+    let f = sys::create(&path)?;
+    f.pwrite(&vec![mark; end], 0)?;
+    Ok((Map::shared(&f, end + op.len as usize)?, end - given))
 }
 
 fn done<T>(result: Sys<T>) -> Sys<(u64, Vec<u8>)> {
@@ -114,6 +132,14 @@ impl Ready {
         match op.verb {
             Verb::BufferedWrite | Verb::DirectWrite => {
                 let n = f.pwrite_once(&self.buffer, at)?;
+                Ok((n as u64, Vec::new()))
+            }
+            Verb::HalfWrite => {
+                let torn = self
+                    .torn
+                    .as_ref()
+                    .map(|(m, at)| m.as_slice(*at, len as usize));
+                let n = f.pwrite_once(torn.unwrap_or_default(), at)?;
                 Ok((n as u64, Vec::new()))
             }
             Verb::AsyncWrite => self.submit(aio),
