@@ -267,7 +267,7 @@ def histories(logs: Path) -> Command:
 def orders(logs: Path) -> Command:
     """The same few small programs each time, in many orders, a batch counted as one test."""
     command: list[str | Path] = [SCRIPTS / "explore", "--test", "--seed", "1", "--first", "0"]
-    command += ["--count", "8", "--for", "110"]
+    command += ["--count", "24", "--for", "110"]
     module = common.script("module", "--lab", "uml")
     return [*command, "--module", module, "--keep", logs / "explore"]
 

@@ -11,7 +11,7 @@ use crate::oracle::Outcome;
 use crate::order::Schedule;
 use crate::plan::Plan;
 use crate::program::{thread_name, Image, Program, THREADS};
-use crate::scatter::Scatter;
+use crate::scatter::{At, Choice, Scatter};
 use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
 use crate::strategy::{Any, Exhaustive, Pct, Random, Replay, Stop};
@@ -23,19 +23,24 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Schedules on one mount.
-const BATCH: usize = 300;
+const BATCH: usize = 100;
 /// Orders of each program that are drawn.
 const ORDERS: usize = 6;
-/// Pairs of a batch.
-const PAIRS: u64 = 8;
 /// Orders of a pair that are tried, at most.
 const ALL: usize = 300;
 /// Points of one thread at which it stops, at most.
 const LONGEST: usize = 40;
-/// Runs in which operations are spread over the points of the thread that stops.
-const SPREAD: usize = 4;
+/// Points of the thread that stops at which all others come in between, and runs in which they are
+/// spread over its points.
+const NEAR: Choice = Choice {
+    at: At::Some(4),
+    spread: 3,
+};
 /// And if it is told the program.
-const TOLD: usize = 30;
+const TOLD: Choice = Choice {
+    at: At::Each,
+    spread: 30,
+};
 /// Preemptions of a pair.
 const BOUND: usize = 2;
 
@@ -149,7 +154,7 @@ impl Hunt {
         let strategy = self.plan.strategy.unwrap_or(turn);
         self.faults = self.plan.faults.unwrap_or(errors(batch));
         match strategy {
-            Strategy::Pairs => self.pairs(batch, image, &mut rng)?,
+            Strategy::Pairs => self.pair(batch, image, &mut rng)?,
             Strategy::Stop => self.stops(image, &mut rng)?,
             Strategy::Near => self.near(image, &mut rng)?,
             _ => self.drawn(strategy, image, &mut rng)?,
@@ -172,21 +177,14 @@ impl Hunt {
         self.unmount()
     }
 
-    fn pairs(&mut self, batch: u64, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+    fn pair(&mut self, batch: u64, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
         let round = batch / TURNS.len() as u64;
         let turns = match self.plan.strategy {
             Some(_) => batch,
             None => round,
         };
-        for nth in turns * PAIRS..(turns + 1) * PAIRS {
-            let program = self.plan.grammar.pair(nth as usize, image, rng);
-            self.exhaust(&program)?;
-            if self.site.count() > BATCH {
-                self.unmount()?;
-                self.mount(image)?;
-            }
-        }
-        Ok(())
+        let program = self.plan.grammar.pair(turns as usize, image, rng);
+        self.exhaust(&program)
     }
 
     fn mount(&mut self, image: Image) -> Result<(), Found> {
@@ -252,7 +250,7 @@ impl Hunt {
             let Some(Near { program, victim }) = self.plan.grammar.near(image, rng) else {
                 return self.stops(image, rng);
             };
-            self.scatter(&program, victim, SPREAD, rng)?;
+            self.scatter(&program, victim, NEAR, rng)?;
         }
         Ok(())
     }
@@ -262,11 +260,11 @@ impl Hunt {
         &mut self,
         program: &Program,
         victim: usize,
-        spread: usize,
+        choice: Choice,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), Found> {
-        let mut picker = Scatter::new(ChaCha8Rng::from_rng(rng), program, victim, spread);
-        for _ in 0..LONGEST + spread {
+        let mut picker = Scatter::new(ChaCha8Rng::from_rng(rng), program, victim, choice);
+        for _ in 0..LONGEST + choice.spread {
             self.one(program, &mut picker)?;
             if !picker.next() {
                 break;

@@ -15,9 +15,10 @@ use std::ops::Range;
 fn stops(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
-        BufferedWrite | Fsync | DirectWrite | AsyncWrite | SeekData | Deliver => 4,
-        Store | SyncRange | Truncate | Punch | Load | BufferedRead => 3,
-        DirectRead | SeekHole | CollapseRange | InsertRange | Allocate => 2,
+        Fsync | Deliver | BufferedWrite | DirectWrite | AsyncWrite => 6,
+        OwnWrite | SeekData | Store | SyncRange | InsertRange => 4,
+        Truncate | Punch | Load | BufferedRead | CollapseRange => 3,
+        HalfWrite | DirectRead | SeekHole | RingWrite | RingDirectWrite => 2,
         _ => 1,
     }
 }
@@ -26,9 +27,9 @@ fn stops(verb: Verb) -> u32 {
 fn disturbs(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
-        Store | Evict | BufferedWrite | Punch => 6,
-        Fsync | DirectWrite | Allocate => 4,
-        Truncate | CollapseRange | InsertRange | BufferedRead | Load | SyncRange => 3,
+        Store | Evict | BufferedWrite | Punch => 8,
+        Fsync | DirectWrite | Allocate | BufferedRead => 5,
+        Truncate | CollapseRange | InsertRange | Load | SyncRange => 3,
         AsyncWrite | Zero | Commit => 2,
         _ => 1,
     }
@@ -134,7 +135,7 @@ impl Grammar {
         }
         let mut threads = vec![own];
         // One that waits for a lock keeps its thread: so there are more threads of a few.
-        for count in [2, 2, rng.random_range(0..=2)] {
+        for count in [OPS, 2, rng.random_range(1..=OPS)] {
             let mut ops = Vec::new();
             for _ in 0..count {
                 let verb = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One thread stops at its points, and the others' operations come in between, each of them whole:
-//! first all at one point, point after point; then spread over the points by chance. The others are
-//! led from operation to operation only, so that such a run takes a few steps.
+//! first all at one point, at each of them or at some; then spread over the points by chance. The
+//! others are led from operation to operation only, so that such a run takes a few steps.
 
 use crate::drive::{Picker, Place, Seen};
 use crate::order::Go;
@@ -13,8 +13,23 @@ use rand_chacha::ChaCha8Rng;
 /// Steps of the kernel's threads that are spread like operations.
 const KERNEL_STEPS: usize = 2;
 
+/// Where all come at one point.
+#[derive(Clone, Copy)]
+pub enum At {
+    /// At each point, one after the other.
+    Each,
+    /// At so many that are drawn, about as far from each other. Who comes in between at one point
+    /// often does at the next, too, so this is more programs for the same time. The first run, which
+    /// says how many points there are, is one more.
+    Some(usize),
+}
+
+/// Points that the first of some runs may stop at: any thread comes by so many.
+const FIRST: usize = 4;
+
 pub struct Scatter {
     rng: ChaCha8Rng,
+    at: At,
     victim: usize,
     /// For each operation of the others, and each step that a thread of the kernel is led, how many
     /// steps of the victim come before it, in order.
@@ -26,15 +41,21 @@ pub struct Scatter {
     longest: usize,
     /// The others: the higher the sooner.
     priorities: Vec<u32>,
-    /// Runs in which all come at one point.
+    /// Runs in which all came at one point, but for the first.
     swept: usize,
     /// And those in which they do not that are left.
     spread: usize,
 }
 
+/// How the runs of a program are chosen: at which points, and how many `spread` what the others do.
+#[derive(Clone, Copy)]
+pub struct Choice {
+    pub at: At,
+    pub spread: usize,
+}
+
 impl Scatter {
-    /// So many runs `spread` what the others do, after the sweep.
-    pub fn new(rng: ChaCha8Rng, program: &Program, victim: usize, spread: usize) -> Scatter {
+    pub fn new(rng: ChaCha8Rng, program: &Program, victim: usize, choice: Choice) -> Scatter {
         let own = program.threads.get(victim).map_or(0, Vec::len);
         let by_kernel = match program.workers && victim < THREADS {
             true => KERNEL_STEPS,
@@ -43,6 +64,7 @@ impl Scatter {
         let others = program.ops() - own + by_kernel;
         let mut scatter = Scatter {
             rng,
+            at: choice.at,
             victim,
             when: vec![0; others],
             begun: 0,
@@ -51,10 +73,36 @@ impl Scatter {
             priorities: (0..16).collect(),
             swept: 0,
             // One operation is at one point in any case.
-            spread: if others > 1 { spread } else { 0 },
+            spread: if others > 1 { choice.spread } else { 0 },
         };
+        if let At::Some(_) = choice.at {
+            let first = scatter.rng.random_range(1..=FIRST);
+            scatter.all_at(first);
+        }
         scatter.order();
         scatter
+    }
+
+    /// All come at this point, or some of them before.
+    fn all_at(&mut self, at: usize) {
+        let early = self.early();
+        for (nth, when) in self.when.iter_mut().enumerate() {
+            *when = if nth < early { 0 } else { at };
+        }
+    }
+
+    /// The next point at which all come, after a run of so many steps of the victim.
+    fn point(&mut self, done: usize) -> Option<usize> {
+        let at = match self.at {
+            At::Each => (done > self.swept).then_some(self.swept + 1),
+            At::Some(all) => (self.swept < all).then(|| {
+                let (from, to) = (self.swept, self.swept + 1);
+                let (from, to) = (self.longest * from / all, self.longest * to / all);
+                self.rng.random_range(from + 1..=to.max(from + 1))
+            }),
+        }?;
+        self.swept += 1;
+        Some(at)
     }
 
     /// Who of the others comes first.
@@ -76,18 +124,17 @@ impl Scatter {
 
     /// Prepares the next run; false when all have been done.
     pub fn next(&mut self) -> bool {
-        let more = self.done > self.swept;
-        self.longest = self.longest.max(self.done);
+        let done = self.done;
+        self.longest = self.longest.max(done);
         (self.begun, self.done) = (0, 0);
-        if more {
-            self.swept += 1;
-            let (early, at) = (self.early(), self.swept);
-            for (nth, when) in self.when.iter_mut().enumerate() {
-                *when = if nth < early { 0 } else { at };
+        if let Some(at) = self.point(done) {
+            if let At::Some(_) = self.at {
+                self.order();
             }
+            self.all_at(at);
             return true;
         }
-        self.swept = usize::MAX;
+        self.at = At::Some(0);
         let Some(left) = self.spread.checked_sub(1) else {
             return false;
         };
@@ -133,10 +180,10 @@ mod tests {
     use rand::SeedableRng;
 
     /// Two operations of B while A does three steps: the orders that are tried.
-    fn orders(spread: usize) -> Vec<String> {
+    fn orders(at: At, spread: usize) -> Vec<String> {
         let rng = ChaCha8Rng::seed_from_u64(1);
         let program = "4k,written:fs.a/!pu.a.0+1,fs.a".parse().unwrap();
-        let mut picker = Scatter::new(rng, &program, 0, spread);
+        let mut picker = Scatter::new(rng, &program, 0, Choice { at, spread });
         let mut all = Vec::new();
         loop {
             let (mut left, mut text) = ([3, 2], String::new());
@@ -164,13 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn at_some_points() {
+        let some = orders(At::Some(2), 0);
+        assert_eq!(some.len(), 3);
+        assert!(some.iter().all(|order| order != "BBAAA"), "{some:?}");
+    }
+
+    #[test]
     fn at_each_point_then_spread() {
-        let swept = orders(0);
+        let swept = orders(At::Each, 0);
         assert_eq!(swept.len(), 4);
         assert_eq!((swept[0].as_str(), swept[3].as_str()), ("BBAAA", "AAABB"));
         // Or one of them before all.
         assert!(["ABBAA", "BABAA"].contains(&swept[1].as_str()), "{swept:?}");
-        let all = orders(60);
+        let all = orders(At::Each, 60);
         assert_eq!(all.len(), 64);
         for order in ["BBAAA", "ABABA", "BAABA", "AABBA", "ABAAB"] {
             assert!(all.iter().any(|o| o == order), "{order}");
