@@ -4,6 +4,9 @@
 use crate::order::{Fault, Go, Order};
 use crate::program::{thread_name, Program, KERNEL, THREADS};
 
+/// With more steps a run does not end: somebody tries the same thing again and again.
+pub const ENDLESS: usize = 1500;
+
 /// Where a thread waits in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct At {
@@ -108,7 +111,7 @@ pub struct Run {
     /// For each thread those of its operations that were begun; one without an end was on its way
     /// when all came to a halt.
     pub spans: Vec<Vec<(usize, Option<usize>)>>,
-    /// Nobody could go on, and somebody was not done.
+    /// Nobody could go on, and somebody was not done; or it did not end.
     pub stuck: Option<Vec<Place>>,
     pub meetings: Vec<Meeting>,
 }
@@ -220,6 +223,10 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
         let places = self.world.settle()?;
         self.note(&places);
         let ready = self.ready(&places);
+        if self.out.steps.len() >= ENDLESS {
+            self.out.stuck = Some(places);
+            return Ok(false);
+        }
         if ready.is_empty() {
             if places.contains(&Place::Blocked) {
                 self.out.stuck = Some(places);

@@ -8,6 +8,7 @@ use crate::noise::Noise;
 use crate::oracle::Outcome;
 use crate::order::{Fault, Go};
 use crate::program::{Program, KERNEL, THREADS};
+use crate::watch::Watch;
 use crate::worker::{path, told};
 use guest::harness::Res;
 use guest::sys::{self, Fd};
@@ -144,6 +145,7 @@ pub struct Bench {
     pub points: Vec<String>,
     /// There is one CPU: who looks does so when no thread under test can run.
     alone: bool,
+    watch: Watch,
 }
 
 impl Bench {
@@ -158,6 +160,7 @@ impl Bench {
             control,
             workers: Vec::new(),
             noise: None,
+            watch: Watch::start()?,
         })
     }
 
@@ -179,7 +182,10 @@ impl Bench {
         if let Some(noise) = &mut self.noise {
             noise.begin(path(run, 0), program);
         }
+        self.watch
+            .begin(self.workers[..threads].iter().map(Worker::pid));
         Ok(Kernel {
+            watch: &self.watch,
             noise: self.noise.as_mut(),
             alone: self.alone,
             tids: Vec::new(),
@@ -193,6 +199,7 @@ impl Bench {
 
     /// After a run.
     pub fn end(&mut self, program: &Program) -> Res {
+        self.watch.end();
         let workers = &mut self.workers[..program.threads.len()];
         if let Some(who) = stepped(workers, program) {
             self.control.unstep(who)?;
@@ -209,6 +216,7 @@ impl Bench {
             let _ = self.control.unstep(worker.pid());
         }
         self.workers.clear();
+        self.watch.end();
         // It may wait for one of them.
         if self.noise.take().is_some() {
             self.noise = Noise::start().ok();
@@ -241,6 +249,7 @@ pub struct Kernel<'a> {
     states: Vec<State>,
     ops: Vec<usize>,
     alone: bool,
+    watch: &'a Watch,
     noise: Option<&'a mut Noise>,
     /// Threads of the kernel that are parked, the first to be so first.
     tids: Vec<i32>,
@@ -317,6 +326,7 @@ impl Kernel<'_> {
 
     /// All places, if nothing moves.
     fn look(&mut self) -> Res<Option<Vec<Place>>> {
+        self.watch.look();
         let places = self.places()?;
         if self.alone {
             return Ok(Some(places));

@@ -44,6 +44,7 @@ mod start;
 mod strategy;
 mod things;
 mod turns;
+mod watch;
 mod worker;
 
 use clap::{Parser, Subcommand};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a machine does by itself, and at the worst time: pages are reclaimed, moved, and made into
-//! one large folio. A process of its own does it between two steps; where it has to wait for who is
+//! What a machine does by itself, and at the worst time: pages are reclaimed, mapped ones too, or
+//! moved to another place, and made into one large folio. A process of its own does it between two steps; where it has to wait for who is
 //! parked it does, and nobody waits for it before the run is over.
 
 use crate::kernel::Worker;
@@ -17,6 +17,21 @@ use std::io::{BufRead, Write};
 
 /// Of so many steps one has noise before it, about.
 const SELDOM: u32 = 6;
+/// The group of whose memory some is taken back: also pages that are mapped, which drop_caches
+/// leaves alone.
+const GROUPS: &str = "/tmp/groups";
+const RECLAIM: &str = "/tmp/groups/explore/memory.reclaim";
+const SHARE: &str = "256K\n";
+
+/// What this process and those that it starts from now on have in memory is counted, if the kernel
+/// can.
+fn join_group() -> Sys<()> {
+    sys::mkdir(GROUPS, 0o755)?;
+    sys::mount("none", GROUPS, "cgroup2", 0, "")?;
+    sys::write_file(&format!("{GROUPS}/cgroup.subtree_control"), "+memory\n")?;
+    sys::mkdir(&format!("{GROUPS}/explore"), 0o755)?;
+    sys::write_file(&format!("{GROUPS}/explore/cgroup.procs"), "0\n")
+}
 
 pub struct Noise {
     worker: Worker,
@@ -30,6 +45,12 @@ impl Noise {
     pub fn start() -> Res<Noise> {
         // 4: no line in the log for each time.
         sys::write_file("/proc/sys/vm/drop_caches", "4\n")?;
+        // Done once: the processes may have to be started anew.
+        if !sys::exists(RECLAIM) {
+            if let Err(e) = join_group() {
+                println!("no noise by memory.reclaim: {e}");
+            }
+        }
         Ok(Noise {
             worker: Worker::start("noise")?,
             busy: false,
@@ -50,7 +71,7 @@ impl Noise {
     pub fn step(&mut self) -> Res {
         let (now, what) = (
             self.rng.random_ratio(1, SELDOM),
-            self.rng.random_range(0..3),
+            self.rng.random_range(0..4),
         );
         if self.busy && self.worker.heard()?.is_some() {
             self.busy = false;
@@ -61,6 +82,7 @@ impl Noise {
         let line = match what {
             0 => "reclaim".to_string(),
             1 => "compact".to_string(),
+            2 => "press".to_string(),
             _ => format!("collapse {}", self.path),
         };
         self.busy = true;
@@ -91,6 +113,7 @@ pub fn serve() -> Res {
         // There may be nothing to do, or no such thing in this kernel.
         let _ = match line.split_once(' ') {
             Some((_, path)) => collapse(path),
+            None if line == "press" => sys::write_file(RECLAIM, SHARE),
             None if line == "reclaim" => sys::write_file("/proc/sys/vm/drop_caches", "3\n"),
             None => sys::write_file("/proc/sys/vm/compact_memory", "1\n"),
         };

@@ -4,7 +4,7 @@
 
 use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
-use crate::drive::{run, Picker, Run};
+use crate::drive::{run, Picker, Run, ENDLESS};
 use crate::faults::hits;
 use crate::folder;
 use crate::kernel::Bench;
@@ -165,7 +165,11 @@ impl Site {
         let run = run(&mut kernel, program, picker)?;
         let outcomes = std::mem::take(&mut kernel.outcomes);
         if run.stuck.is_some() {
-            let words = format!("hang: nobody can go on{}", kernel.stacks());
+            let what = match run.steps.len() < ENDLESS {
+                true => "nobody can go on",
+                false => "somebody goes on for ever",
+            };
+            let words = format!("hang: {what}{}", kernel.stacks());
             self.bench.kill();
             return Ok(Report {
                 run,

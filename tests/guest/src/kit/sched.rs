@@ -4,12 +4,13 @@
 use crate::sys::{errname, errno, Sys, SysErr};
 use std::time::Duration;
 
-fn set(class: i32, priority: i32) -> Sys<()> {
+/// Of a thread; 0 is the calling one.
+fn set(tid: i32, class: i32, priority: i32) -> Sys<()> {
     // SAFETY: all zeros is a valid sched_param.
     let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
     param.sched_priority = priority;
-    // SAFETY: a valid sched_param, for the calling thread.
-    match unsafe { libc::sched_setscheduler(0, class, &param) } {
+    // SAFETY: a valid sched_param.
+    match unsafe { libc::sched_setscheduler(tid, class, &param) } {
         0 => Ok(()),
         _ => Err(SysErr {
             what: format!("sched_setscheduler class {class}: {}", errname(errno())),
@@ -20,12 +21,22 @@ fn set(class: i32, priority: i32) -> Sys<()> {
 
 /// When nobody else wants to.
 pub fn idle() -> Sys<()> {
-    set(libc::SCHED_IDLE, 0)
+    set(0, libc::SCHED_IDLE, 0)
+}
+
+/// As anybody does: this thread.
+pub fn ordinary(tid: i32) -> Sys<()> {
+    set(tid, libc::SCHED_OTHER, 0)
+}
+
+/// Also before those that are [`uninterrupted`].
+pub fn first_of_all() -> Sys<()> {
+    set(0, libc::SCHED_FIFO, 2)
 }
 
 /// Before all others, and until it sleeps: who is woken waits for its turn.
 pub fn uninterrupted() -> Sys<()> {
-    set(libc::SCHED_FIFO, 1)
+    set(0, libc::SCHED_FIFO, 1)
 }
 
 /// Sets the clock of this machine.
