@@ -159,6 +159,8 @@ fn hunt(cli: Cli) -> Res<bool> {
     quiet()?;
     // Nor is anybody stopped who does not sleep.
     let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
+    // Who waits for all that may still look, as who freezes does, waits for no tick of the clock.
+    let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
     // The log is not told each time that caches are dropped.
     sys::write_file("/proc/sys/vm/drop_caches", "4\n")?;
     let dev = ram_disks(2, 32768)?.remove(0);

@@ -15,7 +15,8 @@ use std::ops::Range;
 fn stops(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
-        Fsync | Deliver | BufferedWrite | DirectWrite | AsyncWrite => 6,
+        Deliver => 8,
+        Fsync | BufferedWrite | DirectWrite | AsyncWrite => 6,
         OwnWrite | SeekData | Store | SyncRange | InsertRange => 4,
         Truncate | Punch | Load | BufferedRead | CollapseRange => 3,
         HalfWrite | DirectRead | SeekHole | RingWrite | RingDirectWrite => 2,
@@ -32,6 +33,32 @@ fn disturbs(verb: Verb) -> u32 {
         Truncate | CollapseRange | InsertRange | Load | SyncRange => 3,
         AsyncWrite | Zero | Commit => 2,
         _ => 1,
+    }
+}
+
+/// Does it have i_rwsem for itself?
+fn has_lock(verb: Verb) -> bool {
+    use Verb::*;
+    let plans = matches!(verb, Allocate | KeepSize | Zero | ZeroKeep | Punch);
+    let writes = matches!(verb, BufferedWrite | HalfWrite | RingWrite);
+    plans || writes || verb.shifts() || verb == Truncate
+}
+
+/// Does it share i_rwsem, and is led by points below it? One that the kernel finishes is not.
+fn shares_lock(verb: Verb) -> bool {
+    use Verb::*;
+    let direct = verb.is_direct() && !matches!(verb, AsyncWrite | RingDirectWrite);
+    direct || matches!(verb, SeekData | SeekHole)
+}
+
+/// How often one comes in between the steps of another. One that has to wait keeps all that comes
+/// behind it in its thread, so there are fewer of these.
+fn comes(victim: Verb, verb: Verb) -> u32 {
+    let waits = has_lock(victim) && (has_lock(verb) || shares_lock(verb))
+        || shares_lock(victim) && has_lock(verb);
+    match waits {
+        true => disturbs(verb),
+        false => 5 * disturbs(verb),
     }
 }
 
@@ -73,10 +100,19 @@ impl Bytes {
         Bytes { at, part }
     }
 
-    /// The operation on some of them, of ten times on the part so often.
+    /// The part, or as much behind it.
+    fn some(&self, rng: &mut ChaCha8Rng) -> Range<u64> {
+        let len = self.part.end - self.part.start;
+        match rng.random_ratio(1, 3) {
+            true => self.part.end..self.part.end + len,
+            false => self.part.clone(),
+        }
+    }
+
+    /// The operation on some of them, of ten times on a part so often.
     fn op(&self, verb: Verb, image: Image, part: u32, rng: &mut ChaCha8Rng) -> Op {
         let bytes = match rng.random_range(0..10) {
-            n if n < part => self.part.clone(),
+            n if n < part => self.some(rng),
             9 => self.at..self.at + 2 * PAGE,
             _ => self.at..self.at + PAGE,
         };
@@ -127,7 +163,8 @@ impl Grammar {
         let own = verbs
             .choose_weighted(rng, by_kernel)
             .or_else(|_| verbs.choose_weighted(rng, |v| stops(*v)));
-        let mut own = vec![bytes.op(*own.ok()?, image, 5, rng)];
+        let acts = *own.ok()?;
+        let mut own = vec![bytes.op(acts, image, 5, rng)];
         // What it is about it may have made itself.
         if rng.random_ratio(1, 3) {
             let before = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;
@@ -138,8 +175,8 @@ impl Grammar {
         for count in [OPS, 2, rng.random_range(1..=OPS)] {
             let mut ops = Vec::new();
             for _ in 0..count {
-                let verb = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;
-                ops.push(bytes.op(verb, image, 3, rng));
+                let verb = *verbs.choose_weighted(rng, |v| comes(acts, *v)).ok()?;
+                ops.push(bytes.op(verb, image, 4, rng));
             }
             if rng.random_ratio(1, if image.tight { 2 } else { 6 }) {
                 self.reuse(&mut ops, rng);
