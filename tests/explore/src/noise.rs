@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a machine does by itself, and at the worst time: pages are reclaimed, mapped ones too, or
-//! moved to another place, and made into one large folio. A process of its own does it between two steps; where it has to wait for who is
-//! parked it does, and nobody waits for it before the run is over.
+//! moved to another place, and made into one large folio. A process of its own does it between two
+//! steps; where it has to wait for who is parked it does, and nobody waits for it before the run is
+//! over.
 
 use crate::kernel::Worker;
 use crate::op::MOST;

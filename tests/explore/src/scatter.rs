@@ -19,8 +19,8 @@ pub enum At {
     /// At each point, one after the other.
     Each,
     /// At so many that are drawn, about as far from each other. Who comes in between at one point
-    /// often does at the next, too, so this is more programs for the same time. The first run, which
-    /// says how many points there are, is one more.
+    /// often does at the next, too, so this is more programs for the same time. The first run,
+    /// which says how many points there are, is one more.
     Some(usize),
 }
 

@@ -77,8 +77,8 @@ fn pad(run: u64, image: Image) -> Sys<()> {
     pad.fsync()
 }
 
-/// What data may be promised where it all waits for a commit: less than a file may have, so that one
-/// can take all of it, and no less than the first file has at the beginning.
+/// What data may be promised where it all waits for a commit: less than a file may have, so that
+/// one can take all of it, and no less than the first file has at the beginning.
 fn promised_late(image: Image) -> u64 {
     (MOST / image.block - 2).max(Start::Dirty.size().div_ceil(image.block))
 }
