@@ -134,14 +134,7 @@ impl Ready {
                 let n = f.pwrite_once(&self.buffer, at)?;
                 Ok((n as u64, Vec::new()))
             }
-            Verb::HalfWrite => {
-                let torn = self
-                    .torn
-                    .as_ref()
-                    .map(|(m, at)| m.as_slice(*at, len as usize));
-                let n = f.pwrite_once(torn.unwrap_or_default(), at)?;
-                Ok((n as u64, Vec::new()))
-            }
+            Verb::HalfWrite => self.write_half(),
             Verb::AsyncWrite => self.submit(aio),
             Verb::OwnWrite => self.write_own(),
             Verb::RingWrite | Verb::RingDirectWrite => {
@@ -199,6 +192,14 @@ impl Ready {
             Ok(n) => Ok((n, Vec::new())),
             Err(_) => Err(failed(-result as i32)),
         }
+    }
+
+    /// Writes what ends before it is all written.
+    fn write_half(&self) -> Sys<(u64, Vec<u8>)> {
+        let (map, from) = self.torn.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
+        let bytes = map.as_slice(*from, self.op.len as usize);
+        let n = self.file.pwrite_once(bytes, self.op.at)?;
+        Ok((n as u64, Vec::new()))
     }
 
     /// Writes what the mapping has there.
