@@ -17,6 +17,7 @@ pub mod handle;
 pub mod harness;
 pub mod kmsg;
 pub mod map;
+pub mod module;
 pub mod nfs;
 pub mod sched;
 pub mod slow;

@@ -9,8 +9,8 @@ mod runner;
 use clap::{Args, Parser, Subcommand};
 // The modules of cases name what they use by `crate::`, wherever it lies.
 use guest::{
-    aio, dm, fiemap, fixture, flags, fsmap, handle, harness, kmsg, map, nfs, slow, source, sys,
-    watch,
+    aio, dm, fiemap, fixture, flags, fsmap, handle, harness, kmsg, map, module, nfs, slow, source,
+    sys, watch,
 };
 use guest::{ensure, errno, fail, same, skip, writelog, xattr};
 
@@ -156,7 +156,7 @@ fn run(cmd: Cmd) -> Result<i32, String> {
 fn main() {
     let cli = Cli::parse();
     for m in &cli.module {
-        if let Err(e) = fixture::load_module(m) {
+        if let Err(e) = module::load(m) {
             eprintln!("guest: {e}");
             std::process::exit(2);
         }

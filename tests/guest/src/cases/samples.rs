@@ -2,11 +2,13 @@
 //! samples/rofs, the second file system on rust/vfs: romfs images that genromfs made.
 
 use crate::cases::namespace::tree;
-use crate::fixture::{holds, load_module, pattern, run_cmd, MNT, T};
+use crate::fixture::{holds, pattern, run_cmd, MNT, T};
 use crate::harness::{Case, Res, ONE};
 use crate::map::Map;
-use crate::sys::{self, SysErr};
+use crate::module;
+use crate::sys;
 use crate::{ensure, errno, fail, same, skip};
+use std::ffi::CStr;
 
 pub const CASES: &[Case] = &[
     Case::new("rofs/reads", ONE, reads).quick().secs(120),
@@ -18,13 +20,15 @@ pub const CASES: &[Case] = &[
 const SOURCE: &str = "/tmp/rofs";
 const IMAGE: &str = "/tmp/rofs.img";
 
+const NAME: &CStr = c"rofs";
+
 /// The module, as long as a case needs it.
 struct Module;
 
 impl Module {
     fn load() -> Res<Module> {
         match std::env::var("REXT4_ROFS") {
-            Ok(path) if !path.is_empty() => load_module(&path)?,
+            Ok(path) if !path.is_empty() => module::load(&path)?,
             _ => skip!("no module of samples/rofs was given (--rofs)"),
         }
         Ok(Module)
@@ -33,26 +37,14 @@ impl Module {
     /// rmmod: refused as long as anything of it is in use.
     fn remove(self) -> Res {
         std::mem::forget(self);
-        unload().map_err(Into::into)
+        module::unload(NAME).map_err(Into::into)
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        let _ = unload();
+        let _ = module::unload(NAME);
     }
-}
-
-fn unload() -> Result<(), SysErr> {
-    // SAFETY: a plain call with the name of a module.
-    let r = unsafe { libc::syscall(libc::SYS_delete_module, c"rofs".as_ptr(), libc::O_NONBLOCK) };
-    if r < 0 {
-        return Err(SysErr {
-            what: "rmmod rofs".into(),
-            errno: sys::errno(),
-        });
-    }
-    Ok(())
 }
 
 /// Makes an image of what is in [`SOURCE`].
@@ -183,7 +175,10 @@ fn read_only(t: &mut T) -> Res {
     }
     errno!(sys::open(&t.p("file"), libc::O_DIRECT, 0), EINVAL);
     // Still in use.
-    ensure!(unload().is_err(), "the module went with a mount of it");
+    ensure!(
+        module::try_unload(NAME).is_err(),
+        "the module went with a mount of it"
+    );
     t.umount()?;
     module.remove()
 }

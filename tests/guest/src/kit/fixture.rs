@@ -345,11 +345,15 @@ impl T {
     }
 }
 
-/// Tries for a second, as long as somebody is about to let go of what it is about.
+/// Tries for ten seconds, as long as somebody is about to let go of what it is about: for EBUSY, and
+/// for EAGAIN, as a module says it.
 pub fn unless_busy(mut f: impl FnMut() -> Sys<()>) -> Sys<()> {
-    for _ in 0..50 {
+    for _ in 0..500 {
         match f() {
-            Err(e) if e.errno == libc::EBUSY => std::thread::sleep(Duration::from_millis(20)),
+            Err(SysErr {
+                errno: libc::EBUSY | libc::EAGAIN,
+                ..
+            }) => std::thread::sleep(Duration::from_millis(20)),
             done => return done,
         }
     }
@@ -428,20 +432,6 @@ pub fn knows_fs(fs: &str) -> bool {
             .is_ok_and(|t| t.split_whitespace().any(|w| w == fs))
     };
     listed() || (run_cmd("modprobe", &["-q", fs]).is_ok() && listed())
-}
-
-/// Loads a module file; one that is there already is fine.
-pub fn load_module(path: &str) -> Sys<()> {
-    let f = sys::rdonly(path)?;
-    // SAFETY: an open file and an empty parameter string.
-    let r = unsafe { libc::syscall(libc::SYS_finit_module, f.raw, c"".as_ptr(), 0) };
-    if r < 0 && sys::errno() != libc::EEXIST {
-        return Err(SysErr {
-            what: format!("load {path}"),
-            errno: sys::errno(),
-        });
-    }
-    Ok(())
 }
 
 /// A mount table of our own where the kernel has namespaces, and a tmpfs for mount points.

@@ -8,6 +8,7 @@ use crate::cases::power::crash;
 use crate::fixture::{holds, names, pattern, put, run_cmd, MNT, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, FEATS, K1, K4};
 use crate::map::Map;
+use crate::module;
 use crate::sys::{self, Fd, Sys};
 use crate::{ensure, errno, fail, same, skip};
 use std::time::Duration;
@@ -351,11 +352,10 @@ pub fn with_scsi_debug(t: &mut T, parameters: &[&str], act: impl FnOnce(&mut T) 
     // What the case has left mounted, and the check of it.
     let finished = t.finish(result.is_ok());
     t.broken = true;
-    let (code, text) = run_cmd("modprobe", &["-r", "scsi_debug"])?;
+    let unloaded = module::unload(c"scsi_debug");
     result?;
     finished?;
-    same!(code, 0, "modprobe -r: {text}");
-    Ok(())
+    Ok(unloaded?)
 }
 
 /// The device goes away under the mount.
