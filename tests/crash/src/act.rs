@@ -198,7 +198,13 @@ pub struct Sequence {
     pub steps: Vec<Step>,
 }
 
-const IMAGES: [(&str, Image); 2] = [("4k", Image::Block4k), ("1k", Image::Block1k)];
+/// Those with `m` have block maps.
+const IMAGES: [(&str, Image); 4] = [
+    ("4k", Image::Block4k),
+    ("1k", Image::Block1k),
+    ("4km", Image::Maps4k),
+    ("1km", Image::Maps1k),
+];
 
 impl Sequence {
     /// What is written reaches the disk after a while, but for the journal.
@@ -218,10 +224,10 @@ impl Sequence {
         let (block, list) = text
             .split_once(':')
             .ok_or_else(|| format!("{text}: no image; it should be as 4k:append+fsync,punch"))?;
-        let image = IMAGES
-            .iter()
-            .find(|i| i.0 == block)
-            .ok_or_else(|| format!("no image {block}; there are 4k and 1k"))?;
+        let image = IMAGES.iter().find(|i| i.0 == block).ok_or_else(|| {
+            let all = IMAGES.map(|i| i.0).join(", ");
+            format!("no image {block}; there are {all}")
+        })?;
         let mut found = Vec::new();
         for word in list.split(',') {
             let step = all.iter().find(|step| step.text() == word);
@@ -233,11 +239,12 @@ impl Sequence {
         })
     }
 
-    /// The sequence of this number: those of one step first, on either image, then those of two, in
+    /// The sequence of this number: those of one step first, on each image, then those of two, in
     /// an order that the seed gives, and among them some of three.
     pub fn numbered(all: &[Step], seed: u64, number: u64) -> Sequence {
-        let image = IMAGES[(number % 2) as usize].1;
-        let (n, s) = (number / 2, all.len() as u64);
+        let images = IMAGES.len() as u64;
+        let image = IMAGES[(number % images) as usize].1;
+        let (n, s) = (number / images, all.len() as u64);
         let pick = |n: u64| all[(n % s) as usize];
         let steps = if n < s {
             vec![pick(n)]
@@ -283,14 +290,14 @@ mod tests {
         let mut seen = BTreeSet::new();
         let mut n = 0;
         while seen.len() < (s * s + s) as usize {
-            let sequence = Sequence::numbered(&all, 3, 2 * n);
+            let sequence = Sequence::numbered(&all, 3, 4 * n);
             if sequence.steps.len() < 3 {
                 assert!(seen.insert(sequence.text()), "{} twice", sequence.text());
             }
             n += 1;
             assert!(n < 200);
         }
-        let next = Sequence::numbered(&all, 3, 2 * n);
+        let next = Sequence::numbered(&all, 3, 4 * n);
         assert_eq!(next.steps.len(), 3);
     }
 

@@ -224,7 +224,7 @@ fn first() -> Vec<Call> {
 }
 
 fn populated(image: Image) -> Model {
-    let mut model = Model::new(image.block());
+    let mut model = Model::new(image);
     for call in first() {
         model.apply(&call).expect("a new name");
     }

@@ -2,7 +2,7 @@
 //! What a file system must be after a step: names, and bytes.
 
 use crate::names::{Does, Fails, Kind, Tree};
-use crate::op::{Attribute, Name, Op, Space, Way};
+use crate::op::{Attribute, Image, Name, Op, Space, Way};
 use crate::place::{Around, MOST, PAGE, SECTOR};
 use crate::space::Taken;
 use guest::fixture::pattern;
@@ -42,15 +42,18 @@ pub struct Model {
     pub tree: Tree,
     pub taken: Taken,
     pub block: u64,
+    /// Files have block maps.
+    has_maps: bool,
     last: (u64, u64),
 }
 
 impl Model {
-    pub fn new(block: u64) -> Model {
+    pub fn new(image: Image) -> Model {
         Model {
             tree: Tree::new(),
             taken: Taken::default(),
-            block,
+            block: image.block(),
+            has_maps: image.has_maps(),
             last: (0, 0),
         }
     }
@@ -123,6 +126,10 @@ impl Model {
     /// Does it, and says what the call returns.
     pub fn apply(&mut self, call: &Call) -> Does<u64> {
         let done = |r: Does<()>| r.map(|()| 0);
+        // Nothing is unwritten in a block map, and nothing moves.
+        if matches!(call.op, Op::Fallocate(_, _, _, how) if how != Space::Punch && self.has_maps) {
+            return Err(Fails);
+        }
         for name in Model::touched(call.op) {
             if let (Ok(id), Ok(data)) = (self.tree.find(name), self.tree.file(name)) {
                 self.taken.step(call, id, data.len() as u64);

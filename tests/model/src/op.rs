@@ -191,6 +191,9 @@ pub enum Image {
     Block1k,
     Block2k,
     NoChecksums,
+    /// Without extents: files have block maps.
+    Maps4k,
+    Maps1k,
 }
 
 /// The disk below it.
@@ -214,8 +217,9 @@ pub struct History {
 
 /// What a batch of histories runs on: one after the other, what finds most oftener.
 pub fn ground(batch: u64) -> (Image, Disk) {
-    use Image::{Block1k, Block2k, Block4k, NoChecksums};
-    const IMAGES: [Image; 7] = [
+    use Image::{Block1k, Block2k, Block4k, Maps1k, Maps4k, NoChecksums};
+    // An odd number: each comes on either disk.
+    const IMAGES: [Image; 9] = [
         Block4k,
         Block1k,
         Block4k,
@@ -223,6 +227,8 @@ pub fn ground(batch: u64) -> (Image, Disk) {
         Block4k,
         Block1k,
         NoChecksums,
+        Maps4k,
+        Maps1k,
     ];
     const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
     let of = |n: usize| (batch % n as u64) as usize;

@@ -27,7 +27,7 @@ pub fn run(
     told: &mut Vec<String>,
     check: bool,
 ) -> Result<(), Harm> {
-    let mut model = Model::new(history.image.block());
+    let mut model = Model::new(history.image);
     let harm = |step, words| Harm { step, words };
     let cuts = |op: &Op| matches!(op, Op::Cut | Op::Lose(_));
     let has_cut = history.steps.iter().any(cuts);

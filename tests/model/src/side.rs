@@ -9,7 +9,7 @@ use crate::views;
 use guest::aio::{self, Aio};
 use guest::dm::{self, Dm};
 use guest::fiemap;
-use guest::finder::is_own_machine;
+use guest::finder::{fill, is_own_machine};
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 use libc::{O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_NOFOLLOW, O_RDWR, O_TRUNC};
@@ -98,16 +98,8 @@ impl Side {
     pub fn fill(&self, room: u64) -> Sys<()> {
         let f = sys::create(&self.filler())?;
         let block = sys::statfs(&self.dir)?.f_bsize as u64;
-        let (mut at, mut step) = (0, 1 << 22);
-        while step >= block {
-            match f.fallocate(0, at, step) {
-                Ok(()) => at += step,
-                Err(e) if e.errno == libc::ENOSPC => step /= 2,
-                Err(e) => return Err(e),
-            }
-        }
-        // What failed may have taken a part.
-        f.truncate(at.saturating_sub(room * block))?;
+        let len = fill(&f, block)?;
+        f.truncate(len.saturating_sub(room * block))?;
         // What is freed can be used when that is committed.
         self.sync()
     }

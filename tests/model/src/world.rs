@@ -17,10 +17,15 @@ const POISON: u8 = 0xdb;
 impl Image {
     pub fn block(self) -> u64 {
         match self {
-            Image::Block1k => 1024,
+            Image::Block1k | Image::Maps1k => 1024,
             Image::Block2k => 2048,
-            Image::Block4k | Image::NoChecksums => 4096,
+            Image::Block4k | Image::NoChecksums | Image::Maps4k => 4096,
         }
+    }
+
+    /// Whether files have block maps, of which fallocate only punches holes.
+    pub fn has_maps(self) -> bool {
+        matches!(self, Image::Maps4k | Image::Maps1k)
     }
 
     /// In MiB. The journal takes half of it: it has 1024 blocks at least.
@@ -168,8 +173,10 @@ pub fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
     let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
     let flags = format!("{flags},hash_seed={UUID}");
     args.extend(["-U", UUID, "-E", &flags]);
-    if image == Image::NoChecksums {
-        args.extend(["-O", "^metadata_csum,^64bit"]);
+    match image {
+        Image::NoChecksums => args.extend(["-O", "^metadata_csum,^64bit"]),
+        Image::Maps4k | Image::Maps1k => args.extend(["-O", "^extent,^64bit"]),
+        Image::Block4k | Image::Block1k | Image::Block2k => (),
     }
     args.extend([side.dev.as_str(), &size]);
     let (code, text) = run_cmd("mke2fs", &args)?;

@@ -5,7 +5,7 @@
 use crate::ensure;
 use crate::fixture::run_cmd;
 use crate::harness::Res;
-use crate::sys;
+use crate::sys::{self, Fd, Sys};
 use clap::Args;
 use std::ops::Range;
 use std::time::Duration;
@@ -57,6 +57,24 @@ pub fn quiet() -> Res {
     let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
     sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
     Ok(())
+}
+
+/// A file gets all blocks that there are: how many bytes it has then, those of the last call that
+/// failed not counted. One with a block map has to be written.
+pub fn fill(f: &Fd, block: u64) -> Sys<u64> {
+    let (mut at, mut step) = (0, 1 << 22);
+    while step >= block {
+        let mut taken = f.fallocate(0, at, step);
+        if matches!(&taken, Err(e) if e.errno == libc::EOPNOTSUPP) {
+            taken = f.pwrite(&vec![0; step as usize], at);
+        }
+        match taken {
+            Ok(()) => at += step,
+            Err(e) if e.errno == libc::ENOSPC => step /= 2,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(at)
 }
 
 /// So many disks of `kib` KiB in memory: their devices. What is submitted to them is done when the

@@ -5,7 +5,7 @@ use crate::place::{From, Length, Place, Unit};
 
 /// A file of 8 bytes that is on disk, then these steps.
 fn after(steps: &[Call]) -> (Model, Promises) {
-    let mut model = Model::new(Image::Block4k.block());
+    let mut model = Model::new(Image::Block4k);
     let step = |op, model: &mut Model| {
         let call = model.call(op, 1);
         model.apply(&call).map(|_| call)
