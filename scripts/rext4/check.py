@@ -99,6 +99,8 @@ CRASHES = (
     "1k:unlink-symlink+dir",
     "4k:direct-append+dsync",
     "4k:append,exchange+dir",
+    "4km:append+fsync",
+    "1km:fill-scattered+fdatasync",
 )
 # Seconds that a part's programs have to end in when the whole is stopped.
 PATIENCE = 15

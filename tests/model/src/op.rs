@@ -224,10 +224,10 @@ pub fn ground(batch: u64) -> (Image, Disk) {
         Block1k,
         Block4k,
         Block2k,
-        Block4k,
+        Maps4k,
         Block1k,
         NoChecksums,
-        Maps4k,
+        Block4k,
         Maps1k,
     ];
     const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
