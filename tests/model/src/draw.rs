@@ -84,6 +84,14 @@ const WAYS: [(u32, Way); 8] = [
     (4, Way::Mapped),
 ];
 
+/// What is done to a file just after some of it was lost: its size on the disk is behind.
+const AFTER_LOSS: [(u32, Way); 4] = [
+    (3, Way::Async),
+    (1, Way::Direct),
+    (1, Way::DirectDsync),
+    (1, Way::Buffered),
+];
+
 const SPACES: [(u32, Space); 7] = [
     (2, Space::Allocate),
     (2, Space::KeepSize),
@@ -312,11 +320,21 @@ impl Taste {
             if cuts { 0.5 } else { 0.0 },
             if self.loses { 0.4 } else { 0.0 },
         );
-        (op, prop::bool::weighted(cut), prop::bool::weighted(lost))
-            .prop_map(|(op, cut, lost)| {
+        let (cut, lost) = (prop::bool::weighted(cut), prop::bool::weighted(lost));
+        let next = (
+            self.places.one(),
+            self.lengths.one(),
+            one_of(&AFTER_LOSS),
+            any::<bool>(),
+        );
+        (op, cut, lost, next)
+            .prop_map(|(op, cut, lost, (at, len, way, goes_on))| {
                 let cut = (cut && op.is_promise()).then_some(Op::Cut);
-                let lost = op.cached().filter(|_| lost).map(Op::Lose);
-                [op].into_iter().chain(cut).chain(lost).collect()
+                let lost = op.cached().filter(|_| lost);
+                let next = lost.filter(|_| goes_on);
+                let next = next.map(|name| Op::Write(name, at, len, way));
+                let all = [op].into_iter().chain(cut).chain(lost.map(Op::Lose));
+                all.chain(next).collect()
             })
             .boxed()
     }
