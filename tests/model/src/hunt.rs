@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub const BATCH: u64 = 50;
 /// Of so many e2fsck looks at what one has left, and of those at the end of a batch.
 const CHECKED: usize = 10;
+/// Lines of the file system that are told with harm.
+const TOLD: usize = 4;
 /// Runs that the shortening may take.
 const SHRINKS: usize = 300;
 
@@ -68,16 +70,21 @@ impl Hunt {
         self.ran += 1;
         let check = last || self.ran % CHECKED == 0;
         let result = run(&self.world, history, told, check);
-        result.and(self.log())
+        self.beside(result)
     }
 
-    /// What the kernel has complained about.
-    fn log(&self) -> Result<(), Harm> {
+    /// As it is, and what the kernel has complained about; with harm also what the file system has
+    /// told.
+    fn beside(&self, result: Result<(), Harm>) -> Result<(), Harm> {
         let lines = self.kmsg.take();
-        match defect(&lines) {
-            Some(line) => harm(format!("the kernel log has: {line}")),
-            None => Ok(()),
-        }
+        let log = defect(&lines).map(|line| format!("the kernel log has: {line}"));
+        let Err(harm) = result else {
+            return log.map_or(Ok(()), |words| Err(Harm { step: None, words }));
+        };
+        let own = lines.iter().filter(|line| line.starts_with("rext4: "));
+        let all: Vec<String> = log.into_iter().chain(own.take(TOLD).cloned()).collect();
+        let words = [vec![harm.words.clone()], all].concat().join("; ");
+        Err(Harm { words, ..harm })
     }
 
     /// Runs histories of one image on a new one, to its end.
@@ -94,7 +101,7 @@ impl Hunt {
         if result.is_err() {
             self.world.clear();
         }
-        result.and(self.log())
+        self.beside(result)
     }
 
     /// Runs one history on a new image.
