@@ -43,6 +43,19 @@ pub struct Promises {
     /// Some data of these could not be written. The size that covers it may be missing on the disk,
     /// whatever is brought there later, until the size is another one: that of this stage.
     lost: BTreeMap<Id, usize>,
+    /// What was written to these behind the end that a power cut has left them: it may lie in their
+    /// last block. Where data is lost that would have come over it, it is seen.
+    behind: BTreeMap<Id, Vec<Behind>>,
+}
+
+/// The end, and what a file was that went further.
+#[derive(Clone)]
+struct Behind(usize, Vec<u8>);
+
+impl Behind {
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.1.get(at).copied().filter(|_| at >= self.0)
+    }
 }
 
 /// What of a file is not that of an earlier stage.
@@ -72,7 +85,32 @@ impl Promises {
             ranges: Vec::new(),
             replaced: Vec::new(),
             lost: BTreeMap::new(),
+            behind: BTreeMap::new(),
         }
+    }
+
+    /// All this is on disk, as it was seen after a power cut.
+    pub fn after_cut(&self, tree: &Tree) -> Promises {
+        let mut behind = self.behind.clone();
+        for (_, id) in tree.paths() {
+            let end = tree.data(id).map_or(0, |data| data.len());
+            let further = self.versions(id, 0).into_iter().filter(|v| v.len() > end);
+            let further = further.map(|v| Behind(end, v.clone()));
+            behind.entry(id).or_default().extend(further);
+        }
+        Promises {
+            behind,
+            ..Promises::new(tree)
+        }
+    }
+
+    /// All this is on disk.
+    fn synced(&mut self, tree: &Tree) {
+        let behind = std::mem::take(&mut self.behind);
+        *self = Promises {
+            behind,
+            ..Promises::new(tree)
+        };
     }
 
     /// A step was done in part: nothing new is promised.
@@ -171,10 +209,8 @@ impl Promises {
         self.begun(call, tree);
         let now = self.stages.len() - 1;
         match call.op {
-            Op::Remount => *self = Promises::new(tree),
-            Op::Sync(_, Sync::All) | Op::Freeze if self.lost.is_empty() => {
-                *self = Promises::new(tree)
-            }
+            Op::Remount => self.synced(tree),
+            Op::Sync(_, Sync::All) | Op::Freeze if self.lost.is_empty() => self.synced(tree),
             Op::Sync(_, Sync::All) | Op::Freeze => {
                 self.names = now;
                 for (_, id) in tree.paths() {
@@ -270,7 +306,13 @@ impl Promises {
                 data.len()
             ));
         }
-        one_of(data, 0..data.len(), &self.versions(id, from.bytes))?;
+        let behind = self.behind.get(&id).filter(|_| self.lost.contains_key(&id));
+        let is_behind = |at: usize| {
+            let mut all = behind.into_iter().flatten();
+            all.any(|behind| behind.byte(at) == Some(data[at]))
+        };
+        let versions = self.versions(id, from.bytes);
+        one_of(data, 0..data.len(), &versions, is_behind)?;
         for (_, range, since) in self.ranges.iter().filter(|r| r.0 == id) {
             let versions = self.versions(id, from.bytes.max(*since));
             let least = versions
@@ -282,7 +324,8 @@ impl Promises {
                 let size = data.len();
                 return Err(format!("{size} bytes, O_DSYNC promised {least}"));
             }
-            one_of(data, range.start..range.end.min(data.len()), &versions)?;
+            let range = range.start..range.end.min(data.len());
+            one_of(data, range, &versions, |_| false)?;
         }
         Ok(())
     }
@@ -299,11 +342,17 @@ impl Promises {
     }
 }
 
-/// Each byte is that of one of the versions; one that is shorter has zeros there.
-fn one_of(data: &[u8], range: Range<usize>, versions: &[&Vec<u8>]) -> Result<(), String> {
+/// Each byte is that of one of the versions; one that is shorter has zeros there. But for those
+/// that are excused.
+fn one_of(
+    data: &[u8],
+    range: Range<usize>,
+    versions: &[&Vec<u8>],
+    is_excused: impl Fn(usize) -> bool,
+) -> Result<(), String> {
     for i in range {
         let mut bytes = versions.iter().map(|v| v.get(i).copied().unwrap_or(0));
-        if !bytes.clone().any(|b| b == data[i]) {
+        if !bytes.clone().any(|b| b == data[i]) && !is_excused(i) {
             let first = bytes.next().unwrap_or(0);
             let got = data[i];
             return Err(format!(

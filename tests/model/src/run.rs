@@ -254,7 +254,7 @@ fn cut(world: &World, model: &mut Model, promises: &mut Promises) -> Fair {
         .map_err(|e| format!("after the cut: {e}"))?;
     model.tree.release();
     model.taken.forget();
-    *promises = Promises::new(&model.tree);
+    *promises = promises.after_cut(&model.tree);
     if !twin.is_away() && twin.copy(&model.tree).is_err() {
         twin.leave();
     }
@@ -281,8 +281,8 @@ fn lose(
     twin.release();
     ours.forget();
     ours.lose(name).map_err(|e| e.to_string())?;
-    reload(world, model, promises, id)?;
     promises.lost(id);
+    reload(world, model, promises, id)?;
     match model.tree.data(id).map_or(size, |data| data.len()) {
         now if now != size => Err(format!("{now} bytes after a loss, not {size}")),
         _ => Ok(Done::All),

@@ -279,3 +279,27 @@ fn what_comes_after_a_loss_is_promised() {
     assert!(may_be(&promises, &[5; 16]));
     assert!(!may_be(&promises, &[5; 12]), "promised before the loss");
 }
+
+/// What a power cut has left behind the end lies in the last block, until something is written over
+/// it.
+#[test]
+fn what_was_cut_off_may_be_seen_where_data_is_lost() {
+    let (mut model, promises) = after(&[]);
+    let id = model.tree.find(name("a")).unwrap();
+    let short = model.tree.clone();
+    model.tree.file_mut(name("a")).unwrap().extend([9; 4]);
+    let mut all = promises;
+    all.begun(&call(Op::Create(name("b"))), &model.tree);
+    let mut left = all.after_cut(&short);
+    let (old, torn) = ([&[7; 8][..], &[9; 2]].concat(), [9; 10]);
+    left.begun(&call(Op::Create(name("b"))), &model.tree);
+    model.tree.file_mut(name("a")).unwrap()[8..].fill(5);
+    left.stages = vec![short, model.tree.clone()];
+    assert!(left.may_be(id, &old).is_err(), "nothing is lost");
+    left.lost(id);
+    assert_eq!(left.may_be(id, &old), Ok(()));
+    assert!(left.may_be(id, &torn).is_err(), "not behind the end");
+    left.synced(&model.tree);
+    left.lost(id);
+    assert!(left.may_be(id, &[7; 12]).is_err(), "nobody wrote that");
+}
