@@ -345,8 +345,8 @@ impl T {
     }
 }
 
-/// Tries for ten seconds, as long as somebody is about to let go of what it is about: for EBUSY, and
-/// for EAGAIN, as a module says it.
+/// Tries for ten seconds, as long as somebody is about to let go of what it is about: for EBUSY,
+/// and for EAGAIN, as a module says it.
 pub fn unless_busy(mut f: impl FnMut() -> Sys<()>) -> Sys<()> {
     for _ in 0..500 {
         match f() {
