@@ -7,6 +7,7 @@
 
 use super::{
     bindings,
+    blk_crypto,
     folio::Folio,
     inode::Inode,
     iomap::{self, MapOps},
@@ -16,7 +17,7 @@ use super::{
     writeback::{self, Writeback}, //
 };
 use core::{marker::PhantomData, mem, ops::Range};
-use kernel::prelude::*;
+use kernel::{error::from_result, prelude::*};
 
 /// How the page cache of regular files is filled. How it is written: [`FileSystem::Writeback`].
 #[vtable]
@@ -119,9 +120,8 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
         // SAFETY: By the caller.
         let (inode, range) = unsafe { folio_place::<F>(folio) };
         if may_fill(inode, || range.clone()) {
-            // SAFETY: As above; iomap unlocks it.
-            unsafe { bindings::iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>()) };
-            return 0;
+            // SAFETY: As above; it is unlocked.
+            return from_result(|| unsafe { Self::fill(inode, folio) }.map(|()| 0));
         }
         // SAFETY: We own its lock. The caller keeps the folio, and by its file or the mapping's
         // lock the inode.
@@ -131,6 +131,28 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             Ok(()) => bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int,
             Err(e) => not_queued(e).to_errno(),
         }
+    }
+
+    /// Reads a folio, which is unlocked when that is done, or has failed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::read_folio`], with the inode of the folio.
+    unsafe fn fill(inode: &Inode<F>, folio: *mut bindings::folio) -> Result {
+        match inode.encrypts_data() {
+            // SAFETY: By the caller; iomap unlocks it.
+            Ok(false) => unsafe {
+                bindings::iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>())
+            },
+            // SAFETY: By the caller.
+            Ok(true) => return unsafe { blk_crypto::ReadTable::<F>::read_folio(folio) },
+            Err(e) => {
+                // SAFETY: By the caller we own its lock.
+                unsafe { bindings::folio_unlock(folio) };
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 
     /// # Safety
@@ -184,8 +206,16 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
             // The VFS takes out what we did not take.
             return;
         }
-        // SAFETY: As above.
-        unsafe { bindings::iomap_bio_readahead(rac, iomap::table::<F::ReadOps>()) }
+        match inode.encrypts_data() {
+            // SAFETY: As above.
+            Ok(false) => unsafe {
+                bindings::iomap_bio_readahead(rac, iomap::table::<F::ReadOps>())
+            },
+            // SAFETY: As above.
+            Ok(true) => unsafe { blk_crypto::ReadTable::<F>::readahead(rac) },
+            // Nor here: who reads the folios one by one is told why.
+            Err(_) => (),
+        }
     }
 
     /// swapon: tells the kernel the blocks of a file, which it reads and writes from then on

@@ -35,8 +35,8 @@ use kernel::{
 /// Whether the kernel can encrypt.
 pub(crate) const AVAILABLE: bool = cfg!(CONFIG_FS_ENCRYPTION);
 
-/// What a file system provides so that its inodes can be encrypted. One that does not lie in units
-/// of 32 bits for its inode numbers, or encrypts less than a block at a time, cannot have it.
+/// What a file system provides so that its inodes can be encrypted. One whose inode
+/// numbers do not fit in 32 bits cannot have it.
 ///
 /// No handle of a journal is held.
 pub(crate) trait CryptOps: FileSystem {

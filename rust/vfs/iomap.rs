@@ -162,6 +162,19 @@ impl Map {
         Ok(())
     }
 
+    /// Of an encrypted file: shortens it to what can be encrypted in one go from byte `pos` on.
+    pub(super) fn end_with_units<F: FileSystem>(&mut self, inode: &Inode<F>, pos: u64) {
+        let Range { start, end } = self.range();
+        if !(start..end).contains(&pos) || !matches!(inode.encrypts_data(), Ok(true)) {
+            return;
+        }
+        let bits = inode.block_size().ilog2();
+        let (first, blocks) = (pos >> bits, (end >> bits) - (pos >> bits));
+        // SAFETY: By the type invariant of `Inode`, and it has its key.
+        let some = unsafe { bindings::limit_crypted_blocks(inode.as_ptr(), first, blocks) };
+        self.0.length = ((first + some) << bits) - start;
+    }
+
     /// Blocks or reservations of this mapping were made by this call.
     pub(crate) fn set_new(&mut self) {
         self.0.flags |= bindings::IOMAP_F_NEW as u16;
@@ -295,6 +308,7 @@ impl<T: MapOps> Table<T> {
         };
         let bytes = byte_range(pos, length);
         let mut begun = T::begin(inode, bytes.clone(), flags, map);
+        map.end_with_units(inode, bytes.start);
         if flags.dax() {
             begun = begun.and_then(|()| map.place_in_memory(inode, bytes.start));
             if !flags.fault() {

@@ -18,6 +18,7 @@ pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod atomic;
 pub(crate) mod bh;
+pub(crate) mod blk_crypto;
 pub(crate) mod blkdev;
 pub(crate) mod counter;
 pub(crate) mod crc;

@@ -305,7 +305,7 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
 
 impl<F: FileSystem> Inode<F> {
     /// In bytes.
-    fn block_size(&self) -> u64 {
+    pub(super) fn block_size(&self) -> u64 {
         // SAFETY: By the type invariant; set when the inode is allocated.
         1 << unsafe { (*self.as_ptr()).i_blkbits }
     }

@@ -7,6 +7,7 @@
 
 use super::{
     bindings,
+    blk_crypto,
     fixed,
     inode::{self, Inode},
     iomap::Map,
@@ -89,6 +90,12 @@ pub(crate) trait Writeback: 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// Whether the contents of an encrypted file are written as they are. For tests that want to
+    /// see them on the disk.
+    fn writes_plain(_inode: &Inode<Self::Fs>) -> bool {
+        false
+    }
+
     /// The bytes are in a bio. The mapping stays for the next range. For tests that hold it here.
     fn added(_inode: &Inode<Self::Fs>, _bytes: Range<u64>) {}
 
@@ -102,7 +109,8 @@ pub(crate) trait Writeback: 'static {
         true
     }
 
-    /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`].
+    /// Whether an I/O that ends at byte `end` needs [`Writeback::complete`]. Asked before it is
+    /// submitted; that of an encrypted file is asked for again when it is done, by the worker.
     fn needs_completion(_inode: &Inode<Self::Fs>, _unwritten: bool, _end: u64) -> bool {
         true
     }
@@ -160,11 +168,26 @@ impl<W: Writeback> WritebackTable<W> {
             range: pos..pos + u64::from(len),
             _folio: PhantomData,
         };
-        let mapped = W::map_blocks(inode, &bytes, map);
+        let mapped = encrypts::<W>(inode).and_then(|encrypts| {
+            W::map_blocks(inode, &bytes, map)?;
+            if encrypts {
+                map.end_with_units(inode, pos);
+                // SAFETY: By the caller; the inode has its key.
+                unsafe { Self::separate(wpc, pos as i64) }?;
+            }
+            Ok(encrypts)
+        });
         let ret = match mapped {
-            // SAFETY: All pointers are iomap's own.
-            Ok(()) => unsafe {
-                bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len)
+            // SAFETY: All pointers are iomap's own. What it has in hand then, if anything, is not
+            // submitted, and begins where it says.
+            Ok(encrypts) => unsafe {
+                let ret = bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len);
+                let ioend = (*wpc).wb_ctx.cast::<bindings::iomap_ioend>();
+                if encrypts && !ioend.is_null() {
+                    let bio = &raw mut (*ioend).io_bio;
+                    blk_crypto::give_key(bio, (*wpc).inode, (*ioend).io_offset);
+                }
+                ret
             },
             // A direct read waits for the writeback of its range.
             Err(e) => not_queued(e).to_errno() as isize,
@@ -176,6 +199,27 @@ impl<W: Writeback> WritebackTable<W> {
         }
         W::added(inode, bytes.range());
         ret
+    }
+
+    /// Submits what is in hand if the byte `pos` cannot be encrypted as a part of it.
+    ///
+    /// # Safety
+    ///
+    /// `wpc` is the context of [`writepages_callback`] of `W`, in this thread, of an inode whose
+    /// contents are encrypted and that has its key.
+    unsafe fn separate(wpc: *mut bindings::iomap_writepage_ctx, pos: i64) -> Result {
+        // SAFETY: By the caller. iomap submits no ioend twice: it has none then.
+        unsafe {
+            let ioend = (*wpc).wb_ctx.cast::<bindings::iomap_ioend>();
+            if ioend.is_null()
+                || bindings::bio_takes_crypted(&raw mut (*ioend).io_bio, (*wpc).inode, pos)
+            {
+                return Ok(());
+            }
+            let submitted = Self::writeback_submit(wpc, 0);
+            (*wpc).wb_ctx = ptr::null_mut();
+            to_result(submitted)
+        }
     }
 
     /// # Safety
@@ -193,7 +237,10 @@ impl<W: Writeback> WritebackTable<W> {
             let inode = Inode::<W::Fs>::from_raw((*wpc).inode);
             let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
             let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
-            if W::HAS_COMPLETE && W::needs_completion(inode, unwritten, end) {
+            let encrypts = encrypts::<W>(inode);
+            let has_key = bindings::bio_has_crypt_ctx(&raw mut (*ioend).io_bio);
+            // iomap's own end of it is known to iomap only, which would submit it without the key.
+            if W::HAS_COMPLETE && (has_key || W::needs_completion(inode, unwritten, end)) {
                 (*ioend).io_bio.bi_end_io = Some(end_bio::<W>);
                 inode.sb().in_flight().add(1, ordering::Relaxed);
                 // Our worker is task context already.
@@ -201,8 +248,18 @@ impl<W: Writeback> WritebackTable<W> {
             }
             // An error is another folio's. Those of the ioend have their blocks, and may have been
             // written to since that error; with it iomap would end them without a write.
-            let own = if W::may_submit(inode) { 0 } else { error };
-            let submitted = bindings::iomap_ioend_writeback_submit(wpc, own);
+            let own = match encrypts {
+                _ if error != 0 && !W::may_submit(inode) => error,
+                Ok(encrypts) if has_key || !encrypts => 0,
+                // Never what is to be encrypted as it is.
+                _ => EIO.to_errno(),
+            };
+            let submitted = if has_key && own == 0 && W::HAS_COMPLETE {
+                bindings::blk_crypto_submit_bio(&raw mut (*ioend).io_bio);
+                0
+            } else {
+                bindings::iomap_ioend_writeback_submit(wpc, own)
+            };
             if error == 0 {
                 submitted
             } else {
@@ -210,6 +267,11 @@ impl<W: Writeback> WritebackTable<W> {
             }
         }
     }
+}
+
+/// Whether what is written of the file is to be encrypted. `ENOKEY`.
+fn encrypts<W: Writeback>(inode: &Inode<W::Fs>) -> Result<bool> {
+    Ok(inode.encrypts_data()? && !(W::HAS_WRITES_PLAIN && W::writes_plain(inode)))
 }
 
 /// Frozen, nothing is written back: it might need a transaction. What is dirty all the same (a
@@ -282,8 +344,9 @@ impl Completions {
 ///
 /// # Safety
 ///
-/// `bio` is the last member of an ioend of `W` that is done. Called once.
-unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
+/// `bio` is the last member of an ioend of `W` that is done, and counted as in flight. Called
+/// once.
+pub(super) unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
     // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
     // `iomap_finish_ioends` ends the writeback of its folios. Lists and work are as
     // `Completions::init` made them; the function takes their lock.
@@ -359,8 +422,18 @@ unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
             (*ioend).io_size as u64,
         )
     };
+    // SAFETY: By the caller.
+    if unsafe { bindings::ioend_is_read(ioend) } {
+        return error;
+    }
     let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
     let bytes = start..start + len;
+    // What is encrypted comes here in any case.
+    if matches!(inode.encrypts_data(), Ok(true))
+        && !W::needs_completion(inode, unwritten, bytes.end)
+    {
+        return error;
+    }
     let result = to_result(error).and_then(|()| W::complete(inode, bytes.clone(), unwritten));
     match result {
         Ok(()) => 0,

@@ -30,6 +30,7 @@
 #include <linux/dax.h>
 #include <linux/workqueue.h>
 #include <linux/blkdev.h>
+#include <linux/blk-crypto.h>
 #include <linux/filelock.h>
 #include <linux/xattr.h>
 #include <linux/posix_acl.h>
@@ -42,6 +43,7 @@
 
 /* Constants whose macros bindgen cannot evaluate. */
 const unsigned int RUST_CONST_HELPER_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
+const unsigned int RUST_CONST_HELPER_IOCB_HIPRI = (__force unsigned int)IOCB_HIPRI;
 const unsigned int RUST_CONST_HELPER_IOCB_DSYNC = (__force unsigned int)IOCB_DSYNC;
 const unsigned int RUST_CONST_HELPER_IOCB_ATOMIC = (__force unsigned int)IOCB_ATOMIC;
 const unsigned int RUST_CONST_HELPER_TASK_KILLABLE = TASK_KILLABLE;

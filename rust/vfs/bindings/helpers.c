@@ -7,6 +7,7 @@
 #include "helpers/percpu_rwsem.c"
 #include "helpers/iomap.c"
 #include "helpers/bh.c"
+#include "helpers/blk_crypto.c"
 #include "helpers/blkdev.c"
 #include "helpers/counter.c"
 #include "helpers/cred.c"

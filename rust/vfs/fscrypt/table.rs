@@ -18,13 +18,17 @@ use kernel::{error::from_result, prelude::*};
 const IS_BLOCK_BASED: u8 = 1 << 0;
 /// `has_32bit_inodes`. (C: the third one.)
 const HAS_32BIT_INODES: u8 = 1 << 2;
+/// `supports_subblock_data_units`: what it encrypts may be smaller than a block. (C: the fourth.)
+const SUPPORTS_SMALL_UNITS: u8 = 1 << 3;
 
 pub(super) struct CryptTable<F>(PhantomData<F>);
 
 impl<F: CryptOps> CryptTable<F> {
     pub(super) const TABLE: bindings::fscrypt_operations = bindings::fscrypt_operations {
         inode_info_offs: crypt_offset::<F>(),
-        _bitfield_1: bindings::__BindgenBitfieldUnit::new([IS_BLOCK_BASED | HAS_32BIT_INODES]),
+        _bitfield_1: bindings::__BindgenBitfieldUnit::new([IS_BLOCK_BASED
+            | HAS_32BIT_INODES
+            | SUPPORTS_SMALL_UNITS]),
         legacy_key_prefix: F::KEY_PREFIX.to_bytes_with_nul().as_ptr().cast(),
         get_context: Some(Self::get_context),
         set_context: Some(Self::set_context),

@@ -8,6 +8,7 @@ use super::{byte_range, table, Map, MapFlags, MapOps};
 use crate::vfs::{
     address_space::{may_fill, AddressSpaceOps},
     bindings,
+    blk_crypto,
     fixed,
     inode::{Inode, InodeLock},
     kiocb::{Kiocb, RequestId, RequestLock},
@@ -41,6 +42,20 @@ impl<W: WriteOps> WriteTable<W> {
         iomap_valid: Some(Self::valid),
         read_folio_range: None,
     };
+
+    const ENCRYPTED: bindings::iomap_write_ops = bindings::iomap_write_ops {
+        read_folio_range: Some(blk_crypto::read_for_write),
+        ..Self::TABLE
+    };
+
+    /// For this inode. `ENOKEY`.
+    fn of(inode: &Inode<W::Fs>) -> Result<*const bindings::iomap_write_ops> {
+        Ok(if inode.encrypts_data()? {
+            fixed(&Self::ENCRYPTED)
+        } else {
+            fixed(&Self::TABLE)
+        })
+    }
 
     /// Looks the folio up, or adds one, and locks it; not while it may not be filled.
     ///
@@ -105,6 +120,7 @@ pub(crate) fn buffered_write<'a, W: WriteOps>(
     if iocb.inode().is_dax() {
         return Err(EIO);
     }
+    let ops = WriteTable::<W>::of(iocb.inode())?;
     // SAFETY: By the type invariants of what is passed, so i_rwsem is held exclusive. The tables
     // are static, and iomap keeps no pointer.
     result_len(unsafe {
@@ -112,7 +128,7 @@ pub(crate) fn buffered_write<'a, W: WriteOps>(
             iocb.as_ptr(),
             from.as_raw(),
             table::<W>(),
-            fixed(&WriteTable::<W>::TABLE),
+            ops,
             ptr::null_mut(),
         )
     })
@@ -125,7 +141,7 @@ pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, bytes: Range<u64>) -
     if inode.is_dax() {
         return Err(EIO);
     }
-    let mut did_zero = false;
+    let (ops, mut did_zero) = (WriteTable::<W>::of(inode)?, false);
     // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
     // pointer.
     to_result(unsafe {
@@ -135,7 +151,7 @@ pub(crate) fn zero_range<W: WriteOps>(inode: &Inode<W::Fs>, bytes: Range<u64>) -
             (bytes.end - bytes.start) as i64,
             &mut did_zero,
             table::<W>(),
-            fixed(&WriteTable::<W>::TABLE),
+            ops,
             ptr::null_mut(),
         )
     })?;
