@@ -5,7 +5,6 @@
 
 use super::{
     acl,
-    crypt,
     inode,
     io::{self, direct, truncate},
     Inode,
@@ -47,10 +46,6 @@ pub(super) fn setattr(
         if !inode.is_file() {
             return Err(EINVAL);
         }
-        if size != 0 {
-            // Bytes of a block would be zeroed.
-            crypt::check_content(inode)?;
-        }
         if size != inode.size() || attr.sets_mtime() {
             inode.touch_mtime();
         }
@@ -81,7 +76,7 @@ pub(super) fn getattr(inode: &Inode, stat: &mut Stat<'_>) {
     if inode.is_file() {
         let reserved = u64::from(info.reserved_blocks());
         stat.add_blocks(reserved << (inode.fs().geo.block_bits - 9));
-        stat.set_direct_io(inode.sb());
+        stat.set_direct_io(inode);
         stat.set_whole_write(direct::whole_write(inode));
     }
 }

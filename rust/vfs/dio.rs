@@ -70,10 +70,9 @@ impl<F: FileSystem> DioBio<F> {
 
 impl<F: FileSystem> Drop for DioBio<F> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant. iomap does it by `blk_crypto_submit_bio()` for those who
-        // do not ask. That is the same for a bio that has no key, and none of ours has: iomap gets
-        // it from the inode (`fscrypt_set_bio_crypt_ctx()`), and no file of this layer has one.
-        unsafe { bindings::submit_bio(self.0) }
+        // SAFETY: By the type invariant. As iomap does it for those who do not ask: it has given
+        // the bio the key of the inode, if that has one.
+        unsafe { bindings::blk_crypto_submit_bio(self.0) }
     }
 }
 
@@ -208,7 +207,8 @@ impl<D: DioOps> DioTable<D> {
 }
 
 /// Reads directly. Returns the bytes read, unless the request completes later. `EIO` of a file
-/// whose pages are the device's ([`super::dax`]).
+/// whose pages are the device's ([`super::dax`]); of an encrypted one `EINVAL` if it cannot be
+/// direct ([`Kiocb::may_read_direct`]), and `ENOKEY`.
 pub(crate) fn read<'a, T: MapOps>(
     iocb: Kiocb<'a, T::Fs>,
     to: &mut IovIterDest<'_>,
@@ -216,6 +216,11 @@ pub(crate) fn read<'a, T: MapOps>(
     if iocb.inode().is_dax() {
         return iocb.done(Err(EIO));
     }
+    // SAFETY: The request is ours, and the iterator is valid.
+    let bits = match unsafe { for_encrypted::<T::Fs>(iocb.as_ptr(), to.as_raw()) } {
+        Ok(bits) => bits,
+        Err(e) => return iocb.done(Err(e)),
+    };
     // A block at most, and written: iomap has a shorter way, and says `ENOTBLK` if it is another.
     // It knows no end of a mapping.
     if !T::HAS_END {
@@ -237,7 +242,7 @@ pub(crate) fn read<'a, T: MapOps>(
             to.as_raw(),
             iomap::table::<T>(),
             ptr::null(),
-            0,
+            bits,
             ptr::null_mut(),
             0,
         )
@@ -246,7 +251,35 @@ pub(crate) fn read<'a, T: MapOps>(
     unsafe { iocb.returned(result_len(ret)) }
 }
 
+/// What direct I/O of an encrypted file needs: `IOMAP_DIO_*`, nothing for others. `EINVAL` if it
+/// cannot be direct ([`Kiocb::may_read_direct`]); `ENOKEY`.
+///
+/// Such a request is not polled for. Where the block layer encrypts by itself it makes bios of its
+/// own, and of the one that is polled for the device is never told.
+///
+/// # Safety
+///
+/// `iocb` is a request on a file of file system `F`, this thread's and not queued; `iter` is valid.
+unsafe fn for_encrypted<F: FileSystem>(
+    iocb: *mut bindings::kiocb,
+    iter: *const bindings::iov_iter,
+) -> Result<c_uint> {
+    // SAFETY: By the caller, for as long as this runs.
+    unsafe {
+        let request = Kiocb::<F>::from_raw(iocb);
+        if !request.inode().encrypts_data()? {
+            return Ok(0);
+        }
+        if !request.may_be_direct(iter) {
+            return Err(EINVAL);
+        }
+        (*iocb).ki_flags &= !(bindings::IOCB_HIPRI as c_int);
+    }
+    Ok(bindings::IOMAP_DIO_FSBLOCK_ALIGNED)
+}
+
 /// Writes directly. `ENOTBLK`: the page cache could not be invalidated, write buffered instead.
+/// Other errors as of [`read`].
 pub(crate) fn write<'a, D: DioOps>(
     iocb: Kiocb<'a, D::Fs>,
     from: &mut IovIterSource<'_>,
@@ -278,7 +311,8 @@ unsafe fn write_raw<D: DioOps>(
     if inode.is_dax() {
         return Err(EIO);
     }
-    let mut bits = 0;
+    // SAFETY: By the caller, and the type invariant of the iterator.
+    let mut bits = unsafe { for_encrypted::<D::Fs>(iocb, from.as_raw()) }?;
     if flags.force_wait {
         bits |= bindings::IOMAP_DIO_FORCE_WAIT;
     }

@@ -195,6 +195,32 @@ impl<'a, F: FileSystem> Kiocb<'a, F> {
         to_result(unsafe { bindings::generic_atomic_write_valid(self.as_ptr(), from.as_raw()) })
     }
 
+    /// Whether a direct request could fill this memory: of an encrypted file whole blocks only,
+    /// which lie so in memory, too. A block is encrypted as a whole, and no part of it may cross a
+    /// page.
+    pub(crate) fn may_read_direct(&self, to: &mut IovIterDest<'_>) -> bool {
+        // SAFETY: By the type invariant of the iterator.
+        unsafe { self.may_be_direct(to.as_raw()) }
+    }
+
+    /// The same of a write.
+    pub(crate) fn may_write_direct(&self, from: &mut IovIterSource<'_>) -> bool {
+        // SAFETY: By the type invariant of the iterator.
+        unsafe { self.may_be_direct(from.as_raw()) }
+    }
+
+    /// # Safety
+    ///
+    /// `memory` is valid.
+    pub(super) unsafe fn may_be_direct(&self, memory: *const bindings::iov_iter) -> bool {
+        if !self.inode().has_encrypted_data() {
+            return true;
+        }
+        // SAFETY: By the caller.
+        let places = self.pos() | unsafe { bindings::iov_iter_alignment(memory) } as u64;
+        places & (self.inode().block_size() - 1) == 0
+    }
+
     /// Turns a direct request into a buffered one (the fallback).
     pub(crate) fn clear_direct(&mut self) {
         // SAFETY: By the type invariant ours.

@@ -11,7 +11,7 @@ use crate::vfs::{
     bindings,
     fileattr::FileAttr,
     iomap::FiemapInfo,
-    super_block::{FileSystem, SuperBlock},
+    super_block::FileSystem,
     xattr::{self, NameList}, //
 };
 use core::{
@@ -159,12 +159,21 @@ impl Stat<'_> {
 
     /// Reports that direct I/O is possible in units of the device, as all file systems of iomap's
     /// can.
-    pub(crate) fn set_direct_io<F: FileSystem>(&mut self, sb: &SuperBlock<F>) {
+    pub(crate) fn set_direct_io<F: FileSystem>(&mut self, inode: &Inode<F>) {
+        let (bdev, block) = (inode.sb().bdev(), inode.block_size() as u32);
         // SAFETY: By the type invariant; the device is open while it is mounted.
         unsafe {
+            let (memory, offset) = if inode.has_encrypted_data() {
+                (block, block)
+            } else {
+                (
+                    bindings::dma_alignment(bdev) + 1,
+                    bindings::bdev_sector_size(bdev),
+                )
+            };
             (*self.stat).result_mask |= bindings::STATX_DIOALIGN;
-            (*self.stat).dio_mem_align = bindings::dma_alignment(sb.bdev()) + 1;
-            (*self.stat).dio_offset_align = bindings::bdev_sector_size(sb.bdev());
+            (*self.stat).dio_mem_align = memory;
+            (*self.stat).dio_offset_align = offset;
         }
     }
 
