@@ -11,8 +11,7 @@
 //! ```text
 //!   names       a directory holds what they are encrypted to; its index hashes that
 //!   targets     of symbolic links: in the inode or in the block, with a length before them
-//!   content     of files; not yet: a file without a key cannot be opened, and one with a key is
-//!               neither read nor written
+//!   content     of files; a file without a key cannot be opened. Rule 14 of the data path
 //! ```
 //!
 //! Who sets up a key reads the context and takes memory: before the handle.
@@ -104,12 +103,4 @@ pub(super) fn make_key_salt(file: &File<Rext4>, new: &Salt) -> Result<Salt> {
     })?;
     handle.stop()?;
     Ok(salt)
-}
-
-/// What is in a file cannot be encrypted yet, and must not go to the device as it is. `EOPNOTSUPP`.
-pub(super) fn check_content(inode: &Inode) -> Result {
-    if inode.is_encrypted() && inode.is_file() {
-        return Err(EOPNOTSUPP);
-    }
-    Ok(())
 }

@@ -7,20 +7,20 @@
 //!   buffered.rs   reads and writes through the page cache: rules 11, 12
 //!   delalloc.rs   their mappings, and what they reserve: rules 3, 4, 6
 //!   allocate.rs   blocks for data, whoever asks: rules 2, 4, 10
-//!   writeback.rs  dirty folios to blocks, completion: rules 2, 3, 10
+//!   writeback.rs  dirty folios to blocks, completion: rules 2, 3, 10, 14
 //!   mmap.rs       write faults: rules 1, 6
-//!   direct.rs     direct I/O and its locks: rules 7, 8, 9, 11
+//!   direct.rs     direct I/O and its locks: rules 7, 8, 9, 11, 14
 //!   direct/map.rs its mappings and completion: rules 4, 7
 //!   pinned.rs     pages that a device stores into stay: rule 7
 //!   gate.rs       nobody fills the page cache below a direct write: rule 9
 //!   steps.rs      blocks go in four steps, the first two: rules 1, 5, 13
 //!   remove.rs     the last two: rules 4, 5
 //!   eof.rs        zeros behind the end: rule 11
-//!   truncate.rs   file size, both ways: rules 5, 11
-//!   fallocate.rs  allocate, punch, zero: rule 5
-//!   zeroes.rs     zeros that are written: rules 2, 5, 11
+//!   truncate.rs   file size, both ways: rules 5, 11, 14
+//!   fallocate.rs  allocate, punch, zero: rules 5, 14
+//!   zeroes.rs     zeros that are written: rules 2, 5, 11, 14
 //!   shift.rs      collapse and insert range: rules 3, 5, 11
-//!   exchange.rs   two files exchange blocks: rules 2, 5, 11
+//!   exchange.rs   two files exchange blocks: rules 2, 5, 11, 14
 //!   dax.rs        files whose pages are the device's memory: rule 13
 //!   seek.rs       SEEK_HOLE and SEEK_DATA: rule 3, without a folio
 //!   fsync.rs      what must be durable, and what is written unasked: rules 2, 12
@@ -75,7 +75,7 @@
 //! |  | `truncate_error_folio` | the folio | task | yes | allow |
 //! | `writeback::needs_completion` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
 //! | `writeback::may_submit` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
-//! | `end_bio` in `vfs/writeback.rs` | `bio_endio` | PG_writeback | any, interrupt | no | never |
+//! | `end_bio` in `vfs/writeback.rs`, `end` in `vfs/blk_crypto.rs` | `bio_endio` | PG_writeback; the folio | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
 //! | `DirectReadOps::begin` | `__iomap_dio_rw`, `iomap_dio_read_simple` | i_rwsem shared | task | yes | starts (writes out) |

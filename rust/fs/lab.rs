@@ -321,5 +321,7 @@ named! {
         AppendInvalidate = c"append-invalidate",
         /// Files have no folios as large as khugepaged makes them (rule 7). For inodes read later.
         FolioOrder = c"folio-order",
+        /// Writeback encrypts what is in the page cache of an encrypted file (rule 14).
+        Encrypt = c"encrypt",
     }
 }

@@ -65,7 +65,6 @@ mod ioctls;
 use super::{
     about,
     alloc,
-    crypt,
     error,
     evict,
     export,
@@ -294,8 +293,7 @@ impl FileOps for Rext4 {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Self>, from: &mut IovIterSource<'_>) -> Io<'a, Self> {
-        let may_write = crypt::check_content(iocb.inode());
-        if let Err(e) = may_write.and_then(|()| direct::check_whole(&iocb, from)) {
+        if let Err(e) = direct::check_whole(&iocb, from) {
             return iocb.done(Err(e));
         }
         if iocb.inode().is_dax() {
@@ -319,7 +317,6 @@ impl FileOps for Rext4 {
     }
 
     fn fallocate(file: &File<Self>, mode: FallocMode, bytes: Range<u64>) -> Result {
-        crypt::check_content(file.inode())?;
         fallocate::fallocate(file, mode, bytes)
     }
 
@@ -350,7 +347,6 @@ impl FileOps for Rext4 {
     }
 
     fn may_read(inode: &Inode) -> Result {
-        crypt::check_content(inode)?;
         inode.fs().access.check_alive()
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 7, 8, 9 and 11: direct I/O, how it is begun and under which locks.
+//! Rules 7, 8, 9, 11 and 14: direct I/O, how it is begun and under which locks.
 //!
 //! Rule 7: iomap writes the page cache of the range out before, and invalidates it before and again
 //! after a write: a page may come back in between (readahead, or the source of the write is a
@@ -21,6 +21,7 @@
 //! | beyond the size in memory, or on disk | exclusive | always               | `write_alone` |
 //! | of a file with privileges to strip    | exclusive | if the request does  | `write_alone` |
 //! | over a page that cannot be dropped    | exclusive | always               | `write_through` |
+//! | encrypted, not in whole blocks        | exclusive | always               | `write_through` |
 //!
 //! "Always" is for more than the locks: only of a write that waits iomap runs the completion in a
 //! task, whatever it has to do (`DioOps`). The size on disk counts for that reason: it may trail,
@@ -79,9 +80,17 @@ pub(crate) fn max_folio_order(pmd: u32) -> u32 {
 const CHUNK: usize = 4 << 20;
 
 /// `read_iter` with O_DIRECT.
-pub(crate) fn direct_read<'a>(iocb: Kiocb<'a, Rext4>, to: &mut IovIterDest<'_>) -> Io<'a, Rext4> {
+pub(crate) fn direct_read<'a>(
+    mut iocb: Kiocb<'a, Rext4>,
+    to: &mut IovIterDest<'_>,
+) -> Io<'a, Rext4> {
     if to.is_empty() {
         return iocb.done(Ok(0));
+    }
+    // Rule 14.
+    if !iocb.may_read_direct(to) {
+        iocb.clear_direct();
+        return buffered::buffered_read(iocb, to);
     }
     iocb.accessed();
     let (file, inode) = (iocb.file(), iocb.inode());
@@ -128,7 +137,9 @@ pub(crate) fn check_whole(iocb: &Kiocb<'_, Rext4>, from: &mut IovIterSource<'_>)
     if !iocb.is_whole() {
         return Ok(());
     }
-    if whole_write(iocb.inode()).map(|len| len as usize) != Some(from.len()) {
+    let is_block = whole_write(iocb.inode()).map(|len| len as usize) == Some(from.len());
+    // Rule 14.
+    if !is_block || !iocb.may_write_direct(from) {
         return Err(EINVAL);
     }
     iocb.check_whole(from)
@@ -144,11 +155,12 @@ pub(crate) fn direct_write<'a>(
         Ok(Case::Unaligned(lock)) => write_unaligned(iocb, from, lock),
         Ok(Case::Alone) => write_alone(iocb, from),
         Ok(Case::Nothing) => iocb.done(Ok(0)),
+        Err(e) if e == ENOTBLK => finish_unqueued(iocb, from, (0, Err(e)), None),
         Err(e) => iocb.done(Err(e)),
     }
 }
 
-/// Finds the case, and takes i_rwsem shared where that may do.
+/// Finds the case, and takes i_rwsem shared where that may do. `ENOTBLK`: it cannot be direct.
 fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Result<Case<'a>> {
     let inode = iocb.inode();
     super::check_writable(inode)?;
@@ -168,6 +180,10 @@ fn enter<'a>(iocb: &mut Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> Resul
         count => count as u64,
     };
     let needs = Needs::of(iocb, count)?;
+    // Rule 14. Known only now, too.
+    if !iocb.may_write_direct(from) {
+        return Err(ENOTBLK);
+    }
     // Cannot start again with its second chunk.
     let restarts = needs.partial && count > CHUNK as u64 && gate::is_used(inode);
     if needs.extends || restarts || !iocb.modified_shared(&lock)? {
@@ -263,6 +279,10 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
         Ok(None) => return iocb.done(Ok(0)),
         Err(e) => return iocb.done(Err(e)),
     };
+    // Rule 14.
+    if !iocb.may_write_direct(from) {
+        return finish_unqueued(iocb, from, (0, Err(ENOTBLK)), Some(lock));
+    }
     let flags = DioFlags {
         force_wait: wait,
         ..DioFlags::default()
@@ -315,7 +335,7 @@ fn finish_unqueued<'a>(
     match result {
         // The page cache would write it as it likes. iomap says so itself, but for a lost race.
         Err(e) if e == ENOTBLK && iocb.is_whole() => iocb.done(Err(EAGAIN)),
-        // Rule 7: some page would not go. Through it, then.
+        // Rules 7 and 14: some page would not go, or a part of a block. Through it, then.
         Err(e) if e == ENOTBLK && rule::kept(Rule::Fallback) => {
             let rest = write_through(&mut iocb, from, lock);
             iocb.done(after(done, rest))
@@ -324,9 +344,9 @@ fn finish_unqueued<'a>(
     }
 }
 
-/// The page cache could not be invalidated, so the write goes through it, is written out, and
-/// the pages are dropped if they let go now. Whoever reads, the data is the same. i_rwsem
-/// exclusive while it is copied, as any buffered write.
+/// The page cache could not be invalidated, or has to put blocks together to be encrypted, so the
+/// write goes through it, is written out, and the pages are dropped if they let go now. Whoever
+/// reads, the data is the same. i_rwsem exclusive while it is copied, as any buffered write.
 #[cold]
 fn write_through<'a>(
     iocb: &mut Kiocb<'a, Rext4>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 2, 5 and 11: two files exchange blocks (`EXT4_IOC_MOVE_EXT`, e4defrag). The first
+//! Rules 2, 5, 11 and 14: two files exchange blocks (`EXT4_IOC_MOVE_EXT`, e4defrag). The first
 //! file, the original, reads as before: its data is copied to blocks of the other one, the donor,
 //! and then it gets these, and the donor gets those that it had. So both read the same there
 //! afterwards. What the donor had is lost, also if this fails half way.
@@ -96,6 +96,7 @@ fn check_files(orig: &Inode, donor: &Inode) -> Result {
         .iter()
         .any(|inode| inode.has_block_map() || inode.is_encrypted())
     {
+        // Rule 14: at another place a block is something else.
         Err(EOPNOTSUPP)
     } else if orig.is_dax() || donor.is_dax() {
         // Rule 13: nobody waits here until the pages of both are nobody's.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rule 5: `fallocate(2)`, which allocates, punches a hole, or zeroes a range. Blocks go in four
-//! steps (`steps.rs`). What moves blocks is in `shift.rs`.
+//! Rules 5 and 14: `fallocate(2)`, which allocates, punches a hole, or zeroes a range. Blocks go in
+//! four steps (`steps.rs`). What moves blocks is in `shift.rs`.
 
 use super::{
     allocate,
@@ -42,6 +42,10 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
     }
     match mode.op {
         FallocOp::PunchHole if !mode.keep_size => return Err(EOPNOTSUPP),
+        // Rule 14: at another place a block is something else.
+        FallocOp::CollapseRange | FallocOp::InsertRange if inode.has_encrypted_data() => {
+            return Err(EOPNOTSUPP)
+        }
         FallocOp::WriteZeroes if !inode.sb().device().can_zero() => return Err(EOPNOTSUPP),
         _ => (),
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 5 and 11: `truncate(2)`, both ways. Blocks go in four steps (5, `steps.rs`); what lies
+//! Rules 5, 11 and 14: `truncate(2)`, both ways. Blocks go in four steps (5, `steps.rs`); what lies
 //! behind the end is zeros (11, `eof.rs`).
 
 use super::{
@@ -11,7 +11,6 @@ use super::{
 use crate::{
     fs::{
         credits,
-        crypt,
         inode,
         lab::{self, Point},
         orphan as orphans,
@@ -134,9 +133,9 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
     }
     let lock = inode.lock();
     let alone = Alone::new(&lock);
-    // The crash may have come before the zeroed tail was written. Without its key an encrypted file
-    // keeps what is there, which is its own.
-    if crypt::check_content(inode).is_err() {
+    // The crash may have come before the zeroed tail was written. Rule 14: without its key an
+    // encrypted file keeps what is there, which is its own. It is zeroed when the file grows.
+    if inode.encrypts_data().is_err() {
         inode.info().set_stale_tail(true);
     } else if alone.zero_partial(inode.size())? {
         inode.write_and_wait(0..u64::MAX)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 2, 3 and 10: dirty folios to blocks, and what follows when they are on disk.
+//! Rules 2, 3, 10 and 14: dirty folios to blocks, and what follows when they are on disk.
 //!
 //! Blocks are allocated *unwritten*: they read as zeros until the data is there. When the I/O is
 //! done, one handle converts them and moves the size on disk. A crash in between shows zeros or
@@ -102,6 +102,12 @@ impl Writeback for Rext4 {
             })
         })
         .map(drop)
+    }
+
+    /// Rule 14, without which what is written is not encrypted.
+    #[cfg(REXT4_LAB)]
+    fn writes_plain(_: &Inode) -> bool {
+        !rule::kept(Rule::Encrypt)
     }
 
     #[cfg(REXT4_LAB)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules 2, 5 and 11: the `fallocate(2)` after which a range has *written* blocks, all zeros, so
-//! that a write there changes nothing but data (FALLOC_FL_WRITE_ZEROES).
+//! Rules 2, 5, 11 and 14: the `fallocate(2)` after which a range has *written* blocks, all zeros,
+//! so that a write there changes nothing but data (FALLOC_FL_WRITE_ZEROES).
 //!
 //! The device makes the zeros. Blocks that have data are zeroed where they are; a hole gets blocks,
 //! unwritten ones, which the device zeroes, too, and only then they are converted, in the handle
@@ -124,8 +124,9 @@ fn zero_blocks(inode: &Inode, found: &Mapping, blocks: LblkRange, size: u64) -> 
     let unwritten = found.state == State::Unwritten;
     if !blocks.is_empty() {
         let first = found.pblk + u64::from(blocks.start.saturating_sub(found.lblk));
-        let device = inode.sb().device();
-        device.zero(first.get() << bits, u64::from(blocks.len()) << bits)?;
+        let bytes = blocks.bytes(bits);
+        // Rule 14.
+        inode.zero_on_device(bytes.start, first.get() << bits, bytes.end - bytes.start)?;
     }
     let bytes = found.blocks().bytes(bits);
     if unwritten || bytes.end.min(size) > inode.info().disk_size() {
