@@ -9,8 +9,8 @@ mod runner;
 use clap::{Args, Parser, Subcommand};
 // The modules of cases name what they use by `crate::`, wherever it lies.
 use guest::{
-    aio, dm, fiemap, fixture, flags, fsmap, handle, harness, kmsg, map, module, nfs, slow, source,
-    sys, watch,
+    aio, crypt, dm, fiemap, fixture, flags, fsmap, handle, harness, kmsg, map, module, nfs, slow,
+    source, sys, watch,
 };
 use guest::{ensure, errno, fail, same, skip, writelog, xattr};
 

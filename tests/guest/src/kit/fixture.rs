@@ -25,6 +25,8 @@ pub struct T {
     /// All devices given.
     pub disks: Vec<String>,
     pub var: Variant,
+    /// Options of all mounts of the case, of any file system.
+    pub opts: &'static str,
     pub kmsg: Kmsg,
     mounted: Vec<String>,
     /// Log lines taken by the case so far.
@@ -70,6 +72,7 @@ impl T {
             dev: dev.clone(),
             disks: disks.to_vec(),
             var,
+            opts: "",
             kmsg: Kmsg::open()?,
             mounted: Vec::new(),
             seen: Vec::new(),
@@ -160,11 +163,11 @@ impl T {
             Ok(more) if fs == self.ours => more,
             _ => String::new(),
         };
-        let both = match more.is_empty() || opts.is_empty() {
-            true => format!("{more}{opts}"),
-            false => format!("{opts},{more}"),
-        };
-        sys::mount(dev, dir, fs, flags, &both)?;
+        let all: Vec<&str> = [opts, self.opts, &more]
+            .into_iter()
+            .filter(|some| !some.is_empty())
+            .collect();
+        sys::mount(dev, dir, fs, flags, &all.join(","))?;
         self.mounted.push(dir.to_string());
         Ok(())
     }
