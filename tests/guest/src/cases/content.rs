@@ -3,6 +3,9 @@
 
 pub mod data;
 pub mod diff;
+pub mod encrypted;
+pub mod encrypted_keys;
+pub mod encrypted_under;
 pub mod exchange;
 pub mod exchange_under;
 pub mod extents;

@@ -34,7 +34,7 @@ fn is_able(t: &T) -> bool {
 }
 
 /// The case on a disk that can do it.
-fn on_able(t: &mut T, act: impl FnOnce(&mut T) -> Res) -> Res {
+pub fn on_able(t: &mut T, act: impl FnOnce(&mut T) -> Res) -> Res {
     if is_able(t) {
         return act(t);
     }
@@ -46,7 +46,7 @@ fn on_able(t: &mut T, act: impl FnOnce(&mut T) -> Res) -> Res {
     })
 }
 
-fn zero(f: &Fd, from: u64, to: u64) -> sys::Sys<()> {
+pub fn zero(f: &Fd, from: u64, to: u64) -> sys::Sys<()> {
     f.fallocate(WRITE_ZEROES, from, to - from)
 }
 

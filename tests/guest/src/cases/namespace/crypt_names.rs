@@ -18,7 +18,6 @@ pub const CASES: &[Case] = &[
     Case::new("crypt_names/no_key", ALL, no_key).quick(),
     Case::new("crypt_names/key_comes", ONE, key_comes).quick(),
     Case::new("crypt_names/same_positions", ALL, same_positions),
-    Case::new("crypt_names/content_refused", ONE, content_refused),
 ];
 
 /// Enough for an index, of all lengths.
@@ -235,38 +234,5 @@ fn same_positions(t: &mut T) -> Res {
     inos.extend(dirents::read_all(&d, 4096)?.iter().map(|e| e.ino));
     let all: Vec<u64> = with.iter().map(|(ino, _)| *ino).collect();
     same!(inos, all, "listed half without the key, half with it");
-    Ok(())
-}
-
-/// What files hold is not encrypted yet, so it is neither read nor written.
-fn content_refused(t: &mut T) -> Res {
-    if !t.ours() {
-        skip!("ext4 encrypts it");
-    }
-    t.mkfs(64, ENCRYPT)?;
-    t.mount("")?;
-    let _d = crypt_dir(t, "d", 1)?;
-    let f = sys::create(&t.p("d/f"))?;
-    errno!(f.pwrite_once(b"x", 0), EOPNOTSUPP);
-    errno!(f.pread_once(&mut [0; 8], 0), EOPNOTSUPP);
-    errno!(f.fallocate(0, 0, 4096), EOPNOTSUPP);
-    errno!(f.truncate(100), EOPNOTSUPP);
-    f.truncate(0)?;
-    f.fsync()?;
-    let direct = sys::direct(&t.p("d/g"))?;
-    errno!(direct.pwrite_once(&[0; 4096], 0), EOPNOTSUPP);
-    // SAFETY: a mapping of a file that is open; nobody uses it.
-    let map = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ,
-            libc::MAP_PRIVATE,
-            f.raw,
-            0,
-        )
-    };
-    ensure!(map == libc::MAP_FAILED, "mapped");
-    same!(sys::errno(), libc::EOPNOTSUPP, "errno of mmap");
     Ok(())
 }
