@@ -5,6 +5,7 @@ mod append;
 mod collapse;
 mod dax;
 mod direct;
+mod encrypted;
 mod eof;
 mod gate;
 mod insert;
@@ -42,6 +43,7 @@ pub static ALL: &[&Race] = &[
     &eof::EXTENTS_BEFORE_CACHE,
     &dax::PIN_VS_PUNCH,
     &dax::FAULT_VS_PUNCH,
+    &encrypted::PLAIN_ON_DISK,
     &eof::PUNCH_VS_SIZE,
     &stale::SEEK_VS_WRITEBACK,
     &append::TAIL_VS_AIO,
