@@ -25,6 +25,9 @@ const HANG: Duration = Duration::from_secs(5);
 /// So much later is each step. Whether a file has been changed in the same tick as before says
 /// whether its time changes again, and so whether what must not sleep can be done at once.
 const TICKS: Duration = Duration::from_millis(20);
+/// Looks in a row at which somebody else could still run, and after which that is believed to be
+/// nobody under test.
+const MOVING: usize = 200;
 /// How long a process may take that nobody holds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -146,6 +149,8 @@ pub struct Bench {
     /// There is one CPU: who looks does so when no thread under test can run.
     alone: bool,
     watch: Watch,
+    /// How many can run.
+    load: Fd,
 }
 
 impl Bench {
@@ -161,6 +166,7 @@ impl Bench {
             workers: Vec::new(),
             noise: None,
             watch: Watch::start()?,
+            load: sys::rdonly("/proc/loadavg")?,
         })
     }
 
@@ -186,6 +192,8 @@ impl Bench {
             .begin(self.workers[..threads].iter().map(Worker::pid));
         Ok(Kernel {
             watch: &self.watch,
+            load: &self.load,
+            moving: 0,
             noise: self.noise.as_mut(),
             alone: self.alone,
             tids: Vec::new(),
@@ -250,6 +258,9 @@ pub struct Kernel<'a> {
     ops: Vec<usize>,
     alone: bool,
     watch: &'a Watch,
+    load: &'a Fd,
+    /// Looks in a row at which somebody else could still run.
+    moving: usize,
     noise: Option<&'a mut Noise>,
     /// Threads of the kernel that are parked, the first to be so first.
     tids: Vec<i32>,
@@ -324,12 +335,28 @@ impl Kernel<'_> {
         }
     }
 
+    /// Can somebody run besides who asks? The kernel's own threads are of the ordinary class, and
+    /// SCHED_IDLE gets a share beside them. Who is blocked may wait for one of them, and not for
+    /// another thread under test.
+    fn others_run(&self) -> Res<bool> {
+        let mut text = [0; 64];
+        let n = self.load.pread_once(&mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..n]);
+        let running = text
+            .split(' ')
+            .nth(3)
+            .and_then(|word| word.split('/').next());
+        Ok(running.is_some_and(|n| n != "1"))
+    }
+
     /// All places, if nothing moves.
     fn look(&mut self) -> Res<Option<Vec<Place>>> {
         self.watch.look();
         let places = self.places()?;
         if self.alone {
-            return Ok(Some(places));
+            let moves = places.contains(&Place::Blocked) && self.others_run()?;
+            self.moving = if moves { self.moving + 1 } else { 0 };
+            return Ok((self.moving == 0 || self.moving > MOVING).then_some(places));
         }
         let mut blocked = false;
         for (place, worker) in places.iter().zip(self.workers.iter()) {
