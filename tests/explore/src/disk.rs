@@ -18,8 +18,8 @@ pub const POISON: u8 = 0xdb;
 pub struct Disk {
     fs: String,
     pub dev: String,
-    /// New file systems, by block size.
-    images: HashMap<u64, Vec<u8>>,
+    /// New file systems, by block size, with extents and without.
+    images: HashMap<(u64, bool), Vec<u8>>,
 }
 
 /// In MiB: room for the files of many schedules.
@@ -34,10 +34,12 @@ fn journal(block: u64) -> u64 {
 
 /// What mke2fs is told. Nothing is left to chance: where a name lies in an index is said by a hash
 /// that begins with the seed of the file system.
-fn options(block: u64, dev: &str) -> Vec<String> {
+fn options(block: u64, maps: bool, dev: &str) -> Vec<String> {
     let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+    let features = if maps { "-O ^extent,^64bit " } else { "" };
     let text = format!(
-        "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 -U {UUID} -E {flags},hash_seed={UUID} {dev} {}m",
+        "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 {features}-U {UUID} \
+         -E {flags},hash_seed={UUID} {dev} {}m",
         journal(block),
         size(block)
     );
@@ -58,14 +60,14 @@ impl Disk {
     }
 
     /// A new file system, by mke2fs: its bytes.
-    fn make(&self, block: u64) -> Res<Vec<u8>> {
+    fn make(&self, Image { block, maps, .. }: Image) -> Res<Vec<u8>> {
         let f = self.device()?;
         let mut part = Aligned::new(MIB);
         part.fill(POISON);
         for i in 0..size(block) {
             f.pwrite(&part, (i * MIB) as u64)?;
         }
-        let args = options(block, &self.dev);
+        let args = options(block, maps, &self.dev);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let (code, text) = run_cmd("mke2fs", &args)?;
         ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
@@ -79,13 +81,14 @@ impl Disk {
 
     /// A new file system, mounted.
     pub fn fresh(&mut self, image: Image) -> Res {
-        if !self.images.contains_key(&image.block) {
-            let bytes = self.make(image.block)?;
-            self.images.insert(image.block, bytes);
+        let kind = (image.block, image.maps);
+        if !self.images.contains_key(&kind) {
+            let bytes = self.make(image)?;
+            self.images.insert(kind, bytes);
         }
         let f = self.device()?;
         let mut part = Aligned::new(MIB);
-        for (i, chunk) in self.images[&image.block].chunks(MIB).enumerate() {
+        for (i, chunk) in self.images[&kind].chunks(MIB).enumerate() {
             part.copy_from_slice(chunk);
             f.pwrite(&part, (i * MIB) as u64)?;
         }
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_chance() {
-        let all = options(1024, "/dev/x");
+        let all = options(1024, false, "/dev/x");
         assert!(all.windows(2).any(|pair| pair == ["-U", UUID]));
         assert!(all
             .iter()

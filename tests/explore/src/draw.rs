@@ -16,10 +16,13 @@ pub const IMAGES: &[Image] = &[
     image(2048, true, Space::Much),
     image(1024, false, Space::Much),
     image(1024, true, Space::Pending),
+    maps(image(4096, true, Space::Much)),
     image(4096, true, Space::Tight),
     image(2048, false, Space::Much),
     image(1024, false, Space::Tight),
     image(4096, false, Space::Pending),
+    maps(image(1024, false, Space::Much)),
+    maps(image(1024, true, Space::Tight)),
 ];
 
 /// On the disk.
@@ -35,6 +38,14 @@ const fn image(block: u64, gate: bool, space: Space) -> Image {
         gate,
         tight: !matches!(space, Space::Much),
         pending: matches!(space, Space::Pending),
+        maps: false,
+    }
+}
+
+const fn maps(image: Image) -> Image {
+    Image {
+        maps: true,
+        ..image
     }
 }
 
@@ -306,7 +317,17 @@ impl Grammar {
 
 /// Without the gate nothing is promised of pages that become dirty while they are written directly.
 /// A direct write that is waited for keeps others from write(2), but not from a mapping.
+///
+/// Nor is anything unwritten in a block map, and nothing moves.
 pub fn promised(mut program: Program) -> Program {
+    if program.image.maps {
+        program.start = program.start.on_maps();
+        for op in program.threads.iter_mut().flatten() {
+            if op.verb.wants_extents() {
+                op.verb = Verb::Punch;
+            }
+        }
+    }
     if program.image.gate {
         return program;
     }

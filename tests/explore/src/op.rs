@@ -39,7 +39,6 @@ impl Verb {
     /// all the same, and to look at it needs none.
     pub fn wants_space(self) -> bool {
         use Verb::*;
-        let plans = matches!(self, Allocate | KeepSize | Zero | ZeroKeep);
         let names = matches!(
             self,
             Create | MakeFolder | Link | Rename | NoReplace | Whiteout
@@ -47,10 +46,10 @@ impl Verb {
         let names = names || self == SetLarge;
         self.writes()
             || self == OwnWrite
-            || plans
+            || self.plans()
             || names
             || self.shifts()
-            || matches!(self, Punch | Truncate)
+            || matches!(self, Punch | Truncate | MoveExtents)
     }
 }
 
@@ -76,6 +75,7 @@ verbs! {
     KeepSize "ks" "allocate, size kept",
     CollapseRange "cl" "collapse range",
     InsertRange "in" "insert range",
+    MoveExtents "mv" "EXT4_IOC_MOVE_EXT with a file of its own, of",
     Truncate "tr" "truncate",
     Fsync "fs" "fsync",
     SyncRange "sr" "sync_file_range",
@@ -203,6 +203,17 @@ impl Verb {
     /// What lies behind gets another place.
     pub fn shifts(self) -> bool {
         matches!(self, Verb::CollapseRange | Verb::InsertRange)
+    }
+
+    /// A block map cannot have it.
+    pub fn wants_extents(self) -> bool {
+        self.shifts() || self.plans() || self == Verb::MoveExtents
+    }
+
+    /// It allocates what is written later.
+    fn plans(self) -> bool {
+        use Verb::*;
+        matches!(self, Allocate | KeepSize | Zero | ZeroKeep)
     }
 
     /// It comes back with bytes of the file.

@@ -391,6 +391,9 @@ impl<'a> Oracle<'a> {
             Verb::SeekData if errno == libc::ENXIO => return self.holes(act),
             Verb::SeekHole => errno == libc::ENXIO && act.op.at >= least,
             v if v.shifts() && errno == libc::EBUSY => self.is_pinned(act),
+            // There may be no byte in the range.
+            Verb::MoveExtents if errno == libc::EBUSY => self.is_pinned(act),
+            Verb::MoveExtents => errno == libc::EINVAL,
             v if v.shifts() => errno == libc::EINVAL && !self.can_shift(act, least),
             // There may be nothing to collapse, and two that freeze.
             Verb::Collapse => true,

@@ -86,6 +86,15 @@ impl Start {
         all.filter(|start| start.kind() == kind).collect()
     }
 
+    /// The nearest that there is with block maps, where nothing is unwritten.
+    pub fn on_maps(self) -> Start {
+        match self {
+            Start::Unwritten | Start::Comb => Start::Hole,
+            Start::Part => Start::Sparse,
+            start => start,
+        }
+    }
+
     fn short(self) -> &'static str {
         match self {
             Start::Empty => "empty",
@@ -161,6 +170,31 @@ pub struct Image {
     pub tight: bool,
     /// Nor can these be used before the next commit: they have just been freed. One can.
     pub pending: bool,
+    /// Files have block maps, not extents: of fallocate they know punch only.
+    pub maps: bool,
+}
+
+impl Image {
+    pub const PLAIN: Image = Image {
+        block: 4096,
+        gate: false,
+        tight: false,
+        pending: false,
+        maps: false,
+    };
+
+    /// As it stands in a schedule.
+    fn flags(self) -> String {
+        let tight = self.tight && !self.pending;
+        let all = [
+            (self.gate, "g"),
+            (tight, "t"),
+            (self.pending, "p"),
+            (self.maps, "m"),
+        ];
+        let flags = all.iter().filter(|flag| flag.0);
+        flags.map(|flag| flag.1).collect()
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -233,12 +267,13 @@ impl Program {
             Image { tight: true, .. } => ", the disk almost full",
             _ => "",
         };
+        let maps = if self.image.maps { ", block maps" } else { "" };
         let workers = match self.workers {
             true => "; threads of the kernel wait, too",
             false => "",
         };
         let mut out = format!(
-            "blocks of {}{gate}{tight}{workers}; {}{}\n",
+            "blocks of {}{gate}{tight}{maps}{workers}; {}{}\n",
             self.image.block,
             match self.kind() {
                 Kind::Bytes => "a: ",
@@ -261,17 +296,12 @@ impl Program {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gate = if self.image.gate { "g" } else { "" };
-        let tight = match self.image {
-            Image { pending: true, .. } => "p",
-            Image { tight: true, .. } => "t",
-            _ => "",
-        };
         let workers = if self.workers { "w" } else { "" };
         write!(
             f,
-            "{}k{gate}{tight}{workers},{}:",
+            "{}k{}{workers},{}:",
             self.image.block / 1024,
+            self.image.flags(),
             self.start.short()
         )?;
         let threads = self.threads.iter().enumerate().map(|(thread, ops)| {
@@ -298,12 +328,14 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         rest = shorter.unwrap_or(rest);
         shorter.is_some()
     };
-    let (gate, tight, pending, workers) = (has('g'), has('t'), has('p'), has('w'));
+    let (gate, tight, pending) = (has('g'), has('t'), has('p'));
+    let (maps, workers) = (has('m'), has('w'));
     let image = Image {
         block,
         gate,
         tight: tight || pending,
         pending,
+        maps,
     };
     // One of the two is said.
     let rest = if tight && pending { flags } else { rest };
@@ -366,6 +398,8 @@ mod tests {
             "1kgtw,sparse:fs.a",
             "4kt,sparse:fs.a",
             "1kgpw,comb:fs.a",
+            "4kgm,sparse:fs.a",
+            "1ktmw,sparse:fs.a",
             "1kg,crowd:cr.x,cm.a/ls.m",
             "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
             "4k,written:!fs.a",
@@ -379,6 +413,7 @@ mod tests {
             "4kx,written:fs.a",
             "4kwg,written:fs.a",
             "4ktp,written:fs.a",
+            "4kmt,written:fs.a",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
             "4k,written:!!fs.a",

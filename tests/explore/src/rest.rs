@@ -3,7 +3,7 @@
 
 use crate::op::{FILES, MOST};
 use crate::oracle::{show, Oracle};
-use crate::program::{Program, PAGE};
+use crate::program::{Image, Program, PAGE};
 use crate::worker::path;
 use guest::fiemap::{fiemap, UNWRITTEN};
 use guest::map::Map;
@@ -86,8 +86,11 @@ fn agree(is_data: &[bool], blocks: &[Block], seen: &[u8]) -> Result<(), String> 
     Ok(())
 }
 
+/// So many blocks of a block map the inode itself leads to.
+const POINTERS: u64 = 12;
+
 /// FIEMAP, SEEK_DATA, the blocks and the bytes say the same.
-fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
+fn holes(f: &Fd, image: Image, seen: &[u8]) -> Result<(), String> {
     let size = seen.len() as u64;
     let text = |e: sys::SysErr| e.to_string();
     let is_data = data(size, |at, whence| f.seek(at, whence))?;
@@ -104,8 +107,14 @@ fn holes(f: &Fd, block: u64, seen: &[u8]) -> Result<(), String> {
     agree(&is_data, &has, seen)?;
     let mapped: u64 = extents.iter().map(|e| e.len).sum();
     let blocks = f.stat().map_err(text)?.st_blocks as u64 * 512;
-    // Many extents do not fit into the inode.
-    let node = if extents.len() > 4 { block } else { 0 };
+    // Many extents do not fit into the inode, nor do the pointers to many blocks.
+    let has_node = match image.maps {
+        true => extents
+            .iter()
+            .any(|e| e.log + e.len > POINTERS * image.block),
+        false => extents.len() > 4,
+    };
+    let node = if has_node { image.block } else { 0 };
     match blocks == mapped || blocks == mapped + node {
         true => Ok(()),
         false => Err(format!(
@@ -156,7 +165,7 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     }
     f.dontneed().map_err(text)?;
     if !oracle.has_lost(number) {
-        holes(&f, oracle.program.image.block, &seen)?;
+        holes(&f, oracle.program.image, &seen)?;
     }
     Ok(again)
 }

@@ -173,10 +173,12 @@ impl<T: Trial> Shrink<'_, T> {
             block: 4096,
             tight: false,
             pending: false,
+            maps: false,
             ..program.image
         };
         let mut all = Vec::new();
-        for start in Start::of(program.kind()) {
+        let fits = |start: &Start| !program.image.maps || start.on_maps() == *start;
+        for start in Start::of(program.kind()).into_iter().filter(fits) {
             all.push(Program {
                 start,
                 ..program.clone()

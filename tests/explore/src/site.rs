@@ -107,12 +107,7 @@ impl Site {
             disk,
             bench,
             kmsg: Kmsg::open()?,
-            image: Image {
-                block: 4096,
-                gate: false,
-                tight: false,
-                pending: false,
-            },
+            image: Image::PLAIN,
             free: Free::default(),
             rest: Free::default(),
             faulted: false,

@@ -6,6 +6,7 @@ use crate::folder;
 use crate::op::{Kind, MOST, NAMES};
 use crate::program::{Image, Program, Start, INITIAL, PAGE};
 use crate::worker::{folder, path};
+use guest::finder;
 use guest::fixture::MNT;
 use guest::sys::{self, Fd, Sys};
 
@@ -73,7 +74,11 @@ fn pad(run: u64, image: Image) -> Sys<()> {
     let spare = free()?.blocks.saturating_sub(SPARE);
     let pad = sys::create(&format!("{}/{run}p", folder()))?;
     // What is promised for data in memory is not free.
-    let _ = pad.fallocate(0, 0, spare * image.block);
+    let len = spare * image.block;
+    let _ = match image.maps {
+        false => pad.fallocate(0, 0, len),
+        true => pad.pwrite(&vec![0; len as usize], 0),
+    };
     pad.fsync()
 }
 
@@ -92,7 +97,7 @@ fn free_late(run: u64, image: Image) -> Sys<()> {
     sys::rdonly(MNT)?.syncfs()?;
     let kept = pool()?;
     old.fallocate(0, 0, (kept + promised_late(image)) * image.block)?;
-    take_all(&pad, image.block)?;
+    finder::fill(&pad, image.block)?;
     sys::rdonly(MNT)?.syncfs()?;
     let usable = free()?.blocks;
     drop(old);
@@ -108,24 +113,11 @@ fn pool() -> Sys<u64> {
     Ok(st.f_bfree.saturating_sub(st.f_bavail))
 }
 
-/// All that can be had: the end of it.
-fn take_all(f: &Fd, block: u64) -> Sys<u64> {
-    let (mut at, mut step) = (0, 1 << 24);
-    while step >= block {
-        match f.fallocate(0, at, step) {
-            Ok(()) => at += step,
-            Err(e) if e.errno == libc::ENOSPC => step /= 2,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(at)
-}
-
 /// Takes all blocks but those that one file may have, and one. Where what is free is to be freed
 /// late, two times what is kept for metadata besides.
 pub fn fill(image: Image) -> Sys<()> {
     let f = sys::create(&filler())?;
-    let end = take_all(&f, image.block)?;
+    let end = finder::fill(&f, image.block)?;
     let left = match image.pending {
         true => 2 * (MOST + pool()? * image.block),
         false => MOST,

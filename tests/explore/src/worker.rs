@@ -70,8 +70,18 @@ struct Ready {
     map: Option<Map>,
     /// What only half can be had of, and where it begins.
     torn: Option<(Map, usize)>,
+    /// The file whose blocks are exchanged with its own, and the size of one.
+    donor: Option<(Fd, u64)>,
     buffer: Aligned,
     mark: u8,
+}
+
+/// A file that has blocks wherever another one can have some. On a full disk it has none, and
+/// nothing can be exchanged.
+fn donor(run: u64, mark: u8) -> Sys<(Fd, u64)> {
+    let file = sys::create(&format!("{}/{run}d{mark}", folder()))?;
+    let _ = file.fallocate(0, 0, MOST);
+    Ok((file, sys::statfs(MNT)?.f_bsize as u64))
 }
 
 fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
@@ -90,6 +100,10 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         true => Some(Map::shared(&file, MOST as usize)?),
         false => None,
     };
+    let donor = match op.verb {
+        Verb::MoveExtents => Some(donor(run, mark)?),
+        _ => None,
+    };
     let mut buffer = Aligned::new(op.len as usize);
     buffer.fill(mark);
     Ok(Ready {
@@ -97,6 +111,7 @@ fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         file,
         map,
         torn,
+        donor,
         buffer,
         mark,
     })
@@ -161,6 +176,7 @@ impl Ready {
             Verb::KeepSize => done(f.fallocate(libc::FALLOC_FL_KEEP_SIZE, at, len)),
             Verb::CollapseRange => done(f.fallocate(libc::FALLOC_FL_COLLAPSE_RANGE, at, len)),
             Verb::InsertRange => done(f.fallocate(libc::FALLOC_FL_INSERT_RANGE, at, len)),
+            Verb::MoveExtents => self.exchange(),
             Verb::Truncate => done(f.truncate(at)),
             Verb::Fsync => done(f.fsync()),
             Verb::SyncRange => done(f.sync_range(at, len)),
@@ -200,6 +216,13 @@ impl Ready {
         let bytes = map.as_slice(*from, self.op.len as usize);
         let n = self.file.pwrite_once(bytes, self.op.at)?;
         Ok((n as u64, Vec::new()))
+    }
+
+    /// The blocks of the range, as far as both have some there.
+    fn exchange(&self) -> Sys<(u64, Vec<u8>)> {
+        let (donor, block) = self.donor.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
+        let (from, end) = (self.op.at / block, self.op.end().div_ceil(*block));
+        done(self.file.exchange(donor, (from, from), end - from).1)
     }
 
     /// Writes what the mapping has there.
