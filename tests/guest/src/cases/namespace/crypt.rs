@@ -13,7 +13,6 @@ pub const CASES: &[Case] = &[
     Case::new("crypt/policy_as_ext4", ALL, policy_as_ext4).quick(),
     Case::new("crypt/refused_as_ext4", ONE, refused_as_ext4),
     Case::new("crypt/handed_on_as_ext4", FEATS, handed_on_as_ext4).quick(),
-    Case::new("crypt/small_inodes", ONE, small_inodes),
     Case::new("crypt/moves_as_ext4", ONE, moves_as_ext4).quick(),
     Case::new("crypt/dummy_as_ext4", ONE, dummy_as_ext4),
     Case::new("crypt/absent_as_ext4", ONE, absent_as_ext4),
@@ -195,29 +194,6 @@ fn handed_on_as_ext4(t: &mut T) -> Res {
         t.umount()?;
         t.fsck()?;
         t.mount("")?;
-        Ok(all)
-    })
-}
-
-/// Where an inode has no room for its context, that takes a block of its own.
-fn small_inodes(t: &mut T) -> Res {
-    both_with(t, &["-O", "encrypt", "-I", "128"], |t| {
-        let d = crypt_dir(t, "d", 1)?;
-        let free = sys::statfs(&t.p(""))?.f_bfree;
-        let mut all = Vec::new();
-        for i in 0..20 {
-            sys::create(&t.p(&format!("d/{i}")))?;
-            let f = sys::rdonly(&t.p(&format!("d/{i}")))?;
-            all.push(told(f.policy().map(|p| Ok(p) == d.policy().map_err(drop))));
-            all.push(sys::lstat(&t.p(&format!("d/{i}")))?.st_blocks.to_string());
-        }
-        all.push(format!("taken: {}", free - sys::statfs(&t.p(""))?.f_bfree));
-        for i in 0..20 {
-            sys::unlink(&t.p(&format!("d/{i}")))?;
-        }
-        drop(d);
-        t.cycle()?;
-        all.push(format!("left: {}", free - sys::statfs(&t.p(""))?.f_bfree));
         Ok(all)
     })
 }
