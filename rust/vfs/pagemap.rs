@@ -160,6 +160,12 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
         folio.get().is_pinned()
     }
 
+    /// Whether the folio with this byte is pinned, so that a device may store into it. It is in no
+    /// mapping of user memory then, and no new pin to store comes while this lock is held. Sleeps.
+    pub(crate) fn is_pinned_at(&self, byte: u64) -> bool {
+        LockedFolio::find_lock(self.0, byte).is_some_and(|folio| self.is_pinned(&folio))
+    }
+
     /// Zeroes, in memory, the bytes of the range that are in the folio of its first one. For those
     /// behind the end of the file, which a device may have changed after they had been zeroed.
     pub(crate) fn zero_first_folio(&self, range: Range<u64>) {
@@ -197,7 +203,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     }
 
     /// The inode of the mapping.
-    pub(super) fn inode(&self) -> &'a Inode<F> {
+    pub(crate) fn inode(&self) -> &'a Inode<F> {
         self.0
     }
 }

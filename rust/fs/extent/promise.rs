@@ -336,6 +336,7 @@ impl<'a> Extents<'a> {
         self.map.flights.retain(|f| {
             if f.request == request && f.blocks.end > from {
                 f.blocks.end = from;
+                f.mappings = f.mappings.min(f.blocks.len());
             }
             !f.blocks.is_empty()
         });

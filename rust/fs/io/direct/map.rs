@@ -26,6 +26,7 @@ use crate::{
         dio::{self, Ended, MaySleep},
         iomap::{Map, MapFlags, MapOps},
         nofs::NoFs,
+        pagemap::InvalidateLock,
         Kiocb, //
     },
 };
@@ -294,8 +295,8 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
     result
 }
 
-/// Drops the page of the old end, in which the bytes begin. One that a mapping has stored to is
-/// dirty as a whole, with zeros where the new blocks are, and stays: those would be read, and
+/// Drops the pages of the bytes, among them that of the old end. One that a mapping has stored to
+/// is dirty as a whole, with zeros where the new blocks are, and stays: those would be read, and
 /// written over what is on the disk.
 ///
 /// ```text
@@ -310,14 +311,20 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
 /// ```
 ///
 /// So it is written while the end is still the old one, which writes block 0 and no more, and then
-/// goes. `locked`: nobody stores again before the size has moved. Where both are in one block there
-/// is no such way: they are race 11, and `dio_gate` has the answer.
-fn drop_old_page(inode: &Inode, old: u64, bytes: Range<u64>, locked: bool) {
-    let stays = inode.invalidate_pagecache(bytes.clone()).is_err();
+/// goes: under the lock nobody stores again before the size has moved. Where the old end is inside
+/// of a block of the write there is no such way: that is race 11, and `dio_gate` has the answer.
+/// Nor where a device has the page pinned: clean, it would leave the file with what comes (race 26).
+fn drop_old_page(old: u64, bytes: Range<u64>, pages: Option<&InvalidateLock<'_, Rext4>>) {
+    let Some(pages) = pages else {
+        return;
+    };
+    let inode = pages.inode();
     let block = 1 << inode.fs().geo.block_bits;
-    if stays && locked && old.next_multiple_of(block) <= bytes.start {
+    let apart = old % block == 0 || old.next_multiple_of(block) <= bytes.start;
+    let last = old.saturating_sub(1);
+    if apart && !pages.is_pinned_at(last) {
         // What cannot be written is told by fsync, and what stays then, too: by iomap.
-        let _ = inode.write_and_wait(old.saturating_sub(1)..bytes.end);
+        let _ = inode.write_and_wait(last.min(bytes.start)..bytes.end);
         let _ = inode.invalidate_pagecache(bytes);
     }
 }
@@ -333,7 +340,9 @@ fn grow(iocb: &Kiocb<'_, Rext4>, end: u64, context: &MaySleep) {
     let open = gate::may_fill(inode, bytes.clone());
     let pages = open.then(|| inode.invalidate_lock());
     if rule::kept(Rule::AppendInvalidate) {
-        drop_old_page(inode, old, bytes.clone(), open);
+        if inode.invalidate_pagecache(bytes.clone()).is_err() {
+            drop_old_page(old, bytes.clone(), pages.as_ref());
+        }
     }
     lab::point(Point::DioGrow, inode, bytes.clone());
     trace::isize_set(inode, bytes.end);

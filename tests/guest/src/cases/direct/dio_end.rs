@@ -349,17 +349,25 @@ fn iopoll(t: &mut T) -> Res {
     Ok(())
 }
 
-/// A direct append is on its way, and a mapping stores to another block of the page of the end:
-/// both are there afterwards.
+/// A direct write beyond the end is on its way, and a mapping stores to another block of the page
+/// of the end: both are there afterwards.
 fn stored_beside(t: &mut T) -> Res {
     let d = on_dm(t)?;
+    for blocks in [1, 2] {
+        beside(t, &d, 1024 * blocks)?;
+    }
+    Ok(())
+}
+
+/// The file has that size, and the write begins at its second block.
+fn beside(t: &mut T, d: &Dm, size: usize) -> Res {
     t.fresh()?;
-    let f = put(&t.p("f"), 1, 1024)?;
+    let f = put(&t.p("f"), 1, size)?;
     f.fsync()?;
-    let map = Map::shared(&f, 1024)?;
+    let map = Map::shared(&f, size)?;
     let direct = sys::direct(&t.p("f"))?;
     let more = Aligned::of(&pattern(2, 0, 2048));
-    let disk = &t.disks[0];
+    let disk = t.disks[0].clone();
     d.swap(&[(0, MB * 2048, "delay", format!("{disk} 0 0 {disk} 0 1000"))])?;
     f.dontneed()?;
     let early = std::thread::scope(|s| -> Res<_> {
@@ -374,13 +382,19 @@ fn stored_beside(t: &mut T) -> Res {
         Ok(early)
     })?;
     ensure!(early, "the store came when the write was over");
-    let mut want = pattern(1, 0, 1024);
-    want[0] = 77;
-    want.extend(&more[..]);
-    holds(&f, 0, &want, "read at once")?;
+    let mut first = pattern(1, 0, 1024);
+    first[0] = 77;
+    // What the page had of the file before the write is written with it (race 11).
+    let from = size - 1024;
+    let check = |f: &Fd, when: &str| {
+        holds(f, 0, &first, when)?;
+        holds(f, size as u64, &more[from..], when)
+    };
+    check(&f, "read at once")?;
     f.fsync()?;
-    d.swap(&[dm::linear(disk, 0, MB)])?;
+    d.swap(&[dm::linear(&disk, 0, MB)])?;
     drop((map, f, direct));
     t.cycle()?;
-    holds(&sys::rdonly(&t.p("f"))?, 0, &want, "on disk")
+    check(&sys::rdonly(&t.p("f"))?, "on disk")?;
+    t.umount()
 }
