@@ -39,12 +39,17 @@ use kernel::{prelude::*, rbtree::RBTree, sync::atomic::Relaxed};
 /// who mounts is being killed.
 pub(crate) fn process(sb: &Sb) -> Result {
     let fs = sb.data();
-    if fs.orphans.count.load(Relaxed) > 0 || fs.slots.are_used() {
+    let again = fs.orphans.cut_short.load(Relaxed);
+    if !again && (fs.orphans.count.load(Relaxed) > 0 || fs.slots.are_used()) {
         // It was mounted for writing before, and what is in memory is true.
         return Ok(());
     }
     let marked = fs.has_errors() || read_super(fs, |raw| raw.has_state(STATE_ERROR))?;
-    let list = load_list(sb).inspect_err(|_| forget_list(sb))?;
+    let list = if again {
+        known_list(sb)?
+    } else {
+        load_list(sb).inspect_err(|_| forget_list(sb))?
+    };
     fs.orphans.strays.store(!list.is_empty(), Relaxed);
     if marked {
         if !list.is_empty() {
@@ -68,10 +73,9 @@ pub(crate) fn process(sb: &Sb) -> Result {
             done.truncated
         );
     }
-    match result {
-        Err(e) if passes(e) => Err(e),
-        _ => Ok(()),
-    }
+    let cut_short = result.err().filter(|e| passes(*e));
+    fs.orphans.cut_short.store(cut_short.is_some(), Relaxed);
+    cut_short.map_or(Ok(()), Err)
 }
 
 /// Whether the error says nothing of the disk: no memory, or who mounts is being killed. The mount
@@ -135,6 +139,16 @@ fn load_list(sb: &Sb) -> Result<KVVec<Ino>> {
         list.push(ino, GFP_KERNEL)?;
         prev = Some(ino);
         at = next;
+    }
+    Ok(list)
+}
+
+/// What is left of the list that a remount before this one has read, and was killed over.
+#[cold]
+fn known_list(sb: &Sb) -> Result<KVVec<Ino>> {
+    let mut list = KVVec::new();
+    for (&ino, _) in sb.data().orphans.links.lock().iter() {
+        list.push(ino, GFP_KERNEL)?;
     }
     Ok(list)
 }

@@ -35,6 +35,8 @@ pub(crate) struct Orphans {
     pub(in crate::fs) count: Atomic<u32>,
     /// There are some, of the last mount or after an error, whose inodes may not know it.
     pub(in crate::fs) strays: Atomic<bool>,
+    /// Finishing what a crash has left was cut short, and all of the list is that.
+    pub(in crate::fs) cut_short: Atomic<bool>,
 }
 
 impl Orphans {
@@ -44,6 +46,7 @@ impl Orphans {
             links <- new_nofs_mutex!(RBTree::new(), "rext4_orphans"),
             count: Atomic::new(0),
             strays: Atomic::new(false),
+            cut_short: Atomic::new(false),
         })
     }
 
