@@ -7,7 +7,7 @@
 
 use super::{
     bindings,
-    blk_crypto,
+    blk_crypto::read::ReadTable,
     folio::Folio,
     inode::Inode,
     iomap::{self, MapOps},
@@ -145,7 +145,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
                 bindings::iomap_bio_read_folio(folio, iomap::table::<F::ReadOps>())
             },
             // SAFETY: By the caller.
-            Ok(true) => return unsafe { blk_crypto::ReadTable::<F>::read_folio(folio) },
+            Ok(true) => return unsafe { ReadTable::<F::ReadOps, F::Writeback>::read_folio(folio) },
             Err(e) => {
                 // SAFETY: By the caller we own its lock.
                 unsafe { bindings::folio_unlock(folio) };
@@ -212,7 +212,7 @@ impl<F: AddressSpaceOps> AddressSpaceTable<F> {
                 bindings::iomap_bio_readahead(rac, iomap::table::<F::ReadOps>())
             },
             // SAFETY: As above.
-            Ok(true) => unsafe { blk_crypto::ReadTable::<F>::readahead(rac) },
+            Ok(true) => unsafe { ReadTable::<F::ReadOps, F::Writeback>::readahead(rac) },
             // Nor here: who reads the folios one by one is told why.
             Err(_) => (),
         }
