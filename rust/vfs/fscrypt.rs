@@ -157,10 +157,13 @@ impl Context {
 
 impl<F: FileSystem> NewInode<'_, F, Fresh> {
     /// Sets up the key of an inode of this mode that is to be made in `dir`, if it is going to be
-    /// encrypted. `ENOKEY` if `dir` is, and its key is not there.
+    /// encrypted. `ENOKEY` if `dir` is, and its key is not there. Once: the first key stays.
     pub(crate) fn prepare_crypt(&mut self, dir: &Inode<F>, mode: u16) -> Result {
         if !ptr::eq(self.sb(), dir.sb()) {
             return Err(EXDEV);
+        }
+        if self.has_crypt_key() {
+            return Err(EINVAL);
         }
         self.set_mode(mode);
         let mut encrypted = false;

@@ -64,8 +64,11 @@ impl<'a> DiskName<'a> {
             bindings::fscrypt_prepare_lookup(dir.as_ptr(), dentry.as_ptr(), &mut name)
         });
         match prepared {
-            // INVARIANT: As the function leaves it.
-            Ok(()) => Ok(Some(Self(name, PhantomData))),
+            Ok(()) => {
+                // INVARIANT: As the function leaves it.
+                let name = Self(name, PhantomData);
+                Ok(name.can_be_in(dir).then_some(name))
+            }
             Err(e) if e == ENOENT => Ok(None),
             Err(e) => Err(e),
         }
@@ -76,7 +79,19 @@ impl<'a> DiskName<'a> {
         dir: &Inode<F>,
         dentry: &'a Dentry<F>,
     ) -> Result<DiskName<'a>> {
-        Self::new(dir, dentry, true)
+        let name = Self::new(dir, dentry, true)?;
+        if name.can_be_in(dir) {
+            Ok(name)
+        } else {
+            Err(ENOENT)
+        }
+    }
+
+    /// Whether an entry of the directory may hold it. Without the key a program says what the entry
+    /// is to hold, be it "." or "..", which are never encrypted.
+    fn can_be_in<F: FileSystem>(&self, dir: &Inode<F>) -> bool {
+        let possible = MIN_LEN as usize..=NAME_MAX as usize;
+        !dir.is_encrypted() || self.bytes().is_none_or(|b| possible.contains(&b.len()))
     }
 
     /// For who makes the name, or moves it. `ENOKEY` without the key, `ENAMETOOLONG`.
@@ -124,10 +139,15 @@ impl Drop for DiskName<'_> {
 pub(crate) struct ShownNames<'a, F: FileSystem> {
     dir: &'a Inode<F>,
     buffer: bindings::fscrypt_str,
+    /// What is to be decrypted, in memory that ciphers can take: not of vmalloc, no stack.
+    entry: KVec<u8>,
 }
 
 /// The longest name in bytes.
 const NAME_MAX: u32 = 255;
+
+/// The shortest that is encrypted (`FSCRYPT_FNAME_MIN_MSG_LEN`).
+const MIN_LEN: u32 = 16;
 
 impl<'a, F: FileSystem> ShownNames<'a, F> {
     /// Sets up the key, if it can be had.
@@ -144,8 +164,16 @@ impl<'a, F: FileSystem> ShownNames<'a, F> {
                 to_result(bindings::fscrypt_fname_alloc_buffer(NAME_MAX, &mut buffer))?;
             }
         }
-        // INVARIANT: As above.
-        Ok(Self { dir, buffer })
+        // INVARIANT: As the functions leave it.
+        let mut shown = Self {
+            dir,
+            buffer,
+            entry: KVec::new(),
+        };
+        if dir.is_encrypted() {
+            shown.entry.reserve(NAME_MAX as usize, GFP_KERNEL)?;
+        }
+        Ok(shown)
     }
 
     /// The directory.
@@ -162,8 +190,10 @@ impl<'a, F: FileSystem> ShownNames<'a, F> {
         if name.len() > NAME_MAX as usize {
             return Err(EUCLEAN);
         }
+        self.entry.clear();
+        self.entry.extend_from_slice(name, GFP_KERNEL)?;
         let disk = bindings::fscrypt_str {
-            name: name.as_ptr().cast_mut(),
+            name: self.entry.as_mut_ptr(),
             len: name.len() as u32,
         };
         // The length is the buffer's before, and the text's after.
@@ -171,8 +201,8 @@ impl<'a, F: FileSystem> ShownNames<'a, F> {
             name: self.buffer.name,
             len: self.buffer.len,
         };
-        // SAFETY: By the type invariants; the name is looked at only, and no longer than the buffer
-        // is for.
+        // SAFETY: By the type invariants; the name is looked at only, no longer than the buffer
+        // is for, and in memory of kmalloc.
         unsafe {
             to_result(bindings::fscrypt_fname_disk_to_usr(
                 self.dir.as_ptr(),

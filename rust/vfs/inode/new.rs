@@ -185,13 +185,29 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
     pub(crate) fn init_owner(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
         // SAFETY: By the type invariant the inode is ours. The others are valid by those of their
         // types.
-        unsafe { bindings::inode_init_owner(idmap.0, self.as_ptr(), dir.as_ptr(), mode) }
+        unsafe {
+            let mode = self.kept_type(mode);
+            bindings::inode_init_owner(idmap.0, self.as_ptr(), dir.as_ptr(), mode)
+        }
+    }
+
+    /// A mode, with the type that the key of the inode is for, if it has one: the keys of files and
+    /// of names differ, and C looks at the mode to tell which it has.
+    fn kept_type(&self, mode: u16) -> u16 {
+        // SAFETY: By the type invariant the inode is ours.
+        let ty = unsafe { (*with_info::<F>(self.as_ptr())).key_type };
+        if ty == 0 {
+            return mode;
+        }
+        // CAST: S_IFMT is part of a mode.
+        mode & !(bindings::S_IFMT as u16) | ty as u16
     }
 
     /// The same, but the group is that of the directory whatever its mode, and a directory does not
     /// inherit the set-group-ID bit.
     pub(crate) fn init_owner_of_dir(&mut self, idmap: IdMap<'_>, dir: &Inode<F>, mode: u16) {
         let (new, dir) = (self.as_ptr(), dir.as_ptr());
+        let mode = self.kept_type(mode);
         // SAFETY: As above; the group of a directory is a word, which chown may change meanwhile.
         unsafe {
             (*new).i_mode = mode;
@@ -202,6 +218,7 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
 
     /// Sets type and permissions of an inode read from disk.
     pub(crate) fn set_mode(&self, mode: u16) {
+        let mode = self.kept_type(mode);
         // SAFETY: By the type invariant the inode is ours.
         unsafe { (*self.as_ptr()).i_mode = mode }
     }
