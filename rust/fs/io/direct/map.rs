@@ -313,7 +313,8 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
 /// So it is written while the end is still the old one, which writes block 0 and no more, and then
 /// goes: under the lock nobody stores again before the size has moved. Where the old end is inside
 /// of a block of the write there is no such way: that is race 11, and `dio_gate` has the answer.
-/// Nor where a device has the page pinned: clean, it would leave the file with what comes (race 26).
+/// Nor where a device has the page pinned: clean, it would leave the file with what comes
+/// (race 26).
 fn drop_old_page(old: u64, bytes: Range<u64>, pages: Option<&InvalidateLock<'_, Rext4>>) {
     let Some(pages) = pages else {
         return;
