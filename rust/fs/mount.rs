@@ -117,8 +117,8 @@ fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a
 fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;
-    if !file.is_file() || file.nlink() == 0 {
-        return Err(file.corrupted(fmt!("the journal is no file")));
+    if !file.is_file() || file.nlink() == 0 || file.is_encrypted() {
+        return Err(file.corrupted(fmt!("the journal is no file, or an encrypted one")));
     }
     protect::protect_journal(sb, &file)?;
     let journal = fs.journal.open(file)?;

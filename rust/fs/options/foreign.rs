@@ -82,7 +82,6 @@ fn valued(key: &[u8], value: &[u8]) -> Option<Foreign> {
         (b"sb", _) => Refused("backup super blocks are for e2fsck"),
         (b"journal_dev" | b"journal_path", _) => Refused("external journals are not supported"),
         (b"jqfmt" | b"usrjquota" | b"grpjquota", _) => NO_QUOTA,
-        (b"test_dummy_encryption", _) => Refused("encryption is not supported"),
         _ => return None,
     })
 }
