@@ -103,9 +103,29 @@ impl DirEntry<'_> {
     }
 }
 
-/// Whether a name can stand in a directory at all.
+/// A one in each byte.
+const ONES: u64 = u64::MAX / 0xff;
+
+/// Whether some byte of the word is zero.
+fn has_zero(word: u64) -> bool {
+    word.wrapping_sub(ONES) & !word & (ONES << 7) != 0
+}
+
+/// Whether a name can stand in a directory at all. Each of a block that was just read is asked, so
+/// it goes by words.
 pub fn name_valid(name: &[u8]) -> bool {
-    !name.is_empty() && name.len() <= NAME_MAX && !name.iter().any(|&b| b == 0 || b == b'/')
+    if name.is_empty() || name.len() > NAME_MAX {
+        return false;
+    }
+    let mut rest = name;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        if has_zero(word) || has_zero(word ^ (ONES * u64::from(b'/'))) {
+            return false;
+        }
+        rest = behind;
+    }
+    !rest.iter().any(|&b| b == 0 || b == b'/')
 }
 
 /// The entries of a block, in order, unused ones included. Ends after the first error.

@@ -49,6 +49,13 @@ pub struct Hash {
     pub minor: u32,
 }
 
+impl Hash {
+    /// Both in one number, in the same order.
+    pub fn rank(self) -> u64 {
+        u64::from(self.major) << 32 | u64::from(self.minor)
+    }
+}
+
 /// All that a hash depends on but the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hasher {
@@ -96,9 +103,7 @@ impl Hasher {
                 let mut state = self.seed;
                 let mut rest = name;
                 while !rest.is_empty() {
-                    let mut words = [0u32; 8];
-                    self.words(rest, &mut words);
-                    half_md4(&mut state, &words);
+                    half_md4(&mut state, self.words(rest));
                     rest = rest.get(32..).unwrap_or(&[]);
                 }
                 (state[1], state[2])
@@ -107,9 +112,7 @@ impl Hasher {
                 let mut state = self.seed;
                 let mut rest = name;
                 while !rest.is_empty() {
-                    let mut words = [0u32; 4];
-                    self.words(rest, &mut words);
-                    tea(&mut state, &words);
+                    tea(&mut state, self.words(rest));
                     rest = rest.get(16..).unwrap_or(&[]);
                 }
                 (state[0], state[1])
@@ -147,22 +150,37 @@ impl Hasher {
 
     /// Packs the start of `rest`, big-endian, into words; what is missing is made up from the
     /// length of `rest`, so that names that differ only in trailing bytes differ here.
-    fn words(&self, rest: &[u8], out: &mut [u32]) {
+    #[inline(always)]
+    fn words<const N: usize>(&self, mut rest: &[u8]) -> [u32; N] {
         let len = rest.len() as u32;
         let pad = len | (len << 8);
         let pad = pad | (pad << 16);
-        let mut chunks = rest.chunks(4);
+        let mut out = [pad; N];
         for word in out.iter_mut() {
-            *word = chunks
-                .next()
-                .unwrap_or(&[])
-                .iter()
-                .fold(pad, |acc, &b| (acc << 8).wrapping_add(self.byte(b)));
+            let Some((&four, behind)) = rest.split_first_chunk() else {
+                let shifted = |acc: u32, &b: &u8| (acc << 8).wrapping_add(self.byte(b));
+                *word = rest.iter().fold(pad, shifted);
+                break;
+            };
+            *word = self.word(four);
+            rest = behind;
+        }
+        out
+    }
+
+    /// Four bytes as a number. One that is negative takes 1 from the byte above it.
+    #[inline(always)]
+    fn word(&self, four: [u8; 4]) -> u32 {
+        let word = u32::from_be_bytes(four);
+        if self.unsigned {
+            word
+        } else {
+            word.wrapping_sub((word & 0x0080_8080) << 1)
         }
     }
 }
 
-fn tea(state: &mut [u32; 4], key: &[u32; 4]) {
+fn tea(state: &mut [u32; 4], key: [u32; 4]) {
     const DELTA: u32 = 0x9e37_79b9;
     let [mut y, mut z, _, _] = *state;
     let mut sum = 0u32;
@@ -179,32 +197,37 @@ fn tea(state: &mut [u32; 4], key: &[u32; 4]) {
     state[1] = state[1].wrapping_add(z);
 }
 
-fn half_md4(state: &mut [u32; 4], data: &[u32; 8]) {
-    // Order of the words, shifts and constant of each round of eight steps.
-    const ROUNDS: [([usize; 8], [u32; 4], u32); 3] = [
-        ([0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19], 0),
-        ([1, 3, 5, 7, 0, 2, 4, 6], [3, 5, 9, 13], 0x5a82_7999),
-        ([3, 7, 2, 6, 1, 5, 0, 4], [3, 9, 11, 15], 0x6ed9_eba1),
-    ];
-    let [mut a, mut b, mut c, mut d] = *state;
-    for (round, (order, shifts, constant)) in ROUNDS.iter().enumerate() {
-        for (step, &word) in order.iter().enumerate() {
-            let mixed = match round {
-                0 => d ^ (b & (c ^ d)),
-                1 => (b & c).wrapping_add((b ^ c) & d),
-                _ => b ^ c ^ d,
-            };
-            let x = data[word & 7].wrapping_add(*constant);
-            let sum = a.wrapping_add(mixed).wrapping_add(x);
-            // Each step gives its result to the role the next one calls b.
-            a = d;
-            d = c;
-            c = b;
-            b = sum.rotate_left(shifts[step & 3]);
-        }
+fn half_md4(state: &mut [u32; 4], data: [u32; 8]) {
+    let [d0, d1, d2, d3, d4, d5, d6, d7] = data;
+    let mut new = md4_round(*state, data, [3, 7, 11, 19], |b, c, d| d ^ (b & (c ^ d)));
+    let add = |order: [u32; 8], constant: u32| order.map(|word| word.wrapping_add(constant));
+    let second = add([d1, d3, d5, d7, d0, d2, d4, d6], 0x5a82_7999);
+    new = md4_round(new, second, [3, 5, 9, 13], |b, c, d| {
+        (b & c).wrapping_add((b ^ c) & d)
+    });
+    let third = add([d3, d7, d2, d6, d1, d5, d0, d4], 0x6ed9_eba1);
+    new = md4_round(new, third, [3, 9, 11, 15], |b, c, d| b ^ c ^ d);
+    for (old, new) in state.iter_mut().zip(new) {
+        *old = old.wrapping_add(new);
     }
-    state[0] = state[0].wrapping_add(a);
-    state[1] = state[1].wrapping_add(b);
-    state[2] = state[2].wrapping_add(c);
-    state[3] = state[3].wrapping_add(d);
+}
+
+/// Eight steps, which are unrolled: a directory that is listed, or whose leaf is split, has each
+/// of its names hashed.
+#[inline(always)]
+fn md4_round(
+    [mut a, mut b, mut c, mut d]: [u32; 4],
+    data: [u32; 8],
+    shifts: [u32; 4],
+    mix: impl Fn(u32, u32, u32) -> u32,
+) -> [u32; 4] {
+    for (step, x) in data.into_iter().enumerate() {
+        let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(x);
+        // Each step gives its result to the role the next one calls b.
+        a = d;
+        d = c;
+        c = b;
+        b = sum.rotate_left(shifts[step & 3]);
+    }
+    [a, b, c, d]
 }

@@ -194,6 +194,11 @@ impl<T> Latest<T> {
         Ok(Self { first, later })
     }
 
+    #[inline(never)]
+    fn replaced(&self) -> &T {
+        self.later.last().unwrap_or(&self.first)
+    }
+
     /// Memory for one more. `ENOMEM`.
     pub(super) fn reserve(&self) -> Result {
         self.later.reserve(1)
@@ -209,7 +214,12 @@ impl<T> Latest<T> {
 impl<T> Deref for Latest<T> {
     type Target = T;
 
+    /// Most file systems never grow, and are asked some ten times in each operation.
+    #[inline(always)]
     fn deref(&self) -> &T {
-        self.later.last().unwrap_or(&self.first)
+        match self.later.len() {
+            0 => &self.first,
+            _ => self.replaced(),
+        }
     }
 }

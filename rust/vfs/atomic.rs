@@ -85,3 +85,15 @@ pub(crate) fn ordered() {
         smp_mb(Full);
     }
 }
+
+/// smp_mb(): stores before it are seen before loads behind it are made, too.
+#[inline(always)]
+pub(crate) fn full_barrier() {
+    if cfg!(target_arch = "x86_64") {
+        // SAFETY: Adds nothing to a number on the stack that nobody has to look at, as C's does:
+        // the lock is the barrier. The compiler has to take it for one that may touch all memory.
+        unsafe { core::arch::asm!("lock add dword ptr [rsp - 4], 0", options(nostack)) };
+    } else {
+        smp_mb(Full);
+    }
+}

@@ -120,8 +120,9 @@ impl<F: FileSystem> SuperBlock<F> {
 impl<F: FileSystem> Inode<F> {
     /// Whether it is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { bindings::is_encrypted(self.as_ptr()) }
+        // SAFETY: By the type invariant. Other flags may change meanwhile.
+        let flags = unsafe { (&raw const (*self.as_ptr()).i_flags).read_volatile() };
+        flags & bindings::S_ENCRYPTED != 0
     }
 
     /// Whether what is found in this directory, which is of the same super block, may be there:

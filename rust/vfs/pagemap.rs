@@ -312,8 +312,14 @@ impl<'l, F: FileSystem> TruncateLocks<'l, F> {
 impl<F: FileSystem> Inode<F> {
     /// In bytes.
     pub(super) fn block_size(&self) -> u64 {
+        1 << self.block_bits()
+    }
+
+    /// The logarithm of the block size in bytes. Any context.
+    #[inline]
+    pub(crate) fn block_bits(&self) -> u32 {
         // SAFETY: By the type invariant; set when the inode is allocated.
-        1 << unsafe { (*self.as_ptr()).i_blkbits }
+        unsafe { (*self.as_ptr()).i_blkbits }.into()
     }
 
     pub(super) fn mapping(&self) -> *mut bindings::address_space {

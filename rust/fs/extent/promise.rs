@@ -32,6 +32,7 @@ use super::{
     tree::{self, ROOT_BYTES},
     Extents,
     MapKind,
+    Mapping,
     State, //
 };
 use crate::{
@@ -371,9 +372,11 @@ impl<'a> Extents<'a> {
 
     /// Reserves all holes among the blocks, and says that data will be written to the unwritten
     /// ones ([`Extents::expect_write`]): all of it or, with an error, nothing. No page is dirty
-    /// then, so nobody would give it back.
-    pub(crate) fn reserve_holes(&mut self, blocks: LblkRange) -> Result {
+    /// then, so nobody would give it back. Returns what is at the first of them then: nothing more
+    /// need be asked that may fail.
+    pub(crate) fn reserve_holes(&mut self, blocks: LblkRange) -> Result<Mapping> {
         // What can fail comes first.
+        let mut first = self.lookup(blocks)?;
         let holes = self.in_state(State::Hole, blocks)?;
         let unwritten = self.in_state(State::Unwritten, blocks)?;
         let (mut count, mut places) = (holes.count(), holes.intervals());
@@ -383,7 +386,7 @@ impl<'a> Extents<'a> {
             places += runs;
         }
         if count == 0 {
-            return Ok(());
+            return Ok(first);
         }
         self.secure(2 * u64::from(count), places)?;
         let promise = Promise::data(self.inode.sb(), holes.count());
@@ -397,7 +400,10 @@ impl<'a> Extents<'a> {
         for hole in holes.iter() {
             self.reserve_one(hole, promise.split(hole.len()))?;
         }
-        Ok(())
+        if first.state == State::Hole {
+            first.state = State::Reserved;
+        }
+        Ok(first)
     }
 
     /// Those of the blocks that are in this state.

@@ -32,11 +32,8 @@
 //! Holes are not kept: who fills one looks twice anyway (rule 4).
 
 use crate::disk::{extent::Extent, Lblk, LblkRange, Pblk};
-use crate::vfs::atomic::{ordered, Atomic};
-use kernel::sync::{
-    atomic::ordering::{Acquire, Relaxed, Release},
-    barrier::{smp_mb, Full},
-};
+use crate::vfs::atomic::{full_barrier, ordered, Atomic};
+use kernel::sync::atomic::ordering::{Acquire, Relaxed, Release};
 
 /// An extent in words that are read one by one.
 struct RecentSlot {
@@ -113,8 +110,9 @@ impl Recent {
     }
 
     /// The extent that covers `lblk`, and the count that belongs to it. Any context.
+    #[inline]
     pub(super) fn covering(&self, lblk: Lblk, count: &Atomic<u32>) -> Option<(Extent, u32)> {
-        smp_mb(Full);
+        full_barrier();
         let count = count.load(Acquire);
         let found = self.slots.iter().find_map(|slot| slot.get(lblk.blocks(1)));
         found.map(|extent| (extent, count))

@@ -135,12 +135,13 @@ fn fill_written(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map
 
 fn reserve(inode: &Inode, blocks: LblkRange, flags: MapFlags, map: &mut Map) -> Result {
     let mut extents = map::lock(inode, flags)?;
-    let announced = flags.fault() && rule::kept(Rule::ReserveAtFault);
-    if announced {
+    if flags.fault() && rule::kept(Rule::ReserveAtFault) {
         // Rule 6, all of the folio or nothing: iomap marks it dirty as a whole at its first
         // mapping, and without space for the rest there would be dirty blocks that nobody reserved
         // for. Nothing may fail after it.
-        extents.reserve_holes(blocks)?;
+        let found = extents.reserve_holes(blocks)?;
+        map::fill(&extents, &found, flags, map);
+        return Ok(());
     }
     // Rule 4: the lookup and the reservation, under one lock.
     let mut fresh = false;

@@ -33,8 +33,9 @@ use kernel::{
 };
 
 /// The logical blocks of the bytes, at least that of the first. `EFBIG` if no file has such blocks.
+#[inline]
 pub(super) fn lblk_range(inode: &Inode, bytes: Range<u64>) -> Result<LblkRange> {
-    let bits = inode.fs().geo.block_bits;
+    let bits = inode.block_bits();
     let first = Lblk::or_end(bytes.start >> bits);
     let last = Lblk::or_end(bytes.end.saturating_sub(1).max(bytes.start) >> bits);
     if first == Lblk::END {
@@ -84,7 +85,7 @@ pub(super) fn set_map(
     flags: MapFlags,
     map: &mut Map,
 ) {
-    let bits = inode.fs().geo.block_bits;
+    let bits = inode.block_bits();
     let addr = match extent.state {
         State::Hole | State::Reserved => None,
         State::Unwritten | State::Written => Some(extent.pblk.byte(bits)),

@@ -158,9 +158,20 @@ impl Path {
 
     /// Reads the leaf.
     pub(super) fn leaf(&mut self, dir: &Inode) -> Result<DirBlock> {
+        DirBlock::read(dir, self.leaf_lblk(dir)?, DirBlockKind::Leaf)
+    }
+
+    /// Reads all that the leaf holds into `copy`, as long as a block. Returns which one it is.
+    pub(super) fn leaf_into(&mut self, dir: &Inode, copy: &mut [u8]) -> Result<Lblk> {
+        let lblk = self.leaf_lblk(dir)?;
+        DirBlock::read_leaf(dir, lblk, copy)?;
+        Ok(lblk)
+    }
+
+    fn leaf_lblk(&mut self, dir: &Inode) -> Result<Lblk> {
         let (_, lblk) = self.bottom().entry(dir)?;
         self.check_new(dir, lblk, self.last_level())?;
-        DirBlock::read(dir, lblk, DirBlockKind::Leaf)
+        Ok(lblk)
     }
 
     /// Checks that a block below `level` is none of those above: a node does not say of which level

@@ -32,7 +32,7 @@
 use super::{
     bad_dirblock,
     dir_blocks,
-    dirblock::{DirBlock, DirBlockKind},
+    dirblock::{buffer, DirBlock, DirBlockKind},
     htree::Path,
     is_indexed,
     lookup::{read_ahead_from, read_dots},
@@ -277,7 +277,8 @@ fn by_hash(
     } else {
         let hasher =
             Hasher::new_default(&dir.fs().geo).map_err(|e| bad_dirblock(dir, Lblk::FIRST, e))?;
-        list.push(dir, &first, emit.pos(), |name| hasher.hash(name))?;
+        let leaf = (first.lblk, &*first.copy()?);
+        list.push(dir, leaf, emit.pos(), |name| hasher.hash(name))?;
         list.emit(emit)?
     };
     if done {
@@ -306,6 +307,11 @@ impl Item {
     /// What orders names.
     fn key<'a>(&self, names: &'a [u8]) -> (Hash, &'a [u8]) {
         (self.hash, names.get(self.range()).unwrap_or(&[]))
+    }
+
+    #[cold]
+    fn has_lower_name(&self, other: &Self, names: &[u8]) -> bool {
+        self.key(names).1 < other.key(names).1
     }
 
     /// Bytes of a list.
@@ -337,12 +343,12 @@ impl List<'_, '_> {
     fn push(
         &mut self,
         dir: &Inode,
-        leaf: &DirBlock,
+        (lblk, leaf): (Lblk, &[u8]),
         from: u64,
         hash: impl Fn(&[u8]) -> Hash,
     ) -> Result {
-        for entry in dirent::entries(&leaf.copy()?, &dir.fs().geo) {
-            let entry = entry.map_err(|e| bad_dirblock(dir, leaf.lblk, e))?;
+        for entry in dirent::entries(leaf, &dir.fs().geo) {
+            let entry = entry.map_err(|e| bad_dirblock(dir, lblk, e))?;
             let Some(ino) = entry.ino.filter(|_| !entry.is_dot()) else {
                 continue;
             };
@@ -375,7 +381,11 @@ impl List<'_, '_> {
 
     fn put_in_order(&mut self) {
         let names = &self.names;
-        sort_by(&mut self.items, |a, b| a.key(names) < b.key(names));
+        // Hardly ever are two the same.
+        sort_by(&mut self.items, |a, b| {
+            let (one, other) = (a.hash.rank(), b.hash.rank());
+            one < other || one == other && a.has_lower_name(b, names)
+        });
     }
 
     /// Drops the upper half.
@@ -439,12 +449,14 @@ impl List<'_, '_> {
         let mut path = Path::open(dir)?;
         path.seek(dir, self.positions.major(emit.pos()))?;
         let positions = self.positions;
+        // Of one leaf after the other.
+        let mut copy = buffer(dir)?;
         // An index has no more leaves than the directory has blocks, unless it names some twice:
         // a node full of the same one would be sorted some 100,000 times for each call.
         for _ in 0..dir_blocks(dir)? {
             dir.go_on()?;
-            let leaf = path.leaf(dir)?;
-            self.push(dir, &leaf, emit.pos(), |name| path.hash(name))?;
+            let leaf = path.leaf_into(dir, &mut copy)?;
+            self.push(dir, (leaf, &copy), emit.pos(), |name| path.hash(name))?;
             let next = path.advance(dir)?;
             // The lowest bit: more names of the last hash follow, to be sorted with these. So are
             // the lowest hashes, which share one position with each other.

@@ -28,11 +28,6 @@ __rust_helper void rust_helper_set_crypt(struct super_block *sb, const void *ops
 	generic_set_sb_d_ops(sb);
 }
 
-__rust_helper bool rust_helper_is_encrypted(const struct inode *inode)
-{
-	return IS_ENCRYPTED(inode);
-}
-
 __rust_helper bool rust_helper_has_crypt_key(const struct inode *inode)
 {
 	return has_crypt(inode->i_sb) && fscrypt_has_encryption_key(inode);

@@ -132,3 +132,23 @@ fn a_changed_block_gets_its_checksum() {
     block[1024 - 12..1024 - 4].copy_from_slice(&tail);
     dirent::check_block(&block, &geo, 1).unwrap();
 }
+
+/// Names are looked at by words: both bytes that none may have, at each place of each length.
+#[test]
+fn bytes_that_no_name_has() {
+    assert!(!dirent::name_valid(b""));
+    for len in 1..=dirent::NAME_MAX + 1 {
+        // Bytes that differ from those by one bit, and the lowest after the highest.
+        for fill in [0x01, 0x2e, 0x2f ^ 0x80, 0x30, 0x80, 0xff] {
+            let mut name = vec![fill; len];
+            assert_eq!(dirent::name_valid(&name), len <= dirent::NAME_MAX);
+            for at in 0..len {
+                for bad in [0, b'/'] {
+                    name[at] = bad;
+                    assert!(!dirent::name_valid(&name), "{bad} at {at} of {len}");
+                }
+                name[at] = fill;
+            }
+        }
+    }
+}
