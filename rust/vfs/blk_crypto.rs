@@ -12,7 +12,7 @@
 //! - Its bytes follow one another in the file, and so do their data units: each has a number of its
 //!   own, that is counted on along the bio. Two blocks that are neighbours on the disk only get a
 //!   bio each, and so does what lies beyond the place where the numbers of some policies begin
-//!   again at 0 ([`Map::end_with_units`](super::iomap::Map::end_with_units)).
+//!   again at 0 ([`in_one_count`](super::iomap::in_one_count)).
 //! - It goes to `blk_crypto_submit_bio()`. What is submitted otherwise fails, unless the device
 //!   knows of keys.
 //!

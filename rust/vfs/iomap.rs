@@ -163,16 +163,19 @@ impl Map {
     }
 
     /// Of an encrypted file: shortens it to what can be encrypted in one go from byte `pos` on.
+    #[inline]
     pub(super) fn end_with_units<F: FileSystem>(&mut self, inode: &Inode<F>, pos: u64) {
-        let Range { start, end } = self.range();
-        if !(start..end).contains(&pos) || !matches!(inode.encrypts_data(), Ok(true)) {
-            return;
+        if inode.has_encrypted_data() {
+            self.end_with_crypted_units(inode, pos);
         }
-        let bits = inode.block_size().ilog2();
-        let (first, blocks) = (pos >> bits, (end >> bits) - (pos >> bits));
-        // SAFETY: By the type invariant of `Inode`, and it has its key.
-        let some = unsafe { bindings::limit_crypted_blocks(inode.as_ptr(), first, blocks) };
-        self.0.length = ((first + some) << bits) - start;
+    }
+
+    #[inline(never)]
+    fn end_with_crypted_units<F: FileSystem>(&mut self, inode: &Inode<F>, pos: u64) {
+        let Range { start, end } = self.range();
+        if (start..end).contains(&pos) {
+            self.0.length = in_one_count(inode, pos..end).end - start;
+        }
     }
 
     /// Blocks or reservations of this mapping were made by this call.
@@ -264,6 +267,19 @@ fn byte_range(pos: i64, len: i64) -> Range<u64> {
     pos..pos.saturating_add(len as u64)
 }
 
+/// The first of the bytes: of an encrypted file as many as can be encrypted in one go, since the
+/// numbers of their data units follow one another. All of another file.
+pub(super) fn in_one_count<F: FileSystem>(inode: &Inode<F>, bytes: Range<u64>) -> Range<u64> {
+    if bytes.is_empty() || !matches!(inode.encrypts_data(), Ok(true)) {
+        return bytes;
+    }
+    let bits = inode.block_size().ilog2();
+    let (first, last) = (bytes.start >> bits, (bytes.end - 1) >> bits);
+    // SAFETY: By the type invariant of `Inode`, and it has its key.
+    let some = unsafe { bindings::limit_crypted_blocks(inode.as_ptr(), first, last - first + 1) };
+    bytes.start..bytes.end.min((first + some) << bits)
+}
+
 struct Table<T>(PhantomData<T>);
 
 impl<T: MapOps> Table<T> {
@@ -306,7 +322,13 @@ impl<T: MapOps> Table<T> {
             }
             None => MapFlags(flags, RequestId::NONE),
         };
-        let bytes = byte_range(pos, length);
+        let mut bytes = byte_range(pos, length);
+        if submission.is_none() && flags.write() && !flags.fault() {
+            // What is reserved for more than the mapping has would not be given back, if the next
+            // one is made and not used. Direct writes answer for all of the request, and give back
+            // what they promised when it ends; faults reserve all of the folio, and use it.
+            bytes = in_one_count(inode, bytes);
+        }
         let mut begun = T::begin(inode, bytes.clone(), flags, map);
         map.end_with_units(inode, bytes.start);
         if flags.dax() {

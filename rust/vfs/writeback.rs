@@ -10,7 +10,7 @@ use super::{
     blk_crypto,
     fixed,
     inode::{self, Inode},
-    iomap::Map,
+    iomap::{self, Map},
     kiocb::not_queued,
     nofs::NoFs,
     super_block::{FileSystem, SuperBlock}, //
@@ -165,7 +165,7 @@ impl<W: Writeback> WritebackTable<W> {
         };
         let bytes = DirtyBytes {
             folio,
-            range: pos..pos + u64::from(len),
+            range: iomap::in_one_count(inode, pos..pos + u64::from(len)),
             _folio: PhantomData,
         };
         let mapped = encrypts::<W>(inode).and_then(|encrypts| {

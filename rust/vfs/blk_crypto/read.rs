@@ -90,6 +90,8 @@ impl<M: MapOps, W: Writeback<Fs = M::Fs>> ReadTable<M, W> {
         unsafe {
             let (inode, pos) = ((*iter).inode, (*iter).pos);
             let bio = (*ctx).read_ctx.cast::<bindings::bio>();
+            // iomap looks at the place on the disk only. It ends a bio with each mapping, but does
+            // not say that it always will.
             if !bio.is_null() && !bindings::bio_takes_crypted(bio, inode, pos) {
                 Self::submit(iter, ctx);
             }

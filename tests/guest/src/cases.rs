@@ -106,6 +106,7 @@ pub static SETS: &[&[Case]] = &[
     content::encrypted::CASES,
     content::encrypted_keys::CASES,
     content::encrypted_under::CASES,
+    content::encrypted_units::CASES,
     content::diff::CASES,
     content::swap::CASES,
     content::sync::CASES,

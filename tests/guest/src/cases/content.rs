@@ -6,6 +6,7 @@ pub mod diff;
 pub mod encrypted;
 pub mod encrypted_keys;
 pub mod encrypted_under;
+pub mod encrypted_units;
 pub mod exchange;
 pub mod exchange_under;
 pub mod extents;

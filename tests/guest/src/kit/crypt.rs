@@ -2,6 +2,8 @@
 //! Encryption: policies and keys by ioctl, as the program fscrypt does it.
 
 use crate::sys::{Fd, Sys};
+use sha2::{Digest, Sha512};
+use std::hash::Hasher;
 
 /// Files by AES-256-XTS, names by AES-256-CTS.
 const AES_256_XTS: u8 = 1;
@@ -125,6 +127,30 @@ struct KeyStatus {
 /// A key for tests.
 pub fn key(n: u8) -> [u8; KEY_SIZE] {
     std::array::from_fn(|i| n.wrapping_mul(31).wrapping_add(i as u8))
+}
+
+/// HMAC of SHA-512, with a key that is no longer than a block.
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 64] {
+    let keyed = |pad: u8| {
+        let mut block = [pad; 128];
+        block.iter_mut().zip(key).for_each(|(b, k)| *b ^= k);
+        Sha512::new_with_prefix(block)
+    };
+    let inner = parts.iter().fold(keyed(0x36), Digest::chain_update);
+    keyed(0x5c).chain_update(inner.finalize()).finalize().into()
+}
+
+/// From which number on the data units of an inode are counted, if the policy is
+/// FSCRYPT_POLICY_FLAG_IV_INO_LBLK_32 (fs/crypto/keysetup.c, hkdf.c).
+pub fn first_unit(key: &[u8; KEY_SIZE], ino: u64) -> u32 {
+    const INODE_HASH_KEY: u8 = 7;
+    let secret = hmac(&[0; 64], &[key]);
+    let derived = hmac(&secret, &[b"fscrypt\0", &[INODE_HASH_KEY], &[1]]);
+    let half = |at| u64::from_le_bytes(std::array::from_fn(|i| derived[at + i]));
+    #[allow(deprecated, reason = "the one that the kernel uses, too")]
+    let mut sip = std::hash::SipHasher::new_with_keys(half(0), half(8));
+    sip.write(&ino.to_le_bytes());
+    sip.finish() as u32
 }
 
 impl Fd {

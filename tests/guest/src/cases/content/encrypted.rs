@@ -269,14 +269,14 @@ fn mapped(t: &mut T) -> Res {
     t.file_holds("f", &want, "mounted again")
 }
 
-/// Holes, unwritten blocks and data, beside each other in the file but not on the disk, or the
-/// other way round: what is read in one go is no unit of what is decrypted.
+/// Holes, unwritten blocks and data, beside each other in the file but not on the disk. (The other
+/// way round: `crypt/data_neighbours`.)
 fn holes(t: &mut T) -> Res {
     fresh(t)?;
     let bs = t.bs() as usize;
     let f = sys::create(&t.p("f"))?;
     let mut want = vec![0; 64 * bs];
-    // Every second block, which the allocator puts side by side.
+    // Every second block: a gap in the file keeps its width on the disk.
     for block in (0..64).step_by(2) {
         let bytes = pattern(1, (block * bs) as u64, bs);
         f.pwrite(&bytes, (block * bs) as u64)?;

@@ -17,14 +17,14 @@ pub const CASES: &[Case] = &[
 
 /// `FSCRYPT_POLICY_FLAG_*`.
 const INO_LBLK_64: u8 = 8;
-const INO_LBLK_32: u8 = 16;
+pub const INO_LBLK_32: u8 = 16;
 /// `FSCRYPT_MODE_ADIANTUM`.
 const ADIANTUM: u8 = 9;
 /// `FSCRYPT_KEY_REMOVAL_STATUS_FLAG_FILES_BUSY`.
 const BUSY: u32 = 1;
 
 /// Gives the mounted file system the key of all cases.
-fn add_key(t: &T) -> Res<[u8; 16]> {
+pub fn add_key(t: &T) -> Res<[u8; 16]> {
     match sys::rdonly(&t.p(""))?.add_key(&key(1)) {
         Err(e) if e.errno == libc::EOPNOTSUPP || e.errno == libc::ENOTTY => {
             skip!("neither kernel nor file system encrypt: {e}")
@@ -38,7 +38,7 @@ fn remove_key(t: &T, id: [u8; 16]) -> Res<u32> {
 }
 
 /// A directory in which all is encrypted.
-fn encrypted_dir(path: &str, policy: PolicyV2) -> sys::Sys<()> {
+pub fn encrypted_dir(path: &str, policy: PolicyV2) -> sys::Sys<()> {
     sys::mkdir(path, 0o755)?;
     sys::rdonly(path)?.set_policy(policy)
 }
