@@ -12,6 +12,7 @@ use crate::{
     vfs::{
         atomic::Atomic,
         cred,
+        fscrypt,
         super_block::SysFile,
         sysfs::{Shown, Written}, //
     },
@@ -27,7 +28,16 @@ use kernel::{
 const ERRORS: &CStr = c"errors_count";
 
 /// What the module can do that tools ask for.
-pub(super) const FEATURES: &[&CStr] = &[c"batched_discard", c"metadata_csum_seed"];
+pub(super) const FEATURES: &[&CStr] = if fscrypt::AVAILABLE {
+    &[
+        c"batched_discard",
+        c"metadata_csum_seed",
+        c"encryption",
+        c"test_dummy_encryption_v2",
+    ]
+} else {
+    &[c"batched_discard", c"metadata_csum_seed"]
+};
 
 /// The files of a mount.
 pub(super) const FILES: &[SysFile<Rext4>] = &[

@@ -166,15 +166,12 @@ impl<F: FileSystem> NewInode<'_, F, Fresh> {
         if self.has_crypt_key() {
             return Err(EINVAL);
         }
+        // It stays the type of the inode once the key is there.
         self.set_mode(mode);
         let mut encrypted = false;
         // SAFETY: By the type invariants, and of one super block. The new one is ours, and has its
         // mode.
-        to_result(unsafe {
-            bindings::crypt_new_inode(dir.as_ptr(), self.as_ptr(), &mut encrypted)
-        })?;
-        self.note_key_type();
-        Ok(())
+        to_result(unsafe { bindings::crypt_new_inode(dir.as_ptr(), self.as_ptr(), &mut encrypted) })
     }
 }
 

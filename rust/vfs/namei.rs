@@ -194,8 +194,12 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
             // C would move the name into the other tree.
             Ok(Some(inode)) if !ptr::eq(inode.sb(), dir.sb()) => return EXDEV.to_ptr(),
             Ok(Some(inode)) if !dir.may_find(&inode) => {
-                let (id, number) = (dir.sb().id(), inode.number());
-                pr_warn!("{id}: inode {number} is not encrypted as its directory is\n");
+                // SAFETY: Takes no argument. Nothing of this is remembered: whoever may search the
+                // directory can ask for it as often as he likes.
+                if unsafe { bindings::crypt_may_tell() } {
+                    let (id, number) = (dir.sb().id(), inode.number());
+                    pr_warn!("{id}: inode {number} is not encrypted as its directory is\n");
+                }
                 return EPERM.to_ptr();
             }
             Ok(Some(inode)) => inode.into_raw(),

@@ -20,8 +20,12 @@ pub(crate) struct LinkLen(u32);
 
 impl LinkLen {
     /// In `dir`, `max` bytes at most with a NUL behind it. `ENAMETOOLONG`; `ENOKEY` if `dir` is
-    /// encrypted and its key is not there. Not in a handle.
+    /// encrypted and its key is not there; `ENOTDIR`, for the key of another inode is not for
+    /// names. Not in a handle.
     pub(crate) fn new<F: FileSystem>(dir: &Inode<F>, target: &[u8], max: u32) -> Result<Self> {
+        if !dir.is_dir() {
+            return Err(ENOTDIR);
+        }
         let len = u32::try_from(target.len()).map_err(|_| ENAMETOOLONG)?;
         let mut with_nul = 0;
         // SAFETY: By the type invariant of `Inode`; the target is looked at as a length only, or

@@ -32,8 +32,6 @@ pub(in crate::vfs) struct WithInfo<F: FileSystem> {
     pub(in crate::vfs) completions: MaybeUninit<Completions>,
     /// What fs/crypto keeps of the inode, null without its key. C finds it by [`crypt_offset`].
     crypt: *mut c_void,
-    /// The type that the inode has by its mode, if a key was set up for that before it was made.
-    pub(super) key_type: u32,
     inode: bindings::inode,
 }
 
@@ -106,7 +104,6 @@ pub(in crate::vfs) unsafe extern "C" fn alloc_inode_callback<F: FileSystem>(
     unsafe {
         (&raw mut (*obj).slab).write(slab);
         (&raw mut (*obj).crypt).write(ptr::null_mut());
-        (&raw mut (*obj).key_type).write(0);
         let info = (&raw mut (*obj).info).cast::<F::InodeInfo>();
         if pin_init::raw_try_init(info, F::new_inode_info()).is_err() {
             bindings::kmem_cache_free(slab, obj.cast());

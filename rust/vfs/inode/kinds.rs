@@ -26,11 +26,10 @@ use kernel::prelude::*;
 
 impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
     /// `EINVAL` if the mode does not say this type: to the VFS it would be one thing and to its
-    /// operations another. Or if its key is for another one: those of files and of names differ.
+    /// operations another. Its key is for the type that the mode says: that stays
+    /// ([`NewInode::set_mode`]).
     fn must_be(&self, ty: u32) -> Result {
-        // SAFETY: By the type invariant the inode is ours.
-        let key_type = unsafe { (*with_info::<F>(self.as_ptr())).key_type };
-        if u32::from(self.mode()) & bindings::S_IFMT == ty && (key_type == 0 || key_type == ty) {
+        if u32::from(self.mode()) & bindings::S_IFMT == ty {
             Ok(())
         } else {
             Err(EINVAL)

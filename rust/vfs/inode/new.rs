@@ -4,7 +4,7 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{with_info, IdMap, Inode, InodeFlags, InodeRef, Time};
+use super::{IdMap, Inode, InodeFlags, InodeRef, Time};
 use crate::vfs::{
     bindings,
     super_block::{FileSystem, SuperBlock},
@@ -191,16 +191,15 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         }
     }
 
-    /// A mode, with the type that the key of the inode is for, if it has one: the keys of files and
-    /// of names differ, and C looks at the mode to tell which it has.
+    /// A mode, with the type that the inode has, if its key is set up, whoever did that: the keys
+    /// of files and of names differ, and C looks at the mode to tell which it has.
     fn kept_type(&self, mode: u16) -> u16 {
-        // SAFETY: By the type invariant the inode is ours.
-        let ty = unsafe { (*with_info::<F>(self.as_ptr())).key_type };
-        if ty == 0 {
+        if !self.has_crypt_key() {
             return mode;
         }
-        // CAST: S_IFMT is part of a mode.
-        mode & !(bindings::S_IFMT as u16) | ty as u16
+        // CAST: It is part of a mode.
+        let ty = bindings::S_IFMT as u16;
+        mode & !ty | self.mode() & ty
     }
 
     /// The same, but the group is that of the directory whatever its mode, and a directory does not
@@ -221,15 +220,6 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         let mode = self.kept_type(mode);
         // SAFETY: By the type invariant the inode is ours.
         unsafe { (*self.as_ptr()).i_mode = mode }
-    }
-
-    /// Remembers which type of inode the mode says, if a key was set up for that.
-    pub(in crate::vfs) fn note_key_type(&mut self) {
-        if self.has_crypt_key() {
-            let ty = u32::from(self.mode()) & bindings::S_IFMT;
-            // SAFETY: By the type invariant the inode is ours.
-            unsafe { (*with_info::<F>(self.as_ptr())).key_type = ty };
-        }
     }
 
     /// Sets the generation and the change counter read from disk.

@@ -6,6 +6,7 @@
 #include <linux/dcache.h>
 #include <linux/fs_parser.h>
 #include <linux/fscrypt.h>
+#include <linux/ratelimit.h>
 
 /* Most of fs/crypto looks at the operations, whether anything is encrypted or not. */
 static bool has_crypt(const struct super_block *sb)
@@ -124,6 +125,15 @@ __rust_helper bool rust_helper_crypt_may_find(struct inode *dir, struct inode *i
 	if (!IS_ENCRYPTED(dir) || !(S_ISDIR(inode->i_mode) || S_ISLNK(inode->i_mode)))
 		return true;
 	return fscrypt_has_permitted_context(dir, inode);
+}
+
+/* Whether one more of a kind that any program can ask for may be told. */
+__rust_helper bool rust_helper_crypt_may_tell(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
 }
 
 __rust_helper int

@@ -411,18 +411,24 @@ fn unmount_race(t: &mut T) -> Res {
 /// What the module can do, mounted or not.
 fn features(t: &mut T) -> Res {
     let dir = format!("/sys/fs/{}/features", t.fs);
+    // CONFIG_FS_ENCRYPTION.
+    let encrypts = sys::exists("/sys/module/blk_crypto");
     t.mkfs(64, &[])?;
     for mounted in [false, true] {
         if mounted {
             t.mount("")?;
         }
-        for name in ["batched_discard", "metadata_csum_seed"] {
+        let mut all = vec!["batched_discard", "metadata_csum_seed"];
+        if encrypts {
+            all.extend(["encryption", "test_dummy_encryption_v2"]);
+        }
+        for name in &all {
             let path = format!("{dir}/{name}");
             let text = std::fs::read_to_string(&path)?;
             same!(text, "supported\n", "{name}");
         }
         if t.ours() {
-            same!(names(&dir)?.len(), 2, "features");
+            same!(names(&dir)?.len(), all.len(), "features");
         }
     }
     Ok(())

@@ -101,6 +101,10 @@ fn refused_as_ext4(t: &mut T) -> Res {
         let root = dir(t, "")?;
         let id = root.add_key(&key(1))?;
         let policy = PolicyV2::new(id);
+        // Empty, and still none that may be encrypted.
+        sys::rmdir(&t.p("lost+found"))?;
+        all.push(format!("root: {}", told(root.set_policy(policy))));
+        sys::mkdir(&t.p("lost+found"), 0o700)?;
         let f = sys::create(&t.p("file"))?;
         all.push(format!("file: {}", told(f.set_policy(policy))));
         let d = new_dir(t, "full")?;

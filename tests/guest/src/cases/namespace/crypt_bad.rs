@@ -7,12 +7,14 @@ use super::crypt::{crypt_dir, new_dir, ENCRYPT};
 use crate::fixture::{knows_fs, names, MNT, T};
 use crate::harness::{Case, Res, Variant, NOCSUM, ONE};
 use crate::sys;
-use crate::{ensure, errno, same, skip};
+use crate::{ensure, errno, fail, same, skip};
 use guest::crypt::key;
 
 pub const CASES: &[Case] = &[
     Case::new("crypt_bad/context_as_ext4", PLAIN, context_as_ext4).quick(),
     Case::new("crypt_bad/none_as_ext4", ONE, none_as_ext4),
+    Case::new("crypt_bad/elsewhere", ONE, elsewhere),
+    Case::new("crypt_bad/target", ONE, target),
     Case::new("crypt_bad/short_name", ONE, short_name),
 ];
 
@@ -132,6 +134,72 @@ fn none_as_ext4(t: &mut T) -> Res {
     t.debugfs(&["sif d flags 0x80800"])?;
     t.broken = true;
     both(t, "no context")
+}
+
+/// The length before a target that has a block is not that of what follows. One that is too short
+/// the kernel's ext4 takes.
+fn target(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 shows something else");
+    }
+    t.mkfs(16, ENCRYPT)?;
+    t.mount("")?;
+    drop(crypt_dir(t, "d", 1)?);
+    sys::symlink(&"long/".repeat(50), &t.p("d/link"))?;
+    let ino = sys::lstat(&t.p("d/link"))?.st_ino;
+    t.umount()?;
+    let text = t.debugfs(&[&format!("blocks <{ino}>")])?;
+    let block = text
+        .split_whitespace()
+        .find_map(|word| word.parse::<u64>().ok());
+    let Some(block) = block else {
+        fail!("no block: {text}")
+    };
+    let at = block * t.bs();
+    let said = t.peek(at, 2)?;
+    t.broken = true;
+    for wrong in [said[0] - 16, said[0] + 16, 0] {
+        t.poke(at, &[wrong, 0])?;
+        t.mount("")?;
+        dir(t, "")?.add_key(&key(1))?;
+        errno!(sys::readlink(&t.p("d/link")).map(drop), EUCLEAN);
+        t.umount()?;
+    }
+    Ok(())
+}
+
+/// What may not be where it is: said, but not as often as it is asked for.
+fn elsewhere(t: &mut T) -> Res {
+    make(t, "d")?;
+    // A directory that is not encrypted, by a name that could be.
+    t.debugfs(&[
+        "mkdir plain",
+        "ln plain d/sixteen-bytes-and",
+        "sif plain links_count 3",
+    ])?;
+    t.broken = true;
+    t.mount("")?;
+    // It is said ten times in five seconds, of which the case before may have had its share.
+    std::thread::sleep(std::time::Duration::from_millis(5500));
+    t.forget_log();
+    let mut refused = 0;
+    for name in names(&t.p("d"))? {
+        for _ in 0..100 {
+            match sys::lstat(&t.p(&format!("d/{name}"))) {
+                Err(e) => {
+                    same!(e.errno, libc::EPERM, "{name}");
+                    refused += 1;
+                }
+                Ok(_) => break,
+            }
+        }
+    }
+    same!(refused, 100, "refusals");
+    let told =
+        |l: &&String| l.contains("not encrypted as") || l.contains("Inconsistent encryption");
+    let told = t.log().iter().filter(told).count();
+    ensure!((1..50).contains(&told), "said {told} times");
+    Ok(())
 }
 
 /// An entry that is too short to be encrypted is damage.
