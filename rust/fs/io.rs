@@ -78,6 +78,7 @@
 //! | `end_bio` in `vfs/writeback.rs`, `end` in `vfs/blk_crypto.rs` | `bio_endio` | PG_writeback; the folio | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
+//! | both | `submit_bio` of a device that is memory, for who waits | as `map_blocks`, with the folio or after it | task, NOFS | yes | starts, waits |
 //! | `DirectReadOps::begin` | `__iomap_dio_rw`, `iomap_dio_read_simple` | i_rwsem shared | task | yes | starts (writes out) |
 //! | `DirectWriteOps::dropping_cache`, `cache_dropped` | before `__iomap_dio_rw`; in it, or after | freeze WRITE, i_rwsem shared or not, with `dio_gate` the gate | task | yes | allow |
 //! | `DirectWriteOps::begin` | `__iomap_dio_rw` | the same | task | yes | starts, waits |

@@ -5,14 +5,17 @@
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h),
 //! [`include/linux/writeback.h`](srctree/include/linux/writeback.h)
 
+mod complete;
+
+pub(super) use complete::{end_bio, Completions};
+
 use super::{
     bindings,
     blk_crypto,
     fixed,
-    inode::{self, Inode},
+    inode::Inode,
     iomap::{self, Map},
     kiocb::not_queued,
-    nofs::NoFs,
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, mem, ops::Range, ptr};
@@ -115,8 +118,9 @@ pub(crate) trait Writeback: 'static {
         true
     }
 
-    /// The bytes are on disk: convert them if they were unwritten, move the size on disk. Runs in a
-    /// worker, before PG_writeback ends; reclaim may not enter file systems.
+    /// The bytes are on disk: convert them if they were unwritten, move the size on disk. Before
+    /// PG_writeback ends; reclaim may not enter file systems. Runs in a worker, or of a device that
+    /// is done when it is given the I/O, in the context of [`Writeback::map_blocks`].
     fn complete(_inode: &Inode<Self::Fs>, _bytes: Range<u64>, _unwritten: bool) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -240,7 +244,9 @@ impl<W: Writeback> WritebackTable<W> {
             let encrypts = encrypts::<W>(inode);
             let has_key = bindings::bio_has_crypt_ctx(&raw mut (*ioend).io_bio);
             // iomap's own end of it is known to iomap only, which would submit it without the key.
-            if W::HAS_COMPLETE && (has_key || W::needs_completion(inode, unwritten, end)) {
+            let completes =
+                W::HAS_COMPLETE && (has_key || W::needs_completion(inode, unwritten, end));
+            if completes {
                 (*ioend).io_bio.bi_end_io = Some(end_bio::<W>);
                 inode.sb().in_flight().add(1, ordering::Relaxed);
                 // Our worker is task context already.
@@ -254,11 +260,19 @@ impl<W: Writeback> WritebackTable<W> {
                 // Never what is to be encrypted as it is.
                 _ => EIO.to_errno(),
             };
-            let submitted = if has_key && own == 0 && W::HAS_COMPLETE {
-                bindings::blk_crypto_submit_bio(&raw mut (*ioend).io_bio);
-                0
+            let submit = || {
+                if has_key && own == 0 && W::HAS_COMPLETE {
+                    bindings::blk_crypto_submit_bio(&raw mut (*ioend).io_bio);
+                    0
+                } else {
+                    bindings::iomap_ioend_writeback_submit(wpc, own)
+                }
+            };
+            let waits = WritebackControl(&*(*wpc).wbc).must_wait();
+            let submitted = if completes && waits {
+                complete::submit::<W>(inode, submit)
             } else {
-                bindings::iomap_ioend_writeback_submit(wpc, own)
+                submit()
             };
             if error == 0 {
                 submitted
@@ -309,137 +323,4 @@ pub(super) unsafe extern "C" fn writepages_callback<W: Writeback>(
     };
     // SAFETY: The context lives on this stack during the call; iomap keeps no pointer to it.
     unsafe { bindings::iomap_writepages(&mut wpc) }
-}
-
-/// The queue of finished I/Os of one inode that wait for their completion.
-pub(super) struct Completions {
-    lock: bindings::spinlock_t,
-    list: bindings::list_head,
-    work: bindings::work_struct,
-    queue: *mut bindings::workqueue_struct,
-}
-
-impl Completions {
-    /// # Safety
-    ///
-    /// `this` is valid for writes and does not move; `queue` outlives it.
-    pub(super) unsafe fn init<W: Writeback>(
-        this: *mut Self,
-        queue: *mut bindings::workqueue_struct,
-    ) {
-        // SAFETY: By the caller.
-        unsafe {
-            bindings::ioend_queue_init(
-                &raw mut (*this).lock,
-                &raw mut (*this).list,
-                &raw mut (*this).work,
-                Some(complete_work::<W>),
-            );
-            (&raw mut (*this).queue).write(queue);
-        }
-    }
-}
-
-/// A bio is done. Interrupt context: hand the ioend to the worker.
-///
-/// # Safety
-///
-/// `bio` is the last member of an ioend of `W` that is done, and counted as in flight. Called
-/// once.
-pub(super) unsafe extern "C" fn end_bio<W: Writeback>(bio: *mut bindings::bio) {
-    // SAFETY: The bio is the last member of an ioend of ours. The inode lives at least until
-    // `iomap_finish_ioends` ends the writeback of its folios. Lists and work are as
-    // `Completions::init` made them; the function takes their lock.
-    unsafe {
-        let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-        let queue = &raw mut (*inode::with_info::<W::Fs>((*ioend).io_inode)).completions;
-        let queue = queue.cast::<Completions>();
-        bindings::ioend_queue_add(
-            &raw mut (*queue).lock,
-            &raw mut (*queue).list,
-            &raw mut (*ioend).io_list,
-            (*queue).queue,
-            &raw mut (*queue).work,
-        );
-    }
-}
-
-/// # Safety
-///
-/// `work` is that of a [`Completions`] that was made for `W`.
-unsafe extern "C" fn complete_work<W: Writeback>(work: *mut bindings::work_struct) {
-    let _nofs = NoFs::enter();
-    let mut list = bindings::list_head {
-        next: ptr::null_mut(),
-        prev: ptr::null_mut(),
-    };
-    // SAFETY: The work is embedded in a `Completions`, whose inode lives while an ioend in its
-    // list is unfinished. After the list is taken it is not touched again: finishing the last
-    // ioend may let the inode go.
-    unsafe {
-        let queue = kernel::container_of!(work, Completions, work);
-        bindings::ioend_queue_take(&raw mut (*queue).lock, &raw mut (*queue).list, &mut list);
-    }
-    // SAFETY: The list is ours now, and initialised.
-    unsafe { bindings::iomap_sort_ioends(&mut list) };
-    loop {
-        // SAFETY: As above. What comes off it is ours to finish, or null.
-        let ioend = unsafe { bindings::ioend_pop(&mut list) };
-        if ioend.is_null() {
-            break;
-        }
-        // SAFETY: Both are ours. Those that are merged hang on `ioend` and end with it.
-        unsafe { bindings::iomap_ioend_try_merge(ioend, &mut list) };
-        // SAFETY: The ioend is ours until it is finished, and keeps its inode and super block. The
-        // counter lies beside the queue that runs us, which is destroyed first.
-        let (in_flight, ended) = unsafe {
-            let sb = SuperBlock::<W::Fs>::from_raw((*(*ioend).io_inode).i_sb);
-            (sb.in_flight(), bindings::ioend_count(ioend))
-        };
-        // SAFETY: The ioend is ours until it is finished.
-        let error = unsafe { complete::<W>(ioend) };
-        // SAFETY: Finished once, here.
-        unsafe { bindings::iomap_finish_ioends(ioend, error) };
-        in_flight.fetch_sub(ended as u64, ordering::Release);
-        // SAFETY: A worker may sleep; it holds no lock.
-        unsafe { bindings::cond_resched() };
-    }
-}
-
-/// The file system's part of the end of an ioend. Returns the error to finish it with, or 0.
-///
-/// # Safety
-///
-/// `ioend` is of an inode of `W::Fs` and not finished, which keeps the inode.
-unsafe fn complete<W: Writeback>(ioend: *mut bindings::iomap_ioend) -> c_int {
-    // SAFETY: By the caller; nobody changes these fields any more.
-    let (error, inode, flags, start, len) = unsafe {
-        (
-            bindings::ioend_error(ioend),
-            Inode::<W::Fs>::from_raw((*ioend).io_inode),
-            u32::from((*ioend).io_flags),
-            (*ioend).io_offset as u64,
-            (*ioend).io_size as u64,
-        )
-    };
-    // SAFETY: By the caller.
-    if unsafe { bindings::ioend_is_read(ioend) } {
-        return error;
-    }
-    let unwritten = flags & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-    let bytes = start..start + len;
-    // What is encrypted comes here in any case.
-    if matches!(inode.encrypts_data(), Ok(true))
-        && !W::needs_completion(inode, unwritten, bytes.end)
-    {
-        return error;
-    }
-    let result = to_result(error).and_then(|()| W::complete(inode, bytes.clone(), unwritten));
-    match result {
-        Ok(()) => 0,
-        Err(e) => {
-            W::failed(inode, bytes);
-            e.to_errno()
-        }
-    }
 }

@@ -64,10 +64,11 @@ __rust_helper void rust_helper_cond_resched(void)
 
 __rust_helper void
 rust_helper_ioend_queue_init(spinlock_t *lock, struct list_head *list,
-			      struct work_struct *work, work_func_t fn)
+			      struct list_head *done, struct work_struct *work, work_func_t fn)
 {
 	spin_lock_init(lock);
 	INIT_LIST_HEAD(list);
+	INIT_LIST_HEAD(done);
 	INIT_WORK(work, fn);
 }
 
@@ -79,6 +80,18 @@ rust_helper_ioend_queue_add(spinlock_t *lock, struct list_head *list,
 	guard(spinlock_irqsave)(lock);
 	if (list_empty(list))
 		queue_work(wq, work);
+	list_add_tail(item, list);
+}
+
+__rust_helper bool rust_helper_in_task(void)
+{
+	return in_task();
+}
+
+__rust_helper void
+rust_helper_ioend_list_add(spinlock_t *lock, struct list_head *list, struct list_head *item)
+{
+	guard(spinlock_irqsave)(lock);
 	list_add_tail(item, list);
 }
 
