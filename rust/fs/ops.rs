@@ -109,6 +109,7 @@ use crate::{
         Dentry,
         DirEmitter,
         File,
+        InLookup,
         Io,
         IovIterDest,
         IovIterSource,
@@ -406,7 +407,7 @@ impl Export for Rext4 {
 
 #[vtable]
 impl Namei for Rext4 {
-    fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Self>) -> Result<Option<InodeRef<'a>>> {
+    fn lookup<'a>(dir: &'a Inode, dentry: &InLookup<Self>) -> Result<Option<InodeRef<'a>>> {
         namei::lookup(dir, dentry)
     }
 

@@ -21,6 +21,35 @@ use kernel::{prelude::*, types::Opaque};
 #[repr(transparent)]
 pub(crate) struct Dentry<F>(Opaque<bindings::dentry>, PhantomData<F>);
 
+/// A dentry that is being looked up: new, and a name only. What it names is what the lookup
+/// returns. It has no inode's links yet, for in their place C may have those of the lookups that
+/// are under way (`d_in_lookup_hash`).
+///
+/// # Invariants
+///
+/// As for [`Dentry`].
+#[repr(transparent)]
+pub(crate) struct InLookup<F>(Dentry<F>);
+
+impl<F: FileSystem> InLookup<F> {
+    /// # Safety
+    ///
+    /// As for [`Dentry::from_raw`].
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
+        // SAFETY: The type is transparent. INVARIANT: By the caller.
+        unsafe { &*ptr.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::dentry {
+        self.0.as_ptr()
+    }
+
+    /// As [`Dentry::name`].
+    pub(crate) fn name(&self) -> &[u8] {
+        self.0.name()
+    }
+}
+
 impl<F: FileSystem> Dentry<F> {
     /// # Safety
     ///

@@ -69,7 +69,7 @@ pub(crate) mod xattr;
 
 pub(crate) use kernel::iov::{IovIterDest, IovIterSource};
 
-pub(crate) use dentry::Dentry;
+pub(crate) use dentry::{Dentry, InLookup};
 pub(crate) use dir::DirEmitter;
 pub(crate) use file::File;
 pub(crate) use inode::{HeldInode, Inode, InodeRef};

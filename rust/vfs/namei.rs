@@ -9,7 +9,8 @@ use super::{
     bindings,
     inode::{HeldInode, IdMap, Inode, InodeOps, InodeRef, InodeTable, NewInode},
     super_block::FileSystem,
-    Dentry, //
+    Dentry,
+    InLookup, //
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -45,7 +46,7 @@ pub(crate) trait Namei: FileSystem {
     /// The inode that `dentry`, which is new, is to name in `dir`; `None` if there is none.
     fn lookup<'a>(
         dir: &'a Inode<Self>,
-        dentry: &Dentry<Self>,
+        dentry: &InLookup<Self>,
     ) -> Result<Option<InodeRef<'a, Self>>>;
     /// Makes a regular file.
     fn create(_idmap: IdMap<'_>, _dir: &Inode<Self>, _dentry: &Dentry<Self>, _mode: u16) -> Result {
@@ -189,7 +190,7 @@ impl<F: Namei + InodeOps> DirInodeTable<F> {
         _flags: c_uint,
     ) -> *mut bindings::dentry {
         // SAFETY: By the caller; a new dentry is locked by that.
-        let (dir, name) = unsafe { Self::name_in(dir, dentry) };
+        let (dir, name) = unsafe { (Inode::from_raw(dir), InLookup::from_raw(dentry)) };
         let inode = match F::lookup(dir, name) {
             // C would move the name into the other tree.
             Ok(Some(inode)) if !ptr::eq(inode.sb(), dir.sb()) => return EXDEV.to_ptr(),

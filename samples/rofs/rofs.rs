@@ -27,7 +27,7 @@ use vfs::kiocb::{Io, Kiocb};
 use vfs::namei::Namei;
 use vfs::super_block::{Describe, FileSystem, Flags, FsModule, NewSuper, StatFs};
 use vfs::writeback::NoWriteback;
-use vfs::Dentry;
+use vfs::InLookup;
 use zerocopy::{big_endian::U32, IntoBytes};
 
 type Inode = vfs::Inode<Rofs>;
@@ -259,7 +259,7 @@ impl FileSystem for Rofs {
 
 #[vtable]
 impl Namei for Rofs {
-    fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Self>) -> Result<Option<InodeRef<'a, Self>>> {
+    fn lookup<'a>(dir: &'a Inode, dentry: &InLookup<Self>) -> Result<Option<InodeRef<'a, Self>>> {
         let (name, mut found) = (dentry.name(), None);
         Header::each(dir, |header| {
             if *header.name == *name {

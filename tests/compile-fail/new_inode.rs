@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::vfs::{
-    inode::{Hashed, InodeOps, NewInode},
+    inode::{Hashed, InodeOps, InodeRef, NewInode},
     super_block::FileSystem,
-    Dentry, Inode, SuperBlock,
+    Dentry, InLookup, Inode, SuperBlock,
 };
 use kernel::prelude::*;
 
@@ -49,4 +49,15 @@ fn other_type<F: FileSystem>(mut new: NewInode<'_, F>) {
 #[cfg(misuse = "type_it_has_not")]
 fn type_it_has_not<F: InodeOps>(new: NewInode<'_, F, Hashed>) {
     let _ = new.directory(); //~ E0277
+}
+
+/// What a lookup finds it returns: the links of an inode's names may not be the dentry's yet.
+#[cfg(misuse = "new_in_lookup")]
+fn new_in_lookup<F: InodeOps>(new: NewInode<'_, F>, dentry: &InLookup<F>) {
+    new.instantiate(dentry); //~ E0308
+}
+
+#[cfg(misuse = "in_lookup")]
+fn in_lookup<F: InodeOps>(inode: InodeRef<'_, F>, dentry: &InLookup<F>) {
+    dentry.instantiate(inode); //~ E0599
 }

@@ -21,7 +21,7 @@ use crate::{
         lab::{self, Point},
         InodeRef, Rext4,
     },
-    vfs::{fscrypt::DiskName, Dentry},
+    vfs::{fscrypt::DiskName, InLookup},
 };
 use kernel::{error::code::*, prelude::*};
 
@@ -30,7 +30,7 @@ const READ_AHEAD: u32 = 8;
 
 /// The inode that `dentry` is to name in `dir`, `None` if there is none. i_rwsem of `dir` is held,
 /// shared.
-pub(crate) fn lookup<'a>(dir: &'a Inode, dentry: &Dentry<Rext4>) -> Result<Option<InodeRef<'a>>> {
+pub(crate) fn lookup<'a>(dir: &'a Inode, dentry: &InLookup<Rext4>) -> Result<Option<InodeRef<'a>>> {
     if dentry.name().len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }

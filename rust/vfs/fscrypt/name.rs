@@ -8,7 +8,7 @@
 //!
 //! C header: [`include/linux/fscrypt.h`](srctree/include/linux/fscrypt.h)
 
-use crate::vfs::{bindings, inode::Inode, super_block::FileSystem, Dentry};
+use crate::vfs::{bindings, inode::Inode, super_block::FileSystem, Dentry, InLookup};
 use core::{marker::PhantomData, mem, ptr, slice};
 use kernel::{error::to_result, prelude::*};
 
@@ -55,7 +55,7 @@ impl<'a> DiskName<'a> {
     /// is there.
     pub(crate) fn to_look_up<F: FileSystem>(
         dir: &Inode<F>,
-        dentry: &'a Dentry<F>,
+        dentry: &'a InLookup<F>,
     ) -> Result<Option<DiskName<'a>>> {
         Self::check_dir(dir)?;
         let mut name = Self::none();
