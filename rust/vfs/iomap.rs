@@ -143,15 +143,18 @@ impl Map {
 
     /// Makes it one of the device's memory, as bytes of that: nobody behind it looks at its end.
     /// `EIO` if it is beyond that, or no whole pages, or not where it was asked for: C takes its
-    /// distance from `pos` for one in the memory.
+    /// distance from `pos` for one in the memory. The same of what the page cache has, for which
+    /// there is none: C would take no address for one (`dax_zero_iter()`).
     fn place_in_memory<F: FileSystem>(&mut self, inode: &Inode<F>, pos: u64) -> Result {
         let dax = inode.sb().dax().ok_or(EIO)?;
         if !self.range().contains(&pos) {
             return Err(EIO);
         }
         self.0.dax_dev = dax.as_ptr();
-        if self.map_type() != MapType::Mapped {
-            return Ok(());
+        match self.map_type() {
+            MapType::Hole | MapType::Unwritten => return Ok(()),
+            MapType::Delalloc => return Err(EIO),
+            MapType::Mapped => (),
         }
         // Its place in the file is at whole pages, too, or the two would not fit.
         let parts = self.0.offset as u64 & (kernel::page::PAGE_SIZE as u64 - 1) != 0;

@@ -80,6 +80,11 @@ impl<F: FileSystem> InodeCache<F> {
 impl<F: FileSystem> Drop for InodeCache<F> {
     fn drop(&mut self) {
         rcu_barrier();
+        // The end of an I/O lets go of the last that kept its mount, then returns through code of
+        // this module. In a task (ksoftirqd, a worker of a stacked device) it may be preempted
+        // there; one that sleeps of its own will has returned. Interrupts are free_module()'s.
+        // SAFETY: Task context, in which the caller may sleep.
+        unsafe { bindings::wait_for_preempted() };
         // SAFETY: By the type invariant. The file system is unregistered. Its inodes were freed by
         // RCU callbacks, all of which have run: the cache is empty.
         unsafe { bindings::kmem_cache_destroy(self.slab.as_ptr()) };

@@ -13,6 +13,7 @@
 #include <linux/iversion.h>
 #include <linux/fserror.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <linux/kernel.h>
 #include <linux/workqueue.h>
 
@@ -46,6 +47,15 @@ __rust_helper void rust_helper_poison_inodes(struct super_block *sb)
 		inode->i_sb = VFS_PTR_POISON;
 		inode->i_mapping = VFS_PTR_POISON;
 	}
+}
+
+/*
+ * Until every task that was preempted just now has gone on and slept. Where the kernel is preempted
+ * and has no Tasks RCU, for nothing in it needs that, there is nobody who could tell.
+ */
+__rust_helper void rust_helper_wait_for_preempted(void)
+{
+	synchronize_rcu_tasks();
 }
 
 __rust_helper struct kmem_cache *
