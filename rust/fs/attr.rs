@@ -46,10 +46,12 @@ pub(super) fn setattr(
         if !inode.is_file() {
             return Err(EINVAL);
         }
-        if size != inode.size() || attr.sets_mtime() {
-            inode.touch_mtime();
-        }
-        truncate::set_size(lock, size)?;
+        let moves = size != inode.size() || attr.sets_mtime();
+        truncate::set_size(lock, size, || {
+            if moves {
+                inode.touch_mtime();
+            }
+        })?;
     }
     if let Some(list) = list.flatten() {
         return acl::set_acl_with_mode(inode, &list, || attr.copy_to(idmap, lock));

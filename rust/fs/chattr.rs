@@ -60,7 +60,7 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     if ends {
         inode.write_and_wait(0..u64::MAX)?;
     }
-    let alone = ends.then(|| Alone::new(lock));
+    let alone = ends.then(|| Alone::new(lock)).transpose()?;
     if ends {
         inode.write_and_wait(0..u64::MAX)?;
     }

@@ -300,14 +300,11 @@ unsafe fn write_raw<D: DioOps>(
     from: &mut IovIterSource<'_>,
     flags: DioFlags,
 ) -> Result<usize> {
-    // SAFETY: By the caller. The file of a request keeps its inode, and that the super block. The
-    // flag was set by `setup_bdev_super` before there was a file; others may change meanwhile.
-    let iflags = unsafe {
-        let sb = (*(*(*iocb).ki_filp).f_inode).i_sb;
-        (&raw const (*sb).s_iflags).read_volatile()
-    };
-    // SAFETY: By the caller; not queued yet.
+    // SAFETY: By the caller; not queued yet. The file of a request keeps its inode.
     let inode = unsafe { Inode::<D::Fs>::from_raw((*(*iocb).ki_filp).f_inode) };
+    // SAFETY: The inode keeps its super block. The flag was set by `setup_bdev_super` before there
+    // was a file; others may change meanwhile.
+    let iflags = unsafe { (&raw const (*(*inode.as_ptr()).i_sb).s_iflags).read_volatile() };
     if inode.is_dax() {
         return Err(EIO);
     }
@@ -315,6 +312,9 @@ unsafe fn write_raw<D: DioOps>(
     let mut bits = unsafe { for_encrypted::<D::Fs>(iocb, from.as_raw()) }?;
     if flags.force_wait {
         bits |= bindings::IOMAP_DIO_FORCE_WAIT;
+        // iomap would leave the bio to whoever polls for it, and nobody knows of the request yet.
+        // SAFETY: By the caller; not queued yet.
+        unsafe { (*iocb).ki_flags &= !(bindings::IOCB_HIPRI as c_int) };
     }
     if flags.overwrite_only {
         bits |= bindings::IOMAP_DIO_OVERWRITE_ONLY;

@@ -10,7 +10,7 @@ use crate::vfs::{inode::InodeLock, pagemap::TruncateLocks};
 use kernel::prelude::*;
 
 fn punch<'l>(lock: &'l InodeLock<'_, Rext4>) -> Result<Alone<'l>> {
-    Shut::new(lock).drain().unpin(0..4096)?.drop_cache()?.remove_blocks()
+    Shut::new(lock).drain()?.unpin(0..4096)?.drop_cache()?.remove_blocks()
 }
 
 #[cfg(misuse = "not_drained")]
@@ -21,12 +21,12 @@ fn not_drained(lock: &InodeLock<'_, Rext4>) -> Result {
 
 #[cfg(misuse = "blocks_first")]
 fn blocks_first(lock: &InodeLock<'_, Rext4>) -> Result {
-    Alone::new(lock).remove_blocks().map(drop) //~ E0599
+    Alone::new(lock)?.remove_blocks().map(drop) //~ E0599
 }
 
 #[cfg(misuse = "unlocked_between")]
 fn unlocked_between(lock: &InodeLock<'_, Rext4>) -> Result {
-    let alone = Alone::new(lock);
+    let alone = Alone::new(lock)?;
     let gone = alone.unpin(0..4096)?.drop_cache()?;
     drop(alone); //~ E0382
     gone.remove_blocks().map(drop)
@@ -34,7 +34,7 @@ fn unlocked_between(lock: &InodeLock<'_, Rext4>) -> Result {
 
 #[cfg(misuse = "twice")]
 fn twice(lock: &InodeLock<'_, Rext4>) -> Result {
-    let gone = Alone::new(lock).unpin(0..4096)?.drop_cache()?;
+    let gone = Alone::new(lock)?.unpin(0..4096)?.drop_cache()?;
     let _ = gone.remove_blocks()?;
     gone.remove_blocks().map(drop) //~ E0382
 }
@@ -49,7 +49,7 @@ fn other_lock(one: &Inode, other: &InodeLock<'_, Rext4>) -> Result {
 #[cfg(misuse = "i_rwsem_gone")]
 fn i_rwsem_gone(inode: &Inode) -> Result {
     let lock = inode.lock();
-    let gone = Alone::new(&lock).unpin(0..4096)?.drop_cache()?;
+    let gone = Alone::new(&lock)?.unpin(0..4096)?.drop_cache()?;
     drop(lock); //~ E0505
     gone.remove_blocks().map(drop)
 }

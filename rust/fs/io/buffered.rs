@@ -75,9 +75,12 @@ pub(super) fn write_locked<'a>(
         return Err(EAGAIN);
     }
     // Rule 9. A direct write may be on its way to other bytes of a block that is read here: they
-    // would be written over with what they were.
+    // would be written over with what they were. Also of whole blocks one may be read (a copy that
+    // ends early), and what is dirty beside the bytes of a direct write, in its folio, would stay
+    // when that drops its range: fsync would say that data was lost. So all of it is waited for, as
+    // in ext4; `EINTR` if killed.
     if rule::kept(Rule::DioWait) {
-        lock.dio_wait();
+        lock.dio_wait()?;
     }
     // Rule 11.
     eof::before_write(lock, bytes)?;

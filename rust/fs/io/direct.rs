@@ -315,7 +315,7 @@ fn enter_alone<'a>(
         if iocb.nowait() {
             return Err(EAGAIN);
         }
-        lock.dio_wait();
+        lock.dio_wait()?;
         lab::point(Point::DioDrained, iocb.inode(), bytes.clone());
     }
     // Rule 11.

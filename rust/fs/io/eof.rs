@@ -136,7 +136,7 @@ pub(super) fn before_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) -> Re
     }
     // Not only locked: a direct write of parts of the block may be in flight, and read now, the
     // block has its old bytes.
-    let alone = Alone::new(lock);
+    let alone = Alone::new(lock)?;
     alone.finish_truncate()?;
     // Bytes beyond the end that a mapping has dirtied would become part of the file.
     let zeroed = alone.zero_tail(size..bytes.start)?;
@@ -168,10 +168,16 @@ pub(super) fn after_write(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>) {
     if bytes.end <= size {
         return;
     }
-    let alone = Alone::new(lock);
     let block_size = u64::from(inode.fs().geo.block_size);
-    if size % block_size != 0 {
+    let cuts = size % block_size != 0;
+    if cuts {
         inode.info().set_stale_tail(true);
+    }
+    // Does not wait: the write began when there was no other.
+    let Ok(alone) = Alone::new(lock) else {
+        return;
+    };
+    if cuts {
         let _ = alone.zero_partial(size);
     }
     let start = bytes.start / block_size * block_size;

@@ -72,7 +72,7 @@ fn move_some(orig: &Inode, donor: &Inode, what: MoveExtents, moved: &mut u64) ->
     let mut buffer = KVec::from_elem(0, COPY, GFP_KERNEL)?;
     let locks = InodeLocks::new(orig, donor)?;
     check_files(orig, donor)?;
-    let [orig, donor] = Alone::of_two(&locks);
+    let [orig, donor] = Alone::of_two(&locks)?;
     let (orig_blocks, donor_blocks) = check_range(orig.inode(), donor.inode(), what)?;
     super::check_writable(orig.inode())?;
     let mut exchanger = Exchanger {

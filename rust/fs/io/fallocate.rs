@@ -67,7 +67,7 @@ pub(crate) fn fallocate(file: &File<Rext4>, mode: FallocMode, bytes: Range<u64>)
     event.step(Step::Locked);
     // Rule 5, step 2: asynchronous I/O holds neither lock, and may change the size when it
     // completes.
-    let alone = shut.drain();
+    let alone = shut.drain()?;
     event.step(Step::Drained);
     lock.modified()?;
 

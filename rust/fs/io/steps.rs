@@ -63,13 +63,13 @@ impl<'l> Shut<'l> {
         two
     }
 
-    /// Rule 5, step 2: waits for direct I/O in flight. None starts.
-    pub(crate) fn drain(self) -> Alone<'l> {
+    /// Rule 5, step 2: waits for direct I/O in flight. None starts. `EINTR` if killed.
+    pub(crate) fn drain(self) -> Result<Alone<'l>> {
         if rule::kept(Rule::DioWait) {
-            self.0.lock().dio_wait();
+            self.0.lock().dio_wait()?;
         }
         lab::point(Point::Drained, self.0.lock().inode(), 0..u64::MAX);
-        Alone(self)
+        Ok(Alone(self))
     }
 }
 
@@ -78,14 +78,15 @@ impl<'l> Shut<'l> {
 pub(crate) struct Alone<'l>(Shut<'l>);
 
 impl<'l> Alone<'l> {
-    /// Steps 1 and 2.
-    pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Self {
+    /// Steps 1 and 2. `EINTR` if killed while direct I/O is in flight.
+    pub(crate) fn new(lock: &'l InodeLock<'_, Rext4>) -> Result<Self> {
         Shut::new(lock).drain()
     }
 
     /// Steps 1 and 2 of two inodes: direct I/O drains when all four locks are held.
-    pub(super) fn of_two(locks: &'l InodeLocks<'_, Rext4>) -> [Self; 2] {
-        Shut::of_two(locks).map(Shut::drain)
+    pub(super) fn of_two(locks: &'l InodeLocks<'_, Rext4>) -> Result<[Self; 2]> {
+        let [one, other] = Shut::of_two(locks);
+        Ok([one.drain()?, other.drain()?])
     }
 
     /// The inode that is locked.

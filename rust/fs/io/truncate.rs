@@ -25,8 +25,9 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*};
 
-/// Sets the file size (`truncate(2)`), i_rwsem held exclusive.
-pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
+/// Sets the file size (`truncate(2)`), i_rwsem held exclusive. `begun` is called when nobody
+/// can be interrupted any more; what it changes of the inode gets to disk with what follows.
+pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64, begun: impl FnOnce()) -> Result {
     let inode = lock.inode();
     inode.newsize_ok(new)?;
     // The VFS knows the limit of extents.
@@ -44,8 +45,9 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64) -> Result {
     // Rule 5: steps 1 and 2.
     let shut = Shut::new(lock);
     event.step(Step::Locked);
-    let alone = shut.drain();
+    let alone = shut.drain()?;
     event.step(Step::Drained);
+    begun();
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
         alone.finish_truncate()?;
@@ -132,7 +134,7 @@ pub(crate) fn orphan(inode: &Inode) -> Result {
         return unorphan(inode);
     }
     let lock = inode.lock();
-    let alone = Alone::new(&lock);
+    let alone = Alone::new(&lock)?;
     // The crash may have come before the zeroed tail was written. Rule 14: without its key an
     // encrypted file keeps what is there, which is its own. It is zeroed when the file grows.
     if inode.encrypts_data().is_err() {

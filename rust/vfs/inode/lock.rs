@@ -7,7 +7,7 @@
 use super::{Inode, InodeFlags};
 use crate::vfs::{bindings, super_block::FileSystem};
 use core::mem::ManuallyDrop;
-use kernel::{prelude::*, types::NotThreadSafe};
+use kernel::{error::to_result, prelude::*, types::NotThreadSafe};
 
 impl<F: FileSystem> Inode<F> {
     /// i_rwsem, exclusive.
@@ -66,10 +66,12 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
         self.0
     }
 
-    /// Waits for all direct I/O in flight. None starts meanwhile.
-    pub(crate) fn dio_wait(&self) {
+    /// Waits for all direct I/O in flight. None starts meanwhile. `EINTR` if killed: some of it may
+    /// end only when the same task polls for it, as it does when it exits.
+    pub(crate) fn dio_wait(&self) -> Result {
         // SAFETY: By the type invariant, as the C function asks.
-        unsafe { bindings::inode_dio_wait(self.0.as_ptr()) }
+        let ret = unsafe { bindings::inode_dio_wait_killable(self.0.as_ptr()) };
+        to_result(ret).map_err(|_| EINTR)
     }
 
     /// Whether direct I/O is in flight. None starts meanwhile.

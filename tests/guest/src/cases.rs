@@ -50,6 +50,7 @@ pub static SETS: &[&[Case]] = &[
     direct::dio::CASES,
     direct::dio_async::CASES,
     direct::dio_end::CASES,
+    direct::dio_kill::CASES,
     direct::encrypted::CASES,
     direct::gate::CASES,
     direct::gate_source::CASES,

@@ -15,6 +15,7 @@
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/kernel.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 __rust_helper void *
@@ -64,6 +65,12 @@ rust_helper_inode_cache(const char *name, unsigned int size, unsigned int align,
 {
 	return kmem_cache_create(name, size, align, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT,
 				 ctor);
+}
+
+/* inode_dio_wait(), for who may be killed. 0, or -ERESTARTSYS. */
+__rust_helper int rust_helper_inode_dio_wait_killable(struct inode *inode)
+{
+	return wait_var_event_killable(&inode->i_dio_count, inode_dio_finished(inode));
 }
 
 __rust_helper void rust_helper_i_size_write(struct inode *inode, loff_t size)

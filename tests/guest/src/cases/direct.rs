@@ -7,6 +7,7 @@ pub mod dax_edges;
 pub mod dio;
 pub mod dio_async;
 pub mod dio_end;
+pub mod dio_kill;
 pub mod encrypted;
 pub mod gate;
 pub mod gate_source;

@@ -20,6 +20,13 @@ impl Ring {
         ring.map(Ring).map_err(failed)
     }
 
+    /// One that polls for its requests, of which the device tells nobody.
+    pub fn polled() -> Sys<Ring> {
+        let ring = IoUring::builder().setup_iopoll().build(1);
+        let failed = |e: std::io::Error| failed("io_uring", e.raw_os_error().unwrap_or(0));
+        ring.map(Ring).map_err(failed)
+    }
+
     /// Writes at `off`, and waits for it.
     pub fn write(&mut self, f: &Fd, buf: &[u8], off: u64) -> Sys<usize> {
         let write = opcode::Write::new(types::Fd(f.raw), buf.as_ptr(), buf.len() as u32);

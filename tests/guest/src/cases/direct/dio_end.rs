@@ -9,6 +9,7 @@ use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, K1, ONE};
 use crate::map::{self, Map};
 use crate::sys::{self, Aligned, Fd};
+use crate::uring::Ring;
 use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
@@ -23,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case::new("dio/statx", ONE, statx).quick(),
     Case::new("dio/dontcache", ONE, dontcache).quick(),
     Case::new("dio/iopoll", ONE, iopoll).quick(),
+    Case::new("dio/iopoll_waits", ONE, iopoll_waits).quick(),
 ];
 
 /// A file of one block, written up to its middle, of which the appended rest could not be written:
@@ -306,47 +308,57 @@ fn dontcache(t: &mut T) -> Res {
     holds(&sys::rdonly(&t.p("f"))?, 0, &want, "remounted")
 }
 
-/// An io_uring that polls for its requests.
+/// An io_uring that polls for its requests, if the device can be polled: a write has shown it.
+fn polled(direct: &Fd, data: &[u8], off: u64) -> Res<Ring> {
+    let mut ring = match Ring::polled() {
+        Ok(ring) => ring,
+        Err(e) => skip!("{e}"),
+    };
+    match ring.write(direct, &Aligned::of(data), off) {
+        Err(e) if e.errno == libc::EOPNOTSUPP => skip!("the device cannot be polled"),
+        written => same!(written?, data.len(), "the first write"),
+    }
+    Ok(ring)
+}
+
+/// A write and a read that are polled for.
 fn iopoll(t: &mut T) -> Res {
-    use io_uring::{opcode, types, IoUring};
     t.fresh()?;
     put(&t.p("f"), 1, 65_536)?.fsync()?;
     let direct = sys::direct(&t.p("f"))?;
-    let mut ring: IoUring = match IoUring::builder().setup_iopoll().build(4) {
-        Ok(r) => r,
-        Err(e) => skip!("io_uring: {e}"),
-    };
-    let mut b = Aligned::of(&pattern(2, 0, 4096));
-    for write in [true, false] {
-        let (fd, p) = (types::Fd(direct.raw), b.as_mut_ptr());
-        let e = match write {
-            true => opcode::Write::new(fd, p, 4096).offset(8192).build(),
-            false => opcode::Read::new(fd, p, 4096).offset(8192).build(),
-        };
-        // SAFETY: awaited below.
-        ensure!(
-            unsafe { ring.submission().push(&e) }.is_ok(),
-            "submission queue full"
-        );
-        let mut end = None;
-        // The kernel polls for as long as nobody else wants the CPU.
-        for _ in 0..10_000 {
-            ring.submit_and_wait(1)?;
-            end = ring.completion().next().map(|c| c.result());
-            if end.is_some() {
-                break;
-            }
-        }
-        if end == Some(-libc::EOPNOTSUPP) {
-            skip!("the device cannot be polled");
-        }
-        same!(end, Some(4096), "result, write {write}");
-        ensure!(b[..] == pattern(2, 0, 4096), "bytes");
-        if write {
-            b.fill(0);
-        }
-    }
+    let want = pattern(2, 0, 4096);
+    let mut ring = polled(&direct, &want, 8192)?;
+    let mut got = Aligned::new(4096);
+    same!(ring.read(&direct, &mut got, 8192)?, 4096, "the read");
+    ensure!(got[..] == want, "bytes");
     Ok(())
+}
+
+/// Writes that hold a lock to their end wait for it, and nobody polls meanwhile: parts of blocks
+/// that end where the file does, and what ends behind the size on disk.
+fn iopoll_waits(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 waits for ever");
+    }
+    t.fresh()?;
+    let mut want = pattern(1, 0, 6144);
+    let f = put(&t.p("f"), 1, want.len())?;
+    f.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    want[..4096].copy_from_slice(&pattern(2, 0, 4096));
+    let mut ring = polled(&direct, &want[..4096], 0)?;
+    want[5632..].copy_from_slice(&pattern(3, 0, 512));
+    let end = Aligned::of(&want[5632..]);
+    same!(ring.write(&direct, &end, 5632)?, 512, "at the end");
+    holds(&f, 0, &want, "the end written")?;
+    // The blocks are there when the write's own flush is through.
+    let g = put(&t.p("g"), 1, 8192)?;
+    let direct = sys::direct(&t.p("g"))?;
+    let mut want = pattern(1, 0, 8192);
+    want[4096..].copy_from_slice(&pattern(4, 0, 4096));
+    let end = Aligned::of(&want[4096..]);
+    same!(ring.write(&direct, &end, 4096)?, 4096, "not on disk");
+    holds(&g, 0, &want, "not on disk")
 }
 
 /// A direct write beyond the end is on its way, and a mapping stores to another block of the page
