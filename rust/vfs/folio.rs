@@ -42,6 +42,17 @@ impl Folio<'_> {
         // SAFETY: By the type invariant.
         unsafe { bindings::folio_maybe_dma_pinned(self.0.as_ptr()) }
     }
+
+    /// Has all of it written, if all of it has been read.
+    pub(super) fn dirty(&self) {
+        let folio = self.0.as_ptr();
+        // SAFETY: By the type invariant; it is locked, so it stays in its mapping.
+        unsafe {
+            if bindings::folio_test_uptodate(folio) {
+                bindings::folio_mark_dirty(folio);
+            }
+        }
+    }
 }
 
 /// A folio that is ours to lock and to keep. Unlocked when dropped.
@@ -89,17 +100,6 @@ impl<'a> LockedFolio<'a> {
         if len != 0 {
             // SAFETY: As above; the folio is locked, as the C function asks.
             unsafe { bindings::folio_invalidate(self.0 .0.as_ptr(), at, len) }
-        }
-    }
-
-    /// Has all of it written, if all of it has been read.
-    pub(super) fn dirty(&self) {
-        let folio = self.0 .0.as_ptr();
-        // SAFETY: By the type invariant; it is locked, so it stays in its mapping.
-        unsafe {
-            if bindings::folio_test_uptodate(folio) {
-                bindings::folio_mark_dirty(folio);
-            }
         }
     }
 }

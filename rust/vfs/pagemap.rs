@@ -180,7 +180,7 @@ impl<'a, F: FileSystem> InvalidateLock<'a, F> {
     pub(crate) fn dirty_edges(&self, range: Range<u64>) {
         for edge in edges(&range) {
             if let Some(folio) = LockedFolio::find_lock(self.0, edge) {
-                folio.dirty();
+                folio.get().dirty();
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::vfs::{
     bindings,
     blk_crypto,
     fixed,
+    folio::Folio,
     inode::{Inode, InodeLock},
     kiocb::{Kiocb, RequestId, RequestLock},
     pagemap::folio_place,
@@ -84,6 +85,8 @@ impl<W: WriteOps> WriteTable<W> {
             // SAFETY: A folio of this inode, locked.
             let range = || unsafe { folio_place::<W::Fs>(folio).1 };
             if may_fill(inode, range) {
+                // SAFETY: As above, in the mapping of the inode, and locked until it is returned.
+                dirty_if_pinned(&unsafe { Folio::from_raw(folio) });
                 return folio;
             }
             let range = range();
@@ -107,6 +110,16 @@ impl<W: WriteOps> WriteTable<W> {
     unsafe extern "C" fn valid(inode: *mut bindings::inode, map: *const bindings::iomap) -> bool {
         // SAFETY: By the caller; `Map` is transparent.
         unsafe { W::valid(Inode::<W::Fs>::from_raw(inode), &*map.cast::<Map>()) }
+    }
+}
+
+/// A part of the folio is about to become dirty. Who has it pinned to store into it looks in the
+/// end whether it is dirty, for all of it, and if so does not make it (`bio_check_pages_dirty()`,
+/// `unpin_user_pages_dirty_lock()`): what was stored beside the part would never be written. So all
+/// of it is dirty before. A pin that comes later comes by a fault, which makes all of it dirty.
+fn dirty_if_pinned(folio: &Folio<'_>) {
+    if folio.is_pinned() {
+        folio.dirty();
     }
 }
 

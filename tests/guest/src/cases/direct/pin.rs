@@ -21,6 +21,8 @@ pub const CASES: &[Case] = &[
     Case::new("pin/grow", ALL, grow).quick(),
     Case::new("pin/direct_write", ALL, direct_write).quick(),
     Case::new("pin/same_page", ALL, same_page).quick(),
+    Case::new("pin/write_after_sync", ALL, write_after_sync).quick(),
+    Case::new("pin/write_after_sync_large", ALL, write_after_sync_large).quick(),
 ];
 
 const LEN: usize = 65_536;
@@ -155,6 +157,23 @@ fn same_page(t: &mut T) -> Res {
         sys::direct(&t.p("f"))?.pwrite(&Aligned::of(&want[..512]), 0)?;
         Ok(())
     })
+}
+
+/// Nothing is dirty any more, and then a part is, beside what the device is about to store: another
+/// block, where blocks are smaller than pages.
+fn write_after_sync(t: &mut T) -> Res {
+    around(t, PAGE / 2..PAGE, |t, f, want| write_first(t, f, want))
+}
+
+/// Another page of the folio.
+fn write_after_sync_large(t: &mut T) -> Res {
+    beside(t, |t, f, want| write_first(t, f, want))
+}
+
+fn write_first(_: &T, f: &Fd, want: &mut [u8]) -> Res {
+    f.fsync()?;
+    want[..512].copy_from_slice(&pattern(2, 0, 512));
+    Ok(f.pwrite(&want[..512], 0)?)
 }
 
 /// The page is behind the new end, and the device delivers there. When the file grows again, it
