@@ -295,6 +295,8 @@ named! {
         /// A pinned folio stays where it is when its neighbours in the file go, or are written
         /// directly (rules 5, 7).
         KeepPinned = c"keep-pinned",
+        /// A page goes whole when the block of the end of the file does (rule 5).
+        EndWhole = c"end-whole",
         /// Who removes blocks of a directly accessed file waits for those that have its pages
         /// pinned (rule 13).
         BreakLayout = c"break-layout",

@@ -39,7 +39,7 @@ pub(crate) struct CacheGone<'l> {
 impl<'l> Unpinned<'l> {
     /// Rule 5, step 3: zeroes the parts of blocks at the edges of the range, writes it, and drops
     /// its page cache. Beyond the end of the file there is nothing to keep: a block that the range
-    /// cuts there goes whole.
+    /// cuts there goes whole, and its page with it.
     ///
     /// The whole range is written, also what is about to go, for two things hang on its dirty pages
     /// that are not the range's own (race 19):
@@ -63,7 +63,7 @@ impl<'l> Unpinned<'l> {
         let block_size = u64::from(inode.fs().geo.block_size);
         let Range { start, end } = range;
         let blocks_end = if end >= size {
-            end.max(size).next_multiple_of(block_size)
+            end.next_multiple_of(block_size)
         } else {
             end
         };
@@ -77,11 +77,13 @@ impl<'l> Unpinned<'l> {
             write_range(inode, start..end)?;
             lab::may_fail(Point::RangeWritten, inode, start..end, &[EIO])?;
         }
-        let dropped = if edges == Edges::All && end <= start {
+        let dropped = if start < end {
+            start..pages_end(end, blocks_end)
+        } else if edges == Edges::All {
             // Behind the end, but perhaps in its block: the page of that.
             start..start.next_multiple_of(block_size)
         } else {
-            start..end.max(start)
+            start..start
         };
         if inode.is_dax() {
             // Also behind the end: what goes is the whole of what is mapped as one.
@@ -107,6 +109,26 @@ impl<'l> Unpinned<'l> {
             alone,
             range: range.start..u64::MAX,
         }
+    }
+}
+
+/// To where the page cache goes, of a range whose bytes end at `end` and whose blocks at
+/// `blocks_end`. A page of which only the bytes before the end of the file went would stay, not
+/// locked, and a device that has it pinned makes it dirty:
+///
+/// ```text
+///   punch                                       writeback
+///   drops the page cache
+///                                               the device is done: the last page is dirty
+///                                               its block is written at 1000; submits it
+///   frees 1000: another file gets it, is synced
+///                                               the write comes to 1000 (race 29)
+/// ```
+fn pages_end(end: u64, blocks_end: u64) -> u64 {
+    if rule::kept(Rule::EndWhole) {
+        blocks_end
+    } else {
+        end
     }
 }
 

@@ -55,6 +55,7 @@ pub static SETS: &[&[Case]] = &[
     direct::gate::CASES,
     direct::gate_source::CASES,
     direct::pin::CASES,
+    direct::pin_end::CASES,
     direct::whole::CASES,
     direct::sectors::CASES,
     direct::dax::CASES,

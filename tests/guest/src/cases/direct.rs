@@ -12,5 +12,6 @@ pub mod encrypted;
 pub mod gate;
 pub mod gate_source;
 pub mod pin;
+pub mod pin_end;
 pub mod sectors;
 pub mod whole;

@@ -38,6 +38,22 @@ impl Source {
         Ok(self.aio.submit(&self.fd, Op::Read, page, 0, 0)?)
     }
 
+    /// The device, for a thread that waits for it: when its read returns, what it read into is
+    /// marked dirty.
+    pub fn file(&self) -> Res<Fd> {
+        Ok(self.fd.dup()?)
+    }
+
+    /// From now on the device is silent.
+    pub fn suspend(&self) -> Res {
+        Ok(self.dm.suspend()?)
+    }
+
+    /// It answers again.
+    pub fn resume(&self) -> Res {
+        Ok(self.dm.resume()?)
+    }
+
     /// The device delivers.
     pub fn deliver(mut self, bytes: &Range<usize>) -> Res {
         self.dm.resume()?;

@@ -53,6 +53,7 @@ pub static ALL: &[&Race] = &[
     &pin::PIN_VS_DIO,
     &insert::INSERT_VS_WRITEBACK,
     &dax::WRITE_VS_FAULT,
+    &pin::PIN_VS_END,
     &collapse::COLLAPSE_VS_PUNCH,
 ];
 

@@ -45,10 +45,9 @@ pub static PIN_VS_DIO: Race = Race {
     row: "26",
     name: "pin-vs-dio",
     title: "A direct write beside a page that a device is about to store into",
-    story:
-        "A direct read from another device goes into a mapping of the file, and has its page \
+    story: "A direct read from another device goes into a mapping of the file, and has its page \
             pinned. A direct write to another page drops the folio that both are in. What the \
-            device delivers is in a page of no file, although nobody wrote to where it was read to.",
+            device delivers is in a page of no file, though nobody wrote to where it was read to.",
     off: &["keep-pinned"],
     catch: &["rext4_dio_fall_back"],
     needs: large_folios,
@@ -62,6 +61,68 @@ fn pin_vs_dio(lab: &mut Lab) -> Res {
         b'W',
         ("writer", "direct write of 'W' to page 0"),
         |_, d| Ok(d.pwrite(&Aligned::of(&[b'W'; PAGE]), 0)?),
+    )
+}
+
+pub static PIN_VS_END: Race = Race {
+    row: "29",
+    name: "pin-vs-end",
+    title: "A hole is punched to the end of the file, where a device is about to store",
+    story: "The file ends inside of its last block. The block goes whole; the kernel is told to \
+            drop the bytes before the end only, and keeps the page, not locked. What the device \
+            delivers makes it dirty, and writeback finds the block before it is freed. Another \
+            file gets it.",
+    off: &["end-whole"],
+    run: pin_vs_end,
+    ..RACE
+};
+
+fn pin_vs_end(lab: &mut Lab) -> Res {
+    let source = Source::new(&mut lab.t, &[b'S'; PAGE])?;
+    let len = PAGE + PAGE / 2;
+    let f = lab.file("f", &vec![b'A'; len])?;
+    let place = lab.place(&f, PAGE as u64)?;
+    let m = Arc::new(Map::shared(&f, 2 * PAGE)?);
+    lab.given("f: a block and a half of 'A', on disk and mapped", &[&f])?;
+
+    source.suspend()?;
+    let words = "direct read from a silent device into page 1 of the mapping: pinned";
+    let reader = lab.thread("reader", words, {
+        let (d, m) = (source.file()?, m.clone());
+        move || d.pread(m.as_mut_slice(PAGE, 512), 0)
+    })?;
+    lab.until_blocked(&reader, "the device has not delivered")?;
+    lab.arm("punch-invalidated", &f)?;
+    let puncher = lab.thread("puncher", "punches block 1, to behind the end", {
+        let f = f.clone();
+        move || f.punch(PAGE as u64, PAGE as u64)
+    })?;
+    lab.wait("punch-invalidated")?;
+    source.resume()?;
+    reader.join()??;
+
+    lab.arm_at("writeback-mapped", &f, PAGE as u64)?;
+    let flusher = lab.thread("flusher", "writes what is dirty of f", {
+        let f = f.clone();
+        move || f.start_writeback(0, 0)
+    })?;
+    if !lab.parked(&flusher, "writeback-mapped")? {
+        lab.caught("flusher", "page 1 is not in the page cache");
+    }
+    lab.release("punch-invalidated")?;
+    puncher.join()??;
+    let victim = lab.takes_block("victim", place, b'V')?;
+    lab.release("writeback-mapped")?;
+    flusher.join()??;
+    f.fsync()?;
+
+    lab.play("victim");
+    lab.on_disk(&victim, 0, &[b'V'; PAGE], "victim has what was read into f")?;
+    lab.reads(
+        &f,
+        PAGE as u64,
+        &[0; PAGE / 2],
+        "the punched range is not zero",
     )
 }
 
