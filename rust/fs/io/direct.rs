@@ -289,7 +289,9 @@ fn write_alone<'a>(mut iocb: Kiocb<'a, Rext4>, from: &mut IovIterSource<'_>) -> 
     };
     let mut done = 0;
     let (iocb, result) = transfer(iocb, from, flags, &mut done)?;
-    if wait {
+    // Where a page would not go nothing was asked of the blocks: what is behind the end is as it
+    // was.
+    if wait && !matches!(result, Err(e) if e == ENOTBLK) {
         // Rule 11.
         eof::after_write(&lock, bytes);
     }
@@ -356,10 +358,13 @@ fn write_through<'a>(
     let inode = iocb.inode();
     let bytes = iocb.pos()..iocb.pos() + from.len() as u64;
     lab::point(Point::DioFallBack, inode, bytes);
-    let lock = match (lock, iocb.nowait()) {
-        (Some(lock), _) => lock,
-        (None, true) => return Err(EAGAIN),
-        (None, false) => iocb.lock()?,
+    if iocb.nowait() {
+        // What goes through it is waited for.
+        return Err(EAGAIN);
+    }
+    let lock = match lock {
+        Some(lock) => lock,
+        None => iocb.lock()?,
     };
     iocb.clear_direct();
     if super::write_checks(iocb, from, &lock)? == 0 {

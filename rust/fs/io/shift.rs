@@ -76,7 +76,6 @@ pub(super) fn insert_range(
     if len > inode.fs().geo.max_file_size.saturating_sub(size) {
         return Err(EFBIG);
     }
-    inode.newsize_ok(size + len)?;
     // What was allocated behind the end may not have the room that the file has.
     if inode.extents().end()?.checked_add(gap.len()).is_none() {
         return Err(EINVAL);

@@ -39,6 +39,7 @@ pub static SETS: &[&[Case]] = &[
     content::data::CASES,
     content::trunc::CASES,
     content::falloc::CASES,
+    content::limit::CASES,
     content::shift::CASES,
     content::exchange::CASES,
     content::exchange_under::CASES,

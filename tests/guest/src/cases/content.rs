@@ -12,6 +12,7 @@ pub mod exchange_under;
 pub mod extents;
 pub mod falloc;
 pub mod fsx;
+pub mod limit;
 pub mod mmap;
 pub mod mmap_under;
 pub mod nowait;

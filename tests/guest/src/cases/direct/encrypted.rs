@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::new("crypt/data_direct", ENC, whole_blocks).quick(),
     Case::new("crypt/data_direct_parts", ENC, parts).quick(),
     Case::new("crypt/data_direct_polled", &[ENC_4K], polled).quick(),
+    Case::new("crypt/data_direct_nowait", &[ENC_4K], nowait).quick(),
 ];
 
 /// Whole blocks are read and written directly, at once and later.
@@ -179,4 +180,29 @@ fn polled(t: &mut T) -> Res {
         }
     }
     Ok(())
+}
+
+/// RWF_NOWAIT where memory makes the write go through the page cache: it would be waited for there.
+/// Of a file that may have privileges to strip i_rwsem is held by then.
+fn nowait(t: &mut T) -> Res {
+    fresh(t)?;
+    let bs = t.bs() as usize;
+    let want = pattern(1, 0, 8 * bs);
+    put(&t.p("f"), 1, want.len())?.fsync()?;
+    sys::chmod(&t.p("f"), 0o4755)?;
+    let d = sys::direct(&t.p("f"))?;
+    let mut memory = Aligned::of(&pattern(2, 0, 2 * bs));
+    let iov = libc::iovec {
+        iov_base: memory[512..].as_mut_ptr().cast(),
+        iov_len: bs,
+    };
+    for i in 0..50 {
+        // A change of times would be EAGAIN, too. Once in a tick is enough.
+        d.pwrite(&Aligned::of(&want[7 * bs..]), 7 * bs as u64)?;
+        // SAFETY: a valid iovec.
+        let n = unsafe { libc::pwritev2(d.raw, &iov, 1, 0, libc::RWF_NOWAIT) };
+        let not = [libc::EAGAIN, libc::EOPNOTSUPP].contains(&sys::errno());
+        ensure!(n == -1 && not, "try {i}: {n}, errno {}", sys::errno());
+    }
+    t.file_holds("f", &want, "nothing was written")
 }

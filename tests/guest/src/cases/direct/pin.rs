@@ -4,12 +4,13 @@
 //! are in one large folio. What the device then puts into the page must not get lost.
 
 use crate::dm;
+use crate::fiemap::fiemap;
 use crate::fixture::{diff_at, holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL};
+use crate::harness::{Case, Res, ALL, K1, K4};
 use crate::map::Map;
 use crate::source::Source;
 use crate::sys::{self, Aligned, Fd};
-use crate::{same, skip};
+use crate::{ensure, same, skip};
 use std::ops::Range;
 
 pub const CASES: &[Case] = &[
@@ -21,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("pin/grow", ALL, grow).quick(),
     Case::new("pin/direct_write", ALL, direct_write).quick(),
     Case::new("pin/same_page", ALL, same_page).quick(),
+    Case::new("pin/append", &[K1, K4], append).quick(),
     Case::new("pin/write_after_sync", ALL, write_after_sync).quick(),
     Case::new("pin/write_after_sync_large", ALL, write_after_sync_large).quick(),
 ];
@@ -196,4 +198,40 @@ fn grow(t: &mut T) -> Res {
     want[AT / 2..].fill(0);
     drop(map);
     stays(t, f, &want)
+}
+
+/// The end of the file is in the page, and a direct write is to append to it, over what fallocate
+/// has put there: it goes through the page cache, to those blocks.
+fn append(t: &mut T) -> Res {
+    needs_dm()?;
+    t.fresh()?;
+    let end = PAGE + 2048;
+    let f = put(&t.p("f"), 1, end)?;
+    f.fallocate(libc::FALLOC_FL_KEEP_SIZE, 0, LEN as u64)?;
+    f.fsync()?;
+    let before = places(&f)?;
+    let map = Map::shared(&f, end)?;
+    let mut source = Source::new(t, &pattern(9, 0, PAGE))?;
+    let bytes = PAGE..PAGE + 512;
+    source.ask(&map, &bytes)?;
+    let more = pattern(2, 0, 16_384);
+    let written = sys::direct(&t.p("f")).and_then(|d| d.pwrite(&Aligned::of(&more), end as u64));
+    let mut want = pattern(1, 0, end);
+    want.extend(&more);
+    let in_between = places(&f)?;
+    source.deliver(&bytes)?;
+    written?;
+    want[bytes].copy_from_slice(&pattern(9, 0, 512));
+    ensure!(in_between == before, "the blocks are others");
+    drop(map);
+    stays(t, f, &want)
+}
+
+/// Where each KiB is on the disk.
+fn places(f: &Fd) -> Res<Vec<u64>> {
+    let all = fiemap(f, 0, LEN as u64, false, 64)?;
+    let each = all
+        .iter()
+        .flat_map(|e| (0..e.len / 1024).map(|i| e.phys + 1024 * i));
+    Ok(each.collect())
 }
