@@ -384,6 +384,14 @@ impl<F: FileSystem> Inode<F> {
         let _ = unsafe { bindings::filemap_flush(self.mapping()) };
     }
 
+    /// Data of the file was lost: `EIO` for the next fsync of each open file. Sleeps not.
+    ///
+    /// C header: [`include/linux/errseq.h`](srctree/include/linux/errseq.h)
+    pub(crate) fn set_data_lost(&self) {
+        // SAFETY: By the type invariant of `Inode`. The function reads and changes it atomically.
+        unsafe { bindings::errseq_set(&raw mut (*self.mapping()).wb_err, EIO.to_errno()) };
+    }
+
     /// The file grows from `from` to `to` bytes: a mapped page at the old end must fault again,
     /// so that `page_mkwrite` sees the new blocks.
     pub(crate) fn isize_extended(&self, from: u64, to: u64) {

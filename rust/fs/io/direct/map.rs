@@ -311,10 +311,12 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
 /// ```
 ///
 /// So it is written while the end is still the old one, which writes block 0 and no more, and then
-/// goes: under the lock nobody stores again before the size has moved. Where the old end is inside
-/// of a block of the write there is no such way: that is race 11, and `dio_gate` has the answer.
-/// Nor where a device has the page pinned: clean, it would leave the file with what comes
-/// (race 26).
+/// goes: under the lock nobody stores again before the size has moved. Where the write begins
+/// before the old end this writes over what it wrote there, as any writeback of the page would:
+/// that is race 11, where iomap has fsync say so, as this does. Nor is there a way where the old
+/// end is inside of a block of the write: race 11, too, and `dio_gate` has the answer. Nor where a
+/// device has the page pinned: clean, it would leave the file with what comes (race 26). So no
+/// other page is written.
 fn drop_old_page(old: u64, bytes: Range<u64>, pages: Option<&InvalidateLock<'_, Rext4>>) {
     let Some(pages) = pages else {
         return;
@@ -325,8 +327,11 @@ fn drop_old_page(old: u64, bytes: Range<u64>, pages: Option<&InvalidateLock<'_, 
     let last = old.saturating_sub(1);
     if apart && !pages.is_pinned_at(last) {
         // What cannot be written is told by fsync, and what stays then, too: by iomap.
-        let _ = inode.write_and_wait(last.min(bytes.start)..bytes.end);
-        let _ = inode.invalidate_pagecache(bytes);
+        let _ = inode.write_and_wait(last..last + 1);
+        let _ = inode.invalidate_pagecache(bytes.clone());
+        if bytes.start < old {
+            inode.set_data_lost();
+        }
     }
 }
 

@@ -365,27 +365,28 @@ fn iopoll_waits(t: &mut T) -> Res {
 /// of the end: both are there afterwards.
 fn stored_beside(t: &mut T) -> Res {
     let d = on_dm(t)?;
-    for blocks in [1, 2] {
-        beside(t, &d, 1024 * blocks)?;
+    for (unit, size, store) in [(1024, 1024, 0), (1024, 2048, 0), (4096, 8192, 5000)] {
+        beside(t, &d, unit, size, store)?;
     }
     Ok(())
 }
 
-/// The file has that size, and the write begins at its second block.
-fn beside(t: &mut T, d: &Dm, size: usize) -> Res {
+/// The file has that size, and the write of two units begins at its second one. The store is to
+/// that byte.
+fn beside(t: &mut T, d: &Dm, unit: usize, size: usize, store: usize) -> Res {
     t.fresh()?;
     let f = put(&t.p("f"), 1, size)?;
     f.fsync()?;
     let map = Map::shared(&f, size)?;
     let direct = sys::direct(&t.p("f"))?;
-    let more = Aligned::of(&pattern(2, 0, 2048));
+    let more = Aligned::of(&pattern(2, 0, 2 * unit));
     let disk = t.disks[0].clone();
     d.swap(&[(0, MB * 2048, "delay", format!("{disk} 0 0 {disk} 0 1000"))])?;
     f.dontneed()?;
     let early = std::thread::scope(|s| -> Res<_> {
-        let writer = s.spawn(|| direct.pwrite(&more, 1024));
+        let writer = s.spawn(|| direct.pwrite(&more, unit as u64));
         std::thread::sleep(std::time::Duration::from_millis(300));
-        map.set(0, 77);
+        map.set(store, 77);
         let early = !writer.is_finished();
         let Ok(written) = writer.join() else {
             fail!("thread panic");
@@ -394,16 +395,21 @@ fn beside(t: &mut T, d: &Dm, size: usize) -> Res {
         Ok(early)
     })?;
     ensure!(early, "the store came when the write was over");
-    let mut first = pattern(1, 0, 1024);
-    first[0] = 77;
-    // What the page had of the file before the write is written with it (race 11).
-    let from = size - 1024;
+    let mut first = pattern(1, 0, unit);
+    if let Some(byte) = first.get_mut(store) {
+        *byte = 77;
+    }
+    // What the page had of the file before the write is written over it, which is told (race 11).
+    let from = size - unit;
     let check = |f: &Fd, when: &str| {
         holds(f, 0, &first, when)?;
         holds(f, size as u64, &more[from..], when)
     };
     check(&f, "read at once")?;
-    f.fsync()?;
+    match from {
+        0 => f.fsync()?,
+        _ => errno!(f.fsync(), EIO),
+    }
     d.swap(&[dm::linear(&disk, 0, MB)])?;
     drop((map, f, direct));
     t.cycle()?;
