@@ -10,7 +10,7 @@
 use super::features::RO_COMPAT_HUGE_FILE;
 use super::inode::BLOCK_BYTES;
 use super::superblock::Geometry;
-use super::{get, Corrupt, Lblk, Pblk, Result};
+use super::{get, Corrupt, Lblk, LblkRange, Pblk, Result};
 use zerocopy::little_endian::U32;
 
 /// Bytes of a pointer.
@@ -168,16 +168,30 @@ pub fn max_size(geo: &Geometry) -> u64 {
     max_blocks(geo) << geo.block_bits
 }
 
-/// The most blocks of pointers that a map takes while so many blocks are added at so many places.
-pub fn worst_blocks(blocks: u64, places: u64, block_bits: u32) -> u64 {
+/// The most blocks of pointers that a map takes while so many blocks are added at so many places,
+/// all of them `within` these.
+pub fn worst_blocks(blocks: u64, places: u64, within: LblkRange, block_bits: u32) -> u64 {
     let bits = block_bits - POINTER_SIZE.trailing_zeros();
     let (mut below, mut total) = (blocks, 0u64);
-    for _ in 0..MAX_HEIGHT {
+    for height in 1..=MAX_HEIGHT {
         // Those between the two at the ends of a place are full.
         below = (below >> bits)
             .saturating_add(places.saturating_mul(2))
-            .min(below);
+            .min(below)
+            .min(arrays_above(height, within, bits));
         total = total.saturating_add(below);
     }
     total
+}
+
+/// How many arrays of pointers are on the ways to these blocks, `height` steps from them. However
+/// the blocks are scattered, no more can be taken: a map has one triply indirect block.
+fn arrays_above(height: u32, blocks: LblkRange, bits: u32) -> u64 {
+    let first = first_below(DIRECT + height - 1, bits);
+    let behind = blocks.end.get().min(first_below(ROOT_POINTERS, bits));
+    let below = 1u64 << (bits * height);
+    let skipped = u64::from(blocks.start.get().saturating_sub(first)) / below;
+    u64::from(behind.saturating_sub(first))
+        .div_ceil(below)
+        .saturating_sub(skipped)
 }

@@ -49,6 +49,13 @@ impl Reservations {
         self.count == 0
     }
 
+    /// From the first block of the set to the last.
+    pub(super) fn hull(&self) -> Option<LblkRange> {
+        let first = self.ranges.cursor_front()?;
+        let last = self.ranges.cursor_back()?;
+        Some(first.current().1.until(*last.current().0))
+    }
+
     /// The intervals, in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = LblkRange> + '_ {
         self.ranges.iter().map(|(end, start)| start.until(*end))

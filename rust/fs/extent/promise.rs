@@ -69,21 +69,52 @@ impl<'a> Extents<'a> {
     /// `places`.
     fn worst(&self, entries: u64, places: u32) -> u32 {
         let map = &*self.map;
-        let flying: u64 = map.flights.iter().map(|f| u64::from(f.mappings)).sum();
-        let blocks = u64::from(map.reserved.count()) + u64::from(map.expected.count()) + flying;
-        let places = u64::from(places)
-            + u64::from(map.reserved.intervals())
-            + u64::from(map.expected.intervals())
-            + flying;
-        let geo = &self.inode.fs().geo;
-        if map.kind == MapKind::Pointers {
-            // An entry for each of two changes, and there is only one.
-            let n = block_map::worst_blocks(blocks + entries / 2, places, geo.block_bits);
-            return u32::try_from(n).unwrap_or(u32::MAX);
+        let pointers = map.kind == MapKind::Pointers;
+        let (mut blocks, mut in_places) = (0u64, 0u64);
+        for set in [&map.reserved, &map.expected] {
+            blocks += u64::from(set.count());
+            in_places += u64::from(set.intervals());
         }
-        let capacity = disk::extent::block_entries(geo);
-        let n = tree::worst_nodes(&map.root, capacity, 2 * blocks + entries, places);
+        for flight in map.flights.iter() {
+            // Pointers are those of the blocks, wherever these lie on the disk.
+            let (n, runs) = if pointers {
+                (flight.blocks.len(), 1)
+            } else {
+                (flight.mappings, flight.mappings)
+            };
+            blocks += u64::from(n);
+            in_places += u64::from(runs);
+        }
+        let (geo, places) = (&self.inode.fs().geo, u64::from(places));
+        let n = if pointers {
+            // An entry for each of two changes, and there is only one. Where the others are nobody
+            // says, so they count for themselves.
+            let worst = |n, places, at| block_map::worst_blocks(n, places, at, geo.block_bits);
+            worst(blocks, in_places, self.outstanding()).saturating_add(worst(
+                entries / 2,
+                places,
+                LblkRange::ALL,
+            ))
+        } else {
+            let capacity = disk::extent::block_entries(geo);
+            let entries = 2 * blocks + entries;
+            tree::worst_nodes(&map.root, capacity, entries, in_places + places)
+        };
         u32::try_from(n).unwrap_or(u32::MAX)
+    }
+
+    /// From the first block that data is on its way to, to the last.
+    fn outstanding(&self) -> LblkRange {
+        let map = &*self.map;
+        let (mut start, mut end) = (Lblk::END, Lblk::FIRST);
+        let mut add = |blocks: LblkRange| {
+            start = start.min(blocks.start);
+            end = end.max(blocks.end);
+        };
+        map.reserved.hull().into_iter().for_each(&mut add);
+        map.expected.hull().into_iter().for_each(&mut add);
+        map.flights.iter().map(|f| f.blocks).for_each(&mut add);
+        start.until(end)
     }
 
     /// Whether data is on its way that the tree may need blocks for.

@@ -3,7 +3,7 @@
 //! Random changes: after each the pointers are the map.
 
 use crate::disk::block_map::{worst_blocks, Way};
-use crate::disk::Lblk;
+use crate::disk::{Lblk, LblkRange};
 use crate::memory::{Failure, Memory};
 use proptest::prelude::*;
 
@@ -40,6 +40,10 @@ fn ops() -> impl Strategy<Value = Op> {
             |(start, most)| Op::Cut { start, len: 100_000, most }
         ),
     ]
+}
+
+fn range(start: u32, end: u32) -> LblkRange {
+    Lblk::new(start).until(Lblk::new(end))
 }
 
 impl Memory {
@@ -132,8 +136,31 @@ proptest! {
                 at += some.max(1);
             }
             blocks += u64::from(*len);
-            let worst = worst_blocks(blocks, i as u64 + 1, 10);
+            let all = places[..=i].iter().map(|(start, len)| start + len);
+            let first = places[..=i].iter().map(|(start, _)| *start).min();
+            let within = range(first.unwrap_or(0), all.max().unwrap_or(0));
+            let worst = worst_blocks(blocks, i as u64 + 1, within, 10);
             prop_assert!(map.taken.len() as u64 <= worst, "{} of {worst}", map.taken.len());
         }
+    }
+
+    /// And not more, where blocks are so close that no array between them is without one: then it
+    /// is what the map takes, however many they are.
+    #[test]
+    fn scattered_blocks_share_their_pointers(
+        first in prop_oneof![places(), 0..200_000u32],
+        gaps in prop::collection::vec(2..257u32, 0..600),
+    ) {
+        let (mut map, mut at) = (Memory::new(10), first);
+        let mut blocks = vec![first];
+        for gap in gaps {
+            at += gap;
+            blocks.push(at);
+        }
+        for &block in blocks.iter().rev() {
+            map.place(block, 1, 1000 + block, true).unwrap();
+        }
+        let n = blocks.len() as u64;
+        prop_assert_eq!(worst_blocks(n, n, range(first, at + 1), 10), map.taken.len() as u64);
     }
 }

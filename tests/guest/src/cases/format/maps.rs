@@ -5,6 +5,7 @@
 use crate::fixture::{holds, knows_fs, names, pattern, put, run_cmd, MNT, T};
 use crate::flags;
 use crate::harness::{Case, Res, MAPS};
+use crate::map::{sigbus_taken, Map};
 use crate::sys::{self, Aligned};
 use crate::{ensure, errno, same, skip};
 use std::hash::{DefaultHasher, Hasher};
@@ -19,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("maps/limit", MAPS, limit),
     Case::new("maps/direct", MAPS, direct),
     Case::new("maps/full", MAPS, full).secs(120),
+    Case::new("maps/stores", MAPS, stores).secs(120),
 ];
 
 /// Blocks at the borders of the levels of a map.
@@ -405,5 +407,37 @@ pub fn full(t: &mut T) -> Res {
         t.cycle()?;
         same!(free_blocks()?, before, "free blocks after step {step}");
     }
+    Ok(())
+}
+
+/// Stores to every second page of a sparse file: before anything is written back they take what is
+/// free of the disk, for the blocks share their pointers. All that was accepted is there.
+fn stores(t: &mut T) -> Res {
+    t.fresh_mb(32)?;
+    let (bs, before) = (t.bs(), free_blocks()?);
+    let f = sys::create(&t.p("f"))?;
+    let len = 4 * before * bs;
+    f.truncate(len)?;
+    let m = Map::shared(&f, len as usize)?;
+    sigbus_taken();
+    let byte = |page: u64| 1 + (page % 251) as u8;
+    let mut pages = 0;
+    while sigbus_taken() == 0 {
+        m.set(pages as usize * 8192, byte(pages));
+        pages += 1;
+    }
+    pages -= 1;
+    drop(m);
+    let taken = pages * 4096 / bs;
+    ensure!(taken * 20 > before * 19, "{taken} blocks of {before}");
+    f.fsync()?;
+    t.drop_caches()?;
+    for page in 0..pages {
+        holds(&f, page * 8192, &[byte(page)], "an accepted store")?;
+    }
+    drop(f);
+    sys::unlink(&t.p("f"))?;
+    t.cycle()?;
+    same!(free_blocks()?, before, "free blocks");
     Ok(())
 }
