@@ -161,6 +161,8 @@ pub(crate) struct ExtentMap {
     blocks: KeptPromises,
     /// Tree blocks promised for all three.
     nodes: KeptPromises,
+    /// They are too few: data that was accepted got none.
+    too_few_nodes: bool,
     /// Blocks that a block map gets later, and the promise that they came out of.
     held: HeldRuns,
     /// Those of them that writeback is writing to, until it is over.
@@ -183,6 +185,7 @@ impl ExtentMap {
             flights: KVec::new(),
             blocks: KeptPromises::new(),
             nodes: KeptPromises::new(),
+            too_few_nodes: false,
             held: HeldRuns::new(),
             writing: Reservations::new(),
             held_promise: KeptPromises::new(),

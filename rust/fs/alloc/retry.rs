@@ -27,7 +27,15 @@
 //! So who has found no block says that it wants none to be held, and what waits is given up.
 //!
 //! A [`Retry`] is made before the search, and knows what was pending then. Data that was
-//! accepted is tried again as often as that helps; what can still be refused, three times.
+//! accepted is tried again as often as that helps; what can still be refused, three times. So is
+//! accepted data that has lost its promise, for then nothing says that a try comes true in the end:
+//!
+//! ```text
+//!   a conversion that needs two nodes, nothing promised, one block free
+//!   takes it for the first node
+//!   the second: none; gives the first back, which is pending now
+//!   waits for the commit; one block is free
+//! ```
 
 use super::{balloc, BlockKind, Groups, Sb};
 use crate::{
@@ -103,15 +111,29 @@ impl Effort {
 
 /// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it.
 /// Each run leaves no handle open and no lock taken that a handle holder may take.
-pub(crate) fn retry<T>(
+pub(crate) fn retry<T>(sb: &Sb, effort: Effort, operation: impl FnMut() -> Result<T>) -> Result<T> {
+    retry_promised(sb, effort, || true, operation)
+}
+
+/// As [`retry()`]. `promised` is asked after a try that failed, with no lock taken: whether what
+/// the operation lacks is promised to it. If not, tries are counted whatever the effort.
+pub(crate) fn retry_promised<T>(
     sb: &Sb,
     effort: Effort,
+    promised: impl Fn() -> bool,
     mut operation: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let mut retry = Retry::new(sb, effort);
     loop {
         match operation() {
-            Err(e) if e == ENOSPC && retry.again(sb, effort) => (),
+            Err(e) if e == ENOSPC => {
+                if !promised() {
+                    retry.count();
+                }
+                if !retry.again(sb, effort) {
+                    return Err(e);
+                }
+            }
             other => return other,
         }
     }
@@ -157,6 +179,11 @@ impl<'a> Retry<'a> {
         fs.groups.freed.settled(fs.journal())
     }
 
+    /// Tries are counted from now on.
+    fn count(&mut self) {
+        self.left.get_or_insert(TRIES);
+    }
+
     /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it
     /// takes.
     fn again(&mut self, sb: &Sb, effort: Effort) -> bool {
@@ -175,8 +202,8 @@ impl<'a> Retry<'a> {
         let groups = &sb.data().groups;
         // A try that found a block and no node gives it back, and the next one waits for that: it
         // would never end.
-        if self.left.is_none() && groups.is_over_promised() {
-            self.left = Some(TRIES);
+        if groups.is_over_promised() {
+            self.count();
         }
         if self.left == Some(0) {
             return false;

@@ -133,11 +133,15 @@ impl<'a> Extents<'a> {
         {
             self.map.nodes.add(Promise::nodes(self.inode.sb(), more)?);
         }
+        self.map.too_few_nodes = false;
         Ok(())
     }
 
     /// Gives back what is promised and not needed any more.
     pub(super) fn settle(&mut self) {
+        if self.map.too_few_nodes && !self.is_expecting() {
+            self.map.too_few_nodes = false;
+        }
         if self.map.nodes.blocks() == 0 {
             return;
         }
@@ -176,6 +180,23 @@ impl<'a> Extents<'a> {
     pub(super) fn is_expected(&self, blocks: LblkRange) -> bool {
         let flying = || self.map.flights.iter().any(|f| f.covers(blocks));
         self.unexpected(blocks).0 == 0 || flying()
+    }
+
+    /// The first of the blocks, as many as the same promise is for: one that lost its own must
+    /// not take its neighbour along.
+    pub(crate) fn promised_alike(&self, blocks: LblkRange) -> LblkRange {
+        if self.is_expected(blocks) {
+            return blocks;
+        }
+        let (_, stop) = self.map.expected.run_at(blocks.start);
+        blocks.start.until(blocks.end.min(stop))
+    }
+
+    /// Whether what the conversion of these blocks may take is promised. What never was
+    /// ([`Extents::expect_held`]) or is no more depends on what happens to be free.
+    pub(crate) fn is_promised(&self, blocks: LblkRange) -> bool {
+        let map = &*self.map;
+        self.is_expected(blocks) && map.nodes.blocks() > 0 && !map.too_few_nodes
     }
 
     /// Changes the tree by `change`. New nodes come out of what is promised if the change is
@@ -283,7 +304,9 @@ impl<'a> Extents<'a> {
     pub(crate) fn expect_held(&mut self, blocks: LblkRange) {
         let (count, runs) = self.unexpected(blocks);
         if count > 0 {
-            let _ = self.secure(2 * u64::from(count), runs);
+            if self.secure(2 * u64::from(count), runs).is_err() {
+                self.map.too_few_nodes = true;
+            }
             // Does not fail.
             let _ = self.add_expected(blocks);
         }

@@ -118,7 +118,7 @@ fn move_size(lock: &InodeLock<'_, Rext4>, bytes: Range<u64>, done: Range<u64>) -
     let mut result = Ok(());
     if !done.is_empty() {
         result = writeback::complete_io(inode, done, true, old.max(end));
-        // What fails half way has moved the size on disk up to there.
+        // What fails half way has moved the size on disk behind the last that did not.
         let end = match result {
             Ok(()) => end,
             Err(_) => end.min(inode.info().disk_size()),

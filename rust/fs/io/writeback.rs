@@ -35,7 +35,7 @@ use crate::{
         writeback::{DirtyBytes, Writeback}, //
     },
 };
-use core::ops::Range;
+use core::{cell::Cell, ops::Range};
 use kernel::{error::code::*, prelude::*};
 
 #[vtable]
@@ -198,20 +198,51 @@ fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
 
 /// Rule 2: the bytes are on disk. Converts what is unwritten and moves the size on disk
 /// up to `size`, in the same handles, so that neither is ever seen without the other.
+///
+/// What there is no room for, and was not promised any, takes nothing along: one write, or writes
+/// that the page cache has merged, may begin with that and go on with what was promised. The size
+/// moves with that, too; what is lost is zeros, and `ENOSPC` says so in the end.
 pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -> Result {
     let whole = bytes.clone();
     let mut left = bytes;
+    let mut lost = Ok(());
     loop {
         // Blocks for tree nodes may wait for a commit.
         lab::may_fail(Point::Complete, inode, left.clone(), &[EIO])?;
-        left.start = alloc::retry(inode.sb(), Effort::accepted(inode), || {
+        let effort = Effort::accepted(inode);
+        let behind = Cell::new(None);
+        let promised = || {
+            behind.set(unpromised_until(inode, left.clone()));
+            behind.get().is_none()
+        };
+        let done = alloc::retry_promised(inode.sb(), effort, promised, || {
             complete_some(inode, left.clone(), unwritten, size)
-        })?;
+        });
+        left.start = match done {
+            Ok(next) => next,
+            Err(ENOSPC) => {
+                lost = Err(ENOSPC);
+                // What it was given up by: somebody may have been promised it since.
+                behind.get().ok_or(ENOSPC)?
+            }
+            Err(e) => return Err(e),
+        };
         if left.is_empty() {
             lab::point(Point::Completed, inode, whole);
-            return Ok(());
+            return lost;
         }
     }
+}
+
+/// Where the first piece ends whose conversion is not promised what it may take, if that is at the
+/// first byte. It is not after an error of an earlier I/O ([`Writeback::failed`]), if the disk was
+/// full when writeback asked again.
+fn unpromised_until(inode: &Inode, bytes: Range<u64>) -> Option<u64> {
+    let bits = inode.fs().geo.block_bits;
+    let mut extents = inode.extents();
+    let found = map::lblk_range(inode, bytes.clone()).and_then(|blocks| extents.lookup(blocks));
+    let these = extents.promised_alike(found.ok()?.blocks());
+    (!extents.is_promised(these)).then(|| bytes.end.min(these.end.byte(bits)))
 }
 
 /// One handle's share of [`complete_io`]: the extent at the first byte. Returns where to go on.
@@ -229,10 +260,12 @@ fn complete_some(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -
                 // What was held is somebody else's: the data is lost, and that is told.
                 return Err(EIO);
             }
+            let mut these = found.blocks();
             if found.state == State::Unwritten {
-                converted = extents.convert(&handle, found.blocks());
+                these = extents.promised_alike(these);
+                converted = extents.convert(&handle, these);
             }
-            done = done.min(found.blocks().end.byte(bits));
+            done = done.min(these.end.byte(bits));
         }
         // Before the size: who sees that it is on disk asks when it is durable.
         inode.info().set_datasync_tid(handle.tid());

@@ -283,8 +283,8 @@ fn complete_write(iocb: &Kiocb<'_, Rext4>, ended: &Ended, context: &MaySleep) ->
     // Rule 7: converted before i_size moves, else a read beyond the old end finds unwritten blocks.
     let old = inode.size();
     let result = writeback::complete_io(inode, pos..end, ended.unwritten, old.max(end));
-    // What fails half way has moved the size on disk up to there, and that in memory follows:
-    // nobody expects data of a file behind its end.
+    // What fails half way has moved the size on disk behind the last that did not, and that in
+    // memory follows: nobody expects data of a file behind its end.
     let end = match result {
         Ok(()) => end,
         Err(_) => end.min(inode.info().disk_size()),

@@ -2,11 +2,15 @@
 //! The full disk and the blocks of extent trees: data is refused when it is written, or it is
 //! there; never accepted and then lost.
 
+use crate::cases::damage::failing::with_hole;
+use crate::cases::power::crash::{on_dm, MB};
+use crate::dm;
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, T};
 use crate::harness::{Case, Res, ALL, K1, SMALL};
 use crate::sys::{self, Fd};
 use crate::{ensure, errno, fail, same, skip};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("enospc/tree_blocks", ALL, tree_blocks).quick(),
@@ -14,6 +18,9 @@ pub const CASES: &[Case] = &[
     Case::new("enospc/others_promises", ALL, others_promises).quick(),
     Case::new("enospc/tree_punch", ALL, tree_punch).quick(),
     Case::new("enospc/punch_ends", SMALL, punch_ends).quick(),
+    Case::new("enospc/lost_promise", SMALL, lost_promise).quick(),
+    Case::new("enospc/lost_beside", SMALL, lost_beside).quick(),
+    Case::new("enospc/lost_before", SMALL, lost_before).quick(),
     Case::new("enospc/lost_group", SMALL, lost_group).quick(),
 ];
 
@@ -237,6 +244,101 @@ fn punch_ends(t: &mut T) -> Res {
     let mut want = pattern(30, 0, 3 * bs as usize);
     want[bs as usize..2 * bs as usize].fill(0);
     holds(&f, 4 * 30 * bs, &want, "punched")?;
+    drop((f, ballast));
+    t.umount()?;
+    t.fsck()
+}
+
+/// A page that is written again after an error has lost its promise. On a full disk its conversion
+/// takes the last block for the tree, finds no second one, and gives it back: that is told, and
+/// nobody waits for it to change.
+fn lost_promise(t: &mut T) -> Res {
+    lost(t, None)
+}
+
+/// The same, and its neighbour, of the same extent, has a promise: that is kept. The neighbour has
+/// room, and with it this one.
+fn lost_beside(t: &mut T) -> Res {
+    lost(t, Some(0))
+}
+
+/// The neighbour comes behind it.
+fn lost_before(t: &mut T) -> Res {
+    lost(t, Some(2))
+}
+
+/// A file with four leaves that are full, as many as the inode has room for; in one an unwritten
+/// extent of `len` bytes. Where that is.
+fn four_leaves(t: &T, len: u64) -> Res<(Fd, u64)> {
+    let bs = t.bs();
+    let (pieces, at) = (4 * ((bs - 12) / 12), 4 * 30 * bs);
+    let f = sys::create(&t.p("f"))?;
+    for i in (0..pieces).map(|i| 4 * i * bs) {
+        if i == at {
+            f.fsync()?;
+            f.fallocate(0, at, len)?;
+        } else {
+            f.pwrite(&pattern(1, i, len as usize), i)?;
+        }
+    }
+    f.fsync()?;
+    Ok((f, at))
+}
+
+/// `beside`: which block of the extent has a promise; the one that has lost it is number 1.
+fn lost(t: &mut T, beside: Option<u64>) -> Res {
+    let d = on_dm(t)?;
+    t.mkfs(16, &["-m", "0", "-J", "size=2"])?;
+    t.mount("commit=600")?;
+    empty_pool(t)?;
+    let bs = t.bs();
+    let len = 3 * bs;
+    let block = |seed, at| pattern(seed, at, bs as usize);
+    let (f, at) = four_leaves(t, len)?;
+    let extents = fiemap(&f, at, len, true, 1)?;
+    let Some(place) = extents.first().filter(|e| e.len == len) else {
+        fail!("not one extent: {extents:?}");
+    };
+    let middle = at + bs;
+    f.pwrite(&block(2, middle), middle)?;
+    // While it is on its way, to where it fails, it is stored again.
+    d.load(&with_hole(t, place.phys, len))?;
+    d.suspend()?;
+    let started = f.start_writeback(middle, bs);
+    let again = f.pwrite(&block(3, middle), middle);
+    d.resume()?;
+    started?;
+    again?;
+    std::thread::sleep(Duration::from_millis(300));
+    d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
+    let beside = beside.map(|nth| at + nth * bs);
+    if let Some(at) = beside {
+        f.pwrite(&block(5, at), at)?;
+    }
+    let ballast = fill(t)?;
+    ballast.truncate(ballast.size()? - bs)?;
+    ballast.fsync()?;
+    let synced = f.fsync();
+    if let Some(beside) = beside {
+        // It may be told the error of before.
+        t.drop_caches()?;
+        holds(&f, beside, &block(5, beside), "the neighbour")?;
+        if beside < middle {
+            return holds(&f, middle, &block(3, middle), "beside it");
+        }
+        ensure!(synced.is_err(), "one was lost, and nobody was told");
+        return Ok(());
+    }
+    same!(sys::statfs(&t.p(""))?.f_bfree, 1, "free blocks");
+    ensure!(synced.is_err(), "there was room for it");
+    let next = at + 4 * bs;
+    holds(&f, next, &pattern(1, next, len as usize), "beside")?;
+    ballast.truncate(0)?;
+    ballast.fsync()?;
+    f.pwrite(&block(4, middle), middle)?;
+    f.fsync()?;
+    t.drop_caches()?;
+    holds(&f, middle, &block(4, middle), "with room")?;
     drop((f, ballast));
     t.umount()?;
     t.fsck()
