@@ -12,9 +12,11 @@
 //! the blocks have moved and the others have not, and a hole between the two; nobody else's block
 //! is in it, and none is in it twice. The size is that of the larger of the two files, so that no
 //! data is behind the end: it shrinks with the last blocks that move to the left, and grows with
-//! the first that move to the right. ext4 and XFS promise no more.
+//! the first that move to the right. When all have moved that is committed, which ext4 and XFS do
+//! not ([`shift`]).
 
 use super::{
+    fsync,
     map,
     remove::{self, TailGone},
     steps::Alone, //
@@ -25,7 +27,7 @@ use crate::{
         alloc::{self, Effort},
         credits,
         extent::Move,
-        inode,
+        inode::{self, Durable},
         lab::{self, Point},
         rule::{self, Rule},
         Inode,
@@ -154,9 +156,38 @@ fn try_split(inode: &Inode, at: Lblk) -> Result {
 
 /// Rule 5, step 4: moves blocks, in as many handles as it takes. `size` is told of each whether it
 /// is the first, and the last, and says the size of the file if that changes with it.
+///
+/// Rule 2: before anybody writes to a block at its new place it is there for good, also after an
+/// error. Else a power cut brings back the old place, with what was written to the new one, in a
+/// file that was synced:
+///
+/// ```text
+///   fsync: 'A', 'B', 'C'
+///   collapses the first block: 'B', 'C'
+///   writes 'X' to the first one: it is that of 'B', and is written
+///   (power cut; the collapse was not committed)
+///                                               'A', 'X', 'C'
+/// ```
 fn shift(gone: &TailGone<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u64>) -> Result {
+    let mut moves = 0;
+    let shifted = shift_all(gone, moved, size, &mut moves);
+    let committed = if moves > 0 {
+        fsync::commit(gone.inode(), Durable::Data)
+    } else {
+        Ok(())
+    };
+    shifted.and(committed)
+}
+
+/// Counts the handles in `moves`.
+fn shift_all(
+    gone: &TailGone<'_>,
+    moved: Move,
+    size: impl Fn(bool, bool) -> Option<u64>,
+    moves: &mut u32,
+) -> Result {
     let inode = gone.inode();
-    let (mut next, mut first) = (Some(moved), true);
+    let mut next = Some(moved);
     while let Some(moved) = next {
         let bytes = moved.left().bytes(inode.fs().geo.block_bits);
         lab::may_fail(Point::ShiftSome, inode, bytes, &[EIO])?;
@@ -166,16 +197,16 @@ fn shift(gone: &TailGone<'_>, moved: Move, size: impl Fn(bool, bool) -> Option<u
         // Rule 3: counts the change before it makes it.
         let shifted = extents.shift(&handle, moved);
         let last = shifted.as_ref().map(Option::is_none);
-        if let Some(size) = last.ok().and_then(|last| size(first, last)) {
+        if let Some(size) = last.ok().and_then(|last| size(*moves == 0, last)) {
             trace::isize_set(inode, size);
             gone.lock().set_size(size);
             extents.set_disk_size(size);
         }
         drop(extents);
+        *moves += 1;
         // Also after an error: the tree may have changed before it.
         let ended = inode::journal(&handle, inode).and_then(|()| handle.stop());
         next = shifted.and_then(|next| ended.map(|()| next))?;
-        first = false;
     }
     Ok(())
 }

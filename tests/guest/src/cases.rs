@@ -79,6 +79,7 @@ pub static SETS: &[&[Case]] = &[
     power::replace::CASES,
     power::replay::CASES,
     power::grown::CASES,
+    power::moved::CASES,
     power::orphans::CASES,
     power::slots::CASES,
     power::shutdown::CASES,

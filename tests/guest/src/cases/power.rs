@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod crash;
 pub mod grown;
 pub mod journal;
+pub mod moved;
 pub mod orphans;
 pub mod powercut;
 pub mod replace;
