@@ -5,8 +5,8 @@
 
 use super::{
     acl,
-    inode,
-    io::{self, direct, truncate},
+    inode::{self, Durable},
+    io::{self, direct, fsync, truncate},
     Inode,
     Rext4, //
 };
@@ -20,7 +20,8 @@ use kernel::prelude::*;
 const PERMISSIONS: u16 = 0o777;
 
 /// `setattr`: changes what `attr` says. A size comes first, since it may fail half way and the
-/// rest is to be done only if it does not. `EINVAL` for the size of what is no file.
+/// rest is to be done only if it does not. `EINVAL` for the size of what is no file. The size of a
+/// synchronous file is durable on return, as what is written to it is.
 pub(super) fn setattr(
     idmap: IdMap<'_>,
     lock: &InodeLock<'_, Rext4>,
@@ -53,11 +54,17 @@ pub(super) fn setattr(
             }
         })?;
     }
+    inode.inc_version();
     if let Some(list) = list.flatten() {
-        return acl::set_acl_with_mode(inode, &list, || attr.copy_to(idmap, lock));
+        acl::set_acl_with_mode(inode, &list, || attr.copy_to(idmap, lock))?;
+    } else {
+        attr.copy_to(idmap, lock);
+        inode::journal_alone(inode)?;
     }
-    attr.copy_to(idmap, lock);
-    inode::journal_alone(inode)
+    if attr.size().is_some() && inode.is_sync() {
+        fsync::commit(inode, Durable::Inode)?;
+    }
+    Ok(())
 }
 
 /// `getattr`. The blocks are also those that are reserved: data without a block yet takes space.

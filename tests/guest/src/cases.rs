@@ -73,6 +73,7 @@ pub static SETS: &[&[Case]] = &[
     space::resize_groups::CASES,
     content::fsx::CASES,
     power::crash::CASES,
+    power::dirsync::CASES,
     power::checkpoint::CASES,
     power::journal::CASES,
     power::powercut::CASES,

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod crash;
+pub mod dirsync;
 pub mod grown;
 pub mod journal;
 pub mod moved;

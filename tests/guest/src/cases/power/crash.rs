@@ -3,6 +3,7 @@
 
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, pattern, put, T};
+use crate::flags;
 use crate::harness::{Case, Res, ALL, BOTH_MAPS, FEATS};
 use crate::map::Map;
 use crate::sys::{self, Aligned};
@@ -16,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("crash/names", FEATS, durable_names).quick(),
     Case::new("crash/orphans", FEATS, orphans).quick(),
     Case::new("crash/truncate", BOTH_MAPS, truncate),
+    Case::new("crash/sync_size", BOTH_MAPS, sync_size).quick(),
     Case::new("crash/punch_size", BOTH_MAPS, punch_size).quick(),
 ];
 
@@ -417,6 +419,46 @@ fn punch_size(t: &mut T) -> Res {
         let f = sys::rdonly(&name)?;
         same!(f.size()?, want.len() as u64, "size of {name}");
         holds(&f, 0, &want, "synced")?;
+    }
+    Ok(())
+}
+
+/// The size of a synchronous file, by its flag or by the mount: what truncate(2) and O_TRUNC have
+/// made of it is there after a power cut, both ways.
+fn sync_size(t: &mut T) -> Res {
+    let d = start(t)?;
+    for mount in [0, libc::MS_SYNCHRONOUS] {
+        put(&t.p("cut"), 1, 50_000)?.fsync()?;
+        for name in ["grown", "emptied"] {
+            put(&t.p(name), 1, 700)?.fsync()?;
+        }
+        t.umount()?;
+        t.try_mount(mount, "")?;
+        if mount == 0 {
+            for name in ["cut", "grown", "emptied"] {
+                let f = sys::rdonly(&t.p(name))?;
+                f.set_flags(f.flags()? | flags::SYNC)?;
+            }
+            sys::sync();
+        }
+        sys::truncate(&t.p("cut"), 777)?;
+        // ext4 waits where blocks go.
+        let grown = if t.ours() { 90_000 } else { 700 };
+        sys::truncate(&t.p("grown"), grown)?;
+        sys::open(&t.p("emptied"), libc::O_WRONLY | libc::O_TRUNC, 0)?;
+        crash(t, &d)?;
+        for (name, size) in [("cut", 777), ("grown", grown), ("emptied", 0)] {
+            let f = sys::rdonly(&t.p(name))?;
+            same!(f.size()?, size, "{name}: size, mounted with {mount:#x}");
+            let mut want = pattern(1, 0, size.min(700) as usize);
+            want.resize(size.min(2000) as usize, 0);
+            if name != "cut" {
+                holds(&f, 0, &want, name)?;
+            }
+        }
+        for name in ["cut", "grown", "emptied"] {
+            sys::unlink(&t.p(name))?;
+        }
     }
     Ok(())
 }
