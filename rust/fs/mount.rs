@@ -13,6 +13,7 @@ mod protect;
 mod refuse;
 mod shown;
 mod shutdown;
+mod writing;
 
 pub(super) use checkpoint::{can_empty_log, empty_live_log};
 pub(super) use load::load;
@@ -21,9 +22,17 @@ pub(super) use shutdown::shut_down;
 
 use load::{check_kept, check_rw_mount};
 use refuse::{refuse, unsaid};
+use writing::{
+    begin_writing,
+    empty_log,
+    end_writing,
+    leave_to_recovery,
+    reopen,
+    stop_writing, //
+};
 
 use super::{
-    about::{self, now},
+    about::now,
     access::Access,
     alloc,
     error::journal_error,
@@ -31,7 +40,6 @@ use super::{
     marks,
     options::Options,
     primary::{read_super, write_super},
-    recover,
     resize,
     InodeRef,
     Rext4,
@@ -42,11 +50,10 @@ use crate::{
         features,
         superblock::{ErrorMark, STATE_ERROR}, //
         Ino,
-        RawSuper,
     },
     vfs::{
         fs_context::MountLog,
-        jbd2::{Journal, JournalFeatures, Log},
+        jbd2::JournalFeatures,
         super_block::Remount, //
     },
 };
@@ -198,62 +205,6 @@ fn advise(sb: &Sb) -> Result {
     Ok(())
 }
 
-/// From here on the disk may change: says so in the super block, then finishes the orphans.
-fn begin_writing(sb: &Sb) -> Result {
-    let fs = sb.data();
-    write_super(fs, |raw| {
-        raw.set_incompat(features::INCOMPAT_RECOVER, true);
-        use_slots(fs, raw);
-        raw.set_mounted(now());
-        raw.set_hash_flag();
-        about::tell_figures(sb, raw);
-    })?;
-    if !fs.access.open() {
-        return Err(fs.access.refusal());
-    }
-    recover::process(sb)
-}
-
-/// Everything is written, and nothing more will be: says in the super block that no recovery is
-/// needed.
-fn end_writing(sb: &Sb) -> Result {
-    let fs = sb.data();
-    write_super(fs, |raw| {
-        about::tell_figures(sb, raw);
-        raw.set_incompat(features::INCOMPAT_RECOVER, false);
-        // If an inode is left in there, who mounts it next has to look.
-        if fs.slots.is_open() && !fs.slots.are_used() {
-            raw.set_ro_compat(features::RO_COMPAT_ORPHAN_PRESENT, false);
-        }
-    })
-}
-
-/// Somebody may be in the orphan file from now on, once it is open.
-fn use_slots(fs: &Rext4, raw: &mut RawSuper) {
-    if fs.slots.is_open() {
-        raw.set_ro_compat(features::RO_COMPAT_ORPHAN_PRESENT, true);
-    }
-}
-
-/// Empties the log into the file system and says so in the super block, and only then lets handles
-/// start again: [`Access::Writing`] has been left, so those that waited are refused.
-fn empty_log(sb: &Sb, journal: &Journal) -> Result {
-    let locked = journal.lock_updates()?;
-    locked.flush(Log::Kept)?;
-    end_writing(sb)
-}
-
-/// The journal is dead, and what is in the log is the truth: recovery is to find it, and e2fsck the
-/// mark. `first`: nobody has noted this error so far.
-fn leave_to_recovery(sb: &Sb, first: bool) {
-    if first || !sb.data().has_errors() {
-        journal_error(sb);
-    }
-    // What is dirty of the super block is written now, and not over the mark.
-    let _ = sb.device().sync();
-    marks::past_journal(sb);
-}
-
 /// The end of the mount, or of a failed start. The journal has been closed; its outcome is an error
 /// also if it was aborted.
 pub(super) fn stop(sb: &Sb) {
@@ -268,8 +219,11 @@ pub(super) fn stop(sb: &Sb) {
         return;
     }
     if journal.is_err() {
-        let first = fs.access.end();
-        leave_to_recovery(sb, first);
+        // Nobody has noted this error so far.
+        if fs.access.end() {
+            journal_error(sb);
+        }
+        leave_to_recovery(sb);
         pr_warn!(
             "{}: unmounted after errors; the journal needs recovery\n",
             sb.id()
@@ -332,29 +286,6 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
     }
     stop_writing(sb, journal);
     Ok(())
-}
-
-/// From [`Access::Writing`] to [`Access::ReadOnly`], as clean as that can be done.
-fn stop_writing(sb: &Sb, journal: &Journal) {
-    let fs = sb.data();
-    if !fs.access.leave(Access::ReadOnly) {
-        return;
-    }
-    // What is being discarded is over before somebody else may write to the device.
-    fs.groups.trims.wait_over();
-    if let Err(e) = empty_log(sb, journal) {
-        // After this no handle starts, so nobody else would find it.
-        if fs.access.is_shut_down() {
-            marks::after_shutdown(sb);
-        } else if journal.is_aborted() {
-            leave_to_recovery(sb, false);
-        }
-        pr_warn!(
-            "{}: read-only after errors ({}); the journal needs recovery\n",
-            sb.id(),
-            e.to_errno()
-        );
-    }
 }
 
 /// From read-only to read-write. The VFS changes its flag when this has succeeded.
@@ -441,32 +372,4 @@ pub(super) fn unfreeze(sb: &Sb) -> Result {
         reopen(sb, journal);
     }
     Ok(())
-}
-
-/// Writing goes on after a freeze, or after one that has failed: the super block in memory may say
-/// by then that no recovery is needed.
-fn reopen(sb: &Sb, journal: &Journal) {
-    let fs = sb.data();
-    // An aborted journal leaves the disk as it is.
-    let written = if journal.is_aborted() {
-        Err(EROFS)
-    } else {
-        write_super(fs, |raw| {
-            raw.set_incompat(features::INCOMPAT_RECOVER, true);
-            use_slots(fs, raw);
-        })
-    };
-    if let Err(e) = written {
-        // Nobody would recover what is written from here on.
-        pr_err!(
-            "{}: super block not written at thaw: error {}; nothing is written any more\n",
-            sb.id(),
-            e.to_errno()
-        );
-        journal.abort(e);
-        fs.journal_died();
-    }
-    fs.access.open();
-    // What has waited for this.
-    fs.discard_later();
 }
