@@ -2,9 +2,10 @@
 
 //! Mount, remount, sync and unmount.
 //!
-//! A read-only mount never writes, with one exception that the other file systems make too: a
-//! journal that holds transactions is replayed, unless the device is read-only or `norecovery` is
-//! given. While a mount may write, the super block says that the journal needs recovery.
+//! A read-only mount writes only what the last mount has left to be finished, as those of the other
+//! file systems do: a journal that holds transactions is replayed, and orphans are freed. Not if
+//! the device is read-only or `norecovery` is given. While a mount may write, the super block says
+//! that the journal needs recovery.
 
 mod checkpoint;
 mod crypt;
@@ -26,6 +27,8 @@ use writing::{
     begin_writing,
     empty_log,
     end_writing,
+    finish_read_only,
+    has_unfinished,
     leave_to_recovery,
     reopen,
     stop_writing, //
@@ -87,12 +90,8 @@ fn bring_up<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
     advise(sb)?;
     if !sb.is_read_only() {
         begin_writing(sb)?;
-    } else if replayed {
-        // Replay is the one write of a read-only mount; this is its end. The log is empty by now:
-        // e2fsck does not mend one that has something in it and is not spoken of, but asks.
-        write_super(fs, |raw| {
-            raw.set_incompat(features::INCOMPAT_RECOVER, false)
-        })?;
+    } else if let Some(journal) = fs.journal() {
+        finish_read_only(sb, journal)?;
     }
     pr_info!(
         "{}: mounted {}{}\n",
@@ -120,7 +119,7 @@ fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a
 }
 
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
-/// replay. Returns whether there was.
+/// replay, or there are orphans. Returns whether there was.
 fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;
@@ -143,7 +142,7 @@ fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool)
         let why = fmt!("the journal needs replay, but the device is read-only");
         return Err(refuse(sb.id(), log, why, EROFS));
     }
-    if read_only && !needed {
+    if read_only && !needed && !has_unfinished(sb)? {
         return Ok(false);
     }
     if stale {

@@ -6,14 +6,15 @@
 use crate::{
     disk::{
         features,
-        RawSuper, //
+        superblock::STATE_ERROR, //
+        RawSuper,
     },
     fs::{
         about::{self, now},
         access::Access,
         error::journal_error,
         marks,
-        primary::write_super,
+        primary::{read_super, write_super},
         recover,
         Rext4,
         Sb, //
@@ -36,6 +37,47 @@ pub(super) fn begin_writing(sb: &Sb) -> Result {
         return Err(fs.access.refusal());
     }
     recover::process(sb)
+}
+
+/// Whether a read-only mount has orphans to finish, and may. Not with features that only a reader
+/// may ignore, nor after errors: then the bitmaps may lie ([`recover::process`]).
+pub(super) fn has_unfinished(sb: &Sb) -> Result<bool> {
+    let fs = sb.data();
+    if sb.device_is_read_only()
+        || fs.has_errors()
+        || fs.geo.features.first_unknown_ro_compat().is_some()
+    {
+        return Ok(false);
+    }
+    read_super(fs, |raw| {
+        let in_file = raw
+            .features()
+            .has_ro_compat(features::RO_COMPAT_ORPHAN_PRESENT);
+        !raw.has_state(STATE_ERROR) && (in_file || raw.last_orphan().is_some())
+    })
+}
+
+/// The end of what a read-only mount writes: the log has been replayed, if there was something in
+/// it, and is empty. What names do not keep from being freed is freed now, for who sees the replay
+/// sees the space it takes.
+pub(super) fn finish_read_only(sb: &Sb, journal: &Journal) -> Result {
+    let fs = sb.data();
+    if !has_unfinished(sb)? {
+        // e2fsck does not mend a log that has something in it and is not spoken of, but asks.
+        return write_super(fs, |raw| {
+            raw.set_incompat(features::INCOMPAT_RECOVER, false)
+        });
+    }
+    write_super(fs, |raw| {
+        raw.set_incompat(features::INCOMPAT_RECOVER, true);
+        use_slots(fs, raw);
+    })?;
+    if !fs.access.open() {
+        return Err(fs.access.refusal());
+    }
+    recover::process(sb)?;
+    stop_writing(sb, journal);
+    Ok(())
 }
 
 /// Everything is written, and nothing more will be: says in the super block that no recovery is

@@ -82,6 +82,7 @@ pub static SETS: &[&[Case]] = &[
     power::grown::CASES,
     power::moved::CASES,
     power::orphans::CASES,
+    power::orphans_read_only::CASES,
     power::slots::CASES,
     power::shutdown::CASES,
     power::shutdown_answers::CASES,

@@ -8,6 +8,7 @@ pub mod grown;
 pub mod journal;
 pub mod moved;
 pub mod orphans;
+pub mod orphans_read_only;
 pub mod powercut;
 pub mod replace;
 pub mod replay;

@@ -4,6 +4,7 @@
 
 use crate::cases::damage::bad::{ino, inode_at};
 use crate::cases::power;
+use crate::cases::power::orphans_read_only::set_read_only;
 use crate::dm::Dm;
 use crate::fixture::{put, run_cmd, T};
 use crate::harness::{Case, Res, Variant, FEATS, K1, K4};
@@ -27,7 +28,7 @@ pub const CASES: &[Case] = &[
 ];
 
 const TYPES: [&str; 8] = ["reg", "dir", "slow", "fast", "fifo", "chr", "sock", "empty"];
-const SUPER: u64 = 1024;
+pub const SUPER: u64 = 1024;
 
 /// All commands in one run.
 pub fn script(t: &T, cmds: &[String]) -> Res<String> {
@@ -43,7 +44,7 @@ pub fn script(t: &T, cmds: &[String]) -> Res<String> {
 }
 
 /// One inode of each type. Unmounted.
-fn one_of_each(t: &mut T) -> Res {
+pub fn one_of_each(t: &mut T) -> Res {
     t.fresh()?;
     put(&t.p("reg"), 1, 50_000)?;
     put(&t.p("empty"), 1, 0)?;
@@ -59,7 +60,7 @@ fn one_of_each(t: &mut T) -> Res {
 
 /// Makes an orphan list of these files of the root, the first of which is its head. Returns their
 /// numbers. `links`: they keep their names.
-fn chain(t: &T, names: &[&str], links: bool) -> Res<Vec<u64>> {
+pub fn chain(t: &T, names: &[&str], links: bool) -> Res<Vec<u64>> {
     let mut all = Vec::new();
     let mut cmds = Vec::new();
     let mut next = 0;
@@ -85,7 +86,7 @@ fn chain(t: &T, names: &[&str], links: bool) -> Res<Vec<u64>> {
 }
 
 /// Works as a mounted file system should, orphans included.
-fn usable(t: &T) -> Res {
+pub fn usable(t: &T) -> Res {
     let f = put(&t.p("new"), 5, 20_000)?;
     sys::unlink(&t.p("new"))?;
     f.fsync()?;
@@ -403,8 +404,9 @@ fn log_is_slow(t: &mut T) -> Res {
     t.fsck()
 }
 
-/// Does something in a child, which waits for the device, and is killed before that answers.
-fn killed_over(d: &Dm, what: impl FnOnce()) -> Res {
+/// Does something in a child, which waits for the device, and is killed before that answers. Was
+/// it?
+fn killed_over(d: &Dm, what: impl FnOnce()) -> Res<bool> {
     d.suspend()?;
     // SAFETY: The child calls nothing that may take a lock of another thread.
     let child = unsafe { libc::fork() };
@@ -421,8 +423,9 @@ fn killed_over(d: &Dm, what: impl FnOnce()) -> Res {
     d.resume()?;
     let mut status = 0;
     // SAFETY: The status is written to our memory.
-    unsafe { libc::waitpid(child, &mut status, 0) };
-    Ok(())
+    let gone = unsafe { libc::waitpid(child, &mut status, 0) };
+    same!(gone, child, "waitpid");
+    Ok(libc::WIFSIGNALED(status))
 }
 
 /// Who mounts, or makes the mount a writing one, is killed while a truncation is finished: no
@@ -438,14 +441,22 @@ fn killed(t: &mut T) -> Res {
         script(t, &["sif /cut size 777".to_string()])?;
         t.drop_caches()?;
         if remount {
-            t.try_mount(libc::MS_RDONLY, "")?;
-            killed_over(&d, || drop(t.remount(0, "")))?;
+            // Else they are finished here.
+            set_read_only(&t.dev, true)?;
+            let mounted = t.try_mount(libc::MS_RDONLY, "");
+            set_read_only(&t.dev, false)?;
+            mounted?;
+            let killed = killed_over(&d, || drop(t.remount(0, "")))?;
+            ensure!(killed || !t.ours(), "the remount had ended");
             // The kernel's ext4 refuses that while there are orphans.
             if t.remount(0, "").is_err() && !t.ours() {
+                t.umount()?;
+                t.mount("")?;
                 return t.umount();
             }
         } else {
-            killed_over(&d, || drop(sys::mount(&t.dev, &t.p(""), &t.fs, 0, "")))?;
+            let killed = killed_over(&d, || drop(sys::mount(&t.dev, &t.p(""), &t.fs, 0, "")))?;
+            ensure!(killed, "the mount had ended");
             // Mounted or not: it is no error of the disk.
             let _ = sys::umount(&t.p(""), 0);
             t.mount("")?;

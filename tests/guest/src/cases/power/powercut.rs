@@ -2,6 +2,7 @@
 //! Power cuts with much in flight, and journals read by others.
 
 use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
+use crate::cases::power::orphans_read_only::set_read_only;
 use crate::dm::Dm;
 use crate::fixture::{holds, knows_fs, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, FEATS};
@@ -437,25 +438,17 @@ fn readonly_device(t: &mut T) -> Res {
     put(&t.p("f"), 1, 5000)?.fsync()?;
     cut(t, &d)?;
     lights_on(t, &d)?;
-    let dev = t.dev.clone();
-    let ro = |on: i32| -> Res {
-        let f = sys::open(&dev, libc::O_RDONLY, 0)?;
-        let mut v = on;
-        // SAFETY: BLKROSET takes an int.
-        unsafe { f.ioctl(0x125D, &mut v)? };
-        Ok(())
-    };
     let before = t.image(64)?;
-    ro(1)?;
+    set_read_only(&t.dev, true)?;
     let a = t.try_mount(0, "");
     let b = t.try_mount(libc::MS_RDONLY, "");
-    ro(0)?;
+    set_read_only(&t.dev, false)?;
     errno!(a, EACCES | EROFS);
     errno!(b, EROFS | EACCES);
     t.unchanged(&before, "a read-only device")?;
     t.mount("")?;
     t.umount()?;
-    ro(1)?;
+    set_read_only(&t.dev, true)?;
     let r = t.try_mount(libc::MS_RDONLY, "");
     if r.is_ok() {
         holds(
@@ -467,7 +460,7 @@ fn readonly_device(t: &mut T) -> Res {
         errno!(t.remount(0, ""), EROFS | EACCES);
         t.umount()?;
     }
-    ro(0)?;
+    set_read_only(&t.dev, false)?;
     r?;
     Ok(())
 }
