@@ -245,8 +245,8 @@ impl Groups {
         }? Error))
     }
 
-    /// Reads all descriptors again, from buffers that the replay of the journal may have changed.
-    /// Nothing has been allocated or freed yet.
+    /// Reads all descriptors again, from buffers that the replay of the journal may have changed,
+    /// or somebody else while this mount was read-only. Nothing is being allocated or freed.
     pub(crate) fn init_counts(&self, sb: &Sb) -> Result {
         let fs = sb.data();
         for number in 0..fs.geo.groups_count {

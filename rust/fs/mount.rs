@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     disk::{
-        features,
+        features::{self, Features},
         superblock::{ErrorMark, STATE_ERROR}, //
         Ino,
     },
@@ -295,6 +295,7 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
         return Err(refuse(sb.id(), log, why, EROFS));
     }
     check_rw_mount(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
+    read_again(sb, log)?;
     if fs.journal().is_none() {
         open_journal(sb, log, options, false)?;
     }
@@ -310,6 +311,32 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
             stop_writing(sb, journal);
         }
     })
+}
+
+/// What is read-only here may have been changed on the disk: a root is mounted, then checked by
+/// e2fsck, then remounted. The bitmaps are in buffers, which are the device's own, but the
+/// descriptors are kept as they were read. What else was decided at mount must be as it was.
+fn read_again(sb: &Sb, log: &MountLog<'_>) -> Result {
+    // Those that a mount sets itself, or that it does not look at.
+    const OWN: Features = Features {
+        compat: !(features::COMPAT_HAS_JOURNAL | features::COMPAT_ORPHAN_FILE),
+        incompat: features::INCOMPAT_RECOVER,
+        ro_compat: features::RO_COMPAT_ORPHAN_PRESENT | features::RO_COMPAT_LARGE_FILE,
+    };
+    let geo = &sb.data().geo;
+    let is_same = read_super(sb.data(), |raw| {
+        let (now, was) = (raw.features(), geo.features);
+        (now.compat ^ was.compat) & !OWN.compat == 0
+            && (now.incompat ^ was.incompat) & !OWN.incompat == 0
+            && (now.ro_compat ^ was.ro_compat) & !OWN.ro_compat == 0
+            && raw.blocks_count() == geo.blocks_count
+            && Ino::from_disk(raw.journal_inum.get()) == geo.journal_inum
+    })?;
+    if !is_same {
+        let why = fmt!("the superblock has been changed; unmount and mount again");
+        return Err(refuse(sb.id(), log, why, EINVAL));
+    }
+    sb.data().groups.init_counts(sb)
 }
 
 /// `sync(2)`: commits what is running; with `wait`, until it is durable.

@@ -79,6 +79,11 @@ impl Discards {
         self.touched.set(group);
     }
 
+    /// It waits no more. Under the group's lock.
+    pub(super) fn over(&self) {
+        self.waiting.fetch_sub(1, Relaxed);
+    }
+
     /// From here on nothing is held, but for a run that is being discarded now.
     pub(super) fn hold_none(&self) {
         self.hungry.add(1, Relaxed);
@@ -151,7 +156,7 @@ fn take_waiting(sb: &Sb, group: u32) -> KVec<u8> {
     };
     let bits = locked.group.pending.take_waiting();
     if !bits.is_empty() {
-        locked.groups.discards.waiting.fetch_sub(1, Relaxed);
+        locked.groups.discards.over();
     }
     bits
 }

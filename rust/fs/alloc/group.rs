@@ -245,11 +245,15 @@ impl<'a> LockedGroup<'a> {
         Ok(())
     }
 
-    /// Replaces the descriptor by what is in its block, after the journal has been replayed.
+    /// Replaces the descriptor by what is in its block, after the journal has been replayed, or if
+    /// somebody else may have written it.
     pub(super) fn reload(&mut self, desc: GroupDesc) -> Result<(), GroupError> {
         let old = &self.group.desc;
+        if desc == *old {
+            return Ok(());
+        }
         if desc.metadata(self.geo()) != old.metadata(self.geo()) {
-            return Err(GroupError::Corrupt("the journal moved its metadata"));
+            return Err(GroupError::Corrupt("its metadata have been moved"));
         }
         self.info.free_blocks.store(desc.free_blocks, Relaxed);
         self.info.free_inodes.store(desc.free_inodes, Relaxed);
@@ -257,6 +261,10 @@ impl<'a> LockedGroup<'a> {
         let unused = desc.itable_unused;
         self.info.itable_unused.store(unused, Relaxed);
         self.forget_longest();
+        if self.group.pending.waits() {
+            // For a discard, of what may not be free any more.
+            self.groups.discards.over();
+        }
         *self.group = Group::new(desc);
         Ok(())
     }

@@ -35,6 +35,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::nfs::CASES,
     namespace::mounts::CASES,
     format::about::CASES,
+    format::beside::CASES,
     format::compare::CASES,
     content::data::CASES,
     content::trunc::CASES,

@@ -2,6 +2,7 @@
 //! Features of the format, options, sizes of disks, and what is refused.
 
 pub mod about;
+pub mod beside;
 pub mod compare;
 pub mod features;
 pub mod large;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A disk that is changed by another program while it is mounted read-only, as a root is by e2fsck.
+
+use crate::cases::power::orphans::script;
+use crate::fixture::{holds, pattern, put, run_cmd, T};
+use crate::harness::{Case, Res, FEATS};
+use crate::sys;
+use crate::{ensure, errno, same, skip};
+
+pub const CASES: &[Case] = &[
+    Case::new("beside/written", FEATS, written)
+        .quick()
+        .secs(120),
+    Case::new("beside/features", FEATS, features).quick(),
+    Case::new("beside/journal", FEATS, journal).quick(),
+];
+
+const BIG: usize = 20 << 20;
+
+/// Blocks and inodes that another program has given away, in groups of which nothing was used
+/// before: a remount to read-write does not give them away once more.
+fn written(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 goes on with the counts of the mount, accepts more than fits, and hangs");
+    }
+    t.mkfs(64, &[])?;
+    t.mount("")?;
+    put(&t.p("first"), 1, 5000)?;
+    t.umount()?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    let before = sys::statfs(&t.p(""))?;
+    let source = "/mnt/big";
+    put(source, 2, BIG)?;
+    script(t, &[format!("write {source} big"), "rm first".to_string()])?;
+    sys::unlink(source)?;
+    t.remount(0, "")?;
+    let now = sys::statfs(&t.p(""))?;
+    // All that is free, and a second of everything would be seen.
+    let f = sys::create(&t.p("rest"))?;
+    let mut at = 0;
+    while f
+        .pwrite_once(&pattern(3, at, 1 << 20), at)
+        .is_ok_and(|n| n > 0)
+    {
+        at += 1 << 20;
+    }
+    let _ = f.fsync();
+    ensure!(at > 10 << 20, "only {at} bytes fit");
+    drop(f);
+    t.umount()?;
+    t.fsck()?;
+    t.mount("")?;
+    holds(
+        &sys::rdonly(&t.p("big"))?,
+        0,
+        &pattern(2, 0, BIG),
+        "written beside",
+    )?;
+    same!(now.f_ffree, before.f_ffree, "free inodes");
+    let given = before.f_bfree - now.f_bfree;
+    ensure!(
+        given * t.bs() > (BIG - 10_000) as u64,
+        "blocks given away: {given}"
+    );
+    sys::unlink(&t.p("rest"))?;
+    sys::unlink(&t.p("big"))?;
+    t.umount()?;
+    t.fsck()
+}
+
+/// What the mount has decided by features that are no longer those of the disk.
+fn features(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    t.try_mount(libc::MS_RDONLY, "")?;
+    let (code, text) = run_cmd("debugfs", &["-w", "-R", "feature FEATURE_R30", &t.dev])?;
+    ensure!(code == 0, "debugfs: {text}");
+    if t.ours() {
+        errno!(t.remount(0, ""), EINVAL);
+        t.remount(libc::MS_RDONLY, "")?;
+    }
+    // e2fsck does not know it, either.
+    t.broken = true;
+    t.umount()
+}
+
+/// The journal is taken away while the mount, which has written before, is read-only: nobody would
+/// find what is written to it.
+fn journal(t: &mut T) -> Res {
+    t.mkfs(64, &[])?;
+    t.mount("")?;
+    put(&t.p("first"), 1, 5000)?;
+    t.remount(libc::MS_RDONLY, "")?;
+    let (code, text) = run_cmd("tune2fs", &["-O", "^has_journal", &t.dev])?;
+    ensure!(code == 0, "tune2fs: {text}");
+    errno!(t.remount(0, ""), EINVAL | EUCLEAN);
+    // An orphan file without a journal is none for e2fsck.
+    t.broken = true;
+    t.umount()
+}
