@@ -91,6 +91,11 @@ impl AccessState {
         }
     }
 
+    /// Whether nothing is written now, and nobody waits for that to change.
+    pub(crate) fn writes_nothing(&self) -> bool {
+        matches!(self.get(), Access::ReadOnly | Access::Emergency)
+    }
+
     /// Whether an error or a shutdown has ended all writing.
     pub(crate) fn is_emergency(&self) -> bool {
         self.get() == Access::Emergency

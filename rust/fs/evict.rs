@@ -7,7 +7,6 @@
 //! with.
 
 use super::{
-    access::Access,
     alloc,
     credits,
     inode::{hold_iloc, journal},
@@ -22,24 +21,38 @@ use kernel::{error::code::*, prelude::*};
 
 /// Frees an inode that nobody names any more. Called at eviction: the page cache is empty.
 pub(crate) fn evict(inode: &Evicted<'_, Rext4>) {
-    let sb = inode.sb();
-    let ended = matches!(sb.data().access.get(), Access::ReadOnly | Access::Emergency);
-    if inode.nlink() == 0 && !ended {
-        // Frozen, it waits here.
-        let _freeze = sb.start_intwrite();
-        if let Err(e) = free_evicted(inode) {
-            // The inode stays on the orphan list: the next mount or e2fsck frees it.
-            pr_warn!(
-                "{}: inode {} not freed: error {}\n",
-                sb.id(),
-                inode.ino(),
-                e.to_errno()
-            );
-        }
+    // As after any other error, what has names goes on without, and so does what cannot be freed.
+    // But a mount that may be written by now would not look for this one, and if it may not again,
+    // it has to be told.
+    while free_unnamed(inode) == Err(EROFS) && !orphan::leave(inode) {}
+    if inode.nlink() > 0 {
+        orphan::leave(inode);
     }
     // Reservations that no write will use, e.g. after an error.
     inode.extents().clear();
     orphan::forget(inode);
+}
+
+/// Nothing is done if it has names. `EROFS` if nothing may be written.
+fn free_unnamed(inode: &Evicted<'_, Rext4>) -> Result {
+    let sb = inode.sb();
+    if inode.nlink() > 0 {
+        return Ok(());
+    }
+    if sb.data().access.writes_nothing() {
+        return Err(EROFS);
+    }
+    // Frozen, it waits here.
+    let _freeze = sb.start_intwrite();
+    free_evicted(inode).inspect_err(|e| {
+        // The inode stays on the orphan list: the next mount or e2fsck frees it.
+        pr_warn!(
+            "{}: inode {} not freed: error {}\n",
+            sb.id(),
+            inode.ino(),
+            e.to_errno()
+        );
+    })
 }
 
 fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {

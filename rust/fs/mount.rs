@@ -60,7 +60,8 @@ use crate::{
         super_block::Remount, //
     },
 };
-use kernel::{error::code::*, prelude::*};
+use core::mem;
+use kernel::{error::code::*, prelude::*, sync::atomic::Relaxed};
 
 /// Second half of mount.
 pub(super) fn start<'a>(sb: &'a Sb, log: &MountLog<'_>) -> Result<InodeRef<'a>> {
@@ -247,12 +248,13 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Re
         return Err(refuse(sb.id(), remount.log(), why, EINVAL));
     }
     check_kept(remount, &opts)?;
+    opts.suit(sb.device(), sb.id(), remount.log());
     if fs.access.is_shut_down() {
         shutdown::check_reconfigure(remount)?;
     } else if remount.read_only() {
         turn_read_only(remount)?;
     } else if sb.is_read_only() {
-        turn_writable(sb, remount.log(), &opts).inspect_err(|&e| unsaid(remount.log(), e))?;
+        write_with(sb, remount.log(), &opts).inspect_err(|&e| unsaid(remount.log(), e))?;
     } else {
         remount.sync()?;
     }
@@ -263,7 +265,6 @@ pub(super) fn reconfigure(remount: &Remount<'_, Rext4>, mut opts: Options) -> Re
     remount.set_acls(opts.acl);
     remount.set_crypt_by_device(opts.inlinecrypt);
     fs.dio_gate.set(opts.dio_gate);
-    opts.suit(sb.device(), sb.id(), remount.log());
     fs.in_force.set(&opts);
     fs.discard_later();
     fs.groups.root_blocks.give_to(&opts);
@@ -287,6 +288,21 @@ fn turn_read_only(remount: &Remount<'_, Rext4>) -> Result {
     Ok(())
 }
 
+/// [`turn_writable`] with the options that are asked for: they tell what is done about an error
+/// that finishing the orphans meets, and what a commit of that flushes.
+fn write_with(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
+    let fs = sb.data();
+    let before = mem::replace(&mut *fs.options.lock(), options.clone());
+    fs.in_force.set(options);
+    turn_writable(sb, log, options).inspect_err(|_| {
+        if let Some(journal) = fs.journal() {
+            journal.set_barrier(before.barrier());
+        }
+        fs.in_force.set(&before);
+        *fs.options.lock() = before;
+    })
+}
+
 /// From read-only to read-write. The VFS changes its flag when this has succeeded.
 fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
     let fs = sb.data();
@@ -294,14 +310,28 @@ fn turn_writable(sb: &Sb, log: &MountLog<'_>, options: &Options) -> Result {
         let why = fmt!("not remounted read-write after errors; run e2fsck");
         return Err(refuse(sb.id(), log, why, EROFS));
     }
+    // As ext4. A mount finds them on the disk.
+    let refuse_left = || {
+        let why = fmt!("files removed before are not freed; unmount and mount again");
+        refuse(sb.id(), log, why, EINVAL)
+    };
+    let is_left = || fs.orphans.left.load(Relaxed) > 0;
+    if is_left() {
+        return Err(refuse_left());
+    }
     check_rw_mount(sb.id(), log, &fs.geo, sb.device_is_read_only())?;
     read_again(sb, log)?;
-    if fs.journal().is_none() {
-        open_journal(sb, log, options, false)?;
+    match fs.journal() {
+        Some(journal) => journal.set_barrier(options.barrier()),
+        None => {
+            open_journal(sb, log, options, false)?;
+        }
     }
     advise(sb)?;
     let alive = || fs.journal().is_some_and(|j| !j.is_aborted());
     let begun = begin_writing(sb).and_then(|()| match fs.access.get() {
+        // Of those that go just now ([`orphan::leave`]).
+        _ if is_left() => Err(refuse_left()),
         Access::Writing if alive() => Ok(()),
         // The journal has died over the orphans, or somebody shuts down just now.
         _ => Err(fs.access.refusal()),

@@ -48,7 +48,10 @@ use crate::{
         inode::HEAD_MAX, //
         Ino,
     },
-    vfs::jbd2::{Handle, JournaledBuffer}, //
+    vfs::{
+        atomic::full_barrier,
+        jbd2::{Handle, JournaledBuffer}, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -158,12 +161,43 @@ pub(super) fn hold_prev(inode: &Inode) -> Result<Option<Iloc>> {
     prev.map(|prev| Iloc::locate(inode.sb(), prev)).transpose()
 }
 
+/// An inode is about to leave memory and stays on the list, if it is on it, because nothing may be
+/// written: a remount that would begin to write is refused from here on
+/// ([`Orphans::left`](super::inode::Orphans)), for it would not look for this one. False if
+/// somebody may write by now:
+///
+/// ```text
+///   the last user of a removed file closes it     remount,rw
+///   -----------------------------------------     ----------
+///   nothing may be written
+///                                                 nobody is left
+///                                                 lets writers in
+///   leaves: counts itself, then looks once more
+///                                                 counts those that are left once more
+/// ```
+pub(crate) fn leave(inode: &Inode) -> bool {
+    let (orphans, info) = (&inode.fs().orphans, inode.info());
+    let listed = info.is_orphan() || info.orphan_block().is_some();
+    // What is left of the last mount is looked for again.
+    if !listed || orphans.cut_short.load(Relaxed) {
+        return inode.fs().access.writes_nothing();
+    }
+    orphans.left.add(1, Relaxed);
+    full_barrier();
+    let stays = inode.fs().access.writes_nothing();
+    if !stays {
+        orphans.left.fetch_sub(1, Relaxed);
+    }
+    stays
+}
+
 /// An inode leaves memory. Should it still be on the list, after an error, it does not know so when
 /// it comes back.
 pub(crate) fn forget(inode: &Inode) {
+    let orphans = &inode.fs().orphans;
     slots::forget_slot(inode);
     if inode.info().is_orphan() {
-        inode.fs().orphans.strays.store(true, Relaxed);
+        orphans.strays.store(true, Relaxed);
     }
 }
 

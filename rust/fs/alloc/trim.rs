@@ -120,11 +120,13 @@ fn plan(geo: &Geometry, what: Trim, granularity: u64) -> Result<Option<Plan>> {
 }
 
 /// Discards what is free on the disk. Returns the bytes: less than there are if the caller should
-/// return, or a freeze begins. `EROFS` and the like where nothing may be written.
+/// return, or a freeze begins. `EROFS` and the like where nothing may be written. So it is of a
+/// read-only mount, where ext4 discards: what only such a mount can have, features that nobody here
+/// knows or a journal that was not replayed, is why the bitmaps may not say what is free.
 pub(crate) fn trim(inode: &Inode, what: Trim) -> Result<u64> {
     let sb = inode.sb();
     let fs = sb.data();
-    if matches!(fs.access.get(), Access::ReadOnly | Access::Emergency) {
+    if fs.access.writes_nothing() {
         return Err(fs.access.refusal());
     }
     let granularity = sb.device().discard_granularity().into();

@@ -37,6 +37,8 @@ pub(crate) struct Orphans {
     pub(in crate::fs) strays: Atomic<bool>,
     /// Finishing what a crash has left was cut short, and all of the list is that.
     pub(in crate::fs) cut_short: Atomic<bool>,
+    /// How many have left memory when nothing was to be written any more, so nobody frees them.
+    pub(in crate::fs) left: Atomic<u32>,
 }
 
 impl Orphans {
@@ -47,6 +49,7 @@ impl Orphans {
             count: Atomic::new(0),
             strays: Atomic::new(false),
             cut_short: Atomic::new(false),
+            left: Atomic::new(0),
         })
     }
 

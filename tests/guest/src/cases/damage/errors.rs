@@ -3,7 +3,7 @@
 
 use crate::cases::power::crash;
 use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Fd};
 use crate::{ensure, errno, fail, same, skip};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("errors/remount_after", ONE, remount_after).quick(),
     Case::new("errors/dead_journal", ONE, dead_journal),
     Case::new("errors/sysrq_u", ALL, sysrq_u).quick(),
+    Case::new("errors/left_open", FEATS, left_open).quick(),
 ];
 
 /// An unmounted image with the files "good", and "bad", whose extent root is none.
@@ -237,4 +238,23 @@ fn sysrq_u(t: &mut T) -> Res {
         holds(&sys::rdonly(name)?, 0, &pattern(*seed, 0, 15_000), "synced")?;
     }
     Ok(())
+}
+
+/// A file that is removed, and closed when everything has become read-only, is freed by the next
+/// mount. A remount for writing, which would not look for it, is refused.
+fn left_open(t: &mut T) -> Res {
+    t.fresh()?;
+    sys::sync();
+    let free = |t: &T| sys::statfs(&t.p("")).map(|s| (s.f_bfree, s.f_ffree));
+    let before = free(t)?;
+    let f = put(&t.p("f"), 1, 100_000)?;
+    f.fsync()?;
+    sys::unlink(&t.p("f"))?;
+    emergency_remount(t)?;
+    drop(f);
+    errno!(t.remount(0, ""), EINVAL);
+    t.umount()?;
+    t.mount("")?;
+    same!(free(t)?, before, "free blocks and inodes after the mount");
+    t.umount()
 }
