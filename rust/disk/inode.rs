@@ -261,7 +261,8 @@ impl InodeFields {
             put_extra(raw, e, VERSION_HI, (self.version >> 32) as u32)?;
             put_extra(raw, e, PROJID, self.projid)?;
         }
-        update_checksum(raw, geo, ino, rest)
+        update_checksum(raw, geo, ino, rest)?;
+        Ok(())
     }
 
     /// `i_blocks` as stored and the flags that go with it: 512-byte units while they fit in 48

@@ -164,21 +164,23 @@ pub fn checksum_matches(
     Ok(found == right)
 }
 
-/// Brings a raw inode's checksum up to date. `raw` begins with the head.
+/// Brings a raw inode's checksum up to date. `raw` begins with the head. Returns how many of its
+/// bytes may have changed: attributes do not begin before that.
 pub fn update_checksum(
     raw: &mut [u8],
     geo: &Geometry,
     ino: Ino,
     rest: impl FnOnce(u32) -> u32,
-) -> Result<()> {
+) -> Result<usize> {
     if !geo.has_inode_csum {
-        return Ok(());
+        return Ok(GOOD_OLD_SIZE);
     }
     let has_hi = has_checksum_hi(geo, read_extra_isize(raw, geo)?);
     let (_, crc) = take_checksum(raw, geo, ino, rest)?;
     put(raw, CHECKSUM_LO, &U16::new(crc as u16))?;
-    if has_hi {
-        put(raw, CHECKSUM_HI, &U16::new((crc >> 16) as u16))?;
+    if !has_hi {
+        return Ok(GOOD_OLD_SIZE);
     }
-    Ok(())
+    put(raw, CHECKSUM_HI, &U16::new((crc >> 16) as u16))?;
+    Ok(CHECKSUM_HI + 2)
 }

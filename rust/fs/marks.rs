@@ -92,11 +92,14 @@ impl ErrorMarks {
                 _ => error_code::UNKNOWN,
             },
         };
-        self.give_back(Some(Errors {
-            first: error,
+        let mut found = self.found.lock();
+        let before = found.pending.as_ref();
+        found.pending = Some(Errors {
+            first: before.map_or(error, |e| e.first),
             last: error,
-            count: 1,
-        }));
+            count: before.map_or(0, |e| e.count).saturating_add(1),
+        });
+        drop(found);
         self.news.store(true, Relaxed);
     }
 
@@ -115,19 +118,14 @@ impl ErrorMarks {
         errors
     }
 
-    /// Has them recorded the next time.
+    /// Has them recorded the next time. What was noted meanwhile came later.
     pub(crate) fn give_back(&self, errors: Option<Errors>) {
         let Some(mut all) = errors else {
             return;
         };
         let mut found = self.found.lock();
         if let Some(more) = found.pending {
-            // Those given back are the older ones, a new one comes alone.
-            if all.first.sec <= more.first.sec && all.count > 1 {
-                all.last = more.last
-            } else {
-                all.first = more.first
-            }
+            all.last = more.last;
             all.count = all.count.saturating_add(more.count);
         }
         found.pending = Some(all);

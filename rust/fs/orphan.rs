@@ -243,9 +243,11 @@ impl<'h> Before<'h> {
                 let mut raw = [0u8; HEAD_MAX];
                 let raw = place.read(geo, &mut raw)?;
                 disk::put(raw, DTIME, &U32::new(Ino::to_disk(next))).map_err(|_| EINVAL)?;
-                disk::inode::update_checksum(raw, geo, *prev, place.rest(geo))
+                let changed = disk::inode::update_checksum(raw, geo, *prev, place.rest(geo))
                     .map_err(|_| EINVAL)?;
-                block.copy_in(place.offset(), raw)?;
+                // No more: who sets attributes, which the head may reach over, has not waited.
+                let changed = raw.get(..changed).ok_or(EINVAL)?;
+                block.copy_in(place.offset(), changed)?;
                 Ok(true)
             }
         }

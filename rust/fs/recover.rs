@@ -60,9 +60,9 @@ pub(crate) fn process(sb: &Sb) -> Result {
     let mut done = Done::default();
     let mut result = Ok(());
     for &ino in list.iter() {
-        result = result.and(finish_orphan(sb, ino, open(sb, ino), &mut done));
+        result = both(result, finish_orphan(sb, ino, open(sb, ino), &mut done));
     }
-    result = result.and(empty_file(sb, &mut done));
+    result = both(result, empty_file(sb, &mut done));
     let left = fs.orphans.count.load(Relaxed) > 0;
     fs.orphans.strays.store(left, Relaxed);
     if done.deleted > 0 || done.truncated > 0 {
@@ -82,6 +82,14 @@ pub(crate) fn process(sb: &Sb) -> Result {
 /// fails, and the next one does it.
 fn passes(e: Error) -> bool {
     e == ENOMEM || e == EINTR || e == ERESTARTSYS
+}
+
+/// The results of two orphans: an error that passes is not hidden by one of the disk before it.
+fn both(first: Result, second: Result) -> Result {
+    match second {
+        Err(e) if passes(e) => second,
+        _ => first.and(second),
+    }
 }
 
 #[derive(Default)]
@@ -261,7 +269,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     // CAST: At most `MAX_BLOCKS`.
     for lblk in (0..blocks as u32).map(Lblk::new) {
         let emptied = empty_block(sb, &file, lblk, done);
-        result = result.and(emptied.unwrap_or_else(|e| Err(unread(sb, e))));
+        result = both(result, emptied.unwrap_or_else(|e| Err(unread(sb, e))));
     }
     result?;
     // CAST: As above.
@@ -322,7 +330,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         let (_table, inode) = match opened {
             Ok(opened) => opened,
             Err(e) => {
-                result = result.and(finish_orphan(sb, ino, Err(e), done));
+                result = both(result, finish_orphan(sb, ino, Err(e), done));
                 continue;
             }
         };
@@ -336,7 +344,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         // The handle ends before the inode may go.
         handle.stop()?;
         added?;
-        result = result.and(finish_orphan(sb, ino, Ok(inode), done));
+        result = both(result, finish_orphan(sb, ino, Ok(inode), done));
     }
     Ok(result)
 }

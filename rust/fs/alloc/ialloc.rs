@@ -8,7 +8,7 @@
 //! grows without holes; the inode is cleared there before its number is taken.
 
 use super::{
-    bitmap::Change,
+    bitmap::{Change, GroupBitmap},
     group::{GroupError, GroupInfo, LockedGroup},
     Groups,
 };
@@ -204,25 +204,29 @@ fn take_locked(
     if locked.is_bad(BitmapKind::Inode) || locked.group.desc.free_inodes == 0 {
         return Ok(None);
     }
+    // A group that has inodes has a block bitmap, too: once its table is in use nobody else
+    // would work out anew what the tables take.
+    let blocks = if locked.is_uninit(BitmapKind::Block) && !locked.is_bad(BitmapKind::Block) {
+        Some(locked.trusting(BitmapKind::Block, |locked| locked.bitmap(BitmapKind::Block))?)
+    } else {
+        None
+    };
     locked
-        .trusting(BitmapKind::Inode, |locked| take(locked, handle, is_dir))
+        .trusting(BitmapKind::Inode, |locked| {
+            take(locked, handle, blocks, is_dir)
+        })
         .map(Some)
 }
 
+/// `blocks`: the bitmap of its blocks, if the group is to have one.
 fn take(
     locked: &mut LockedGroup<'_>,
     handle: &Handle<'_>,
+    blocks: Option<GroupBitmap>,
     is_dir: bool,
 ) -> Result<Ino, GroupError> {
     let geo = &locked.sb.data().geo;
     let per_group = geo.inodes_per_group;
-    // A group that has inodes has a block bitmap, too: once its table is in use nobody else
-    // would work out anew what the tables take.
-    let blocks = if locked.is_uninit(BitmapKind::Block) && !locked.is_bad(BitmapKind::Block) {
-        Some(locked.bitmap(BitmapKind::Block)?)
-    } else {
-        None
-    };
     let map = locked.bitmap(BitmapKind::Inode)?;
     let bit = map.next_zero(0, per_group as usize);
     // CAST: A bit of one group.
