@@ -80,6 +80,8 @@ impl Geometry {
             gdt_blocks: descs.blocks,
             reserved_gdt_blocks: descs.reserved,
             cluster_bits: units.block_bits + units.ratio_bits,
+            cluster_overhead: Some(u64::from(sb.overhead_clusters.get()) << units.ratio_bits)
+                .filter(|taken| units.ratio_bits > 0 && (1..blocks).contains(taken)),
             super_block: units.super_block(),
             log_groups_per_flex: check_flex(sb, &features)?,
             backup_groups: sb.backup_bgs.map(|group| group.get()),

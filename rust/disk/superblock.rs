@@ -123,6 +123,8 @@ pub struct Geometry {
     pub reserved_gdt_blocks: u16,
     /// log2 of the bytes in a cluster, the unit of allocation: a block but for bigalloc.
     pub cluster_bits: u32,
+    /// With bigalloc the blocks of the clusters that metadata takes any of, if the superblock says.
+    pub cluster_overhead: Option<u64>,
     /// The block that holds the superblock.
     pub super_block: u32,
     /// log2 of the groups in a flex group; 0 without flex_bg.

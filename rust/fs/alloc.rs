@@ -215,7 +215,9 @@ impl Groups {
         let infos = Grows::with(infos)?;
         let totals = Totals::of(&infos);
         let root_blocks = RootBlocks::new(raw, geo.blocks_count, options);
-        let pool = grow::default_pool(geo.blocks_count);
+        // In clusters, as all that is counted by groups.
+        let ratio = geo.cluster_bits - geo.block_bits;
+        let pool = grow::default_pool(geo.blocks_count >> ratio) << ratio;
         let touched = Touched::new(geo.groups_count)?;
         let discards = Discards::new(geo.groups_count)?;
         let with_run = GroupIndex::new(&list, |desc| desc.free_blocks)?;
@@ -405,10 +407,14 @@ pub(crate) fn count_free(sb: &Sb) -> Counts {
         .free_blocks
         .sum_positive()
         .saturating_sub(groups.dirty_blocks.sum_positive());
+    // With bigalloc, which is read only, the descriptors count clusters.
+    let free = free << (fs.geo.cluster_bits - fs.geo.block_bits);
     Counts {
-        overhead: groups.zones.blocks()
-            + u64::from(fs.geo.first_data_block)
-            + groups.journal.as_ref().map_or(0, Zones::blocks),
+        overhead: fs.geo.cluster_overhead.unwrap_or_else(|| {
+            groups.zones.blocks()
+                + u64::from(fs.geo.first_data_block)
+                + groups.journal.as_ref().map_or(0, Zones::blocks)
+        }),
         blocks_free: free,
         blocks_available: free
             .saturating_sub(groups.root_blocks.blocks())

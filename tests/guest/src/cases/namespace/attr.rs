@@ -319,12 +319,18 @@ fn statfs_as_ext4(t: &mut T) -> Res {
         (700, vec!["-O", "^flex_bg"]),
         (200, vec!["-O", "^resize_inode,sparse_super2"]),
         (128, vec!["-N", "2000", "-m", "0"]),
+        (200, vec!["-O", "bigalloc", "-C", "65536"]),
     ] {
         t.mkfs(mb, &more)?;
+        // What rext4 does not write, ext4 is not to write either.
+        let flags = match more[..] {
+            ["-O", "bigalloc", ..] => libc::MS_RDONLY,
+            _ => 0,
+        };
         let (dev, ours) = (t.dev.clone(), t.fs.clone());
         let mut seen = Vec::new();
         for fs in ["ext4", ours.as_str()] {
-            t.mount_as(&dev, crate::fixture::MNT, fs, 0, "")?;
+            t.mount_as(&dev, crate::fixture::MNT, fs, flags, "")?;
             let s = sys::statfs(&t.p(""))?;
             seen.push((
                 (s.f_type as u64, s.f_bsize as u64, s.f_namelen as u64),
