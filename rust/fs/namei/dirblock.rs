@@ -8,7 +8,7 @@ use crate::{
     disk::{
         dirent::{self, NewEntry},
         htree::{self, DxNode},
-        Corrupt, Lblk, Pblk,
+        Corrupt, Lblk, LblkRange, Pblk,
     },
     fs::extent::{ExtentEntry, Mapping, State},
     vfs::{
@@ -61,6 +61,12 @@ fn map(dir: &Inode, lblk: Lblk) -> Result<Pblk> {
     }
 }
 
+/// Where what is not there ends, if the blocks begin with such.
+pub(super) fn hole_until(dir: &Inode, blocks: LblkRange) -> Option<Lblk> {
+    let found = dir.extents().lookup(blocks).ok()?;
+    (found.state != State::Written).then(|| found.blocks().end)
+}
+
 /// Begins to read a block that is going to be wanted. Errors show up when it is read.
 pub(super) fn read_ahead(dir: &Inode, lblk: Lblk) {
     if let Ok(found) = look(dir, lblk) {
@@ -75,7 +81,7 @@ pub(super) fn read_ahead(dir: &Inode, lblk: Lblk) {
 pub(super) fn append_block(handle: &Handle<'_>, inode: &Inode, lblk: Lblk) -> Result<Pblk> {
     match inode.extents().entry(lblk.blocks(1))? {
         ExtentEntry::Hole(hole) => Ok(hole.fill(handle, 1, State::Written)?.pblk),
-        ExtentEntry::Mapped(_) => Err(EINVAL),
+        ExtentEntry::Mapped(_) => Err(inode.corrupted(fmt!("block {lblk} lies behind its end"))),
     }
 }
 

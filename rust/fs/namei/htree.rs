@@ -175,10 +175,12 @@ impl Path {
     }
 
     /// Checks that a block below `level` is none of those above: a node does not say of which level
-    /// it is, and taken for a leaf it would be overwritten by the next name.
+    /// it is, and taken for a leaf it would be overwritten by the next name. Nor is a node always
+    /// checked as one: a block that is both a node and a leaf of another was checked as what it was
+    /// first, so it may name the root.
     fn check_new(&self, dir: &Inode, lblk: Lblk, level: usize) -> Result {
         let mut above = self.inner.iter().take(level).flatten();
-        if above.any(|frame| frame.block.lblk == lblk) {
+        if lblk == Lblk::FIRST || above.any(|frame| frame.block.lblk == lblk) {
             return Err(bad_dirblock(dir, lblk, Corrupt::DxBlock));
         }
         Ok(())

@@ -5,7 +5,7 @@
 use super::{
     bad_dirblock,
     dir_blocks,
-    dirblock::{read_ahead, DirBlock, DirBlockKind},
+    dirblock::{hole_until, read_ahead, DirBlock, DirBlockKind},
     found::FoundEntry,
     htree::Path,
     is_indexed,
@@ -84,7 +84,8 @@ fn follow(dir: &Inode, ino: Ino) -> Result<InodeRef<'_>> {
 pub(super) fn read_ahead_from(dir: &Inode, lblk: Lblk, blocks: u32) {
     let lblk = lblk.get();
     if lblk % READ_AHEAD == 0 {
-        for ahead in (lblk + 1..blocks.min(lblk + READ_AHEAD)).map(Lblk::new) {
+        let end = blocks.min(lblk.saturating_add(READ_AHEAD));
+        for ahead in (lblk + 1..end).map(Lblk::new) {
             read_ahead(dir, ahead);
         }
     }
@@ -124,11 +125,21 @@ fn find_indexed(dir: &Inode, name: &DiskName<'_>) -> Result<Option<FoundEntry>> 
     Err(dir.corrupted(fmt!("directory index: more leaves than blocks")))
 }
 
-/// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read.
+/// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read. Of holes that
+/// is told by the size of the directory, which may be as damaged: millions, and a report for each.
 fn scan(dir: &Inode, name: &DiskName<'_>, first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
     let count = dir_blocks(dir)?;
-    for lblk in (first..count).map(Lblk::new) {
+    let mut next = Lblk::new(first);
+    while next.get() < count {
+        let lblk = next;
         dir.go_on()?;
+        if lenient {
+            if let Some(end) = hole_until(dir, lblk.until(Lblk::new(count))) {
+                next = end;
+                continue;
+            }
+        }
+        next = Lblk::new(lblk.get() + 1);
         read_ahead_from(dir, lblk, count);
         let result = DirBlock::read_any(dir, lblk).and_then(|block| match block {
             Some(block) => Ok(block.search(dir, name)?.ok()),

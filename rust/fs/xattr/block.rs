@@ -140,7 +140,8 @@ pub(super) fn place(
     old: Option<&BufferHead>,
     mut data: KVec<u8>,
 ) -> Result<Pblk> {
-    if let Some(pblk) = share(handle, inode, &data)? {
+    let own = old.map(|bh| Pblk::new(bh.blocknr()));
+    if let Some(pblk) = share(handle, inode, own, &data)? {
         return Ok(pblk);
     }
     if let Some(bh) = old {
@@ -151,8 +152,14 @@ pub(super) fn place(
     take_new(handle, inode, &mut data)
 }
 
-/// Looks for a block that holds the same, and becomes another owner of it.
-fn share(handle: &Handle<'_>, inode: &Inode, data: &[u8]) -> Result<Option<Pblk>> {
+/// Looks for a block that holds the same, and becomes another owner of it, unless it is the inode's
+/// `own`: what changes may lie in the inode alone.
+fn share(
+    handle: &Handle<'_>,
+    inode: &Inode,
+    own: Option<Pblk>,
+    data: &[u8],
+) -> Result<Option<Pblk>> {
     let fs = inode.fs();
     let key = xattr::block_hash(data).unwrap_or(0);
     if key == 0 || !shares(fs) {
@@ -174,6 +181,9 @@ fn share(handle: &Handle<'_>, inode: &Inode, data: &[u8]) -> Result<Option<Pblk>
                 let _sharers = fs.sharers.lock.lock();
                 look()?.is_some()
             };
+            if same && own == Some(pblk) {
+                return Ok(own);
+            }
             if same {
                 // May wait for the log, so before the lock. Not used it costs nothing.
                 let block = handle.write(&bh)?;

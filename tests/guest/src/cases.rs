@@ -93,6 +93,7 @@ pub static SETS: &[&[Case]] = &[
     damage::bad::CASES,
     damage::bad_file::CASES,
     damage::bad_dir::CASES,
+    damage::bad_index::CASES,
     damage::bad_map::CASES,
     damage::baddev::CASES,
     damage::failing::CASES,

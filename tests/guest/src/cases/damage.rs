@@ -4,6 +4,7 @@
 pub mod bad;
 pub mod bad_dir;
 pub mod bad_file;
+pub mod bad_index;
 pub mod bad_map;
 pub mod baddev;
 pub mod eio;

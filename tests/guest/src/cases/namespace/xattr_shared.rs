@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Blocks of attributes that inodes share.
 
+use crate::cases::damage::bad::{inode_at, PLAIN};
 use crate::cases::namespace::xattr::{agree, dump};
 use crate::fixture::{knows_fs, put, T};
 use crate::harness::{Case, Res, Variant, ALL, K1, K4};
@@ -14,8 +15,34 @@ pub const CASES: &[Case] = &[
     Case::new("xattr/shared", ALL, shared).quick(),
     Case::new("xattr/shared_limit", TWO, limit).secs(120),
     Case::new("xattr/shared_race", TWO, race).secs(120),
+    Case::new("xattr/own_block", PLAIN, own_block).quick(),
     Case::new("xattr/nombcache", TWO, nombcache),
 ];
+
+/// On a damaged image an attribute is both in the inode and in the block. To set what is in the
+/// block takes it out of the inode, and does not make the inode own its block twice.
+fn own_block(t: &mut T) -> Res {
+    t.fresh()?;
+    let path = t.p("f");
+    put(&path, 1, 0)?;
+    xattr::set(&path, "user.b", b"x", 0)?;
+    xattr::set(&path, "user.a", &[7; 200], 0)?;
+    t.umount()?;
+    let at = inode_at(t, "/f")?;
+    let inode = t.peek(at, 256)?;
+    let entries = inode[128..].chunks_exact(4).map(|word| word == b"b\0\0\0");
+    let Some(name) = entries.clone().position(|is| is) else {
+        fail!("no name in the inode: {inode:?}");
+    };
+    same!(entries.filter(|is| *is).count(), 1, "names");
+    t.poke(at + 128 + 4 * name as u64, b"a")?;
+    t.mount("")?;
+    same!(xattr::get(&path, "user.a")?, b"x", "what is found first");
+    xattr::set(&path, "user.a", &[7; 200], 0)?;
+    same!(xattr::get(&path, "user.a")?, [7; 200], "what was set");
+    t.umount()?;
+    t.fsck()
+}
 
 fn free(t: &T) -> Res<u64> {
     sys::sync();

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Corrupt indexes of directories.
+
+use crate::cases::damage::bad::{corrupt, dir_block, PLAIN};
+use crate::cases::power::orphans::script;
+use crate::fixture::{names, put, T};
+use crate::harness::{Case, Res};
+use crate::sys;
+use crate::{ensure, fail};
+use std::time::{Duration, Instant};
+
+pub const CASES: &[Case] = &[
+    Case::new("bad/index_twice", PLAIN, index_twice),
+    Case::new("bad/index_root_as_leaf", PLAIN, root_as_leaf).quick(),
+    Case::new("bad/index_of_holes", PLAIN, of_holes).quick(),
+];
+
+/// A directory with an index, of some blocks; where its first one is.
+fn indexed(t: &mut T) -> Res<u64> {
+    t.fresh()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    for i in 0..60 {
+        put(&t.p(&format!("d/{i:0>100}")), i, 10)?;
+    }
+    t.umount()?;
+    t.broken = true;
+    Ok(dir_block(t, "/d")? * t.bs())
+}
+
+/// An index whose entries all name one leaf: listing it ends, though not well.
+fn index_twice(t: &mut T) -> Res {
+    // Behind the dots and the info of 8 bytes: limit, count, first block, then hash and block.
+    let at = indexed(t)? + 0x20;
+    let count = 400u32;
+    let mut index = (count as u16).to_le_bytes().to_vec();
+    index.extend(1u32.to_le_bytes());
+    for i in 1..count {
+        index.extend((i << 16).to_le_bytes());
+        index.extend(1u32.to_le_bytes());
+    }
+    t.poke(at + 2, &index)?;
+    t.mount("errors=continue")?;
+    // What was listed before it was noticed counts: the caller may not see the error.
+    let _ = names(&t.p("d"));
+    if t.ours() {
+        ensure!(t.logged(&[&["more leaves than blocks"]]), "{:?}", t.seen);
+    }
+    Ok(())
+}
+
+/// An index node: entries of a hash and a block, the first one without a hash. Behind as many bytes
+/// as `before` the limit, which is kept in the root.
+fn entries(before: &[u8], limit: u16, all: &[(u32, u32)]) -> Vec<u8> {
+    let mut node = before.to_vec();
+    node.extend(limit.to_le_bytes());
+    node.extend((all.len() as u16).to_le_bytes());
+    for (nth, (hash, block)) in all.iter().enumerate() {
+        if nth > 0 {
+            node.extend(hash.to_le_bytes());
+        }
+        node.extend(block.to_le_bytes());
+    }
+    node
+}
+
+/// A block that is a node of one part of the index and a leaf of another, and was checked as a
+/// leaf, leads to the root. That is not taken for a leaf, too, and written over by a new name.
+fn root_as_leaf(t: &mut T) -> Res {
+    let root = indexed(t)?;
+    let bs = t.bs();
+    let block = |t: &T, n: u32| -> Res<u64> {
+        let text = t.debugfs(&[&format!("bmap /d {n}")])?;
+        let found = text.lines().find_map(|l| l.trim().parse::<u64>().ok());
+        found.map_or_else(|| fail!("bmap /d {n}: {text}"), |pblk| Ok(pblk * bs))
+    };
+    let (low, both) = (block(t, 1)?, block(t, 2)?);
+    // One unused entry over all of the block.
+    let mut unused = vec![0; 8];
+    unused[4..6].copy_from_slice(&(bs as u16).to_le_bytes());
+    let limit = ((bs - 8) / 8) as u16;
+    t.poke(low, &entries(&unused, limit, &[(0, 2)]))?;
+    t.poke(both, &entries(&unused, limit, &[(0, 0)]))?;
+    let root_limit = ((bs - 0x20) / 8) as u16;
+    t.poke(root + 0x1e, &[1, 0])?;
+    t.poke(
+        root + 0x20,
+        &entries(&[], root_limit, &[(0, 1), (1 << 26, 2)]),
+    )?;
+    let before = t.peek(root, t.var.bs)?;
+    t.mount("errors=continue")?;
+    // One of 64 is in the first part, where the block is a leaf.
+    for i in 0..400 {
+        let _ = sys::lstat(&t.p(&format!("d/absent{i}")));
+    }
+    let made = (0..20).map(|i| sys::create(&t.p(&format!("d/new{i}"))).map(drop));
+    let failed: Vec<_> = made.filter(|made| made.is_err()).collect();
+    // ext4 goes on without the index, in these two.
+    ensure!(!failed.is_empty() || !t.ours(), "all names were made");
+    for made in failed {
+        corrupt(t, made, "create")?;
+    }
+    t.umount()?;
+    let kept = t.peek(root, t.var.bs)? == before;
+    ensure!(kept || !t.ours(), "the root was written over");
+    Ok(())
+}
+
+/// A damaged index of a directory that says it is huge: who looks for a name goes through all of
+/// its blocks, and not through what is none.
+fn of_holes(t: &mut T) -> Res {
+    let root = indexed(t)?;
+    let huge = (1 << 32) - t.bs();
+    script(t, &[format!("set_inode_field d size {huge}")])?;
+    // No such hash.
+    t.poke(root + 0x1c, &[77])?;
+    t.mount("errors=continue")?;
+    let begun = Instant::now();
+    let found = sys::lstat(&t.p("d/absent"));
+    let took = begun.elapsed();
+    ensure!(took < Duration::from_secs(2), "took {took:?}");
+    if t.ours() {
+        corrupt(t, found, "lookup")?;
+        let found = sys::lstat(&t.p(&format!("d/{:0>100}", 7)));
+        ensure!(found.is_ok(), "a name that is there: {found:?}");
+        ensure!(
+            !names(&t.p("d")).is_ok_and(|all| all.is_empty()),
+            "none listed"
+        );
+    }
+    t.umount()
+}
