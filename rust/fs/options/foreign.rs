@@ -44,9 +44,10 @@ fn flag(key: &[u8]) -> Option<Foreign> {
         b"dioread_lock" | b"nodioread_nolock" => Instead("direct reads take no lock"),
         b"noblock_validity" => Instead("the place of each block is checked"),
         b"init_itable" => Instead("inode tables are initialised as they are used"),
+        // Space is promised before all the same, and what is not synced is promised to nobody.
+        b"nodelalloc" => Instead("blocks are allocated when data is written back"),
         b"prefetch_block_bitmaps" | b"no_prefetch_block_bitmaps" => NO_TUNABLE,
         b"debug" | b"warn_on_error" => Instead("the kernel log says what there is to say"),
-        b"nodelalloc" => Refused("nodelalloc: blocks are allocated when data is written back"),
         b"nouid32" => Refused("owners have 32 bits"),
         b"usrquota" | b"grpquota" | b"prjquota" | b"quota" => NO_QUOTA,
         b"usrjquota" | b"grpjquota" => NO_QUOTA,

@@ -126,7 +126,7 @@ fn of_ext4(t: &mut T) -> Res {
         "discard",
         "delalloc,journal_checksum",
         "stripe=256,inode_readahead_blks=32",
-        "nobarrier,init_itable=10,block_validity",
+        "nobarrier,init_itable=10,block_validity,nodelalloc",
         "journal_ioprio=3,min_batch_time=0,max_batch_time=15000,data_err=ignore",
         "nodiscard,dioread_nolock,mb_optimize_scan=1,nombcache,bsddf,nogrpid",
         "grpid,minixdf,resuid=1000,resgid=1000,max_dir_size_kb=1000000",
@@ -147,7 +147,6 @@ fn of_ext4(t: &mut T) -> Res {
         );
         for (option, want) in [
             ("data=journal", "cannot be journaled"),
-            ("nodelalloc", "written back"),
             ("usrquota", "quotas"),
             ("nouid32", "32 bits"),
             ("resuid=me", "number"),
