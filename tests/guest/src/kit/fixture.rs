@@ -33,7 +33,8 @@ pub struct T {
     pub seen: Vec<String>,
     /// The image is left broken on purpose: no e2fsck after the case.
     pub broken: bool,
-    made: bool,
+    /// The device that has the image that was made last.
+    made: Option<String>,
     pub dms: Vec<Dm>,
 }
 
@@ -77,7 +78,7 @@ impl T {
             mounted: Vec::new(),
             seen: Vec::new(),
             broken: false,
-            made: false,
+            made: None,
             dms: Vec::new(),
         })
     }
@@ -105,8 +106,25 @@ impl T {
         self.fs != "ext4"
     }
 
+    /// The image that was made last is about to be overwritten: checks it, unless it is broken on
+    /// purpose, or mounted.
+    pub fn end_of_image(&mut self) -> Res {
+        let Some(dev) = self.made.take() else {
+            return Ok(());
+        };
+        if self.broken || !self.mounted.is_empty() || !sys::exists(&dev) {
+            return Ok(());
+        }
+        self.forget_pages()?;
+        match self.fsck_dev(&dev) {
+            Err(Stop::Fail(why)) => fail!("the image before: {why}"),
+            end => end,
+        }
+    }
+
     /// mke2fs with the variant's block size and features.
     pub fn mkfs_on(&mut self, dev: &str, mb: u64, more: &[&str]) -> Res {
+        self.end_of_image()?;
         let bs = self.var.bs.to_string();
         let size = format!("{mb}m");
         let mut a = vec!["-q", "-F", "-t", "ext4", "-b", &bs, "-I", "256"];
@@ -118,7 +136,7 @@ impl T {
         a.extend([dev, &size]);
         let (code, text) = run_cmd("mke2fs", &a)?;
         ensure!(code == 0, "mke2fs {a:?}: {}", text.trim());
-        self.made = true;
+        self.made = Some(dev.to_string());
         Ok(())
     }
 
@@ -334,7 +352,7 @@ impl T {
                 let _ = sys::umount(dir, libc::MNT_DETACH);
             }
         }
-        if ok && first.is_ok() && self.made && !self.broken {
+        if ok && first.is_ok() && self.made.is_some() && !self.broken {
             first = self.forget_pages().and_then(|()| self.fsck());
         }
         for d in std::mem::take(&mut self.dms).into_iter().rev() {

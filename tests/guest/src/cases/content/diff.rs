@@ -4,7 +4,7 @@
 
 use crate::cases::content::shift::{COLLAPSE, INSERT};
 use crate::cases::namespace::tree::{self, Node};
-use crate::fixture::{knows_fs, names, pattern, private_mounts, slowness, MNT, MNT2, T};
+use crate::fixture::{knows_fs, pattern, private_mounts, slowness, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, Variant, ALL, K1, K4};
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::{ensure, same, skip};
@@ -66,7 +66,10 @@ fn random(r: &mut fastrand::Rng, i: u64) -> Op {
     match r.u32(..100) {
         0..=17 => Op::Create(p, i, n),
         18..=27 => Op::Write(p, i, off, n),
-        28..=31 => Op::Direct(p, i, off & !4095, n.next_multiple_of(4096)),
+        28..=31 => {
+            let unit = [512, 1024, 4096][r.usize(..3)];
+            Op::Direct(p, i, off & !(unit as u64 - 1), n.next_multiple_of(unit))
+        }
         32..=36 => Op::Append(p, i, n),
         37..=40 => Op::Truncate(p, off),
         41..=44 => Op::Punch(p, off, n as u64),
@@ -127,6 +130,15 @@ fn look(p: &str) -> Sys<String> {
     ))
 }
 
+/// The names in a directory.
+fn list(dir: &str) -> std::io::Result<String> {
+    let mut names = std::fs::read_dir(dir)?
+        .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names.join("/"))
+}
+
 /// The answer of one side: an errno, or what was seen.
 fn apply(root: &str, op: &Op) -> Result<String, i32> {
     let p = |s: &String| format!("{root}/{s}");
@@ -165,7 +177,7 @@ fn apply(root: &str, op: &Op) -> Result<String, i32> {
         Op::Chown(a, u, g) => done(sys::lchown(&p(a), *u, *g)),
         Op::Times(a, at, mt) => done(sys::utimens(&p(a), *at, *mt)),
         Op::Fsync(a) => done(existing(&p(a)).and_then(|f| f.fsync())),
-        Op::List(a) => return names(&p(a)).map(|v| v.join("/")).map_err(|_| libc::ENOENT),
+        Op::List(a) => return list(&p(a)).map_err(|e| e.raw_os_error().unwrap_or(-1)),
         Op::Look(a) => look(&p(a)),
     };
     r.map_err(|e| e.errno)

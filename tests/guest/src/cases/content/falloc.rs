@@ -239,7 +239,7 @@ fn punch_frees(t: &mut T) -> Res {
     Ok(())
 }
 
-/// Modes that may be missing must say so; where they are there they must work.
+/// Modes that take extents do as they say, and where there are none they say that they do not.
 fn modes(t: &mut T) -> Res {
     t.fresh()?;
     let bs = t.bs();
@@ -249,7 +249,7 @@ fn modes(t: &mut T) -> Res {
     let known = |r: Sys<()>| -> Res<bool> {
         match r {
             Ok(()) => Ok(true),
-            Err(e) if e.errno == libc::EOPNOTSUPP => Ok(false),
+            Err(e) if e.errno == libc::EOPNOTSUPP && !t.extents() => Ok(false),
             Err(e) => Err(e.into()),
         }
     };

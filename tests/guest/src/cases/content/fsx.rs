@@ -32,7 +32,7 @@ struct Fsx {
     model: Vec<u8>,
     max: usize,
     log: Vec<String>,
-    zero_range: bool,
+    block: usize,
     /// Blocks can move.
     shifts: bool,
 }
@@ -67,8 +67,8 @@ impl Fsx {
         let mut got = vec![0xEE; end - off];
         let n = match way {
             "direct" => {
-                // Aligned outwards; the answer is cut to what was asked.
-                let (lo, hi) = (off & !4095, end.next_multiple_of(4096));
+                // Sectors, outwards; the answer is cut to what was asked.
+                let (lo, hi) = (off & !511, end.next_multiple_of(512));
                 let mut b = Aligned::new(hi - lo);
                 let n = self.d.pread(&mut b, lo as u64)?;
                 same!(
@@ -203,8 +203,12 @@ impl Fsx {
         dio: bool,
     ) -> Res {
         let size = self.model.len();
-        let lo = off & !4095;
-        let blocks = len.next_multiple_of(4096).min((self.max - lo) & !4095);
+        // Pages, blocks and sectors.
+        let unit = [4096, self.block, 512][r.usize(..3)];
+        let lo = off & !(unit - 1);
+        let blocks = len
+            .next_multiple_of(unit)
+            .min((self.max - lo) & !(unit - 1));
         match op {
             0..=17 => {
                 self.note(format!("{i} write {off}+{len}"));
@@ -271,11 +275,10 @@ impl Fsx {
             }
             68 if self.shifts => self.shift(i, (off, len))?,
             68 => {}
-            _ if self.zero_range => {
+            _ => {
                 self.note(format!("{i} zero range {off}+{len} (size {size})"));
                 self.zero_range(off, len)?;
             }
-            _ => {}
         }
         Ok(())
     }
@@ -296,20 +299,12 @@ impl Fsx {
 
     fn zero_range(&mut self, off: usize, len: usize) -> Res {
         let mode = libc::FALLOC_FL_ZERO_RANGE;
-        match self.f.fallocate(mode, off as u64, len as u64) {
-            Ok(()) => {
-                self.zero(off, len);
-                if off + len > self.model.len() {
-                    self.model.resize(off + len, 0);
-                }
-                Ok(())
-            }
-            Err(e) if e.errno == libc::EOPNOTSUPP => {
-                self.zero_range = false;
-                Ok(())
-            }
-            Err(e) => Err(e.into()),
+        self.f.fallocate(mode, off as u64, len as u64)?;
+        self.zero(off, len);
+        if off + len > self.model.len() {
+            self.model.resize(off + len, 0);
         }
+        Ok(())
     }
 
     /// Has data written, opens the file anew, drops caches.
@@ -363,7 +358,7 @@ pub fn run(t: &mut T, seed: u64, steps: u64, max: usize, dio: bool) -> Res {
         model: Vec::new(),
         max,
         log: Vec::new(),
-        zero_range: true,
+        block: t.var.bs,
         shifts: !t.var.feats.contains("encrypt"),
     };
     // An emulated machine gets the beginning of the same sequence.

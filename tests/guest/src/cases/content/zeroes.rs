@@ -252,6 +252,7 @@ fn power_cut(t: &mut T) -> Res {
     let first = t.disks[0].clone();
     let result = on_able(t, |t| {
         t.disks[0] = t.dev.clone();
+        t.end_of_image()?;
         let poison = vec![0xD5; 1 << 20];
         let raw = t.raw()?;
         for i in 0..48 {

@@ -157,14 +157,14 @@ fn work(dir: &str, k: u64, stop: &AtomicBool) -> Vec<(String, u64)> {
 }
 
 /// Allocates and frees in a file that is open: nothing but the file system stops that.
-fn keep_busy(path: &str, stop: &AtomicBool) {
-    let Ok(f) = sys::create(path) else {
-        return;
-    };
+fn keep_busy(path: &str, stop: &AtomicBool) -> Res {
+    let f = sys::create(path)?;
+    f.fallocate(0, 0, 400_000)?;
     while !stop.load(Ordering::Relaxed) {
         let _ = f.fallocate(0, 0, 400_000);
         let _ = f.punch(0, 400_000);
     }
+    Ok(())
 }
 
 /// Runs `act` while five threads work in `dir`, and ends them. Returns what was synced, and its
@@ -177,9 +177,7 @@ pub fn under_work(dir: &str, act: impl FnOnce() -> Res) -> Res<Vec<(String, u64)
         let threads: Vec<_> = (0..3)
             .map(|k| s.spawn(move || work(dir, k, stop)))
             .collect();
-        for k in 0..2 {
-            s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop));
-        }
+        let busy = [0, 1].map(|k| s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop)));
         std::thread::sleep(Duration::from_millis(1500));
         let done = act();
         stop.store(true, Ordering::Relaxed);
@@ -188,6 +186,9 @@ pub fn under_work(dir: &str, act: impl FnOnce() -> Res) -> Res<Vec<(String, u64)
                 Ok(names) => synced.extend(names),
                 Err(_) => return Err(Stop::Fail("thread panic".into())),
             }
+        }
+        for thread in busy {
+            thread.join().unwrap()?;
         }
         done
     })?;
@@ -202,13 +203,13 @@ pub fn emergency_remount(t: &mut T) -> Res {
         skip!("no {TRIGGER}");
     }
     sys::write_file(TRIGGER, "u")?;
-    for _ in 0..100 {
+    for _ in 0..400 {
         std::thread::sleep(Duration::from_millis(50));
         if t.logged(&[&["emergency remount complete"]]) {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+    fail!("no end of the emergency remount: {:?}", t.seen)
 }
 
 /// An emergency remount with work under way, then a power cut: the image is clean without its log,

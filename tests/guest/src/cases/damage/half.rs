@@ -45,6 +45,7 @@ const WAYS: [(&str, Write); 2] = [
 
 /// A new image on a device whose every block has had something else.
 fn stained(t: &mut T, mb: u64, opts: &str) -> Res {
+    t.end_of_image()?;
     let raw = t.raw()?;
     let stain = pattern(99, 0, 1 << 20);
     for i in 0..mb {

@@ -394,6 +394,15 @@ fn collapse(t: &mut T) -> Res {
     })
 }
 
+/// A direct write by a user, for whom a thread of its own is at an end.
+fn as_user(d: &sys::Fd, at: u64) -> Res {
+    // SAFETY: Of this thread only, which ends with it.
+    let gone = unsafe { libc::syscall(libc::SYS_setresuid, 1000, 1000, 1000) };
+    same!(gone, 0, "setresuid");
+    d.pwrite(&Aligned::of(&pattern(3, 0, 4096)), at)?;
+    Ok(())
+}
+
 /// Two users' direct writes and a chmod wait for the inode's lock, the chmod before them. When they
 /// came there was nothing to strip, so that they wait for it shared; when they get it there is.
 fn setuid(t: &mut T) -> Res {
@@ -412,14 +421,8 @@ fn setuid(t: &mut T) -> Res {
             pause();
             let chmod = s.spawn(|| sys::chmod(&path, 0o6755));
             pause();
-            let write = |at: u64| {
-                // SAFETY: Of this thread only, which ends with it.
-                let gone = unsafe { libc::syscall(libc::SYS_setresuid, 1000, 1000, 1000) };
-                same!(gone, 0, "setresuid");
-                d.pwrite(&Aligned::of(&pattern(3, 0, 4096)), at)?;
-                Ok(())
-            };
-            let writers = [0, 4096].map(|at| s.spawn(move || write(at)));
+            let d = &d;
+            let writers = [0, 4096].map(|at| s.spawn(move || as_user(d, at)));
             for writer in writers {
                 writer.join().unwrap()?;
             }
@@ -432,6 +435,10 @@ fn setuid(t: &mut T) -> Res {
             mode & 0o4000 == 0 || mode == 0o6755,
             "mode {mode:o} in round {round}"
         );
+        // Whichever came last: a write after both leaves neither bit.
+        std::thread::scope(|s| s.spawn(|| as_user(&d, 0)).join().unwrap())?;
+        let mode = sys::lstat(&path)?.st_mode & 0o7777;
+        same!(mode, 0o755, "mode after another write, round {round}");
         f.truncate(8192)?;
     }
     Ok(())

@@ -117,6 +117,7 @@ fn direct(t: &mut T) -> Res {
 /// FITRIM, and the mount option.
 fn discards(t: &mut T) -> Res {
     on_large_sectors(t, |t| {
+        t.end_of_image()?;
         let raw = t.raw()?;
         for i in 0..64 {
             raw.pwrite(&vec![trim::POISON; MIB as usize], i * MIB)?;

@@ -221,12 +221,7 @@ fn options(t: &mut T) -> Res {
         "nobarrier",
         "barrier=1",
     ] {
-        match t.try_mount(0, o) {
-            Ok(()) => {}
-            // Optional: only the errors= options must be there.
-            Err(e) if e.errno == libc::EINVAL && !o.starts_with("errors") && t.ours() => continue,
-            Err(e) => return Err(e.into()),
-        }
+        t.mount(o)?;
         put(&t.p("f"), 1, 100)?;
         t.umount()?;
     }

@@ -357,13 +357,7 @@ fn errors(t: &mut T) -> Res {
 fn tmpfile(t: &mut T) -> Res {
     t.fresh()?;
     let ffree = sys::statfs(&t.p(""))?.f_ffree;
-    let f = match sys::open(&t.p(""), libc::O_TMPFILE | libc::O_RDWR, 0o600) {
-        Ok(f) => f,
-        Err(e) if e.errno == libc::EOPNOTSUPP && t.ours() => {
-            crate::skip!("O_TMPFILE is not supported")
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let f = sys::open(&t.p(""), libc::O_TMPFILE | libc::O_RDWR, 0o600)?;
     f.pwrite(b"temporary", 0)?;
     same!(f.stat()?.st_nlink, 0, "links");
     sys::link_fd(&f, &t.p("named"))?;

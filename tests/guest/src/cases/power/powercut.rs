@@ -27,7 +27,8 @@ pub const CASES: &[Case] = &[
 /// Bytes on the disk before mke2fs; no file may ever show them.
 const POISON: u8 = 0xD5;
 
-fn poison(t: &T) -> Res {
+fn poison(t: &mut T) -> Res {
+    t.end_of_image()?;
     let f = t.raw()?;
     let b = vec![POISON; 1 << 20];
     for i in 0..32 {
@@ -58,29 +59,51 @@ fn own_or_zero(path: &str, seeds: &[u64]) -> Res {
     Ok(())
 }
 
+fn all_own_or_zero(t: &T) -> Res {
+    for n in crate::fixture::names(&t.p(""))? {
+        if let Some(Ok(i)) = n.strip_prefix(['f', 'd']).map(str::parse) {
+            own_or_zero(&t.p(&n), &[i])?;
+        }
+    }
+    Ok(())
+}
+
 /// Appends, rewrites and preallocation in flight at the cut.
 fn no_foreign(t: &mut T) -> Res {
     let d = on_dm(t)?;
     for round in 0..3u64 {
         poison(t)?;
         t.fresh_mb(32)?;
+        // What every file has, and how many of them were synced all together.
+        let (mut files, mut synced, mut alone) = (Vec::new(), 0, 0);
         for i in 0..40u64 {
-            let f = put(&t.p(&format!("f{i}")), i, 10_000 + i as usize * 3331)?;
+            let mut want = pattern(i, 0, 10_000 + i as usize * 3331);
+            let f = put(&t.p(&format!("f{i}")), i, want.len())?;
             match i % 4 {
                 0 => f.sync_range(0, 0)?,
-                1 => f.truncate(5000 + i)?,
-                2 if t.extents() => f.fallocate(0, 0, 200_000)?,
+                1 => {
+                    f.truncate(5000 + i)?;
+                    want.truncate(5000 + i as usize);
+                }
+                2 if t.extents() => {
+                    f.fallocate(0, 0, 200_000)?;
+                    want.resize(200_000, 0);
+                }
                 _ => {}
             }
+            files.push((format!("f{i}"), want));
             if i == 20 * (round % 2) {
                 f.fsync()?;
+                alone = files.len() - 1;
             }
             if i % 5 == 0 {
                 let g = sys::direct(&t.p(&format!("d{i}")))?;
                 g.pwrite(&Aligned::of(&pattern(i, 0, 20_480)), 0)?;
+                files.push((format!("d{i}"), pattern(i, 0, 20_480)));
             }
             if i % 7 == round {
                 sys::sync();
+                synced = files.len();
             }
         }
         if round == 2 {
@@ -88,14 +111,14 @@ fn no_foreign(t: &mut T) -> Res {
             put(&t.p("other"), 7, 1)?.fsync()?;
         }
         crash(t, &d)?;
-        for n in crate::fixture::names(&t.p(""))? {
-            if let Some(i) = n
-                .strip_prefix(['f', 'd'])
-                .and_then(|x| x.parse::<u64>().ok())
-            {
-                own_or_zero(&t.p(&n), &[i])?;
+        for (i, (name, want)) in files.iter().enumerate() {
+            if i == alone || i < synced {
+                let f = sys::rdonly(&t.p(name))?;
+                same!(f.size()?, want.len() as u64, "size of {name}, synced");
+                holds(&f, 0, want, "synced")?;
             }
         }
+        all_own_or_zero(t)?;
         t.umount()?;
         t.fsck()?;
     }
@@ -110,6 +133,7 @@ fn old_end(t: &mut T) -> Res {
     let page = 4096u64;
     // Where the write begins, behind the new end of 100: at the end, in the block, in another.
     let list = [("append", 100), ("gap", 200), ("beyond", 2 * page)];
+    let mut grown = Vec::new();
     for direct in [false, true] {
         for (name, _) in list {
             put(&t.p(name), 1, 3 * page as usize)?.fsync()?;
@@ -137,6 +161,7 @@ fn old_end(t: &mut T) -> Res {
                 continue;
             }
             same!(f.size()?, 3 * page, "{what}: size");
+            grown.push(what.clone());
             holds(&f, 0, &pattern(1, 0, 100), &what)?;
             let mut got = vec![0; page as usize - 100];
             f.pread(&mut got, 100)?;
@@ -155,6 +180,11 @@ fn old_end(t: &mut T) -> Res {
         t.fsck()?;
         t.mount("")?;
     }
+    let beyond = |what: &String| what == "beyond, direct true";
+    ensure!(
+        grown.iter().any(beyond) && !grown.iter().all(beyond),
+        "new sizes on the disk, of written and of direct data: {grown:?}"
+    );
     Ok(())
 }
 
@@ -162,6 +192,7 @@ fn old_end(t: &mut T) -> Res {
 fn freed_blocks(t: &mut T) -> Res {
     let d = on_dm(t)?;
     t.fresh_mb(32)?;
+    let mut back = 0;
     for round in 0..4u64 {
         let n = 10 << 20;
         let f = put(&t.p("old"), 1, n)?;
@@ -184,6 +215,7 @@ fn freed_blocks(t: &mut T) -> Res {
                 &pattern(1, 0, n),
                 "removal did not commit",
             )?;
+            back += 1;
             sys::unlink(&t.p("old"))?;
         }
         if sys::exists(&t.p("new")) {
@@ -191,6 +223,7 @@ fn freed_blocks(t: &mut T) -> Res {
             sys::unlink(&t.p("new"))?;
         }
     }
+    ensure!(back > 0, "every removal did commit");
     Ok(())
 }
 

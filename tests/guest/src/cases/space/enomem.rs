@@ -5,7 +5,7 @@
 use crate::fixture::{holds, names, pattern, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::sys::{self, Fd};
-use crate::{ensure, same, skip};
+use crate::{ensure, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("enomem/writeback", ALL, |t| written(t, Who::Caller)).quick(),
@@ -30,14 +30,19 @@ enum Who {
 struct Starved {
     probabilities: Vec<Fd>,
     threads: Vec<Fd>,
+    /// The files that say how many more allocations may fail, of each kind.
+    left: Vec<String>,
 }
+
+/// So many may fail, which is no limit, but counts.
+const TIMES: u64 = 1_000_000_000;
 
 impl Starved {
     fn new(who: Who) -> Res<Self> {
         if !sys::exists(&format!("{FAULTS}/failslab")) {
             let _ = sys::mount("none", FAULTS, "debugfs", 0, "");
         }
-        let mut probabilities = Vec::new();
+        let (mut probabilities, mut left) = (Vec::new(), Vec::new());
         for kind in ["failslab", "fail_page_alloc"] {
             let path = |key: &str| format!("{FAULTS}/{kind}/{key}");
             let all = [
@@ -45,7 +50,7 @@ impl Starved {
                 ("ignore-gfp-wait", "N"),
                 ("interval", "1"),
                 ("verbose", "0"),
-                ("times", "-1"),
+                ("times", &TIMES.to_string()),
                 ("probability", "50"),
             ];
             let set = |(key, value): &(&str, &str)| sys::write_file(&path(key), value).is_ok();
@@ -55,6 +60,7 @@ impl Starved {
             // Of the second kind only: else nothing below an order of 1 fails.
             let _ = sys::write_file(&path("min-order"), "0");
             probabilities.push(sys::rdwr(&path("probability"))?);
+            left.push(path("times"));
         }
         let threads = match who {
             Who::Caller => vec![sys::rdwr("/proc/thread-self/make-it-fail")?],
@@ -63,6 +69,7 @@ impl Starved {
         let starved = Starved {
             probabilities,
             threads,
+            left,
         };
         for file in &starved.threads {
             // A worker may have ended.
@@ -75,14 +82,32 @@ impl Starved {
         }
         Ok(starved)
     }
-}
 
-impl Drop for Starved {
-    fn drop(&mut self) {
+    /// The end of it. How many allocations have failed?
+    fn end(self) -> Res<u64> {
+        self.stop();
+        let mut failed = 0;
+        for path in &self.left {
+            let text = std::fs::read_to_string(path)?;
+            match text.trim().parse::<u64>() {
+                Ok(left) => failed += TIMES - left,
+                Err(e) => fail!("{path}: {text}: {e}"),
+            }
+        }
+        Ok(failed)
+    }
+
+    fn stop(&self) {
         // Writing needs memory itself.
         for file in self.probabilities.iter().chain(&self.threads) {
             while file.pwrite(b"0", 0).is_err_and(|e| e.errno == libc::ENOMEM) {}
         }
+    }
+}
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -147,42 +172,54 @@ fn all_free(t: &mut T, free: u64) -> Res {
 fn written(t: &mut T, who: Who) -> Res {
     t.fresh()?;
     let free = sys::statfs(&t.p(""))?.f_bfree;
+    let mut failed = 0;
     for round in 0..2 {
         let f = sys::create(&t.p(&format!("f{round}")))?;
         write_pieces(t, &f)?;
-        {
-            let _starved = Starved::new(who)?;
-            let _ = f.fsync();
-        }
+        let starved = Starved::new(who)?;
+        let _ = f.fsync();
+        failed += starved.end()?;
         // The error has been told.
         f.fsync()?;
         t.drop_caches()?;
         check_pieces(t, &f)?;
     }
+    ensure!(failed > 0, "nothing was short of memory");
     all_free(t, free)
 }
 
-/// A write fault that finds no memory is refused, and reserves nothing.
+/// A write fault that finds no memory is refused or tried again, and reserves nothing. What was
+/// stored without a SIGBUS is in the file.
 fn fault(t: &mut T) -> Res {
     t.fresh()?;
     let free = sys::statfs(&t.p(""))?.f_bfree;
     let f = sys::create(&t.p("f"))?;
     let len = (PIECES * 2 * t.bs()) as usize;
     f.truncate(len as u64)?;
+    let pieces: Vec<_> = (0..PIECES).map(|i| piece(t, i)).collect();
+    let mut refused = Vec::with_capacity(pieces.len());
     let m = crate::map::Map::shared(&f, len)?;
-    {
-        let _starved = Starved::new(Who::Caller)?;
-        for i in 0..PIECES {
-            let (at, data) = piece(t, i);
-            m.write(at as usize, &data);
+    // From a SIGBUS on the page there is another one, and of no file.
+    let mut lost = u64::MAX;
+    crate::map::sigbus_taken();
+    let starved = Starved::new(Who::Caller)?;
+    for (at, data) in &pieces {
+        m.write(*at as usize, data);
+        if crate::map::sigbus_taken() > 0 {
+            lost = at / 4096;
+        }
+        if at / 4096 == lost {
+            refused.push((at, data));
         }
     }
-    // What was refused is stored now.
-    for i in 0..PIECES {
-        let (at, data) = piece(t, i);
-        m.write(at as usize, &data);
+    let failed = starved.end()?;
+    ensure!(failed > 0, "nothing was short of memory");
+    drop(m);
+    let m = crate::map::Map::shared(&f, len)?;
+    for (at, data) in refused {
+        m.write(*at as usize, data);
     }
-    crate::map::sigbus_taken();
+    same!(crate::map::sigbus_taken(), 0, "SIGBUS with memory");
     drop(m);
     f.fsync()?;
     t.drop_caches()?;
