@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import common, compat, kconfig, reasons, tally
@@ -24,13 +25,13 @@ Usage: scripts/check [--serial] [--record] [PART...]
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
 were built), safe (what safe code cannot do), uml (the guest tests under User-Mode
-Linux), model (some random histories), explore (some small programs in many orders)
-and crash (what power cuts leave of some sequences), all three there too, qemu (a
-selection of the guest tests on the debug kernel under QEMU), lab (the races, with
-their protection off and on, there too), xfstests (a short list, if xfstests is
-installed), stock (the module for the kernel that Debian ships, which is fetched, a few
-of the guest tests there, and the module's removal; skipped where that kernel is not to
-be had).
+Linux, half of them as uml-rest), model (some random histories), explore (some
+small programs in many orders) and crash (what power cuts leave of some sequences),
+all three there too, qemu (a selection of the guest tests on the debug kernel under
+QEMU), lab (the races, with their protection off and on, there too), xfstests (a
+short list, if xfstests is installed), stock (the module for the kernel that Debian
+ships, which is fetched, a few of the guest tests there, and the module's removal;
+skipped where that kernel is not to be had).
 
 Only if it is named: deb (the packages: built, installed in a clean Debian 13, the
 module that dkms built loaded on that kernel, removed; needs root).
@@ -51,6 +52,7 @@ Exit status: 0 all passed, 1 some failed, 2 usage.
 # The longest first: a lane that is free takes the next, so that both end at about the same time.
 PARTS = (
     "uml",
+    "uml-rest",
     "qemu",
     "lab",
     "xfstests",
@@ -62,6 +64,8 @@ PARTS = (
     "safe",
     "stack",
 )
+# The second half of a part, for the other lane. Nobody need name it.
+REST = "-rest"
 # Parts that are one program.
 ALONE = {"safe": "tests/compile-fail/run", "deb": "scripts/deb-test"}
 # What is run only if it is asked for.
@@ -229,11 +233,20 @@ def guest_vm(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> lis
     return [*command, "--append", append]
 
 
-def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> Command:
+def guest_tests(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> list[str | Path]:
     """The guest program in one."""
     sample = common.script("module", "--sample", "rofs", kernel)
     command = [*guest_vm(engine, kernel, cpus, work, logs), "--", common.lib("guest_program")]
     return [*command, "test", "--rofs", sample]
+
+
+def on_uml(name: str, work: Path, logs: Path) -> list[tuple[Command, Path]]:
+    """One half of all cases in each of two. With two CPUs that kernel is not coherent in mapped
+    pages."""
+    if name == "uml":
+        return [([*guest_tests("uml", "uml", 1, work, logs), "--share", "1/2"], REPO)]
+    rest = guest_tests("uml", "uml", 1, work, logs / "rest")
+    return [([*rest, "--share", "2/2"], REPO), ([REPO / "tests/errors-panic"], REPO)]
 
 
 def on_stock(work: Path, logs: Path) -> Command:
@@ -285,7 +298,7 @@ def crashes(logs: Path) -> Command:
 def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
     """What a part runs."""
     logs = runner.logs
-    if name in ("uml", "qemu", "stock"):
+    if name in ("uml", "uml-rest", "qemu", "stock"):
         work = Path(common.lib("scratch_dir", "3000"))
         try:
             if name == "stock":
@@ -294,11 +307,7 @@ def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
             elif name == "qemu":
                 yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
             else:
-                # User-Mode Linux with two CPUs is not coherent in mapped pages.
-                yield [
-                    (guest_tests("uml", "uml", 1, work, logs), REPO),
-                    ([REPO / "tests/errors-panic"], REPO),
-                ]
+                yield on_uml(name, work, logs)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     elif name == "lab":
@@ -351,20 +360,33 @@ def lane(runner: Runner, left: deque[str]) -> None:
 
 
 def prepare(parts: Sequence[str]) -> None:
-    """What more than one part needs is made before they start."""
+    """What more than one part needs is made before they start: a program or a module is one crate,
+    and a compiler at a time."""
     common.call(SCRIPTS / "setup", *(["--host"] if list(parts) == ["host"] else []))
-    wanted = set(parts)
+    wanted = {name.removesuffix(REST) for name in parts}
+    with ThreadPoolExecutor(LANES) as pool:
+        made = [pool.submit(make, wanted) for make in (make_programs, make_modules)]
+        for one in made:
+            one.result()
+
+
+def make_programs(wanted: set[str]) -> None:
+    """Those that run in VMs."""
     if wanted & {"uml", "qemu", "stock"}:
         common.lib("guest_program")
     for name in ("model", "explore", "crash"):
         if name in wanted:
             common.lib("test_program", name)
-    if "explore" in wanted:
-        common.script("module", "--lab", "uml")
+
+
+def make_modules(wanted: set[str]) -> None:
+    """And the kernels, if there are none yet."""
     if wanted & {"uml", "model", "crash", "xfstests", "safe", "stack"}:
         common.script("module", "uml")
     if wanted & {"qemu", "stack"}:
         common.script("module", "debug")
+    if "explore" in wanted:
+        common.script("module", "--lab", "uml")
     for name, kernel in (("uml", "uml"), ("qemu", "debug")):
         if name in wanted:
             common.script("module", "--sample", "rofs", kernel)
@@ -414,6 +436,20 @@ def sum_up(tallies: Sequence[tuple[str, Tally | None]]) -> int:
     return 1 if total.failed else 0
 
 
+def chosen(named: Sequence[str]) -> list[str]:
+    """The parts, with the second halves of those that have one."""
+    return [name for name in PARTS + EXTRA if {name, name.removesuffix(REST)} & {*named}]
+
+
+def whole(tallies: dict[str, Tally]) -> dict[str, Tally]:
+    """The halves of a part as one."""
+    sums: dict[str, Tally] = {}
+    for name, found in tallies.items():
+        one = sums.setdefault(name.removesuffix(REST), Tally())
+        one += found
+    return sums
+
+
 def main(arguments: list[str]) -> int:
     """Runs the parts and adds up."""
     parser = common.Options(HELP)
@@ -424,15 +460,15 @@ def main(arguments: list[str]) -> int:
     for name in asked.parts:
         if name not in PARTS + EXTRA:
             parser.error(f"no part {name}")
-    parts = [name for name in PARTS + EXTRA if name in (asked.parts or PARTS)]
+    parts = chosen(asked.parts or PARTS)
     began = time.monotonic()
     logs = CACHE / "log/check"
-    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "rest").mkdir(parents=True, exist_ok=True)
     prepare(parts)
 
     runner = Runner(logs)
     run_lanes(runner, parts, 1 if asked.serial else LANES)
     if asked.record:
-        compat.record(runner.tallies)
+        compat.record(whole(runner.tallies))
     note(f"{time.monotonic() - began:.0f} s in all, logs in {logs}")
     return sum_up([(name, runner.tallies.get(name)) for name in parts])

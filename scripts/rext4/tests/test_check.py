@@ -5,12 +5,14 @@ import contextlib
 import io
 import threading
 import time
+import unittest
 from collections import deque
 from pathlib import Path
 from unittest import mock
 
 from rext4 import check, lint
 from rext4.common import Failed
+from rext4.tally import Tally
 from rext4.tests.test_process import SLEEPERS, WithFolder
 
 
@@ -136,6 +138,21 @@ class Parts(WithFolder):
                 check.run_lanes(self.runner, ["uml", "qemu", "host", "stack"], 2)
         self.assertEqual(ran[:2], ["qemu", "host"])
         self.assertEqual(sorted(ran[2:]), ["stack", "uml"])
+
+
+class Halves(unittest.TestCase):
+    """A part that both lanes take a half of."""
+
+    def test_both_are_chosen(self) -> None:
+        self.assertEqual(check.chosen(["uml", "host"]), ["uml", "uml-rest", "host"])
+        self.assertEqual(check.chosen(["uml-rest"]), ["uml-rest"])
+        self.assertEqual(check.chosen(["deb"]), ["deb"])
+
+    def test_they_are_one_sum(self) -> None:
+        found = {"uml": Tally(passed=2), "uml-rest": Tally(passed=3, failed=1), "lab": Tally(7)}
+        sums = {name: str(said) for name, said in check.whole(found).items()}
+        expected = {"uml": "5 passed, 1 failed, 0 skipped", "lab": "7 passed, 0 failed, 0 skipped"}
+        self.assertEqual(sums, expected)
 
 
 class Refusals(WithFolder):

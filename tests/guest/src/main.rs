@@ -52,6 +52,9 @@ enum Cmd {
         /// The module of samples/rofs, for the cases rofs/*, which load and remove it.
         #[arg(long, default_value = "", env = "REXT4_ROFS")]
         rofs: String,
+        /// Only a share of the cases, such as 1/2: of each two the first.
+        #[arg(long, default_value = "1/1")]
+        share: harness::Share,
         filter: Vec<String>,
     },
     /// Lists the cases.
@@ -116,12 +119,18 @@ fn run(cmd: Cmd) -> Result<i32, String> {
             quick,
             seed,
             rofs,
+            share,
             filter,
         } => {
             check_opts(&o)?;
             std::env::set_var("REXT4_SEED", seed.to_string());
             std::env::set_var("REXT4_ROFS", rofs);
-            return runner::test(&o, &filter, quick).map_err(|e| e.to_string());
+            let mut jobs = harness::jobs(cases::SETS, &filter, quick);
+            if jobs.is_empty() {
+                return Err(format!("no case matches {filter:?}"));
+            }
+            share.reduce(&mut jobs);
+            return runner::test(&o, &jobs).map_err(|e| e.to_string());
         }
         Cmd::List { quick } => {
             for j in harness::jobs(cases::SETS, &[], quick) {

@@ -235,3 +235,33 @@ pub fn jobs(sets: &[&'static [Case]], filter: &[String], quick: bool) -> Vec<Job
     }
     out
 }
+
+/// One of `of` shares of the jobs, so that each has some of all kinds.
+#[derive(Clone, Copy)]
+pub struct Share {
+    number: usize,
+    of: usize,
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/');
+        let share = numbers.and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match share {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("a share is a number and how many there are, such as 1/2".into()),
+        }
+    }
+}
+
+impl Share {
+    pub fn reduce(self, jobs: &mut Vec<Job>) {
+        let mut n = 0;
+        jobs.retain(|_| {
+            n += 1;
+            n % self.of == self.number % self.of
+        });
+    }
+}

@@ -8,7 +8,7 @@ use crate::cases::power::replay;
 use crate::dm;
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, ALL};
+use crate::harness::{Case, Res, ALL, K1, K4};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd, Sys};
 use crate::writelog::{Entry, Write};
@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("shift/full", ALL, full),
     Case::new("shift/unreadable", ALL, unreadable),
     Case::new("shift/durable", ALL, durable),
-    Case::new("shift/crash", ALL, crash).secs(180),
+    Case::new("shift/crash", &[K1, K4], crash).secs(180),
 ];
 
 pub const COLLAPSE: i32 = libc::FALLOC_FL_COLLAPSE_RANGE;

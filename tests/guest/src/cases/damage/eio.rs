@@ -7,14 +7,14 @@ use crate::cases::damage::freed::{attribute_block, group_of, only_free_blocks};
 use crate::cases::power::crash::{self, on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, ALL, ONE};
+use crate::harness::{Case, Res, ALL, K1, K4, ONE};
 use crate::sys::{self, Fd};
 use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("eio/table_names", ALL, table_names),
-    Case::new("eio/table_data", ALL, table_data),
+    Case::new("eio/table_data", &[K1, K4], table_data),
     Case::new("eio/grow_reported", ALL, grow_reported),
     Case::new("eio/truncate_half", ALL, truncate_half),
     Case::new("eio/bitmap", ALL, bitmap_of_deleted),

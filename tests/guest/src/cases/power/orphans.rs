@@ -7,16 +7,14 @@ use crate::cases::power;
 use crate::cases::power::orphans_read_only::set_read_only;
 use crate::dm::Dm;
 use crate::fixture::{put, run_cmd, T};
-use crate::harness::{Case, Res, Variant, FEATS, K1, K4};
+use crate::harness::{Case, Res, Variant, FEATS, K1, K4, ORPHAN};
 use crate::sys;
 use crate::{ensure, errno, fail, same};
 
 const TWO: &[Variant] = &[K1, K4];
 
 pub const CASES: &[Case] = &[
-    Case::new("orphan/any_step", FEATS, any_step)
-        .quick()
-        .secs(120),
+    Case::new("orphan/any_step", &[K1, ORPHAN], any_step).secs(120),
     Case::new("orphan/truncated", FEATS, truncated).quick(),
     Case::new("orphan/with_links", TWO, with_links),
     Case::new("orphan/bad_list", TWO, bad_list).secs(120),

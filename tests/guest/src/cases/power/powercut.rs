@@ -5,7 +5,7 @@ use crate::cases::power::crash::{crash, cut, lights_on, on_dm, start};
 use crate::cases::power::orphans_read_only::set_read_only;
 use crate::dm::Dm;
 use crate::fixture::{holds, knows_fs, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, FEATS};
+use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, FEATS, K1, ORPHAN};
 use crate::sys::{self, Aligned};
 use crate::{ensure, errno, same, skip};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("crash/old_end_is_zero", BOTH_MAPS, old_end).quick(),
     Case::new("crash/freed_blocks_wait", BOTH_MAPS, freed_blocks),
     Case::new("crash/revoked_metadata", BOTH_MAPS, revoked),
-    Case::new("crash/under_load", FEATS, under_load)
+    Case::new("crash/under_load", &[K1, ORPHAN], under_load)
         .secs(120)
         .quick(),
     Case::new("crash/e2fsck_replays", ALL, e2fsck_replays),

@@ -4,7 +4,7 @@
 
 use crate::dm;
 use crate::fixture::{pattern, put, T};
-use crate::harness::{Case, Res, ALL, FEATS};
+use crate::harness::{Case, Res, ALL, FEATS, K1, ORPHAN};
 use crate::sys::{self, Aligned, Fd};
 use crate::writelog::{self, Entry, Write};
 use crate::{ensure, fail, same, skip};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub const CASES: &[Case] = &[
     Case::new("replay/fsync_flushes", ALL, fsync_flushes).quick(),
     Case::new("replay/every_flush", FEATS, every_flush).secs(120),
-    Case::new("replay/deletions", FEATS, deletions).secs(180),
+    Case::new("replay/deletions", &[K1, ORPHAN], deletions).secs(180),
 ];
 
 /// Files that must be whole: name, seed and length.

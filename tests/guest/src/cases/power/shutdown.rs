@@ -6,7 +6,7 @@ use crate::cases::damage::failing::with_hole;
 use crate::cases::namespace::mounts::recover;
 use crate::cases::power::crash;
 use crate::fixture::{holds, names, pattern, put, run_cmd, MNT, T};
-use crate::harness::{Case, Res, Stop, Variant, ALL, FEATS, K1, K4};
+use crate::harness::{Case, Res, Stop, Variant, ALL, FEATS, K1, K4, ORPHAN};
 use crate::map::Map;
 use crate::module;
 use crate::sys::{self, Fd, Sys};
@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("shutdown/modes", FEATS, modes).quick(),
     Case::new("shutdown/arguments", TWO, arguments),
     Case::new("shutdown/read_only", ALL, read_only).quick(),
-    Case::new("shutdown/under_load", FEATS, under_load)
+    Case::new("shutdown/under_load", &[K1, ORPHAN], under_load)
         .quick()
         .secs(120),
     Case::new("shutdown/after_corruption", ALL, after_corruption).quick(),

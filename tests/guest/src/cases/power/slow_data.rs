@@ -4,13 +4,13 @@
 use crate::dm::{self, Dm};
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, put, MNT, MNT2, T};
-use crate::harness::{Case, Res, BOTH_MAPS};
+use crate::harness::{Case, Res, K1, K4, POINTERS};
 use crate::sys::{self, Fd};
 use crate::{ensure, same, skip};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-pub const CASES: &[Case] = &[Case::new("crash/slow_data", BOTH_MAPS, slow_data).quick()];
+pub const CASES: &[Case] = &[Case::new("crash/slow_data", &[K1, POINTERS, K4], slow_data).quick()];
 
 /// From here on writes to these sectors take a while. Flushes do not: a commit must not wait for
 /// the data.

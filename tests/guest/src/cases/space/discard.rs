@@ -5,7 +5,7 @@ use crate::cases::power::crash::{self, MB};
 use crate::cases::space::trim::{disk, fast, root, slow, work, MIB};
 use crate::fiemap::fiemap;
 use crate::fixture::{pattern, put, run_cmd, MNT, T};
-use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, K1, K4, ONE};
 use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, errno, same, skip};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub const CASES: &[Case] = &[
     Case::new("discard/after_commit", ALL, after_commit).quick(),
     Case::new("discard/power_cut", ALL, power_cut).quick(),
-    Case::new("discard/beside_commit", ALL, beside_commit).secs(60),
-    Case::new("discard/under_load", ALL, under_load).secs(120),
+    Case::new("discard/beside_commit", &[K1, K4], beside_commit).secs(60),
+    Case::new("discard/under_load", &[K1, K4], under_load).secs(120),
     Case::new("discard/options", ONE, options).quick(),
     Case::new("discard/no_device", ONE, no_device).quick(),
     Case::new("discard/error", ONE, error),

@@ -6,7 +6,7 @@ use crate::cases::power::crash::{self, MB};
 use crate::dm::Dm;
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, knows_fs, pattern, put, run_cmd, MNT, MNT2, T};
-use crate::harness::{Case, Res, Stop, ALL, ONE};
+use crate::harness::{Case, Res, Stop, ALL, K1, K4, ONE};
 use crate::sys::{self, Fd, Sys};
 use crate::{ensure, errno, fail, same, skip};
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("trim/arguments", ALL, arguments).quick(),
     Case::new("trim/who_may", ONE, who_may),
     Case::new("trim/last_run_is_lent", ALL, last_run).quick(),
-    Case::new("trim/under_load", ALL, under_load).secs(120),
+    Case::new("trim/under_load", &[K1, K4], under_load).secs(120),
     Case::new("trim/freeze_comes_first", ONE, freeze_first),
     Case::new("trim/can_be_killed", ONE, killed),
 ];
