@@ -2,6 +2,7 @@
 //! What people run: each program does its work, says itself whether that was right, and finds the
 //! same once the file system was unmounted, also where the kernel's ext4 mounts it.
 
+use crate::cases::power::crash::{cut, lights_on, start};
 use crate::fixture::{knows_fs, run_cmd, MNT, T};
 use crate::harness::{Case, Res, Variant, EXT3_1K, K4, ONE};
 use crate::{ensure, same, skip};
@@ -9,6 +10,8 @@ use crate::{ensure, same, skip};
 pub const CASES: &[Case] = &[
     Case::new("programs/git", ONE, git).secs(240),
     Case::new("programs/sqlite", ONE, sqlite).secs(240),
+    Case::new("programs/postgres", ONE, postgres).secs(400),
+    Case::new("programs/postgres_crash", ONE, postgres_crash).secs(400),
     Case::new("programs/tar", TWO, tar).secs(240),
     Case::new("programs/rsync", ONE, rsync).secs(240),
     Case::new("programs/dpkg", ONE, dpkg).secs(240),
@@ -34,7 +37,7 @@ fn shell(needs: &[&str], script: &str) -> Res<String> {
     }
     let script = format!("set -e; cd {MNT}; export HOME={MNT}; umask 022\n{script}");
     let (code, text) = run_cmd("bash", &["-c", &script])?;
-    let last: Vec<&str> = text.lines().rev().take(4).collect();
+    let last: Vec<&str> = text.lines().rev().take(12).collect();
     ensure!(code == 0, "exit {code}: {last:?}");
     Ok(text)
 }
@@ -123,6 +126,101 @@ fn sqlite(t: &mut T) -> Res {
     )?;
     same!(told.trim(), "ok", "the last check");
     stays(t, "databases")
+}
+
+/// What the scripts of PostgreSQL have in common: where it is, and that it runs as its own user,
+/// with sockets and logs outside of the file system.
+const POSTGRES: &str = "
+    PG=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); export PGHOST=/tmp PGDATABASE=postgres
+    as() { setpriv --reuid=postgres --regid=postgres --clear-groups \"$@\"; }
+    sql() { local c; for c; do as psql -qAtX -v ON_ERROR_STOP=1 -c \"$c\"; done; }
+    trap '[ $? = 0 ] || as $PG/pg_ctl -D $PWD/pg -s -m immediate stop' EXIT
+    server() {
+        as $PG/pg_ctl -D $PWD/pg -s -w -t 300 -l /tmp/pg.log \"$@\" 2>/tmp/pg_ctl.log ||
+            { cat /tmp/pg_ctl.log /tmp/pg.log; false; }
+    }
+    fresh() {
+        mkdir pg; chown postgres pg
+        as $PG/initdb -D $PWD/pg -k -A trust --wal-segsize=1 -E UTF8 --locale=C >/tmp/initdb.log
+        {
+            echo \"unix_socket_directories = '/tmp'\"; echo \"listen_addresses = ''\"
+            echo 'dynamic_shared_memory_type = mmap'; echo 'shared_buffers = 16MB'
+            echo 'max_wal_size = 16MB'
+        } >>pg/postgresql.conf
+        sync pg/postgresql.conf
+        server start
+    }
+";
+
+/// What PostgreSQL's own user is needed for.
+fn as_postgres(script: &str) -> Res<String> {
+    if !crate::sys::exists("/usr/lib/postgresql") {
+        skip!("no PostgreSQL");
+    }
+    shell(&["setpriv", "psql"], &format!("{POSTGRES}\n{script}"))
+}
+
+/// Its benchmark's accounts add up, also after the server was killed and replayed its own log; its
+/// pages have the sums that they say, and its indexes what is in the tables.
+fn postgres(t: &mut T) -> Res {
+    t.fresh_mb(512)?;
+    let told = as_postgres(
+        "
+        fresh
+        as $PG/pgbench -q -i -s 2 2>/dev/null
+        as $PG/pgbench -n -c 4 -t 100 >/dev/null
+        server -m immediate stop; server start
+        as $PG/pgbench -n -c 2 -t 50 >/dev/null
+        sql 'vacuum full' 'reindex database postgres' 'create extension amcheck'
+        as $PG/pg_amcheck --heapallindexed
+        echo $(sql 'select count(*), (select sum(abalance) from pgbench_accounts) = sum(delta)
+            and (select sum(tbalance) from pgbench_tellers) = sum(delta) from pgbench_history')
+        server -m fast stop
+        as $PG/pg_checksums --check -D $PWD/pg >/dev/null
+        ",
+    )?;
+    same!(
+        told.trim(),
+        "500|t",
+        "transactions, and whether they add up"
+    );
+    stays(t, "a cluster")
+}
+
+/// The power goes while it works: each transaction that was committed before is there.
+fn postgres_crash(t: &mut T) -> Res {
+    let d = start(t)?;
+    as_postgres(
+        "
+        fresh
+        sql 'create table t(k int primary key, v text)'
+        (
+            for i in $(seq 100000); do
+                echo \"insert into t values ($i, repeat('$i', 50)) returning k;\"
+            done | as psql -qAtX >/tmp/acked || true
+        ) >/dev/null 2>&1 &
+        until [ -s /tmp/acked ]; do sleep 0.1; done
+        ",
+    )?;
+    // Who has been told so far was told the truth. In full lines: psql writes by pages.
+    let acked = shell(&[], "wc -l </tmp/acked")?;
+    cut(t, &d)?;
+    as_postgres("server -m immediate stop; wait")?;
+    lights_on(t, &d)?;
+    t.mount("")?;
+    let last = acked.trim();
+    let told = as_postgres(&format!(
+        "
+        server start
+        sql 'select count(*) from t where k <= {last}'
+        sql 'create extension amcheck'
+        as $PG/pg_amcheck --heapallindexed
+        server -m fast stop
+        "
+    ))?;
+    same!(told.trim(), last, "transactions that were committed");
+    t.umount()?;
+    t.fsck()
 }
 
 /// Links, long names, sparse files and attributes go into an archive and come out.
