@@ -47,14 +47,15 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// At the mount of `raw`, as it is on `device`.
-    pub(crate) fn new(raw: &RawSuper, device: &BlockDevice) -> Self {
+    /// At a mount: the KiB that the super block has, when it was told them, and the sectors that
+    /// the device has counted.
+    pub(crate) fn new(kbytes: u64, at: u64, sectors: u64) -> Self {
         Self {
             told_path: Atomic::new(false),
-            kbytes_before: raw.kbytes_written.get(),
-            sectors_before: device.sectors_written(),
-            told_at: Atomic::new(raw.written_at()),
-            told_kbytes: Atomic::new(raw.kbytes_written.get()),
+            kbytes_before: kbytes,
+            sectors_before: sectors,
+            told_at: Atomic::new(at),
+            told_kbytes: Atomic::new(kbytes),
             update_sec: Atomic::new(3600),
             update_kb: Atomic::new(16 << 10),
         }

@@ -248,7 +248,9 @@ impl Groups {
     }
 
     /// Reads all descriptors again, from buffers that the replay of the journal may have changed,
-    /// or somebody else while this mount was read-only. Nothing is being allocated or freed.
+    /// or somebody else while this mount was read-only. Nothing is being allocated or freed. On its
+    /// own for the sake of the stack.
+    #[inline(never)]
     pub(crate) fn init_counts(&self, sb: &Sb) -> Result {
         let fs = sb.data();
         for number in 0..fs.geo.groups_count {

@@ -120,7 +120,8 @@ fn own_inode<'a>(sb: &'a Sb, ino: Ino, what: &'static str) -> Result<InodeRef<'a
 }
 
 /// Opens the journal and replays it. A read-only mount keeps it only if there was something to
-/// replay, or there are orphans. Returns whether there was.
+/// replay, or there are orphans. Returns whether there was. On its own for the sake of the stack.
+#[inline(never)]
 fn open_journal(sb: &Sb, log: &MountLog<'_>, options: &Options, read_only: bool) -> Result<bool> {
     let fs = sb.data();
     let file = own_inode(sb, fs.geo.journal_inum.ok_or(EINVAL)?, "journal")?;

@@ -96,7 +96,8 @@ fn make_known(fs: &Rext4) -> Result {
 
 /// The log may have held a step, so that there are more groups than the mount began with. Nobody
 /// has used them yet, and they are counted after this. `EUCLEAN` if the super block says something
-/// else.
+/// else. On its own for the sake of the stack.
+#[inline(never)]
 pub(super) fn after_replay(sb: &Sb) -> Result {
     let fs = sb.data();
     let (size, features) = read_super(fs, |raw| (raw.size(), raw.features()))?;

@@ -202,9 +202,20 @@ def host() -> list[tuple[Command, Path]]:
     ]
 
 
-def stack() -> list[tuple[Command, Path]]:
-    """The modules that tests run with."""
-    return [([SCRIPTS / "stack", common.script("module", name)], REPO) for name in ("debug", "uml")]
+def stack(runner: Runner) -> list[tuple[Command, Path]]:
+    """The modules that tests run with. That for Debian's kernel is of another compiler, which makes
+    other frames; the kernel is not fetched for it."""
+    modules = [common.script("module", name) for name in ("debug", "uml")]
+    words: list[tuple[Command, Path]] = [([SCRIPTS / "stack", module], REPO) for module in modules]
+    try:
+        status, lines = runner.command("stack", [SCRIPTS / "kernel", "--path", "stock"])
+        if status:
+            raise Unavailable(lines[-1] if lines else "scripts/kernel said nothing")
+        words.append(([SCRIPTS / "stack", ready_stock(runner, "stack")], REPO))
+    except Unavailable as lacking:
+        cannot = 'echo "$1"; exit "$2"'
+        words.append((["sh", "-c", cannot, "sh", str(lacking), str(tally.UNAVAILABLE)], REPO))
+    return words
 
 
 def guest_vm(engine: str, kernel: str, cpus: int, work: Path, logs: Path) -> list[str | Path]:
@@ -256,11 +267,12 @@ def on_stock(work: Path, logs: Path) -> Command:
     return [*words, common.lib("guest_program"), "test", "--quick", *ON_STOCK]
 
 
-def ready_stock(runner: Runner) -> None:
-    """Gets Debian's kernel, if this machine can, and builds the module for it. Only in the part
-    itself: minutes of the network go by beside what else is tested."""
+def ready_stock(runner: Runner, part: str) -> str:
+    """Gets Debian's kernel, if this machine can, and builds the module for it, whose path this is.
+    Only in the part itself: minutes of the network go by beside what else is tested."""
+    lines: list[str] = []
     for program in ("kernel", "module"):
-        status, lines = runner.command("stock", [SCRIPTS / program, "stock"])
+        status, lines = runner.command(part, [SCRIPTS / program, "stock"])
         why = lines[-1] if lines else f"scripts/{program} said nothing"
         if status == tally.UNAVAILABLE:
             raise Unavailable(why)
@@ -270,6 +282,7 @@ def ready_stock(runner: Runner) -> None:
     warning = next((line for line in lines if "warning: " in line), None)
     if warning:
         raise common.Failed(warning)
+    return lines[-1] if lines else ""
 
 
 def histories(logs: Path) -> Command:
@@ -302,7 +315,7 @@ def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
         work = Path(common.lib("scratch_dir", "3000"))
         try:
             if name == "stock":
-                ready_stock(runner)
+                ready_stock(runner, name)
                 yield [(on_stock(work, logs), REPO), ([*OWN_TESTS, "test_kconfig.Ours"], SCRIPTS)]
             elif name == "qemu":
                 yield [([*guest_tests("qemu", "debug", 2, work, logs), "--quick"], REPO)]
@@ -333,7 +346,7 @@ def commands(name: str, runner: Runner) -> Iterator[list[tuple[Command, Path]]]:
     elif name in ALONE:
         yield [([REPO / ALONE[name]], REPO)]
     else:
-        yield host() if name == "host" else stack()
+        yield host() if name == "host" else stack(runner)
 
 
 def lane(runner: Runner, left: deque[str]) -> None:

@@ -185,7 +185,9 @@ impl Groups {
 /// `next` is the geometry after that.
 ///
 /// Costs [`credits::EXTEND_GROUP`](crate::fs::credits::EXTEND_GROUP). On error nothing has changed,
-/// unless the journal is aborted. `EUCLEAN` if the bitmap of the group cannot be believed.
+/// unless the journal is aborted. `EUCLEAN` if the bitmap of the group cannot be believed. On its
+/// own for the sake of the stack.
+#[inline(never)]
 pub(in crate::fs) fn extend_last_group(
     handle: &Handle<'_>,
     sb: &Sb,

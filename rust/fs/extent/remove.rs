@@ -135,7 +135,8 @@ impl Extents<'_> {
 
     /// Unmaps what one step can, of the last of the blocks: an extent or its end, which is
     /// returned, and others before it, which are in `also` then. And the number of nodes that are
-    /// free now.
+    /// free now. On its own for the sake of the stack.
+    #[inline(never)]
     fn cut_some(
         &mut self,
         handle: &Handle<'_>,

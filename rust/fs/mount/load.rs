@@ -149,7 +149,10 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
     let mut options = opts.with_defaults(&geo);
     options.suit(sb.device(), sb.id(), sb.log());
     let block_size = geo.block_size;
-    let about = About::new(&raw, sb.device());
+    // What comes of these is made in its place: this function and its caller both have all that the
+    // initializer carries in their frames.
+    let (kbytes, written_at) = (raw.kbytes_written.get(), raw.written_at());
+    let sectors = sb.device().sectors_written();
     let groups = alloc::Groups::load(sb, &mut geo, &raw, &options)?;
     Ok(try_pin_init!(Rext4 {
         geo: Latest::new(geo)?,
@@ -170,7 +173,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         dummy_policy: SetOnce::new(),
         in_force: InForce::new(&options),
         options <- new_mutex!(options, "rext4_options"),
-        about,
+        about: About::new(kbytes, written_at, sectors),
         errored: Atomic::new(0),
     }? Error))
 }

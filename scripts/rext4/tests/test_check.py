@@ -116,6 +116,36 @@ class Parts(WithFolder):
         self.assertEqual(self.stock("true"), "3 passed, 1 failed, 0 skipped")
         self.assertIn("stock: status 9", self.err.getvalue())
 
+    def frames(self, kernel: str, module: str = 'echo "ko-$1"') -> str:
+        """The tally of the part stack with these in place of scripts/kernel and scripts/module."""
+        for name, text in (
+            ("kernel", kernel),
+            ("module", module),
+            ("stack", 'echo "$1"; echo "stack: 2 passed, 0 failed"'),
+        ):
+            (self.folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (self.folder / name).chmod(0o755)
+        self.runner = check.Runner(self.folder)
+        with (
+            mock.patch.object(check, "SCRIPTS", self.folder),
+            mock.patch("rext4.common.SCRIPTS", self.folder),
+            contextlib.redirect_stdout(io.StringIO()) as self.out,
+            contextlib.redirect_stderr(io.StringIO()) as self.err,
+        ):
+            check.lane(self.runner, deque(["stack"]))
+            check.sum_up([("stack", self.runner.tallies["stack"])])
+        return str(self.runner.tallies["stack"])
+
+    def test_frames_of_stock_where_that_is_there(self) -> None:
+        self.assertEqual(self.frames("echo path"), "6 passed, 0 failed, 0 skipped")
+        self.assertIn("stack | ko-stock\n", self.out.getvalue())
+        self.assertEqual(self.frames("echo not there >&2; exit 1"), "4 passed, 0 failed, 1 skipped")
+        self.assertIn("skipped: stack: not there\n", self.err.getvalue())
+        # Its compilers cannot be had; the module cannot be built.
+        module = '[ "$1" != stock ] || { echo no; exit %d; }; echo ko'
+        self.assertEqual(self.frames("echo path", module % 77), "4 passed, 0 failed, 1 skipped")
+        self.assertEqual(self.frames("echo path", module % 1), "0 passed, 1 failed, 0 skipped")
+
     def test_lanes_are_side_by_side(self) -> None:
         began = time.monotonic()
         both = threading.Barrier(2, timeout=10)
