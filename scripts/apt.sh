@@ -15,7 +15,8 @@ know_debian() {
 	[ ! -r /etc/os-release ] || . /etc/os-release
 	case $ID-$VERSION_ID in
 	debian-12 | debian-13) ;;
-	*) die "this script knows Debian 12 and 13, not '${ID:-unknown} $VERSION_ID'; what it would install is in scripts/setup, in 'packages'" ;;
+	*) die "this script knows Debian 12 and 13, not '${ID:-unknown} $VERSION_ID'; what it" \
+		"would install is in scripts/setup, in 'packages'" ;;
 	esac
 }
 
@@ -106,8 +107,8 @@ download_deb() {
 	(cd "$new" && apt-get "${opts[@]}" download "$1") && mv "$new/$name"_*.deb "$CACHE/dl/"
 }
 
-# unpack_deb DEB FOLDER [OPTION OF TAR...]: a file that is damaged goes, so that the next run gets it
-# anew.
+# unpack_deb DEB FOLDER [OPTION OF TAR...]: a file that is damaged goes, so that the next run gets
+# it anew.
 unpack_deb() {
 	local deb=$1 to=$2
 	shift 2

@@ -48,32 +48,55 @@ need_space() {
 }
 
 # progress LOG WHAT COMMAND...: run with the output in LOG and a line on the
-# terminal every 15 s; return the command's status.
+# terminal every 15 s, with what the command has said last, if anything; return
+# the command's status.
 progress() {
-	local log=$1 what=$2 pid start=$SECONDS next=15 status=0
+	local log=$1 what=$2 every=${PROGRESS_SECONDS:-15} pid before said next start=$SECONDS
+	local status=0
 	shift 2
+	next=$every
+	# What others have said before is not about this.
+	before=$(stat -c %s "$log" 2>/dev/null || echo 0)
 	"$@" >>"$log" 2>&1 </dev/null &
 	pid=$!
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.2
 		if [ $((SECONDS - start)) -ge "$next" ]; then
-			next=$((next + 15))
-			note "$what: $((SECONDS - start)) s: $(tail -n 1 "$log" |
-				tr -s ' \t' ' ' | cut -c 1-60)"
+			next=$((next + every))
+			said=$(tail -c "+$((before + 1))" "$log" | tail -n 1 | tr -s ' \t' ' ' |
+				cut -c 1-60)
+			note "$what: $((SECONDS - start)) s${said:+: $said}"
 		fi
 	done
 	wait "$pid" || status=$?
 	return "$status"
 }
 
+# whole FOLDER COMMAND...: what a command that fails has left of the folder goes, so that the room
+# is there for the next time.
+whole() {
+	local folder=$1 status=0
+	shift
+	"$@" || status=$?
+	[ "$status" = 0 ] || rm -rf "$folder"
+	return "$status"
+}
+
 # attempt WHAT COMMAND...: one line when it fails, with the reason it gave. Its output goes to LOG.
 attempt() {
-	local what=$1 why
+	local what=$1 why free
 	shift
 	note "$what"
 	if ! progress "$LOG" "$what" "$@"; then
-		why=$(grep -aiE 'no space left|^E: |^error|ERROR:|Killed|cannot allocate' "$LOG" | tail -n 1 || true)
-		! grep -qaiE 'no space left|cannot allocate' "$LOG" || die_status=1
+		# apt ends with what it makes of its failures; the reasons stand before that.
+		why=$(grep -aiE 'no space left|^E: |^error|ERROR:|Killed|cannot allocate' "$LOG" |
+			grep -av '^E: \(Some index files failed\|Unable to fetch some archives\)' |
+			tail -n 1 || true)
+		[ -n "$why" ] || why=$(grep -aE -m 1 '^(tar|xz): |^make.*: \*\*\* ' "$LOG" || true)
+		# Some programs say anything but that.
+		free=$(df -Pm "${LOG%/*}" | awk 'NR == 2 { print $4 }')
+		[ "$free" -ge 16 ] || why="no space left in ${LOG%/*}, $free MiB are free"
+		! grep -qaiE 'no space left|cannot allocate' "$LOG" - <<<"$why" || die_status=1
 		die "$what failed: ${why:-see the log} (log: $LOG)"
 	fi
 }
@@ -121,7 +144,8 @@ toolchain_env() {
 scratch_dir() {
 	local dir=/dev/shm
 	if ! [ -w "$dir" ] || [ "$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')" -lt "$1" ] ||
-		[ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt $(($1 + 4096)) ]; then
+		[ "$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)" -lt \
+			$(($1 + 4096)) ]; then
 		dir=$CACHE/run
 		need_space "$dir" "$1" "disk images"
 	fi
@@ -132,7 +156,8 @@ scratch_dir() {
 test_program() {
 	local out
 	out=$(cd "$REPO/tests" && cargo build -q --release -p "$1" 2>&1) ||
-		die "building tests/$1 failed: $(echo "$out" | grep -m 1 '^error' || echo "$out" | tail -n 1)"
+		die "building tests/$1 failed:" \
+			"$(echo "$out" | grep -m 1 '^error' || echo "$out" | tail -n 1)"
 	echo "${CARGO_TARGET_DIR:-$REPO/tests/target}/release/$1"
 }
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Sourced after lib.sh and probe.sh: makes the Rust metadata that the headers of Debian's kernel lack,
-# from the source of the same package version, with the headers' own configuration, by the compilers
-# that it names. The kernel is not built. Who sources it says where:
+# Sourced after lib.sh and probe.sh: makes the Rust metadata that the headers of Debian's kernel
+# lack, from the source of the same package version, with the headers' own configuration, by the
+# compilers that it names. The kernel is not built. Who sources it says where:
 #   src      the source
 #   out      the folder for it all, which modules are built against afterwards
 #   release  as uname -r says it
@@ -37,8 +37,8 @@ probe_toolchain() {
 # The options that came out another than in the headers.
 changed() {
 	diff <(grep '^CONFIG_' "$out/headers.config") <(grep '^CONFIG_' "$out/.config") |
-		sed -n 's/^[<>] \(CONFIG_[A-Z0-9_a-z]*\)=.*/\1/p' | grep -vx CONFIG_CC_VERSION_TEXT |
-		sort -u | tr '\n' ' ' || true
+		sed -n 's/^[<>] \(CONFIG_[A-Z0-9_a-z]*\)=.*/\1/p' |
+		grep -vx CONFIG_CC_VERSION_TEXT | sort -u | tr '\n' ' ' || true
 }
 
 # metadata HEADERS: HEADERS is their folder.
@@ -49,7 +49,8 @@ metadata() {
 	cp "$1/.config" "$1/Module.symvers" "$out/"
 	attempt "configuring for $release" mk olddefconfig
 	what=$(changed)
-	[ -z "$what" ] || die "the source of $version makes another configuration than its headers have: $what(log: $LOG)"
+	[ -z "$what" ] || die "the source of $version makes another configuration than its" \
+		"headers have: $what(log: $LOG)"
 	attempt "making the Rust metadata of $release" mk modules_prepare
 	what=$(changed)
 	[ -z "$what" ] || die "$release came out with another configuration: $what(log: $LOG)"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Sourced after lib.sh: whether rext4 can be built for a kernel with this toolchain. Each says in one
-# line what is wrong, and ends the script. IN is what a compiler's command begins with, if it is to
-# run in another Debian.
+# Sourced after lib.sh: whether rext4 can be built for a kernel with this toolchain. Each says in
+# one line what is wrong, and ends the script. IN is what a compiler's command begins with, if it
+# is to run in another Debian.
 
 IN=()
 # What to do about another rustc.
@@ -26,10 +26,13 @@ probe_release() {
 probe_config() {
 	local option
 	grep -qx CONFIG_RUST=y "$2" ||
-		die "$1 was configured without CONFIG_RUST=y: 'make rustavailable' in its source says what that lacks, then set it and build again"
+		die "$1 was configured without CONFIG_RUST=y: 'make rustavailable' in its source" \
+			"says what that lacks, then set it and build again"
 	for option in MODULES JBD2 FS_IOMAP BUFFER_HEAD FS_POSIX_ACL FS_MBCACHE; do
 		grep -qE "^CONFIG_$option=(y|m)$" "$2" ||
-			die "$1 lacks CONFIG_$option: set it (CONFIG_EXT4_FS=m with CONFIG_EXT4_FS_POSIX_ACL=y selects all that rext4 needs but CONFIG_MODULES) and build again"
+			die "$1 lacks CONFIG_$option: set it (CONFIG_EXT4_FS=m with" \
+				"CONFIG_EXT4_FS_POSIX_ACL=y selects all that rext4 needs but" \
+				"CONFIG_MODULES) and build again"
 	done
 }
 
@@ -63,13 +66,16 @@ probe_bindgen() {
 			die "$1 was built with bindgen $2, bindgen here is ${here:-missing}: its Rust metadata takes that one"
 	fi
 	version_ge "${here:-0}" 0.71.1 ||
-		die "bindgen is ${here:-missing}, Linux $KERNEL_SERIES needs 0.71.1 or newer: run scripts/setup or 'cargo install bindgen-cli', and set BINDGEN if it is not in PATH"
+		die "bindgen is ${here:-missing}, Linux $KERNEL_SERIES needs 0.71.1 or newer: run" \
+			"scripts/setup or 'cargo install bindgen-cli', and set BINDGEN if it is" \
+			"not in PATH"
 }
 
 # probe_rust_src FOLDER: what core is built from.
 probe_rust_src() {
 	"${IN[@]}" test -e "$1/core/src/lib.rs" ||
-		die "no library sources for $("${IN[@]}" rustc --version) in ${1:-its folder}: the package rust-src, or 'rustup component add rust-src'"
+		die "no library sources for $("${IN[@]}" rustc --version) in ${1:-its folder}:" \
+			"the package rust-src, or 'rustup component add rust-src'"
 }
 
 # probe_metadata WHAT FOLDER
@@ -80,7 +86,8 @@ probe_metadata() {
 			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there, or install the package that has it; Debian has none, scripts/module stock makes it"
 	done
 	[ -e "$2/Module.symvers" ] ||
-		die "$1 has no Module.symvers: run 'make' there (modules cannot be linked without it)"
+		die "$1 has no Module.symvers: run 'make' there (modules cannot be linked without" \
+			"it)"
 }
 
 # probe_names WHAT FOLDER: the names of the metadata must be those that the kernel exports. A hash in

@@ -110,7 +110,8 @@ class Mirror(kit.WithFolder):
 
     def test_no_network_or_no_backports(self) -> None:
         for why in ("E: Failed to fetch file:/mirror", "E: The repository has no Release file."):
-            self.write("update", f"echo '{why}' >&2; exit 100\n")
+            after = "E: Some index files failed to download. They have been ignored."
+            self.write("update", f"printf '%s\\n' '{why}' '{after}' >&2; exit 100\n")
             said = self.fails()
             self.assertIn("reading the package lists of trixie trixie-backports failed", said)
             self.assertIn(why, said)
@@ -136,6 +137,39 @@ class Mirror(kit.WithFolder):
         (self.folder / "df").write_text(kit.DF)
         self.write("download", f"{HALF[: HALF.rindex('exit')]}echo 'No space left' >&2; exit 100\n")
         self.assertIn("failed: No space left", self.fails(status=1))
+        # Some programs say something else; then there is none.
+        self.write("download", 'sed -i s/9998/3/ "$dir/df"; exit 100\n')
+        said = self.fails(status=1)
+        self.assertIn("failed: no space left in", said)
+
+    def test_the_reason(self) -> None:
+        after = "E: Some index files failed to download. They have been ignored."
+        for said, why in (
+            (f"E: Failed to fetch x\n{after}", "E: Failed to fetch x"),
+            ("tar: x: bad\ntar: Exiting", "tar: x: bad"),
+            ("a\nmake[1]: *** no rule\nmake: *** Error 2", "make[1]: *** no rule"),
+            ("error: no such crate\nmake: *** Error 2", "error: no such crate"),
+            ("nothing of use", "see the log"),
+        ):
+            script = 'PROG=it; . "$0/lib.sh"; LOG=$1; attempt this sh -c "echo \'$2\'; exit 4"'
+            log = self.folder / "log"
+            log.write_text("")
+            command = ["bash", "-euc", script, str(SCRIPTS), str(log), said]
+            done = subprocess.run(command, capture_output=True, text=True)
+            last = done.stderr.splitlines()[-1]
+            self.assertIn(f"this failed: {why} (log: ", last)
+
+    def test_what_is_said_meanwhile(self) -> None:
+        log = self.folder / "log"
+        env = {**os.environ, "PROGRESS_SECONDS": "1"}
+        script = '. "$0/lib.sh"; progress "$1" this sh -c "$2; sleep 3"'
+        for command, said in (("true", "s\n"), ("echo now", "s: now\n")):
+            log.write_text("what was said before\n")
+            words = ["bash", "-euc", script, str(SCRIPTS), str(log), command]
+            done = subprocess.run(words, env=env, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, f": this: [0-9]+ {said}")
+            self.assertNotIn("before", done.stderr)
 
     def unpack(self, deb: Path, to: Path) -> int:
         """Unpacks a package as all scripts here do; the status."""
