@@ -9,6 +9,9 @@
 SOURCE_SUITE=trixie
 ID='' VERSION_ID='' VERSION_CODENAME=''
 opts=()
+# MiB of the compilers of Debian 13: the packages, and what is in them.
+# shellcheck disable=SC2034 # for those who source this
+DEBIAN13_ROOM=1700
 
 know_debian() {
 	# shellcheck source=/dev/null
@@ -76,8 +79,9 @@ private_sources() {
 	[ -n "$uri" ] || die "apt on this machine has no source for Debian $VERSION_CODENAME (main)"
 	[ -r "$keyring" ] || die "$keyring is missing: install debian-archive-keyring"
 	mkdir -p "$CACHE/apt"
+	# Neither descriptions nor what programs for desktops read: that is as large again.
 	for suite in "$@"; do
-		echo "deb [signed-by=$keyring] $uri $suite main"
+		echo "deb [signed-by=$keyring target=Packages lang=none] $uri $suite main"
 	done >"$CACHE/apt/$list.list"
 	private_opts "$list"
 	attempt "reading the package lists of $*" \

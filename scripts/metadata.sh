@@ -27,11 +27,26 @@ probe_toolchain() {
 	wanted=$(said "$config" CC_VERSION_TEXT)
 	cc=${wanted%% *}
 	here=$("${IN[@]}" "$cc" --version 2>/dev/null | head -n 1 || true)
-	[ "${here##* }" = "${wanted##* }" ] ||
-		die "$what was built with $wanted, $(says_here "${here:-none of that name}")"
+	[ "${here##* }" = "${wanted##* }" ] || other "$what" "$wanted" "$cc" "${here:-missing}"
 	probe_rustc "$what" "$config"
 	probe_bindgen "$what" "$(said "$config" BINDGEN_VERSION_TEXT | cut -d ' ' -f 2)"
 	probe_rust_src "$("${IN[@]}" rustc --print sysroot)/lib/rustlib/src/rust/library"
+	# Another one makes another configuration.
+	wanted=$(said "$config" PAHOLE_VERSION)
+	here=$("${IN[@]}" pahole --version 2>/dev/null |
+		sed 's/^v\([0-9]*\)\.\([0-9]*\)/\1\2/' || true)
+	[ -z "$wanted" ] || [ "$here" = "$wanted" ] ||
+		other "$what" "pahole $wanted" pahole "${here:-missing}"
+}
+
+# use_debian13 CONFIG: compilers run in the Debian 13 of the cache. It is renewed if it has not
+# those that the configuration names: a kernel that has just come may be of newer ones.
+use_debian13() {
+	local cc
+	IN=("$REPO/scripts/debian13")
+	# It says itself why it cannot be entered.
+	"${IN[@]}" true || exit
+	(probe_toolchain "$1") 2>/dev/null || "${IN[@]}" --renew || exit
 }
 
 # The options that came out another than in the headers.

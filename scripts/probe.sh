@@ -36,14 +36,14 @@ probe_config() {
 	done
 }
 
-# says_here NAME: what to say of a compiler that is not the kernel's. A newer one comes into the cached
-# Debian 13 with the whole only.
-says_here() {
-	if [ ${#IN[@]} -gt 0 ]; then
-		echo "the Debian 13 in the cache has $1: remove $CACHE/debian13, and the newest comes"
-	else
-		echo "here is $1"
-	fi
+# other WHAT WANTED TOOL HERE [HINT]: ends with a compiler that is not the kernel's. The Debian 13
+# in the cache has been renewed before it comes to this, so that another kernel is all that helps.
+other() {
+	[ ${#IN[@]} -eq 0 ] ||
+		die "$1 was built with $2, Debian 13 has ${4/#missing/none}: it takes a kernel" \
+			"that was built with that; 'scripts/kernel --update stock' gets one when" \
+			"Debian has it"
+	die "$1 was built with $2, $3 here is $4${5:+: $5}"
 }
 
 # probe_rustc WHAT FILE: Rust metadata is of one compiler only.
@@ -51,20 +51,15 @@ probe_rustc() {
 	local wanted here
 	wanted=$(said "$2" RUSTC_VERSION_TEXT)
 	here=$("${IN[@]}" rustc --version 2>/dev/null || echo missing)
-	[ "$here" = "$wanted" ] || [ ${#IN[@]} -eq 0 ] ||
-		die "$1 was built with $wanted, $(says_here "$here")"
-	[ "$here" = "$wanted" ] ||
-		die "$1 was built with $wanted, rustc here is $here: $RUSTC_HINT"
+	[ "$here" = "$wanted" ] || other "$1" "$wanted" rustc "$here" "$RUSTC_HINT"
 }
 
 # probe_bindgen WHAT [VERSION]: that one and no other, or any that is new enough.
 probe_bindgen() {
 	local here
-	here=$("${IN[@]}" "$BINDGEN" --version 2>/dev/null | cut -d ' ' -f 2 || true)
-	if [ -n "${2-}" ]; then
-		[ "$here" = "$2" ] ||
-			die "$1 was built with bindgen $2, bindgen here is ${here:-missing}: its Rust metadata takes that one"
-	fi
+	here=$("${IN[@]}" "$BINDGEN" --version 2>/dev/null | sed -n '1s/^bindgen //p' || true)
+	[ -z "${2-}" ] || [ "$here" = "$2" ] ||
+		other "$1" "bindgen $2" bindgen "${here:-missing}" "the Rust metadata takes that"
 	version_ge "${here:-0}" 0.71.1 ||
 		die "bindgen is ${here:-missing}, Linux $KERNEL_SERIES needs 0.71.1 or newer: run" \
 			"scripts/setup or 'cargo install bindgen-cli', and set BINDGEN if it is" \

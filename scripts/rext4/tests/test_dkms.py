@@ -91,7 +91,14 @@ class Probe(kit.WithFolder):
         self.assertIn("rustc here is rustc 1.95.0 (x 2026-04-01): install", self.probe())
         self.program("rustc", RUSTC_PROGRAM.format(RUSTC))
         self.program(CC, "#!/bin/bash\nexit 1\n")
-        self.assertIn("14.2.0, here is none of that name", self.probe())
+        self.assertIn("14.2.0, x86_64-linux-gnu-gcc-14 here is missing", self.probe())
+
+    def test_another_pahole(self) -> None:
+        (self.headers / ".config").write_text(f"{CONFIG}CONFIG_PAHOLE_VERSION=130\n")
+        self.program("pahole", "#!/bin/bash\necho v1.30\n")
+        self.assertEqual(self.probe(), "")
+        self.program("pahole", "#!/bin/bash\necho v1.31\n")
+        self.assertIn("was built with pahole 130, pahole here is 131", self.probe())
 
     def test_no_room(self) -> None:
         self.program("df", kit.DF.replace("9998", "999"))

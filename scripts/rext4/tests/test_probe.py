@@ -76,9 +76,11 @@ class Probe(kit.WithFolder):
         self.inside = "env"
         self.program("rustc", "rustc 1.85.0 (x 2025-02-17)")
         said = self.probe("probe_rustc", "K", self.config)
-        self.assertIn("the Debian 13 in the cache has rustc 1.85.0 (x 2025-02-17): remove", said)
-        self.assertIn("/debian13, and the newest comes\n", said)
+        self.assertIn(f"K was built with {RUSTC}, Debian 13 has rustc 1.85.0 (x 2025-02-17)", said)
+        self.assertIn("'scripts/kernel --update stock'", said)
         self.assertNotIn("rustup", said)
+        said = self.probe("probe_bindgen", "K", "0.72.1")
+        self.assertIn("K was built with bindgen 0.72.1, Debian 13 has 0.71.1", said)
 
     def test_bindgen(self) -> None:
         self.assertEqual(self.probe("probe_bindgen", "K"), "")
