@@ -120,20 +120,3 @@ unpack_deb() {
 	dpkg-deb --fsys-tarfile "$deb" >/dev/null || rm -f "$deb"
 	return 1
 }
-
-# unpack_source DEB FOLDER: the kernel source; FOLDER.version says of which package. Two scripts may
-# want it at a time; the second one finds it done.
-unpack_source() (
-	deb=$1 to=$2 new=$2.new
-	mkdir -p "$(dirname "$to")"
-	exec 7>"$to.lock"
-	flock 7
-	[ ! -e "$to/Makefile" ] || exit 0
-	rm -rf "$new" "$to"
-	mkdir -p "$new"
-	unpack_deb "$deb" "$new" &&
-		tar -xf "$new/usr/src/linux-source-$KERNEL_SERIES.tar.xz" -C "$new" &&
-		dpkg-deb -f "$deb" Version >"$to.version" &&
-		mv "$new/linux-source-$KERNEL_SERIES" "$to" &&
-		rm -rf "$new"
-)

@@ -106,6 +106,16 @@ kernel_source() {
 	echo "$CACHE/src/linux-source-$KERNEL_SERIES"
 }
 
+# What the package of the source installs.
+# shellcheck disable=SC2034 # for those who source this
+SOURCE_TARBALL=${REXT4_SOURCE:-/usr/src/linux-source-$KERNEL_SERIES.tar.xz}
+
+# The version of an installed package; nothing if it is not there.
+installed() {
+	dpkg-query -W -f '${db:Status-Want} ${Version}\n' "$1" 2>/dev/null |
+		sed -n 's/^install //p' || true
+}
+
 libclang_dir() {
 	local dir
 	for dir in $(printf '%s\n' /usr/lib/llvm-*/lib | sort -rV); do

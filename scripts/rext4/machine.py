@@ -3,6 +3,7 @@
 guest, how it is started and ended. engines.py knows the two kinds."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shlex
@@ -125,6 +126,17 @@ def kernel_folder(name: str | None, engine: str) -> Path:
     if name in ("debug", "fast", "uml", "stock"):
         return Path(common.script("kernel", "--path", name))
     return Path(name).resolve()
+
+
+@contextlib.contextmanager
+def kept(machine: Machine) -> Iterator[None]:
+    """As long as it runs nobody puts a newer kernel of Debian's in the place of this one."""
+    if not machine.packaged:
+        yield
+        return
+    with Path(f"{machine.kernel}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 def module_root(machine: Machine) -> Path:

@@ -210,8 +210,9 @@ def main(arguments: list[str]) -> int:
             append=asked.append,
             shell=asked.shell,
         )
-        machine.write_task(place, spec, asked.module, asked.time, asked.command)
-        return verdict(place, asked, boot(spec, place, asked))
+        with machine.kept(spec):
+            machine.write_task(place, spec, asked.module, asked.time, asked.command)
+            return verdict(place, asked, boot(spec, place, asked))
 
 
 if __name__ == "__main__":

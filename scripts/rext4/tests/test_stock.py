@@ -59,12 +59,16 @@ class Mirror(kit.WithFolder):
     def setUp(self) -> None:
         super().setUp()
         for name, text in (("apt-get", APT_GET), ("apt-cache", APT_CACHE), ("df", kit.DF)):
-            (self.folder / name).write_text(text)
-            (self.folder / name).chmod(0o755)
+            self.program(name, text)
+        self.program("unshare", "#!/bin/sh\n")
         self.cache = self.folder / "cache/rext4"
         self.write("update", "")
         self.write("download", HALF)
         self.has(*(f"{package}-{KERNEL} {VERSION}" for package in PACKAGES))
+
+    def program(self, name: str, text: str) -> None:
+        self.write(name, text)
+        (self.folder / name).chmod(0o755)
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
@@ -74,17 +78,20 @@ class Mirror(kit.WithFolder):
             "lists", "".join(f"{one}\n" for one in (*packages, f"linux-source-7.3 {source}"))
         )
 
-    def fails(self, *words: str, status: int = UNAVAILABLE) -> str:
-        """The last line, which says why; nothing is left that looks whole."""
+    def kernel(self, *words: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
         env["PATH"] = f"{self.folder}:{env['PATH']}"
         command = [str(SCRIPTS / "kernel"), *words, "stock"]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    def fails(self, *words: str, status: int = UNAVAILABLE, prog: str = "stock") -> str:
+        """The last line, which says why; nothing is left that looks whole."""
+        done = self.kernel(*words)
         self.assertEqual((done.returncode, done.stdout), (status, ""))
         self.assertEqual(list(self.cache.glob("build/stock-*/.rext4-built")), [])
         self.assertEqual(list(self.cache.glob("dl/*.deb")), [])
         said = done.stderr.splitlines()[-1]
-        self.assertTrue(said.startswith("stock: "), said)
+        self.assertTrue(said.startswith(f"{prog}: "), said)
         return said
 
     def test_not_there(self) -> None:
@@ -116,6 +123,49 @@ class Mirror(kit.WithFolder):
             self.assertIn("reading the package lists of trixie trixie-backports failed", said)
             self.assertIn(why, said)
 
+    def test_no_compilers_can_run(self) -> None:
+        # That is known before anything is asked of the mirror.
+        self.program("unshare", "#!/bin/sh\nexit 1\n")
+        self.write("update", "echo asked >&2; exit 100\n")
+        self.assertIn("does not let us mount", self.fails(prog="debian13"))
+
+    def test_what_is_superseded_goes(self) -> None:
+        build, src = self.cache / "build", self.cache / "src"
+        names = {"stock-7.3.4-1-bpo13-1": "7.3.4-1", "stock-7.3.3-1": "7.3.3-1", "uml-1": "7.3.2-1"}
+        for name, version in names.items():
+            source = src / f"linux-source-{version}"
+            for folder in (build / name, source):
+                folder.mkdir(parents=True)
+            (source / "Makefile").touch()
+            Path(f"{source}.version").write_text(f"{version}\n")
+            (build / name / "source").symlink_to(source)
+            (build / name / ".rext4-built").touch()
+        packages = [
+            self.cache / f"dl/linux-source-7.3_{version}_all.deb" for version in names.values()
+        ]
+        packages[0].parent.mkdir()
+        for package in packages:
+            package.touch()
+        half = build / "stock-7.3.1-1"
+        half.mkdir()
+        with subprocess.Popen(
+            ["flock", "-s", f"{half}.lock", "cat"], stdin=subprocess.PIPE
+        ) as user:
+            while subprocess.run(["flock", "-n", f"{half}.lock", "true"]).returncode == 0:
+                self.assertIsNone(user.poll())
+            # The newest is there: nothing is fetched.
+            done = self.kernel("--update")
+            self.assertEqual(done.stdout, f"{build}/stock-7.3.4-1-bpo13-1\n", done.stderr)
+            self.assertTrue(half.exists())
+            user.communicate()
+        left = {path.name for path in build.iterdir() if path.is_dir()}
+        self.assertEqual(left, {"stock-7.3.4-1-bpo13-1", "uml-1", half.name})
+        left = {path.name for path in src.iterdir() if path.is_dir()}
+        self.assertEqual(left, {"linux-source-7.3.4-1", "linux-source-7.3.2-1"})
+        self.assertEqual([package.exists() for package in packages], [True, False, True])
+        self.kernel("--update")
+        self.assertFalse(half.exists())
+
     def test_half_a_file(self) -> None:
         said = self.fails()
         self.assertIn(f"downloading linux-base-{KERNEL} {VERSION} failed", said)
@@ -131,9 +181,16 @@ class Mirror(kit.WithFolder):
 
     def test_a_full_disk(self) -> None:
         # Nothing to do with the mirror: no reason to pass over anything.
-        (self.folder / "df").write_text(kit.DF.replace("9998", "2999"))
+        # Before anything is fetched, and no more than what is not there yet takes.
+        (self.folder / "df").write_text(kit.DF.replace("9998", "4899"))
         said = self.fails(status=1)
-        self.assertIn("Debian's kernel needs 3000 MiB in", said)
+        self.assertIn("Debian's kernel needs 4900 MiB in", said)
+        for name, text in (("src/linux-source-7.3/Makefile", ""), ("debian13/packages", "")):
+            (self.cache / name).parent.mkdir(parents=True)
+            (self.cache / name).write_text(text)
+        (self.cache / "src/linux-source-7.3.version").write_text(f"{VERSION}\n")
+        (self.folder / "df").write_text(kit.DF.replace("9998", "999"))
+        self.assertIn("Debian's kernel needs 1000 MiB in", self.fails(status=1))
         (self.folder / "df").write_text(kit.DF)
         self.write("download", f"{HALF[: HALF.rindex('exit')]}echo 'No space left' >&2; exit 100\n")
         self.assertIn("failed: No space left", self.fails(status=1))

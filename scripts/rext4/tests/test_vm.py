@@ -80,6 +80,18 @@ class Packaged(InFolder):
         self.assertIn(str(self.folder / "busybox"), words)
         self.assertEqual(machine.Machine("uml", self.folder, 9, 1, []).image.name, "linux")
 
+    def test_stays_as_long_as_it_runs(self) -> None:
+        spec = machine.Machine("qemu", self.folder / "kernel", 1024, 2, [])
+        spec.kernel.mkdir()
+        lock = ["flock", "-n", f"{spec.kernel}.lock", "true"]
+        with machine.kept(spec):
+            # One of our own: it is never replaced.
+            self.assertFalse(Path(f"{spec.kernel}.lock").exists())
+        (spec.kernel / ".rext4-debian13").touch()
+        with machine.kept(spec):
+            self.assertEqual(subprocess.run(lock).returncode, 1)
+        self.assertEqual(subprocess.run(lock).returncode, 0)
+
 
 class Task(InFolder):
     def test_words_reach_the_guest_as_they_are(self) -> None:
