@@ -7,11 +7,22 @@
 
 IN=()
 # What to do about another rustc.
-RUSTC_HINT="use that one ('rustup override set VERSION'), build the kernel again, or, for Debian's own, let scripts/module stock do it"
+RUSTC_HINT="use that one ('rustup override set VERSION'), or build the kernel again"
 
 # said FILE OPTION: the text of a configuration's option, without its quotes.
 said() {
 	sed -n "s/^CONFIG_$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1"
+}
+
+# package_of HEADERS: the version of the package, if they are Debian's.
+package_of() {
+	sed -n 's/^#define LINUX_PACKAGE_ID " Debian \(.*\)"$/\1/p' \
+		"$1/include/generated/package.h" 2>/dev/null || true
+}
+
+# has_metadata FOLDER: headers of other distributions, and of kernels that somebody built.
+has_metadata() {
+	[ -e "$1/rust/libkernel.rmeta" ]
 }
 
 # probe_release WHAT RELEASE
@@ -78,23 +89,45 @@ probe_metadata() {
 	local file
 	for file in libkernel.rmeta libcore.rmeta libzerocopy.rmeta; do
 		[ -e "$2/rust/$file" ] ||
-			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there, or install the package that has it; Debian has none, scripts/module stock makes it"
+			die "$1 has no Rust metadata (rust/$file): run 'make prepare' there, or" \
+				"install the package that has it"
 	done
 	[ -e "$2/Module.symvers" ] ||
 		die "$1 has no Module.symvers: run 'make' there (modules cannot be linked without" \
 			"it)"
 }
 
-# probe_names WHAT FOLDER: the names of the metadata must be those that the kernel exports. A hash in
-# them is of the compiler, another one makes others.
-probe_names() {
-	local names lost
-	names=$(cat "$2"/rust/exports_{core,kernel,bindings,helpers}_generated.h |
-		sed -n 's/^EXPORT_SYMBOL[A-Z_]*(\([^)]*\)).*/\1/p')
+# lost WHAT FOLDER: those of the names it reads that the kernel does not export.
+lost() {
 	# awk would take the names for the file before it, and miss none of them.
 	[ -s "$2/Module.symvers" ] || die "$1 exports nothing: $2/Module.symvers is empty"
+	awk 'NR == FNR { known[$2] = 1; next } !($1 in known)' "$2/Module.symvers" -
+}
+
+# none_lost WHAT WHOSE NAMES
+none_lost() {
+	[ -z "$3" ] ||
+		die "$1 does not export what $2, $(echo "$3" | wc -l) symbols," \
+			"$(echo "$3" | head -n 1) first: its Rust metadata is of another kernel" \
+			"or compiler"
+}
+
+# probe_names WHAT FOLDER: the names of the metadata must be those that the kernel exports. A hash
+# in them is of the compiler, another one makes others.
+probe_names() {
+	local names
+	names=$(cat "$2"/rust/exports_{core,kernel,bindings,helpers}_generated.h |
+		sed -n 's/^EXPORT_SYMBOL[A-Z_]*(\([^)]*\)).*/\1/p')
 	[ -n "$names" ] || die "$1: its Rust metadata has no names in $2/rust/exports_*"
-	lost=$(echo "$names" | awk 'NR == FNR { known[$2] = 1; next } !($1 in known)' "$2/Module.symvers" -)
-	[ -z "$lost" ] ||
-		die "$1 does not export what its Rust metadata names, $(echo "$lost" | wc -l) symbols, $(echo "$lost" | head -n 1) first: the metadata is of another kernel or compiler"
+	names=$(lost "$1" "$2" <<<"$names")
+	none_lost "$1" "its Rust metadata names" "$names"
+}
+
+# probe_module WHAT FOLDER FILE: the same of what a module takes from the kernel. The headers of
+# other distributions may lack the list of the metadata's names. kbuild looks at it, too, but lets
+# it pass where it is told to.
+probe_module() {
+	local names
+	names=$("${IN[@]}" nm -u "$3" | sed -n 's/^ *U //p' | lost "$1" "$2")
+	none_lost "$1" "${3##*/} takes from it" "$names"
 }

@@ -279,7 +279,7 @@ def ready_stock(runner: Runner, part: str) -> str:
         if status:
             raise common.Failed(why)
     # Of this compiler's: what those of the other kernels warn of is clippy's business.
-    warning = next((line for line in lines if "warning: " in line), None)
+    warning = next((line for line in lines if "warning: " in line.lower()), None)
     if warning:
         raise common.Failed(warning)
     return lines[-1] if lines else ""

@@ -4,6 +4,7 @@ dkms passes the kernel over."""
 
 import os
 import subprocess
+from pathlib import Path
 
 from rext4.common import SCRIPTS
 from rext4.tests import kit
@@ -11,6 +12,7 @@ from rext4.tests.test_probe import CONFIG, RUSTC
 
 RELEASE = "7.3.4+deb13-amd64"
 VERSION = "7.3.4-1~bpo13+1"
+PACKAGE = '#define LINUX_PACKAGE_ID " {}"\n'
 CC = "x86_64-linux-gnu-gcc-14"
 # Prints the line of the package that is asked for last.
 DPKG_QUERY = """\
@@ -29,6 +31,9 @@ class Probe(kit.WithFolder):
         self.headers = self.folder / "headers"
         self.headers.mkdir()
         (self.headers / ".config").write_text(CONFIG)
+        (self.headers / "include/generated").mkdir(parents=True)
+        self.package = self.headers / "include/generated/package.h"
+        self.package.write_text(PACKAGE.format(f"Debian {VERSION}"))
         self.program("dpkg-query", DPKG_QUERY)
         self.program("df", kit.DF)
         self.program("rustc", RUSTC_PROGRAM.format(RUSTC))
@@ -45,14 +50,14 @@ class Probe(kit.WithFolder):
         (self.folder / name).chmod(0o755)
 
     def installed(self, source: str) -> None:
-        lines = [f"linux-headers-{RELEASE} {VERSION}\n", f"linux-source-7.3 {source}\n"]
-        (self.folder / "installed").write_text("".join(lines if source else lines[:1]))
+        line = f"linux-source-7.3 {source}\n" if source else ""
+        (self.folder / "installed").write_text(line)
 
-    def probe(self, release: str = RELEASE) -> str:
+    def probe(self, release: str = RELEASE, scripts: Path = SCRIPTS) -> str:
         """The line; empty if it can be built."""
         env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
         env["REXT4_SOURCE"] = str(self.folder / "source.tar.xz")
-        command = [str(SCRIPTS / "dkms"), "probe", release, str(self.headers)]
+        command = [str(scripts / "dkms"), "probe", release, str(self.headers)]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stdout), (77 if done.stderr else 0, ""))
         self.assertLessEqual(done.stderr.count("\n"), 1)
@@ -83,7 +88,9 @@ class Probe(kit.WithFolder):
         self.assertIn("linux-source-7.3 is missing", self.probe())
 
     def test_headers_of_nobody(self) -> None:
-        (self.folder / "installed").write_text("")
+        self.package.write_text(PACKAGE.format(""))
+        self.assertIn("is of no package to make it for", self.probe())
+        self.package.unlink()
         self.assertIn("is of no package to make it for", self.probe())
 
     def test_another_compiler(self) -> None:
@@ -101,8 +108,13 @@ class Probe(kit.WithFolder):
         self.assertIn("was built with pahole 130, pahole here is 131", self.probe())
 
     def test_no_room(self) -> None:
-        self.program("df", kit.DF.replace("9998", "999"))
-        self.assertIn("needs 1000 MiB", self.probe())
+        # dkms calls the script by a link; what is built lies beside that, maybe on another disk.
+        scripts = self.folder / "tree/source/scripts"
+        scripts.parent.mkdir(parents=True)
+        scripts.symlink_to(SCRIPTS)
+        self.program("df", f'echo "${{!#}}" >{self.folder}/asked\n{kit.DF.replace("9998", "999")}')
+        self.assertIn("needs 1000 MiB", self.probe(scripts=scripts))
+        self.assertEqual((self.folder / "asked").read_text().strip(), str(self.folder / "tree"))
 
     def test_wrong_words(self) -> None:
         for words in ((), ("make",), ("probe", RELEASE), ("probe", "--lab", RELEASE, "x", "y")):

@@ -125,3 +125,16 @@ class Probe(kit.WithFolder):
         for file in self.kernel.glob("rust/exports_*"):
             file.write_text("")
         self.assertIn("no names", self.probe("probe_names", "K", self.kernel))
+
+    def test_names_of_a_module(self) -> None:
+        module, symvers = self.folder / "x.ko", self.kernel / "Module.symvers"
+        source = "int _RNvCs1_4core1(void); int own(void) { return _RNvCs1_4core1(); }"
+        command = ["gcc", "-xc", "-c", "-o", str(module), "-"]
+        subprocess.run(command, input=source, text=True, check=True)
+        symvers.write_text("0x00000000\t_RNvCs1_4core1\tvmlinux\tE\t\n")
+        self.assertEqual(self.probe("probe_module", "K", self.kernel, module), "")
+        symvers.write_text(symvers.read_text().replace("Cs1_", "Cs2_"))
+        said = self.probe("probe_module", "K", self.kernel, module)
+        self.assertIn("K does not export what x.ko takes from it, 1 symbols, _RNvCs1_4core1", said)
+        symvers.write_text("")
+        self.assertIn("empty", self.probe("probe_module", "K", self.kernel, module))
