@@ -16,8 +16,30 @@ kernel := $(or $(KDIR),$(KERNEL))
 venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
 # What runs in a VM has a kernel of its own, unless one is named.
-named := $(if $(filter file,$(origin KERNEL)),,--kernel $(KERNEL))
+named := $(if $(filter file,$(origin KERNEL)),,$(if $(KERNEL),--kernel $(KERNEL)))
 verbs := help setup module run check shell xfstests pjdfstest ltp bench lab model explore crash soak fmt lint clippy dist deb clean
+
+# What a verb takes. All else is refused: it would be passed over in silence.
+takes-module := KDIR KERNEL LAB
+takes-clippy := KDIR KERNEL LAB
+takes-run := KERNEL ENGINE
+takes-shell := KERNEL ENGINE
+takes-check := KERNEL
+takes-bench := KERNEL
+takes-lab := KERNEL ENGINE RACE
+takes-soak := KERNEL ENGINE FOR
+takes-xfstests := KERNEL ENGINE TESTS LAB
+takes-pjdfstest := KERNEL ENGINE TESTS
+takes-ltp := KERNEL ENGINE TESTS
+takes-model := FOR SEED REPLAY
+takes-explore := FOR SEED REPLAY OPS NOISE NOTE
+takes-crash := FOR SEED REPLAY OPS EACH
+words := KDIR KERNEL ENGINE TESTS RACE FOR SEED REPLAY OPS LAB NOISE NOTE EACH
+given := $(foreach word,$(words),$(if $(findstring command,$(origin $(word))),$(word)))
+is-ENGINE := qemu uml
+is-KERNEL := debug fast uml stock
+engine := $(if $(filter uml,$(KERNEL)),uml,qemu)
+together := $(if $(and $(ENGINE),$(named)),$(filter $(ENGINE),$(engine)),1)
 
 ifneq ($(KDIR),)
 .DEFAULT_GOAL := module
@@ -25,10 +47,17 @@ else
 .DEFAULT_GOAL := help
 endif
 .PHONY: $(verbs)
+refuse = $(foreach word,$(filter-out $(takes-$(1)),$(given)),$(error make $(1) takes no $(word))) \
+	$(foreach word,$(filter ENGINE KERNEL,$(takes-$(1))), \
+		$(if $(filter-out $(is-$(word)),$($(word))), \
+		$(error $(word) is one of $(is-$(word)), not $($(word))))) \
+	$(if $(filter ENGINE,$(takes-$(1))),$(if $(together),, \
+		$(error the kernel $(KERNEL) does not go with ENGINE=$(ENGINE))))
+$(foreach verb,$(or $(MAKECMDGOALS),$(.DEFAULT_GOAL)),$(call refuse,$(verb)))
 
 help:
 	@echo 'make run        sets everything up, boots a VM and shows the main job'
-	@echo 'make check      runs all tests'
+	@echo 'make check      runs all tests (KERNEL=debug|uml|stock: those on that kernel)'
 	@echo 'make shell      opens a VM with rext4 mounted on /mnt (ENGINE=uml|qemu)'
 	@echo 'make module     builds rext4.ko against the cached debug kernel'
 	@echo '                (KERNEL=debug|fast|uml|stock, or KDIR=/path/to/kernel; LAB=1)'
@@ -61,10 +90,14 @@ module:
 run:
 	@scripts/run $(named) $(ENGINE)
 
-# The program is in Python, which a new machine may lack.
+# These programs are in Python, which a new machine may lack.
+check bench lab soak: .python
+.PHONY: .python
+.python:
+	@command -v python3 >/dev/null || scripts/setup --python
+
 check:
-	@command -v python3 >/dev/null || scripts/setup --host
-	@scripts/check
+	@scripts/check $(named)
 
 shell:
 	@scripts/shell $(named) $(ENGINE)
@@ -106,8 +139,7 @@ crash:
 		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
 
 soak:
-	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) \
-		$(if $(filter uml,$(ENGINE)),,--kernel $(KERNEL)) $(FOR)
+	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) $(named) $(FOR)
 
 fmt:
 	@find rust samples -name '*.rs' -exec rustfmt --edition 2021 --config-path . {} +
@@ -122,11 +154,10 @@ clippy:
 	@scripts/module $(lab) --clippy $(kernel) >/dev/null
 	@cd tests && cargo clippy -q --workspace --all-targets -- -D warnings
 
-dist:
-	@scripts/dist
-
-deb:
-	@scripts/deb
+# What a release is packed with.
+dist deb:
+	@scripts/setup --release
+	@scripts/$@
 
 clean:
 	@rm -rf build tests/target

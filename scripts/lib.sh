@@ -25,6 +25,11 @@ die() {
 	exit "$die_status"
 }
 
+# wrong WORD...: what nobody can do was asked for. One line: the usage would push it off the screen.
+wrong() {
+	die_status=2 die "$* (--help says what there is)"
+}
+
 note() {
 	printf '%s: %s\n' "$PROG" "$*" >&2
 }

@@ -20,7 +20,7 @@ from .reasons import Failure
 from .tally import Tally
 
 HELP = """
-Usage: scripts/check [--serial] [--record] [PART...]
+Usage: scripts/check [--serial] [--record] [--kernel NAME | PART...]
 
 Parts, all by default: host (unit and property tests, fuzz targets' seeds, the
 scripts' own tests, lints), stack (frames and cycles of calls in the modules that
@@ -35,6 +35,8 @@ skipped where that kernel is not to be had).
 
 Only if it is named: deb (the packages: built, installed in a clean Debian 13, the
 module that dkms built loaded on that kernel, removed; needs root).
+
+With --kernel the parts that run on that kernel: debug, uml or stock.
 
 With --record what has run is noted in Documentation/compatibility.md.
 
@@ -66,6 +68,12 @@ PARTS = (
 )
 # The second half of a part, for the other lane. Nobody need name it.
 REST = "-rest"
+# Those that run on a kernel.
+ON_KERNEL = {
+    "debug": ("qemu", "lab"),
+    "uml": ("uml", "xfstests", "model", "crash", "explore"),
+    "stock": ("stock",),
+}
 # Parts that are one program.
 ALONE = {"safe": "tests/compile-fail/run", "deb": "scripts/deb-test"}
 # What is run only if it is asked for.
@@ -468,12 +476,15 @@ def main(arguments: list[str]) -> int:
     parser = common.Options(HELP)
     parser.add_argument("--serial", action="store_true")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--kernel", choices=tuple(ON_KERNEL))
     parser.add_argument("parts", nargs="*")
     asked = parser.parse_args(arguments)
     for name in asked.parts:
         if name not in PARTS + EXTRA:
             parser.error(f"no part {name}")
-    parts = chosen(asked.parts or PARTS)
+    if asked.kernel and asked.parts:
+        parser.error("--kernel names the parts itself")
+    parts = chosen(asked.parts or ON_KERNEL.get(asked.kernel, PARTS))
     began = time.monotonic()
     logs = CACHE / "log/check"
     (logs / "rest").mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,18 @@ class Options(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message} (--help says what there is)\n")
 
 
+# The engine that boots a kernel of scripts/kernel.
+ENGINES = {"debug": "qemu", "fast": "qemu", "stock": "qemu", "uml": "uml"}
+
+
+def engine(parser: Options, asked: str | None, kernel: str | None) -> str:
+    """What was asked for, or what the kernel takes; both must go together."""
+    own = ENGINES.get(kernel or "")
+    if asked and own and asked != own:
+        parser.error(f"the kernel {kernel} goes with the engine {own}, not {asked}")
+    return asked or own or "qemu"
+
+
 def positive(text: str) -> int:
     """A number above zero, for argparse."""
     if not text.isdecimal() or int(text) < 1:

@@ -18,7 +18,7 @@ Usage: scripts/lab [--engine qemu|uml] [--kernel NAME] [--runs N] [--results FIL
 RACE: a number (3, 7a) or a name (punch-vs-fault); all races by default, then
 the results go to a table in tests/lab.
 
-  --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux
+  --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux (default for uml)
   --kernel NAME      debug, fast, stock or uml, or the folder of a kernel build; default:
                      fast, uml for uml
   --runs N           runs of each race (default 1)
@@ -59,12 +59,13 @@ class Options(argparse.Namespace):
 def options(arguments: list[str]) -> Options:
     """Reads the command line."""
     parser = common.Options(HELP)
-    parser.add_argument("--engine", choices=tuple(KERNEL), default="qemu")
+    parser.add_argument("--engine", choices=tuple(KERNEL))
     parser.add_argument("--kernel")
     parser.add_argument("--runs", type=common.positive, default=1)
     parser.add_argument("--results", type=Path)
     parser.add_argument("races", nargs="*")
     asked = parser.parse_args(arguments, Options())
+    asked.engine = common.engine(parser, asked.engine, asked.kernel)
     asked.kernel = asked.kernel or KERNEL[asked.engine]
     # The table of our own kernels is what one run is compared with the next by.
     more = "-stock" if asked.kernel == "stock" else ""

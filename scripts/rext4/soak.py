@@ -21,7 +21,7 @@ Usage: scripts/soak [options] [SECONDS]
 
 Starts rounds for so many seconds (default 3600), and finishes the last one.
 
-  --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux
+  --engine qemu|uml  x86 under QEMU (default), or User-Mode Linux (default for uml)
   --kernel NAME      debug, fast, stock or uml, or the folder of a kernel build; default:
                      debug, uml for uml
   --cpus N           CPUs (default 2; uml: 1, its SMP is not coherent)
@@ -79,13 +79,14 @@ class Options(argparse.Namespace):
 def options(arguments: list[str]) -> Options:
     """Reads the command line."""
     parser = common.Options(HELP)
-    parser.add_argument("--engine", choices=tuple(KERNEL), default="qemu")
+    parser.add_argument("--engine", choices=tuple(KERNEL))
     parser.add_argument("--kernel")
     parser.add_argument("--cpus", type=common.positive)
     parser.add_argument("--opts", default="dio_gate")
     parser.add_argument("--bound", type=common.positive, default=10)
     parser.add_argument("seconds", type=common.positive, nargs="?", default=3600)
     asked = parser.parse_args(arguments, Options())
+    asked.engine = common.engine(parser, asked.engine, asked.kernel)
     asked.kernel = asked.kernel or KERNEL[asked.engine]
     asked.cpus = asked.cpus or CPUS[asked.engine]
     return asked

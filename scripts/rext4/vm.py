@@ -18,7 +18,7 @@ HELP = """
 Usage: scripts/vm [options] [--] command [argument...]
 
   --engine qemu|uml     x86 under QEMU by way of virtme-ng (default), or
-                        User-Mode Linux
+                        User-Mode Linux (default for the kernel uml)
   --kernel NAME         debug, fast, stock or uml (got by scripts/kernel), or the
                         folder of a kernel build; default: debug, uml for uml
   --disk FILE           raw image as a disk; may be repeated. The guest finds
@@ -87,7 +87,7 @@ def pattern(text: str) -> re.Pattern[str]:
 def options(arguments: list[str]) -> Options:
     """Reads the command line; the command's own options are its own."""
     parser = common.Options(HELP)
-    parser.add_argument("--engine", choices=("qemu", "uml"), default="qemu")
+    parser.add_argument("--engine", choices=("qemu", "uml"))
     parser.add_argument("--kernel")
     parser.add_argument("--disk", type=Path, action="append", default=[])
     parser.add_argument("--share", type=Path)
@@ -103,6 +103,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--shell", action="store_true")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments, Options())
+    asked.engine = common.engine(parser, asked.engine, asked.kernel)
     if asked.command[:1] == ["--"]:
         del asked.command[0]
     if not asked.command:

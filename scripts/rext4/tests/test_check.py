@@ -179,6 +179,17 @@ class Halves(unittest.TestCase):
         self.assertEqual(check.chosen(["uml-rest"]), ["uml-rest"])
         self.assertEqual(check.chosen(["deb"]), ["deb"])
 
+    def test_those_of_a_kernel(self) -> None:
+        for kernel, parts in (("stock", ["stock"]), ("debug", ["qemu", "lab"])):
+            with (
+                mock.patch.object(check, "prepare", side_effect=Failed("enough")) as prepare,
+                mock.patch.object(check, "CACHE", Path("/tmp/none")),
+                mock.patch.object(Path, "mkdir"),
+                contextlib.suppress(Failed),
+            ):
+                check.main(["--kernel", kernel])
+            prepare.assert_called_once_with(parts)
+
     def test_they_are_one_sum(self) -> None:
         found = {"uml": Tally(passed=2), "uml-rest": Tally(passed=3, failed=1), "lab": Tally(7)}
         sums = {name: str(said) for name, said in check.whole(found).items()}
@@ -191,6 +202,8 @@ class Refusals(WithFolder):
         for program, words in (
             (check.main, ["bogus"]),
             (check.main, ["--x"]),
+            (check.main, ["--kernel", "fast"]),
+            (check.main, ["--kernel", "stock", "host"]),
             (lint.main, ["tidy"]),
         ):
             with contextlib.redirect_stderr(io.StringIO()) as said:

@@ -20,6 +20,7 @@ GOOD = "echo x >$share/3-off.trace; printf 'row\\n3\\tharm\\tclean\\n' >$share/r
 
 class CommandLine(kit.CommandLines):
     def test_defaults(self) -> None:
+        self.assertEqual(lab.options(["--kernel", "uml"]).engine, "uml")
         qemu, uml = lab.options([]), lab.options(["--engine", "uml"])
         self.assertEqual((qemu.kernel, qemu.runs, qemu.races), ("fast", 1, []))
         self.assertEqual(qemu.results.parts[-3:], ("tests", "lab", "results.tsv"))
@@ -35,7 +36,8 @@ class CommandLine(kit.CommandLines):
         self.assertEqual((asked.results, asked.races), (Path("/r.tsv"), ["7a", "punch-vs-fault"]))
 
     def test_wrong(self) -> None:
-        wrong = (["--engine", "xen"], ["--runs", "0"], ["--bogus"], ["--kernel"])
+        wrong = [["--engine", "xen"], ["--runs", "0"], ["--bogus"], ["--kernel"]]
+        wrong += [["--engine", "uml", "--kernel", "stock"], ["--engine", "qemu", "--kernel", "uml"]]
         self.refuses(lab.options, wrong)
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Which kernel scripts/run takes. In place of the scripts that it calls stand programs that note
-their words; that of the module is the end of it."""
+"""Which kernel scripts/run and scripts/shell take. In place of the scripts that they call stand
+programs that note their words; that of the module is the end of it."""
 
 import shutil
 import subprocess
@@ -16,10 +16,14 @@ echo "${0##*/} $*" >>"$(dirname "$0")/called"
 END = 5
 
 
-class Kernels(kit.WithFolder):
+class Program(kit.WithFolder):
+    """One of them, with others around it."""
+
+    name = ""
+
     def setUp(self) -> None:
         super().setUp()
-        for name in ("run", "lib.sh"):
+        for name in (self.name, "lib.sh"):
             shutil.copy(SCRIPTS / name, self.folder)
         self.program("setup")
         self.program("kernel")
@@ -36,10 +40,16 @@ class Kernels(kit.WithFolder):
         # The scripts look for each other in a folder of this name.
         (self.folder / "scripts").unlink(missing_ok=True)
         (self.folder / "scripts").symlink_to(self.folder)
-        command = [str(self.folder / "scripts/run"), *words]
+        command = [str(self.folder / "scripts" / self.name), *words]
         done = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
+        if status == 2:
+            self.assertEqual(done.stderr.count("\n"), 1)
         return called.read_text().splitlines() if called.exists() else []
+
+
+class Run(Program):
+    name = "run"
 
     def test_debians_own(self) -> None:
         want = ["setup --stock", "kernel stock", "module stock"]
@@ -61,6 +71,23 @@ class Kernels(kit.WithFolder):
 
     def test_named(self) -> None:
         self.assertEqual(self.called("uml")[1:], ["kernel uml", "module uml"])
+        self.assertEqual(self.called("--kernel", "uml")[1:], ["kernel uml", "module uml"])
         self.assertEqual(self.called("--kernel", "debug")[1:], ["kernel debug", "module debug"])
         for words in (["--kernel", "stock", "uml"], ["--kernel", "bogus"], ["kvm"]):
+            self.assertEqual(self.called(*words, status=2), [])
+
+
+class Shell(Program):
+    name = "shell"
+
+    def test_debians_own(self) -> None:
+        want = ["setup --stock", "module stock"]
+        for words in (["--kernel", "stock"], ["--kernel", "stock", "qemu"]):
+            self.assertEqual(self.called(*words), want)
+
+    def test_named(self) -> None:
+        for words in ([], ["uml"], ["--kernel", "uml"], ["--kernel", "uml", "uml"]):
+            self.assertEqual(self.called(*words), ["setup ", "module uml"])
+        self.assertEqual(self.called("qemu"), ["setup ", "module debug"])
+        for words in (["--kernel", "stock", "uml"], ["--kernel", "bogus"], ["--kernel"], ["-x"]):
             self.assertEqual(self.called(*words, status=2), [])

@@ -14,6 +14,7 @@ ROUND = 'echo "1048576 50 0.5 reader" >>"$share/figures"; echo round'
 
 class CommandLine(kit.CommandLines):
     def test_defaults(self) -> None:
+        self.assertEqual(soak.options(["--kernel", "uml"]).engine, "uml")
         qemu, uml = soak.options([]), soak.options(["--engine", "uml"])
         self.assertEqual((qemu.kernel, qemu.cpus, qemu.opts), ("debug", 2, "dio_gate"))
         self.assertEqual((qemu.bound, qemu.seconds), (10, 3600))
@@ -26,7 +27,8 @@ class CommandLine(kit.CommandLines):
         self.assertEqual(str(asked), ", qemu, fast kernel, CPUs: 4")
 
     def test_wrong(self) -> None:
-        wrong = (["soon"], ["--engine", "xen"], ["--bound", "x"], ["--bogus"], ["--kernel"])
+        wrong = [["soon"], ["--engine", "xen"], ["--bound", "x"], ["--bogus"], ["--kernel"]]
+        wrong += [["--engine", "uml", "--kernel", "stock"], ["--engine", "qemu", "--kernel", "uml"]]
         self.refuses(soak.options, wrong)
 
 

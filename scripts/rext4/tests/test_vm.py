@@ -54,6 +54,12 @@ class CommandLine(unittest.TestCase):
         self.assertIn("no regular expression", self.refused("--allow", "(", "true"))
         self.assertIn("--disk", self.refused("--disk"))
         self.assertIn("no command", self.refused())
+        words = ("--engine", "uml", "--kernel", "stock", "true")
+        self.assertIn("the kernel stock goes with the engine qemu, not uml", self.refused(*words))
+
+    def test_engine_of_a_kernel(self) -> None:
+        for kernel, engine in (("uml", "uml"), ("stock", "qemu"), ("/some/folder", "qemu")):
+            self.assertEqual(vm.options(["--kernel", kernel, "true"]).engine, engine)
 
 
 class InFolder(unittest.TestCase):
