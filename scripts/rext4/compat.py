@@ -58,8 +58,8 @@ def host() -> str:
 
 
 def row(part: str, tally: Tally, kernel: Path) -> Row:
-    """Of a part that has run on the kernel in this folder. What it has tested it has built and
-    loaded."""
+    """Of a part that has run on the kernel in this folder. What has passed wholly has been built
+    and loaded; where something failed that may have been this."""
     flavour = KERNELS[part]
     config = (kernel / ".config").read_text()
     release = (kernel / "include/config/kernel.release").read_text().strip()
@@ -71,7 +71,7 @@ def row(part: str, tally: Tally, kernel: Path) -> Row:
         rustc=rustc[1] if len(rustc) > 1 else "unknown",
         distribution="Debian 13" if flavour == "stock" else host(),
         built="by dkms" if part == "deb" else "yes",
-        loaded="yes",
+        loaded="not known" if tally.failed else "yes",
         tests=tests,
         part=part,
         day=date.today().isoformat(),

@@ -3,14 +3,16 @@
 
     python3 -m rext4.release day|changelog TREE
 
-`day` is that of the release; `changelog` is debian/changelog, which must say the same.
+`day` is that of the release; `changelog` is debian/changelog, which must say the same. As long as
+something is unreleased VERSION has the number of the next release with ~dev behind it, which comes
+before that and after the last one; its day is that of the file CHANGELOG.md.
 """
 
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from .common import Failed, run
@@ -19,6 +21,7 @@ from .common import Failed, run
 MAINTAINER = "The rext4 authors <rext4@localhost.localdomain>"
 RELEASE = re.compile(r"## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$")
 UNRELEASED = "## [Unreleased]"
+DEV = "~dev"
 # Names of months and days, whatever the language of this machine.
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -29,17 +32,19 @@ class Release:
     """A section of the changelog: its points, each with the kind of change it is of."""
 
     version: str
-    day: date
+    day: date | None
     points: list[tuple[str, str]] = field(default_factory=list)
 
     def when(self) -> str:
         """The day as mails write it."""
-        weekday, month = DAYS[self.day.weekday()], MONTHS[self.day.month - 1]
-        return f"{weekday}, {self.day.day:02} {month} {self.day.year} 00:00:00 +0000"
+        day = self.day or date.min
+        weekday, month = DAYS[day.weekday()], MONTHS[day.month - 1]
+        return f"{weekday}, {day.day:02} {month} {day.year} 00:00:00 +0000"
 
     def entry(self) -> str:
         """The entry of debian/changelog."""
-        lines = [f"rext4 ({self.version}) unstable; urgency=medium", ""]
+        suite = "UNRELEASED" if self.version.endswith(DEV) else "unstable"
+        lines = [f"rext4 ({self.version}) {suite}; urgency=medium", ""]
         for kind, point in self.points:
             said = (f"{kind}: " if kind else "") + point.replace("`", "")
             lines += textwrap.wrap(
@@ -65,7 +70,7 @@ def points(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def releases(changelog: str) -> list[Release]:
-    """All of them, the newest first."""
+    """All of them, the newest first; what is unreleased has no day, and no number but its name."""
     found: list[Release] = []
     lines: list[str] = []
     for line in changelog.splitlines():
@@ -77,21 +82,43 @@ def releases(changelog: str) -> list[Release]:
         lines = []
         if heading := RELEASE.match(line):
             found.append(Release(heading.group(1), date.fromisoformat(heading.group(2))))
-        elif line != UNRELEASED or found:
+        elif line == UNRELEASED and not found:
+            found.append(Release(line, None))
+        else:
             raise Failed(f"CHANGELOG.md: no release: {line}")
     if found:
         found[-1].points += points(lines)
     return found
 
 
+def parts(version: str) -> list[int]:
+    """The numbers in it, to compare."""
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
 def read(tree: Path) -> list[Release]:
     """Those of a tree. The newest must be the one whose number VERSION has."""
     version = (tree / "VERSION").read_text().strip()
     found = releases((tree / "CHANGELOG.md").read_text())
+    unreleased = [one for one in found if not one.day and one.points]
+    found = [one for one in found if one.day]
     newest = found[0].version if found else "none"
-    if newest != version:
-        raise Failed(f"VERSION is {version}, the newest release in CHANGELOG.md {newest}")
-    return found
+    if not unreleased:
+        if newest != version:
+            raise Failed(
+                f"VERSION is {version}, the newest release in CHANGELOG.md {newest},"
+                " and nothing is unreleased"
+            )
+        return found
+    number = version.removesuffix(DEV)
+    if number == version or parts(number) <= parts(newest):
+        raise Failed(
+            f"VERSION is {version}, and in CHANGELOG.md something comes after {newest}: it should"
+            f" be the number of the next release with {DEV}"
+        )
+    written = (tree / "CHANGELOG.md").stat().st_mtime
+    day = datetime.fromtimestamp(written, UTC).date()
+    return [Release(version, day, unreleased[0].points), *found]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What is read of CHANGELOG.md, and the tarball of a release."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,7 @@ Some words.
 
 - The beginning.
 """
+RELEASED = CHANGELOG.replace("## [Unreleased]\n\n### Fixed\n\n- Not yet out.\n\n", "")
 ENTRIES = """\
 rext4 (0.2.0) unstable; urgency=medium
 
@@ -60,14 +62,33 @@ class Changelog(kit.WithFolder):
         return self.folder
 
     def test_of_debian(self) -> None:
-        said = "\n".join(one.entry() for one in release.read(self.tree("0.2.0")))
-        self.assertEqual(said, ENTRIES.format(release.MAINTAINER, release.MAINTAINER))
+        for text in (RELEASED, RELEASED.replace("## [0.2.0]", "## [Unreleased]\n\n## [0.2.0]")):
+            said = "\n".join(one.entry() for one in release.read(self.tree("0.2.0", text)))
+            self.assertEqual(said, ENTRIES.format(release.MAINTAINER, release.MAINTAINER))
+
+    def test_what_is_unreleased(self) -> None:
+        tree = self.tree("0.3.0~dev")
+        os.utime(tree / "CHANGELOG.md", (0, 1796169599))
+        newest, *others = release.read(tree)
+        self.assertEqual("\n".join(one.entry() for one in others).count("\nrext4 ("), 1)
+        self.assertEqual(str(newest.day), "2026-12-01")
+        said = newest.entry()
+        self.assertTrue(said.startswith("rext4 (0.3.0~dev) UNRELEASED; urgency=medium\n"), said)
+        self.assertIn("\n  * Fixed: Not yet out.\n", said)
+        self.assertTrue(said.endswith("  Tue, 01 Dec 2026 00:00:00 +0000\n"), said)
 
     def test_another_number(self) -> None:
-        with self.assertRaisesRegex(Failed, "VERSION is 0.3.0, the newest .* 0.2.0"):
-            release.read(self.tree("0.3.0"))
+        with self.assertRaisesRegex(Failed, "VERSION is 0.3.0, the newest .* 0.2.0, and nothing"):
+            release.read(self.tree("0.3.0", RELEASED))
+        with self.assertRaisesRegex(Failed, "VERSION is 0.3.0~dev, the newest"):
+            release.read(self.tree("0.3.0~dev", RELEASED))
         with self.assertRaisesRegex(Failed, "the newest .* none"):
             release.read(self.tree("0.3.0", "# Changelog\n"))
+        # As long as something is unreleased it is that of a release to come.
+        for version in ("0.2.0", "0.3.0", "0.2.0~dev", "0.1.9~dev"):
+            with self.assertRaisesRegex(Failed, "the number of the next release with ~dev"):
+                release.read(self.tree(version))
+        self.assertEqual(release.read(self.tree("0.10.0~dev"))[0].version, "0.10.0~dev")
 
     def test_a_heading_that_is_none(self) -> None:
         for line in ("## 0.4.0 - 2026-12-01", "## [0.4.0] - soon"):
