@@ -17,7 +17,7 @@ venv := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rext4/venv/bin
 lab := $(if $(LAB),--lab)
 # What runs in a VM has a kernel of its own, unless one is named.
 named := $(if $(filter file,$(origin KERNEL)),,$(if $(KERNEL),--kernel $(KERNEL)))
-verbs := help setup module run check shell xfstests pjdfstest ltp bench lab model explore crash soak fmt lint clippy dist deb clean
+verbs := help setup module run check shell xfstests pjdfstest ltp bench lab model explore crash soak coverage fmt lint clippy dist deb clean
 
 # What a verb takes. All else is refused: it would be passed over in silence.
 takes-module := KDIR KERNEL LAB
@@ -31,6 +31,7 @@ takes-soak := KERNEL ENGINE FOR
 takes-xfstests := KERNEL ENGINE TESTS LAB
 takes-pjdfstest := KERNEL ENGINE TESTS
 takes-ltp := KERNEL ENGINE TESTS
+takes-coverage := TESTS
 takes-model := FOR SEED REPLAY
 takes-explore := FOR SEED REPLAY OPS NOISE NOTE
 takes-crash := FOR SEED REPLAY OPS EACH
@@ -74,6 +75,7 @@ help:
 	@echo 'make crash      disks that a power cut may leave, and what is there after recovery'
 	@echo '                (FOR=seconds, SEED=n, OPS=append,punch, REPLAY=4k:append+fsync, EACH=1)'
 	@echo 'make soak       direct I/O under load with dio_gate, for an hour (FOR=seconds)'
+	@echo 'make coverage   which lines of the module the guest tests run (TESTS="dio/ trunc/")'
 	@echo 'make setup      gets what this machine lacks, and nothing else'
 	@echo 'make fmt        formats the code; make clippy lints the Rust code'
 	@echo 'make lint       all lints: rustfmt, clippy, ruff, mypy, shellcheck'
@@ -137,6 +139,10 @@ explore:
 crash:
 	@scripts/crash $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(EACH),--each) \
 		$(if $(OPS),--ops $(OPS)) $(if $(REPLAY),--replay '$(REPLAY)')
+
+coverage:
+	@scripts/setup
+	@scripts/coverage $(TESTS)
 
 soak:
 	@scripts/soak $(if $(ENGINE),--engine $(ENGINE)) $(named) $(FOR)

@@ -33,6 +33,8 @@ module! {
 struct Rext4Module {
     #[cfg(REXT4_LAB)]
     _lab: fs::lab::Lab,
+    #[cfg(REXT4_COVERAGE)]
+    _coverage: vfs::coverage::Coverage,
 }
 
 /// The module: dropped at `rmmod`, when no super block is left.
@@ -48,6 +50,8 @@ impl Describe for Rext4Module {
         let this = Self {
             #[cfg(REXT4_LAB)]
             _lab: fs::lab::Lab::new(module)?,
+            #[cfg(REXT4_COVERAGE)]
+            _coverage: vfs::coverage::Coverage,
         };
         let also_ext4 = *module_parameters::register_ext4.value_ref() != 0;
         Ok((this, also_ext4.then_some(c"ext4")))

@@ -21,6 +21,8 @@ pub(crate) mod bh;
 pub(crate) mod blk_crypto;
 pub(crate) mod blkdev;
 pub(crate) mod counter;
+#[cfg(REXT4_COVERAGE)]
+pub(crate) mod coverage;
 pub(crate) mod crc;
 pub(crate) mod cred;
 pub(crate) mod dax;
