@@ -5,7 +5,7 @@
 use crate::program::Image;
 use crate::space::Free;
 use guest::ensure;
-use guest::finder::UUID;
+use guest::finder::{features, UUID};
 use guest::fixture::{run_cmd, MNT};
 use guest::harness::Res;
 use guest::sys::{self, Aligned, Fd, Sys};
@@ -36,7 +36,9 @@ fn journal(block: u64) -> u64 {
 /// that begins with the seed of the file system.
 fn options(block: u64, maps: bool, dev: &str) -> Vec<String> {
     let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-    let features = if maps { "-O ^extent,^64bit " } else { "" };
+    let features = features(if maps { "^extent,^64bit" } else { "" });
+    // Several groups, most of them empty at first; with block maps one, where blocks are not small.
+    let groups = if maps { "" } else { "-g 1024 " };
     let text = format!(
         "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 {features}-U {UUID} \
          -E {flags},hash_seed={UUID} {dev} {}m",

@@ -12,7 +12,6 @@ use crate::order::Schedule;
 use crate::plan::Plan;
 use crate::program::{thread_name, Image, Program, THREADS};
 use crate::scatter::{At, Choice, Scatter};
-use crate::shrink::{shrink, Culprit, Trial};
 use crate::site::{Harm, Site};
 use crate::strategy::{Any, Exhaustive, Pct, Random, Replay, Stop};
 use crate::turns::{errors, Strategy, TURNS};
@@ -59,7 +58,7 @@ struct Done {
 
 pub struct Hunt {
     pub site: Site,
-    plan: Plan,
+    pub plan: Plan,
     done: Done,
     /// For this batch.
     faults: u32,
@@ -68,11 +67,11 @@ pub struct Hunt {
 }
 
 /// What stops the hunt.
-struct Found {
-    harm: Harm,
-    schedule: Option<Schedule>,
+pub struct Found {
+    pub harm: Harm,
+    pub schedule: Option<Schedule>,
     /// Those before it on the same mount.
-    before: usize,
+    pub before: usize,
 }
 
 impl Hunt {
@@ -112,10 +111,7 @@ impl Hunt {
             self.done.batches += 1;
             let next = format!("{}\n", batch + 1);
             std::fs::write(self.plan.out.join("next"), next)?;
-            if self.begun.elapsed() >= self.told {
-                self.progress();
-                self.told = self.begun.elapsed() + Duration::from_secs(10);
-            }
+            self.progress_now_and_then();
         }
         self.progress();
         self.done.met.save(&self.plan.out)?;
@@ -125,6 +121,14 @@ impl Hunt {
     /// How many were done without harm.
     pub fn batches(&self) -> u64 {
         self.done.batches
+    }
+
+    /// Also in the middle of a batch, which takes a while where there is noise.
+    fn progress_now_and_then(&mut self) {
+        if self.begun.elapsed() >= self.told {
+            self.progress();
+            self.told = self.begun.elapsed() + Duration::from_secs(10);
+        }
     }
 
     fn progress(&self) {
@@ -323,6 +327,9 @@ impl Hunt {
                 before,
             })?;
         self.count(&report.run);
+        if self.told > Duration::ZERO {
+            self.progress_now_and_then();
+        }
         let schedule = Schedule {
             program: program.clone(),
             order: report.run.order(),
@@ -370,59 +377,6 @@ impl Hunt {
         }
         Ok(())
     }
-
-    /// Does it do it alone? Then as little of it as still does, in words and drawn. The names of
-    /// its operations.
-    fn blame(&mut self, found: Found) -> String {
-        let Some(schedule) = found.schedule else {
-            println!("no schedule of this batch does it alone on a new file system");
-            return "unknown".into();
-        };
-        println!("schedule: {schedule}");
-        if !self.site.clear() || found.harm.for_good {
-            println!("the file system cannot be unmounted any more: run it again for more");
-            println!("{}", self.plan.replay(&schedule));
-            return names(&schedule);
-        }
-        let Some(culprit) = self.site.harm_of(&schedule) else {
-            let before = found.before;
-            println!("not alone on a new file system: {before} were before it on the same mount");
-            return names(&schedule);
-        };
-        let least = shrink(&mut self.site, culprit);
-        self.tell(&least);
-        names(&least.schedule)
-    }
-
-    /// One schedule, shortened if it does harm. True if it does none.
-    pub fn replay(&mut self, schedule: &Schedule) -> bool {
-        match self.site.again(schedule, false) {
-            Ok((Ok(()), _)) => {
-                println!("no harm: {schedule}");
-                return true;
-            }
-            Ok((Err(harm), run)) if !harm.for_good => {
-                let least = shrink(&mut self.site, Culprit::new(schedule, harm.words, run));
-                self.tell(&least);
-            }
-            Ok((Err(harm), _)) | Err(harm) => {
-                println!("harm: {}", harm.words);
-                println!("it cannot be run again in this machine, so it is not shortened");
-            }
-        }
-        false
-    }
-
-    fn tell(&mut self, least: &Culprit) {
-        let program = &least.schedule.program;
-        println!("\nthe least that does harm:\n{}", program.words());
-        println!("{}", least.run.words(program));
-        println!("harm: {}", least.harm);
-        println!("{}", self.plan.replay(&least.schedule));
-        if let Err(e) = crate::picture::draw(&mut self.site, least, &self.plan) {
-            println!("no picture: {e}");
-        }
-    }
 }
 
 /// The steps of a run: who went on, from where; and what came of it.
@@ -442,34 +396,5 @@ fn difference(one: &Again, other: &Again) -> Option<String> {
     match step {
         Some(i) => Some(format!("step {i}: {} or {}", told(one, i), told(other, i))),
         None => (one.1 != other.1).then(|| "what it came back with".into()),
-    }
-}
-
-fn names(schedule: &Schedule) -> String {
-    let ops = schedule.program.threads.iter().flatten();
-    let mut names: Vec<&str> = ops.map(|op| op.verb.short()).collect();
-    names.sort_unstable();
-    names.join("+")
-}
-
-impl Site {
-    /// What a schedule does alone.
-    fn harm_of(&mut self, schedule: &Schedule) -> Option<Culprit> {
-        let (harm, run) = self.harm(schedule)?;
-        Some(Culprit::new(schedule, harm, run))
-    }
-}
-
-impl Trial for Site {
-    fn harm(&mut self, schedule: &Schedule) -> Option<(String, Run)> {
-        match self.again(schedule, false) {
-            Ok((Err(harm), run)) if !harm.for_good => Some((harm.words, run)),
-            Ok(_) => None,
-            Err(harm) => {
-                println!("{}", harm.words);
-                self.clear();
-                None
-            }
-        }
     }
 }

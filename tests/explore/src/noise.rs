@@ -15,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 /// Of so many steps one has noise before it, about.
 const SELDOM: u32 = 6;
@@ -22,7 +23,9 @@ const SELDOM: u32 = 6;
 /// leaves alone.
 const GROUPS: &str = "/tmp/groups";
 const RECLAIM: &str = "/tmp/groups/explore/memory.reclaim";
-const SHARE: &str = "256K\n";
+const SHARE: &[u8] = b"256K\n";
+/// Before the second try.
+const ONCE: Duration = Duration::from_millis(20);
 
 /// What this process and those that it starts from now on have in memory is counted, if the kernel
 /// can.
@@ -105,6 +108,16 @@ fn collapse(path: &str) -> Sys<()> {
     map.collapse()
 }
 
+/// Where there is nothing to be had, for all of it is dirty, or somebody holds it, the kernel tries
+/// 16 times (`user_proactive_reclaim()` in mm/vmscan.c). Once does.
+fn press() -> Sys<()> {
+    let group = sys::open(RECLAIM, libc::O_WRONLY, 0)?;
+    sched::interrupt_after(ONCE)?;
+    let taken = group.pwrite_once(SHARE, 0);
+    sched::interrupt_after(Duration::ZERO)?;
+    taken.map(|_| ())
+}
+
 /// The process.
 pub fn serve() -> Res {
     sched::uninterrupted()?;
@@ -114,7 +127,7 @@ pub fn serve() -> Res {
         // There may be nothing to do, or no such thing in this kernel.
         let _ = match line.split_once(' ') {
             Some((_, path)) => collapse(path),
-            None if line == "press" => sys::write_file(RECLAIM, SHARE),
+            None if line == "press" => press(),
             None if line == "reclaim" => sys::write_file("/proc/sys/vm/drop_caches", "3\n"),
             None => sys::write_file("/proc/sys/vm/compact_memory", "1\n"),
         };

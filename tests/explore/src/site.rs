@@ -18,9 +18,10 @@ use crate::space::Free;
 use crate::start;
 use crate::things::End;
 use crate::worker::{folder, path};
+use guest::finder::no_error_noted;
 use guest::fixture::{names, MNT};
 use guest::harness::{Res, Stop};
-use guest::kmsg::{defect, Kmsg};
+use guest::kmsg::{complaint, defect, Kmsg};
 use guest::sys::{self, Sys};
 
 /// What went wrong.
@@ -133,10 +134,12 @@ impl Site {
         Ok(())
     }
 
-    /// What the kernel has complained about.
+    /// What the kernel has complained about, or rext4 where no error was put in.
     fn log(&self) -> Result<(), Harm> {
-        let lines = self.kmsg.take();
-        match defect(&lines) {
+        let records = self.kmsg.records();
+        let lines: Vec<String> = records.iter().map(|(_, line)| line.clone()).collect();
+        let own = complaint(&records).filter(|_| !self.faulted);
+        match defect(&lines).or(own) {
             Some(line) => Err(format!("the kernel log has: {line}").into()),
             None => Ok(()),
         }
@@ -324,6 +327,9 @@ impl Site {
         self.free.same(disk::free()?)?;
         sys::umount(MNT, 0)?;
         self.log()?;
+        if !self.faulted {
+            no_error_noted(&self.disk.dev)?;
+        }
         Ok(self.disk.fsck()?)
     }
 

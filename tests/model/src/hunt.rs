@@ -9,7 +9,7 @@ use crate::run::{run, Harm};
 use crate::world::World;
 use guest::finder::Stretch;
 use guest::harness::Res;
-use guest::kmsg::{defect, Kmsg};
+use guest::kmsg::{complaint, defect, Kmsg};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::io::Write;
@@ -73,11 +73,13 @@ impl Hunt {
         self.beside(result)
     }
 
-    /// As it is, and what the kernel has complained about; with harm also what the file system has
-    /// told.
+    /// As it is, and what the kernel has complained about, or the file system itself; with
+    /// harm also what it has told.
     fn beside(&self, result: Result<(), Harm>) -> Result<(), Harm> {
-        let lines = self.kmsg.take();
-        let log = defect(&lines).map(|line| format!("the kernel log has: {line}"));
+        let records = self.kmsg.records();
+        let lines: Vec<String> = records.iter().map(|(_, line)| line.clone()).collect();
+        let log = defect(&lines).or(complaint(&records));
+        let log = log.map(|line| format!("the kernel log has: {line}"));
         let Err(harm) = result else {
             return log.map_or(Ok(()), |words| Err(Harm { step: None, words }));
         };

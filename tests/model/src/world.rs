@@ -4,7 +4,7 @@
 use crate::op::{Disk, History, Image};
 use crate::side::Side;
 use guest::ensure;
-use guest::finder::UUID;
+use guest::finder::{no_error_noted, UUID};
 use guest::fixture::{run_cmd, MNT, MNT2};
 use guest::harness::Res;
 use guest::sys::{self, Aligned, Fd};
@@ -136,6 +136,8 @@ impl World {
         let (code, text) = run_cmd("e2fsck", &["-fn", &ours.dev])?;
         let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
         ensure!(code == 0, "{}: e2fsck -fn: {}", ours.fs, lines.join(" | "));
+        let noted = no_error_noted(&ours.dev);
+        ensure!(noted.is_ok(), "{}: {noted:?}", ours.fs);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use crate::ensure;
 use crate::fixture::run_cmd;
 use crate::harness::Res;
-use crate::sys::{self, Fd, Sys};
+use crate::sys::{self, Aligned, Fd, Sys};
 use clap::Args;
 use std::ops::Range;
 use std::time::Duration;
@@ -13,6 +13,19 @@ use std::time::Duration;
 /// What mke2fs would draw by chance: with this for the file system, and for the seed of its hashes,
 /// one image is like another.
 pub const UUID: &str = "5ee7a5e5-0000-4000-8000-000000000001";
+
+/// What mke2fs is given as -O: all that an image has, and these words. What it would have by
+/// itself is another thing on another host.
+pub fn features(words: &str) -> String {
+    let all = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
+               sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+    let words = if words.is_empty() {
+        String::new()
+    } else {
+        format!(",{words}")
+    };
+    format!("{all}{words}")
+}
 
 /// Which of all tries.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +70,22 @@ pub fn quiet() -> Res {
     let _ = sys::write_file("/sys/kernel/rcu_expedited", "1\n");
     sys::write_file("/proc/sys/vm/dirty_writeback_centisecs", "0\n")?;
     Ok(())
+}
+
+/// What is on the device, which is not mounted, has met no error since it was made.
+pub fn no_error_noted(dev: &str) -> Result<(), String> {
+    const COUNT: usize = 0x194;
+    let mut block = Aligned::new(1024);
+    let f = sys::open(dev, libc::O_RDONLY | libc::O_DIRECT, 0).map_err(|e| e.to_string())?;
+    f.pread(&mut block, 1024).map_err(|e| e.to_string())?;
+    match block[COUNT..COUNT + 4] {
+        [0, 0, 0, 0] => Ok(()),
+        [a, b, c, d] => {
+            let count = u32::from_le_bytes([a, b, c, d]);
+            Err(format!("the superblock has a note of {count} errors"))
+        }
+        _ => unreachable!("four bytes"),
+    }
 }
 
 /// A file gets all blocks that there are: how many bytes it has then, those of the last call that

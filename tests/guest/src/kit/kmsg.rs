@@ -16,6 +16,9 @@ const BAD: &[&str] = &[
     "Kernel panic",
     "panicked at",
     "INFO: task",
+    "INFO: rcu",
+    "Bad page",
+    "DEBUG_LOCKS_WARN_ON",
     "possible recursive locking",
     "possible circular locking",
     "possible irq lock inversion",
@@ -51,6 +54,11 @@ impl Kmsg {
 
     /// New lines since the last call.
     pub fn take(&self) -> Vec<String> {
+        self.records().into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// The same, each with its level.
+    pub fn records(&self) -> Vec<(u32, String)> {
         let mut out = Vec::new();
         let mut buf = [0u8; 8192];
         loop {
@@ -67,11 +75,25 @@ impl Kmsg {
                 return out;
             }
             let text = String::from_utf8_lossy(&buf[..n as usize]);
-            if let Some((_, msg)) = text.split_once(';') {
-                out.push(msg.lines().next().unwrap_or("").to_string());
+            if let Some((head, msg)) = text.split_once(';') {
+                let level = head.split(',').next().and_then(|word| word.parse().ok());
+                let line = msg.lines().next().unwrap_or("").to_string();
+                out.push((level.unwrap_or(0) & 7, line));
             }
         }
     }
+}
+
+/// KERN_WARNING: what matters less comes with a greater number.
+const WARNING: u32 = 4;
+
+/// The first warning of rext4 itself, or error: where nobody has damaged anything there is none.
+/// What the race lab says of itself is about no file system.
+pub fn complaint(records: &[(u32, String)]) -> Option<&String> {
+    let own = |line: &str| line.starts_with("rext4: ") && !line.starts_with("rext4: lab: ");
+    let mut all = records.iter();
+    all.find(|(level, line)| *level <= WARNING && own(line))
+        .map(|(_, line)| line)
 }
 
 /// The first line that reports a kernel defect.
@@ -80,11 +102,19 @@ pub fn defect(lines: &[String]) -> Option<&String> {
         .iter()
         .enumerate()
         .find(|(i, l)| {
-            BAD.iter().any(|b| l.contains(b))
+            (BAD.iter().any(|b| l.contains(b)) || is_slubs(l))
                 && !l.contains("EXT4-fs warning")
                 && !is_umls_own(&lines[*i..])
         })
         .map(|(_, l)| l)
+}
+
+/// A report of SLUB names the cache: "BUG rext4_inode (Not tainted): Objects remaining".
+fn is_slubs(line: &str) -> bool {
+    let of = line
+        .split_once("BUG ")
+        .map(|(_, rest)| rest.split_once(" ("));
+    matches!(of, Some(Some((cache, rest))) if !cache.contains(' ') && rest.contains("): "))
 }
 
 /// A report of User-Mode Linux about itself, whatever the file system: its flush_tlb_mm() walks

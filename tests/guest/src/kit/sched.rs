@@ -54,3 +54,25 @@ pub fn set_clock(since_1970: Duration) -> Sys<()> {
         }),
     }
 }
+
+extern "C" fn nothing(_sig: i32) {}
+
+/// What sleeps, or tries again, in a system call after this time comes back with EINTR, once.
+pub fn interrupt_after(time: Duration) -> Sys<()> {
+    let usec = time.as_micros() as libc::suseconds_t;
+    // SAFETY: all zeros is a valid sigaction and a valid itimerval.
+    let (mut act, mut timer): (libc::sigaction, libc::itimerval) = unsafe { std::mem::zeroed() };
+    act.sa_sigaction = nothing as *const () as usize;
+    (timer.it_value.tv_sec, timer.it_value.tv_usec) = (usec / 1_000_000, usec % 1_000_000);
+    let none = std::ptr::null_mut();
+    // SAFETY: the handler does nothing; no flag says that the call goes on.
+    let handled = unsafe { libc::sigaction(libc::SIGALRM, &act, none) };
+    // SAFETY: a valid timer.
+    match handled | unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(SysErr {
+            what: format!("a timer: {}", errname(errno())),
+            errno: errno(),
+        }),
+    }
+}
