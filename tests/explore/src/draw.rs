@@ -3,6 +3,7 @@
 
 use crate::op::{Kind, Op, Verb, FOLDERS, MOST, NAMES};
 use crate::program::{Image, Program, Start, OPS};
+use crate::promise::promised;
 use rand::seq::IndexedRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -313,39 +314,6 @@ impl Grammar {
             through: 0,
         })
     }
-}
-
-/// Without the gate nothing is promised of pages that become dirty while they are written directly.
-/// A direct write that is waited for keeps others from write(2), but not from a mapping.
-///
-/// Nor is anything unwritten in a block map, and nothing moves.
-pub fn promised(mut program: Program) -> Program {
-    if program.image.maps {
-        program.start = program.start.on_maps();
-        for op in program.threads.iter_mut().flatten() {
-            if op.verb.wants_extents() {
-                op.verb = Verb::Punch;
-            }
-        }
-    }
-    if program.image.gate {
-        return program;
-    }
-    let has = |verbs: &[Verb]| {
-        let mut all = program.threads.iter().flatten();
-        all.any(|op| verbs.contains(&op.verb))
-    };
-    use Verb::*;
-    let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite, OwnWrite]);
-    let dirties = has(&[BufferedWrite, HalfWrite, Store, Deliver, RingWrite]);
-    for op in program.threads.iter_mut().flatten() {
-        op.verb = match op.verb {
-            Store | Deliver if direct => BufferedWrite,
-            AsyncWrite | RingDirectWrite if dirties => DirectWrite,
-            verb => verb,
-        };
-    }
-    program
 }
 
 #[cfg(test)]

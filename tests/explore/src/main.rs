@@ -34,6 +34,8 @@ mod order;
 mod picture;
 mod plan;
 mod program;
+mod promise;
+mod ready;
 mod rest;
 mod scatter;
 mod shifted;

@@ -3,9 +3,10 @@
 //! of operations, on the same bytes or those beside them, come in between. Where all of them are
 //! drawn from everything there is, those that a race needs seldom come together.
 
-use crate::draw::{promised, Grammar};
+use crate::draw::Grammar;
 use crate::op::{Kind, Op, Verb, MOST};
 use crate::program::{Image, Program, Start, OPS, PAGE, THREADS};
+use crate::promise::promised;
 use rand::seq::IndexedRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
