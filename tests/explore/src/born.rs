@@ -43,7 +43,7 @@ impl Oracle<'_> {
     /// May a device have a page of the file meanwhile? It does not go then, and what must have it
     /// gone is refused.
     pub fn is_pinned(&self, act: &Act<'_>) -> bool {
-        self.beside(act).any(|other| other.op.verb == Verb::Deliver)
+        self.beside(act).any(|other| other.op.verb.pins())
     }
 
     /// May somebody put back what was there before? Who writes what he reads through his mapping

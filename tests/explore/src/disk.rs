@@ -15,11 +15,15 @@ const MIB: usize = 1 << 20;
 /// What is on the device where nobody has written: not zeros, so that it shows.
 pub const POISON: u8 = 0xdb;
 
+/// The disk that is memory, whose files may be accessed directly.
+pub const MEMORY: &str = "/dev/pmem0";
+pub const NO_MEMORY: &str = "no disk here is memory: scripts/explore --dax";
+
 pub struct Disk {
     fs: String,
-    pub dev: String,
-    /// New file systems, by block size, with extents and without.
-    images: HashMap<(u64, bool), Vec<u8>>,
+    dev: String,
+    /// New file systems, by block size, with extents and without, for either disk.
+    images: HashMap<(u64, bool, bool), Vec<u8>>,
 }
 
 /// In MiB: room for the files of many schedules.
@@ -40,7 +44,7 @@ fn options(block: u64, maps: bool, dev: &str) -> Vec<String> {
     // Several groups, most of them empty at first; with block maps one, where blocks are not small.
     let groups = if maps { "" } else { "-g 1024 " };
     let text = format!(
-        "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 {features}-U {UUID} \
+        "-q -F -t ext4 -b {block} -J size={} -N 2048 -m 0 {groups}-O {features} -U {UUID} \
          -E {flags},hash_seed={UUID} {dev} {}m",
         journal(block),
         size(block)
@@ -57,19 +61,28 @@ impl Disk {
         }
     }
 
-    fn device(&self) -> Sys<Fd> {
-        sys::open(&self.dev, libc::O_RDWR | libc::O_DIRECT, 0)
+    /// Where it is.
+    pub fn dev(&self, image: Image) -> &str {
+        match image.dax {
+            true => MEMORY,
+            false => &self.dev,
+        }
+    }
+
+    fn device(&self, image: Image) -> Sys<Fd> {
+        sys::open(self.dev(image), libc::O_RDWR | libc::O_DIRECT, 0)
     }
 
     /// A new file system, by mke2fs: its bytes.
-    fn make(&self, Image { block, maps, .. }: Image) -> Res<Vec<u8>> {
-        let f = self.device()?;
+    fn make(&self, image: Image) -> Res<Vec<u8>> {
+        let Image { block, maps, .. } = image;
+        let f = self.device(image)?;
         let mut part = Aligned::new(MIB);
         part.fill(POISON);
         for i in 0..size(block) {
             f.pwrite(&part, (i * MIB) as u64)?;
         }
-        let args = options(block, maps, &self.dev);
+        let args = options(block, maps, self.dev(image));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let (code, text) = run_cmd("mke2fs", &args)?;
         ensure!(code == 0, "mke2fs {args:?}: {}", text.trim());
@@ -83,12 +96,12 @@ impl Disk {
 
     /// A new file system, mounted.
     pub fn fresh(&mut self, image: Image) -> Res {
-        let kind = (image.block, image.maps);
+        let kind = (image.block, image.maps, image.dax);
         if !self.images.contains_key(&kind) {
             let bytes = self.make(image)?;
             self.images.insert(kind, bytes);
         }
-        let f = self.device()?;
+        let f = self.device(image)?;
         let mut part = Aligned::new(MIB);
         for (i, chunk) in self.images[&kind].chunks(MIB).enumerate() {
             part.copy_from_slice(chunk);
@@ -102,7 +115,9 @@ impl Disk {
     pub fn mount(&self, image: Image) -> Sys<()> {
         // No commit comes by itself.
         let gate = if image.gate { ",dio_gate" } else { "" };
-        sys::mount(&self.dev, MNT, &self.fs, 0, &format!("commit=900{gate}"))
+        let dax = if image.dax { ",dax=always" } else { "" };
+        let options = format!("commit=900{gate}{dax}");
+        sys::mount(self.dev(image), MNT, &self.fs, 0, &options)
     }
 
     /// After a failure: whatever is mounted goes. False if somebody still has it.
@@ -118,8 +133,9 @@ impl Disk {
     }
 
     /// What e2fsck finds in what is not mounted.
-    pub fn fsck(&self) -> Result<(), String> {
-        let (code, text) = run_cmd("e2fsck", &["-fn", &self.dev]).map_err(|e| e.to_string())?;
+    pub fn fsck(&self, image: Image) -> Result<(), String> {
+        let (code, text) =
+            run_cmd("e2fsck", &["-fn", self.dev(image)]).map_err(|e| e.to_string())?;
         let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("Pass ")).collect();
         match code {
             0 => Ok(()),

@@ -26,6 +26,15 @@ pub const IMAGES: &[Image] = &[
     maps(image(1024, true, Space::Tight)),
 ];
 
+/// The same on the disk that is memory.
+pub const MEMORY: &[Image] = &[
+    memory(Space::Much),
+    memory(Space::Much),
+    memory(Space::Tight),
+    memory(Space::Much),
+    memory(Space::Pending),
+];
+
 /// On the disk.
 enum Space {
     Much,
@@ -40,6 +49,14 @@ const fn image(block: u64, gate: bool, space: Space) -> Image {
         tight: !matches!(space, Space::Much),
         pending: matches!(space, Space::Pending),
         maps: false,
+        dax: false,
+    }
+}
+
+const fn memory(space: Space) -> Image {
+    Image {
+        dax: true,
+        ..image(4096, false, space)
     }
 }
 
@@ -62,7 +79,7 @@ fn weight(verb: Verb) -> u32 {
         BufferedWrite | DirectWrite | Store | Fsync | Evict => 4,
         BufferedRead | Punch | Truncate | Load | AsyncWrite => 3,
         DirectRead | SyncRange | Commit | RingWrite | RingDirectWrite => 2,
-        CollapseRange | InsertRange => 2,
+        CollapseRange | InsertRange | SyncStore => 2,
         _ => 1,
     }
 }
@@ -328,7 +345,8 @@ mod tests {
         let mut seen = HashSet::new();
         for seed in 0..3000 {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let image = IMAGES[seed as usize % IMAGES.len()];
+            let images = if seed % 2 == 0 { IMAGES } else { MEMORY };
+            let image = images[seed as usize / 2 % images.len()];
             let program = grammar.program(image, &mut rng);
             let text = program.to_string();
             assert_eq!(text.parse::<Program>().as_ref(), Ok(&program), "{text}");
@@ -341,19 +359,24 @@ mod tests {
     fn every_pair() {
         let grammar = Grammar::new(&[]).unwrap();
         let mut seen = HashSet::new();
-        for nth in 0..grammar.pairs().len() {
+        for nth in 0..2 * grammar.pairs().len() {
             let mut rng = ChaCha8Rng::seed_from_u64(nth as u64);
-            let program = grammar.pair(nth, IMAGES[0], &mut rng);
+            let image = if nth % 2 == 0 { IMAGES[0] } else { MEMORY[0] };
+            let program = grammar.pair(nth / 2, image, &mut rng);
             let text = program.to_string();
             assert_eq!(text.parse::<Program>().as_ref(), Ok(&program), "{text}");
-            let verbs: Vec<Verb> = program.threads.iter().map(|t| t[0].verb).collect();
-            seen.insert((verbs[0], verbs[1]));
+            let verbs = program.threads.iter().map(|t| t[0].verb.short());
+            let mut verbs: Vec<&str> = verbs.collect();
+            verbs.sort_unstable();
+            seen.insert(verbs);
         }
         // But for those of which one is about bytes, and the other one about names.
         let count = |kind| Verb::ALL.iter().filter(|v| v.kind() == kind).count();
         let mixed = count(Some(Kind::Bytes)) * count(Some(Kind::Names));
+        // And one that is only had with DAX, with one that is not.
+        let apart = 1;
         let all = Verb::ALL.len();
-        assert_eq!(seen.len(), all * (all + 1) / 2 - mixed);
+        assert_eq!(seen.len(), all * (all + 1) / 2 - mixed - apart);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::program::{thread_name, Program, KERNEL, THREADS};
 
 /// With more steps a run does not end: somebody tries the same thing again and again.
 pub const ENDLESS: usize = 1500;
+/// Who is here asks again and again whether pages are free.
+const AGAIN: &str = "pin-wait";
 
 /// Where a thread waits in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -215,7 +217,20 @@ impl<W: World, P: Picker> Driver<'_, W, P> {
             Place::Blocked => false,
         };
         let all = places.iter().enumerate();
-        all.filter(can).map(|(thread, _)| thread).collect()
+        let all: Vec<usize> = all.filter(can).map(|(thread, _)| thread).collect();
+        let (waits, others): (Vec<usize>, _) =
+            (all.iter()).partition(|thread| self.waits(**thread, &places[**thread]));
+        match others.is_empty() {
+            true => waits,
+            false => others,
+        }
+    }
+
+    /// Has it gone on from here just now, and waits for what only others can change?
+    fn waits(&self, thread: usize, place: &Place) -> bool {
+        let again = |at: &At| at.point == AGAIN;
+        let same = |step: &Step| step.go.thread == thread && step.point.as_deref() == Some(AGAIN);
+        matches!(place, Place::Parked(at) if again(at)) && self.out.steps.last().is_some_and(same)
     }
 
     /// False: nobody can go on any more.

@@ -97,6 +97,32 @@ fn who_met_it_may_fail() {
     assert!(says(text, "read-map", &all, &bytes).is_err());
 }
 
+/// The file that is read into a mapping of another one is not the one that is judged.
+#[test]
+fn who_reads_a_file_of_its_own_fails_as_that_does() {
+    let run = Run {
+        steps: vec![step("dio-read-map")],
+        ..Run::default()
+    };
+    let fails = |errno, file| {
+        let all = [Outcome::Failed(errno), done(4), done(4)];
+        oracle_says(
+            "4k,written:ri.a.0+512/bw.a.4+4/bw.a.8+4",
+            &[(0, 4), (5, 5), (6, 6)],
+            &all,
+            |oracle| {
+                oracle.hits = hits(&run, |_| file);
+                oracle.outcomes()
+            },
+        )
+    };
+    assert_eq!(fails(libc::EIO, None), Ok(()));
+    assert_eq!(fails(libc::EFAULT, None), Ok(()));
+    assert_eq!(fails(libc::EFAULT, Some(0)), Ok(()));
+    assert!(fails(libc::EIO, Some(0)).is_err());
+    assert!(fails(libc::ENOMEM, None).is_err());
+}
+
 /// What A's first operation meets, after these points.
 fn loses(points: &[&str]) -> bool {
     let steps = points.iter().map(|point| Step {

@@ -79,6 +79,11 @@ pub fn hits(run: &Run, file: impl Fn(u64) -> Option<u8>) -> Vec<Hit> {
 }
 
 impl Hit {
+    /// With DAX nothing is dirty: only who met it is told.
+    pub fn without_cache(&mut self) {
+        (self.loses, self.completes) = (false, false);
+    }
+
     /// Did this operation meet it?
     pub fn met(&self, act: &Act<'_>) -> bool {
         let during = act.span.from <= self.step && self.step <= act.span.to;
@@ -91,7 +96,10 @@ impl Hit {
 
     /// Did this operation meet it, and fail with it?
     fn explains(&self, act: &Act<'_>, errno: i32) -> bool {
-        self.met(act) && comes_out(self.fault, act.op.verb) == errno
+        // One that reads a file of its own fails as that does, if it is there.
+        let own = act.op.verb == Verb::ReadInto && self.file.is_none();
+        let comes_out = comes_out(self.fault, act.op.verb) == errno;
+        self.met(act) && (comes_out || own && self.fault.errno() == errno)
     }
 }
 

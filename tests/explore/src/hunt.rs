@@ -3,7 +3,7 @@
 //! can be, told in words and drawn.
 
 use crate::clock::{timed, Part};
-use crate::draw::IMAGES;
+use crate::draw::{IMAGES, MEMORY};
 use crate::drive::{Picker, Run};
 use crate::met::Met;
 use crate::near::Near;
@@ -151,7 +151,8 @@ impl Hunt {
         }
         let turn = TURNS[(batch % TURNS.len() as u64) as usize];
         let round = batch / TURNS.len() as u64;
-        let image = IMAGES[((round + batch) % IMAGES.len() as u64) as usize];
+        let images = if self.plan.dax { MEMORY } else { IMAGES };
+        let image = images[((round + batch) % images.len() as u64) as usize];
         let mut rng =
             ChaCha8Rng::seed_from_u64(self.plan.stretch.seed.wrapping_mul(1_000_003) ^ batch);
         self.mount(image)?;

@@ -21,6 +21,7 @@ mod hunt;
 #[cfg(test)]
 mod judged;
 mod kernel;
+mod maps;
 mod met;
 mod moments;
 #[cfg(test)]
@@ -103,6 +104,9 @@ struct Cli {
     /// So many schedules of each batch are run twice more, to see whether they do the same.
     #[arg(long, default_value_t = 1)]
     again: usize,
+    /// On the disk that is memory, with files that are accessed directly.
+    #[arg(long)]
+    dax: bool,
     /// Between steps pages are reclaimed, moved and made into large folios.
     #[arg(long)]
     noise: bool,
@@ -159,6 +163,9 @@ fn hunt(cli: Cli) -> Res<bool> {
     }
     private_mounts()?;
     ensure!(is_own_machine(), "this runs in a VM, by scripts/explore");
+    let mut told = programs.iter().chain(replay.iter().map(|r| &r.program));
+    let dax = cli.dax || told.any(|program| program.image.dax);
+    ensure!(!dax || sys::exists(disk::MEMORY), "{}", disk::NO_MEMORY);
     quiet()?;
     // Nor is anybody stopped who does not sleep.
     let _ = sys::write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1\n");
@@ -182,6 +189,7 @@ fn hunt(cli: Cli) -> Res<bool> {
         off: cli.off,
         again: cli.again,
         noise: cli.noise,
+        dax: cli.dax,
         out: cli.out,
     };
     let mut hunt = Hunt::new(site, plan);

@@ -31,7 +31,7 @@ const FAULTS: &[&str] = &["fault", "fault-locked", "fault-done"];
 
 /// Of a store the steps between which each of its pages was stored into.
 pub fn pages(run: &Run, (thread, nth): (usize, usize), op: &Op, span: Span) -> Vec<Span> {
-    if op.verb != Verb::Store {
+    if !op.verb.stores() {
         return Vec::new();
     }
     let own = |step: &Step| {
@@ -67,7 +67,8 @@ impl Act<'_> {
     /// May somebody come in between two bytes of it?
     pub fn is_gradual(&self) -> bool {
         use Verb::*;
-        matches!(self.op.verb, Store | Deliver | RingWrite | RingDirectWrite)
+        let mapped = self.op.verb.stores() || self.op.verb.pins();
+        mapped || matches!(self.op.verb, RingWrite | RingDirectWrite)
     }
 }
 

@@ -18,8 +18,8 @@ fn stops(verb: Verb) -> u32 {
     match verb {
         Deliver => 8,
         Fsync | BufferedWrite | DirectWrite | AsyncWrite => 6,
-        OwnWrite | SeekData | Store | SyncRange | InsertRange => 4,
         Truncate | Punch | Load | BufferedRead | CollapseRange => 3,
+        OwnWrite | SeekData | Store | SyncStore | ReadInto | SyncRange | InsertRange => 4,
         HalfWrite | DirectRead | SeekHole | RingWrite | RingDirectWrite => 2,
         _ => 1,
     }
@@ -217,7 +217,7 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw::IMAGES;
+    use crate::draw::{IMAGES, MEMORY};
     use rand::SeedableRng;
     use std::collections::HashSet;
 
@@ -225,7 +225,8 @@ mod tests {
         let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
         let grammar = Grammar::new(&words).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let image = IMAGES[seed as usize % IMAGES.len()];
+        let images = if seed % 2 == 0 { IMAGES } else { MEMORY };
+        let image = images[seed as usize / 2 % images.len()];
         grammar.near(image, &mut rng).unwrap()
     }
 

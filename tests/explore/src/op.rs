@@ -66,8 +66,10 @@ verbs! {
     RingDirectWrite "vw" "io_uring direct write",
     RingDirectRead "vr" "io_uring direct read",
     Store "st" "store through a mapping",
+    SyncStore "ss" "store through a mapping with MAP_SYNC",
     Load "ld" "load from a mapping",
     Deliver "de" "direct read of a device into a mapping of",
+    ReadInto "ri" "direct read of a file of its own into a mapping of",
     Punch "pu" "punch",
     Zero "ze" "zero range",
     ZeroKeep "zk" "zero range, size kept",
@@ -180,7 +182,17 @@ impl Verb {
 
     /// Bytes get into the file, or out of it, by way of a mapping.
     pub fn is_mapped(self) -> bool {
-        matches!(self, Verb::Store | Verb::Load | Verb::Deliver)
+        self.stores() || self.pins() || self == Verb::Load
+    }
+
+    /// The thread itself stores.
+    pub fn stores(self) -> bool {
+        matches!(self, Verb::Store | Verb::SyncStore)
+    }
+
+    /// Somebody else does, who has the pages of the mapping pinned.
+    pub fn pins(self) -> bool {
+        matches!(self, Verb::Deliver | Verb::ReadInto)
     }
 
     /// What it puts on the disk is its letter, or what was there before.
@@ -190,7 +202,7 @@ impl Verb {
 
     /// Whole sectors only.
     pub fn has_sectors(self) -> bool {
-        self.is_direct() || self == Verb::Deliver
+        self.is_direct() || self.pins()
     }
 
     /// Past the page cache.
@@ -226,11 +238,8 @@ impl Verb {
     pub fn writes(self) -> bool {
         use Verb::*;
         let rings = matches!(self, RingWrite | RingDirectWrite);
-        rings
-            || matches!(
-                self,
-                BufferedWrite | HalfWrite | DirectWrite | AsyncWrite | Store | Deliver
-            )
+        let calls = matches!(self, BufferedWrite | HalfWrite | DirectWrite | AsyncWrite);
+        rings || calls || self.stores() || self.pins()
     }
 }
 

@@ -172,7 +172,11 @@ impl<'a> Oracle<'a> {
 
     /// May the disk have bytes behind the end? A direct write that comes to its end half way zeroes
     /// what it has written there, and that may meet an error, too.
+    /// With DAX what is stored there is on the disk, too.
     pub fn leaves_behind(&self, file: u8) -> bool {
+        if self.program.image.dax && self.stores_behind(file) {
+            return true;
+        }
         let mut acts = self.acts.iter().filter(|act| act.op.file == file);
         acts.any(|act| {
             let whole = matches!(act.outcome, Outcome::Done(n, ..) if *n == act.op.len);
@@ -197,7 +201,7 @@ impl<'a> Oracle<'a> {
         match op.verb {
             Verb::Punch | Verb::Zero | Verb::ZeroKeep if inside => zero(ok),
             Verb::Truncate if at >= op.at => zero(ok),
-            Verb::Store | Verb::Deliver if inside => {
+            v if (v.stores() || v.pins()) && inside => {
                 let (least, most) = self.sizes[usize::from(op.file)].during(&act.span);
                 // It may be stored behind the end, in the last page, and nobody sees it.
                 let value = act.letter;
@@ -402,7 +406,7 @@ impl<'a> Oracle<'a> {
         };
         // There may be no space, which is SIGBUS for a store.
         let full = match act.op.verb {
-            Verb::Store | Verb::Deliver => errno == libc::EFAULT,
+            verb if verb.stores() || verb.pins() => errno == libc::EFAULT,
             // Nothing is needed to make a file shorter.
             Verb::Truncate if act.op.at <= least => false,
             verb => verb.wants_space() && errno == libc::ENOSPC,

@@ -21,6 +21,8 @@ pub struct Plan {
     pub again: usize,
     /// The machine does between steps what it does by itself.
     pub noise: bool,
+    /// On the disk that is memory.
+    pub dax: bool,
     pub out: PathBuf,
 }
 
@@ -28,8 +30,9 @@ impl Plan {
     /// How to do it again.
     pub fn replay(&self, schedule: &Schedule) -> String {
         let off = self.off.iter().map(|switch| format!("--off {switch}"));
+        let dax = schedule.program.image.dax.then(|| "--dax".to_string());
         let noise = self.noise.then(|| "--noise".to_string());
-        let words: Vec<String> = noise.into_iter().chain(off).collect();
+        let words: Vec<String> = dax.into_iter().chain(noise).chain(off).collect();
         match words.as_slice() {
             [] => format!("replay: make explore REPLAY='{schedule}'"),
             words => {
@@ -47,25 +50,24 @@ mod tests {
     #[test]
     fn a_replay_has_all_that_it_needs() {
         let schedule: Schedule = "4k,bare:cr.x:A".parse().unwrap();
-        let with = |noise, off: &[&str]| {
-            let plan = Plan {
-                stretch: Stretch {
-                    time: std::time::Duration::ZERO,
-                    seed: 1,
-                    first: 0,
-                    count: 1,
-                },
-                grammar: Grammar::new(&[]).unwrap(),
-                programs: Vec::new(),
-                strategy: None,
-                faults: None,
-                off: off.iter().map(|s| s.to_string()).collect(),
-                again: 1,
-                noise,
-                out: PathBuf::new(),
-            };
-            plan.replay(&schedule)
+        let plan = |noise, off: &[&str]| Plan {
+            stretch: Stretch {
+                time: std::time::Duration::ZERO,
+                seed: 1,
+                first: 0,
+                count: 1,
+            },
+            grammar: Grammar::new(&[]).unwrap(),
+            programs: Vec::new(),
+            strategy: None,
+            faults: None,
+            off: off.iter().map(|s| s.to_string()).collect(),
+            again: 1,
+            noise,
+            dax: false,
+            out: PathBuf::new(),
         };
+        let with = |noise, off: &[&str]| plan(noise, off).replay(&schedule);
         assert_eq!(
             with(false, &[]),
             "replay: make explore REPLAY='4k,bare:cr.x:A'"
@@ -73,5 +75,9 @@ mod tests {
         let both = "replay: scripts/explore --noise --off gate --off pin --replay '4k,bare:cr.x:A'";
         assert_eq!(with(true, &["gate", "pin"]), both);
         assert!(with(true, &[]).contains("--noise"));
+        let schedule = "4kd,bare:cr.x:A".parse().unwrap();
+        assert!(plan(false, &[])
+            .replay(&schedule)
+            .contains("explore --dax --replay"));
     }
 }

@@ -172,6 +172,8 @@ pub struct Image {
     pub pending: bool,
     /// Files have block maps, not extents: of fallocate they know punch only.
     pub maps: bool,
+    /// On the disk that is memory, whose files are accessed directly there (DAX).
+    pub dax: bool,
 }
 
 impl Image {
@@ -181,6 +183,7 @@ impl Image {
         tight: false,
         pending: false,
         maps: false,
+        dax: false,
     };
 
     /// As it stands in a schedule.
@@ -191,6 +194,7 @@ impl Image {
             (tight, "t"),
             (self.pending, "p"),
             (self.maps, "m"),
+            (self.dax, "d"),
         ];
         let flags = all.iter().filter(|flag| flag.0);
         flags.map(|flag| flag.1).collect()
@@ -267,7 +271,11 @@ impl Program {
             Image { tight: true, .. } => ", the disk almost full",
             _ => "",
         };
-        let maps = if self.image.maps { ", block maps" } else { "" };
+        let maps = match self.image {
+            Image { maps: true, .. } => ", block maps",
+            Image { dax: true, .. } => ", DAX",
+            _ => "",
+        };
         let workers = match self.workers {
             true => "; threads of the kernel wait, too",
             false => "",
@@ -329,14 +337,19 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         shorter.is_some()
     };
     let (gate, tight, pending) = (has('g'), has('t'), has('p'));
-    let (maps, workers) = (has('m'), has('w'));
+    let (maps, dax, workers) = (has('m'), has('d'), has('w'));
     let image = Image {
         block,
         gate,
         tight: tight || pending,
         pending,
         maps,
+        dax,
     };
+    // Where a page is a block.
+    if dax && (maps || block != PAGE) {
+        return None;
+    }
     // One of the two is said.
     let rest = if tight && pending { flags } else { rest };
     rest.is_empty().then_some((image, workers))
@@ -373,6 +386,14 @@ impl FromStr for Program {
         if let Some(op) = ops.find(|op| !op.verb.suits(start.kind())) {
             return Err(format!("{op} does not go with {}", start.short()));
         }
+        if !image.dax
+            && threads
+                .iter()
+                .flatten()
+                .any(|op| op.verb == Verb::SyncStore)
+        {
+            return Err("MAP_SYNC is for files that are accessed directly".into());
+        }
         Ok(Program {
             image,
             workers,
@@ -400,6 +421,8 @@ mod tests {
             "1kgpw,comb:fs.a",
             "4kgm,sparse:fs.a",
             "1ktmw,sparse:fs.a",
+            "4kdw,hole:ss.a.0+1/ri.a.0+512",
+            "4kpd,hole:ss.a.0+1",
             "1kg,crowd:cr.x,cm.a/ls.m",
             "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
             "4k,written:!fs.a",
@@ -414,6 +437,9 @@ mod tests {
             "4kwg,written:fs.a",
             "4ktp,written:fs.a",
             "4kmt,written:fs.a",
+            "4kmd,written:fs.a",
+            "1kd,written:fs.a",
+            "4k,written:ss.a.0+1",
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
             "4k,written:!!fs.a",

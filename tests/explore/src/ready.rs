@@ -1,36 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an operation takes is made ready before anybody is led.
 
+use crate::maps;
 use crate::op::{Kind, Op, Verb, MOST};
-use crate::program::PAGE;
+use crate::program::{Image, PAGE};
 use crate::worker::{folder, path};
 use guest::fixture::MNT;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys};
 use libc::{O_DIRECT, O_RDWR};
+use std::rc::Rc;
 
 /// An operation with all that it takes, so that nothing else is done while it is stepped.
 pub struct Ready {
     pub op: Op,
     pub file: Fd,
-    pub map: Option<Map>,
+    pub map: Option<Rc<Map>>,
     /// What only half can be had of, and where it begins.
     pub torn: Option<(Map, usize)>,
-    /// The file whose blocks are exchanged with its own, and the size of one.
+    /// A file of its own: one whose blocks are exchanged with those of the other, that is read into
+    /// it, or by which it comes by a point; and the size of a block.
     pub donor: Option<(Fd, u64)>,
     pub buffer: Aligned,
     pub mark: u8,
 }
 
+fn own_path(run: u64, mark: u8) -> String {
+    format!("{}/{run}d{mark}", folder())
+}
+
 /// A file that has blocks wherever another one can have some. On a full disk it has none, and
 /// nothing can be exchanged.
 fn donor(run: u64, mark: u8) -> Sys<(Fd, u64)> {
-    let file = sys::create(&format!("{}/{run}d{mark}", folder()))?;
+    let file = sys::create(&own_path(run, mark))?;
     let _ = file.fallocate(0, 0, MOST);
     Ok((file, sys::statfs(MNT)?.f_bsize as u64))
 }
 
-pub fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
+/// One that has bytes of this letter on the disk, and none in memory.
+fn source(run: u64, mark: u8, len: u64) -> Sys<Fd> {
+    let path = own_path(run, mark);
+    let file = sys::create(&path)?;
+    file.pwrite(&vec![mark; len as usize], 0)?;
+    file.fsync()?;
+    file.dontneed()?;
+    sys::open(&path, O_RDWR | O_DIRECT, 0)
+}
+
+/// The file of its own that an operation takes.
+fn own(run: u64, image: Image, op: &Op, mark: u8) -> Sys<Option<(Fd, u64)>> {
+    let empty = || sys::create(&own_path(run, mark));
+    match op.verb {
+        Verb::MoveExtents => Ok(Some(donor(run, mark)?)),
+        Verb::Deliver if image.dax => Ok(Some((empty()?, 0))),
+        Verb::ReadInto => Ok(Some((source(run, mark, op.len)?, 0))),
+        _ => Ok(None),
+    }
+}
+
+pub fn ready(run: u64, image: Image, op: Op, mark: u8) -> Sys<Ready> {
     let mapped = op.verb.is_mapped() || matches!(op.verb, Verb::Collapse | Verb::OwnWrite);
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
@@ -43,13 +71,10 @@ pub fn ready(run: u64, op: Op, mark: u8) -> Sys<Ready> {
         _ => None,
     };
     let map = match mapped {
-        true => Some(Map::shared(&file, MOST as usize)?),
+        true => Some(Rc::new(maps::map(&file, &op)?)),
         false => None,
     };
-    let donor = match op.verb {
-        Verb::MoveExtents => Some(donor(run, mark)?),
-        _ => None,
-    };
+    let donor = own(run, image, &op, mark)?;
     let mut buffer = Aligned::new(op.len as usize);
     buffer.fill(mark);
     Ok(Ready {

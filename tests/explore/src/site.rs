@@ -5,7 +5,7 @@
 use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run, ENDLESS};
-use crate::faults::hits;
+use crate::faults::{hits, Hit};
 use crate::folder;
 use crate::kernel::Bench;
 use crate::names::Names;
@@ -203,6 +203,9 @@ impl Site {
         let inodes = rest::inodes(number);
         let file = |ino| inodes.iter().position(|i| *i == Some(ino));
         oracle.hits = hits(run, |ino| Some(file(ino)? as u8));
+        if self.image.dax {
+            oracle.hits.iter_mut().for_each(Hit::without_cache);
+        }
         self.faulted |= !oracle.hits.is_empty();
         oracle.outcomes()?;
         Ok(Kept {
@@ -269,7 +272,7 @@ impl Site {
         self.left = 0;
         // Now, with all that there is in it. What an error has cut short the next mount finishes.
         if !self.faulted {
-            self.disk.fsck()?;
+            self.disk.fsck(self.image)?;
         }
         self.disk.mount(self.image)?;
         self.log()
@@ -328,9 +331,9 @@ impl Site {
         sys::umount(MNT, 0)?;
         self.log()?;
         if !self.faulted {
-            no_error_noted(&self.disk.dev)?;
+            no_error_noted(self.disk.dev(self.image))?;
         }
-        Ok(self.disk.fsck()?)
+        Ok(self.disk.fsck(self.image)?)
     }
 
     /// Nothing is mounted any more; what was there is of no interest.

@@ -4,6 +4,7 @@
 
 use crate::device::Device;
 use crate::folder::Here;
+use crate::maps::{self, Maps};
 use crate::op::{Kind, Verb, FILES, MOST};
 use crate::oracle::Outcome;
 use crate::program::{letter, thread_name, Program, OPS};
@@ -11,7 +12,7 @@ use crate::ready::{ready, Ready};
 use guest::aio::{self, Aio};
 use guest::fiemap::fiemap;
 use guest::fixture::MNT;
-use guest::map::{self, Map};
+use guest::map;
 use guest::sched;
 use guest::sys::{self, Fd, Sys, SysErr};
 use guest::uring::Ring;
@@ -67,10 +68,29 @@ fn done<T>(result: Sys<T>) -> Sys<(u64, Vec<u8>)> {
     result.map(|_| (0, Vec::new()))
 }
 
+fn wrote(n: Sys<usize>) -> Sys<(u64, Vec<u8>)> {
+    Ok((n? as u64, Vec::new()))
+}
+
 fn outcome(result: Sys<(u64, Vec<u8>)>) -> Outcome {
     match result {
         Ok((n, bytes)) => Outcome::Done(n, bytes),
         Err(e) => Outcome::Failed(e.errno),
+    }
+}
+
+/// What fallocate is to do.
+fn mode(verb: Verb) -> Sys<i32> {
+    use libc::*;
+    match verb {
+        Verb::Punch => Ok(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+        Verb::Zero => Ok(FALLOC_FL_ZERO_RANGE),
+        Verb::ZeroKeep => Ok(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE),
+        Verb::Allocate => Ok(0),
+        Verb::KeepSize => Ok(FALLOC_FL_KEEP_SIZE),
+        Verb::CollapseRange => Ok(FALLOC_FL_COLLAPSE_RANGE),
+        Verb::InsertRange => Ok(FALLOC_FL_INSERT_RANGE),
+        _ => Err(failed(EINVAL)),
     }
 }
 
@@ -80,17 +100,11 @@ impl Ready {
         let (f, op) = (&self.file, self.op);
         let (at, len) = (op.at, op.len);
         match op.verb {
-            Verb::BufferedWrite | Verb::DirectWrite => {
-                let n = f.pwrite_once(&self.buffer, at)?;
-                Ok((n as u64, Vec::new()))
-            }
+            Verb::BufferedWrite | Verb::DirectWrite => wrote(f.pwrite_once(&self.buffer, at)),
             Verb::HalfWrite => self.write_half(),
             Verb::AsyncWrite => self.submit(aio),
             Verb::OwnWrite => self.write_own(),
-            Verb::RingWrite | Verb::RingDirectWrite => {
-                let n = ring.write(f, &self.buffer, at)?;
-                Ok((n as u64, Vec::new()))
-            }
+            Verb::RingWrite | Verb::RingDirectWrite => wrote(ring.write(f, &self.buffer, at)),
             Verb::RingRead | Verb::RingDirectRead => {
                 let n = ring.read(f, &mut self.buffer, at)?;
                 Ok((n as u64, self.buffer[..n].to_vec()))
@@ -99,18 +113,9 @@ impl Ready {
                 let n = f.pread_once(&mut self.buffer, at)?;
                 Ok((n as u64, self.buffer[..n].to_vec()))
             }
-            Verb::Store | Verb::Load => self.touch(),
+            Verb::Store | Verb::SyncStore | Verb::Load => self.touch(),
+            Verb::ReadInto => self.read_into(),
             Verb::Deliver => self.deliver(devices),
-            Verb::Punch => done(f.punch(at, len)),
-            Verb::Zero => done(f.fallocate(libc::FALLOC_FL_ZERO_RANGE, at, len)),
-            Verb::ZeroKeep => {
-                let mode = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
-                done(f.fallocate(mode, at, len))
-            }
-            Verb::Allocate => done(f.fallocate(0, at, len)),
-            Verb::KeepSize => done(f.fallocate(libc::FALLOC_FL_KEEP_SIZE, at, len)),
-            Verb::CollapseRange => done(f.fallocate(libc::FALLOC_FL_COLLAPSE_RANGE, at, len)),
-            Verb::InsertRange => done(f.fallocate(libc::FALLOC_FL_INSERT_RANGE, at, len)),
             Verb::MoveExtents => self.exchange(),
             Verb::Truncate => done(f.truncate(at)),
             Verb::Fsync => done(f.fsync()),
@@ -119,7 +124,7 @@ impl Ready {
                 f.sync_range(0, 0)?;
                 done(f.dontneed())
             }
-            Verb::Collapse => done(self.map.as_ref().map_or(Ok(()), Map::collapse)),
+            Verb::Collapse => done(self.map.as_ref().map_or(Ok(()), |map| map.collapse())),
             Verb::Freeze => {
                 f.freeze(true)?;
                 done(f.freeze(false))
@@ -132,7 +137,7 @@ impl Ready {
                 f.futimens((1, 0), (1, 0))?;
                 done(f.fsync())
             }
-            _ => Err(failed(libc::EINVAL)),
+            _ => done(f.fallocate(mode(op.verb)?, at, len)),
         }
     }
 
@@ -175,11 +180,25 @@ impl Ready {
             return Err(failed(libc::EINVAL));
         };
         let (at, len) = (self.op.at as usize, self.op.len as usize);
-        // A read behind all that there is comes by a point, and does nothing.
-        let stop = || self.file.pread_once(&mut [0], 4 * MOST).map(|_| ());
-        match device.deliver(self.mark, (map, at, len), stop)? {
+        // A read behind all that there is comes by a point, and does nothing. With DAX it has the
+        // lock of its file there, for which others may wait.
+        let by = self.donor.as_ref().map_or(&self.file, |(file, _)| file);
+        let stop = || by.pread_once(&mut [0], 4 * MOST).map(|_| ());
+        match device.deliver(self.mark, (map.as_ref(), at, len), stop)? {
             Outcome::Done(n, bytes) => Ok((n, bytes)),
             Outcome::Failed(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// What is in a file of its own goes into the mapping. Where that cannot be had it is less.
+    fn read_into(&self) -> Sys<(u64, Vec<u8>)> {
+        let (Some(map), Some((file, _))) = (&self.map, &self.donor) else {
+            return Err(failed(libc::EINVAL));
+        };
+        let (at, len) = (self.op.at as usize, self.op.len as usize);
+        match file.pread_once(map.as_mut_slice(at, len), 0)? {
+            n if n == len => Ok((n as u64, Vec::new())),
+            _ => Err(failed(libc::EFAULT)),
         }
     }
 
@@ -192,7 +211,7 @@ impl Ready {
         let mut seen = Vec::new();
         match self.op.verb {
             // Each byte once: memcpy() stores the first ones again in the end.
-            Verb::Store => (at..at + len)
+            verb if verb.stores() => (at..at + len)
                 .zip(&self.buffer[..])
                 .for_each(|(i, b)| map.set(i, *b)),
             _ => seen = map.read(at, len),
@@ -230,6 +249,7 @@ struct Opened {
     thread: usize,
     drawn: bool,
     ops: Vec<Ready>,
+    maps: Maps,
     here: Option<Here>,
 }
 
@@ -245,7 +265,16 @@ fn open(words: &str) -> Result<Opened, String> {
     let mut all = Vec::new();
     for (nth, op) in program.threads[thread].iter().enumerate() {
         let mark = letter(thread, nth);
-        all.push(ready(run, *op, mark).map_err(|e| e.to_string())?);
+        all.push(ready(run, program.image, *op, mark).map_err(|e| e.to_string())?);
+    }
+    // With DAX.
+    let mut maps = Maps::default();
+    for ready in all.iter_mut().filter(|_| program.image.dax) {
+        ready.map = ready.map.take().map(|map| maps.keep(&ready.op, map));
+        if let (Some(map), 1) = (&ready.map, thread % 2) {
+            let size = ready.file.size().map_err(|e| e.to_string())?;
+            maps::look(map, size);
+        }
     }
     let here = match program.kind() {
         Kind::Bytes => None,
@@ -255,6 +284,7 @@ fn open(words: &str) -> Result<Opened, String> {
         thread,
         drawn: drawn == "1",
         ops: all,
+        maps,
         here,
     })
 }
@@ -266,6 +296,7 @@ struct Worker {
     ops: std::vec::IntoIter<Ready>,
     /// Those that were done: their files stay open to the end.
     over: Vec<Ready>,
+    maps: Maps,
     /// Of a program about names: the directories, and what was opened in them.
     here: Option<Here>,
     held: Vec<Fd>,
@@ -309,6 +340,7 @@ impl Worker {
                 Ok(opened) => {
                     (self.thread, self.drawn) = (opened.thread, opened.drawn);
                     (self.ops, self.here) = (opened.ops.into_iter(), opened.here);
+                    self.maps = opened.maps;
                     if self.drawn {
                         let _ = tracing::join();
                         tracing::mark(&format!("thread {}", thread_name(self.thread)));
@@ -319,6 +351,7 @@ impl Worker {
             },
             "close" => {
                 self.over.clear();
+                self.maps.clear();
                 self.held.clear();
                 self.here = None;
                 self.ops = Vec::new().into_iter();
@@ -336,6 +369,7 @@ impl Worker {
         if self.drawn {
             tracing::mark(&format!("step {name}: {}", op.op.words()));
         }
+        op.map = self.maps.of(&op.op).or(op.map);
         let outcome = match &self.here {
             Some(here) if op.op.verb.kind() == Some(Kind::Names) => {
                 outcome(here.call(&op.op, op.mark, &mut self.held))
@@ -344,6 +378,11 @@ impl Worker {
         };
         // What is mapped is not dropped.
         op.map = None;
+        if outcome == Outcome::Failed(libc::EFAULT) {
+            if let Err(e) = self.maps.renew(&op.file, &op.op) {
+                return format!("error {e}");
+            }
+        }
         if self.drawn {
             tracing::mark(&format!("done {name}"));
         }
@@ -369,6 +408,7 @@ pub fn serve() -> guest::harness::Res {
         drawn: false,
         ops: Vec::new().into_iter(),
         over: Vec::new(),
+        maps: Maps::default(),
         here: None,
         held: Vec::new(),
         tools: Tools {
