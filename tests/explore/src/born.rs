@@ -5,6 +5,7 @@
 use crate::drive::Span;
 use crate::op::Verb;
 use crate::oracle::{Act, Oracle, Outcome};
+use crate::program::PAGE;
 
 /// Does it leave a gap of zeros that `at` is in, if it is done where the file ends before it?
 fn leaves_gap(act: &Act<'_>, at: u64) -> bool {
@@ -47,9 +48,14 @@ impl Oracle<'_> {
     }
 
     /// May somebody put back what was there before? Who writes what he reads through his mapping
-    /// has read it some time before he writes it.
+    /// has read it some time before he writes it. And he asks for no pins when he drops his pages:
+    /// what a device stores there later is in no file (race 26, what is not closed).
     pub fn is_put_back(&self, act: &Act<'_>, at: u64) -> bool {
-        let covers = |other: &Act<'_>| (other.op.at..other.op.end()).contains(&at);
+        let unit = if act.op.verb.pins() { PAGE } else { 1 };
+        let covers = |other: &Act<'_>| {
+            let all = other.op.at / unit..other.op.end().div_ceil(unit);
+            all.contains(&(at / unit))
+        };
         let mut others = self.beside(act);
         others.any(|other| other.op.verb == Verb::OwnWrite && covers(other))
     }
@@ -89,6 +95,16 @@ mod tests {
             let text = "4kg,written:bw.a.0+512/ow.a.0+512";
             oracle_says(text, &spans, &all, |oracle| oracle.rest(0, &end)).is_ok()
         };
+        // Of a page that a device has, all of it.
+        let pinned = |first: u8| {
+            let all = [4096, 0, 512].map(|n| Outcome::Done(n, vec![]));
+            let mut end = vec![b'i'; 8704];
+            end[..4096].fill(first);
+            let text = "4kg,written:pn.a.0+4096,dl.a/ow.a.512+512";
+            let spans = [(0, 3), (3, 3), (1, 2)];
+            oracle_says(text, &spans, &all, |oracle| oracle.rest(0, &end)).is_ok()
+        };
+        assert!(pinned(b'A') && pinned(b'i') && !pinned(0));
         let (both, apart) = ([(0, 2), (1, 3)], [(0, 1), (2, 3)]);
         assert!(ends(both, b'A') && ends(both, b'i') && !ends(both, 0));
         assert!(ends(apart, b'A') && !ends(apart, b'i'));

@@ -4,11 +4,9 @@
 //! fault.
 
 use crate::op::MOST;
-use crate::oracle::Outcome;
 use guest::aio::{Aio, Op};
 use guest::dm::{self, Dm};
-use guest::map::Map;
-use guest::sys::{self, Aligned, Fd, Sys};
+use guest::sys::{self, Aligned, Fd, Sys, SysErr};
 
 /// The disk below it: the second one in memory.
 const BELOW: &str = "/dev/ram1";
@@ -17,6 +15,8 @@ pub struct Device {
     dm: Dm,
     fd: Fd,
     aio: Aio,
+    /// It was asked, for so many bytes, and has not delivered.
+    asked: Option<usize>,
 }
 
 /// Where it has so many bytes of this letter.
@@ -31,7 +31,12 @@ impl Device {
         let dm = dm::start(&name, &[dm::linear(BELOW, 0, 1)])?;
         let fd = sys::open(&dm.path, libc::O_RDWR | libc::O_DIRECT, 0)?;
         let aio = Aio::new(1)?;
-        Ok(Device { dm, fd, aio })
+        Ok(Device {
+            dm,
+            fd,
+            aio,
+            asked: None,
+        })
     }
 
     /// It has bytes of this letter, and says nothing. To make it silent takes a while: it is done
@@ -41,28 +46,33 @@ impl Device {
         self.dm.suspend()
     }
 
-    /// It is asked for them, by `to`, and delivers when `meanwhile` is over.
-    pub fn deliver(
-        &mut self,
-        letter: u8,
-        to: (&Map, usize, usize),
-        meanwhile: impl FnOnce() -> Sys<()>,
-    ) -> Sys<Outcome> {
-        let (map, at, len) = to;
-        let (bytes, from) = (map.as_mut_slice(at, len), place(letter));
-        let asked = self.aio.submit(&self.fd, Op::Read, bytes, from, 0);
-        let waited = asked.as_ref().map_or(Ok(()), |()| meanwhile());
-        self.dm.resume()?;
-        if let Err(e) = asked {
-            return Ok(Outcome::Failed(e.errno));
+    /// It is asked for them.
+    pub fn ask(&mut self, letter: u8, bytes: &mut [u8]) -> Sys<()> {
+        let len = bytes.len();
+        let asked = self.aio.submit(&self.fd, Op::Read, bytes, place(letter), 0);
+        match asked {
+            Ok(()) => self.asked = Some(len),
+            Err(_) => self.dm.resume()?,
         }
+        asked
+    }
+
+    /// It delivers what it was asked for.
+    pub fn bring(&mut self) -> Sys<u64> {
+        let Some(len) = self.asked.take() else {
+            return Ok(0);
+        };
+        self.dm.resume()?;
         let (_, n) = self.aio.wait(1)?[0];
-        waited?;
         // What has come may be less than all.
-        Ok(match u64::try_from(n) {
-            Ok(n) if n == len as u64 => Outcome::Done(n, Vec::new()),
-            Ok(_) => Outcome::Failed(libc::EFAULT),
-            Err(_) => Outcome::Failed(-n as i32),
+        let errno = match u64::try_from(n) {
+            Ok(n) if n == len as u64 => return Ok(n),
+            Ok(_) => libc::EFAULT,
+            Err(_) => -n as i32,
+        };
+        Err(SysErr {
+            what: String::new(),
+            errno,
         })
     }
 }

@@ -134,7 +134,7 @@ fn is_told(verb: Verb) -> bool {
 
 /// All data of the file is on the disk when it is over.
 fn syncs(verb: Verb) -> bool {
-    matches!(verb, Verb::Fsync | Verb::Evict | Verb::Freeze)
+    matches!(verb, Verb::Fsync | Verb::Evict) || verb.freezes()
 }
 
 impl Oracle<'_> {
@@ -146,7 +146,7 @@ impl Oracle<'_> {
     /// May it have failed with this, for an error that was put in?
     pub fn may_fail(&self, act: &Act<'_>, errno: i32) -> bool {
         let told = |hit: &Hit| {
-            let file = act.op.verb == Verb::Freeze || hit.file == Some(act.op.file);
+            let file = act.op.verb.freezes() || hit.file == Some(act.op.file);
             hit.loses && file && hit.step <= act.span.to && is_told(act.op.verb)
         };
         // Who writes back meets no other error.
@@ -199,7 +199,7 @@ impl Oracle<'_> {
     /// Was all that came before `from` on disk before that error?
     fn is_synced(&self, hit: &Hit, behind: Option<&Act<'_>>) -> bool {
         let done = |sync: &&Act<'_>| {
-            let file = sync.op.verb == Verb::Freeze || Some(sync.op.file) == hit.file;
+            let file = sync.op.verb.freezes() || Some(sync.op.file) == hit.file;
             file && syncs(sync.op.verb) && matches!(sync.outcome, Outcome::Done(..))
         };
         let mut syncs = self.acts.iter().filter(done);

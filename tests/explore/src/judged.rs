@@ -219,3 +219,20 @@ fn who_needs_no_space() {
     assert!(says("bw.a.0+4").is_ok());
     assert!(says("cm.a").is_err() && says("fs.a").is_err() && says("ev.a").is_err());
 }
+
+#[test]
+fn a_name_goes_once() {
+    let says = |text: &str| {
+        let all = [Outcome::Failed(libc::ENOENT), done(0)];
+        oracle_says(text, &[(0, 2), (1, 3)], &all, |oracle| oracle.outcomes()).is_ok()
+    };
+    assert!(says("4k,written:un.a/un.a") && says("4k,written:un.a/ro.a"));
+    assert!(!says("4k,written:un.a/un.b") && !says("4k,written:ro.a/un.a"));
+}
+
+#[test]
+fn opened_with_o_trunc() {
+    let cut = "4k,empty:bw.a.0+4/ot.a";
+    assert!(rest(cut, true, b"") && rest(cut, true, b"AAAA") && !rest(cut, true, b"AA"));
+    assert!(rest(cut, false, b"") && !rest(cut, false, b"AAAA"));
+}

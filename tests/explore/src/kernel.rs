@@ -10,6 +10,7 @@ use crate::order::{Fault, Go};
 use crate::program::{Program, KERNEL, THREADS};
 use crate::watch::Watch;
 use crate::worker::{path, told};
+use guest::fixture::MNT;
 use guest::harness::Res;
 use guest::sys::{self, Fd};
 use guest::{ensure, fail, sched};
@@ -219,6 +220,8 @@ impl Bench {
 
     /// Processes that hang are ended.
     pub fn kill(&mut self) {
+        // One of them may be who has frozen it, and others wait for him.
+        let _ = sys::rdonly(MNT).and_then(|all| all.freeze(false));
         let _ = self.control.unstep("workers");
         for worker in &self.workers {
             let _ = self.control.unstep(worker.pid());

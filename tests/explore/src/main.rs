@@ -32,6 +32,7 @@ mod noise;
 mod op;
 mod oracle;
 mod order;
+mod pairs;
 mod picture;
 mod plan;
 mod program;

@@ -234,7 +234,8 @@ impl Names<'_> {
     /// May it have failed with this, and done nothing?
     fn is_excused(&self, act: &Act<'_>, errno: i32) -> bool {
         let full = self.program.image.tight && act.op.verb.wants_space();
-        let busy = act.op.verb == Verb::Freeze && [libc::EBUSY, libc::EINVAL].contains(&errno);
+        let freezes = act.op.verb.freezes() || act.op.verb == Verb::Thaw;
+        let busy = freezes && [libc::EBUSY, libc::EINVAL].contains(&errno);
         let met = explained(&self.hits, act, errno, self.program.image.tight);
         met || busy || full && errno == libc::ENOSPC
     }

@@ -16,10 +16,13 @@ use std::ops::Range;
 fn stops(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
-        Deliver => 8,
+        Deliver => 4,
+        Pin => 8,
+        // They come with what they end.
+        Bring | Thaw => 0,
         Fsync | BufferedWrite | DirectWrite | AsyncWrite => 6,
-        Truncate | Punch | Load | BufferedRead | CollapseRange => 3,
         OwnWrite | SeekData | Store | SyncStore | ReadInto | SyncRange | InsertRange => 4,
+        Truncate | OpenEmpty | Punch | Load | BufferedRead | CollapseRange => 3,
         HalfWrite | DirectRead | SeekHole | RingWrite | RingDirectWrite => 2,
         _ => 1,
     }
@@ -32,7 +35,8 @@ fn disturbs(verb: Verb) -> u32 {
         Store | Evict | BufferedWrite | Punch => 8,
         Fsync | DirectWrite | Allocate | BufferedRead => 5,
         Truncate | CollapseRange | InsertRange | Load | SyncRange => 3,
-        AsyncWrite | Zero | Commit => 2,
+        AsyncWrite | Zero | Commit | Pin | OpenEmpty => 2,
+        Bring | Thaw => 0,
         _ => 1,
     }
 }
@@ -42,7 +46,7 @@ fn has_lock(verb: Verb) -> bool {
     use Verb::*;
     let plans = matches!(verb, Allocate | KeepSize | Zero | ZeroKeep | Punch);
     let writes = matches!(verb, BufferedWrite | HalfWrite | RingWrite);
-    plans || writes || verb.shifts() || verb == Truncate
+    plans || writes || verb.shifts() || verb.cuts()
 }
 
 /// Does it share i_rwsem, and is led by points below it? One that the kernel finishes is not.

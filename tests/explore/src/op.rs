@@ -69,6 +69,8 @@ verbs! {
     SyncStore "ss" "store through a mapping with MAP_SYNC",
     Load "ld" "load from a mapping",
     Deliver "de" "direct read of a device into a mapping of",
+    Pin "pn" "ask a device for what goes into a mapping of",
+    Bring "dl" "the device delivers",
     ReadInto "ri" "direct read of a file of its own into a mapping of",
     Punch "pu" "punch",
     Zero "ze" "zero range",
@@ -79,11 +81,16 @@ verbs! {
     InsertRange "in" "insert range",
     MoveExtents "mv" "EXT4_IOC_MOVE_EXT with a file of its own, of",
     Truncate "tr" "truncate",
+    OpenEmpty "ot" "open with O_TRUNC",
+    Unname "un" "unlink",
+    Replace "ro" "rename another file to",
     Fsync "fs" "fsync",
     SyncRange "sr" "sync_file_range",
     Evict "ev" "write back and drop the pages of",
     Collapse "co" "MADV_COLLAPSE",
     Freeze "fr" "freeze and thaw",
+    StayFrozen "fz" "freeze",
+    Thaw "th" "thaw",
     SeekData "sd" "SEEK_DATA",
     SeekHole "sh" "SEEK_HOLE",
     Fiemap "fm" "FIEMAP",
@@ -119,7 +126,7 @@ impl Verb {
     pub fn kind(self) -> Option<Kind> {
         use Verb::*;
         match self {
-            Commit | Freeze => None,
+            Commit | Freeze | StayFrozen | Thaw => None,
             v if v.has_name() || v.has_folder() => Some(Kind::Names),
             _ => Some(Kind::Bytes),
         }
@@ -170,8 +177,10 @@ impl Verb {
         self.kind() != Some(Kind::Names)
             && !matches!(
                 self,
-                Truncate | Fsync | Evict | Collapse | Freeze | SeekData | SeekHole | Commit
+                Truncate | Fsync | Evict | Collapse | SeekData | SeekHole
             )
+            && !matches!(self, Bring | OpenEmpty | Unname | Replace)
+            && self.kind().is_some()
     }
 
     /// It says where in the file.
@@ -192,7 +201,31 @@ impl Verb {
 
     /// Somebody else does, who has the pages of the mapping pinned.
     pub fn pins(self) -> bool {
-        matches!(self, Verb::Deliver | Verb::ReadInto)
+        matches!(self, Verb::Deliver | Verb::Pin | Verb::ReadInto)
+    }
+
+    /// What it begins lasts until this one of the same thread; and what it is if that never comes.
+    pub fn lasts(self) -> Option<(Verb, Verb)> {
+        match self {
+            Verb::Pin => Some((Verb::Bring, Verb::Deliver)),
+            Verb::StayFrozen => Some((Verb::Thaw, Verb::Freeze)),
+            _ => None,
+        }
+    }
+
+    /// Nobody changes the file system from one moment of it on.
+    pub fn freezes(self) -> bool {
+        matches!(self, Verb::Freeze | Verb::StayFrozen)
+    }
+
+    /// What is behind `at` goes.
+    pub fn cuts(self) -> bool {
+        matches!(self, Verb::Truncate | Verb::OpenEmpty)
+    }
+
+    /// The file may have no name any more, or another one has it.
+    pub fn takes_name(self) -> bool {
+        matches!(self, Verb::Unname | Verb::Replace)
     }
 
     /// What it puts on the disk is its letter, or what was there before.
@@ -282,7 +315,7 @@ impl Op {
         match self.verb {
             v if v.has_two_names() => format!("{verb} {file} and {}", NAMES[self.at as usize]),
             Verb::Truncate => format!("{verb} {file} to {}", self.at),
-            Verb::Freeze | Verb::Commit => verb.to_string(),
+            v if v.kind().is_none() || v == Verb::Bring => verb.to_string(),
             v if v.has_range() => format!("{verb} {file} {}..{}", self.at, self.end()),
             v if v.has_place() => format!("{verb} {file} from {}", self.at),
             _ => format!("{verb} {file}"),

@@ -7,6 +7,7 @@ use crate::faults::Hit;
 use crate::history;
 use crate::moments;
 use crate::op::{Op, Verb, MOST};
+use crate::pairs;
 use crate::program::{letter, thread_name, Program, INITIAL, PAGE};
 use crate::sizes::Sizes;
 use std::ops::Range;
@@ -200,7 +201,7 @@ impl<'a> Oracle<'a> {
         let zero = |certain| Some(Mark { value: 0, certain });
         match op.verb {
             Verb::Punch | Verb::Zero | Verb::ZeroKeep if inside => zero(ok),
-            Verb::Truncate if at >= op.at => zero(ok),
+            v if v.cuts() && at >= op.at => zero(ok),
             v if (v.stores() || v.pins()) && inside => {
                 let (least, most) = self.sizes[usize::from(op.file)].during(&act.span);
                 // It may be stored behind the end, in the last page, and nobody sees it.
@@ -347,6 +348,14 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// Those that take the name of a file.
+    fn takers(&self, file: u8) -> usize {
+        let mut ops = self.program.threads.iter().flatten();
+        ops.by_ref()
+            .filter(|op| op.verb.takes_name() && op.file == file)
+            .count()
+    }
+
     /// Is it about whole blocks, in the middle of a file of this size?
     fn can_shift(&self, act: &Act<'_>, size: u64) -> bool {
         let op = act.op;
@@ -399,9 +408,13 @@ impl<'a> Oracle<'a> {
             Verb::MoveExtents if errno == libc::EBUSY => self.is_pinned(act),
             Verb::MoveExtents => errno == libc::EINVAL,
             v if v.shifts() => errno == libc::EINVAL && !self.can_shift(act, least),
-            // There may be nothing to collapse, and two that freeze.
-            Verb::Collapse => true,
-            Verb::Freeze => errno == libc::EBUSY || errno == libc::EINVAL,
+            // There may be nothing to collapse, or no memory, and two that freeze.
+            Verb::Collapse => {
+                [libc::EINVAL, libc::EAGAIN, libc::EBUSY, libc::ENOMEM].contains(&errno)
+            }
+            v if v.freezes() || v == Verb::Thaw => [libc::EBUSY, libc::EINVAL].contains(&errno),
+            // Another one has taken the name.
+            Verb::Unname => errno == libc::ENOENT && self.takers(act.op.file) > 1,
             _ => false,
         };
         // There may be no space, which is SIGBUS for a store.
@@ -442,6 +455,8 @@ pub fn acts<'a>(
                 outcome,
             });
         }
+        let first = out.len() - run.spans[thread].len().min(outcomes[thread].len());
+        pairs::joined(ops, &mut out[first..]);
     }
     out
 }

@@ -2,6 +2,7 @@
 //! A program: what each thread does, one operation after the other, and what is there before.
 
 use crate::op::{Kind, Op, Verb, MOST};
+use crate::pairs;
 use std::fmt;
 use std::str::FromStr;
 
@@ -247,6 +248,12 @@ impl Program {
         self.kind() == Kind::Bytes && (file == 0 || ops.any(|op| op.file == file))
     }
 
+    /// May its name be gone at the end, or be another one's?
+    pub fn may_be_gone(&self, file: u8) -> bool {
+        let mut ops = self.threads.iter().flatten();
+        ops.any(|op| op.verb.takes_name() && op.file == file)
+    }
+
     /// The size of a file at the beginning.
     pub fn size(&self, file: u8) -> u64 {
         if file == 0 {
@@ -386,6 +393,9 @@ impl FromStr for Program {
         if let Some(op) = ops.find(|op| !op.verb.suits(start.kind())) {
             return Err(format!("{op} does not go with {}", start.short()));
         }
+        if threads.iter().any(|ops| !pairs::open(ops).is_empty()) {
+            return Err("pn ends with dl, and fz with th, of the same thread".into());
+        }
         if !image.dax
             && threads
                 .iter()
@@ -426,6 +436,7 @@ mod tests {
             "1kg,crowd:cr.x,cm.a/ls.m",
             "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
             "4k,written:!fs.a",
+            "4kg,written:pn.a.0+512,fs.a,dl.a/un.a,ro.b,ot.a/fz.a,br.a.0+1,th.a",
         ] {
             assert_eq!(text.parse::<Program>().unwrap().to_string(), text);
         }
@@ -443,6 +454,8 @@ mod tests {
             "4k,nothing:fs.a",
             "4k,written:fs.a/",
             "4k,written:!!fs.a",
+            "4kg,written:pn.a.0+512,fs.a",
+            "4k,files:cr.x,fz.a/th.a",
             "4k,written:fs.a,!fs.a",
             "4k,written:cr.x",
             "4k,tree:fs.a",

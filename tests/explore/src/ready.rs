@@ -11,6 +11,9 @@ use guest::sys::{self, Aligned, Fd, Sys};
 use libc::{O_DIRECT, O_RDWR};
 use std::rc::Rc;
 
+/// What such a file has.
+const HEIR: u8 = b'h';
+
 /// An operation with all that it takes, so that nothing else is done while it is stepped.
 pub struct Ready {
     pub op: Op,
@@ -23,10 +26,24 @@ pub struct Ready {
     pub donor: Option<(Fd, u64)>,
     pub buffer: Aligned,
     pub mark: u8,
+    /// The name of its file, and one of a file that is to have it.
+    pub name: String,
+    pub own: String,
+    /// Which operation of the thread began what this one ends.
+    pub begun: Option<usize>,
 }
 
 fn own_path(run: u64, mark: u8) -> String {
     format!("{}/{run}d{mark}", folder())
+}
+
+/// One that takes the name of another one: with data that is in memory only, but on a full disk.
+fn heir(image: Image, path: &str) -> Sys<Fd> {
+    let file = sys::create(path)?;
+    if !image.tight {
+        file.pwrite(&[HEIR; PAGE as usize], 0)?;
+    }
+    Ok(file)
 }
 
 /// A file that has blocks wherever another one can have some. On a full disk it has none, and
@@ -54,6 +71,7 @@ fn own(run: u64, image: Image, op: &Op, mark: u8) -> Sys<Option<(Fd, u64)>> {
         Verb::MoveExtents => Ok(Some(donor(run, mark)?)),
         Verb::Deliver if image.dax => Ok(Some((empty()?, 0))),
         Verb::ReadInto => Ok(Some((source(run, mark, op.len)?, 0))),
+        Verb::Replace => Ok(Some((heir(image, &own_path(run, mark))?, 0))),
         _ => Ok(None),
     }
 }
@@ -62,7 +80,7 @@ pub fn ready(run: u64, image: Image, op: Op, mark: u8) -> Sys<Ready> {
     let mapped = op.verb.is_mapped() || matches!(op.verb, Verb::Collapse | Verb::OwnWrite);
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
-        verb if verb == Verb::Freeze || verb.kind() == Some(Kind::Names) => sys::rdonly(MNT)?,
+        verb if verb.kind() != Some(Kind::Bytes) => sys::rdonly(MNT)?,
         verb if verb.is_direct() => sys::open(&path(run, op.file), O_RDWR | O_DIRECT, 0)?,
         _ => sys::rdwr(&path(run, op.file))?,
     };
@@ -85,6 +103,12 @@ pub fn ready(run: u64, image: Image, op: Op, mark: u8) -> Sys<Ready> {
         donor,
         buffer,
         mark,
+        name: match op.verb.takes_name() {
+            true => path(run, op.file),
+            false => String::new(),
+        },
+        own: own_path(run, mark),
+        begun: None,
     })
 }
 

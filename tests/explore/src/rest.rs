@@ -4,7 +4,7 @@
 use crate::op::{FILES, MOST};
 use crate::oracle::{show, Oracle};
 use crate::program::{Image, Program, PAGE};
-use crate::worker::path;
+use crate::worker::{link, path};
 use guest::fiemap::{fiemap, UNWRITTEN};
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys};
@@ -126,10 +126,10 @@ fn holes(f: &Fd, image: Image, seen: &[u8]) -> Result<(), String> {
 }
 
 /// One file, by all views: its bytes.
-fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
+fn file(path: &str, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     let text = |e: sys::SysErr| e.to_string();
     let most = oracle.program.most();
-    let f = sys::rdonly(&path(run, number)).map_err(text)?;
+    let f = sys::rdonly(path).map_err(text)?;
     let seen = bytes(&f, most).map_err(text)?;
     let size = f.size().map_err(text)?;
     if size != seen.len() as u64 {
@@ -151,7 +151,7 @@ fn file(run: u64, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     if strict && !oracle.stores_behind(number) {
         zeros(&behind, size).map_err(|e| format!("the mapping shows {e}"))?;
     }
-    let direct = sys::open(&path(run, number), O_RDONLY | O_DIRECT, 0).map_err(text)?;
+    let direct = sys::open(path, O_RDONLY | O_DIRECT, 0).map_err(text)?;
     match bytes(&direct, most) {
         Ok(on_disk) => like(&on_disk).map_err(|e| format!("the disk has {e}"))?,
         // It is the first to be told.
@@ -238,28 +238,63 @@ impl Seen {
     }
 }
 
-/// All files of a run.
-pub fn look(run: u64, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen>, String> {
-    let mut out = Vec::new();
-    for number in (0..FILES.len() as u8).filter(|n| program.uses(*n)) {
-        let name = FILES[usize::from(number)];
-        let bytes = file(run, number, oracle).map_err(|e| format!("file {name}: {e}"))?;
-        let places = 0..bytes.len() as u64;
-        let vague = || places.map(|at| oracle.is_vague(number, at)).collect();
-        out.push(Seen {
-            file: number,
-            lost: oracle.has_lost(number).then(vague),
-            least: oracle.least_kept(number),
-            strict: !oracle.leaves_behind(number),
-            bytes,
-        });
-    }
-    Ok(out)
+/// The files of a run. Those that may lose their names are open all the while.
+pub struct Files {
+    pub run: u64,
+    held: [Option<Fd>; FILES.len()],
 }
 
-/// The inodes of both files, where they are.
-pub fn inodes(run: u64) -> [Option<u64>; 2] {
-    [0, 1].map(|file| sys::lstat(&path(run, file)).ok().map(|st| st.st_ino))
+impl Files {
+    pub fn open(run: u64, program: &Program) -> Sys<Files> {
+        let mut held = [const { None }; FILES.len()];
+        for (file, held) in (0..).zip(&mut held) {
+            if program.uses(file) && program.may_be_gone(file) {
+                *held = Some(sys::rdonly(&path(run, file))?);
+            }
+        }
+        Ok(Files { run, held })
+    }
+
+    fn path(&self, file: u8) -> String {
+        match &self.held[usize::from(file)] {
+            Some(held) => link(held),
+            None => path(self.run, file),
+        }
+    }
+
+    /// The inodes of both files, where they are.
+    pub fn inodes(&self) -> [Option<u64>; FILES.len()] {
+        [0, 1].map(|file| {
+            let st = match &self.held[file] {
+                Some(held) => held.stat(),
+                None => sys::lstat(&path(self.run, file as u8)),
+            };
+            Some(st.ok()?.st_ino)
+        })
+    }
+
+    /// All of them: what was seen of those that have their names.
+    pub fn look(&self, program: &Program, oracle: &Oracle<'_>) -> Result<Vec<Seen>, String> {
+        let mut out = Vec::new();
+        for number in (0..FILES.len() as u8).filter(|n| program.uses(*n)) {
+            let name = FILES[usize::from(number)];
+            let seen = file(&self.path(number), number, oracle);
+            let bytes = seen.map_err(|e| format!("file {name}: {e}"))?;
+            if self.held[usize::from(number)].is_some() {
+                continue;
+            }
+            let places = 0..bytes.len() as u64;
+            let vague = || places.map(|at| oracle.is_vague(number, at)).collect();
+            out.push(Seen {
+                file: number,
+                lost: oracle.has_lost(number).then(vague),
+                least: oracle.least_kept(number),
+                strict: !oracle.leaves_behind(number),
+                bytes,
+            });
+        }
+        Ok(out)
+    }
 }
 
 /// What a picture begins with.

@@ -122,7 +122,7 @@ impl<T: Trial> Shrink<'_, T> {
                 go.thread -= 1;
             }
         }
-        let order = Order(order);
+        let (program, order) = (program.paired(), Order(order));
         Schedule { program, order }
     }
 

@@ -158,6 +158,7 @@ impl Site {
         if drawn {
             rest::given(number, program)?;
         }
+        let files = rest::Files::open(number, program)?;
         let bench = &mut self.bench;
         let mut kernel = timed(Part::Begin, || bench.begin(number, program, drawn))?;
         let run = run(&mut kernel, program, picker)?;
@@ -179,7 +180,7 @@ impl Site {
         let acts = acts(program, &run, &outcomes);
         let result = timed(Part::Judge, || {
             let kept = match program.kind() {
-                Kind::Bytes => self.bytes(number, program, &run, acts),
+                Kind::Bytes => self.bytes(files, program, &run, acts),
                 Kind::Names => self.names(number, program, &run, (acts, inodes)),
             };
             kept.and_then(|kept| self.keep(kept))
@@ -194,13 +195,13 @@ impl Site {
     /// Judges what is in the files.
     fn bytes(
         &mut self,
-        number: u64,
+        files: rest::Files,
         program: &Program,
         run: &Run,
         acts: Vec<Act<'_>>,
     ) -> Result<Kept, Harm> {
         let mut oracle = Oracle::new(program, acts);
-        let inodes = rest::inodes(number);
+        let inodes = files.inodes();
         let file = |ino| inodes.iter().position(|i| *i == Some(ino));
         oracle.hits = hits(run, |ino| Some(file(ino)? as u8));
         if self.image.dax {
@@ -209,12 +210,12 @@ impl Site {
         self.faulted |= !oracle.hits.is_empty();
         oracle.outcomes()?;
         Ok(Kept {
-            run: number,
+            run: files.run,
             schedule: Schedule {
                 program: program.clone(),
                 order: run.order(),
             },
-            seen: rest::look(number, program, &oracle)?,
+            seen: files.look(program, &oracle)?,
             names: None,
         })
     }

@@ -77,7 +77,7 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
             (op.at < end).then_some(Change::AtLeast(end))
         }
         Verb::Allocate | Verb::Zero => Some(Change::AtLeast(op.end())),
-        Verb::Truncate => Some(Change::Exactly(op.at)),
+        verb if verb.cuts() => Some(Change::Exactly(op.at)),
         verb if verb.shifts() && is_refused(act.outcome) => None,
         Verb::CollapseRange => Some(Change::Collapse(op.at..op.end())),
         Verb::InsertRange => Some(Change::Insert(op.at..op.end())),

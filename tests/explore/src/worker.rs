@@ -7,6 +7,7 @@ use crate::folder::Here;
 use crate::maps::{self, Maps};
 use crate::op::{Kind, Verb, FILES, MOST};
 use crate::oracle::Outcome;
+use crate::pairs::pairs;
 use crate::program::{letter, thread_name, Program, OPS};
 use crate::ready::{ready, Ready};
 use guest::aio::{self, Aio};
@@ -17,6 +18,7 @@ use guest::sched;
 use guest::sys::{self, Fd, Sys, SysErr};
 use guest::uring::Ring;
 use lab::tracing;
+use libc::{O_RDWR, O_TRUNC};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -29,6 +31,11 @@ pub fn folder() -> String {
 /// The path of a file of run `run`.
 pub fn path(run: u64, file: u8) -> String {
     format!("{}/{run}{}", folder(), FILES[usize::from(file)])
+}
+
+/// A path to a file that is open, whatever its name is now.
+pub fn link(f: &Fd) -> String {
+    format!("/proc/self/fd/{}", f.raw)
 }
 
 /// Seen bytes as text: `2*0 3*65`.
@@ -116,8 +123,14 @@ impl Ready {
             Verb::Store | Verb::SyncStore | Verb::Load => self.touch(),
             Verb::ReadInto => self.read_into(),
             Verb::Deliver => self.deliver(devices),
+            Verb::Pin => self.pin(devices),
+            Verb::Bring => self.bring(devices),
             Verb::MoveExtents => self.exchange(),
             Verb::Truncate => done(f.truncate(at)),
+            // Whatever its name is now.
+            Verb::OpenEmpty => done(sys::open(&link(f), O_RDWR | O_TRUNC, 0)),
+            Verb::Unname => done(sys::unlink(&self.name)),
+            Verb::Replace => done(sys::rename2(&self.own, &self.name, 0)),
             Verb::Fsync => done(f.fsync()),
             Verb::SyncRange => done(f.sync_range(at, len)),
             Verb::Evict => {
@@ -129,6 +142,8 @@ impl Ready {
                 f.freeze(true)?;
                 done(f.freeze(false))
             }
+            Verb::StayFrozen => done(f.freeze(true)),
+            Verb::Thaw => done(f.freeze(false)),
             Verb::SeekData => Ok((f.seek(at as i64, libc::SEEK_DATA)? as u64, Vec::new())),
             Verb::SeekHole => Ok((f.seek(at as i64, libc::SEEK_HOLE)? as u64, Vec::new())),
             Verb::Fiemap => self.extents(),
@@ -174,19 +189,34 @@ impl Ready {
     }
 
     /// A device has the pages of the mapping, and delivers.
-    fn deliver(&self, devices: &mut [Device]) -> Sys<(u64, Vec<u8>)> {
+    fn deliver(&mut self, devices: &mut [Device]) -> Sys<(u64, Vec<u8>)> {
+        self.pin(devices)?;
+        // A read behind all that there is comes by a point, and does nothing. With DAX it has the
+        // lock of its file there, for which others may wait.
+        let by = self.donor.as_ref().map_or(&self.file, |(file, _)| file);
+        let stopped = by.pread_once(&mut [0], 4 * MOST);
+        self.begun = Some(usize::from(self.mark - b'A') % OPS);
+        let brought = self.bring(devices);
+        stopped?;
+        brought
+    }
+
+    /// A device is asked for what goes into the mapping.
+    fn pin(&mut self, devices: &mut [Device]) -> Sys<(u64, Vec<u8>)> {
         let nth = usize::from(self.mark - b'A') % OPS;
         let (Some(map), Some(device)) = (&self.map, devices.get_mut(nth)) else {
             return Err(failed(libc::EINVAL));
         };
         let (at, len) = (self.op.at as usize, self.op.len as usize);
-        // A read behind all that there is comes by a point, and does nothing. With DAX it has the
-        // lock of its file there, for which others may wait.
-        let by = self.donor.as_ref().map_or(&self.file, |(file, _)| file);
-        let stop = || by.pread_once(&mut [0], 4 * MOST).map(|_| ());
-        match device.deliver(self.mark, (map.as_ref(), at, len), stop)? {
-            Outcome::Done(n, bytes) => Ok((n, bytes)),
-            Outcome::Failed(errno) => Err(failed(errno)),
+        device.ask(self.mark, map.as_mut_slice(at, len))?;
+        Ok((self.op.len, Vec::new()))
+    }
+
+    /// It delivers, if it was asked.
+    fn bring(&self, devices: &mut [Device]) -> Sys<(u64, Vec<u8>)> {
+        match self.begun.and_then(|nth| devices.get_mut(nth)) {
+            Some(device) => Ok((device.bring()?, Vec::new())),
+            None => Ok((0, Vec::new())),
         }
     }
 
@@ -267,6 +297,9 @@ fn open(words: &str) -> Result<Opened, String> {
         let mark = letter(thread, nth);
         all.push(ready(run, program.image, *op, mark).map_err(|e| e.to_string())?);
     }
+    for (begun, over) in pairs(&program.threads[thread]) {
+        all[over].begun = Some(begun);
+    }
     // With DAX.
     let mut maps = Maps::default();
     for ready in all.iter_mut().filter(|_| program.image.dax) {
@@ -315,7 +348,7 @@ impl Tools {
     /// Makes ready what an operation wants to have of a device.
     fn load(&mut self, ops: &[Ready]) -> Sys<()> {
         for (nth, op) in ops.iter().enumerate() {
-            if op.op.verb == Verb::Deliver {
+            if matches!(op.op.verb, Verb::Deliver | Verb::Pin) {
                 while self.devices.len() <= nth {
                     self.devices.push(Device::new(self.devices.len())?);
                 }
@@ -376,7 +409,7 @@ impl Worker {
             }
             _ => outcome(op.call(&mut self.tools)),
         };
-        // What is mapped is not dropped.
+        // What is mapped is not dropped. What a device has is pinned, mapped or not.
         op.map = None;
         if outcome == Outcome::Failed(libc::EFAULT) {
             if let Err(e) = self.maps.renew(&op.file, &op.op) {
