@@ -3,6 +3,7 @@
 //! can be, told in words and drawn.
 
 use crate::clock::{timed, Part};
+use crate::corpus::Corpus;
 use crate::draw::{IMAGES, MEMORY};
 use crate::drive::{Picker, Run};
 use crate::met::Met;
@@ -54,6 +55,7 @@ struct Done {
     again: u64,
     strayed: u64,
     met: Met,
+    corpus: Corpus,
 }
 
 pub struct Hunt {
@@ -134,8 +136,10 @@ impl Hunt {
     fn progress(&self) {
         let (done, seconds) = (&self.done, self.begun.elapsed().as_secs_f64());
         let rate = done.schedules as f64 / seconds;
+        let (happened, kept) = done.corpus.size();
         println!(
-            "{} schedules, {rate:.0} per second, {:.1} steps each; {} of {} did the same again",
+            "{} schedules, {rate:.0} per second, {:.1} steps each; {} of {} did the same again; \
+             {happened} things happened first, {kept} programs kept",
             done.schedules,
             done.steps as f64 / done.schedules.max(1) as f64,
             done.again - done.strayed,
@@ -327,7 +331,7 @@ impl Hunt {
                 schedule: None,
                 before,
             })?;
-        self.count(&report.run);
+        self.count(program, &report.run);
         if self.told > Duration::ZERO {
             self.progress_now_and_then();
         }
@@ -346,10 +350,11 @@ impl Hunt {
         }
     }
 
-    fn count(&mut self, run: &Run) {
+    fn count(&mut self, program: &Program, run: &Run) {
         self.done.schedules += 1;
         self.done.steps += run.steps.len() as u64;
         self.done.met.count(run);
+        self.done.corpus.count(program, run);
     }
 
     /// Does it do the same twice, by what is written down? Each time on a new file system, for

@@ -6,6 +6,7 @@
 mod blame;
 mod born;
 mod clock;
+mod corpus;
 mod device;
 mod disk;
 mod draw;

@@ -41,6 +41,9 @@ fn disturbs(verb: Verb) -> u32 {
     }
 }
 
+/// So many they are then.
+const FEW: usize = 3;
+
 /// Does it have i_rwsem for itself?
 fn has_lock(verb: Verb) -> bool {
     use Verb::*;
@@ -95,12 +98,17 @@ struct Bytes {
 
 impl Bytes {
     fn draw(image: Image, start: Start, rng: &mut ChaCha8Rng) -> Bytes {
-        let all = [0, 0, PAGE, start.size() / PAGE * PAGE];
+        // The end of the file moves, and is in a page with what is behind it.
+        let last = start.size() / PAGE * PAGE;
+        let all = [0, PAGE, last, last];
         let at = *all.choose(rng).unwrap_or(&0);
-        let block = image.block;
-        let part = match block < PAGE && rng.random_ratio(2, 3) {
-            true => at + block..at + 2 * block,
-            false => at + 512..at + 1024,
+        let (block, end) = (image.block, start.size());
+        // What begins at the end of the file is what makes it longer, and where it ends in a page
+        // there are bytes behind it in memory.
+        let part = match rng.random_range(0..6) {
+            0..3 if end % PAGE != 0 && at == end / PAGE * PAGE => end..end + 512,
+            0..4 if block < PAGE => at + block..at + 2 * block,
+            _ => at + 512..at + 1024,
         };
         Bytes { at, part }
     }
@@ -159,10 +167,11 @@ impl Grammar {
         let workers = rng.random_ratio(1, 3);
         let kernel = workers && rng.random_ratio(2, 3);
         let by_kernel = |v: &Verb| {
-            if kernel && !is_shared(*v) {
-                0
-            } else {
-                stops(*v)
+            match (kernel, is_shared(*v)) {
+                (true, false) => 0,
+                // Others can act upon the file meanwhile.
+                (true, true) if v.is_direct_write() => 2 * stops(*v),
+                _ => stops(*v),
             }
         };
         let own = verbs
@@ -176,6 +185,11 @@ impl Grammar {
             own.insert(0, bytes.op(before, image, 2, rng));
         }
         let mut threads = vec![own];
+        // Few different operations meet in more ways than many.
+        let verbs = match rng.random_ratio(1, 2) {
+            true => self.few(acts, rng),
+            false => verbs,
+        };
         // One that waits for a lock keeps its thread: so there are more threads of a few.
         for count in [OPS, 2, rng.random_range(1..=OPS)] {
             let mut ops = Vec::new();
@@ -191,15 +205,24 @@ impl Grammar {
             }
         }
         let all = (1u8 << threads.len()) - 1;
+        // A thread of the kernel keeps what is submitted by who stops himself, and of nobody else.
+        let keeps = matches!(acts, Verb::AsyncWrite | Verb::RingDirectWrite);
         let victim = if kernel { THREADS } else { 0 };
         let program = promised(Program {
             image,
             workers,
             start,
-            through: if kernel { all } else { all & !1 },
+            through: if kernel && !keeps { all } else { all & !1 },
             threads,
         });
         Some(Near { program, victim })
+    }
+
+    /// Those of which operations come in between: a few.
+    fn few(&self, acts: Verb, rng: &mut ChaCha8Rng) -> Vec<Verb> {
+        let all = self.of(Kind::Bytes);
+        let drawn = (0..FEW).map(|_| all.choose_weighted(rng, |v| comes(acts, *v)));
+        drawn.filter_map(|verb| verb.ok().copied()).collect()
     }
 
     /// Another file gets what has become free, if these operations are to be drawn.
@@ -211,7 +234,10 @@ impl Grammar {
             at: 0,
             len,
         };
-        let len = *[PAGE, 2 * PAGE, 3 * PAGE].choose(rng).unwrap_or(&PAGE);
+        // On a disk that is almost full two blocks are free without it.
+        let len = *[PAGE, 2 * PAGE, 4 * PAGE, MOST]
+            .choose(rng)
+            .unwrap_or(&PAGE);
         let all = [op(Verb::Commit, 0), op(Verb::DirectWrite, len)];
         ops.truncate(OPS - all.len());
         ops.extend(all.into_iter().filter(|op| verbs.contains(&op.verb)));

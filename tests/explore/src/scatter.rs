@@ -41,6 +41,9 @@ pub struct Scatter {
     longest: usize,
     /// The others: the higher the sooner.
     priorities: Vec<u32>,
+    /// They take turns: who comes next is drawn anew for each operation. Else one does all that he
+    /// has to, then the next one.
+    turns: bool,
     /// Runs in which all came at one point, but for the first.
     swept: usize,
     /// And those in which they do not that are left.
@@ -71,6 +74,7 @@ impl Scatter {
             done: 0,
             longest: 0,
             priorities: (0..16).collect(),
+            turns: false,
             swept: 0,
             // One operation is at one point in any case.
             spread: if others > 1 { choice.spread } else { 0 },
@@ -107,6 +111,7 @@ impl Scatter {
 
     /// Who of the others comes first.
     fn order(&mut self) {
+        self.turns = self.rng.random_ratio(1, 2);
         self.priorities.shuffle(&mut self.rng);
         // A thread of the kernel has nothing to do before somebody gives it work.
         if self.victim >= THREADS {
@@ -166,6 +171,9 @@ impl Picker for Scatter {
             self.done += 1;
         } else if thread >= THREADS || matches!(seen.places[thread], Place::Between(_)) {
             self.begun += 1;
+            if self.turns {
+                self.priorities.shuffle(&mut self.rng);
+            }
         }
         Go {
             thread,
@@ -227,6 +235,45 @@ mod tests {
         let all = orders(At::Each, 60);
         assert_eq!(all.len(), 64);
         for order in ["BBAAA", "ABABA", "BAABA", "AABBA", "ABAAB"] {
+            assert!(all.iter().any(|o| o == order), "{order}");
+        }
+    }
+
+    /// Where others have to come in between two operations of one thread.
+    #[test]
+    fn they_take_turns() {
+        let rng = ChaCha8Rng::seed_from_u64(1);
+        let program = "4k,written:fs.a/!fs.a,fs.a/!fs.a".parse().unwrap();
+        let spread = 40;
+        let mut picker = Scatter::new(
+            rng,
+            &program,
+            0,
+            Choice {
+                at: At::Some(2),
+                spread,
+            },
+        );
+        let mut all = Vec::new();
+        loop {
+            let (mut done, mut text) = ([0, 0, 0], String::new());
+            while done != [1, 2, 1] {
+                let ready: Vec<usize> = (0..3).filter(|t| done[*t] < [1, 2, 1][*t]).collect();
+                let seen = Seen {
+                    ready: &ready,
+                    places: &done.map(Place::Between),
+                    last: None,
+                };
+                let thread = picker.pick(&seen).thread;
+                done[thread] += 1;
+                text.push(char::from(b'A' + thread as u8));
+            }
+            all.push(text.replace('A', ""));
+            if !picker.next() {
+                break;
+            }
+        }
+        for order in ["BBC", "BCB", "CBB"] {
             assert!(all.iter().any(|o| o == order), "{order}");
         }
     }
