@@ -139,7 +139,7 @@ impl Grammar {
     }
 
     /// One operation about names.
-    fn named(verb: Verb, rng: &mut ChaCha8Rng) -> Op {
+    pub fn named(verb: Verb, rng: &mut ChaCha8Rng) -> Op {
         let among = match verb.has_folder() {
             true => FOLDERS.len(),
             false => NAMES.len(),

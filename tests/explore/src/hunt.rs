@@ -2,6 +2,7 @@
 //! Schedule after schedule, until the time is up or one does harm; that one is made as short as it
 //! can be, told in words and drawn.
 
+use crate::change::Changed;
 use crate::clock::{timed, Part};
 use crate::corpus::Corpus;
 use crate::draw::{IMAGES, MEMORY};
@@ -36,6 +37,8 @@ const NEAR: Choice = Choice {
     at: At::Some(4),
     spread: 3,
 };
+/// Runs of a changed program in which all come at one point, but for the first.
+const AROUND: usize = 2;
 /// And if it is told the program.
 const TOLD: Choice = Choice {
     at: At::Each,
@@ -166,6 +169,7 @@ impl Hunt {
             Strategy::Pairs => self.pair(batch, image, &mut rng)?,
             Strategy::Stop => self.stops(image, &mut rng)?,
             Strategy::Near => self.near(image, &mut rng)?,
+            Strategy::Change => self.changed(image, &mut rng)?,
             _ => self.drawn(strategy, image, &mut rng)?,
         }
         self.unmount()
@@ -260,6 +264,29 @@ impl Hunt {
                 return self.stops(image, rng);
             };
             self.scatter(&program, victim, NEAR, rng)?;
+        }
+        Ok(())
+    }
+
+    /// What has made something happen for the first time, in another way. At the beginning there is
+    /// nothing to be changed.
+    fn changed(&mut self, image: Image, rng: &mut ChaCha8Rng) -> Result<(), Found> {
+        let end = self.done.schedules + BATCH as u64;
+        while self.done.schedules < end {
+            let grammar = &self.plan.grammar;
+            let Some(Changed {
+                program,
+                victim,
+                at,
+            }) = grammar.changed(&self.done.corpus, image, rng)
+            else {
+                return self.near(image, rng);
+            };
+            let choice = Choice {
+                at: At::Around(at, AROUND),
+                ..NEAR
+            };
+            self.scatter(&program, victim, choice, rng)?;
         }
         Ok(())
     }

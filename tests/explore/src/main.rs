@@ -5,6 +5,7 @@
 
 mod blame;
 mod born;
+mod change;
 mod clock;
 mod corpus;
 mod device;

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
 
 /// How often one stops at its points: what acts upon what it has looked up.
-fn stops(verb: Verb) -> u32 {
+pub fn stops(verb: Verb) -> u32 {
     use Verb::*;
     match verb {
         Deliver => 4,
@@ -61,7 +61,7 @@ fn shares_lock(verb: Verb) -> bool {
 
 /// How often one comes in between the steps of another. One that has to wait keeps all that comes
 /// behind it in its thread, so there are fewer of these.
-fn comes(victim: Verb, verb: Verb) -> u32 {
+pub fn comes(victim: Verb, verb: Verb) -> u32 {
     let waits = has_lock(victim) && (has_lock(verb) || shares_lock(verb))
         || shares_lock(victim) && has_lock(verb);
     match waits {
@@ -72,7 +72,7 @@ fn comes(victim: Verb, verb: Verb) -> u32 {
 
 /// How often a program begins with it: where what is promised and what is there differ, more is
 /// looked up.
-fn begins(start: Start) -> u32 {
+pub fn begins(start: Start) -> u32 {
     match start {
         Start::Dirty | Start::Unwritten => 3,
         Start::Part => 2,

@@ -22,6 +22,9 @@ pub enum At {
     /// often does at the next, too, so this is more programs for the same time. The first run,
     /// which says how many points there are, is one more.
     Some(usize),
+    /// First after so many steps of the victim, and then so often there, a step beside it, or
+    /// somewhere else.
+    Around(usize, usize),
 }
 
 /// Points that the first of some runs may stop at: any thread comes by so many.
@@ -79,9 +82,13 @@ impl Scatter {
             // One operation is at one point in any case.
             spread: if others > 1 { choice.spread } else { 0 },
         };
-        if let At::Some(_) = choice.at {
-            let first = scatter.rng.random_range(1..=FIRST);
-            scatter.all_at(first);
+        match choice.at {
+            At::Each => (),
+            At::Some(_) => {
+                let first = scatter.rng.random_range(1..=FIRST);
+                scatter.all_at(first);
+            }
+            At::Around(at, _) => scatter.all_at(at),
         }
         scatter.order();
         scatter
@@ -103,6 +110,10 @@ impl Scatter {
                 let (from, to) = (self.swept, self.swept + 1);
                 let (from, to) = (self.longest * from / all, self.longest * to / all);
                 self.rng.random_range(from + 1..=to.max(from + 1))
+            }),
+            At::Around(at, all) => (self.swept < all).then(|| match self.rng.random_ratio(2, 3) {
+                true => (at + self.rng.random_range(0..=2)).saturating_sub(1),
+                false => self.rng.random_range(1..=self.longest.max(1)),
             }),
         }?;
         self.swept += 1;
@@ -133,7 +144,7 @@ impl Scatter {
         self.longest = self.longest.max(done);
         (self.begun, self.done) = (0, 0);
         if let Some(at) = self.point(done) {
-            if let At::Some(_) = self.at {
+            if !matches!(self.at, At::Each) {
                 self.order();
             }
             self.all_at(at);
@@ -223,6 +234,15 @@ mod tests {
         let some = orders(At::Some(2), 0);
         assert_eq!(some.len(), 3);
         assert!(some.iter().all(|order| order != "BBAAA"), "{some:?}");
+    }
+
+    #[test]
+    fn around_a_point() {
+        let around = orders(At::Around(1, 40), 0);
+        assert_eq!((around.len(), around[0].as_str()), (41, "ABBAA"));
+        let there = around.iter().filter(|order| *order == "ABBAA").count();
+        let others = around.iter().filter(|order| *order == "AAABB").count();
+        assert!(there > others && others > 0, "{around:?}");
     }
 
     #[test]
