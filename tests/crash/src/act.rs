@@ -198,12 +198,34 @@ pub struct Sequence {
     pub steps: Vec<Step>,
 }
 
-/// Those with `m` have block maps.
-const IMAGES: [(&str, Image); 4] = [
+/// Those with `m` have block maps, those with `e` are encrypted, those with `g` several groups, and
+/// those with `o` an orphan file, too.
+const IMAGES: [(&str, Image); 8] = [
     ("4k", Image::Block4k),
     ("1k", Image::Block1k),
     ("4km", Image::Maps4k),
     ("1km", Image::Maps1k),
+    ("4ke", Image::Crypt4k),
+    ("1ke", Image::Crypt1k),
+    ("4kg", Image::Groups4k),
+    ("1ko", Image::Orphans1k),
+];
+
+/// What each list of steps is done on, in turn.
+const TURNS: [[Image; 4]; 3] = [
+    [
+        Image::Block4k,
+        Image::Block1k,
+        Image::Maps4k,
+        Image::Crypt1k,
+    ],
+    [Image::Block4k, Image::Crypt4k, Image::Maps4k, Image::Maps1k],
+    [
+        Image::Block4k,
+        Image::Orphans1k,
+        Image::Groups4k,
+        Image::Crypt1k,
+    ],
 ];
 
 impl Sequence {
@@ -242,9 +264,9 @@ impl Sequence {
     /// The sequence of this number: those of one step first, on each image, then those of two, in
     /// an order that the seed gives, and among them some of three.
     pub fn numbered(all: &[Step], seed: u64, number: u64) -> Sequence {
-        let images = IMAGES.len() as u64;
-        let image = IMAGES[(number % images) as usize].1;
+        let images = TURNS[0].len() as u64;
         let (n, s) = (number / images, all.len() as u64);
+        let image = TURNS[(n % TURNS.len() as u64) as usize][(number % images) as usize];
         let pick = |n: u64| all[(n % s) as usize];
         let steps = if n < s {
             vec![pick(n)]

@@ -4,6 +4,7 @@
 
 use crate::names::{Id, Kind, Tree, TARGET};
 use crate::side::Side;
+use guest::crypt::{key, PolicyV2};
 use guest::sys::{self, Sys};
 use guest::xattr;
 use libc::{O_RDWR, O_TRUNC};
@@ -13,12 +14,29 @@ use std::collections::BTreeMap;
 const ATTRIBUTE: &str = "trusted.a";
 
 impl Side {
+    /// The directory of a history, new; encrypted if it can be.
+    pub fn work(&self) -> Sys<()> {
+        sys::mkdir(&self.path(""), 0o755)?;
+        match self.unlock()? {
+            Some(id) => sys::rdonly(&self.path(""))?.set_policy(PolicyV2::new(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the key to what is mounted, if it can be encrypted; its name.
+    pub fn unlock(&self) -> Sys<Option<[u8; 16]>> {
+        match sys::rdonly(&self.dir)?.add_key(&key(1)) {
+            Err(e) if [libc::EOPNOTSUPP, libc::ENOTTY].contains(&e.errno) => Ok(None),
+            added => added.map(Some),
+        }
+    }
+
     /// All that is there is what this tree has; nobody holds a file.
     pub fn copy(&self, tree: &Tree) -> Sys<()> {
         self.release();
         self.forget();
         let _ = self.remove();
-        sys::mkdir(&self.path(""), 0o755)?;
+        self.work()?;
         let mut firsts: BTreeMap<Id, String> = BTreeMap::new();
         for (path, id) in tree.paths() {
             let at = self.path(&path);

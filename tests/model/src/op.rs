@@ -194,6 +194,13 @@ pub enum Image {
     /// Without extents: files have block maps.
     Maps4k,
     Maps1k,
+    /// All that a history makes is encrypted, with a key that is added at each mount.
+    Crypt4k,
+    Crypt1k,
+    /// Of several groups, the last of which are empty.
+    Groups4k,
+    /// So, and with an orphan file.
+    Orphans1k,
 }
 
 /// The disk below it.
@@ -217,18 +224,23 @@ pub struct History {
 
 /// What a batch of histories runs on: one after the other, what finds most oftener.
 pub fn ground(batch: u64) -> (Image, Disk) {
-    use Image::{Block1k, Block2k, Block4k, Maps1k, Maps4k, NoChecksums};
-    // An odd number: each comes on either disk.
-    const IMAGES: [Image; 9] = [
+    use Image::{Block1k, Block2k, Block4k, Crypt1k, Crypt4k};
+    use Image::{Groups4k, Maps1k, Maps4k, NoChecksums, Orphans1k};
+    // Of numbers that have no factor in common: each comes with each.
+    const IMAGES: [Image; 13] = [
         Block4k,
-        Block1k,
+        Groups4k,
         Block4k,
-        Block2k,
+        Orphans1k,
         Maps4k,
         Block1k,
         NoChecksums,
+        Block2k,
+        Block1k,
         Block4k,
         Maps1k,
+        Crypt4k,
+        Crypt1k,
     ];
     const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
     let of = |n: usize| (batch % n as u64) as usize;

@@ -115,7 +115,7 @@ impl Side {
         self.lost.set(false);
         self.forget();
         self.free.set(self.counters()?);
-        sys::mkdir(&self.path(""), 0o755)?;
+        self.work()?;
         if has_cut {
             self.sync()?;
         }
@@ -294,7 +294,8 @@ impl Side {
     pub fn mount(&self) -> Sys<()> {
         // No commit comes by itself: what is on disk at a power cut is always the same.
         let options = format!("commit=900{}", self.options);
-        sys::mount(&self.dev, &self.dir, &self.fs, 0, &options)
+        sys::mount(&self.dev, &self.dir, &self.fs, 0, &options)?;
+        self.unlock().map(drop)
     }
 
     pub fn umount(&self) -> Sys<()> {

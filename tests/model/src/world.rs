@@ -4,7 +4,7 @@
 use crate::op::{Disk, History, Image};
 use crate::side::Side;
 use guest::ensure;
-use guest::finder::{no_error_noted, UUID};
+use guest::finder::{features, no_error_noted, UUID};
 use guest::fixture::{run_cmd, MNT, MNT2};
 use guest::harness::Res;
 use guest::sys::{self, Aligned, Fd};
@@ -17,15 +17,21 @@ const POISON: u8 = 0xdb;
 impl Image {
     pub fn block(self) -> u64 {
         match self {
-            Image::Block1k | Image::Maps1k => 1024,
+            Image::Block1k | Image::Maps1k | Image::Crypt1k | Image::Orphans1k => 1024,
             Image::Block2k => 2048,
             Image::Block4k | Image::NoChecksums | Image::Maps4k => 4096,
+            Image::Crypt4k | Image::Groups4k => 4096,
         }
     }
 
     /// Whether files have block maps, of which fallocate only punches holes.
     pub fn has_maps(self) -> bool {
         matches!(self, Image::Maps4k | Image::Maps1k)
+    }
+
+    /// Whether files are encrypted, whose blocks stay where they are in the file.
+    pub fn has_crypt(self) -> bool {
+        matches!(self, Image::Crypt4k | Image::Crypt1k)
     }
 
     /// In MiB. The journal takes half of it: it has 1024 blocks at least.
@@ -175,10 +181,16 @@ pub fn make(side: &Side, image: Image) -> Res<Vec<u8>> {
     let flags = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
     let flags = format!("{flags},hash_seed={UUID}");
     args.extend(["-U", UUID, "-E", &flags]);
-    match image {
-        Image::NoChecksums => args.extend(["-O", "^metadata_csum,^64bit"]),
-        Image::Maps4k | Image::Maps1k => args.extend(["-O", "^extent,^64bit"]),
-        Image::Block4k | Image::Block1k | Image::Block2k => (),
+    let features = features(match image {
+        Image::NoChecksums => "^metadata_csum,^64bit",
+        Image::Maps4k | Image::Maps1k => "^extent,^64bit",
+        Image::Crypt4k | Image::Crypt1k => "encrypt",
+        Image::Orphans1k => "orphan_file",
+        Image::Block4k | Image::Block1k | Image::Block2k | Image::Groups4k => "",
+    });
+    args.extend(["-O", &features]);
+    if matches!(image, Image::Groups4k | Image::Orphans1k) {
+        args.extend(["-g", "1024"]);
     }
     args.extend([side.dev.as_str(), &size]);
     let (code, text) = run_cmd("mke2fs", &args)?;
