@@ -12,7 +12,7 @@ use guest::writelog::{self, Entry};
 use model::cut::Promises;
 use model::model::{Call, Model};
 use model::names::TARGET;
-use model::op::{Image, Move, Name, Op, Sync, Way};
+use model::op::{Image, Mount, Move, Name, Op, Sync, Way};
 use model::place::{From, Length, Place, Unit};
 use model::side::Side;
 use std::ops::Range;
@@ -149,7 +149,7 @@ impl Recorder {
     }
 
     pub fn record(&mut self, start: &Start, sequence: &Sequence) -> Result<Recording, String> {
-        let mut run = Run::new(start.image);
+        let mut run = Run::new(start.image, Mount::of(&self.options));
         let prompt = Some(&start.prompt).filter(|_| sequence.is_late());
         let log = self.during(&start.bytes, prompt, &mut |side, device| {
             mark(device, BEGIN)?;
@@ -298,9 +298,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(image: Image) -> Run {
+    fn new(image: Image, mount: Mount) -> Run {
         let model = populated(image);
-        let promises = Promises::new(&model.tree);
+        let promises = Promises::new(&model.tree).on(mount);
         Run {
             model,
             promises,

@@ -5,7 +5,7 @@
 
 use crate::model::{Call, Model};
 use crate::names::{Id, Kind, Tree};
-use crate::op::{Move, Op, Space, Sync, Way};
+use crate::op::{Flag, Mount, Move, Op, Space, Sync, Way};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -19,6 +19,8 @@ pub struct Entry {
     pub links: u64,
     /// Its extended attribute.
     pub attribute: Option<Vec<u8>>,
+    /// What chattr(1) has given it.
+    pub flag: Flag,
     /// The first of the names of the same file.
     pub first: String,
 }
@@ -46,6 +48,7 @@ pub struct Promises {
     /// What was written to these behind the end that a power cut has left them: it may lie in their
     /// last block. Where data is lost that would have come over it, it is seen.
     behind: BTreeMap<Id, Vec<Behind>>,
+    mount: Mount,
 }
 
 /// The end, and what a file was that went further.
@@ -86,7 +89,13 @@ impl Promises {
             replaced: Vec::new(),
             lost: BTreeMap::new(),
             behind: BTreeMap::new(),
+            mount: Mount::Usual,
         }
+    }
+
+    /// The same, mounted so.
+    pub fn on(self, mount: Mount) -> Promises {
+        Promises { mount, ..self }
     }
 
     /// All this is on disk, as it was seen after a power cut.
@@ -100,7 +109,7 @@ impl Promises {
         }
         Promises {
             behind,
-            ..Promises::new(tree)
+            ..Promises::new(tree).on(self.mount)
         }
     }
 
@@ -109,7 +118,7 @@ impl Promises {
         let behind = std::mem::take(&mut self.behind);
         *self = Promises {
             behind,
-            ..Promises::new(tree)
+            ..Promises::new(tree).on(self.mount)
         };
     }
 
@@ -206,12 +215,16 @@ impl Promises {
 
     /// A step was done, and did not fail.
     pub fn step(&mut self, call: &Call, tree: &Tree) {
+        let before = self.stages[self.stages.len() - 1].clone();
         self.begun(call, tree);
+        self.synchronous(call, &before, tree);
         let now = self.stages.len() - 1;
         match call.op {
             Op::Remount => self.synced(tree),
-            Op::Sync(_, Sync::All) | Op::Freeze if self.lost.is_empty() => self.synced(tree),
-            Op::Sync(_, Sync::All) | Op::Freeze => {
+            Op::Sync(_, Sync::All) | Op::Freeze | Op::ReadOnly if self.lost.is_empty() => {
+                self.synced(tree);
+            }
+            Op::Sync(_, Sync::All) | Op::Freeze | Op::ReadOnly => {
                 self.names = now;
                 for (_, id) in tree.paths() {
                     self.files.insert(id, self.whole(id));
@@ -388,6 +401,7 @@ fn entries(tree: &Tree) -> Vec<Entry> {
             mode: node.mode,
             links: node.links,
             attribute: node.attribute.as_deref().cloned(),
+            flag: node.flag,
         }
     };
     let mut all: Vec<Entry> = tree.paths().into_iter().map(&mut entry).collect();
@@ -395,5 +409,6 @@ fn entries(tree: &Tree) -> Vec<Entry> {
     all
 }
 
+mod synchronous;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 //! come together, with nothing between them that undoes what one of them did (Groce et al.,
 //! Swarm Testing, 2012).
 
-use crate::op::{Attribute, Disk, History, Image, Move, Name, Op, Space, Sync, View, Way};
+use crate::op::{Attribute, Disk, Flag, History, Image, Mount, Move, Name, Op};
+use crate::op::{Space, Sync, View, Way};
 use crate::place::{Length, Place, Style};
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -31,6 +32,7 @@ enum Verb {
     Release,
     Evict,
     Remount,
+    ReadOnly,
     Freeze,
     Cut,
     Create,
@@ -42,12 +44,13 @@ enum Verb {
     Rename,
     Chmod,
     Attribute,
+    Flag,
 }
 
 /// Always done.
 const WRITES: [(u32, Verb); 1] = [(40, Verb::Write)];
 
-const DATA: [(u32, Verb); 11] = [
+const DATA: [(u32, Verb); 12] = [
     (10, Verb::Truncate),
     (14, Verb::Fallocate),
     (8, Verb::Sync),
@@ -58,10 +61,11 @@ const DATA: [(u32, Verb); 11] = [
     (1, Verb::Release),
     (1, Verb::Evict),
     (1, Verb::Remount),
+    (1, Verb::ReadOnly),
     (1, Verb::Freeze),
 ];
 
-const NAMES: [(u32, Verb); 9] = [
+const NAMES: [(u32, Verb); 10] = [
     (6, Verb::Create),
     (3, Verb::Mkdir),
     (1, Verb::Rmdir),
@@ -71,6 +75,7 @@ const NAMES: [(u32, Verb); 9] = [
     (4, Verb::Rename),
     (1, Verb::Chmod),
     (2, Verb::Attribute),
+    (2, Verb::Flag),
 ];
 
 const WAYS: [(u32, Way); 8] = [
@@ -243,6 +248,10 @@ impl Taste {
         prop_oneof![12 => Just(a), others => Just(b), others => any_name()].boxed()
     }
 
+    fn name_or_dir(&self) -> BoxedStrategy<Name> {
+        prop_oneof![2 => self.name(), 1 => any_name()].boxed()
+    }
+
     /// What data operations are about.
     fn file(&self) -> BoxedStrategy<Name> {
         if self.verbs.iter().any(|verb| verb.1 == Verb::Hold) {
@@ -276,6 +285,7 @@ impl Taste {
             Verb::Release => Just(Op::Release).boxed(),
             Verb::Evict => Just(Op::Evict).boxed(),
             Verb::Remount => Just(Op::Remount).boxed(),
+            Verb::ReadOnly => Just(Op::ReadOnly).boxed(),
             Verb::Freeze => Just(Op::Freeze).boxed(),
             Verb::Cut => Just(Op::Cut).boxed(),
             _ => self.naming(verb),
@@ -305,12 +315,20 @@ impl Taste {
             Verb::Attribute => (any_name(), value)
                 .prop_map(|(n, value)| Op::Attribute(n, value))
                 .boxed(),
+            Verb::Flag => {
+                let flag = vec![Flag::Sync, Flag::Sync, Flag::Dirsync, Flag::None];
+                (self.name_or_dir(), prop::sample::select(flag))
+                    .prop_map(|(n, flag)| Op::Flag(n, flag))
+                    .boxed()
+            }
             _ => self.name().prop_map(Op::Create).boxed(),
         }
     }
 
     /// A step, and what follows at once.
-    fn phrase(&self) -> BoxedStrategy<Vec<Op>> {
+    fn phrase(&self, mount: Mount) -> BoxedStrategy<Vec<Op>> {
+        let flags = self.verbs.iter().any(|verb| verb.1 == Verb::Flag);
+        let synchronous = mount != Mount::Usual || flags;
         let mut verbs = self.verbs.clone();
         verbs.extend((self.cuts == Cuts::Sometimes).then_some((1, Verb::Cut)));
         let ops = verbs.iter().map(|&(w, verb)| (w, self.op(verb)));
@@ -328,8 +346,9 @@ impl Taste {
             any::<bool>(),
         );
         (op, cut, lost, next)
-            .prop_map(|(op, cut, lost, (at, len, way, goes_on))| {
-                let cut = (cut && op.is_promise()).then_some(Op::Cut);
+            .prop_map(move |(op, cut, lost, (at, len, way, goes_on))| {
+                let promise = op.is_promise() || synchronous && op.may_be_promise();
+                let cut = (cut && promise).then_some(Op::Cut);
                 let lost = op.cached().filter(|_| lost);
                 let next = lost.filter(|_| goes_on);
                 let next = next.map(|name| Op::Write(name, at, len, way));
@@ -342,11 +361,11 @@ impl Taste {
 
 /// Histories of so many steps on average. None of them has a least length, so all can shrink.
 pub fn history(
-    (image, disk): (Image, Disk),
+    (image, disk, mount): (Image, Disk, Mount),
     taste: &Taste,
     steps: usize,
 ) -> impl Strategy<Value = History> {
-    let steps = prop::collection::vec(taste.phrase(), 0..=2 * steps);
+    let steps = prop::collection::vec(taste.phrase(mount), 0..=2 * steps);
     let at_end = taste.cuts == Cuts::Sometimes;
     let room = prop::option::weighted(0.15, 0u64..48);
     (steps, room).prop_map(move |(steps, room)| {
@@ -365,6 +384,7 @@ pub fn history(
         History {
             image,
             disk,
+            mount,
             room,
             steps,
         }

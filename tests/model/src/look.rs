@@ -4,7 +4,7 @@
 use crate::cut::{Contents, Entry};
 use crate::model::Model;
 use crate::names::{Id, Kind, ROOT, TARGET};
-use crate::op::{Name, View};
+use crate::op::{Flag, Name, View};
 use crate::side::Side;
 use guest::fixture::{diff_at, names};
 use guest::sys;
@@ -71,6 +71,19 @@ pub fn attribute(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
     ))
 }
 
+/// A file or directory has the flags that it was given.
+fn flag(side: &Side, model: &Model, path: &str, id: Id) -> Fair {
+    let node = model.tree.at(id);
+    if !matches!(node.kind, Kind::File(_) | Kind::Dir(_)) {
+        return Ok(());
+    }
+    let (got, want) = (side.flag(path).map_err(|e| e.to_string())?, node.flag);
+    match got == want {
+        true => Ok(()),
+        false => Err(format!("{}: {path} has {got:?}, not {want:?}", side.fs)),
+    }
+}
+
 pub fn holds(side: &Side, path: &str, view: View, want: &[u8]) -> Fair {
     let what = format!("{}: {path}, {view:?}", side.fs);
     let got = side.look(path, view).map_err(|e| format!("{what}: {e}"))?;
@@ -95,6 +108,7 @@ pub fn whole(side: &Side, model: &Model, views: &[View]) -> Fair {
         let st = sys::lstat(&side.path(&path)).map_err(|e| format!("{}: {e}", side.fs))?;
         attributes(side, model, (&path, id), &st)?;
         attribute(side, model, &path, id)?;
+        flag(side, model, &path, id)?;
         match &model.tree.at(id).kind {
             Kind::File(data) => {
                 for view in views {
@@ -212,6 +226,10 @@ pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
             }
             let mode = st.st_mode & !libc::S_IFMT;
             let attribute = side.attribute(&path).map_err(|e| e.to_string())?;
+            let flag = match kind {
+                libc::S_IFDIR | libc::S_IFREG => side.flag(&path).map_err(|e| e.to_string())?,
+                _ => Flag::None,
+            };
             all.push((
                 st.st_ino,
                 Entry {
@@ -221,6 +239,7 @@ pub fn found(side: &Side) -> Result<(Vec<Entry>, Contents), String> {
                     mode,
                     links: st.st_nlink,
                     attribute,
+                    flag,
                 },
             ));
         }

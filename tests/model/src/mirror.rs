@@ -54,6 +54,9 @@ impl Side {
             if let Some(value) = &node.attribute {
                 self.set_attribute(&path, Some(value))?;
             }
+            if matches!(node.kind, Kind::File(_) | Kind::Dir(_)) {
+                self.set_flag(&path, node.flag)?;
+            }
             if !matches!(node.kind, Kind::Symlink) {
                 sys::chmod(&at, node.mode)?;
             }

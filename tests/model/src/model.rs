@@ -169,6 +169,10 @@ impl Model {
                 Ok(0)
             }
             Op::Evict | Op::Freeze => Ok(0),
+            // One that is open for writing forbids it.
+            Op::ReadOnly if self.tree.is_held() => Err(Fails),
+            Op::ReadOnly => Ok(0),
+            Op::Flag(name, flag) => done(self.tree.set_flag(name, flag)),
             Op::Mkdir(name) => done(self.tree.add(name, Kind::Dir(Default::default()), 0o755)),
             Op::Rmdir(name) => done(self.tree.remove(name, true)),
             Op::Unlink(name) => done(self.tree.remove(name, false)),
@@ -237,7 +241,9 @@ impl Model {
     /// The names that a step may have changed or looked at.
     pub fn touched(op: Op) -> Vec<Name> {
         match op {
-            Op::Evict | Op::Remount | Op::Freeze | Op::Cut | Op::Release => Vec::new(),
+            Op::Evict | Op::Remount | Op::ReadOnly | Op::Freeze | Op::Cut | Op::Release => {
+                Vec::new()
+            }
             Op::LookHeld => vec![Name::HELD],
             Op::Link(a, b) | Op::Rename(a, b, _) => vec![a, b],
             Op::Create(a) | Op::Write(a, ..) | Op::Truncate(a, _) | Op::Fallocate(a, ..) => vec![a],
@@ -247,6 +253,7 @@ impl Model {
             | Op::Forget(a)
             | Op::Lose(a)
             | Op::Mkdir(a)
+            | Op::Flag(a, _)
             | Op::Rmdir(a) => {
                 vec![a]
             }

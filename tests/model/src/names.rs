@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tree of names in memory, with what each leads to.
 
-use crate::op::{Move, Name};
+use crate::op::{Flag, Move, Name};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -26,6 +26,7 @@ pub struct Node {
     pub links: u64,
     /// Its extended attribute, if it has one.
     pub attribute: Option<Rc<Vec<u8>>>,
+    pub flag: Flag,
 }
 
 /// An operation that fails. Which errno it is the kernel's ext4 says.
@@ -64,11 +65,11 @@ impl Tree {
             next: ROOT,
             held: None,
         };
-        tree.node(Kind::Dir(BTreeMap::new()), 0o755);
+        tree.node(Kind::Dir(BTreeMap::new()), 0o755, Flag::None);
         tree
     }
 
-    fn node(&mut self, kind: Kind, mode: u32) -> Id {
+    fn node(&mut self, kind: Kind, mode: u32, flag: Flag) -> Id {
         let links = if matches!(kind, Kind::Dir(_)) { 2 } else { 1 };
         let id = self.next;
         self.next += 1;
@@ -78,6 +79,7 @@ impl Tree {
             mode,
             links,
             attribute,
+            flag,
         };
         self.nodes.insert(id, node);
         id
@@ -177,7 +179,12 @@ impl Tree {
             return Err(Fails);
         }
         let is_dir = matches!(kind, Kind::Dir(_));
-        let id = self.node(kind, mode);
+        // What is made has the flags of its directory, as far as it can have them.
+        let flag = match (&kind, self.at(dir).flag) {
+            (Kind::Dir(_), flag) | (Kind::File(_), flag @ Flag::Sync) => flag,
+            _ => Flag::None,
+        };
+        let id = self.node(kind, mode, flag);
         self.entries_mut(dir).insert(leaf.to_string(), id);
         self.edit(dir).links += u64::from(is_dir);
         Ok(())
@@ -236,6 +243,27 @@ impl Tree {
         Ok(())
     }
 
+    /// Sets these flags of a name, and no other ones.
+    pub fn set_flag(&mut self, name: Name, flag: Flag) -> Does<()> {
+        let id = self.find(name)?;
+        match (&self.at(id).kind, flag) {
+            (Kind::Dir(_), _) | (Kind::File(_), Flag::None | Flag::Sync) => (),
+            _ => return Err(Fails),
+        }
+        self.edit(id).flag = flag;
+        Ok(())
+    }
+
+    /// The directory that a name is in.
+    pub fn directory(&self, name: Name) -> Does<Id> {
+        self.parent(name).map(|(dir, _)| dir)
+    }
+
+    /// Whether somebody has a file open.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Sets the extended attribute of a name, or removes the one that is there.
     pub fn set_attribute(&mut self, name: Name, value: Option<Vec<u8>>) -> Does<()> {
         let id = self.find(name)?;
@@ -287,7 +315,7 @@ impl Tree {
         self.entries_mut(from_dir).remove(from_leaf);
         self.place(to_dir, to_leaf, old, from_dir);
         if how == Move::Whiteout {
-            let id = self.node(Kind::Whiteout, 0);
+            let id = self.node(Kind::Whiteout, 0, Flag::None);
             self.entries_mut(from_dir).insert(from_leaf.to_string(), id);
         }
         Ok(())

@@ -130,6 +130,16 @@ pub enum Attribute {
     Removed,
 }
 
+/// What a name has of the flags that chattr(1) sets, of those that promise something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Flag {
+    #[default]
+    None,
+    Sync,
+    /// Of directories only.
+    Dirsync,
+}
+
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
@@ -149,6 +159,8 @@ pub enum Op {
     /// Clean pages, dentries and inodes of all files leave the memory.
     Evict,
     Remount,
+    /// Remounted read-only, and read-write again.
+    ReadOnly,
     Freeze,
     /// The disk refuses to be written for a moment, and what is dirty of the file is written then.
     Lose(Name),
@@ -163,6 +175,7 @@ pub enum Op {
     Rename(Name, Name, Move),
     Chmod(Name, u16),
     Attribute(Name, Attribute),
+    Flag(Name, Flag),
 }
 
 impl Op {
@@ -181,6 +194,57 @@ impl Op {
             Op::Sync(_, Sync::Fsync | Sync::Fdatasync | Sync::All)
                 | Op::Write(_, _, _, Way::Dsync | Way::DirectDsync)
         )
+    }
+
+    /// The same, where all or some is synchronous.
+    pub fn may_be_promise(&self) -> bool {
+        let names = matches!(
+            self,
+            Op::Create(_)
+                | Op::Mkdir(_)
+                | Op::Rmdir(_)
+                | Op::Unlink(_)
+                | Op::Link(..)
+                | Op::Symlink(_)
+                | Op::Rename(..)
+        );
+        let other = matches!(
+            self,
+            Op::Write(..) | Op::Truncate(..) | Op::Fallocate(..) | Op::Attribute(..) | Op::Flag(..)
+        );
+        self.is_promise() || names || other
+    }
+}
+
+/// How it is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mount {
+    #[default]
+    Usual,
+    /// With `sync`.
+    Sync,
+    /// With `dirsync`.
+    Dirsync,
+}
+
+impl Mount {
+    /// As a mount option, with a comma before it.
+    pub fn option(self) -> &'static str {
+        match self {
+            Mount::Usual => "",
+            Mount::Sync => ",sync",
+            Mount::Dirsync => ",dirsync",
+        }
+    }
+
+    /// Which of them these options have.
+    pub fn of(options: &str) -> Mount {
+        let has = |word| options.split(',').any(|option| option == word);
+        match (has("sync"), has("dirsync")) {
+            (true, _) => Mount::Sync,
+            (false, true) => Mount::Dirsync,
+            (false, false) => Mount::Usual,
+        }
     }
 }
 
@@ -217,13 +281,15 @@ pub enum Disk {
 pub struct History {
     pub image: Image,
     pub disk: Disk,
+    #[serde(default)]
+    pub mount: Mount,
     /// So many blocks are free, if not all are.
     pub room: Option<u64>,
     pub steps: Vec<Op>,
 }
 
 /// What a batch of histories runs on: one after the other, what finds most oftener.
-pub fn ground(batch: u64) -> (Image, Disk) {
+pub fn ground(batch: u64) -> (Image, Disk, Mount) {
     use Image::{Block1k, Block2k, Block4k, Crypt1k, Crypt4k};
     use Image::{Groups4k, Maps1k, Maps4k, NoChecksums, Orphans1k};
     // Of numbers that have no factor in common: each comes with each.
@@ -243,6 +309,14 @@ pub fn ground(batch: u64) -> (Image, Disk) {
         Crypt1k,
     ];
     const DISKS: [Disk; 2] = [Disk::Cached, Disk::Ram];
+    const MOUNTS: [Mount; 7] = {
+        use Mount::{Dirsync, Sync, Usual};
+        [Usual, Usual, Sync, Usual, Usual, Dirsync, Usual]
+    };
     let of = |n: usize| (batch % n as u64) as usize;
-    (IMAGES[of(IMAGES.len())], DISKS[of(DISKS.len())])
+    (
+        IMAGES[of(IMAGES.len())],
+        DISKS[of(DISKS.len())],
+        MOUNTS[of(MOUNTS.len())],
+    )
 }

@@ -40,7 +40,7 @@ pub fn run(
         ours.fill(room)
             .map_err(|e| harm(None, format!("fill: {e}")))?;
     }
-    let mut promises = Promises::new(&model.tree);
+    let mut promises = Promises::new(&model.tree).on(history.mount);
     let first = Name::FIRST.map(Op::Create);
     for (i, op) in first.iter().chain(&history.steps).enumerate() {
         let call = model.call(*op, i as u64 + 1);
@@ -163,7 +163,8 @@ fn step(world: &World, model: &mut Model, call: &Call, full: bool) -> Result<Don
 /// the disk never fails for that, whoever asks for it. Nor does what makes room, or takes none.
 fn is_full(call: &Call, got: &Result<u64, i32>) -> bool {
     match (call.op, got) {
-        (Op::Sync(..) | Op::Freeze | Op::Remount | Op::Evict, _) => false,
+        (Op::Sync(..) | Op::Freeze | Op::Remount | Op::ReadOnly | Op::Evict, _) => false,
+        (Op::Flag(..), _) => false,
         (Op::Forget(_) | Op::Release | Op::Hold(_) | Op::Look(..) | Op::LookHeld, _) => false,
         (Op::Unlink(_) | Op::Rmdir(_) | Op::Chmod(..), _) => false,
         (Op::Attribute(_, Attribute::Removed), _) => false,

@@ -3,7 +3,7 @@
 
 use crate::model::Call;
 use crate::names::TARGET;
-use crate::op::{Move, Name, Op, Space, Sync, View, Way};
+use crate::op::{Mount, Name, Op, Sync, View, Way};
 use crate::place::{MOST, PAGE};
 use crate::views;
 use guest::aio::{self, Aio};
@@ -24,6 +24,13 @@ const HELD: usize = 2 * MOST as usize;
 /// The directory that histories have to themselves.
 const WORK: &str = "h";
 
+/// How long is waited for a file that is closed and still there.
+const TICK: std::time::Duration = std::time::Duration::from_millis(10);
+const TICKS: usize = 100;
+
+mod asked;
+use asked::{flags, mode, sync};
+
 pub struct Side {
     /// The type of the file system.
     pub fs: String,
@@ -39,6 +46,8 @@ pub struct Side {
     pub dir: String,
     /// Mount options beside the usual ones: each with a comma before it.
     pub options: String,
+    /// For this history.
+    pub mount: Cell<Mount>,
     /// What stat(2) said after the last step, of the names that it was about.
     seen: RefCell<Vec<(String, Option<libc::stat>)>>,
     /// Free blocks and inodes when nothing is there.
@@ -77,6 +86,7 @@ impl Side {
             dm: None,
             lost: Cell::new(false),
             options: String::new(),
+            mount: Cell::default(),
             dir: dir.to_string(),
             seen: RefCell::new(Vec::new()),
             away: Cell::new(false),
@@ -173,11 +183,23 @@ impl Side {
     }
 
     /// As [`Self::remove`], and the counters are what they were.
+    ///
+    /// Who completes asynchronous I/O tells of it, and lets go of the file later. Where it is a
+    /// worker of the kernel, and the last one, the kernel does it some ticks later. Until then the
+    /// file is there, and keeps its directory: one block and two inodes, if it is empty.
     pub fn end(&self) -> Result<(), String> {
         self.remove()?;
         let _ = sys::unlink(&self.filler());
-        self.sync().map_err(|e| e.to_string())?;
-        let (was, now) = (self.free.get(), self.counters().map_err(|e| e.to_string())?);
+        let was = self.free.get();
+        let mut now = (0, 0);
+        for _ in 0..TICKS {
+            self.sync().map_err(|e| e.to_string())?;
+            now = self.counters().map_err(|e| e.to_string())?;
+            if was == now {
+                break;
+            }
+            std::thread::sleep(TICK);
+        }
         if was != now {
             return Err(format!(
                 "{}: {} blocks and {} inodes are free when all is gone, before it was {} and {}",
@@ -292,9 +314,7 @@ impl Side {
     }
 
     pub fn mount(&self) -> Sys<()> {
-        // No commit comes by itself: what is on disk at a power cut is always the same.
-        let options = format!("commit=900{}", self.options);
-        sys::mount(&self.dev, &self.dir, &self.fs, 0, &options)?;
+        sys::mount(&self.dev, &self.dir, &self.fs, 0, &self.mount_options())?;
         self.unlock().map(drop)
     }
 
@@ -338,6 +358,8 @@ impl Side {
                 self.umount()?;
                 self.mount()?;
             }
+            Op::ReadOnly => self.read_only()?,
+            Op::Flag(name, flag) => self.set_flag(name.text(), flag)?,
             Op::Freeze => {
                 let root = self.root()?;
                 root.freeze(true)?;
@@ -450,34 +472,4 @@ pub fn evict() -> Sys<()> {
         return Ok(());
     }
     sys::write_file("/proc/sys/vm/drop_caches", "3\n")
-}
-
-fn mode(how: Space) -> i32 {
-    match how {
-        Space::Allocate => 0,
-        Space::KeepSize => libc::FALLOC_FL_KEEP_SIZE,
-        Space::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-        Space::Zero => libc::FALLOC_FL_ZERO_RANGE,
-        Space::ZeroKeepSize => libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE,
-        Space::Collapse => libc::FALLOC_FL_COLLAPSE_RANGE,
-        Space::Insert => libc::FALLOC_FL_INSERT_RANGE,
-    }
-}
-
-fn flags(how: Move) -> u32 {
-    match how {
-        Move::Replace => 0,
-        Move::NoReplace => sys::NOREPLACE,
-        Move::Exchange => sys::EXCHANGE,
-        Move::Whiteout => sys::WHITEOUT,
-    }
-}
-
-fn sync(f: &Fd, how: Sync) -> Sys<()> {
-    match how {
-        Sync::Fsync => f.fsync(),
-        Sync::Fdatasync => f.fdatasync(),
-        Sync::Range => f.sync_range(0, 0),
-        Sync::All => f.syncfs(),
-    }
 }

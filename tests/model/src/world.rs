@@ -104,6 +104,7 @@ impl World {
         self.size = image.size();
         for side in self.sides() {
             restore(&device(&side.disk)?, bytes)?;
+            side.mount.set(history.mount);
             side.mount()?;
         }
         Ok(())

@@ -36,6 +36,44 @@ fn may_be(promises: &Promises, bytes: &[u8]) -> bool {
     promises.kept(&seen, &data).is_ok()
 }
 
+/// A file of 8 bytes, and this step with such a mount, after the file had its flag.
+fn with(mount: Mount, flag: Flag, op: Op, at: u64) -> Promises {
+    let (mut model, _) = after(&[]);
+    model.tree.set_flag(name("a"), flag).unwrap();
+    let mut promises = Promises::new(&model.tree).on(mount);
+    let call = Call { at, ..call(op) };
+    model.apply(&call).unwrap();
+    promises.step(&call, &model.tree);
+    promises
+}
+
+#[test]
+fn the_size_of_a_synchronous_file_is_there() {
+    for (mount, flag) in [(Mount::Sync, Flag::None), (Mount::Usual, Flag::Sync)] {
+        let promises = with(mount, flag, truncate(), 4);
+        assert!(may_be(&promises, &[7; 4]));
+        assert!(!may_be(&promises, &[7; 8]), "{mount:?}, {flag:?}");
+    }
+    for mount in [Mount::Usual, Mount::Dirsync] {
+        assert!(may_be(&with(mount, Flag::None, truncate(), 4), &[7; 8]));
+    }
+}
+
+#[test]
+fn names_of_a_synchronous_directory_are_there() {
+    let new = Op::Create(name("b"));
+    for (mount, is_promised) in [
+        (Mount::Usual, false),
+        (Mount::Sync, true),
+        (Mount::Dirsync, true),
+    ] {
+        let promises = with(mount, Flag::None, new, 0);
+        assert_eq!(!may_be(&promises, &[7; 8]), is_promised, "{mount:?}");
+    }
+    // Of its own directory a file says nothing.
+    assert!(may_be(&with(Mount::Usual, Flag::Sync, new, 0), &[7; 8]));
+}
+
 #[test]
 fn what_was_not_synced_may_be_either() {
     let (_, promises) = after(&[Call {
