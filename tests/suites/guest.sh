@@ -92,9 +92,10 @@ stuck_tasks() {
 # The mkfs of TEST_DEV; xfstests mounts it when it finds it unmounted.
 new_test_dev() {
 	local log=/run/mkfs.log
+	# shellcheck disable=SC2086 # Words: none, or an option and its value.
 	if [ "$fstyp" = ext4 ]; then
-		mkfs.ext4 -F -q "$TEST_DEV"
+		mkfs.ext4 -F -q $MKFS "$TEST_DEV"
 	else
-		"mkfs.$fstyp" -f -q "$TEST_DEV"
+		"mkfs.$fstyp" -f -q $MKFS "$TEST_DEV"
 	fi >$log 2>&1 || give_up "mkfs of TEST_DEV failed: $(tail -n 1 $log)"
 }

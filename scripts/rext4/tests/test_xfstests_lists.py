@@ -58,6 +58,9 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(asked("--results", "/tmp/x").results, Path("/tmp/x"))
         dax = asked("--engine", "qemu", "--dax", "--fs", "ext4")
         self.assertEqual((dax.results, dax.opts), (OURS / "results-dax.tsv", "dax=always"))
+        encrypt = asked("--encrypt", "--fs", "ext4")
+        self.assertEqual(encrypt.results, OURS / "results-encrypt.tsv")
+        self.assertEqual(encrypt.opts, "test_dummy_encryption=v2")
 
     def test_lab(self) -> None:
         off = asked("--lab-off")
@@ -76,6 +79,7 @@ class CommandLine(unittest.TestCase):
         self.assertIn("not a list of mount options", self.refused("--opts", "a b"))
         self.assertIn("--opts is for rext4", self.refused("--fs", "ext4", "--opts", "dio_gate"))
         self.assertIn("--dax is for --engine qemu", self.refused("--dax"))
+        self.assertIn("without --opts", self.refused("--encrypt", "--opts", "dio_gate"))
         self.assertIn("not a number: soon", self.refused("--total", "soon"))
         self.assertIn("not a number above zero", self.refused("--limit", "0"))
         self.assertIn("no such folder", self.refused("--results", "/no/such/x.tsv"))

@@ -21,6 +21,9 @@ from .results import Row, text_of
 PATIENCE = 5
 DISKS = {"test": 4, "scratch": 4, "logwrites": 2}
 GUEST = REPO / "tests/xfstests/guest"
+# What is mounted may be opened for writing, as with the kernels of distributions: mount(8) does it
+# with a loop device, and resize2fs.
+WRITTEN = "bdev_allow_write_mounted=1"
 # Two disks that are memory, of 1 GiB each, and what the VM has then, in MiB.
 MEMORY = "memmap=1G!4G memmap=1G!5G"
 MIB, MIB_WITH_DISKS = 3072, 5120
@@ -64,6 +67,7 @@ class Job:
             "MODULE": self.module or "",
             "KCONFIG": kernel_of(self.asked) / ".config",
             "DAX": "1" if self.asked.dax else "",
+            "MKFS": "-O encrypt" if self.asked.encrypt else "",
         }
         lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in words.items()]
         (self.folder / "job").write_text("".join(lines))
@@ -73,8 +77,7 @@ class Job:
         asked = self.asked
         words: list[str | Path] = [SCRIPTS / "vm", "--engine", asked.engine]
         words += ["--kernel", asked.build or asked.kernel, "--cpus", str(asked.cpus)]
-        if asked.dax:
-            words += ["--append", MEMORY]
+        words += ["--append", f"{WRITTEN} {MEMORY}" if asked.dax else WRITTEN]
         mib = MIB_WITH_DISKS if asked.dax else MIB
         words += ["--mem", str(mib), "--share", self.folder]
         words += ["--console", self.folder / "console"]

@@ -31,6 +31,9 @@ in tests/xfstests/rext4.
                    /proc/mounts shows, and not with --fs ext4
   --dax            both devices are memory and are mounted with dax=always; with
                    qemu, and recorded in tests/xfstests/results-dax.tsv
+  --encrypt        both devices have the feature, and are mounted with
+                   test_dummy_encryption: all files that are made are encrypted;
+                   recorded in tests/xfstests/results-encrypt.tsv
   --list FILE      take the tests from FILE
   --ci             the short list for the gate, tests/xfstests/ci-list
   --group G        all tests of that group of xfstests, for example quick; with a
@@ -73,6 +76,7 @@ class Options(argparse.Namespace):
     total: int | None
     opts: str = ""
     dax: bool = False
+    encrypt: bool = False
     lists: list[Path]
     groups: list[str]
     again: int
@@ -130,6 +134,7 @@ def options(arguments: list[str]) -> Options:
     made = parser(HELP)
     made.add_argument("--opts", default="")
     made.add_argument("--dax", action="store_true")
+    made.add_argument("--encrypt", action="store_true")
     made.add_argument(
         "--ci", dest="lists", action="append_const", const=OURS / "ci-list", default=[]
     )
@@ -144,12 +149,15 @@ def options(arguments: list[str]) -> Options:
         made.error(f"--opts {asked.opts}: not a list of mount options")
     if asked.opts and asked.fs == "ext4":
         made.error("--opts is for rext4, whatever its name: the kernel's ext4 has other options")
-    if asked.dax and (asked.engine != "qemu" or asked.opts):
-        made.error("--dax is for --engine qemu, and without --opts")
-    if asked.dax:
-        # The kernel's ext4 has this one, too.
-        asked.opts = "dax=always"
-        asked.results = asked.results or OURS / "results-dax.tsv"
+    if asked.dax and (asked.engine != "qemu" or asked.opts or asked.encrypt):
+        made.error("--dax is for --engine qemu, and without --opts and --encrypt")
+    if asked.encrypt and asked.opts:
+        made.error("--encrypt is without --opts")
+    # These the kernel's ext4 has, too.
+    for name, opts in (("dax", "dax=always"), ("encrypt", "test_dummy_encryption=v2")):
+        if getattr(asked, name):
+            asked.opts = opts
+            asked.results = asked.results or OURS / f"results-{name}.tsv"
     if asked.results is None:
         asked.results = OURS / f"results{'-' + asked.opts if asked.opts else ''}.tsv"
     complete(made, asked)
