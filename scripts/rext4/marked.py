@@ -67,6 +67,11 @@ class Marked(Folder):
         self.marks.end()
         print(f"{number}\t{self.fs}\t{name}\t{count}", flush=True)
 
+    def cold(self, name: str, count: int, act: Callable[[], None]) -> None:
+        """Once: what is counted is no time."""
+        forget()
+        self.timed(name, count, act)
+
     @contextmanager
     def laid(self, flags: int = os.O_RDWR) -> Iterator[int]:
         """A file whose data is on the disk, and not in memory."""
