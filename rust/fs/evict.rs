@@ -8,12 +8,12 @@
 
 use super::{
     alloc,
+    attributes::{block, set_attribute_block},
     credits,
     inode::{hold_iloc, journal},
     io,
     lab::{self, Point},
     orphan,
-    xattr,
     Rext4, //
 };
 use crate::{disk::LblkRange, vfs::inode::Evicted};
@@ -75,8 +75,8 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     let attributes = acl.map(|acl| sb.bread(acl.get())).transpose()?;
     let handle = fs.start_nofail(credits)?;
     if let Some(bh) = &attributes {
-        xattr::block::release(&handle, inode, bh)?;
-        xattr::set_attribute_block(inode, acl, None);
+        block::release(&handle, inode, bh)?;
+        set_attribute_block(inode, acl, None);
     }
     if let Err(e) = orphan::del(&handle, inode) {
         // It stays, and must not name a block that is somebody else's soon.

@@ -24,7 +24,7 @@ pub(super) use orphans::{with_next, Link};
 pub(super) use project::has_projects;
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
-pub(super) use space::{read_space, KeptLayout, Space};
+pub(super) use space::{load_lists, store_lists, KeptLayout};
 
 use super::{
     credits,
@@ -333,13 +333,6 @@ pub(in crate::fs) fn hold_iloc(inode: &Inode) -> Result<Iloc> {
 /// else has changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
     store_inode(handle, inode, Stored::default())
-}
-
-/// [`journal`] for an inode whose attributes have changed and are locked. `space`: what their bytes
-/// in the inode are to be, if these have changed.
-pub(super) fn store_attributes(handle: &Handle<'_>, inode: &Inode, space: Option<&[u8]>) -> Result {
-    let fresh = false;
-    store_inode(handle, inode, Stored { fresh, space })
 }
 
 /// How [`store_inode`] finds the raw inode, and what becomes of it beside the fields.

@@ -9,7 +9,7 @@
 //!   alloc/      blocks and inodes          namei/    directories and names
 //!   inode.rs    inodes between disk and memory, itable.rs where they lie, evict.rs how they end
 //!   attr.rs     what setattr and getattr do, chattr.rs the flags of chattr(1)
-//!   xattr/      extended attributes        acl.rs    access control lists
+//!   xattr/      extended attributes, attributes/ their lists, acl.rs access control lists
 //!   crypt.rs    encryption
 //!   export.rs   from file handles to inodes
 //!   mount.rs    mount, remount, unmount    primary.rs  the super block on disk
@@ -36,6 +36,7 @@ pub(crate) mod access;
 mod acl;
 pub(crate) mod alloc;
 mod attr;
+mod attributes;
 mod chattr;
 mod credits;
 mod crypt;
@@ -114,7 +115,7 @@ pub(crate) struct Rext4 {
     journal: JournalSlot,
     /// Blocks of extended attributes that several inodes have.
     #[pin]
-    sharers: xattr::block::Sharers,
+    sharers: attributes::block::Sharers,
     /// Group descriptors and free counts.
     #[pin]
     pub(crate) groups: alloc::Groups,

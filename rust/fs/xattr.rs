@@ -10,20 +10,18 @@
 //! label of its own. It is taken inside the handle of a change, as ext4's `xattr_sem`, so who only
 //! reads starts none below it. The list in the inode is part of the raw inode, with one checksum
 //! over all, so it is copied out and in under `InodeInfo::fields`, too. A block with several owners
-//! does not change, but for their number: see [`block`].
+//! does not change, but for their number: see [`super::attributes::block`].
 //!
-//! A change is made on copies ([`lists`]). All that may fail (reading, memory, room, a block) comes
+//! A change is made on copies ([`super::attributes`]). All that may fail (reading, memory, room, a block) comes
 //! before the inode is written, which is the end of it.
 //!
 //! Format: `Documentation/filesystems/ext4/attributes.rst`.
 
-pub(super) mod block;
-mod lists;
 mod store;
 
-pub(super) use store::{init, set_attribute_block, update, AttrEdit};
+pub(super) use store::{init, update, AttrEdit};
 
-use super::{Inode, Rext4};
+use super::{inode::load_lists, Inode, Rext4};
 use crate::{
     disk::{acl, xattr_edit::AttrChange},
     vfs::{
@@ -32,7 +30,6 @@ use crate::{
     },
 };
 use kernel::{error::code::*, prelude::*};
-use lists::Lists;
 
 const USER: u8 = 1;
 const TRUSTED: u8 = 4;
@@ -86,7 +83,7 @@ pub(super) fn read<T>(
 ) -> Result<Option<T>> {
     inode.fs().access.check_alive()?;
     let _lock = inode.info().xattrs.lock();
-    let mut lists = Lists::load_inode(inode)?;
+    let mut lists = load_lists(inode)?;
     if lists.find(index, name)?.is_none() {
         lists.load_block()?;
     }
@@ -101,7 +98,7 @@ pub(super) fn list(inode: &Inode, names: &mut NameList<'_>) -> Result {
     let user = inode.fs().in_force.user_xattr();
     let (admin, acls) = (cred::is_admin(), inode.has_acls());
     let _lock = inode.info().xattrs.lock();
-    let mut lists = Lists::load_inode(inode)?;
+    let mut lists = load_lists(inode)?;
     lists.load_block()?;
     lists.each(|entry| {
         let seen = match entry.name_index {

@@ -2,25 +2,24 @@
 
 //! The bytes of the raw inode that its attributes have: behind its fields, whose number may grow.
 
-use super::{hold_iloc, Inode, InodeInfo};
-use crate::disk::{xattr, Pblk};
+use super::{hold_iloc, store_inode, Inode, InodeInfo, Stored};
+use crate::{
+    disk::{xattr, Pblk},
+    fs::attributes::{block, note_feature, set_attribute_block, Lists, Space},
+    vfs::jbd2::Handle,
+};
 use kernel::{
     prelude::*,
     sync::atomic::ordering, //
 };
 
-/// Where attributes of an inode are.
-pub(in crate::fs) struct Space {
-    /// Bytes in the inode for them.
-    pub(in crate::fs) room: usize,
-    /// These bytes, if there are attributes in them.
-    pub(in crate::fs) used: Option<KVec<u8>>,
-    /// The block with more of them.
-    pub(in crate::fs) block: Option<Pblk>,
+/// Loads the list in an inode whose attributes are locked. `EUCLEAN` if it is damaged, `EIO`,
+/// `ENOMEM`.
+pub(in crate::fs) fn load_lists(inode: &Inode) -> Result<Lists<'_>> {
+    Lists::of(inode, read_space(inode)?)
 }
 
-/// Reads that of an inode whose attributes are locked.
-pub(in crate::fs) fn read_space(inode: &Inode) -> Result<Space> {
+fn read_space(inode: &Inode) -> Result<Space> {
     let geo = &inode.fs().geo;
     let place = hold_iloc(inode)?;
     let fields = inode.info().fields.lock();
@@ -42,6 +41,48 @@ pub(in crate::fs) fn read_space(inode: &Inode) -> Result<Space> {
         space.used = Some(bytes);
     }
     Ok(space)
+}
+
+/// Brings changed lists to the disk: the block first, the inode last, its attributes being locked.
+/// `then` runs when nothing can fail any more but the journal, and before the inode is written.
+pub(in crate::fs) fn store_lists(
+    handle: &Handle<'_>,
+    mut lists: Lists<'_>,
+    then: impl FnOnce(),
+) -> Result {
+    let (inode, old) = (lists.inode, lists.pblk);
+    let new = match lists.take_block() {
+        None => old,
+        Some(None) => None,
+        Some(Some(data)) => Some(block::place(handle, inode, lists.bh.as_ref(), data)?),
+    };
+    let result = finish(handle, &lists, new, then);
+    if let Err(e) = result {
+        // Half of it must not commit.
+        if !handle.is_aborted() {
+            pr_err!("rext4: change of an attribute failed half way ({e:?})\n");
+            handle.journal().abort(e);
+        }
+    }
+    result
+}
+
+/// The second half of [`store_lists`], in which nothing but the journal can fail.
+fn finish(
+    handle: &Handle<'_>,
+    lists: &Lists<'_>,
+    new: Option<Pblk>,
+    then: impl FnOnce(),
+) -> Result {
+    let (inode, old) = (lists.inode, lists.pblk);
+    if let (true, Some(bh)) = (new != old, &lists.bh) {
+        block::release(handle, inode, bh)?;
+    }
+    set_attribute_block(inode, old, new);
+    then();
+    let (fresh, space) = (false, lists.new_space());
+    store_inode(handle, inode, Stored { fresh, space })?;
+    note_feature(handle, inode.fs())
 }
 
 /// While this lives the fields of an inode do not grow over its attributes, which somebody has

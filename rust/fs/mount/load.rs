@@ -14,6 +14,7 @@ use crate::{
         about::About,
         access::AccessState,
         alloc,
+        attributes::block::Sharers,
         grows::{GrowLock, Latest},
         inode,
         io::gate,
@@ -21,7 +22,6 @@ use crate::{
         options::{Dax, InForce, Options},
         orphan::Slots,
         primary::Primary,
-        xattr::block::Sharers,
         Rext4, //
     },
     vfs::{

@@ -2,24 +2,15 @@
 
 //! A change of attributes, from the handle to the inode on disk.
 
-use super::{
-    block,
-    lists::{Lists, Outcome},
-    Inode,
-};
+use super::Inode;
 use crate::{
-    disk::{
-        features::COMPAT_EXT_ATTR,
-        xattr_edit::AttrChange,
-        Pblk,
-        RawSuper, //
-    },
+    disk::xattr_edit::AttrChange,
     fs::{
-        alloc, credits,
-        inode::{hold_iloc, store_attributes, KeptLayout},
+        alloc,
+        attributes::{block, note_feature, set_attribute_block, Lists, Outcome},
+        credits,
+        inode::{hold_iloc, load_lists, store_lists, KeptLayout},
         lab::{self, Point},
-        primary::{journal_super, read_super},
-        Rext4,
     },
     vfs::{jbd2::Handle, xattr::How},
 };
@@ -67,11 +58,15 @@ fn try_update(inode: &Inode, edit: &AttrEdit<'_>, then: &mut impl FnMut()) -> Re
     let outcome = {
         let _lock = inode.info().xattrs.lock();
         let _layout = KeptLayout::new(inode.info());
-        let mut lists = Lists::load_inode(inode)?;
+        let mut lists = load_lists(inode)?;
         lists.load_block()?;
         let outcome = lists.set(&edit.change, edit.how)?;
         if outcome == Outcome::Changed || edit.always && outcome == Outcome::Same {
-            store(&handle, lists, then)?;
+            store_lists(&handle, lists, || {
+                then();
+                inode.touch_ctime();
+                inode.inc_version();
+            })?;
         }
         outcome
     };
@@ -103,64 +98,4 @@ pub(in crate::fs) fn init(
         note_feature(handle, inode.fs())?;
     }
     Ok(lists.take_space())
-}
-
-/// Brings changed lists to the disk: the block first, the inode last.
-fn store(handle: &Handle<'_>, mut lists: Lists<'_>, then: &mut impl FnMut()) -> Result {
-    let (inode, old) = (lists.inode, lists.pblk);
-    let new = match lists.take_block() {
-        None => old,
-        Some(None) => None,
-        Some(Some(data)) => Some(block::place(handle, inode, lists.bh.as_ref(), data)?),
-    };
-    let result = finish(handle, &lists, new, then);
-    if let Err(e) = result {
-        // Half of it must not commit.
-        if !handle.is_aborted() {
-            pr_err!("rext4: change of an attribute failed half way ({e:?})\n");
-            handle.journal().abort(e);
-        }
-    }
-    result
-}
-
-/// The second half of [`store`], in which nothing but the journal can fail.
-fn finish(
-    handle: &Handle<'_>,
-    lists: &Lists<'_>,
-    new: Option<Pblk>,
-    then: &mut impl FnMut(),
-) -> Result {
-    let (inode, old) = (lists.inode, lists.pblk);
-    if let (true, Some(bh)) = (new != old, &lists.bh) {
-        block::release(handle, inode, bh)?;
-    }
-    set_attribute_block(inode, old, new);
-    then();
-    inode.touch_ctime();
-    inode.inc_version();
-    store_attributes(handle, inode, lists.new_space())?;
-    note_feature(handle, inode.fs())
-}
-
-/// Notes the block of an inode, and counts it.
-pub(in crate::fs) fn set_attribute_block(inode: &Inode, old: Option<Pblk>, new: Option<Pblk>) {
-    let sectors = u64::from(inode.fs().geo.block_size >> 9);
-    let (less, more) = (u64::from(old.is_some()), u64::from(new.is_some()));
-    if less != more {
-        // Writeback counts the blocks of data under it.
-        let _map = inode.extents();
-        let blocks = inode.blocks() + more * sectors;
-        inode.set_blocks(blocks.saturating_sub(less * sectors));
-    }
-    inode.info().set_file_acl(new);
-}
-
-/// The super block says whether there are attributes: without that e2fsck takes them for garbage.
-fn note_feature(handle: &Handle<'_>, fs: &Rext4) -> Result {
-    let noted = |raw: &RawSuper| raw.features().has_compat(COMPAT_EXT_ATTR);
-    if fs.geo.features.has_compat(COMPAT_EXT_ATTR) || read_super(fs, noted)? {
-        return Ok(());
-    }
-    journal_super(handle, fs, |raw| raw.set_compat(COMPAT_EXT_ATTR, true))
 }

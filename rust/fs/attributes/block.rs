@@ -18,7 +18,7 @@
 //! does without. The number of owners is changed, and the entry of the cache removed, under
 //! [`Sharers::lock`]; who has found a block looks at it again under the lock.
 
-use super::Inode;
+use super::super::Inode;
 use crate::{
     disk::{
         self,
@@ -134,7 +134,7 @@ pub(super) fn remember(inode: &Inode, pblk: Pblk, data: &[u8]) {
 
 /// Finds a place for a list that is not empty: a block that holds the same, the inode's own block
 /// `old` if that is nobody else's, a new block. The caller gives up `old` if it is another one.
-pub(super) fn place(
+pub(in crate::fs) fn place(
     handle: &Handle<'_>,
     inode: &Inode,
     old: Option<&BufferHead>,

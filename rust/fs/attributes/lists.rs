@@ -2,7 +2,7 @@
 
 //! The two lists of attributes of an inode, as copies: loaded, searched, changed.
 
-use super::{block, Inode};
+use super::{super::Inode, block};
 use crate::{
     disk::{
         self,
@@ -10,10 +10,19 @@ use crate::{
         xattr_edit::{AttrChange, Place, Rewritten},
         Corrupt, Pblk,
     },
-    fs::inode::{read_space, Space},
     vfs::{bh::BufferHead, xattr::How},
 };
 use kernel::{error::code::*, prelude::*};
+
+/// Where attributes of an inode are.
+pub(in crate::fs) struct Space {
+    /// Bytes in the inode for them.
+    pub(in crate::fs) room: usize,
+    /// These bytes, if there are attributes in them.
+    pub(in crate::fs) used: Option<KVec<u8>>,
+    /// The block with more of them.
+    pub(in crate::fs) block: Option<Pblk>,
+}
 
 /// A list.
 struct AttrList {
@@ -35,7 +44,7 @@ impl AttrList {
 
 /// What [`Lists::set`] did.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::fs) enum Outcome {
     /// Nothing: it was so.
     Same,
     /// The lists have changed.
@@ -46,20 +55,20 @@ pub(super) enum Outcome {
 
 /// The attributes of an inode. Who has them holds the lock of the inode's attributes, or has the
 /// inode to itself.
-pub(super) struct Lists<'a> {
-    pub(super) inode: &'a Inode,
+pub(in crate::fs) struct Lists<'a> {
+    pub(in crate::fs) inode: &'a Inode,
     /// Bytes in the inode for attributes.
     room: usize,
     /// The block that the inode has.
-    pub(super) pblk: Option<Pblk>,
-    pub(super) bh: Option<BufferHead>,
+    pub(in crate::fs) pblk: Option<Pblk>,
+    pub(in crate::fs) bh: Option<BufferHead>,
     in_inode: AttrList,
     in_block: AttrList,
 }
 
 impl<'a> Lists<'a> {
     /// Those of an inode that has none.
-    pub(super) fn none(inode: &'a Inode) -> Self {
+    pub(in crate::fs) fn none(inode: &'a Inode) -> Self {
         let geo = &inode.fs().geo;
         let space = disk::xattr::inode_space(geo, geo.want_extra_isize);
         Self {
@@ -72,9 +81,9 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// Loads the list in the inode. `EUCLEAN` if it is damaged, `EIO`, `ENOMEM`.
-    pub(super) fn load_inode(inode: &'a Inode) -> Result<Self> {
-        let Space { room, used, block } = read_space(inode)?;
+    /// Those of which the list in the inode has been read. `EUCLEAN` if it is damaged.
+    pub(in crate::fs) fn of(inode: &'a Inode, space: Space) -> Result<Self> {
+        let Space { room, used, block } = space;
         let mut this = Self {
             room,
             pblk: block,
@@ -89,8 +98,9 @@ impl<'a> Lists<'a> {
         Ok(this)
     }
 
-    /// Loads the list in the block, if there is one. Errors as of [`Lists::load_inode`].
-    pub(super) fn load_block(&mut self) -> Result {
+    /// Loads the list in the block, if there is one. `EUCLEAN` if it is damaged, `EIO`,
+    /// `ENOMEM`.
+    pub(in crate::fs) fn load_block(&mut self) -> Result {
         let Some(pblk) = self.pblk else {
             return Ok(());
         };
@@ -135,7 +145,7 @@ impl<'a> Lists<'a> {
     }
 
     /// The attribute of this prefix and name in what is loaded, and where it is.
-    pub(super) fn find(&self, index: u8, name: &[u8]) -> Result<Option<(Place, XattrEntry<'_>)>> {
+    pub(in crate::fs) fn find(&self, index: u8, name: &[u8]) -> Result<Option<(Place, XattrEntry<'_>)>> {
         for place in [Place::Inode, Place::Block] {
             let found = self
                 .entries(place)
@@ -149,7 +159,7 @@ impl<'a> Lists<'a> {
     }
 
     /// Goes through the attributes in what is loaded.
-    pub(super) fn each(&self, mut f: impl FnMut(&XattrEntry<'_>) -> Result) -> Result {
+    pub(in crate::fs) fn each(&self, mut f: impl FnMut(&XattrEntry<'_>) -> Result) -> Result {
         for place in [Place::Inode, Place::Block] {
             let list = self.entries(place).map_err(|why| self.bad(place, why))?;
             for entry in list.into_iter().flatten() {
@@ -160,7 +170,7 @@ impl<'a> Lists<'a> {
     }
 
     /// Makes a change, both lists being loaded. `EEXIST` and `ENODATA` as `how` says, `ENOMEM`.
-    pub(super) fn set(&mut self, change: &AttrChange<'_>, how: How) -> Result<Outcome> {
+    pub(in crate::fs) fn set(&mut self, change: &AttrChange<'_>, how: How) -> Result<Outcome> {
         let found = self.find(change.name_index, change.name)?;
         let found = found.map(|(place, entry)| (place, change.value == Some(entry.value)));
         match (how, found) {
@@ -229,19 +239,19 @@ impl<'a> Lists<'a> {
     }
 
     /// What the space in the inode is to hold, if it has changed.
-    pub(super) fn new_space(&self) -> Option<&[u8]> {
+    pub(in crate::fs) fn new_space(&self) -> Option<&[u8]> {
         let AttrList { bytes, changed, .. } = &self.in_inode;
         changed.then_some(&**bytes)
     }
 
     /// The same, to be kept.
-    pub(super) fn take_space(mut self) -> Option<KVec<u8>> {
+    pub(in crate::fs) fn take_space(mut self) -> Option<KVec<u8>> {
         let list = core::mem::replace(&mut self.in_inode, AttrList::empty());
         list.changed.then_some(list.bytes)
     }
 
     /// What the block is to hold, if it has changed; no block if it is empty now.
-    pub(super) fn take_block(&mut self) -> Option<Option<KVec<u8>>> {
+    pub(in crate::fs) fn take_block(&mut self) -> Option<Option<KVec<u8>>> {
         let list = core::mem::replace(&mut self.in_block, AttrList::empty());
         list.changed.then(|| list.used.then_some(list.bytes))
     }
