@@ -62,6 +62,7 @@ impl Geometry {
         let groups = check_groups(sb, &units, blocks)?;
         let descs = check_descriptors(sb, &features, &units, groups.count)?;
         check_directories(sb, &features)?;
+        let extra_isize = check_extra_isize(sb, &features, groups.inode_size)?;
         let csum = features.has_ro_compat(RO_COMPAT_METADATA_CSUM);
         Ok(Geometry {
             block_size: units.block_size(),
@@ -75,7 +76,8 @@ impl Geometry {
             inode_size: groups.inode_size,
             itable_blocks: groups.itable_blocks,
             first_ino: groups.first_ino,
-            want_extra_isize: check_extra_isize(sb, &features, groups.inode_size)?,
+            want_extra_isize: extra_isize.want,
+            min_extra_isize: extra_isize.min,
             desc_size: descs.size,
             gdt_blocks: descs.blocks,
             reserved_gdt_blocks: descs.reserved,
@@ -293,22 +295,34 @@ fn check_flex(sb: &RawSuper, features: &Features) -> Result<u8> {
     Ok(sb.log_groups_per_flex)
 }
 
-/// How many bytes of fields new inodes have behind the first 128.
-fn check_extra_isize(sb: &RawSuper, features: &Features, inode_size: u16) -> Result<u16> {
+/// How many bytes of fields inodes have behind the first 128.
+#[derive(Default)]
+struct ExtraIsize {
+    /// New ones.
+    want: u16,
+    /// All of them.
+    min: u16,
+}
+
+fn check_extra_isize(sb: &RawSuper, features: &Features, inode_size: u16) -> Result<ExtraIsize> {
     let room = inode_size - GOOD_OLD_INODE_SIZE;
     if room == 0 {
-        return Ok(0);
+        return Ok(ExtraIsize::default());
     }
-    let mut want = EXTRA_ISIZE_KNOWN;
+    let mut extra = ExtraIsize {
+        want: EXTRA_ISIZE_KNOWN,
+        min: 0,
+    };
     if features.has_ro_compat(RO_COMPAT_EXTRA_ISIZE) {
         for v in [sb.want_extra_isize.get(), sb.min_extra_isize.get()] {
             if v > room || v % 4 != 0 {
                 return Err(Bad("superblock: bad extra inode size"));
             }
-            want = want.max(v);
+            extra.want = extra.want.max(v);
         }
+        extra.min = sb.min_extra_isize.get();
     }
-    Ok(want)
+    Ok(extra)
 }
 
 /// The inode of the journal, if there is one inside.

@@ -115,6 +115,8 @@ pub struct Geometry {
     pub first_ino: Ino,
     /// `i_extra_isize` of new inodes.
     pub want_extra_isize: u16,
+    /// What all inodes shall have of it at least; 0 if the superblock does not say.
+    pub min_extra_isize: u16,
     /// Bytes of a group descriptor.
     pub desc_size: u16,
     /// Blocks of the group descriptor table (without the reserved ones).

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Extended attributes (`Documentation/filesystems/ext4/attributes.rst`): a block of their own,
-//! shared by reference count, and the space in the inode behind its fields. Reading, what sharers
-//! need of the block, and what more fields need of the space. How a list
-//! changes: [`xattr_edit`](super::xattr_edit).
+//! shared by reference count, and the space in the inode behind its fields. Reading, and
+//! what sharers need of the block. How a list changes: [`xattr_edit`](super::xattr_edit).
 
 use super::checksum::crc32c;
 use super::inode::GOOD_OLD_SIZE;
@@ -250,66 +249,6 @@ pub fn inode_entries(space: &[u8]) -> Result<Option<XattrEntries<'_>>> {
     let entries = XattrEntries::new(list, 0);
     entries.check()?;
     Ok(Some(entries))
-}
-
-/// Makes room for more fields in a raw inode of `geo.inode_size` bytes: `new` bytes behind the
-/// first 128, multiples of 4, instead of `old`. What is new is zero. Attributes in the inode move
-/// up, between their values and them must be room for that: false if there is none, or something is
-/// wrong with them, and nothing has changed. The checksum, and where the inode says how many bytes
-/// there are, are for the caller to bring up to date.
-pub fn make_room(raw: &mut [u8], geo: &Geometry, old: u16, new: u16) -> Result<bool> {
-    let size = usize::from(geo.inode_size);
-    let raw = raw.get_mut(..size).ok_or(Corrupt::ShortBuffer)?;
-    let start = GOOD_OLD_SIZE + usize::from(old);
-    let end = GOOD_OLD_SIZE + usize::from(new);
-    if end < start || end > size {
-        return Ok(false);
-    }
-    let magic = get::<U32>(raw, start).map_or(0, U32::get);
-    // Where no field is in use nothing behind them is either.
-    if old > 0 && magic == MAGIC && !move_entries(raw, start, end)? {
-        return Ok(false);
-    }
-    raw.get_mut(start..end).ok_or(Corrupt::ShortBuffer)?.fill(0);
-    Ok(true)
-}
-
-/// Moves magic and entries of an inode's attributes from `start` up to `to`.
-fn move_entries(raw: &mut [u8], start: usize, to: usize) -> Result<bool> {
-    let first = start + 4;
-    let base = bytes(raw, first, raw.len().saturating_sub(first))?;
-    let mut list = XattrEntries::new(base, 0);
-    if list.check().is_err() || list.by_ref().any(|entry| entry.is_err()) {
-        return Ok(false);
-    }
-    let entries_end = list.offset;
-    let mut values = base.len();
-    let mut at = 0;
-    while at < entries_end {
-        let raw: RawXattrEntry = get(base, at)?;
-        if raw.value_size.get() != 0 {
-            values = values.min(raw.value_offs.get().into());
-        }
-        at = (at + ENTRY_SIZE + usize::from(raw.name_len) + 3) & !3;
-    }
-    let by = to - start;
-    // Four zero bytes end the list.
-    if entries_end + 4 + by > values {
-        return Ok(false);
-    }
-    raw.copy_within(start..first + entries_end + 4, to);
-    // The values stay, and what their offsets count from has moved.
-    let mut at = to + 4;
-    while at < to + 4 + entries_end {
-        let mut entry: RawXattrEntry = get(raw, at)?;
-        if entry.value_size.get() != 0 {
-            let offs = usize::from(entry.value_offs.get()) - by;
-            entry.value_offs.set(offs as u16);
-            put(raw, at, &entry)?;
-        }
-        at = (at + ENTRY_SIZE + usize::from(entry.name_len) + 3) & !3;
-    }
-    Ok(true)
 }
 
 fn computed_csum(block: &[u8], geo: &Geometry, pblk: Pblk) -> Result<u32> {

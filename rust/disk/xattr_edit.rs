@@ -150,6 +150,59 @@ impl<'b> ListWriter<'b> {
     }
 }
 
+/// Bytes that an attribute takes of a list.
+fn size(entry: &XattrEntry<'_>) -> usize {
+    let name_end = ENTRY_SIZE + entry.name.len();
+    name_end.next_multiple_of(4) + entry.value.len().next_multiple_of(4)
+}
+
+/// Bytes that a list takes, with what is before and behind the entries; none if it has no entry.
+pub fn used(list: Option<XattrEntries<'_>>, place: Place) -> Result<usize> {
+    let mut used = 0;
+    for entry in list.into_iter().flatten() {
+        used += size(&entry?);
+    }
+    Ok(if used == 0 {
+        0
+    } else {
+        place.first() + used + 4
+    })
+}
+
+/// Which attribute had best leave a list, so that `need` bytes more are free in it, for a place
+/// where `room` bytes are: the smallest that is enough, else the last that fits, as in ext4.
+pub fn to_leave(
+    list: XattrEntries<'_>,
+    need: usize,
+    room: usize,
+) -> Result<Option<XattrEntry<'_>>> {
+    let (mut enough, mut other): (Option<XattrEntry<'_>>, _) = (None, None);
+    for entry in list {
+        let entry = entry?;
+        let len = size(&entry);
+        if len > room {
+            continue;
+        }
+        if len < need {
+            other = Some(entry);
+        } else if enough.is_none_or(|best| len < size(&best)) {
+            enough = Some(entry);
+        }
+    }
+    Ok(enough.or(other))
+}
+
+/// Writes the list `old` of an inode, which has been checked, into `new`, which may be smaller.
+pub fn fit(old: XattrEntries<'_>, new: &mut [u8]) -> Result<Rewritten> {
+    let mut list = ListWriter::new(Place::Inode, new);
+    for entry in old {
+        if !list.push(&entry?)? {
+            return Ok(Rewritten::Full);
+        }
+    }
+    list.finish()
+}
+
 /// Writes the list `old`, which has been checked, into `new` with `change` made. A new block has
 /// one owner, and no checksum yet: [`set_refcount`](super::xattr::set_refcount). A block that is in
 /// order stays so.

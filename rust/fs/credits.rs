@@ -105,6 +105,13 @@ pub(super) const OLD_ATTRIBUTES: u32 = freeing(1);
 /// An attribute set or removed: another block than before, the inode.
 pub(super) const SET_ATTRIBUTE: u32 = NEW_ATTRIBUTES + OLD_ATTRIBUTES + INODE;
 
+/// Attributes moved from the inode to its block, while something else is done with the inode: the
+/// block, and what says that there are attributes.
+pub(super) const MOVE_ATTRIBUTES: u32 = NEW_ATTRIBUTES + OLD_ATTRIBUTES + SUPER;
+
+/// Revoke records of the same: the block may become another one.
+pub(super) const MOVE_REVOKES: u32 = 1;
+
 // Growing.
 
 /// The last group becomes longer: its bitmap and descriptor.

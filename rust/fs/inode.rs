@@ -9,6 +9,7 @@
 
 mod fields;
 mod flags_of;
+mod grow;
 mod new;
 mod orphans;
 mod project;
@@ -17,6 +18,7 @@ mod space;
 
 use fields::{from_disk, no_fields, to_disk};
 pub(super) use flags_of::{flags_of_type, vfs_flags};
+pub(super) use grow::let_grow;
 use new::set_operations;
 pub(crate) use new::{init_new, Birth, NewKind};
 pub(crate) use orphans::Orphans;
@@ -24,7 +26,7 @@ pub(super) use orphans::{with_next, Link};
 pub(super) use project::has_projects;
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
-pub(super) use space::{load_lists, store_lists, KeptLayout};
+pub(super) use space::{load_lists, store_lists};
 
 use super::{
     credits,
@@ -77,9 +79,9 @@ pub(crate) struct InodeInfo {
     /// handle, outside `fields`.
     #[pin]
     pub(super) xattrs: NoFsMutex<()>,
-    /// Whether the fields of the raw inode must not grow. Changed under `fields`, or by who has set
-    /// it.
-    layout_kept: Atomic<bool>,
+    /// Whether it is worth trying to have more fields in the raw inode ([`grow`]). Changed under
+    /// the lock of the attributes, or before the inode can be seen.
+    may_grow: Atomic<bool>,
     /// The inode as it was last written. Locked inside a handle, outside the extent lock.
     #[pin]
     fields: NoFsMutex<disk::InodeFields>,
@@ -119,7 +121,7 @@ impl InodeInfo {
             recent: Recent::new(),
             gate <- Gate::new(),
             xattrs <- new_nofs_mutex!((), "rext4_xattrs"),
-            layout_kept: Atomic::new(false),
+            may_grow: Atomic::new(false),
             fields <- new_nofs_mutex!(no_fields(), "rext4_fields"),
             flags: Atomic::new(0),
             projid: Atomic::new(0),
@@ -332,6 +334,9 @@ pub(in crate::fs) fn hold_iloc(inode: &Inode) -> Result<Iloc> {
 /// caller does not hold the extent lock, and has the table block ([`hold_iloc`]) unless nothing
 /// else has changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
+    if inode.info().may_grow.load(ordering::Relaxed) {
+        grow::grow_fields(handle, inode);
+    }
     store_inode(handle, inode, Stored::default())
 }
 
@@ -342,10 +347,17 @@ struct Stored<'a> {
     fresh: bool,
     /// The bytes of its attributes, if they change.
     space: Option<&'a [u8]>,
+    /// How many bytes its fields have behind the first 128 from now on, if that changes. Where the
+    /// attributes begin hangs on it.
+    extra: Option<u16>,
 }
 
 fn store_inode(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>) -> Result {
-    let Stored { fresh, space } = how;
+    let Stored {
+        fresh,
+        space,
+        extra,
+    } = how;
     let geo = &inode.fs().geo;
     let info = inode.info();
     let place = Iloc::locate(inode.sb(), inode.ino())?;
@@ -356,12 +368,11 @@ fn store_inode(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>) -> Result {
     let mut fields = info.fields.lock();
     let before = (fields.size, fields.block, fields.blocks);
     collect(inode, &mut fields);
-    let grows = !fresh && fields.extra_isize < geo.want_extra_isize && fields.links > 0;
-    if grows && !info.layout_kept.load(ordering::Relaxed) {
-        // Without memory another time.
-        if let Ok(true) = place.make_room(geo, &mut block, fields.extra_isize) {
-            fields.extra_isize = geo.want_extra_isize;
-        }
+    if let Some(extra) = extra {
+        // To the end: what lies there may not be left for more attributes.
+        let from = place.offset() + GOOD_OLD_SIZE + usize::from(fields.extra_isize);
+        block.zero(from..place.range(geo).end)?;
+        fields.extra_isize = extra;
     }
     // Before the head, which may reach over them, and has the checksum over all.
     if let Some(space) = space {

@@ -7,11 +7,10 @@ use super::Sb;
 use crate::{
     disk::{
         inode::{head_size, HEAD_MAX},
-        xattr,
         Geometry,
         Ino, //
     },
-    vfs::{bh::BufferHead, jbd2::JournaledBuffer},
+    vfs::bh::BufferHead,
 };
 use core::ops::Range;
 use kernel::prelude::*;
@@ -64,26 +63,6 @@ impl Iloc {
     /// All bytes of the inode in the block.
     pub(super) fn range(&self, geo: &Geometry) -> Range<usize> {
         self.off..self.off + usize::from(geo.inode_size)
-    }
-
-    /// Makes room in the inode for all the fields that new ones have, `old` bytes of which it has
-    /// now: what an image has of times when inodes were smaller. False if attributes take it up.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn make_room(
-        &self,
-        geo: &Geometry,
-        block: &mut JournaledBuffer<'_>,
-        old: u16,
-    ) -> Result<bool> {
-        let mut raw = KVec::zeroed(geo.inode_size.into(), GFP_KERNEL)?;
-        self.bh.copy_out(self.off, &mut raw)?;
-        let made = xattr::make_room(&mut raw, geo, old, geo.want_extra_isize);
-        if made != Ok(true) {
-            return Ok(false);
-        }
-        block.copy_in(self.off, &raw)?;
-        Ok(true)
     }
 
     /// Copies the head out, for the functions of [`disk::inode`](crate::disk::inode).

@@ -140,6 +140,8 @@ pub(crate) struct Rext4 {
     pub(crate) access: access::AccessState,
     /// What the super block says for people to read.
     about: about::About,
+    /// Somebody was told that an inode has no room for more fields.
+    told_no_room: Atomic<bool>,
     /// Errors since mount.
     errored: Atomic<u32>,
     /// What the super block on disk is to say of them.

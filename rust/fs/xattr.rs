@@ -12,8 +12,8 @@
 //! over all, so it is copied out and in under `InodeInfo::fields`, too. A block with several owners
 //! does not change, but for their number: see [`super::attributes::block`].
 //!
-//! A change is made on copies ([`super::attributes`]). All that may fail (reading, memory, room, a block) comes
-//! before the inode is written, which is the end of it.
+//! A change is made on copies ([`super::attributes`]). All that may fail (reading, memory, room, a
+//! block) comes before the inode is written, which is the end of it.
 //!
 //! Format: `Documentation/filesystems/ext4/attributes.rst`.
 

@@ -145,7 +145,11 @@ impl<'a> Lists<'a> {
     }
 
     /// The attribute of this prefix and name in what is loaded, and where it is.
-    pub(in crate::fs) fn find(&self, index: u8, name: &[u8]) -> Result<Option<(Place, XattrEntry<'_>)>> {
+    pub(in crate::fs) fn find(
+        &self,
+        index: u8,
+        name: &[u8],
+    ) -> Result<Option<(Place, XattrEntry<'_>)>> {
         for place in [Place::Inode, Place::Block] {
             let found = self
                 .entries(place)
@@ -228,6 +232,80 @@ impl<'a> Lists<'a> {
             .and_then(|old| disk::xattr_edit::rewrite(old, change, place, &mut new))
             .map_err(|why| self.bad(place, why))?;
         Ok((result, new))
+    }
+
+    /// By how many bytes the list in the inode does not fit into `room` bytes.
+    pub(in crate::fs) fn lacks(&self, room: usize) -> Result<usize> {
+        Ok(self.used(Place::Inode)?.saturating_sub(room))
+    }
+
+    fn used(&self, place: Place) -> Result<usize> {
+        self.entries(place)
+            .and_then(|list| disk::xattr_edit::used(list, place))
+            .map_err(|why| self.bad(place, why))
+    }
+
+    /// Moves attributes from the inode to the block, both lists being loaded, until those that stay
+    /// fit into `room` bytes. False if the block has no place for them: then some may have moved.
+    pub(in crate::fs) fn move_out(&mut self, room: usize) -> Result<bool> {
+        loop {
+            let need = self.lacks(room)?;
+            if need == 0 {
+                return Ok(true);
+            }
+            // As ext4 counts: a block that is to come has room for its head, too.
+            let block = self.inode.fs().geo.block_size as usize;
+            let free = block.saturating_sub(self.used(Place::Block)?);
+            if free < need || !self.move_one(need, free)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn move_one(&mut self, need: usize, free: usize) -> Result<bool> {
+        let bad = |why| self.bad(Place::Inode, why);
+        let Some(list) = self.entries(Place::Inode).map_err(bad)? else {
+            return Ok(false);
+        };
+        let Some(entry) = disk::xattr_edit::to_leave(list, need, free).map_err(bad)? else {
+            return Ok(false);
+        };
+        let change = AttrChange {
+            name_index: entry.name_index,
+            name: entry.name,
+            value: Some(entry.value),
+        };
+        let (result, block) = self.rewrite(Place::Block, &change)?;
+        if result == Rewritten::Full {
+            return Ok(false);
+        }
+        let (left, inode) = self.rewrite(
+            Place::Inode,
+            &AttrChange {
+                value: None,
+                ..change
+            },
+        )?;
+        self.replace(Place::Block, result, block);
+        self.replace(Place::Inode, left, inode);
+        Ok(true)
+    }
+
+    /// Gives the list in the inode so many bytes, into which it fits. `ENOMEM`.
+    pub(in crate::fs) fn resize(&mut self, room: usize) -> Result {
+        let mut new = KVec::from_elem(0u8, room, GFP_KERNEL)?;
+        let result = match self.entries(Place::Inode) {
+            Ok(Some(list)) => disk::xattr_edit::fit(list, &mut new),
+            Ok(None) => Ok(Rewritten::Empty),
+            Err(why) => Err(why),
+        };
+        let result = result.map_err(|why| self.bad(Place::Inode, why))?;
+        if result == Rewritten::Full {
+            return Err(ENOSPC);
+        }
+        self.room = room;
+        self.replace(Place::Inode, result, new);
+        Ok(())
     }
 
     fn replace(&mut self, place: Place, result: Rewritten, bytes: KVec<u8>) {

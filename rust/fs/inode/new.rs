@@ -138,8 +138,12 @@ pub(crate) fn init_new<'a>(
         let new = fill_new(new, dir, birth.kind)?;
         // The last that can fail but for the journal: it may take a block.
         let space = attributes(&new, context.as_ref())?;
-        let (fresh, space) = (true, space.as_deref());
-        store_inode(handle, &new, Stored { fresh, space }).map(|()| new)
+        let how = Stored {
+            fresh: true,
+            space: space.as_deref(),
+            extra: None,
+        };
+        store_inode(handle, &new, how).map(|()| new)
     });
     if result.is_err() {
         // No memory, no journal, or a table block that cannot be read; the number is given back in

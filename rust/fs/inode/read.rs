@@ -179,6 +179,10 @@ fn fill_inode(new: &NewInode<'_, Rext4, Hashed>, fields: &mut disk::InodeFields)
         info.set_projid(fields.projid);
     }
     info.set_disk_size(fields.size);
+    info.may_grow.store(
+        fields.extra_isize < fs.geo.want_extra_isize,
+        ordering::Relaxed,
+    );
     // What changed the inode before it was read may not have committed yet.
     let tid = fs.journal().map_or(Tid::default(), |j| j.latest_tid());
     info.sync_tid.store(tid, ordering::Relaxed);

@@ -2,16 +2,13 @@
 
 //! The bytes of the raw inode that its attributes have: behind its fields, whose number may grow.
 
-use super::{hold_iloc, store_inode, Inode, InodeInfo, Stored};
+use super::{hold_iloc, store_inode, Inode, Stored};
 use crate::{
     disk::{xattr, Pblk},
     fs::attributes::{block, note_feature, set_attribute_block, Lists, Space},
     vfs::jbd2::Handle,
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::ordering, //
-};
+use kernel::prelude::*;
 
 /// Loads the list in an inode whose attributes are locked. `EUCLEAN` if it is damaged, `EIO`,
 /// `ENOMEM`.
@@ -19,7 +16,8 @@ pub(in crate::fs) fn load_lists(inode: &Inode) -> Result<Lists<'_>> {
     Lists::of(inode, read_space(inode)?)
 }
 
-fn read_space(inode: &Inode) -> Result<Space> {
+/// Where the attributes of the inode are, not checked.
+pub(super) fn read_space(inode: &Inode) -> Result<Space> {
     let geo = &inode.fs().geo;
     let place = hold_iloc(inode)?;
     let fields = inode.info().fields.lock();
@@ -44,10 +42,12 @@ fn read_space(inode: &Inode) -> Result<Space> {
 }
 
 /// Brings changed lists to the disk: the block first, the inode last, its attributes being locked.
-/// `then` runs when nothing can fail any more but the journal, and before the inode is written.
+/// `extra`: how many bytes the fields before them are to have, if that changes. `then` runs when
+/// nothing can fail any more but the journal, and before the inode is written.
 pub(in crate::fs) fn store_lists(
     handle: &Handle<'_>,
     mut lists: Lists<'_>,
+    extra: Option<u16>,
     then: impl FnOnce(),
 ) -> Result {
     let (inode, old) = (lists.inode, lists.pblk);
@@ -56,7 +56,7 @@ pub(in crate::fs) fn store_lists(
         Some(None) => None,
         Some(Some(data)) => Some(block::place(handle, inode, lists.bh.as_ref(), data)?),
     };
-    let result = finish(handle, &lists, new, then);
+    let result = finish(handle, &lists, (new, extra), then);
     if let Err(e) = result {
         // Half of it must not commit.
         if !handle.is_aborted() {
@@ -71,7 +71,7 @@ pub(in crate::fs) fn store_lists(
 fn finish(
     handle: &Handle<'_>,
     lists: &Lists<'_>,
-    new: Option<Pblk>,
+    (new, extra): (Option<Pblk>, Option<u16>),
     then: impl FnOnce(),
 ) -> Result {
     let (inode, old) = (lists.inode, lists.pblk);
@@ -80,26 +80,11 @@ fn finish(
     }
     set_attribute_block(inode, old, new);
     then();
-    let (fresh, space) = (false, lists.new_space());
-    store_inode(handle, inode, Stored { fresh, space })?;
+    let how = Stored {
+        fresh: false,
+        space: lists.new_space(),
+        extra,
+    };
+    store_inode(handle, inode, how)?;
     note_feature(handle, inode.fs())
-}
-
-/// While this lives the fields of an inode do not grow over its attributes, which somebody has
-/// copied out and will copy in (ext4: `EXT4_STATE_NO_EXPAND`). The attributes are locked.
-pub(in crate::fs) struct KeptLayout<'a>(&'a InodeInfo);
-
-impl<'a> KeptLayout<'a> {
-    pub(in crate::fs) fn new(info: &'a InodeInfo) -> Self {
-        // Who is making them grow just now holds the lock.
-        let _fields = info.fields.lock();
-        info.layout_kept.store(true, ordering::Relaxed);
-        Self(info)
-    }
-}
-
-impl Drop for KeptLayout<'_> {
-    fn drop(&mut self) {
-        self.0.layout_kept.store(false, ordering::Relaxed);
-    }
 }

@@ -174,6 +174,7 @@ fn read_and_check(sb: &NewSuper<'_, Rext4>, opts: &Options) -> Result<impl PinIn
         in_force: InForce::new(&options),
         options <- new_mutex!(options, "rext4_options"),
         about: About::new(kbytes, written_at, sectors),
+        told_no_room: Atomic::new(false),
         errored: Atomic::new(0),
     }? Error))
 }

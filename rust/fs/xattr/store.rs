@@ -9,7 +9,7 @@ use crate::{
         alloc,
         attributes::{block, note_feature, set_attribute_block, Lists, Outcome},
         credits,
-        inode::{hold_iloc, load_lists, store_lists, KeptLayout},
+        inode::{hold_iloc, let_grow, load_lists, store_lists},
         lab::{self, Point},
     },
     vfs::{jbd2::Handle, xattr::How},
@@ -57,16 +57,18 @@ fn try_update(inode: &Inode, edit: &AttrEdit<'_>, then: &mut impl FnMut()) -> Re
     }
     let outcome = {
         let _lock = inode.info().xattrs.lock();
-        let _layout = KeptLayout::new(inode.info());
         let mut lists = load_lists(inode)?;
         lists.load_block()?;
         let outcome = lists.set(&edit.change, edit.how)?;
         if outcome == Outcome::Changed || edit.always && outcome == Outcome::Same {
-            store_lists(&handle, lists, || {
+            store_lists(&handle, lists, None, || {
                 then();
                 inode.touch_ctime();
                 inode.inc_version();
             })?;
+        }
+        if edit.change.value.is_none() && outcome == Outcome::Changed {
+            let_grow(inode);
         }
         outcome
     };

@@ -90,6 +90,7 @@ pub static SETS: &[&[Case]] = &[
     power::slow_data::CASES,
     space::nomem::CASES,
     format::features::CASES,
+    format::fields::CASES,
     damage::bad::CASES,
     damage::bad_file::CASES,
     damage::bad_dir::CASES,

@@ -5,6 +5,7 @@ pub mod about;
 pub mod beside;
 pub mod compare;
 pub mod features;
+pub mod fields;
 pub mod large;
 pub mod maps;
 pub mod older;

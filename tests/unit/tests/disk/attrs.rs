@@ -68,6 +68,64 @@ fn an_entry_without_a_name_is_refused() {
     );
 }
 
+/// A list of an inode with values of these lengths, named a, b and so on.
+fn with_values(lens: &[usize]) -> Vec<u8> {
+    let mut bytes = vec![0; 512];
+    for (i, len) in lens.iter().enumerate() {
+        let (name, value) = ([b'a' + i as u8], vec![i as u8; *len]);
+        let change = AttrChange {
+            name_index: 1,
+            name: &name,
+            value: Some(&value),
+        };
+        let old = xattr::inode_entries(&bytes).unwrap();
+        let mut new = vec![0; 512];
+        xattr_edit::rewrite(old, &change, Place::Inode, &mut new).unwrap();
+        bytes = new;
+    }
+    bytes
+}
+
+/// The smallest that is enough goes, else the last that there is room for.
+#[test]
+fn which_attribute_leaves() {
+    // They take 24, 60, 40, 60 and 20 bytes.
+    let bytes = with_values(&[4, 40, 20, 40, 0]);
+    let leaves = |need, room| {
+        let list = xattr::inode_entries(&bytes).unwrap().unwrap();
+        let entry = xattr_edit::to_leave(list, need, room).unwrap();
+        entry.map(|e| char::from(e.name[0]))
+    };
+    assert_eq!(leaves(1, 100), Some('e'));
+    assert_eq!(leaves(20, 20), Some('e'));
+    assert_eq!(leaves(21, 100), Some('a'));
+    assert_eq!(leaves(25, 100), Some('c'));
+    assert_eq!(leaves(60, 60), Some('b'));
+    assert_eq!(leaves(61, 100), Some('e'));
+    assert_eq!(leaves(41, 59), Some('e'));
+    assert_eq!(leaves(1, 19), None);
+    let list = xattr::inode_entries(&bytes).unwrap();
+    assert_eq!(xattr_edit::used(list, Place::Inode), Ok(4 + 204 + 4));
+    assert_eq!(xattr_edit::used(None, Place::Block), Ok(0));
+}
+
+/// A list in more or less room is as it was, or does not fit.
+#[test]
+fn lists_in_another_room() {
+    let bytes = with_values(&[3, 0, 17, 40]);
+    let old = || xattr::inode_entries(&bytes).unwrap().unwrap();
+    let used = xattr_edit::used(Some(old()), Place::Inode).unwrap();
+    for room in (0..600).step_by(4) {
+        let mut new = vec![0xaa; room];
+        let result = xattr_edit::fit(old(), &mut new).unwrap();
+        assert_eq!(result == Rewritten::Full, room < used, "{room}");
+        if result == Rewritten::Filled {
+            let found = xattr::inode_entries(&new).unwrap();
+            assert_eq!(list(found), list(Some(old())), "{room}");
+        }
+    }
+}
+
 proptest! {
     /// Any changes: the list has what the model has, in order in a block, as long as it fits.
     #[test]

@@ -2,7 +2,7 @@
 
 //! Single structures of real images: inodes, devices, extent trees, the orphan file, attributes.
 
-use crate::image::{geometry, Image};
+use crate::image::Image;
 use rext4_unit::attributes;
 use rext4_unit::disk::*;
 use rext4_unit::encode_whole;
@@ -251,61 +251,4 @@ fn extended_attributes() {
         let changed = xattr::check_block(&copy, &image.geo, acl);
         assert_eq!(changed.is_err(), image.geo.has_metadata_csum);
     }
-}
-
-/// The fields of an inode grow over attributes: they move, whole, or nothing does.
-#[test]
-fn attributes_make_room() {
-    let geo = geometry(1024, false);
-    let old = InodeFields {
-        extra_isize: 4,
-        ..InodeFields::default()
-    };
-    for value in 0..100usize {
-        let mut raw = vec![0x5a; 256];
-        raw[128..256].fill(0);
-        raw[132..136].copy_from_slice(&xattr::MAGIC.to_le_bytes());
-        // "user.abcde" with a value at the end, then "user.x" without one.
-        let base = 136;
-        let offs = 120 - value;
-        raw[base..base + 4].copy_from_slice(&[5, 1, offs as u8, 0]);
-        raw[base + 8] = value as u8;
-        raw[base + 16..base + 21].copy_from_slice(b"abcde");
-        raw[base + 24..base + 26].copy_from_slice(&[1, 1]);
-        raw[base + 40] = b'x';
-        raw[256 - value..].fill(b'V');
-        let list = |raw: &[u8], inode: &InodeFields| -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-            let entries = attributes::inode_entries(raw, &geo, inode).ok()??;
-            let pair = |e: xattr::XattrEntry<'_>| (e.name.to_vec(), e.value.to_vec());
-            entries.map(|e| e.ok().map(pair)).collect()
-        };
-        let (before, was) = (raw.clone(), list(&raw, &old));
-        let grown = xattr::make_room(&mut raw, &geo, 4, 32).unwrap();
-        // Entries and end take 48 bytes, the fields 28 more.
-        assert_eq!(grown, was.is_some() && 120 - value >= 48 + 28, "{value}");
-        match grown {
-            false => assert_eq!(raw, before),
-            true => {
-                let new = InodeFields {
-                    extra_isize: 32,
-                    ..InodeFields::default()
-                };
-                assert_eq!(list(&raw, &new), was);
-                assert!(raw[132..160].iter().all(|b| *b == 0));
-                assert_eq!(raw[..132], before[..132]);
-            }
-        }
-    }
-    // Nothing behind the fields, or no fields: what lies there is overwritten.
-    for extra in [0u16, 4, 8] {
-        let mut raw = vec![0x5a; 256];
-        assert!(xattr::make_room(&mut raw, &geo, extra, 32).unwrap());
-        let from = 128 + usize::from(extra);
-        assert!(raw[from..160].iter().all(|b| *b == 0));
-        assert!(raw[160..].iter().all(|b| *b == 0x5a));
-    }
-    let mut raw = vec![0; 256];
-    assert!(!xattr::make_room(&mut raw, &geo, 4, 132).unwrap());
-    assert!(!xattr::make_room(&mut raw, &geo, 8, 4).unwrap());
-    assert!(xattr::make_room(&mut raw[..200], &geo, 8, 32).is_err());
 }

@@ -19,7 +19,7 @@ const FAULTS: &str = "/sys/kernel/debug";
 
 /// Whose allocations fail.
 #[derive(Clone, Copy, PartialEq)]
-enum Who {
+pub enum Who {
     Caller,
     /// The threads of work queues that are bound to no CPU.
     Workers,
@@ -27,7 +27,7 @@ enum Who {
 
 /// While this lives every second allocation of these threads fails, if it may. What ends it is held
 /// open: a path would have to be looked up, and that takes memory from the root's file system.
-struct Starved {
+pub struct Starved {
     probabilities: Vec<Fd>,
     threads: Vec<Fd>,
     /// The files that say how many more allocations may fail, of each kind.
@@ -38,7 +38,7 @@ struct Starved {
 const TIMES: u64 = 1_000_000_000;
 
 impl Starved {
-    fn new(who: Who) -> Res<Self> {
+    pub fn new(who: Who) -> Res<Self> {
         if !sys::exists(&format!("{FAULTS}/failslab")) {
             let _ = sys::mount("none", FAULTS, "debugfs", 0, "");
         }

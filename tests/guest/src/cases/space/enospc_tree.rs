@@ -155,7 +155,7 @@ fn tree_convert(t: &mut T) -> Res {
 }
 
 /// Takes all that fallocate can get.
-fn fill(t: &T) -> Res<Fd> {
+pub fn fill(t: &T) -> Res<Fd> {
     let f = sys::create(&t.p("ballast"))?;
     let (mut end, mut step) = (0, 4 << 20);
     while step >= t.bs() {
