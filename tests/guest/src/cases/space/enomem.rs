@@ -57,8 +57,9 @@ impl Starved {
             if !all.iter().all(set) {
                 skip!("the kernel has no {kind}");
             }
-            // Of the second kind only: else nothing below an order of 1 fails.
+            // Of the second kind only: else nothing below an order of 1 fails, no page of a file.
             let _ = sys::write_file(&path("min-order"), "0");
+            let _ = sys::write_file(&path("ignore-gfp-highmem"), "N");
             probabilities.push(sys::rdwr(&path("probability"))?);
             left.push(path("times"));
         }
