@@ -49,7 +49,7 @@ pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
             htree::make_index(handle, dir, block)?;
-            return htree::add_entry(handle, dir, entry);
+            return htree::add_first(handle, dir, entry);
         }
     }
 

@@ -295,6 +295,20 @@ pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
     Err(dir.corrupted(fmt!("directory index: no room after a split")))
 }
 
+/// Adds an entry to a directory that has just got its index. Without the dots its only leaf may
+/// have room for some more, but is split at once: so does ext4, and an index of one entry leads
+/// nowhere. On a full disk the room will do.
+pub(super) fn add_first(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
+    let mut path = Path::open(dir)?;
+    let major = path.hash(entry.name).major;
+    path.seek(dir, major)?;
+    let leaf = path.leaf(dir)?;
+    match path.split_leaf(handle, dir, leaf, entry) {
+        Err(e) if e == ENOSPC => add_entry(handle, dir, entry),
+        added => added,
+    }
+}
+
 /// Gives a directory of one full block an index.
 pub(super) fn make_index(handle: &Handle<'_>, dir: &Inode, first: DirBlock) -> Result {
     let geo = &dir.fs().geo;
