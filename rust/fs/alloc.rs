@@ -37,7 +37,7 @@ pub(in crate::fs) use grow::{extend_last_group, NewGroups};
 pub(crate) use held::{allocate_held, hold_run, release_held};
 pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
-pub(crate) use retry::{retry, retry_promised, Effort};
+pub(crate) use retry::{retry, retry_promised, Effort, TRIES};
 pub(crate) use space::map_space;
 pub(crate) use trim::trim;
 

@@ -54,7 +54,7 @@ use kernel::{
 };
 
 /// Tries for what can be refused.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 
 /// The last transaction that freed blocks: 0, or its number and a bit to tell the two apart.
 pub(super) struct Freed(Atomic<u64>);
@@ -112,23 +112,24 @@ impl Effort {
 /// Runs an operation that allocates or reserves blocks, again after `ENOSPC` if that is worth it.
 /// Each run leaves no handle open and no lock taken that a handle holder may take.
 pub(crate) fn retry<T>(sb: &Sb, effort: Effort, operation: impl FnMut() -> Result<T>) -> Result<T> {
-    retry_promised(sb, effort, || true, operation)
+    retry_promised(sb, effort, || None, operation)
 }
 
-/// As [`retry()`]. `promised` is asked after a try that failed, with no lock taken: whether what
-/// the operation lacks is promised to it. If not, tries are counted whatever the effort.
+/// As [`retry()`]. `most` is asked after a try that failed, with no lock taken. If what the
+/// operation lacks is not promised to it, it says how many tries there may be from now on, whatever
+/// the effort; only the first such answer counts.
 pub(crate) fn retry_promised<T>(
     sb: &Sb,
     effort: Effort,
-    promised: impl Fn() -> bool,
+    most: impl Fn() -> Option<u32>,
     mut operation: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let mut retry = Retry::new(sb, effort);
     loop {
         match operation() {
             Err(e) if e == ENOSPC => {
-                if !promised() {
-                    retry.count();
+                if let Some(most) = most() {
+                    retry.count(most);
                 }
                 if !retry.again(sb, effort) {
                     return Err(e);
@@ -180,8 +181,8 @@ impl<'a> Retry<'a> {
     }
 
     /// Tries are counted from now on.
-    fn count(&mut self) {
-        self.left.get_or_insert(TRIES);
+    fn count(&mut self, most: u32) {
+        self.left.get_or_insert(most);
     }
 
     /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it
@@ -203,7 +204,7 @@ impl<'a> Retry<'a> {
         // A try that found a block and no node gives it back, and the next one waits for that: it
         // would never end.
         if groups.is_over_promised() {
-            self.count();
+            self.count(TRIES);
         }
         if self.left == Some(0) {
             return false;

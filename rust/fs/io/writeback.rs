@@ -199,9 +199,9 @@ fn is_usable(inode: &Inode, pos: u64, map: &Map) -> bool {
 /// Rule 2: the bytes are on disk. Converts what is unwritten and moves the size on disk
 /// up to `size`, in the same handles, so that neither is ever seen without the other.
 ///
-/// What there is no room for, and was not promised any, takes nothing along: one write, or writes
-/// that the page cache has merged, may begin with that and go on with what was promised. The size
-/// moves with that, too; what is lost is zeros, and `ENOSPC` says so in the end.
+/// What there is no room for takes nothing along: one write, or writes that the page cache has
+/// merged, may begin with what was not promised any and go on with what was. The size moves with
+/// that, too; what is lost is zeros, and `ENOSPC` says so in the end.
 pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, size: u64) -> Result {
     let whole = bytes.clone();
     let mut left = bytes;
@@ -211,18 +211,21 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
         lab::may_fail(Point::Complete, inode, left.clone(), &[EIO])?;
         let effort = Effort::accepted(inode);
         let behind = Cell::new(None);
-        let promised = || {
-            behind.set(unpromised_until(inode, left.clone()));
-            behind.get().is_none()
+        let tries = || {
+            let (end, promised) = first_piece(inode, left.clone())?;
+            behind.set(Some(end));
+            // After the first that was lost none waits: each try may be a commit.
+            let most = if lost.is_ok() { alloc::TRIES } else { 0 };
+            (!promised).then_some(most)
         };
-        let done = alloc::retry_promised(inode.sb(), effort, promised, || {
+        let done = alloc::retry_promised(inode.sb(), effort, tries, || {
             complete_some(inode, left.clone(), unwritten, size)
         });
         left.start = match done {
             Ok(next) => next,
             Err(ENOSPC) => {
                 lost = Err(ENOSPC);
-                // What it was given up by: somebody may have been promised it since.
+                // What it was given up by: the next look may find another piece.
                 behind.get().ok_or(ENOSPC)?
             }
             Err(e) => return Err(e),
@@ -234,15 +237,16 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
     }
 }
 
-/// Where the first piece ends whose conversion is not promised what it may take, if that is at the
-/// first byte. It is not after an error of an earlier I/O ([`Writeback::failed`]), if the disk was
-/// full when writeback asked again.
-fn unpromised_until(inode: &Inode, bytes: Range<u64>) -> Option<u64> {
+/// Where the piece at the first byte ends, and whether what its conversion may take is promised. It
+/// is not after an error of an earlier I/O ([`Writeback::failed`]), if the disk was full when
+/// writeback asked again. `None` if the map cannot be read.
+fn first_piece(inode: &Inode, bytes: Range<u64>) -> Option<(u64, bool)> {
     let bits = inode.fs().geo.block_bits;
     let mut extents = inode.extents();
     let found = map::lblk_range(inode, bytes.clone()).and_then(|blocks| extents.lookup(blocks));
     let these = extents.promised_alike(found.ok()?.blocks());
-    (!extents.is_promised(these)).then(|| bytes.end.min(these.end.byte(bits)))
+    let end = bytes.end.min(these.end.byte(bits));
+    Some((end, extents.is_promised(these)))
 }
 
 /// One handle's share of [`complete_io`]: the extent at the first byte. Returns where to go on.
