@@ -77,12 +77,13 @@ impl Alone<'_> {
 
     /// Makes the file larger, with a hole. What is behind the old end has been dealt with
     /// ([`Self::finish_truncate`]).
-    pub(super) fn grow(&self, new: u64) -> Result {
+    pub(super) fn grow(&self, new: u64, begun: impl FnOnce()) -> Result {
         let inode = self.inode();
         let old = inode.size();
         // Later, an error would leave a size in memory that the disk never gets.
         let _table = inode::hold_iloc(inode)?;
         self.settle_tail(new)?;
+        begun();
         self.follow(new);
         lab::point(Point::Grown, inode, old..new);
         let handle = inode.fs().start_nofail(credits::INODE)?;

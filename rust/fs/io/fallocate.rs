@@ -125,7 +125,7 @@ fn change(
     }
     lab::point(Point::Allocated, inode, start..end);
     if grows {
-        alone.grow(end)?;
+        alone.grow(end, || ())?;
     }
     Ok(())
 }

@@ -25,8 +25,8 @@ use crate::{
 };
 use kernel::{error::code::*, prelude::*};
 
-/// Sets the file size (`truncate(2)`), i_rwsem held exclusive. `begun` is called when nobody
-/// can be interrupted any more; what it changes of the inode gets to disk with what follows.
+/// Sets the file size (`truncate(2)`), i_rwsem held exclusive. `begun` is called when nothing can
+/// be refused any more; what it changes of the inode gets to disk with what follows.
 pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64, begun: impl FnOnce()) -> Result {
     let inode = lock.inode();
     inode.newsize_ok(new)?;
@@ -47,11 +47,10 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64, begun: impl FnOnce
     event.step(Step::Locked);
     let alone = shut.drain()?;
     event.step(Step::Drained);
-    begun();
     // To the same size: blocks allocated beyond the end go.
     if new > inode.size() {
         alone.finish_truncate()?;
-        return alone.grow(new);
+        return alone.grow(new, begun);
     }
     // Rule 13. What is mapped as one with the new end goes with what is behind it, and with it the
     // knowledge that it is dirty before the end.
@@ -69,6 +68,7 @@ pub(crate) fn set_size(lock: &InodeLock<'_, Rext4>, new: u64, begun: impl FnOnce
     if behind.alone.zero_partial(new)? {
         inode.info().set_stale_tail(true);
     }
+    begun();
     if new == 0 && inode.size() > 0 {
         inode.info().set_emptied();
     }
