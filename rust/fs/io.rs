@@ -75,7 +75,7 @@
 //! |  | `truncate_error_folio` | the folio | task | yes | allow |
 //! | `writeback::needs_completion` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
 //! | `writeback::may_submit` | `iomap_add_to_ioend`, `iomap_writepages` | as `map_blocks`, with the folio or after it | task | yes | allow |
-//! | `end_bio` in `vfs/writeback.rs`, `end` in `vfs/blk_crypto.rs` | `bio_endio` | PG_writeback; the folio | any, interrupt | no | never |
+//! | `end_bio` in `vfs/writeback/complete.rs`, `end` in `vfs/blk_crypto/read.rs` | `bio_endio` | PG_writeback; the folio | any, interrupt | no | never |
 //! | `writeback::complete` | `process_one_work` | PG_writeback | worker, NOFS | yes | starts, waits |
 //! | `writeback::failed` | the same, after an error | PG_writeback | worker, NOFS | yes | allow |
 //! | both | `submit_bio` of a device that is memory, for who waits | as `map_blocks`, with the folio or after it | task, NOFS | yes | starts, waits |
