@@ -43,6 +43,7 @@ use super::{
     marks,
     options::Options,
     primary::{read_super, write_super},
+    recover,
     resize,
     InodeRef,
     Rext4,
@@ -365,6 +366,10 @@ fn read_again(sb: &Sb, log: &MountLog<'_>) -> Result {
     })?;
     if !is_same {
         let why = fmt!("the superblock has been changed; unmount and mount again");
+        return Err(refuse(sb.id(), log, why, EINVAL));
+    }
+    if !recover::is_known(sb)? {
+        let why = fmt!("open files without a name were freed on disk; unmount and mount again");
         return Err(refuse(sb.id(), log, why, EINVAL));
     }
     sb.data().groups.init_counts(sb)

@@ -45,7 +45,7 @@ pub(crate) fn process(sb: &Sb) -> Result {
         return Ok(());
     }
     let marked = fs.has_errors() || read_super(fs, |raw| raw.has_state(STATE_ERROR))?;
-    let list = if again {
+    let list = if fs.orphans.count.load(Relaxed) > 0 {
         known_list(sb)?
     } else {
         load_list(sb).inspect_err(|_| forget_list(sb))?
@@ -76,6 +76,26 @@ pub(crate) fn process(sb: &Sb) -> Result {
     let cut_short = result.err().filter(|e| passes(*e));
     fs.orphans.cut_short.store(cut_short.is_some(), Relaxed);
     cut_short.map_or(Ok(()), Err)
+}
+
+/// Whether the orphans in memory are those of the disk, which somebody else may have written since
+/// the mount is read-only: e2fsck frees them, and who has one of them in memory would free it once
+/// more. A list is forgotten of which nobody is in memory, and [`process`] reads what there is now.
+pub(crate) fn is_known(sb: &Sb) -> Result<bool> {
+    let fs = sb.data();
+    if !fs.slots.are_on_disk()? {
+        return Ok(false);
+    }
+    let list = known_list(sb)?;
+    if list.is_empty() || read_super(fs, RawSuper::last_orphan)? == fs.orphans.first() {
+        return Ok(true);
+    }
+    let in_memory = |ino: &Ino| sb.find_inode((*ino).into()).is_some();
+    if fs.slots.are_used() || list.iter().any(in_memory) {
+        return Ok(false);
+    }
+    forget_list(sb);
+    Ok(true)
 }
 
 /// Whether the error says nothing of the disk: no memory, or who mounts is being killed. The mount
@@ -151,7 +171,7 @@ fn load_list(sb: &Sb) -> Result<KVVec<Ino>> {
     Ok(list)
 }
 
-/// What is left of the list that a remount before this one has read, and was killed over.
+/// What is in memory of the list: after a remount that was killed over it, what is left.
 #[cold]
 fn known_list(sb: &Sb) -> Result<KVVec<Ino>> {
     let mut list = KVVec::new();
@@ -161,14 +181,16 @@ fn known_list(sb: &Sb) -> Result<KVVec<Ino>> {
     Ok(list)
 }
 
-/// Takes back what [`load_list`] has put down of a list that it could not read to the end for want
-/// of memory: half of it would pass for all of it when the mount is made a writing one again.
+/// Takes back what [`load_list`] has put down: of a list that it could not read to the end for want
+/// of memory, half of which would pass for all of it when the mount is made a writing one again, or
+/// of one that is not the disk's any more.
 #[cold]
 fn forget_list(sb: &Sb) {
     let orphans = &sb.data().orphans;
     let mut links = orphans.links.lock();
     *links = RBTree::new();
     orphans.count.store(0, Relaxed);
+    orphans.cut_short.store(false, Relaxed);
 }
 
 /// What an inode of the list says comes next.
@@ -218,7 +240,8 @@ fn finish_orphan(sb: &Sb, ino: Ino, inode: Result<InodeRef<'_>>, done: &mut Done
     let truncated = inode.and_then(|inode| {
         let truncated = inode.nlink() > 0;
         if truncated {
-            io::truncate::orphan(&inode)?;
+            // Where it ends early it is read again: somebody else may finish it.
+            io::truncate::orphan(&inode).inspect_err(|_| inode.dont_cache())?;
         }
         // The last reference goes: an inode without links is deleted here.
         Ok(truncated)

@@ -57,6 +57,13 @@ impl Orphans {
         self.count.load(Relaxed) > 0 && self.links.lock().get(&ino).is_some()
     }
 
+    /// The inode that the super block names.
+    pub(in crate::fs) fn first(&self) -> Option<Ino> {
+        let links = self.links.lock();
+        let mut first = links.iter().filter(|(_, link)| link.prev.is_none());
+        first.next().map(|(&ino, _)| ino)
+    }
+
     /// Whether an inode may be on the list. Only the lock tells for sure.
     pub(in crate::fs) fn may_contain(&self, inode: &Inode) -> bool {
         inode.info().is_orphan() || self.strays.load(Relaxed)

@@ -71,6 +71,18 @@ impl Slots {
     pub(crate) fn are_used(&self) -> bool {
         self.used.load(Relaxed) > 0
     }
+
+    /// Whether the file's blocks are as they are known: somebody else may have written a mount that
+    /// only reads.
+    pub(crate) fn are_on_disk(&self) -> Result<bool> {
+        let blocks = self.file.as_ref().map_or(&[][..], |file| &*file.blocks);
+        for block in blocks {
+            if *block.bh.to_vec()? != **block.data.lock() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 impl SlotBlock {

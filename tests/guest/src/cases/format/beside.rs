@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A disk that is changed by another program while it is mounted read-only, as a root is by e2fsck.
 
+use crate::cases::damage::errors::emergency_remount;
 use crate::cases::power::orphans::script;
 use crate::fixture::{holds, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, FEATS};
 use crate::sys;
-use crate::{ensure, errno, same, skip};
+use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("beside/written", FEATS, written)
@@ -13,6 +14,7 @@ pub const CASES: &[Case] = &[
         .secs(120),
     Case::new("beside/features", FEATS, features).quick(),
     Case::new("beside/journal", FEATS, journal).quick(),
+    Case::new("beside/removed", FEATS, removed).quick(),
 ];
 
 const BIG: usize = 20 << 20;
@@ -95,5 +97,58 @@ fn journal(t: &mut T) -> Res {
     errno!(t.remount(0, ""), EINVAL | EUCLEAN);
     // An orphan file without a journal is none for e2fsck.
     t.broken = true;
+    t.umount()
+}
+
+/// The blocks of the orphan file: where they are, and what is in them.
+fn orphan_file(t: &T) -> Res<Vec<(u64, Vec<u8>)>> {
+    let mut all = Vec::new();
+    let inum = t.peek(1024 + 0x280, 4)?;
+    let inum = u32::from_le_bytes([inum[0], inum[1], inum[2], inum[3]]);
+    if inum == 0 {
+        return Ok(all);
+    }
+    let text = t.debugfs(&[&format!("blocks <{inum}>")])?;
+    let blocks = text.lines().filter(|l| !l.starts_with("debugfs"));
+    for word in blocks.flat_map(str::split_whitespace) {
+        let Ok(block) = word.parse::<u64>() else {
+            fail!("blocks of the orphan file: {text}");
+        };
+        all.push((block * t.bs(), t.peek(block * t.bs(), t.var.bs)?));
+    }
+    Ok(all)
+}
+
+/// A file without a name that is open is freed by another program, as e2fsck does, after a forced
+/// remount to read-only. It is not freed once more by its last user, when that may write again and
+/// its blocks are somebody else's.
+fn removed(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 asks the disk alone, and frees them twice");
+    }
+    t.fresh()?;
+    let empty = orphan_file(t)?;
+    let f = put(&t.p("f"), 1, 50_000)?;
+    f.fsync()?;
+    let n = f.stat()?.st_ino;
+    sys::unlink(&t.p("f"))?;
+    emergency_remount(t)?;
+    for (at, bytes) in empty {
+        t.poke(at, &bytes)?;
+    }
+    let cmds = [
+        "ssv last_orphan 0",
+        "feature -orphan_present",
+        &format!("kill_file <{n}>"),
+    ];
+    script(t, &cmds.map(str::to_string))?;
+    t.forget_log();
+    errno!(t.remount(0, ""), EINVAL);
+    ensure!(t.logged(&[&["unmount and mount again"]]), "{:?}", t.seen);
+    drop(f);
+    t.umount()?;
+    t.fsck()?;
+    t.mount("")?;
+    put(&t.p("g"), 2, 60_000)?.fsync()?;
     t.umount()
 }

@@ -404,7 +404,7 @@ fn log_is_slow(t: &mut T) -> Res {
 
 /// Does something in a child, which waits for the device, and is killed before that answers. Was
 /// it?
-fn killed_over(d: &Dm, what: impl FnOnce()) -> Res<bool> {
+pub fn killed_over(d: &Dm, what: impl FnOnce()) -> Res<bool> {
     d.suspend()?;
     // SAFETY: The child calls nothing that may take a lock of another thread.
     let child = unsafe { libc::fork() };

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which read-only mounts finish the orphans of the last mount.
+//! Which read-only mounts finish the orphans of the last mount, and what becomes of those that they
+//! leave.
 
-use crate::cases::power::crash::{cut, lights_on, start};
-use crate::cases::power::orphans::{chain, one_of_each, script, usable, SUPER};
+use crate::cases::power::crash::{cut, lights_on, on_dm, start};
+use crate::cases::power::orphans::{chain, killed_over, one_of_each, script, usable, SUPER};
 use crate::fixture::{put, T};
 use crate::harness::{Case, Res, Variant, FEATS, K1, K4, ORPHAN};
 use crate::sys;
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, same, skip};
 
 const KINDS: &[Variant] = &[K1, K4, ORPHAN];
 
 pub const CASES: &[Case] = &[
     Case::new("orphan/read_only", KINDS, read_only).quick(),
     Case::new("orphan/read_only_crash", FEATS, read_only_crash).quick(),
+    Case::new("orphan/killed_beside", KINDS, killed_beside).quick(),
 ];
 
 /// Whether the device refuses writes.
@@ -122,4 +124,46 @@ fn read_only_crash(t: &mut T) -> Res {
     ensure!(!text.contains("needs_recovery"), "not clean: {text}");
     ensure!(!text.contains("orphan_present"), "orphans: {text}");
     t.fsck()
+}
+
+/// A remount to read-write is killed while a truncation is finished. Before the next one another
+/// program finishes it, or removes the file: no reason to call the disk corrupt.
+fn killed_beside(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 goes on with the counts of the mount");
+    }
+    let d = on_dm(t)?;
+    for end in ["punch /cut 1", "rm /cut"] {
+        t.fresh()?;
+        put(&t.p("cut"), 1, 50_000)?;
+        put(&t.p("good"), 2, 5000)?;
+        t.umount()?;
+        let n = chain(t, &["cut"], true)?[0];
+        script(t, &["sif /cut size 777".to_string()])?;
+        t.drop_caches()?;
+        // Else they are finished here.
+        set_read_only(&t.dev, true)?;
+        let mounted = t.try_mount(libc::MS_RDONLY, "");
+        set_read_only(&t.dev, false)?;
+        mounted?;
+        let killed = killed_over(&d, || drop(t.remount(0, "")))?;
+        ensure!(killed, "the remount had ended");
+        let cmds = ["ssv last_orphan 0", &format!("sif <{n}> dtime @0"), end];
+        script(t, &cmds.map(str::to_string))?;
+        t.forget_log();
+        t.remount(0, "")?;
+        ensure!(!t.logged(&[&["orphan"]]), "{end}: {:?}", t.seen);
+        if end == "rm /cut" {
+            errno!(sys::lstat(&t.p("cut")), ENOENT);
+        } else {
+            let held = sys::lstat(&t.p("cut"))?.st_blocks as u64 * 512;
+            same!(held, t.bs(), "bytes of its blocks");
+        }
+        usable(t)?;
+        t.umount()?;
+        let text = t.debugfs(&["stats"])?;
+        ensure!(!text.contains("with errors"), "an error is marked: {text}");
+        t.fsck()?;
+    }
+    Ok(())
 }
