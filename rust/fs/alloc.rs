@@ -319,7 +319,7 @@ impl Groups {
     /// Whether more is promised than there is, because a bitmap cannot be believed: then waiting
     /// does not make a promise true. (A block that is about to be freed may be promised already, so
     /// the counts alone do not tell.)
-    fn is_over_promised(&self) -> bool {
+    pub(crate) fn is_over_promised(&self) -> bool {
         let short = || self.free_blocks.sum_positive() < self.dirty_blocks.sum_positive();
         self.lost.load(Relaxed) && short()
     }

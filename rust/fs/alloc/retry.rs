@@ -117,7 +117,7 @@ pub(crate) fn retry<T>(sb: &Sb, effort: Effort, operation: impl FnMut() -> Resul
 
 /// As [`retry()`]. `most` is asked after a try that failed, with no lock taken. If what the
 /// operation lacks is not promised to it, it says how many tries there may be from now on, whatever
-/// the effort; only the first such answer counts.
+/// the effort.
 pub(crate) fn retry_promised<T>(
     sb: &Sb,
     effort: Effort,
@@ -182,7 +182,7 @@ impl<'a> Retry<'a> {
 
     /// Tries are counted from now on.
     fn count(&mut self, most: u32) {
-        self.left.get_or_insert(most);
+        self.left = Some(self.left.map_or(most, |left| left.min(most)));
     }
 
     /// Whether an operation that failed with `ENOSPC` is worth another try. Waits for what it

@@ -215,8 +215,10 @@ pub(super) fn complete_io(inode: &Inode, bytes: Range<u64>, unwritten: bool, siz
             let (end, promised) = first_piece(inode, left.clone())?;
             behind.set(Some(end));
             // After the first that was lost none waits: each try may be a commit.
-            let most = if lost.is_ok() { alloc::TRIES } else { 0 };
-            (!promised).then_some(most)
+            match lost {
+                Ok(()) => (!promised).then_some(alloc::TRIES),
+                Err(_) => (!promised || inode.fs().groups.is_over_promised()).then_some(0),
+            }
         };
         let done = alloc::retry_promised(inode.sb(), effort, tries, || {
             complete_some(inode, left.clone(), unwritten, size)

@@ -297,12 +297,15 @@ pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
 
 /// Adds an entry to a directory that has just got its index. Without the dots its only leaf may
 /// have room for some more, but is split at once: so does ext4, and an index of one entry leads
-/// nowhere. On a full disk the room will do.
+/// nowhere. On a full disk the room will do, and also if the block was full of unused entries only.
 pub(super) fn add_first(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
     let mut path = Path::open(dir)?;
     let major = path.hash(entry.name).major;
     path.seek(dir, major)?;
     let leaf = path.leaf(dir)?;
+    if dirent::entries_from(&leaf.copy()?, &dir.fs().geo, 0).count() < 2 {
+        return add_entry(handle, dir, entry);
+    }
     match path.split_leaf(handle, dir, leaf, entry) {
         Err(e) if e == ENOSPC => add_entry(handle, dir, entry),
         added => added,

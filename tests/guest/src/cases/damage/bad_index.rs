@@ -6,13 +6,14 @@ use crate::cases::power::orphans::script;
 use crate::fixture::{names, put, T};
 use crate::harness::{Case, Res};
 use crate::sys;
-use crate::{ensure, fail};
+use crate::{ensure, fail, skip};
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
     Case::new("bad/index_twice", PLAIN, index_twice),
     Case::new("bad/index_root_as_leaf", PLAIN, root_as_leaf).quick(),
     Case::new("bad/index_of_holes", PLAIN, of_holes).quick(),
+    Case::new("bad/dir_of_scraps", PLAIN, of_scraps).quick(),
 ];
 
 /// A directory with an index, of some blocks; where its first one is.
@@ -128,4 +129,35 @@ fn of_holes(t: &mut T) -> Res {
         );
     }
     t.umount()
+}
+
+/// A directory whose only block has many entries, all unused and too short for a name: it gets an
+/// index, and the name.
+fn of_scraps(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("the kernel's ext4 splits what has no entries: WARN_ON_ONCE in do_split");
+    }
+    t.fresh()?;
+    sys::mkdir(&t.p("d"), 0o755)?;
+    t.umount()?;
+    t.broken = true;
+    let at = dir_block(t, "/d")? * t.bs();
+    let mut scraps = Vec::new();
+    let mut left = t.bs() - 24;
+    while left > 0 {
+        let len = if left < 32 { left } else { 16 } as u8;
+        scraps.extend([0, 0, 0, 0, len, 0, 1, 1]);
+        scraps.resize(scraps.len() + usize::from(len) - 8, b'x');
+        left -= u64::from(len);
+    }
+    t.poke(at + 12 + 4, &12u16.to_le_bytes())?;
+    t.poke(at + 24, &scraps)?;
+    t.mount("errors=continue")?;
+    let name = t.p(&format!("d/{:0>40}", 1));
+    sys::create(&name)?;
+    t.cycle()?;
+    sys::lstat(&name)?;
+    t.umount()?;
+    t.broken = false;
+    Ok(())
 }

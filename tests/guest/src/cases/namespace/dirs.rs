@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reading directories: positions, large (htree) directories, changes while one is read.
 
+use crate::cases::space::enospc_tree::{empty_pool, fill};
 use crate::fixture::{names, T};
 use crate::harness::{Case, Res, ALL, FEATS, K1, K4, SMALL};
 use crate::sys::{self, Fd, Sys};
@@ -16,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("dirs/many_subdirs", SMALL, many_subdirs),
     Case::new("dirs/shrink_and_refill", ALL, refill),
     Case::new("dirs/removed", ALL, removed).quick(),
+    Case::new("dirs/index_on_full_disk", ALL, index_on_full_disk).quick(),
 ];
 
 pub use guest::dirents::{getdents, parse, read_all, Entry};
@@ -332,4 +334,34 @@ fn removed(t: &mut T) -> Res {
     same!(d.size()?, 0, "size");
     drop(d);
     t.cycle()
+}
+
+/// A directory gets its index with the last free block, and the name has room without a second one.
+fn index_on_full_disk(t: &mut T) -> Res {
+    t.mkfs(24, &["-m", "0", "-J", "size=4"])?;
+    t.mount("")?;
+    empty_pool(t)?;
+    let bs = t.bs();
+    sys::mkdir(&t.p("d"), 0o755)?;
+    let name = |i: u64| t.p(&format!("d/{i:0>100}"));
+    // An entry has a head of 8 bytes; the dots take 24, and the checksum 12.
+    let fit = (bs - 24 - 12) / 108;
+    for i in 0..fit {
+        sys::create(&name(i))?;
+    }
+    same!(sys::lstat(&t.p("d"))?.st_size as u64, bs, "size");
+    let ballast = fill(t)?;
+    ballast.truncate(ballast.size()? - bs)?;
+    sys::sync();
+    same!(sys::statfs(&t.p(""))?.f_bfree, 1, "free blocks");
+    // Too long for what is left, and not for that and the room of the dots.
+    let left = (bs - 24 - 12) % 108;
+    let longest = (left / 4 * 4 + 24 - 8) as usize;
+    let made = sys::create(&t.p(&format!("d/{}", "x".repeat(longest))));
+    if t.ours() {
+        made?;
+        same!(sys::lstat(&t.p("d"))?.st_size as u64, 2 * bs, "size after");
+        same!(names(&t.p("d"))?.len() as u64, fit + 1, "names");
+    }
+    Ok(())
 }

@@ -208,7 +208,7 @@ fn tree_punch(t: &mut T) -> Res {
 }
 
 /// Gives data all that there is: nothing is kept back for nodes.
-fn empty_pool(t: &T) -> Res {
+pub fn empty_pool(t: &T) -> Res {
     let dev = t.dev.rsplit('/').next().unwrap_or("");
     let path = format!("/sys/fs/{}/{dev}/reserved_clusters", t.fs);
     Ok(sys::write_file(&path, "0\n")?)
