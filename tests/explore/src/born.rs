@@ -13,6 +13,8 @@ fn leaves_gap(act: &Act<'_>, at: u64) -> bool {
     match op.verb {
         Verb::Truncate => op.at > at,
         Verb::Allocate | Verb::Zero | Verb::OwnWrite => op.end() > at,
+        // Nobody knows where that was.
+        verb if verb.appends() && matches!(act.outcome, Outcome::Failed(_)) => true,
         verb if verb.writes() && !verb.is_mapped() => {
             let whole = matches!(act.outcome, Outcome::Done(n, _) if *n == op.len);
             op.end() > at && (op.at > at || !whole)

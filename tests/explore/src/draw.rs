@@ -24,6 +24,8 @@ pub const IMAGES: &[Image] = &[
     image(4096, false, Space::Pending),
     maps(image(1024, false, Space::Much)),
     maps(image(1024, true, Space::Tight)),
+    far(image(1024, true, Space::Much)),
+    far(image(4096, false, Space::Much)),
 ];
 
 /// The same on the disk that is memory.
@@ -33,6 +35,7 @@ pub const MEMORY: &[Image] = &[
     memory(Space::Tight),
     memory(Space::Much),
     memory(Space::Pending),
+    far(memory(Space::Much)),
 ];
 
 /// On the disk.
@@ -50,6 +53,7 @@ const fn image(block: u64, gate: bool, space: Space) -> Image {
         pending: matches!(space, Space::Pending),
         maps: false,
         dax: false,
+        far: false,
     }
 }
 
@@ -58,6 +62,10 @@ const fn memory(space: Space) -> Image {
         dax: true,
         ..image(4096, false, space)
     }
+}
+
+const fn far(image: Image) -> Image {
+    Image { far: true, ..image }
 }
 
 const fn maps(image: Image) -> Image {

@@ -123,6 +123,31 @@ fn who_reads_a_file_of_its_own_fails_as_that_does() {
     assert!(fails(libc::ENOMEM, None).is_err());
 }
 
+/// Of a fault on the way to a pin that there is no memory is told as it is.
+#[test]
+fn who_pins_is_told_of_no_memory() {
+    let fails = |verb: &str, errno| {
+        let mut step = step("write-map");
+        step.go.fault = Some(Fault::NoMemory);
+        let run = Run {
+            steps: vec![step],
+            ..Run::default()
+        };
+        let all = [Outcome::Failed(errno), done(4), done(4)];
+        let text = format!("4k,written:{verb}.a.0+512/bw.a.4+4/bw.a.8+4");
+        oracle_says(&text, &[(0, 4), (5, 5), (6, 6)], &all, |oracle| {
+            oracle.hits = hits(&run, |_| Some(0));
+            oracle.outcomes()
+        })
+    };
+    for verb in ["ri", "de"] {
+        assert_eq!(fails(verb, libc::ENOMEM), Ok(()), "{verb}");
+        assert_eq!(fails(verb, libc::EFAULT), Ok(()), "{verb}");
+        assert!(fails(verb, libc::EIO).is_err(), "{verb}");
+    }
+    assert!(fails("st", libc::ENOMEM).is_err());
+}
+
 /// What A's first operation meets, after these points.
 fn loses(points: &[&str]) -> bool {
     let steps = points.iter().map(|point| Step {
@@ -215,6 +240,22 @@ fn other_bytes_are_the_same_in_all_views() {
     assert!(differs(direct, "dio-map", 0) && !differs(direct, "dio-map", 512));
     let gated = direct.replace("4k", "4kg");
     assert!(!differs(&gated, "dio-map", 0));
+    // On a full disk it needs no error to come to its end half way.
+    let short = |image: &str, n| {
+        let text = format!("{image},written:dw.a.0+1024/bw.b.0+4/br.b.0+4");
+        let mut found = false;
+        let _ = oracle_says(
+            &text,
+            &[(0, 9); 3],
+            &[done(n), done(4), done(4)],
+            |oracle| {
+                found = oracle.may_differ(0, 0);
+                Ok(())
+            },
+        );
+        found
+    };
+    assert!(short("1kt", 512) && !short("1kt", 1024) && !short("1kgt", 512));
     // Zeroed in memory first are parts of blocks, that of the end included.
     let punch = "2k,written:pu.a.2741+8192/br.b.0+4/br.b.0+4";
     let at = |at| differs(punch, "writeback-map", at);

@@ -99,7 +99,9 @@ impl Hit {
         // One that reads a file of its own fails as that does, if it is there.
         let own = act.op.verb == Verb::ReadInto && self.file.is_none();
         let comes_out = comes_out(self.fault, act.op.verb) == errno;
-        self.met(act) && (comes_out || own && self.fault.errno() == errno)
+        // A page that is faulted in to be pinned: that there is no memory is told as it is.
+        let pinned = act.op.verb.pins() && self.fault == Fault::NoMemory;
+        self.met(act) && (comes_out || (own || pinned) && self.fault.errno() == errno)
     }
 }
 
@@ -183,7 +185,9 @@ impl Oracle<'_> {
     pub fn may_differ(&self, file: u8, at: u64) -> bool {
         let half = |act: &Act<'_>| {
             let direct = act.op.verb.is_direct_write();
-            direct && (act.op.at..act.op.end()).contains(&at) && self.met(act)
+            let whole = matches!(act.outcome, Outcome::Done(n, _) if *n == act.op.len);
+            let here = (act.op.at..act.op.end()).contains(&at);
+            direct && here && (!whole && self.may_be_short(act) || self.met(act))
         };
         let mut here = self.acts.iter().filter(|act| act.op.file == file);
         let loose = !self.program.image.gate && here.any(half);

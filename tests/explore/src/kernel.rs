@@ -197,6 +197,7 @@ impl Bench {
             moving: 0,
             noise: self.noise.as_mut(),
             alone: self.alone,
+            base: program.image.base(),
             tids: Vec::new(),
             control: &self.control,
             workers: &mut self.workers[..threads],
@@ -260,6 +261,7 @@ pub struct Kernel<'a> {
     states: Vec<State>,
     ops: Vec<usize>,
     alone: bool,
+    base: u64,
     watch: &'a Watch,
     load: &'a Fd,
     /// Looks in a row at which somebody else could still run.
@@ -270,13 +272,14 @@ pub struct Kernel<'a> {
     pub outcomes: Vec<Vec<Outcome>>,
 }
 
-fn at(parked: Parked) -> At {
+/// `base`: where byte 0 is.
+fn at(parked: Parked, base: u64) -> At {
     let faults = parked.errors.iter().filter_map(|name| Fault::of(name));
     At {
         faults: faults.collect(),
         point: parked.point,
         ino: parked.ino,
-        byte: parked.start,
+        byte: parked.start.saturating_sub(base),
         tid: parked.tid,
     }
 }
@@ -307,7 +310,7 @@ impl Kernel<'_> {
             places.push(match (self.states[thread], here) {
                 (_, Some(here)) => {
                     self.states[thread] = State::Parked;
-                    Place::Parked(at(parked.swap_remove(here)))
+                    Place::Parked(at(parked.swap_remove(here), self.base))
                 }
                 (State::Busy | State::Parked, None) if !self.is_over(thread)? => Place::Blocked,
                 (_, None) => Place::Between(self.outcomes[thread].len()),
@@ -333,7 +336,7 @@ impl Kernel<'_> {
         places.resize(THREADS, Place::Between(0));
         for tid in self.tids.iter().take(KERNEL) {
             if let Some(here) = parked.iter().position(|p| p.tid == *tid) {
-                places.push(Place::Parked(at(parked.swap_remove(here))));
+                places.push(Place::Parked(at(parked.swap_remove(here), self.base)));
             }
         }
     }

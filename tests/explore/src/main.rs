@@ -3,6 +3,7 @@
 //! for what may be seen. Runs as root inside the VM, on one CPU, and overwrites the device.
 #![forbid(unsafe_code)]
 
+mod append;
 mod blame;
 mod born;
 mod change;

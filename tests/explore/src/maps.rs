@@ -18,14 +18,14 @@ fn key(op: &Op) -> Key {
     (op.file, op.verb == Verb::SyncStore)
 }
 
-/// A new mapping of the file for an operation.
-pub fn map(file: &Fd, op: &Op) -> Sys<Map> {
+/// A new mapping of the file for an operation, from byte `base` of it on.
+pub fn map(file: &Fd, op: &Op, base: u64) -> Sys<Map> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let flags = match op.verb {
         Verb::SyncStore => libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC,
         _ => libc::MAP_SHARED,
     };
-    Map::new(file, 0, MOST as usize, prot, flags)
+    Map::new(file, base, MOST as usize, prot, flags)
 }
 
 /// Loads from each page of a file of this size: what is a hole is shown as one from then on, until
@@ -52,9 +52,9 @@ impl Maps {
     }
 
     /// After a SIGBUS there is something else in its place.
-    pub fn renew(&mut self, file: &Fd, op: &Op) -> Sys<()> {
+    pub fn renew(&mut self, file: &Fd, op: &Op, base: u64) -> Sys<()> {
         if let Some(old) = self.0.get_mut(&key(op)) {
-            *old = Rc::new(map(file, op)?);
+            *old = Rc::new(map(file, op, base)?);
         }
         Ok(())
     }

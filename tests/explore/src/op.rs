@@ -60,6 +60,12 @@ verbs! {
     DirectWrite "dw" "direct write",
     DirectRead "dr" "direct read",
     AsyncWrite "aw" "asynchronous direct write",
+    AppendWrite "ap" "buffered append to",
+    AppendDirect "ad" "direct append to",
+    DurableWrite "bs" "buffered write with RWF_DSYNC",
+    DurableDirect "ds" "direct write with RWF_DSYNC",
+    SoonWrite "wn" "buffered write with RWF_NOWAIT",
+    SoonDirect "dn" "direct write with RWF_NOWAIT",
     OwnWrite "ow" "direct write of its own mapping to",
     RingWrite "uw" "io_uring write",
     RingRead "ur" "io_uring read",
@@ -218,6 +224,11 @@ impl Verb {
         matches!(self, Verb::Freeze | Verb::StayFrozen)
     }
 
+    /// It asks for holes.
+    pub fn asks(self) -> bool {
+        matches!(self, Verb::SeekData | Verb::SeekHole | Verb::Fiemap)
+    }
+
     /// What is behind `at` goes.
     pub fn cuts(self) -> bool {
         matches!(self, Verb::Truncate | Verb::OpenEmpty)
@@ -242,7 +253,28 @@ impl Verb {
     pub fn is_direct(self) -> bool {
         use Verb::*;
         let rings = matches!(self, RingDirectWrite | RingDirectRead);
-        rings || matches!(self, DirectWrite | DirectRead | AsyncWrite | OwnWrite)
+        let flags = matches!(self, AppendDirect | DurableDirect | SoonDirect);
+        rings || flags || matches!(self, DirectWrite | DirectRead | AsyncWrite | OwnWrite)
+    }
+
+    /// It writes where the file ends then, which it says afterwards.
+    pub fn appends(self) -> bool {
+        matches!(self, Verb::AppendWrite | Verb::AppendDirect)
+    }
+
+    /// Where it would have to wait it does a part, or nothing and fails with EAGAIN.
+    pub fn must_not_wait(self) -> bool {
+        matches!(self, Verb::SoonWrite | Verb::SoonDirect)
+    }
+
+    /// The flags of pwritev2(2), if it takes some.
+    pub fn flags(self) -> Option<i32> {
+        use Verb::*;
+        match self {
+            DurableWrite | DurableDirect => Some(libc::RWF_DSYNC),
+            SoonWrite | SoonDirect => Some(libc::RWF_NOWAIT),
+            _ => None,
+        }
     }
 
     /// What lies behind gets another place.
@@ -272,7 +304,8 @@ impl Verb {
         use Verb::*;
         let rings = matches!(self, RingWrite | RingDirectWrite);
         let calls = matches!(self, BufferedWrite | HalfWrite | DirectWrite | AsyncWrite);
-        rings || calls || self.stores() || self.pins()
+        let ways = self.appends() || self.flags().is_some();
+        rings || calls || ways || self.stores() || self.pins()
     }
 }
 
@@ -315,6 +348,7 @@ impl Op {
         match self.verb {
             v if v.has_two_names() => format!("{verb} {file} and {}", NAMES[self.at as usize]),
             Verb::Truncate => format!("{verb} {file} to {}", self.at),
+            v if v.appends() => format!("{verb} {file} of {} bytes", self.len),
             v if v.kind().is_none() || v == Verb::Bring => verb.to_string(),
             v if v.has_range() => format!("{verb} {file} {}..{}", self.at, self.end()),
             v if v.has_place() => format!("{verb} {file} from {}", self.at),

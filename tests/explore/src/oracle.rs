@@ -9,7 +9,7 @@ use crate::moments;
 use crate::op::{Op, Verb, MOST};
 use crate::pairs;
 use crate::program::{letter, thread_name, Program, INITIAL, PAGE};
-use crate::sizes::Sizes;
+use crate::sizes::{is_put_off, Sizes};
 use std::ops::Range;
 
 /// What an operation came back with.
@@ -209,6 +209,12 @@ impl<'a> Oracle<'a> {
                 let certain = ok && at < least;
                 (at < most).then_some(Mark { value, certain })
             }
+            v if v.must_not_wait() && is_put_off(act.outcome) => None,
+            // Where it may have written nobody knows.
+            v if v.appends() && !ok => (at >= self.least(act)).then_some(Mark {
+                value: act.letter,
+                certain: false,
+            }),
             v if v.writes() && inside && at < op.at + op.given() => {
                 let value = act.letter;
                 let certain = matches!(act.outcome, Outcome::Done(n, _) if at < op.at + n);
@@ -356,6 +362,12 @@ impl<'a> Oracle<'a> {
             .count()
     }
 
+    /// May the file end inside of a sector at some time?
+    fn may_end_in_sector(&self, file: u8) -> bool {
+        let sizes = self.sizes[usize::from(file)].all();
+        sizes.iter().any(|size| size % 512 != 0)
+    }
+
     /// Is it about whole blocks, in the middle of a file of this size?
     fn can_shift(&self, act: &Act<'_>, size: u64) -> bool {
         let op = act.op;
@@ -367,8 +379,8 @@ impl<'a> Oracle<'a> {
     }
 
     /// A write may have been done in part.
-    fn may_be_short(&self, act: &Act<'_>) -> bool {
-        self.met(act) || self.program.image.tight
+    pub fn may_be_short(&self, act: &Act<'_>) -> bool {
+        self.met(act) || self.program.image.tight || act.op.verb.must_not_wait()
     }
 
     /// What it has passed over, or found, is said to be a hole.
@@ -413,6 +425,8 @@ impl<'a> Oracle<'a> {
                 [libc::EINVAL, libc::EAGAIN, libc::EBUSY, libc::ENOMEM].contains(&errno)
             }
             v if v.freezes() || v == Verb::Thaw => [libc::EBUSY, libc::EINVAL].contains(&errno),
+            v if v.must_not_wait() => errno == libc::EAGAIN,
+            Verb::AppendDirect => errno == libc::EINVAL && self.may_end_in_sector(act.op.file),
             // Another one has taken the name.
             Verb::Unname => errno == libc::ENOENT && self.takers(act.op.file) > 1,
             _ => false,

@@ -175,6 +175,8 @@ pub struct Image {
     pub maps: bool,
     /// On the disk that is memory, whose files are accessed directly there (DAX).
     pub dax: bool,
+    /// What is byte 0 here is far behind a hole.
+    pub far: bool,
 }
 
 impl Image {
@@ -185,7 +187,17 @@ impl Image {
         pending: false,
         maps: false,
         dax: false,
+        far: false,
     };
+
+    /// Where in the files that is which is byte 0 here. Far behind: two pages before block 2^31,
+    /// where its number needs one bit more, and the low half of the byte begins again.
+    pub fn base(self) -> u64 {
+        match self.far {
+            true => (self.block << 31) - 2 * PAGE,
+            false => 0,
+        }
+    }
 
     /// As it stands in a schedule.
     fn flags(self) -> String {
@@ -196,6 +208,7 @@ impl Image {
             (self.pending, "p"),
             (self.maps, "m"),
             (self.dax, "d"),
+            (self.far, "f"),
         ];
         let flags = all.iter().filter(|flag| flag.0);
         flags.map(|flag| flag.1).collect()
@@ -265,9 +278,9 @@ impl Program {
 
     /// The files have no byte behind this one.
     pub fn most(&self) -> u64 {
-        let inserts = self.threads.iter().flatten();
-        let inserts = inserts.filter(|op| op.verb == Verb::InsertRange);
-        MOST + inserts.map(|op| op.len).sum::<u64>()
+        let ops = self.threads.iter().flatten();
+        let more = ops.filter(|op| op.verb == Verb::InsertRange || op.verb.appends());
+        MOST + more.map(|op| op.len).sum::<u64>()
     }
 
     /// In plain words, a line for each thread.
@@ -283,12 +296,16 @@ impl Program {
             Image { dax: true, .. } => ", DAX",
             _ => "",
         };
+        let far = match self.image {
+            Image { far: true, .. } => format!(", byte 0 is {}", self.image.base()),
+            _ => String::new(),
+        };
         let workers = match self.workers {
             true => "; threads of the kernel wait, too",
             false => "",
         };
         let mut out = format!(
-            "blocks of {}{gate}{tight}{maps}{workers}; {}{}\n",
+            "blocks of {}{gate}{tight}{maps}{far}{workers}; {}{}\n",
             self.image.block,
             match self.kind() {
                 Kind::Bytes => "a: ",
@@ -344,7 +361,7 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         shorter.is_some()
     };
     let (gate, tight, pending) = (has('g'), has('t'), has('p'));
-    let (maps, dax, workers) = (has('m'), has('d'), has('w'));
+    let (maps, dax, far, workers) = (has('m'), has('d'), has('f'), has('w'));
     let image = Image {
         block,
         gate,
@@ -352,9 +369,10 @@ fn mounted(text: &str) -> Option<(Image, bool)> {
         pending,
         maps,
         dax,
+        far,
     };
-    // Where a page is a block.
-    if dax && (maps || block != PAGE) {
+    // Where a page is a block; and where block maps do not reach.
+    if dax && (maps || block != PAGE) || far && maps {
         return None;
     }
     // One of the two is said.
@@ -433,6 +451,8 @@ mod tests {
             "1ktmw,sparse:fs.a",
             "4kdw,hole:ss.a.0+1/ri.a.0+512",
             "4kpd,hole:ss.a.0+1",
+            "1kgfw,hole:st.a.0+1",
+            "4ktdf,hole:ss.a.0+1",
             "1kg,crowd:cr.x,cm.a/ls.m",
             "4k,written:fs.a/!bw.a.0+1,pu.a.0+1/!fs.a",
             "4k,written:!fs.a",
@@ -449,6 +469,7 @@ mod tests {
             "4ktp,written:fs.a",
             "4kmt,written:fs.a",
             "4kmd,written:fs.a",
+            "4kmf,written:fs.a",
             "1kd,written:fs.a",
             "4k,written:ss.a.0+1",
             "4k,nothing:fs.a",

@@ -66,13 +66,17 @@ pub fn promised(program: Program) -> Program {
 
 /// What is promised of all.
 fn kept(mut program: Program) -> Program {
-    let Image { dax, tight, .. } = program.image;
+    let Image {
+        dax, tight, far, ..
+    } = program.image;
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {
             Verb::SyncStore if !dax => Verb::Store,
             Verb::ReadInto if tight => Verb::Deliver,
             // It is refused, always.
             Verb::MoveExtents if dax => Verb::Punch,
+            // That is the end of what is before byte 0 as well.
+            Verb::OpenEmpty if far => Verb::Truncate,
             // Who removes blocks waits for it there, with locks that others want.
             Verb::Pin if dax => Verb::Deliver,
             verb => verb,
@@ -90,7 +94,7 @@ fn kept(mut program: Program) -> Program {
     // promised for it: who writes it finds no block on a full disk, and who looks for holes before
     // it is written finds one.
     let has = |which: fn(&Verb) -> bool| program.threads.iter().flatten().any(|op| which(&op.verb));
-    let asked = has(|verb| matches!(verb, Verb::SeekData | Verb::SeekHole | Verb::Fiemap));
+    let asked = has(|verb| verb.asks());
     let digs = has(|verb| *verb == Verb::Punch || verb.cuts());
     if (tight || asked) && !dax && digs {
         let all = program.threads.iter_mut().flatten();
@@ -100,21 +104,10 @@ fn kept(mut program: Program) -> Program {
     if program.image.gate || dax {
         return program;
     }
-    let has = |verbs: &[Verb]| {
-        let mut all = program.threads.iter().flatten();
-        all.any(|op| verbs.contains(&op.verb))
-    };
+    let has = |which: fn(Verb) -> bool| program.threads.iter().flatten().any(|op| which(op.verb));
+    let direct = has(Verb::is_direct_write);
+    let dirties = has(|verb| verb.writes() && !verb.is_direct());
     use Verb::*;
-    let direct = has(&[DirectWrite, AsyncWrite, RingDirectWrite, OwnWrite]);
-    let dirties = has(&[
-        BufferedWrite,
-        HalfWrite,
-        Store,
-        Deliver,
-        Pin,
-        ReadInto,
-        RingWrite,
-    ]);
     for op in program.threads.iter_mut().flatten() {
         op.verb = match op.verb {
             Store | Deliver | Pin | ReadInto if direct => BufferedWrite,

@@ -8,7 +8,7 @@ use crate::worker::{folder, path};
 use guest::fixture::MNT;
 use guest::map::Map;
 use guest::sys::{self, Aligned, Fd, Sys};
-use libc::{O_DIRECT, O_RDWR};
+use libc::{O_APPEND, O_DIRECT, O_RDWR};
 use std::rc::Rc;
 
 /// What such a file has.
@@ -29,6 +29,8 @@ pub struct Ready {
     /// The name of its file, and one of a file that is to have it.
     pub name: String,
     pub own: String,
+    /// Where byte 0 is in its file.
+    pub base: u64,
     /// Which operation of the thread began what this one ends.
     pub begun: Option<usize>,
 }
@@ -48,9 +50,9 @@ fn heir(image: Image, path: &str) -> Sys<Fd> {
 
 /// A file that has blocks wherever another one can have some. On a full disk it has none, and
 /// nothing can be exchanged.
-fn donor(run: u64, mark: u8) -> Sys<(Fd, u64)> {
+fn donor(run: u64, image: Image, mark: u8) -> Sys<(Fd, u64)> {
     let file = sys::create(&own_path(run, mark))?;
-    let _ = file.fallocate(0, 0, MOST);
+    let _ = file.fallocate(0, image.base(), MOST);
     Ok((file, sys::statfs(MNT)?.f_bsize as u64))
 }
 
@@ -68,7 +70,7 @@ fn source(run: u64, mark: u8, len: u64) -> Sys<Fd> {
 fn own(run: u64, image: Image, op: &Op, mark: u8) -> Sys<Option<(Fd, u64)>> {
     let empty = || sys::create(&own_path(run, mark));
     match op.verb {
-        Verb::MoveExtents => Ok(Some(donor(run, mark)?)),
+        Verb::MoveExtents => Ok(Some(donor(run, image, mark)?)),
         Verb::Deliver if image.dax => Ok(Some((empty()?, 0))),
         Verb::ReadInto => Ok(Some((source(run, mark, op.len)?, 0))),
         Verb::Replace => Ok(Some((heir(image, &own_path(run, mark))?, 0))),
@@ -76,20 +78,25 @@ fn own(run: u64, image: Image, op: &Op, mark: u8) -> Sys<Option<(Fd, u64)>> {
     }
 }
 
+/// How its file is opened.
+fn flags(verb: Verb) -> i32 {
+    let direct = if verb.is_direct() { O_DIRECT } else { 0 };
+    direct | if verb.appends() { O_APPEND } else { 0 }
+}
+
 pub fn ready(run: u64, image: Image, op: Op, mark: u8) -> Sys<Ready> {
     let mapped = op.verb.is_mapped() || matches!(op.verb, Verb::Collapse | Verb::OwnWrite);
     let file = match op.verb {
         Verb::Commit => sys::create(&format!("{}/{run}c{mark}", folder()))?,
         verb if verb.kind() != Some(Kind::Bytes) => sys::rdonly(MNT)?,
-        verb if verb.is_direct() => sys::open(&path(run, op.file), O_RDWR | O_DIRECT, 0)?,
-        _ => sys::rdwr(&path(run, op.file))?,
+        verb => sys::open(&path(run, op.file), O_RDWR | flags(verb), 0)?,
     };
     let torn = match op.verb {
         Verb::HalfWrite => Some(torn(&op, mark)?),
         _ => None,
     };
     let map = match mapped {
-        true => Some(Rc::new(maps::map(&file, &op)?)),
+        true => Some(Rc::new(maps::map(&file, &op, image.base())?)),
         false => None,
     };
     let donor = own(run, image, &op, mark)?;
@@ -108,6 +115,7 @@ pub fn ready(run: u64, image: Image, op: Op, mark: u8) -> Sys<Ready> {
             false => String::new(),
         },
         own: own_path(run, mark),
+        base: image.base(),
         begun: None,
     })
 }

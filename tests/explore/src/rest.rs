@@ -11,11 +11,11 @@ use guest::sys::{self, Aligned, Fd, Sys};
 use lab::tracing::mark;
 use libc::{O_DIRECT, O_RDONLY};
 
-/// All bytes that a file has for read(2), or directly.
-fn bytes(f: &Fd, most: u64) -> Sys<Vec<u8>> {
+/// All bytes that a file has for read(2), or directly, from byte 0 on.
+fn bytes(f: &Fd, base: u64, most: u64) -> Sys<Vec<u8>> {
     // More than the size: what comes then is too much.
     let mut seen = Aligned::new((most.next_multiple_of(PAGE) + 2 * PAGE) as usize);
-    let n = f.pread(&mut seen, 0)?;
+    let n = f.pread(&mut seen, base)?;
     Ok(seen[..n].to_vec())
 }
 
@@ -93,10 +93,13 @@ const POINTERS: u64 = 12;
 
 /// FIEMAP, SEEK_DATA, the blocks and the bytes say the same.
 fn holes(f: &Fd, image: Image, seen: &[u8]) -> Result<(), String> {
-    let size = seen.len() as u64;
+    let (size, base) = (seen.len() as u64, image.base());
     let text = |e: sys::SysErr| e.to_string();
-    let is_data = data(size, |at, whence| f.seek(at, whence))?;
-    let extents = fiemap(f, 0, 2 * MOST + size, false, 64).map_err(text)?;
+    let from = base as i64;
+    let is_data = data(size, |at, whence| Ok(f.seek(from + at, whence)? - from))?;
+    // What is before byte 0 is none of it, and would be missing from the count.
+    let mut extents = fiemap(f, base, 2 * MOST + size, false, 64).map_err(text)?;
+    extents.iter_mut().for_each(|e| e.log -= base);
     let mut has = vec![Block::Hole; size as usize];
     for extent in &extents {
         let (from, to) = (extent.log.min(size), (extent.log + extent.len).min(size));
@@ -128,10 +131,11 @@ fn holes(f: &Fd, image: Image, seen: &[u8]) -> Result<(), String> {
 /// One file, by all views: its bytes.
 fn file(path: &str, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> {
     let text = |e: sys::SysErr| e.to_string();
-    let most = oracle.program.most();
+    let (most, base) = (oracle.program.most(), oracle.program.image.base());
     let f = sys::rdonly(path).map_err(text)?;
-    let seen = bytes(&f, most).map_err(text)?;
+    let seen = bytes(&f, base, most).map_err(text)?;
     let size = f.size().map_err(text)?;
+    let size = size.checked_sub(base).ok_or("it ends before byte 0")?;
     if size != seen.len() as u64 {
         return Err(format!("stat says {size} bytes, read(2) {}", seen.len()));
     }
@@ -145,24 +149,24 @@ fn file(path: &str, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> 
             false => Ok(()),
         }
     };
-    let (mapped, behind) = mapping(&f, size).map_err(text)?;
+    let (mapped, behind) = mapping(&f, base, size).map_err(text)?;
     like(&mapped).map_err(|e| format!("the mapping shows {e}"))?;
     let strict = !oracle.has_lost(number) && !oracle.leaves_behind(number);
     if strict && !oracle.stores_behind(number) {
         zeros(&behind, size).map_err(|e| format!("the mapping shows {e}"))?;
     }
     let direct = sys::open(path, O_RDONLY | O_DIRECT, 0).map_err(text)?;
-    match bytes(&direct, most) {
+    match bytes(&direct, base, most) {
         Ok(on_disk) => like(&on_disk).map_err(|e| format!("the disk has {e}"))?,
         // It is the first to be told.
         Err(e) if oracle.has_lost(number) && e.errno == libc::EIO => (),
         Err(e) => return Err(text(e)),
     }
     f.dontneed().map_err(text)?;
-    let again = bytes(&f, most).map_err(text)?;
+    let again = bytes(&f, base, most).map_err(text)?;
     like(&again).map_err(|e| format!("after eviction: {e}"))?;
     if strict {
-        let (_, behind) = mapping(&f, size).map_err(text)?;
+        let (_, behind) = mapping(&f, base, size).map_err(text)?;
         zeros(&behind, size).map_err(|e| format!("after eviction: {e}"))?;
     }
     f.dontneed().map_err(text)?;
@@ -173,12 +177,12 @@ fn file(path: &str, number: u8, oracle: &Oracle<'_>) -> Result<Vec<u8>, String> 
 }
 
 /// What a mapping shows: the bytes of the file, and those behind its end in the last page.
-fn mapping(f: &Fd, size: u64) -> Sys<(Vec<u8>, Vec<u8>)> {
+fn mapping(f: &Fd, base: u64, size: u64) -> Sys<(Vec<u8>, Vec<u8>)> {
     if size == 0 {
         return Ok((Vec::new(), Vec::new()));
     }
     let len = size.next_multiple_of(PAGE) as usize;
-    let map = Map::new(f, 0, len, libc::PROT_READ, libc::MAP_SHARED)?;
+    let map = Map::new(f, base, len, libc::PROT_READ, libc::MAP_SHARED)?;
     let mut mapped = map.read(0, len);
     let behind = mapped.split_off(size as usize);
     Ok((mapped, behind))
@@ -198,6 +202,8 @@ fn zeros(behind: &[u8], size: u64) -> Result<(), String> {
 /// A file at the end.
 pub struct Seen {
     pub file: u8,
+    /// Where byte 0 is.
+    base: u64,
     bytes: Vec<u8>,
     /// Where data may be lost: it is on disk, or not.
     lost: Option<Vec<bool>>,
@@ -212,9 +218,9 @@ impl Seen {
     pub fn is_still(&self, path: &str) -> Result<(), String> {
         let text = |e: sys::SysErr| e.to_string();
         let f = sys::rdonly(path).map_err(text)?;
-        let now = bytes(&f, self.bytes.len() as u64).map_err(text)?;
+        let now = bytes(&f, self.base, self.bytes.len() as u64).map_err(text)?;
         self.is_kept(&now)?;
-        let (_, behind) = mapping(&f, now.len() as u64).map_err(text)?;
+        let (_, behind) = mapping(&f, self.base, now.len() as u64).map_err(text)?;
         match self.strict && self.lost.is_none() {
             true => zeros(&behind, now.len() as u64),
             false => Ok(()),
@@ -287,6 +293,7 @@ impl Files {
             let vague = || places.map(|at| oracle.is_vague(number, at)).collect();
             out.push(Seen {
                 file: number,
+                base: program.image.base(),
                 lost: oracle.has_lost(number).then(vague),
                 least: oracle.least_kept(number),
                 strict: !oracle.leaves_behind(number),
@@ -322,6 +329,7 @@ mod tests {
         let lost = vec![false, false, true, true];
         let seen = |bytes: &[u8], least| Seen {
             file: 0,
+            base: 0,
             bytes: bytes.to_vec(),
             lost: Some(lost.clone()),
             least,

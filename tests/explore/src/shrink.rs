@@ -174,6 +174,7 @@ impl<T: Trial> Shrink<'_, T> {
             tight: false,
             pending: false,
             maps: false,
+            far: false,
             ..program.image
         };
         let mut all = Vec::new();
@@ -222,6 +223,7 @@ fn weight(schedule: &Schedule) -> [usize; 6] {
         usize::from(program.image.block != 4096)
             + usize::from(program.image.tight)
             + usize::from(program.image.pending)
+            + usize::from(program.image.far)
             + usize::from(program.workers),
         program.start as usize,
     ]

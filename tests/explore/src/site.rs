@@ -2,6 +2,7 @@
 //! Where schedules are run: many on one mount, each with files of its own, and what is looked at
 //! after each of them and after all.
 
+use crate::append::placed;
 use crate::clock::{timed, Part};
 use crate::disk::{self, Disk};
 use crate::drive::{run, Picker, Run, ENDLESS};
@@ -177,10 +178,11 @@ impl Site {
             });
         }
         timed(Part::End, || self.bench.end(program))?;
-        let acts = acts(program, &run, &outcomes);
+        let placed = placed(program, &outcomes);
+        let acts = acts(&placed, &run, &outcomes);
         let result = timed(Part::Judge, || {
             let kept = match program.kind() {
-                Kind::Bytes => self.bytes(files, program, &run, acts),
+                Kind::Bytes => self.bytes(files, program, &run, (&placed, acts)),
                 Kind::Names => self.names(number, program, &run, (acts, inodes)),
             };
             kept.and_then(|kept| self.keep(kept))
@@ -192,15 +194,15 @@ impl Site {
         })
     }
 
-    /// Judges what is in the files.
+    /// Judges what is in the files; `placed` is the program with appends where they were done.
     fn bytes(
         &mut self,
         files: rest::Files,
         program: &Program,
         run: &Run,
-        acts: Vec<Act<'_>>,
+        (placed, acts): (&Program, Vec<Act<'_>>),
     ) -> Result<Kept, Harm> {
-        let mut oracle = Oracle::new(program, acts);
+        let mut oracle = Oracle::new(placed, acts);
         let inodes = files.inodes();
         let file = |ino| inodes.iter().position(|i| *i == Some(ino));
         oracle.hits = hits(run, |ino| Some(file(ino)? as u8));

@@ -12,6 +12,10 @@ use std::ops::Range;
 enum Change {
     AtLeast(u64),
     Exactly(u64),
+    /// Of bytes that begin at the end.
+    Append(Range<u64>),
+    /// By so much, or less.
+    Longer(u64),
     /// Of bytes that end inside the file.
     Collapse(Range<u64>),
     /// At a byte of the file.
@@ -24,6 +28,8 @@ impl Change {
         match self {
             Change::AtLeast(end) => Some(size.max(*end)),
             Change::Exactly(end) => Some(*end),
+            Change::Append(bytes) => (bytes.start == size).then_some(bytes.end),
+            Change::Longer(len) => Some(size + len),
             Change::Collapse(bytes) => (bytes.end < size).then(|| size - (bytes.end - bytes.start)),
             Change::Insert(bytes) => (bytes.start < size).then(|| size + bytes.end - bytes.start),
         }
@@ -33,6 +39,7 @@ impl Change {
     fn next_kept(&self, next: u64, kept: u64) -> u64 {
         match self {
             Change::AtLeast(end) => kept.max(*end),
+            Change::Append(_) | Change::Longer(_) => kept.max(next),
             _ => next,
         }
     }
@@ -61,6 +68,11 @@ fn is_refused(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(libc::EINVAL | libc::EBUSY))
 }
 
+/// It would have had to wait.
+pub fn is_put_off(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(libc::EAGAIN))
+}
+
 fn change(act: &Act<'_>) -> Option<(Change, bool)> {
     let done = match act.outcome {
         Outcome::Done(n, _) => Some(*n),
@@ -68,6 +80,12 @@ fn change(act: &Act<'_>) -> Option<(Change, bool)> {
     };
     let op = act.op;
     let change = match op.verb {
+        verb if verb.must_not_wait() && is_put_off(act.outcome) => None,
+        verb if verb.appends() => match done {
+            Some(0) => None,
+            Some(n) => Some(Change::Append(op.at..op.at + n)),
+            None => Some(Change::Longer(op.len)),
+        },
         verb if verb.writes() && !verb.is_mapped() => {
             let end = op.at + done.unwrap_or(op.len);
             (op.at < end).then_some(Change::AtLeast(end))
@@ -101,8 +119,17 @@ impl Sizes {
                 writes,
             })
         });
+        let mut changers: Vec<Changer> = changers.collect();
+        // What failed half way may have left an end that nobody knows of, and an append found it.
+        if changers.iter().any(|changer| changer.failed) {
+            for changer in &mut changers {
+                if let Change::Append(bytes) = &changer.change {
+                    changer.change = Change::AtLeast(bytes.end);
+                }
+            }
+        }
         let mut sizes = Sizes {
-            changers: changers.collect(),
+            changers,
             states: BTreeSet::new(),
         };
         sizes.reach((0, start, start));

@@ -27,25 +27,25 @@ pub fn create(run: u64, program: &Program) -> Sys<[u64; NAMES.len()]> {
     }
     // What has been freed is promised for it.
     if program.start == Start::Dirty && image.pending {
-        write(&sys::rdwr(&path(run, 0))?, Start::Dirty)?;
+        write(&sys::rdwr(&path(run, 0))?, Start::Dirty, image.base())?;
     }
     Ok(inodes)
 }
 
 fn create_files(run: u64, program: &Program) -> Sys<()> {
-    let start = program.start;
+    let (start, base) = (program.start, program.image.base());
     let f = sys::create(&path(run, 0))?;
     match start {
-        Start::Unwritten | Start::Part => f.fallocate(0, 0, start.size())?,
-        _ => f.truncate(start.size())?,
+        Start::Unwritten | Start::Part => f.fallocate(0, base, start.size())?,
+        _ => f.truncate(base + start.size())?,
     }
     if start == Start::Comb {
         let pages = (0..=start.size()).step_by(PAGE as usize);
-        let mut pages = pages.map(|at| f.fallocate(libc::FALLOC_FL_KEEP_SIZE, at, 1));
+        let mut pages = pages.map(|at| f.fallocate(libc::FALLOC_FL_KEEP_SIZE, base + at, 1));
         pages.try_for_each(|page| page)?;
     }
     if !(start == Start::Dirty && program.image.pending) {
-        write(&f, start)?;
+        write(&f, start, base)?;
     }
     if !matches!(start, Start::Dirty | Start::Empty) {
         f.fsync()?;
@@ -54,17 +54,17 @@ fn create_files(run: u64, program: &Program) -> Sys<()> {
         f.dontneed()?;
     }
     if program.uses(1) {
-        sys::create(&path(run, 1))?;
+        sys::create(&path(run, 1))?.truncate(base)?;
     }
     Ok(())
 }
 
-/// What the first file has.
-fn write(f: &Fd, start: Start) -> Sys<()> {
+/// What the first file has, behind byte `base`.
+fn write(f: &Fd, start: Start, base: u64) -> Sys<()> {
     let data = start.data();
     if !data.is_empty() {
         let bytes = vec![INITIAL; (data.end - data.start) as usize];
-        f.pwrite(&bytes, data.start)?;
+        f.pwrite(&bytes, base + data.start)?;
     }
     Ok(())
 }

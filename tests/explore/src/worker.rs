@@ -2,6 +2,7 @@
 //! A thread under test: a process of its own, so that none waits for the memory map of another. It
 //! reads lines from its standard input, and answers there.
 
+use crate::append::came;
 use crate::device::Device;
 use crate::folder::Here;
 use crate::maps::{self, Maps};
@@ -105,9 +106,16 @@ impl Ready {
     fn call(&mut self, tools: &mut Tools) -> Sys<(u64, Vec<u8>)> {
         let Tools { aio, ring, devices } = tools;
         let (f, op) = (&self.file, self.op);
-        let (at, len) = (op.at, op.len);
+        let (at, len) = (op.at + self.base, op.len);
+        let from_base = |found: i64| found as u64 - self.base;
         match op.verb {
             Verb::BufferedWrite | Verb::DirectWrite => wrote(f.pwrite_once(&self.buffer, at)),
+            verb if verb.appends() => f
+                .append_once(&self.buffer)
+                .map(|(n, at)| came(n, at - self.base)),
+            verb if verb.flags().is_some() => {
+                wrote(f.pwrite_with(&self.buffer, at, verb.flags().unwrap_or(0)))
+            }
             Verb::HalfWrite => self.write_half(),
             Verb::AsyncWrite => self.submit(aio),
             Verb::OwnWrite => self.write_own(),
@@ -144,8 +152,8 @@ impl Ready {
             }
             Verb::StayFrozen => done(f.freeze(true)),
             Verb::Thaw => done(f.freeze(false)),
-            Verb::SeekData => Ok((f.seek(at as i64, libc::SEEK_DATA)? as u64, Vec::new())),
-            Verb::SeekHole => Ok((f.seek(at as i64, libc::SEEK_HOLE)? as u64, Vec::new())),
+            Verb::SeekData => Ok((from_base(f.seek(at as i64, libc::SEEK_DATA)?), Vec::new())),
+            Verb::SeekHole => Ok((from_base(f.seek(at as i64, libc::SEEK_HOLE)?), Vec::new())),
             Verb::Fiemap => self.extents(),
             Verb::Commit => {
                 // A change that takes no block.
@@ -157,7 +165,8 @@ impl Ready {
     }
 
     fn submit(&mut self, aio: &mut Aio) -> Sys<(u64, Vec<u8>)> {
-        aio.submit(&self.file, aio::Op::Write, &mut self.buffer, self.op.at, 0)?;
+        let at = self.op.at + self.base;
+        aio.submit(&self.file, aio::Op::Write, &mut self.buffer, at, 0)?;
         let result = aio.wait(1)?[0].1;
         match u64::try_from(result) {
             Ok(n) => Ok((n, Vec::new())),
@@ -169,14 +178,15 @@ impl Ready {
     fn write_half(&self) -> Sys<(u64, Vec<u8>)> {
         let (map, from) = self.torn.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
         let bytes = map.as_slice(*from, self.op.len as usize);
-        let n = self.file.pwrite_once(bytes, self.op.at)?;
+        let n = self.file.pwrite_once(bytes, self.op.at + self.base)?;
         Ok((n as u64, Vec::new()))
     }
 
     /// The blocks of the range, as far as both have some there.
     fn exchange(&self) -> Sys<(u64, Vec<u8>)> {
         let (donor, block) = self.donor.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
-        let (from, end) = (self.op.at / block, self.op.end().div_ceil(*block));
+        let (from, end) = (self.op.at + self.base, self.op.end() + self.base);
+        let (from, end) = (from / block, end.div_ceil(*block));
         done(self.file.exchange(donor, (from, from), end - from).1)
     }
 
@@ -184,7 +194,7 @@ impl Ready {
     fn write_own(&self) -> Sys<(u64, Vec<u8>)> {
         let map = self.map.as_ref().ok_or_else(|| failed(libc::EINVAL))?;
         let own = map.as_slice(self.op.at as usize, self.op.len as usize);
-        let n = self.file.pwrite_once(own, self.op.at)?;
+        let n = self.file.pwrite_once(own, self.op.at + self.base)?;
         Ok((n as u64, Vec::new()))
     }
 
@@ -194,7 +204,7 @@ impl Ready {
         // A read behind all that there is comes by a point, and does nothing. With DAX it has the
         // lock of its file there, for which others may wait.
         let by = self.donor.as_ref().map_or(&self.file, |(file, _)| file);
-        let stopped = by.pread_once(&mut [0], 4 * MOST);
+        let stopped = by.pread_once(&mut [0], self.base + 4 * MOST);
         self.begun = Some(usize::from(self.mark - b'A') % OPS);
         let brought = self.bring(devices);
         stopped?;
@@ -254,7 +264,7 @@ impl Ready {
 
     /// One for each byte that has an extent.
     fn extents(&self) -> Sys<(u64, Vec<u8>)> {
-        let (at, len) = (self.op.at, self.op.len);
+        let (at, len) = (self.op.at + self.base, self.op.len);
         let mut covered = vec![0; len as usize];
         for extent in fiemap(&self.file, at, len, false, 32)? {
             let from = extent.log.max(at) - at;
@@ -306,7 +316,7 @@ fn open(words: &str) -> Result<Opened, String> {
         ready.map = ready.map.take().map(|map| maps.keep(&ready.op, map));
         if let (Some(map), 1) = (&ready.map, thread % 2) {
             let size = ready.file.size().map_err(|e| e.to_string())?;
-            maps::look(map, size);
+            maps::look(map, size.saturating_sub(program.image.base()));
         }
     }
     let here = match program.kind() {
@@ -412,7 +422,7 @@ impl Worker {
         // What is mapped is not dropped. What a device has is pinned, mapped or not.
         op.map = None;
         if outcome == Outcome::Failed(libc::EFAULT) {
-            if let Err(e) = self.maps.renew(&op.file, &op.op) {
+            if let Err(e) = self.maps.renew(&op.file, &op.op, op.base) {
                 return format!("error {e}");
             }
         }

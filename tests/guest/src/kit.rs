@@ -19,6 +19,7 @@ pub mod kmsg;
 pub mod map;
 pub mod module;
 pub mod nfs;
+pub mod rwf;
 pub mod sched;
 pub mod slow;
 pub mod source;
