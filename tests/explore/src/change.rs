@@ -5,10 +5,10 @@
 
 use crate::corpus::Corpus;
 use crate::draw::Grammar;
-use crate::near::{begins, comes, stops};
 use crate::op::{Kind, Op, Verb, MOST};
 use crate::program::{Image, Program, Start, OPS, PAGE, THREADS};
 use crate::promise::promised;
+use crate::taste::{begins, comes, stops};
 use rand::seq::IndexedRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -121,19 +121,24 @@ impl Work<'_> {
         )
     }
 
+    /// What the thread does that stops at its points.
+    fn acts(&self) -> Option<Verb> {
+        let own = self.program.threads.get(self.victim)?;
+        own.last().map(|op| op.verb)
+    }
+
     /// What may come here: every second time one that is there already, for few different
     /// operations meet in more ways than many.
     fn verb(&self, thread: usize, rng: &mut ChaCha8Rng) -> Verb {
-        let own = self.program.threads.get(self.victim);
-        let acts = own.and_then(|ops| ops.last()).map(|op| op.verb);
+        let acts = self.acts();
         let known: Vec<&Op> = self.program.threads.iter().flatten().collect();
         let known = known.choose(rng).map_or(Verb::Commit, |op| op.verb);
         if rng.random_ratio(1, 2) && self.verbs.contains(&known) {
             return known;
         }
         let weight = |verb: &Verb| match acts {
-            Some(acts) if thread != self.victim => comes(acts, *verb),
-            _ => stops(*verb),
+            Some(acts) if thread != self.victim => comes(self.program.image, acts, *verb),
+            _ => stops(self.program.image, *verb),
         };
         let drawn = self.verbs.choose_weighted(rng, weight);
         drawn.copied().unwrap_or(known)
@@ -201,7 +206,9 @@ impl Work<'_> {
             Change::Graft => self.graft(rng),
             Change::Start => {
                 let all = Start::of(self.program.kind());
-                let drawn = all.choose_weighted(rng, |start| begins(*start));
+                let image = self.program.image;
+                let acts = self.acts().unwrap_or(Verb::Commit);
+                let drawn = all.choose_weighted(rng, |start| begins(image, acts, *start));
                 self.program.start = drawn.copied().unwrap_or(self.program.start);
             }
             Change::Workers => self.program.workers = !self.program.workers,

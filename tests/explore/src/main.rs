@@ -50,6 +50,7 @@ mod sizes;
 mod space;
 mod start;
 mod strategy;
+mod taste;
 mod things;
 mod turns;
 mod watch;

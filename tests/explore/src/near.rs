@@ -7,78 +7,16 @@ use crate::draw::Grammar;
 use crate::op::{Kind, Op, Verb, MOST};
 use crate::program::{Image, Program, Start, OPS, PAGE, THREADS};
 use crate::promise::promised;
+use crate::taste::{begins, chains, changes, comes, disturbs, needs_data, stops, Chain};
 use rand::seq::IndexedRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
 
-/// How often one stops at its points: what acts upon what it has looked up.
-pub fn stops(verb: Verb) -> u32 {
-    use Verb::*;
-    match verb {
-        Deliver => 4,
-        Pin => 8,
-        // They come with what they end.
-        Bring | Thaw => 0,
-        Fsync | BufferedWrite | DirectWrite | AsyncWrite => 6,
-        OwnWrite | SeekData | Store | SyncStore | ReadInto | SyncRange | InsertRange => 4,
-        Truncate | OpenEmpty | Punch | Load | BufferedRead | CollapseRange => 3,
-        HalfWrite | DirectRead | SeekHole | RingWrite | RingDirectWrite => 2,
-        _ => 1,
-    }
-}
-
-/// How often one comes in between: what removes blocks, changes bytes, writes pages or drops them.
-fn disturbs(verb: Verb) -> u32 {
-    use Verb::*;
-    match verb {
-        Store | Evict | BufferedWrite | Punch => 8,
-        Fsync | DirectWrite | Allocate | BufferedRead => 5,
-        Truncate | CollapseRange | InsertRange | Load | SyncRange => 3,
-        AsyncWrite | Zero | Commit | Pin | OpenEmpty => 2,
-        Bring | Thaw => 0,
-        _ => 1,
-    }
-}
-
 /// So many they are then.
 const FEW: usize = 3;
-
-/// Does it have i_rwsem for itself?
-fn has_lock(verb: Verb) -> bool {
-    use Verb::*;
-    let plans = matches!(verb, Allocate | KeepSize | Zero | ZeroKeep | Punch);
-    let writes = matches!(verb, BufferedWrite | HalfWrite | RingWrite);
-    plans || writes || verb.shifts() || verb.cuts()
-}
-
-/// Does it share i_rwsem, and is led by points below it? One that the kernel finishes is not.
-fn shares_lock(verb: Verb) -> bool {
-    use Verb::*;
-    let direct = verb.is_direct() && !matches!(verb, AsyncWrite | RingDirectWrite);
-    direct || matches!(verb, SeekData | SeekHole)
-}
-
-/// How often one comes in between the steps of another. One that has to wait keeps all that comes
-/// behind it in its thread, so there are fewer of these.
-pub fn comes(victim: Verb, verb: Verb) -> u32 {
-    let waits = has_lock(victim) && (has_lock(verb) || shares_lock(verb))
-        || shares_lock(victim) && has_lock(verb);
-    match waits {
-        true => disturbs(verb),
-        false => 5 * disturbs(verb),
-    }
-}
-
-/// How often a program begins with it: where what is promised and what is there differ, more is
-/// looked up.
-pub fn begins(start: Start) -> u32 {
-    match start {
-        Start::Dirty | Start::Unwritten => 3,
-        Start::Part => 2,
-        _ => 1,
-    }
-}
+/// Operations of another thread that are a chain.
+const CHAIN: usize = 2;
 
 /// Does a thread of the kernel do a part of it?
 fn is_shared(verb: Verb) -> bool {
@@ -113,22 +51,36 @@ impl Bytes {
         Bytes { at, part }
     }
 
-    /// The part, or as much behind it.
+    /// The part, as much behind or before it, or another one of the page.
     fn some(&self, rng: &mut ChaCha8Rng) -> Range<u64> {
-        let len = self.part.end - self.part.start;
-        match rng.random_ratio(1, 3) {
-            true => self.part.end..self.part.end + len,
-            false => self.part.clone(),
-        }
+        let (start, len) = (self.part.start, self.part.end - self.part.start);
+        let before = start.checked_sub(len).unwrap_or(start);
+        let other = self.at + len * rng.random_range(0..(PAGE / len).max(1));
+        let at = match rng.random_range(0..8) {
+            0..4 => start,
+            4 | 5 => self.part.end,
+            6 => before,
+            _ => other,
+        };
+        at..at + len
     }
 
-    /// The operation on some of them, of ten times on a part so often.
-    fn op(&self, verb: Verb, image: Image, part: u32, rng: &mut ChaCha8Rng) -> Op {
-        let bytes = match rng.random_range(0..10) {
+    /// Some of them, of ten times a part so often.
+    fn place(&self, part: u32, rng: &mut ChaCha8Rng) -> Range<u64> {
+        match rng.random_range(0..10) {
             n if n < part => self.some(rng),
             9 => self.at..self.at + 2 * PAGE,
             _ => self.at..self.at + PAGE,
-        };
+        }
+    }
+
+    /// The operation on some of them.
+    fn op(&self, verb: Verb, image: Image, part: u32, rng: &mut ChaCha8Rng) -> Op {
+        self.on(&self.place(part, rng), verb, image, rng)
+    }
+
+    /// The operation on these.
+    fn on(&self, bytes: &Range<u64>, verb: Verb, image: Image, rng: &mut ChaCha8Rng) -> Op {
         let mut at = bytes.start.min(MOST - PAGE);
         let mut len = (bytes.end - bytes.start).min(MOST - at);
         if verb.shifts() {
@@ -161,71 +113,118 @@ impl Grammar {
     /// Operations on the same bytes; none if there are none on bytes.
     pub fn near(&self, image: Image, rng: &mut ChaCha8Rng) -> Option<Near> {
         let verbs = self.of(Kind::Bytes);
+        // A thread of the kernel stops.
+        let kernel = rng.random_ratio(2, 9);
+        let acts = self.acts(image, kernel, rng)?;
         let starts = Start::of(Kind::Bytes);
-        let start = *starts.choose_weighted(rng, |s| begins(*s)).ok()?;
+        let start = *starts
+            .choose_weighted(rng, |s| begins(image, acts, *s))
+            .ok()?;
         let bytes = Bytes::draw(image, start, rng);
-        let workers = rng.random_ratio(1, 3);
-        let kernel = workers && rng.random_ratio(2, 3);
-        let by_kernel = |v: &Verb| {
-            match (kernel, is_shared(*v)) {
-                (true, false) => 0,
-                // Others can act upon the file meanwhile.
-                (true, true) if v.is_direct_write() => 2 * stops(*v),
-                _ => stops(*v),
-            }
-        };
-        let own = verbs
-            .choose_weighted(rng, by_kernel)
-            .or_else(|_| verbs.choose_weighted(rng, |v| stops(*v)));
-        let acts = *own.ok()?;
-        let mut own = vec![bytes.op(acts, image, 5, rng)];
-        // What it is about it may have made itself.
-        if rng.random_ratio(1, 3) {
-            let before = *verbs.choose_weighted(rng, |v| disturbs(*v)).ok()?;
-            own.insert(0, bytes.op(before, image, 2, rng));
-        }
-        let mut threads = vec![own];
+        let mut threads = vec![self.own(acts, &bytes, image, rng)?];
         // Few different operations meet in more ways than many.
         let verbs = match rng.random_ratio(1, 2) {
-            true => self.few(acts, rng),
+            true => self.few(image, acts, rng),
             false => verbs,
         };
         // One that waits for a lock keeps its thread: so there are more threads of a few.
-        for count in [OPS, 2, rng.random_range(1..=OPS)] {
-            let mut ops = Vec::new();
-            for _ in 0..count {
-                let verb = *verbs.choose_weighted(rng, |v| comes(acts, *v)).ok()?;
+        for count in [OPS, CHAIN, rng.random_range(1..=OPS)] {
+            let mut ops = match count >= CHAIN && rng.random_ratio(1, 2) {
+                true => self.chain(acts, &bytes, image, rng),
+                false => Vec::new(),
+            };
+            while ops.len() < count {
+                let verb = *verbs
+                    .choose_weighted(rng, |v| comes(image, acts, *v))
+                    .ok()?;
                 ops.push(bytes.op(verb, image, 4, rng));
             }
             if rng.random_ratio(1, if image.tight { 2 } else { 6 }) {
                 self.reuse(&mut ops, rng);
             }
-            if !ops.is_empty() {
-                threads.push(ops);
-            }
+            threads.push(ops);
         }
         let all = (1u8 << threads.len()) - 1;
         // A thread of the kernel keeps what is submitted by who stops himself, and of nobody else.
         let keeps = matches!(acts, Verb::AsyncWrite | Verb::RingDirectWrite);
-        let victim = if kernel { THREADS } else { 0 };
         let program = promised(Program {
             image,
-            workers,
+            // What moves meets the end of what was on its way.
+            workers: kernel || rng.random_ratio(1, if acts.shifts() { 2 } else { 7 }),
             start,
             through: if kernel && !keeps { all } else { all & !1 },
             threads,
         });
+        let victim = if kernel { THREADS } else { 0 };
         Some(Near { program, victim })
     }
 
-    /// Those of which operations come in between: a few.
-    fn few(&self, acts: Verb, rng: &mut ChaCha8Rng) -> Vec<Verb> {
+    /// What the thread does that stops at its points.
+    fn acts(&self, image: Image, kernel: bool, rng: &mut ChaCha8Rng) -> Option<Verb> {
+        let verbs = self.of(Kind::Bytes);
+        let weight = |v: &Verb| {
+            let often = stops(image, *v);
+            match (kernel, is_shared(*v)) {
+                (true, false) => 0,
+                // Others can act upon the file meanwhile.
+                (true, true) if v.is_direct_write() => 2 * often,
+                _ => often,
+            }
+        };
+        let drawn = verbs.choose_weighted(rng, weight);
+        let drawn = drawn.or_else(|_| verbs.choose_weighted(rng, |v| stops(image, *v)));
+        drawn.ok().copied()
+    }
+
+    /// All that it does. What it is about it may have made itself.
+    fn own(
+        &self,
+        acts: Verb,
+        bytes: &Bytes,
+        image: Image,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<Op>> {
+        let mut own = vec![bytes.op(acts, image, 5, rng)];
+        let verbs = self.of(Kind::Bytes);
+        let weight = |verb: &Verb| match needs_data(acts) && !changes(*verb) {
+            true => 0,
+            false => disturbs(image, *verb),
+        };
+        if rng.random_ratio(1, if needs_data(acts) { 2 } else { 3 }) {
+            let before = verbs.choose_weighted(rng, weight);
+            let before = before.or_else(|_| verbs.choose_weighted(rng, |v| disturbs(image, *v)));
+            own.insert(0, bytes.op(*before.ok()?, image, 2, rng));
+        }
+        Some(own)
+    }
+
+    /// Two operations on the same bytes that go together; none if they are not to be drawn.
+    fn chain(&self, acts: Verb, bytes: &Bytes, image: Image, rng: &mut ChaCha8Rng) -> Vec<Op> {
         let all = self.of(Kind::Bytes);
-        let drawn = (0..FEW).map(|_| all.choose_weighted(rng, |v| comes(acts, *v)));
+        let chains = chains(acts);
+        let Ok((Chain(first, second), _)) = chains.choose_weighted(rng, |(_, often)| *often) else {
+            return Vec::new();
+        };
+        let place = bytes.place(4, rng);
+        let mut ops = Vec::new();
+        for verbs in [first, second] {
+            let known: Vec<Verb> = verbs.iter().copied().filter(|v| all.contains(v)).collect();
+            let Ok(verb) = known.choose_weighted(rng, |v| disturbs(image, *v)) else {
+                return Vec::new();
+            };
+            ops.push(bytes.on(&place, *verb, image, rng));
+        }
+        ops
+    }
+
+    /// Those of which operations come in between: a few.
+    fn few(&self, image: Image, acts: Verb, rng: &mut ChaCha8Rng) -> Vec<Verb> {
+        let all = self.of(Kind::Bytes);
+        let drawn = (0..FEW).map(|_| all.choose_weighted(rng, |v| comes(image, acts, *v)));
         drawn.filter_map(|verb| verb.ok().copied()).collect()
     }
 
-    /// Another file gets what has become free, if these operations are to be drawn.
+    /// Another file gets what has become free, or all that is, if these operations are to be drawn.
     fn reuse(&self, ops: &mut Vec<Op>, rng: &mut ChaCha8Rng) {
         let verbs = self.of(Kind::Bytes);
         let op = |verb, len| Op {
@@ -238,7 +237,10 @@ impl Grammar {
         let len = *[PAGE, 2 * PAGE, 4 * PAGE, MOST]
             .choose(rng)
             .unwrap_or(&PAGE);
-        let all = [op(Verb::Commit, 0), op(Verb::DirectWrite, len)];
+        let all = match rng.random_ratio(2, 3) {
+            true => vec![op(Verb::Commit, 0), op(Verb::DirectWrite, len)],
+            false => vec![op(Verb::BufferedWrite, len)],
+        };
         ops.truncate(OPS - all.len());
         ops.extend(all.into_iter().filter(|op| verbs.contains(&op.verb)));
     }
@@ -276,6 +278,37 @@ mod tests {
         }
         let bytes = Verb::ALL.iter().filter(|v| v.suits(Kind::Bytes));
         assert_eq!(seen.len(), bytes.count());
+    }
+
+    /// Of so many programs that are drawn these many have what a race takes: one that stops at its
+    /// points, and two operations of another thread, one after the other.
+    fn have(acts: &[&str], chain: [&[&str]; 2], fits: fn(&Op, &Op) -> bool) -> usize {
+        let has = |op: &Op, words: &[&str]| words.contains(&op.verb.short());
+        let drawn = (0..4000).map(|seed| draw(&[], 2 * seed).program);
+        let with = drawn.filter(|program| {
+            let mut own = program.threads[0].iter();
+            let others = program.threads[1..].iter().flat_map(|ops| ops.windows(2));
+            own.any(|own| has(own, acts))
+                && others.into_iter().any(|two| {
+                    has(&two[0], chain[0]) && has(&two[1], chain[1]) && fits(&two[0], &two[1])
+                })
+        });
+        with.count()
+    }
+
+    #[test]
+    fn what_goes_together_is_drawn_together() {
+        let meet = |one: &Op, other: &Op| one.at < other.at + 4096 && other.at < one.at + 4096;
+        let writers = ["bw", "st", "dw", "al"];
+        let removers = ["pu", "tr", "cl", "ze", "ot"];
+        let counts = [
+            have(&["sd", "sh", "fm"], [&writers, &["ev", "sr", "fs"]], meet),
+            have(&["fs", "sr", "ev"], [&removers, &writers], meet),
+            have(&["dw", "ad", "ds"], [&["br", "ld"], &["br", "ld"]], meet),
+            have(&["in", "cl"], [&writers, &["ev", "sr", "fs"]], meet),
+            have(&["de", "pn"], [&["ev", "sr", "fs"], &removers], meet),
+        ];
+        assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
     }
 
     #[test]

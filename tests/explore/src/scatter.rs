@@ -94,11 +94,17 @@ impl Scatter {
         scatter
     }
 
-    /// All come at this point, or some of them before.
+    /// All come at this point, or some of them before: before anything else, or at an earlier
+    /// point. A race may need two windows, and the second one opens when the first has done its
+    /// part.
     fn all_at(&mut self, at: usize) {
         let early = self.early();
+        let first = match at > 1 && self.rng.random_ratio(1, 2) {
+            true => self.rng.random_range(1..at),
+            false => 0,
+        };
         for (nth, when) in self.when.iter_mut().enumerate() {
-            *when = if nth < early { 0 } else { at };
+            *when = if nth < early { first } else { at };
         }
     }
 
@@ -243,6 +249,15 @@ mod tests {
         let there = around.iter().filter(|order| *order == "ABBAA").count();
         let others = around.iter().filter(|order| *order == "AAABB").count();
         assert!(there > others && others > 0, "{around:?}");
+    }
+
+    /// One of them opens the window that the other one comes in by.
+    #[test]
+    fn in_two_windows() {
+        let around = orders(At::Around(2, 60), 0);
+        for order in ["ABABA", "BAABA", "AABBA"] {
+            assert!(around.iter().any(|o| o == order), "{order}: {around:?}");
+        }
     }
 
     #[test]
