@@ -319,9 +319,10 @@ unsafe fn write_raw<D: DioOps>(
     if flags.overwrite_only {
         bits |= bindings::IOMAP_DIO_OVERWRITE_ONLY;
     }
-    // The device, or what is below it, makes a checksum or parity of the data: a copy that the
-    // program cannot change meanwhile.
-    if iflags & bindings::SB_I_STABLE_WRITES as c_ulong != 0 {
+    // The device, or what is below it, makes a checksum or parity of the data, or it is encrypted:
+    // a copy that the program cannot change meanwhile.
+    let reads_twice = iflags & bindings::SB_I_STABLE_WRITES as c_ulong != 0;
+    if reads_twice || inode.is_encrypted() {
         bits |= bindings::IOMAP_DIO_BOUNCE;
     }
     let submission = Submission {

@@ -52,6 +52,11 @@ impl<'sb, F: FileSystem> NewInode<'sb, F, Hashed> {
             if F::HAS_MAY_RELEASE {
                 bindings::mapping_set_release_always((*p).i_mapping);
             }
+            // Encrypted when the device gets it, and Adiantum reads it twice: of a page that
+            // changes in between other bytes are lost, too.
+            if (*p).i_flags & bindings::S_ENCRYPTED != 0 {
+                bindings::mapping_set_stable_writes((*p).i_mapping);
+            }
             if F::HAS_MAX_FOLIO_ORDER {
                 bindings::mapping_set_max_folio_order(
                     (*p).i_mapping,

@@ -74,6 +74,11 @@ __rust_helper void rust_helper_mapping_set_release_always(struct address_space *
 	mapping_set_release_always(m);
 }
 
+__rust_helper void rust_helper_mapping_set_stable_writes(struct address_space *m)
+{
+	mapping_set_stable_writes(m);
+}
+
 __rust_helper struct inode *rust_helper_readahead_inode(const struct readahead_control *rac)
 {
 	return rac->mapping->host;

@@ -2,17 +2,23 @@
 //! Direct I/O of encrypted files.
 
 use crate::aio::{Aio, Op};
-use crate::cases::content::encrypted::{fresh, ENC, ENC_4K};
-use crate::fixture::{holds, pattern, put, T};
+use crate::cases::content::encrypted::{encrypt, fresh, ENC, ENC_4K};
+use crate::dm::Dm;
+use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res};
+use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
 use crate::{ensure, same, skip};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("crypt/data_direct", ENC, whole_blocks).quick(),
     Case::new("crypt/data_direct_parts", ENC, parts).quick(),
     Case::new("crypt/data_direct_polled", &[ENC_4K], polled).quick(),
     Case::new("crypt/data_direct_nowait", &[ENC_4K], nowait).quick(),
+    Case::new("crypt/data_direct_stable", ENC, stable_buffer).quick(),
+    Case::new("crypt/data_stable", ENC, stable_pages).quick(),
 ];
 
 /// Whole blocks are read and written directly, at once and later.
@@ -205,4 +211,74 @@ fn nowait(t: &mut T) -> Res {
         ensure!(n == -1 && not, "try {i}: {n}, errno {}", sys::errno());
     }
     t.file_holds("f", &want, "nothing was written")
+}
+
+/// A mount with keys of a device that can be held.
+fn held(t: &mut T) -> Res<Dm> {
+    if !t.ours() {
+        skip!("ext4 lets change what is being encrypted");
+    }
+    encrypt(t);
+    t.mkfs(64, &[])?;
+    let d = t.mapped("held", 64)?;
+    let fs = t.fs.clone();
+    t.mount_as(&d.path, MNT, &fs, 0, "")?;
+    Ok(d)
+}
+
+/// A direct write is of what the buffer was when it was asked for. The block layer encrypts it at
+/// its leisure.
+fn stable_buffer(t: &mut T) -> Res {
+    let d = held(t)?;
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+    let direct = sys::direct(&t.p("f"))?;
+    let asked = pattern(2, 0, 65_536);
+    let mut buf = Aligned::of(&asked);
+    let mut aio = Aio::new(1)?;
+    d.suspend()?;
+    let sent = aio.submit(&direct, Op::Write, &mut buf, 0, 0);
+    buf.fill(0xEE);
+    d.resume()?;
+    sent?;
+    same!(aio.wait(1)?, vec![(0, 65_536)], "result");
+    f.dontneed()?;
+    holds(&f, 0, &asked, "after the buffer was changed in flight")
+}
+
+/// Pages on their way to the device do not change, neither by write(2) nor by a mapping.
+fn stable_pages(t: &mut T) -> Res {
+    let d = held(t)?;
+    let f = put(&t.p("f"), 1, 65_536)?;
+    f.fsync()?;
+    let m = Map::shared(&f, 65_536)?;
+    let mut want = pattern(2, 0, 65_536);
+    f.pwrite(&want, 0)?;
+    d.suspend()?;
+    let started = f.start_writeback(0, 65_536);
+    let changed = AtomicU32::new(0);
+    let (early, resumed, wrote) = std::thread::scope(|s| {
+        let writer = s.spawn(|| {
+            let wrote = f.pwrite(b"written", 100);
+            changed.fetch_add(1, SeqCst);
+            wrote
+        });
+        s.spawn(|| {
+            m.write(32_768, b"stored");
+            changed.fetch_add(1, SeqCst);
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        let early = changed.load(SeqCst);
+        (early, d.resume(), writer.join())
+    });
+    resumed?;
+    started?;
+    ensure!(wrote.is_ok_and(|wrote| wrote.is_ok()), "write(2) failed");
+    same!(early, 0, "changes of what was on its way");
+    want[100..107].copy_from_slice(b"written");
+    want[32_768..32_774].copy_from_slice(b"stored");
+    f.fsync()?;
+    drop(m);
+    f.dontneed()?;
+    holds(&f, 0, &want, "both")
 }
