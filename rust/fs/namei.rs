@@ -66,15 +66,23 @@ fn check_project(dir: &Inode, inode: &Inode) -> Result {
     Ok(())
 }
 
-/// Length of a directory in blocks.
+/// Length of a directory in blocks. There are no holes in it, so one that is longer than the disk
+/// is damaged: to go through the same blocks again and again would take minutes for each name.
 fn dir_blocks(dir: &Inode) -> Result<u32> {
-    let geo = &dir.fs().geo;
     let size = dir.size();
-    let blocks = size >> geo.block_bits;
-    match u32::try_from(blocks) {
-        Ok(n) if n > 0 && u64::from(n) << geo.block_bits == size => Ok(n),
-        _ => Err(dir.corrupted(fmt!("directory of {size} bytes"))),
+    let blocks = blocks_within(dir);
+    if blocks > 0 && u64::from(blocks) << dir.fs().geo.block_bits == size {
+        Ok(blocks)
+    } else {
+        Err(dir.corrupted(fmt!("directory of {size} bytes")))
     }
+}
+
+/// The same of one that may be damaged: as far as it can reach.
+fn blocks_within(dir: &Inode) -> u32 {
+    let geo = &dir.fs().geo;
+    let blocks = dir.size() >> geo.block_bits;
+    u32::try_from(blocks.min(geo.blocks_count)).unwrap_or(u32::MAX)
 }
 
 /// Whether a directory has an index.

@@ -3,7 +3,7 @@
 //! Blocks of directories: read and checked, then looked at and changed where they lie. What moves
 //! many entries at once, a split, works on a copy.
 
-use super::{bad_dirblock, dir_blocks, is_indexed, journal, Inode};
+use super::{bad_dirblock, blocks_within, is_indexed, journal, Inode};
 use crate::{
     disk::{
         dirent::{self, NewEntry},
@@ -62,9 +62,9 @@ fn map(dir: &Inode, lblk: Lblk) -> Result<Pblk> {
 }
 
 /// Where what is not there ends, if the blocks begin with such.
-pub(super) fn hole_until(dir: &Inode, blocks: LblkRange) -> Option<Lblk> {
-    let found = dir.extents().lookup(blocks).ok()?;
-    (found.state != State::Written).then(|| found.blocks().end)
+pub(super) fn hole_until(dir: &Inode, blocks: LblkRange) -> Result<Option<Lblk>> {
+    let found = dir.extents().lookup(blocks)?;
+    Ok((found.state != State::Written).then(|| found.blocks().end))
 }
 
 /// Begins to read a block that is going to be wanted. Errors show up when it is read.
@@ -147,8 +147,7 @@ impl DirBlock {
     }
 
     fn verify_copy(&self, dir: &Inode, kind: DirBlockKind, copy: &[u8]) -> Result {
-        let dir_blocks = dir_blocks(dir)?;
-        self.check(dir, kind, (dir_blocks, copy))
+        self.check(dir, kind, (blocks_within(dir), copy))
             .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         self.bh.set_verified();
         Ok(())

@@ -277,6 +277,8 @@ pub(super) fn insert_in_copy(
 
 /// Adds an entry to an indexed directory.
 pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
+    // A new leaf goes behind the last block, where nobody finds it if the size is wrong.
+    dir_blocks(dir)?;
     // Each level is split at most once, after which it has room: more rounds mean a wrong index.
     for _ in 0..=htree::MAX_LEVELS {
         let mut path = Path::open(dir)?;

@@ -4,6 +4,7 @@
 
 use super::{
     bad_dirblock,
+    blocks_within,
     dir_blocks,
     dirblock::{hole_until, read_ahead, DirBlock, DirBlockKind},
     found::FoundEntry,
@@ -111,7 +112,7 @@ fn find_indexed(dir: &Inode, name: &DiskName<'_>) -> Result<Option<FoundEntry>> 
         .map_or(name.hash().0, |bytes| path.hash(bytes).major);
     path.seek(dir, major)?;
     // An index has no more leaves than the directory has blocks, unless it names some twice.
-    for _ in 0..dir_blocks(dir)? {
+    for _ in 0..blocks_within(dir) {
         dir.go_on()?;
         if let Ok(found) = path.leaf(dir)?.search(dir, name)? {
             return Ok(Some(found));
@@ -127,16 +128,25 @@ fn find_indexed(dir: &Inode, name: &DiskName<'_>) -> Result<Option<FoundEntry>> 
 
 /// Looks into all blocks from `first` on. `lenient`: leaves out what cannot be read. Of holes that
 /// is told by the size of the directory, which may be as damaged: millions, and a report for each.
+/// So it is where the map cannot be read, and there it ends.
 fn scan(dir: &Inode, name: &DiskName<'_>, first: u32, lenient: bool) -> Result<Option<FoundEntry>> {
-    let count = dir_blocks(dir)?;
+    let count = if lenient {
+        blocks_within(dir)
+    } else {
+        dir_blocks(dir)?
+    };
     let mut next = Lblk::new(first);
     while next.get() < count {
         let lblk = next;
         dir.go_on()?;
         if lenient {
-            if let Some(end) = hole_until(dir, lblk.until(Lblk::new(count))) {
-                next = end;
-                continue;
+            match hole_until(dir, lblk.until(Lblk::new(count))) {
+                Ok(Some(end)) => {
+                    next = end;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(_) => return Ok(None),
             }
         }
         next = Lblk::new(lblk.get() + 1);

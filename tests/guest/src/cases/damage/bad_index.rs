@@ -3,6 +3,7 @@
 
 use crate::cases::damage::bad::{corrupt, dir_block, PLAIN};
 use crate::cases::power::orphans::script;
+use crate::fiemap::fiemap;
 use crate::fixture::{names, put, T};
 use crate::harness::{Case, Res};
 use crate::sys;
@@ -14,6 +15,8 @@ pub const CASES: &[Case] = &[
     Case::new("bad/index_root_as_leaf", PLAIN, root_as_leaf).quick(),
     Case::new("bad/index_of_holes", PLAIN, of_holes).quick(),
     Case::new("bad/dir_of_scraps", PLAIN, of_scraps).quick(),
+    Case::new("bad/index_without_map", PLAIN, without_map).quick(),
+    Case::new("bad/dir_longer_than_disk", PLAIN, longer_than_disk).quick(),
 ];
 
 /// A directory with an index, of some blocks; where its first one is.
@@ -160,4 +163,91 @@ fn of_scraps(t: &mut T) -> Res {
     t.umount()?;
     t.broken = false;
     Ok(())
+}
+
+/// Writes the 15 words of the root of an extent tree: magic and number of entries, room and depth,
+/// then the entries.
+fn set_root(t: &T, name: &str, depth: u32, entries: &[[u64; 3]]) -> Res {
+    let mut words = vec![
+        0xf30a | (entries.len() as u64) << 16,
+        4 | u64::from(depth) << 16,
+        0,
+    ];
+    words.extend(entries.iter().flatten());
+    words.resize(15, 0);
+    // As debugfs has it the last ones are those of a block map.
+    let index = |i: usize| match i {
+        12 => "IND".to_string(),
+        13 => "DIND".to_string(),
+        14 => "TIND".to_string(),
+        _ => i.to_string(),
+    };
+    let set = |(i, word): (usize, &u64)| format!("sif {name} block[{}] {word}", index(i));
+    script(t, &words.iter().enumerate().map(set).collect::<Vec<_>>()).map(drop)
+}
+
+/// The map of a directory that says it is huge cannot be read: that is told once or twice, and not
+/// for each of its blocks.
+fn without_map(t: &mut T) -> Res {
+    let block = indexed(t)? / t.bs();
+    let huge = (1 << 32) - t.bs();
+    script(t, &[format!("sif d size {huge}")])?;
+    // The directory's own block, which is none of an extent tree.
+    set_root(t, "d", 1, &[[0, block, 0]])?;
+    t.mount("errors=continue")?;
+    let found = sys::lstat(&t.p("d/absent"));
+    corrupt(t, found, "lookup")?;
+    let told = |l: &&String| l.contains("error") || l.contains("inode");
+    let lines = t.log().iter().filter(told).count();
+    ensure!(lines < 20, "{lines} lines: {:?}", t.seen);
+    t.umount()
+}
+
+/// A directory of more blocks than the disk has, which are the same good ones again and again:
+/// nobody goes through them all.
+fn longer_than_disk(t: &mut T) -> Res {
+    t.fresh()?;
+    let bs = t.bs();
+    sys::mkdir(&t.p("d"), 0o755)?;
+    // Leaves of one unused entry.
+    let mut leaves = vec![0; 24 << 20];
+    for leaf in leaves.chunks_mut(bs as usize) {
+        leaf[4..6].copy_from_slice(&(bs as u16).to_le_bytes());
+    }
+    let f = sys::create(&t.p("leaves"))?;
+    f.pwrite(&leaves, 0)?;
+    f.fsync()?;
+    let all = fiemap(&f, 0, u64::MAX, true, 100)?;
+    let Some(longest) = all.iter().max_by_key(|e| e.len) else {
+        fail!("no extents");
+    };
+    let (run, place) = (longest.len / bs, longest.phys / bs);
+    drop(f);
+    t.umount()?;
+    t.broken = true;
+    ensure!(3 * run * bs > 64 << 20, "only {run} blocks in a row");
+    let part = |nth: u64| [1 + nth * run, run, place];
+    set_root(
+        t,
+        "d",
+        0,
+        &[[0, 1, dir_block(t, "/d")?], part(0), part(1), part(2)],
+    )?;
+    script(t, &[format!("sif d size {}", (1 + 3 * run) * bs)])?;
+    t.mount("errors=continue")?;
+    let name = t.p("d/absent");
+    let done = [
+        sys::lstat(&name).map(drop),
+        sys::create(&name).map(drop),
+        sys::rmdir(&t.p("d")),
+    ];
+    let listed = names(&t.p("d"));
+    // ext4 goes through them.
+    if t.ours() {
+        ensure!(listed.is_err(), "{listed:?} listed");
+        for (what, done) in ["lookup", "create", "rmdir"].iter().zip(done) {
+            corrupt(t, done, what)?;
+        }
+    }
+    t.umount()
 }
