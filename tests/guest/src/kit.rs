@@ -25,6 +25,7 @@ pub mod slow;
 pub mod source;
 pub mod sys;
 pub mod uring;
+pub mod wait;
 pub mod watch;
 pub mod writelog;
 pub mod xattr;

@@ -6,5 +6,6 @@ mod kit;
 
 pub use kit::{
     aio, aligned, bytes, crypt, dirents, dm, fiemap, finder, fixture, flags, fsmap, handle,
-    harness, kmsg, map, module, nfs, rwf, sched, slow, source, sys, uring, watch, writelog, xattr,
+    harness, kmsg, map, module, nfs, rwf, sched, slow, source, sys, uring, wait, watch, writelog,
+    xattr,
 };

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 // The modules of cases name what they use by `crate::`, wherever it lies.
 use guest::{
     aio, crypt, dm, fiemap, fixture, flags, fsmap, handle, harness, kmsg, map, module, nfs, slow,
-    source, sys, uring, watch,
+    source, sys, uring, wait, watch,
 };
 use guest::{ensure, errno, fail, same, skip, writelog, xattr};
 

@@ -366,10 +366,10 @@ impl T {
     }
 }
 
-/// Tries for ten seconds, as long as somebody is about to let go of what it is about: for EBUSY,
-/// and for EAGAIN, as a module says it.
+/// Tries for a minute, as long as somebody is about to let go of what it is about: for EBUSY, and
+/// for EAGAIN, as a module says it.
 pub fn unless_busy(mut f: impl FnMut() -> Sys<()>) -> Sys<()> {
-    for _ in 0..500 {
+    for _ in 0..3000 {
         match f() {
             Err(SysErr {
                 errno: libc::EBUSY | libc::EAGAIN,
@@ -475,7 +475,8 @@ pub fn seed() -> u64 {
         .unwrap_or(0)
 }
 
-/// Emulated machines are slower than the figures in the case list.
+/// How much slower than the figures in the case list a machine is, if it has nothing else to do: of
+/// the engines it is the emulated one that is slow.
 pub fn slowness() -> u64 {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     if cpu.contains("User Mode Linux") {

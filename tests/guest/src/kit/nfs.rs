@@ -6,7 +6,7 @@
 //! caches (`net/sunrpc/cache.c`, `fs/nfsd/export.c`), and [`Tracker`] answers in place of
 //! `nfsdcld`. NFS 4.1 asks for no more; NFS 3 would want `rpcbind` for its lock manager.
 
-use crate::fixture::{knows_fs, run_cmd, MNT, MNT2};
+use crate::fixture::{knows_fs, run_cmd, unless_busy, MNT, MNT2};
 use crate::harness::Res;
 use crate::skip;
 use crate::sys::{self, Sys};
@@ -98,7 +98,8 @@ impl Nfs {
 
     /// Unmounts the client and stops the server.
     pub fn end(mut self) -> Res {
-        sys::umount(MNT2, 0)?;
+        // Of a file that was closed just now the client may still be telling the server.
+        unless_busy(|| sys::umount(MNT2, 0))?;
         Ok(self.pause()?)
     }
 }

@@ -64,14 +64,10 @@ pub fn keep_memory() {
 /// What a system call returned; `what` it was, if it failed.
 pub(crate) fn checked(r: i64, what: impl FnOnce() -> String) -> Sys<i64> {
     if r < 0 {
-        let e = errno();
-        Err(SysErr {
-            what: what(),
-            errno: e,
-        })
-    } else {
-        Ok(r)
+        let (errno, what) = (errno(), what());
+        return Err(SysErr { what, errno });
     }
+    Ok(r)
 }
 
 pub(crate) fn c_string(s: &str) -> CString {
@@ -95,11 +91,9 @@ pub fn open(path: &str, flags: i32, mode: u32) -> Sys<Fd> {
     let p = c_string(path);
     // SAFETY: a NUL-terminated path.
     let r = unsafe { libc::open(p.as_ptr(), flags | libc::O_CLOEXEC, mode) };
-    let fd = checked(r as i64, || format!("open {path} flags {flags:#o}"))?;
-    Ok(Fd {
-        raw: fd as i32,
-        name: path.to_string(),
-    })
+    checked(r as i64, || format!("open {path} flags {flags:#o}"))?;
+    let name = path.to_string();
+    Ok(Fd { raw: r, name })
 }
 
 pub fn create(path: &str) -> Sys<Fd> {
@@ -154,10 +148,8 @@ impl Fd {
         while done < buf.len() {
             let n = self.pwrite_once(&buf[done..], off + done as u64)?;
             if n == 0 {
-                return Err(SysErr {
-                    what: format!("pwrite {} wrote 0", self.name),
-                    errno: 0,
-                });
+                let what = format!("pwrite {} wrote 0", self.name);
+                return Err(SysErr { what, errno: 0 });
             }
             done += n;
         }
@@ -189,18 +181,24 @@ impl Fd {
         checked(r as i64, || format!("syncfs {}", self.name)).map(|_| ())
     }
 
-    pub fn sync_range(&self, off: u64, len: u64) -> Sys<()> {
+    fn sync_file_range(&self, (off, len): (u64, u64), how: u32) -> Sys<()> {
         // SAFETY: plain call.
-        let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, 7) };
+        let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, how) };
         checked(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
+    }
+
+    pub fn sync_range(&self, off: u64, len: u64) -> Sys<()> {
+        self.sync_file_range((off, len), 7)
     }
 
     /// Starts writing, waits for nothing.
     pub fn start_writeback(&self, off: u64, len: u64) -> Sys<()> {
-        let how = libc::SYNC_FILE_RANGE_WRITE;
-        // SAFETY: plain call.
-        let r = unsafe { libc::sync_file_range(self.raw, off as i64, len as i64, how) };
-        checked(r as i64, || format!("sync_file_range {}", self.name)).map(|_| ())
+        self.sync_file_range((off, len), libc::SYNC_FILE_RANGE_WRITE)
+    }
+
+    /// Waits for what is on its way to the disk, starts nothing.
+    pub fn await_writeback(&self, off: u64, len: u64) -> Sys<()> {
+        self.sync_file_range((off, len), libc::SYNC_FILE_RANGE_WAIT_BEFORE)
     }
 
     /// FIFREEZE, or FITHAW.

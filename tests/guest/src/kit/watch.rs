@@ -46,9 +46,9 @@ impl Watch {
         }
     }
 
-    /// The events so far; waits for the first one, not long.
+    /// The events so far; waits for the first one.
     pub fn events(&self) -> Sys<Vec<Event>> {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + crate::wait::LONG;
         let mut all = Vec::new();
         loop {
             let mut buf = vec![0u8; 65_536];

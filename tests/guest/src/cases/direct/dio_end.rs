@@ -10,7 +10,7 @@ use crate::harness::{Case, Res, Stop, ALL, K1, ONE};
 use crate::map::{self, Map};
 use crate::sys::{self, Aligned, Fd};
 use crate::uring::Ring;
-use crate::{ensure, errno, fail, same, skip};
+use crate::{ensure, errno, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("dio/end_libaio", ALL, end_libaio).quick(),
@@ -257,7 +257,7 @@ fn lost_page(t: &mut T) -> Res {
         drop(direct);
         let _ = tx.send(read.map_err(|e| e.errno));
     });
-    match rx.recv_timeout(std::time::Duration::from_secs(10)) {
+    match rx.recv_timeout(wait::LONG) {
         Ok(Ok(_) | Err(libc::EIO)) => (),
         Ok(Err(e)) => return Err(Stop::Fail(format!("direct read: {}", sys::errname(e)))),
         Err(_) => return Err(Stop::Fail("the direct read does not end".into())),
@@ -381,20 +381,20 @@ fn beside(t: &mut T, d: &Dm, unit: usize, size: usize, store: usize) -> Res {
     let direct = sys::direct(&t.p("f"))?;
     let more = Aligned::of(&pattern(2, 0, 2 * unit));
     let disk = t.disks[0].clone();
-    d.swap(&[(0, MB * 2048, "delay", format!("{disk} 0 0 {disk} 0 1000"))])?;
+    d.swap(&[dm::holding_writes(&disk, MB)])?;
     f.dontneed()?;
-    let early = std::thread::scope(|s| -> Res<_> {
-        let writer = s.spawn(|| direct.pwrite(&more, unit as u64));
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        map.set(store, 77);
-        let early = !writer.is_finished();
-        let Ok(written) = writer.join() else {
-            fail!("thread panic");
-        };
-        written?;
-        Ok(early)
+    std::thread::scope(|s| -> Res {
+        let writer = wait::spawn(s, || direct.pwrite(&more, unit as u64));
+        let early = writer.waits();
+        if early.is_ok() {
+            map.set(store, 77);
+        }
+        // Now the write goes on.
+        d.swap(&[dm::linear(&disk, 0, MB)])?;
+        writer.join()??;
+        ensure!(early?, "the write was over before the device had it");
+        Ok(())
     })?;
-    ensure!(early, "the store came when the write was over");
     let mut first = pattern(1, 0, unit);
     if let Some(byte) = first.get_mut(store) {
         *byte = 77;
@@ -410,7 +410,6 @@ fn beside(t: &mut T, d: &Dm, unit: usize, size: usize, store: usize) -> Res {
         0 => f.fsync()?,
         _ => errno!(f.fsync(), EIO),
     }
-    d.swap(&[dm::linear(&disk, 0, MB)])?;
     drop((map, f, direct));
     t.cycle()?;
     check(&sys::rdonly(&t.p("f"))?, "on disk")?;

@@ -4,11 +4,10 @@
 
 use crate::aio::{Aio, Op};
 use crate::dm::Dm;
-use crate::fixture::{holds, pattern, put, slowness, MNT, T};
+use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res, ONE};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, same, skip};
-use std::time::{Duration, Instant};
+use crate::{ensure, same, skip, wait};
 
 pub const CASES: &[Case] = &[Case::new("dio/waiter_killed", ONE, waiters)];
 
@@ -35,22 +34,22 @@ fn is_killed(act: impl FnOnce()) -> Res<bool> {
         // SAFETY: As above.
         unsafe { libc::_exit(0) };
     }
-    std::thread::sleep(Duration::from_millis(300));
+    let (mut status, mut gone) = (0, 0);
+    // SAFETY: The status is written to our memory.
+    let mut is_gone = || unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child;
+    let waits = wait::asleep(&format!("/proc/{child}"), || false);
     // SAFETY: It is ours.
     unsafe { libc::kill(child, libc::SIGKILL) };
-    let (mut status, until) = (0, Instant::now() + Duration::from_secs(3 * slowness()));
-    loop {
-        // SAFETY: The status is written to our memory.
-        let gone = unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) };
-        if gone == child {
-            ensure!(libc::WIFSIGNALED(status), "it did not wait: {status}");
-            return Ok(true);
-        }
-        if Instant::now() > until {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let killed = wait::until(|| {
+        gone += i32::from(gone == 0 && is_gone());
+        Ok(gone > 0)
+    })?;
+    ensure!(
+        !killed || libc::WIFSIGNALED(status),
+        "it did not wait: {status}"
+    );
+    waits?;
+    Ok(killed)
 }
 
 /// One of them, while a direct write of the first block is in flight.

@@ -6,7 +6,7 @@ use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;
 use crate::sys::{self, Aligned, Fd};
-use crate::{dm, ensure, errno, fail, same};
+use crate::{dm, ensure, errno, same, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -210,13 +210,13 @@ fn turns(t: &mut T) -> Res {
         Ok(())
     })?;
     ensure!(
-        slowest < Duration::from_secs(5),
+        slowest < wait::LONG / 2,
         "a read took {slowest:?} beside direct writes"
     );
     Ok(())
 }
 
-/// A write that takes long, by a slow device, also where a remount (`later`) turned the gate on
+/// A write that takes long, by a silent device, also where a remount (`later`) turned the gate on
 /// while pages were in the cache: a store into its range comes after it, other pages are free, and
 /// who waits can be killed.
 fn slow_write(t: &mut T, later: bool) -> Res {
@@ -235,27 +235,19 @@ fn slow_write(t: &mut T, later: bool) -> Res {
     f.fsync()?;
     f.dontneed()?;
     let mut want = pattern(1, 0, len);
-    let slow = (0, 64 * 2048, "delay", format!("{dev} 0 0 {dev} 0 2000"));
-    if let Err(e) = d.swap(&[slow]) {
+    if let Err(e) = d.swap(&[dm::holding_writes(&dev, 64)]) {
         crate::skip!("no delay target: {e}");
     }
     let direct = sys::direct(&t.p("f"))?;
     let m = Map::shared(&f, len)?;
     let mut data = Aligned::of(&pattern(2, 0, PAGE));
     let mut aio = Aio::new(4)?;
-    let begun = Instant::now();
     aio.submit(&direct, Op::Write, &mut data, 7 * PAGE as u64, 0)?;
-    ensure!(
-        begun.elapsed() < Duration::from_secs(1),
-        "the submission waited {:?}",
-        begun.elapsed()
-    );
-    while_page_7_is_written(t, &m, begun)?;
+    while_page_7_is_written(t, &m, || Ok(d.swap(&[dm::linear(&dev, 0, 64)])?))?;
     same!(aio.wait(1)?[0].1, PAGE as i64, "result of the write");
     want[7 * PAGE..8 * PAGE].copy_from_slice(&data);
     want[7 * PAGE] = 0xAA;
     holds(&f, 0, &want, "cached")?;
-    d.swap(&[dm::linear(&dev, 0, 64)])?;
     f.fsync()?;
     drop(m);
     t.drop_caches()?;
@@ -265,41 +257,33 @@ fn slow_write(t: &mut T, later: bool) -> Res {
     Ok(())
 }
 
-/// A write to page 7 that takes two seconds has begun: another page can be had at once, a reader of
-/// page 7 waits until it is killed, and a store into it until the write is done.
-fn while_page_7_is_written(t: &T, m: &Map, begun: Instant) -> Res {
-    let mut dd = std::process::Command::new("dd")
+/// A write to page 7 has begun, and goes on when `go_on` lets it: another page can be had at once,
+/// a reader of page 7 waits until it is killed, and a store into it until the write is done.
+fn while_page_7_is_written(t: &T, m: &Map, go_on: impl FnOnce() -> Res) -> Res {
+    let dd = std::process::Command::new("dd")
         .args([&format!("if={}", t.p("f")), "of=/dev/null", "bs=4096"])
         .args(["skip=7", "count=1"])
         .stderr(std::process::Stdio::null())
         .spawn()?;
+    let (folder, dd) = (format!("/proc/{}", dd.id()), std::cell::RefCell::new(dd));
+    let gone = || dd.borrow_mut().try_wait().is_ok_and(|end| end.is_some());
     std::thread::scope(|s| -> Res {
-        let store = s.spawn(|| {
-            m.set(7 * PAGE, 0xAA);
-            begun.elapsed()
-        });
-        m.get(40 * PAGE);
-        let other = begun.elapsed();
-        ensure!(
-            other < Duration::from_secs(1),
-            "another page took {other:?}"
-        );
-        std::thread::sleep(Duration::from_millis(300));
-        ensure!(dd.try_wait()?.is_none(), "a read of the range did not wait");
-        dd.kill()?;
-        dd.wait()?;
-        let dead = begun.elapsed();
-        ensure!(
-            dead < Duration::from_millis(1700),
-            "a killed reader was held until {dead:?}"
-        );
-        let Ok(stored) = store.join() else {
-            fail!("thread panic")
-        };
-        ensure!(
-            stored > Duration::from_millis(1900),
-            "the store was done after {stored:?}, before the write"
-        );
+        let other = wait::spawn(s, || m.get(40 * PAGE));
+        let had = other.ends();
+        let reads = wait::asleep(&folder, gone);
+        let killed = dd.borrow_mut().kill();
+        let dead = wait::until(|| Ok(gone()));
+        let store = wait::spawn(s, || m.set(7 * PAGE, 0xAA));
+        let stores = store.waits();
+        go_on()?;
+        store.join()?;
+        other.join()?;
+        dd.borrow_mut().wait()?;
+        ensure!(had?, "another page waits, too");
+        ensure!(reads?, "a read of the range did not wait");
+        killed?;
+        ensure!(dead?, "a killed reader was held");
+        ensure!(stores?, "the store was done before the write");
         Ok(())
     })
 }

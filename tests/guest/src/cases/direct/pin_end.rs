@@ -9,8 +9,7 @@ use crate::harness::{Case, Res, Stop, K4, POINTERS};
 use crate::map::Map;
 use crate::source::Source;
 use crate::sys::{self, Aligned, Fd, Sys};
-use crate::{ensure, fail, same, skip};
-use std::time::{Duration, Instant};
+use crate::{ensure, fail, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("pin/punch_to_end", &[POINTERS, K4], punch_to_end).quick(),
@@ -22,8 +21,6 @@ const PAGE: usize = 4096;
 const PART: u64 = PAGE as u64 / 512;
 /// Of the file, which ends inside of its second block.
 const LEN: usize = 6000;
-/// What anything takes that waits for nobody.
-const WHILE: Duration = Duration::from_millis(400);
 /// Of the device.
 const MIB: u64 = 16;
 
@@ -85,26 +82,21 @@ impl Parts {
     /// is resumed. Returns what the block has when it can be anybody's.
     fn stored_late(&self, t: &T, f: &Fd, act: Act, deliver: impl FnOnce() -> Res) -> Res<Vec<u8>> {
         self.table.suspend()?;
-        std::thread::scope(|s| {
-            let actor = s.spawn(|| act(f));
-            // By then it waits for the table block.
-            std::thread::sleep(WHILE);
-            let held = !actor.is_finished();
+        std::thread::scope(|s| -> Res {
+            let actor = wait::spawn(s, || act(f));
+            // For the table block.
+            let held = actor.waits();
             let late = self.last.suspend().map_err(Stop::from);
             let late = late.and_then(|()| deliver());
-            // The page is marked dirty a moment later.
-            std::thread::sleep(WHILE / 4);
             let late = late.and_then(|()| Ok(f.start_writeback(0, 0)?));
             self.table.resume()?;
-            let begun = Instant::now();
-            while !actor.is_finished() && begun.elapsed() < 10 * WHILE {
-                std::thread::sleep(WHILE / 50);
-            }
-            let through = actor.is_finished();
-            if !through {
+            let through = actor.ends();
+            // Not through, it waits for this one.
+            if !matches!(through, Ok(true)) {
                 self.last.resume()?;
             }
-            actor.join().expect("the actor")?;
+            actor.join()??;
+            let (held, through) = (held?, through?);
             if !held && !t.ours() {
                 skip!("ext4 has the table block by then");
             }
@@ -154,14 +146,30 @@ fn freed_below(t: &mut T, act: Act) -> Res {
     let f = sys::rdwr(&t.p("f"))?;
     let map = Map::shared(&f, 2 * PAGE)?;
     let sector = PAGE..PAGE + 512;
-    let mut source = Source::new(t, &pattern(9, 0, sector.len()))?;
-    source.ask(&map, &sector)?;
-    // Who writes looks for privileges to be stripped, the first time.
-    f.pwrite(&pattern(1, 0, 1), 0)?;
-    f.fdatasync()?;
-    // Without a sync, which would write the times.
-    sys::write_file("/proc/sys/vm/drop_caches", "1\n")?;
-    let before = parts.stored_late(t, &f, act, || source.deliver(&sector));
+    let source = Source::new(t, &pattern(9, 0, sector.len()))?;
+    source.suspend()?;
+    let (device, page) = (source.file()?, map.as_mut_slice(PAGE, sector.len()));
+    let before = std::thread::scope(|s| -> Res<Vec<u8>> {
+        // When its read returns, what it read into is dirty.
+        let reader = wait::spawn(s, || device.pread(page, 0));
+        let silent = reader.waits();
+        let before = silent.and_then(|silent| {
+            ensure!(silent, "the device is not silent");
+            // Who writes looks for privileges to be stripped, the first time.
+            f.pwrite(&pattern(1, 0, 1), 0)?;
+            f.fdatasync()?;
+            // Without a sync, which would write the times.
+            sys::write_file("/proc/sys/vm/drop_caches", "1\n")?;
+            parts.stored_late(t, &f, act, || {
+                source.resume()?;
+                ensure!(reader.ends()?, "the device does not deliver");
+                Ok(())
+            })
+        });
+        let _ = source.resume();
+        same!(reader.join()??, sector.len(), "the read");
+        before
+    });
     parts.last.resume()?;
     let before = before?;
     drop(map);
