@@ -7,7 +7,7 @@ use crate::fiemap::fiemap;
 use crate::fixture::{pattern, put, run_cmd, MNT, T};
 use crate::harness::{Case, Res, Stop, ALL, K1, K4, ONE};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, same, skip};
+use crate::{ensure, errno, same, skip, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -80,19 +80,17 @@ impl Place {
 
     /// All of it is discarded, now or soon.
     fn goes(&self, t: &T, when: &str) -> Res {
-        let begin = Instant::now();
-        loop {
-            let [left, _, other] = self.count(t)?;
-            if left == 0 && other == 0 {
-                return Ok(());
-            }
-            ensure!(
-                begin.elapsed() < Duration::from_secs(20),
-                "{} {when}: {left} pages are there, {other} have something else",
-                self.name
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let (mut left, mut other) = (0, 0);
+        let gone = wait::until(|| {
+            [left, _, other] = self.count(t)?;
+            Ok(left == 0 && other == 0)
+        })?;
+        ensure!(
+            gone,
+            "{} {when}: {left} pages are there, {other} have something else",
+            self.name
+        );
+        Ok(())
     }
 }
 
@@ -218,7 +216,7 @@ fn under_load(t: &mut T) -> Res {
         stop.store(true, Ordering::Relaxed);
         for thread in threads {
             match thread.join() {
-                Ok(rounds) => ensure!(rounds? > 0, "no work was done"),
+                Ok(rounds) => drop(rounds?),
                 Err(_) => return Err(Stop::Fail("thread panic".into())),
             }
         }
@@ -326,11 +324,13 @@ fn error(t: &mut T) -> Res {
     t.forget_log();
     sys::unlink(&t.p("f"))?;
     sys::sync();
+    // The kernel's ext4 says nothing.
+    let ours = t.ours();
+    let told = wait::until(|| Ok(t.logged(&[&["not discarded", "error -5"]]) || !ours))?;
     pause(500);
-    let told = t.logged(&[&["not discarded", "error -5"]]);
     fast(t, &d)?;
     place.stays(t, "after the error")?;
-    ensure!(told || !t.ours(), "nothing was said");
+    ensure!(told, "nothing was said");
     put(&t.p("g"), 2, LEN)?.fsync()?;
     t.holds_both(&sys::rdonly(&t.p("g"))?, &pattern(2, 0, LEN), "afterwards")?;
     removed(t, true, "afterwards")
@@ -356,17 +356,15 @@ fn freeze(t: &mut T) -> Res {
     }
     sys::sync();
     let (under, len) = (&t.disks[0], MB * 2048);
-    let params = format!("{under} 0 0 {under} 0 100");
+    let params = format!("{under} 0 0 {under} 0 1000");
     d.swap(&[(0, len, "delay", params)])?;
     for i in 0..40 {
         sys::unlink(&t.p(&format!("g{i}")))?;
     }
     let dir = root(t)?;
-    let begin = Instant::now();
     dir.freeze(true)?;
-    let took = begin.elapsed();
     let (first, later) = (zeros(t, &places)?, {
-        pause(1500);
+        pause(3000);
         zeros(t, &places)?
     });
     dir.freeze(false)?;
@@ -375,7 +373,6 @@ fn freeze(t: &mut T) -> Res {
         same!(later, first, "pages discarded while frozen");
         ensure!(first < 4 * 40, "all was discarded before");
     }
-    ensure!(took < Duration::from_secs(10), "the freeze took {took:?}");
     for place in &places {
         place.goes(t, "after the thaw")?;
     }

@@ -10,7 +10,6 @@ use crate::fixture::{holds, pattern, T};
 use crate::harness::{Case, Res, ALL, K1, SMALL};
 use crate::sys::{self, Fd};
 use crate::{ensure, errno, fail, same, skip};
-use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("enospc/tree_blocks", ALL, tree_blocks).quick(),
@@ -309,7 +308,8 @@ fn lost(t: &mut T, beside: Option<u64>) -> Res {
     d.resume()?;
     started?;
     again?;
-    std::thread::sleep(Duration::from_millis(300));
+    // Another descriptor, which may be told the error.
+    let _ = sys::rdonly(&t.p("f"))?.await_writeback(middle, bs);
     d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
     let beside = beside.map(|nth| at + nth * bs);
     if let Some(at) = beside {

@@ -5,7 +5,7 @@ use crate::fixture::{knows_fs, put, MNT, T};
 use crate::fsmap::{all, Answer, Call, Record, FREE, HIGH, LAST, LOW, ROOM, UNKNOWN};
 use crate::harness::{Case, Res, Stop, Variant, ALL, FEATS, K1, K4, ONE};
 use crate::sys::{self, Fd, Sys};
-use crate::{ensure, errno, same, skip};
+use crate::{ensure, errno, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("fsmap/same", IMAGES, same_as_ext4)
@@ -257,7 +257,8 @@ fn whole(t: &mut T) -> Res {
 
 /// What is written is not free any more, and what is removed is, once that is on the disk.
 fn changes(t: &mut T) -> Res {
-    t.fresh()?;
+    t.mkfs(64, &[])?;
+    t.mount("commit=3000")?;
     let free = |f: &Fd| -> Res<u64> {
         let list = all(f, LOW, HIGH, 64)?;
         let free = list.iter().filter(|r| r.owner == FREE);
@@ -279,12 +280,7 @@ fn changes(t: &mut T) -> Res {
     );
     sys::sync();
     // The callback of the commit may come after it.
-    for _ in 0..50 {
-        if free(&root)? == before {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait::until(|| Ok(free(&root)? == before))?;
     same!(free(&root)?, before, "removed");
     Ok(())
 }

@@ -10,8 +10,7 @@ use crate::harness::{Case, Res, ALL, K1};
 use crate::map::{sigbus_taken, Map};
 use crate::slow::{SlowMemory, HALF};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, fail, same};
-use std::time::Duration;
+use crate::{ensure, errno, same, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("promise/fault", ALL, fault).quick(),
@@ -185,22 +184,20 @@ fn short_write(t: &mut T) -> Res {
     let map = Map::shared(&f, 2 * HALF)?;
     let memory = SlowMemory::new(t, &pattern(5, 0, HALF), &[])?;
     let written = std::thread::scope(|s| -> Res<_> {
-        let writer = s.spawn(|| memory.pwrite(&f, 0, 2 * HALF, 0));
-        std::thread::sleep(Duration::from_millis(300));
+        let writer = wait::spawn(s, || memory.pwrite(&f, 0, 2 * HALF, 0));
+        let waits = writer.waits();
         map.write(HALF, &pattern(6, 0, HALF));
         d.suspend()?;
         let started = f.start_writeback(HALF as u64, HALF as u64);
         let failed = memory.fail();
-        std::thread::sleep(Duration::from_millis(700));
-        let early = writer.is_finished();
+        let held = writer.waits();
         d.resume()?;
-        let Ok(written) = writer.join() else {
-            fail!("thread panic");
-        };
+        let written = writer.join()?;
         started?;
         failed?;
+        ensure!(waits?, "the memory was there");
         // The kernel's ext4 promises no blocks of the tree.
-        ensure!(!t.ours() || !early, "the page is on its way to the disk");
+        ensure!(!t.ours() || held?, "the page is on its way to the disk");
         Ok(written)
     })?;
     same!(written, Ok(HALF), "written");
@@ -219,15 +216,14 @@ fn short_append(t: &mut T) -> Res {
     put(&t.p("other"), 1, 10_000)?.fsync()?;
     let memory = SlowMemory::new(t, &pattern(5, 0, HALF), &[])?;
     let written = std::thread::scope(|s| -> Res<_> {
-        let writer = s.spawn(|| memory.pwrite(&f, 0, 2 * HALF, 0));
-        std::thread::sleep(Duration::from_millis(300));
+        let writer = wait::spawn(s, || memory.pwrite(&f, 0, 2 * HALF, 0));
+        let waits = writer.waits();
         // Where folios are large nothing is copied yet, and the first half may not come at all.
         let synced = f.sync_range(0, HALF as u64);
         memory.fail()?;
-        let Ok(written) = writer.join() else {
-            fail!("thread panic");
-        };
+        let written = writer.join()?;
         synced?;
+        ensure!(waits?, "the memory was there");
         Ok(written)
     })?;
     ensure!(

@@ -72,6 +72,12 @@ pub fn blocks(t: &T) -> Res<u64> {
 /// Writes files until told to stop; returns how many.
 fn write_files(t: &T, stop: &AtomicBool, count: &AtomicU64) -> Res {
     while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        // Some is left for who grows it, however long that takes.
+        let st = sys::statfs(&t.p(""))?;
+        if st.f_bavail * t.bs() < 20 << 20 {
+            continue;
+        }
         let i = count.load(Ordering::Relaxed);
         let dir = t.p(&format!("d{}", i / 20));
         if i % 20 == 0 {
@@ -85,7 +91,6 @@ fn write_files(t: &T, stop: &AtomicBool, count: &AtomicU64) -> Res {
             sys::unlink(&t.p(&format!("d{}/f{}", (i - 1) / 20, i - 1)))?;
         }
         count.store(i + 1, Ordering::Relaxed);
-        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     Ok(())
 }
