@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("shift/full", ALL, full),
     Case::new("shift/unreadable", ALL, unreadable),
     Case::new("shift/durable", ALL, durable),
-    Case::new("shift/crash", &[K1, K4], crash).secs(180),
+    Case::new("shift/crash", &[K1, K4], crash).secs(300),
 ];
 
 pub const COLLAPSE: i32 = libc::FALLOC_FL_COLLAPSE_RANGE;
@@ -386,7 +386,7 @@ fn disk_at(base: &[u8], entries: &[Entry]) -> Vec<u8> {
 /// there, each once, in their order; and at least once it fails in the middle of a move. When that
 /// is depends on when transactions commit.
 fn crash(t: &mut T) -> Res {
-    for _ in 0..4 {
+    for _ in 0..12 {
         if cuts_in_a_move(t)? > 0 {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL};
 use crate::map::{install_sigbus, sigbus_taken, Map};
 use crate::sys::{self, Aligned, Fd, Sys, SysErr};
-use crate::{ensure, errno, same};
+use crate::{ensure, errno, same, wait};
 use std::ffi::CString;
 
 pub const CASES: &[Case] = &[
@@ -91,15 +91,25 @@ fn swap_file(t: &T, name: &str, len: u64) -> Res<Fd> {
     Ok(f)
 }
 
-/// Lets memory go out and come in again; `unused` pages may find no room.
+/// Until so many pages are out: one that another task holds at the moment is passed over.
+fn page_out(swap: &Swap, m: &Map, pages: u64) -> Res {
+    let mut used = 0;
+    let out = wait::until(|| {
+        m.page_out()?;
+        used = swap.pages()?.1;
+        Ok(used >= pages)
+    })?;
+    ensure!(out, "{used} pages swapped out, of {pages}");
+    Ok(())
+}
+
+/// Lets memory go out and come in again.
 fn out_and_in(swap: &Swap, pages: u64, seed: u64) -> Res {
     let want = pattern(seed, 0, (pages * PAGE) as usize);
     let m = Map::anonymous(want.len())?;
     m.write(0, &want);
     for _ in 0..2 {
-        m.page_out()?;
-        let used = swap.pages()?.1;
-        ensure!(used >= pages * 3 / 4, "{used} of {pages} pages swapped out");
+        page_out(swap, &m, pages * 3 / 4)?;
         if let Some(d) = diff_at(&m.read(0, want.len()), &want) {
             return Err(Stop::Fail(format!("swapped in: {d}")));
         }
@@ -130,8 +140,7 @@ fn pages(t: &mut T) -> Res {
     let m = Map::anonymous(4 << 20)?;
     let want = pattern(9, 0, m.len);
     m.write(0, &want);
-    m.page_out()?;
-    ensure!(swap.pages()?.1 > 0, "nothing swapped out");
+    page_out(&swap, &m, 1)?;
     swap.off()?;
     ensure!(m.read(0, m.len) == want, "after swapoff");
     same!(fiemap(&f, 0, len, false, 50)?, map, "the file's extents");

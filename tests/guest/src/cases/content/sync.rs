@@ -4,7 +4,7 @@
 use crate::fixture::{names, put, MNT2, T};
 use crate::harness::{Case, Res, ONE};
 use crate::sys;
-use crate::{ensure, same, skip};
+use crate::{ensure, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("sync/lazytime", ONE, lazytime).quick(),
@@ -13,7 +13,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Transactions of the file system's journal so far.
-fn transactions(t: &T) -> Res<u64> {
+pub fn transactions(t: &T) -> Res<u64> {
     let dev = t.dev.rsplit('/').next().unwrap_or_default();
     let text = std::fs::read_to_string(format!("/proc/fs/jbd2/{dev}-8/info"));
     let first = text.ok().and_then(|s| s.split(' ').next()?.parse().ok());
@@ -70,6 +70,19 @@ fn rescuers() -> Res<usize> {
     Ok(names("/proc")?.iter().filter(|pid| ours(pid)).count())
 }
 
+/// How many there are when none of earlier mounts is on its way out any more.
+fn settled() -> Res<usize> {
+    let (mut last, mut looks) = (0, 0);
+    let settles = wait::until(|| {
+        let now = rescuers()?;
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        Ok(looks >= 20)
+    })?;
+    ensure!(settles, "rescuers come and go");
+    Ok(last)
+}
+
 /// Each mount completes its writes in a queue of its own: one may wait for the other.
 fn own_queue(t: &mut T) -> Res {
     if !t.ours() {
@@ -79,14 +92,14 @@ fn own_queue(t: &mut T) -> Res {
         skip!("needs a second disk");
     };
     t.fresh()?;
-    let one = rescuers()?;
+    let one = settled()?;
     t.mkfs_on(&other, 64, &[])?;
     let fs = t.fs.clone();
     t.mount_as(&other, MNT2, &fs, 0, "")?;
-    same!(rescuers()?, one + 1, "rescuers with a second mount");
+    same!(settled()?, one + 1, "rescuers with a second mount");
     put(&format!("{MNT2}/f"), 1, 1 << 20)?.fsync()?;
     t.umount_dir(MNT2)?;
-    same!(rescuers()?, one, "rescuers after its unmount");
+    same!(settled()?, one, "rescuers after its unmount");
     put(&t.p("f"), 1, 1 << 20)?.fsync()?;
     Ok(())
 }

@@ -191,13 +191,13 @@ fn old_end(t: &mut T) -> Res {
 /// Blocks freed by a transaction that did not commit still belong to the old file.
 fn freed_blocks(t: &mut T) -> Res {
     let d = on_dm(t)?;
+    // No commit comes by itself.
+    t.opts = "commit=3000";
     t.fresh_mb(32)?;
     let mut back = 0;
     for round in 0..4u64 {
         let n = 10 << 20;
-        let f = put(&t.p("old"), 1, n)?;
-        f.fsync()?;
-        drop(f);
+        put(&t.p("old"), 1, n)?.fsync()?;
         sys::sync();
         sys::unlink(&t.p("old"))?;
         // Most of the rest of the disk: reuses what was just freed, if it is given out.

@@ -47,7 +47,8 @@ fn by_truncate(t: &mut T) -> Res {
     put(&t.p("f"), 1, 3000)?.fsync()?;
     // Truncated to nothing, written, closed.
     put(&t.p("f"), 2, 5000)?;
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    // What the close has sent to the disk, and nothing else, gets there.
+    sys::rdonly(&t.p("f"))?.await_writeback(0, 5000)?;
     commit(t)?;
     crash(t, &d)?;
     let f = sys::rdonly(&t.p("f"))?;

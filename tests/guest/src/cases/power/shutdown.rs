@@ -341,7 +341,7 @@ pub fn with_scsi_debug(t: &mut T, parameters: &[&str], act: impl FnOnce(&mut T) 
     if code != 0 {
         skip!("no module scsi_debug");
     }
-    let Some(name) = (0..50).find_map(|_| {
+    let Some(name) = (0..600).find_map(|_| {
         std::thread::sleep(Duration::from_millis(100));
         scsi_disk().filter(|name| sys::exists(&format!("/dev/{name}")))
     }) else {
