@@ -2,6 +2,7 @@
 //! Metadata that cannot be read any more while an operation needs it: the operation fails, and
 //! nothing else does.
 
+use crate::cases::content::sync::transactions;
 use crate::cases::damage::failing::{data_at, error_all, with_hole};
 use crate::cases::damage::freed::{attribute_block, group_of, only_free_blocks};
 use crate::cases::power::crash::{self, on_dm, MB};
@@ -10,7 +11,7 @@ use crate::fixture::{holds, names, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, K1, K4, ONE};
 use crate::sys::{self, Fd};
 use crate::xattr;
-use crate::{ensure, errno, fail, same, skip};
+use crate::{ensure, errno, fail, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("eio/table_names", ALL, table_names),
@@ -401,12 +402,15 @@ fn attributes(t: &mut T) -> Res {
 fn sync_after_commit(t: &mut T) -> Res {
     let d = device(t)?;
     t.mkfs(64, &[])?;
-    t.mount("commit=1")?;
+    t.mount("commit=5")?;
     let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     root.syncfs()?;
+    let before = transactions(t)?;
     sys::mkdir(&t.p("lost"), 0o755)?;
     d.swap(&[error_all()])?;
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    // All of the commit is over: as long as it runs, jbd2 answers for it.
+    let over = wait::until(|| Ok(transactions(t)? > before))?;
+    ensure!(over, "no commit has come by itself");
     d.swap(&[dm::linear(&t.disks[0], 0, MB)])?;
     ensure!(root.syncfs().is_err(), "synced, and nothing was");
     drop(root);

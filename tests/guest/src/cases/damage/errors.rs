@@ -5,7 +5,7 @@ use crate::cases::power::crash;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Fd};
-use crate::{ensure, errno, fail, same, skip};
+use crate::{ensure, errno, fail, same, skip, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub fn journal_block(t: &T, n: u32) -> Res<u64> {
 }
 
 /// Creates, syncs and removes until the file system is read-only. Returns what was synced.
-fn work(dir: &str, k: u64, stop: &AtomicBool) -> Vec<(String, u64)> {
+fn work(dir: &str, k: u64, (first, stop): (&AtomicBool, &AtomicBool)) -> Vec<(String, u64)> {
     let mut synced = Vec::new();
     let mut i = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -148,7 +148,10 @@ fn work(dir: &str, k: u64, stop: &AtomicBool) -> Vec<(String, u64)> {
         };
         let _ = f.truncate(15_000);
         match i % 3 {
-            0 if f.fsync().is_ok() => synced.push((name, i)),
+            0 if f.fsync().is_ok() => {
+                synced.push((name, i));
+                first.store(true, Ordering::Relaxed);
+            }
             1 => drop(sys::unlink(&name)),
             _ => (),
         }
@@ -170,15 +173,16 @@ fn keep_busy(path: &str, stop: &AtomicBool) -> Res {
 /// Runs `act` while five threads work in `dir`, and ends them. Returns what was synced, and its
 /// seeds: 15,000 bytes each.
 pub fn under_work(dir: &str, act: impl FnOnce() -> Res) -> Res<Vec<(String, u64)>> {
-    let stop = AtomicBool::new(false);
+    let (first, stop) = (&AtomicBool::new(false), &AtomicBool::new(false));
     let mut synced = Vec::new();
     std::thread::scope(|s| {
-        let stop = &stop;
         let threads: Vec<_> = (0..3)
-            .map(|k| s.spawn(move || work(dir, k, stop)))
+            .map(|k| s.spawn(move || work(dir, k, (first, stop))))
             .collect();
         let busy = [0, 1].map(|k| s.spawn(move || keep_busy(&format!("{dir}/busy{k}"), stop)));
         std::thread::sleep(Duration::from_millis(1500));
+        // If none comes, that is said in the end.
+        let _ = wait::until(|| Ok(first.load(Ordering::Relaxed)));
         let done = act();
         stop.store(true, Ordering::Relaxed);
         for thread in threads {
@@ -203,13 +207,9 @@ pub fn emergency_remount(t: &mut T) -> Res {
         skip!("no {TRIGGER}");
     }
     sys::write_file(TRIGGER, "u")?;
-    for _ in 0..400 {
-        std::thread::sleep(Duration::from_millis(50));
-        if t.logged(&[&["emergency remount complete"]]) {
-            return Ok(());
-        }
-    }
-    fail!("no end of the emergency remount: {:?}", t.seen)
+    let ended = wait::until(|| Ok(t.logged(&[&["emergency remount complete"]])))?;
+    ensure!(ended, "no end of the emergency remount: {:?}", t.seen);
+    Ok(())
 }
 
 /// An emergency remount with work under way, then a power cut: the image is clean without its log,

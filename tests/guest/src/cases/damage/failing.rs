@@ -4,9 +4,9 @@
 use crate::cases::power::crash::{on_dm, MB};
 use crate::dm::{self, Dm};
 use crate::fixture::{holds, names, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, Stop, ALL, BOTH_MAPS, ONE};
+use crate::harness::{Case, Res, ALL, BOTH_MAPS, ONE};
 use crate::sys;
-use crate::{ensure, errno, fail, same, skip};
+use crate::{ensure, errno, fail, same, skip, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const CASES: &[Case] = &[
@@ -75,33 +75,30 @@ fn kept(t: &T, when: &str) -> Res {
 
 /// The device dies while three threads change what is in `dir`.
 fn dies_under_load(d: &Dm, dir: &str) -> Res {
-    let stop = &AtomicBool::new(false);
+    let (met, stop) = (&AtomicBool::new(false), &AtomicBool::new(false));
     std::thread::scope(|s| -> Res {
-        let hs: Vec<_> = (0..3)
-            .map(|k| s.spawn(move || load(dir, k, stop)))
-            .collect();
+        for k in 0..3 {
+            s.spawn(move || load(dir, k, (met, stop)));
+        }
         std::thread::sleep(std::time::Duration::from_millis(300));
         let r = d.swap(&[error_all()]);
+        let errors = wait::until(|| Ok(met.load(Ordering::Relaxed)));
         std::thread::sleep(std::time::Duration::from_millis(700));
         // A sync on the dead device returns, with an error.
         let f =
             sys::create(&format!("{dir}/late")).or_else(|_| sys::rdonly(&format!("{dir}/kept")));
         let late = f.and_then(|f| f.pwrite(b"x", 0).and_then(|()| f.fsync()));
         stop.store(true, Ordering::Relaxed);
-        let mut errors = 0;
-        for h in hs {
-            errors += h.join().map_err(|_| Stop::Fail("thread panic".into()))?;
-        }
         r?;
-        ensure!(errors > 0, "no thread met an error");
+        ensure!(errors?, "no thread met an error");
         ensure!(late.is_err(), "a sync on a dead device succeeded");
         Ok(())
     })
 }
 
 /// One thread's changes until it is told to stop: how many of them failed.
-fn load(dir: &str, k: u64, stop: &AtomicBool) -> u32 {
-    let (mut errors, mut i) = (0, 0);
+fn load(dir: &str, k: u64, (met, stop): (&AtomicBool, &AtomicBool)) {
+    let mut i = 0;
     while !stop.load(Ordering::Relaxed) {
         i += 1;
         let name = format!("{dir}/t{k}-{}", i % 20);
@@ -111,9 +108,10 @@ fn load(dir: &str, k: u64, stop: &AtomicBool) -> u32 {
             2 => sys::rename(&name, &format!("{dir}/r{k}")),
             _ => sys::mkdir(&format!("{dir}/d{k}-{i}"), 0o755),
         });
-        errors += u32::from(r.is_err());
+        if r.is_err() {
+            met.store(true, Ordering::Relaxed);
+        }
     }
-    errors
 }
 
 /// A table that fails for `len` bytes from `at`.

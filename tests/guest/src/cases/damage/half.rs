@@ -10,10 +10,9 @@ use crate::cases::power::crash::MB;
 use crate::dm::{self, Dm};
 use crate::fiemap::fiemap;
 use crate::fixture::{holds, pattern, put, T};
-use crate::harness::{Case, Res, Stop, ALL};
+use crate::harness::{Case, Res, ALL};
 use crate::sys::{self, Aligned, Fd, Sys};
-use crate::{ensure, errno, fail, same};
-use std::sync::mpsc;
+use crate::{ensure, errno, fail, same, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("half/append_data", ALL, append_data).quick(),
@@ -151,22 +150,6 @@ fn append_gated(t: &mut T) -> Res {
     Ok(())
 }
 
-/// Waits until the thread sleeps in the kernel, and goes on doing so.
-fn sleeps(tid: i32) -> Res {
-    let path = format!("/proc/self/task/{tid}/stat");
-    let mut seen = 0;
-    for _ in 0..500 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        let stat = std::fs::read_to_string(&path)?;
-        let state = stat.rsplit(") ").next().and_then(|s| s.chars().next());
-        seen = if state == Some('D') { seen + 1 } else { 0 };
-        if seen == 20 {
-            return Ok(());
-        }
-    }
-    fail!("the thread does not wait")
-}
-
 /// `n` blocks behind the end of the file, of which no two lie together on the disk: another file's
 /// are in between.
 fn scattered(t: &T, f: &Fd, n: u64) -> Res {
@@ -198,22 +181,15 @@ fn append_tree(t: &mut T) -> Res {
         // All of the tree is in memory until the data is under way.
         fiemap(&f, 0, u64::MAX, true, 100)?;
         dm.suspend()?;
-        let (tell, told) = mpsc::channel();
         let written = std::thread::scope(|s| -> Res<Sys<usize>> {
-            let writer = s.spawn(|| {
-                // SAFETY: plain call.
-                let _ = tell.send(unsafe { libc::gettid() });
-                write(&direct, &mut data, BASE as u64)
-            });
-            let dropped = told
-                .recv()
-                .map_err(|e| Stop::Fail(e.to_string()))
-                .and_then(sleeps)
-                .and_then(|()| Ok(sys::write_file("/proc/sys/vm/drop_caches", "1")?));
+            let writer = wait::spawn(s, || write(&direct, &mut data, BASE as u64));
+            let waits = writer.waits();
+            let dropped = sys::write_file("/proc/sys/vm/drop_caches", "1");
             dm.load(&with_hole(t, leaf * bs, bs))?;
             dm.resume()?;
-            let written = writer.join().map_err(|_| Stop::Fail("panic".into()))?;
+            let written = writer.join()?;
             dropped?;
+            ensure!(waits?, "the writer does not wait");
             Ok(written)
         })?;
         whole_again(t, &dm)?;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The mark that errors were found: whatever happens next, e2fsck sees it.
 
+use crate::cases::content::sync::transactions;
 use crate::cases::damage::errors::{meet, with_bad_file};
 use crate::cases::power::crash;
 use crate::dm::Dm;
 use crate::fixture::{put, run_cmd, T};
 use crate::harness::{Case, Res, ALL, ONE};
-use crate::sys;
-use crate::{ensure, same, skip};
+use crate::sys::{self, Aligned};
+use crate::{ensure, same, skip, wait};
 use std::time::Duration;
 
 pub const CASES: &[Case] = &[
@@ -31,11 +32,6 @@ fn start(t: &mut T, opts: &str) -> Res<Dm> {
     sys::unlink(&t.p("orphan"))?;
     f.fsync()?;
     Ok(d)
-}
-
-/// Time for the work item and its commit.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(1500));
 }
 
 /// e2fsck, not told to check, must do it because of the mark; then it is gone.
@@ -75,9 +71,13 @@ fn goes_on(t: &mut T) -> Res {
     if !t.ours() {
         skip!("the kernel's ext4 leaves it to the next commit, five seconds");
     }
-    let d = start(t, "errors=continue")?;
+    // No other commit than that of the work item.
+    let d = start(t, "errors=continue,commit=300")?;
+    sys::sync();
+    let before = transactions(t)?;
     meet(t)?;
-    settle();
+    let marked = wait::until(|| Ok(transactions(t)? > before))?;
+    ensure!(marked, "the mark waits for somebody else's commit");
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;
     // The mark is in the log.
@@ -149,7 +149,8 @@ fn while_frozen(t: &mut T) -> Res {
     let dir = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     dir.freeze(true)?;
     let met = meet(t);
-    settle();
+    // Time for what must not happen.
+    std::thread::sleep(Duration::from_millis(1500));
     same!(
         crate::cases::namespace::mounts::recover(t)?,
         false,
@@ -178,9 +179,20 @@ fn journal_error(t: &mut T) -> Res {
     drop(f);
     // The kernel's ext4 sees it when the next handle starts.
     let _ = sys::mkdir(&t.p("d"), 0o755);
-    settle();
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    ensure!(mounts.contains("emergency_ro"), "{mounts}");
+    let mut mounts = String::new();
+    let ended = wait::until(|| {
+        mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        Ok(mounts.contains("emergency_ro"))
+    })?;
+    ensure!(ended, "{mounts}");
+    // A work item writes the mark, which no journal holds.
+    let disk = sys::open(&t.disks[0], libc::O_RDONLY | libc::O_DIRECT, 0)?;
+    let mut begin = Aligned::new(4096);
+    let marked = wait::until(|| {
+        disk.pread(&mut begin, 0)?;
+        Ok(begin[1024 + 0x3a] & 2 != 0)
+    })?;
+    ensure!(marked, "no mark on the disk");
     crash::cut(t, &d)?;
     crash::lights_on(t, &d)?;
     t.broken = true;

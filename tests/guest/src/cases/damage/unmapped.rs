@@ -11,8 +11,7 @@ use crate::harness::{Case, Res, ALL, SMALL};
 use crate::map::Map;
 use crate::slow::{SlowMemory, HALF};
 use crate::sys::{self, Aligned, Fd};
-use crate::{ensure, errno, fail, same, skip};
-use std::time::Duration;
+use crate::{ensure, errno, fail, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("unmapped/beside", ALL, beside).quick(),
@@ -169,14 +168,13 @@ fn written_again(t: &mut T) -> Res {
     map.set(0, 1);
     ensure!(promised(t)? > 0, "nothing is promised to the store");
     std::thread::scope(|s| -> Res {
-        let writer = s.spawn(|| memory.pwrite(&f, HALF, HALF, at));
-        std::thread::sleep(Duration::from_millis(300));
+        let writer = wait::spawn(s, || memory.pwrite(&f, HALF, HALF, at));
+        let waits = writer.waits();
         let failed = give_up(t, &d, &f, &two);
         memory.deliver()?;
-        let Ok(n) = writer.join() else {
-            fail!("thread panic");
-        };
+        let n = writer.join()?;
         failed?;
+        ensure!(waits?, "the writer does not wait for its data");
         same!(n, Ok(HALF), "written");
         Ok(())
     })?;
