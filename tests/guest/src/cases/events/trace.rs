@@ -2,14 +2,13 @@
 //! The trace events of rext4: which of them fire, with what numbers, in which order.
 
 use crate::cases::power::crash;
-use crate::dm::Dm;
+use crate::dm::{self, Dm};
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;
 use crate::sys::{self, Aligned};
-use crate::{ensure, fail, same, skip};
+use crate::{ensure, fail, same, skip, wait};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
     Case::new("trace/order", ALL, order).quick(),
@@ -59,6 +58,11 @@ impl Tracer {
         let all = text.lines().filter(|l| !l.starts_with('#'));
         let events: Vec<Event> = all.filter_map(Event::parse).collect();
         Ok(events.into_iter().filter(|e| e.ino() == ino).collect())
+    }
+
+    /// Waits for an event of an inode.
+    fn tells(&self, ino: u64, want: &str) -> Res<bool> {
+        wait::until(|| Ok(self.events(ino)?.iter().any(|e| e.is(want))))
     }
 }
 
@@ -291,8 +295,9 @@ fn off(t: &mut T) -> Res {
     }
 }
 
-/// From here on the device takes `ms` for each read or write; 0 ends it.
-fn slow(t: &T, d: &Dm, ms: u64) -> Res {
+/// From here on the device takes `ms` for each read or write; 0 ends it, and what is on its way
+/// comes.
+fn slow(t: &T, d: &Dm, ms: u32) -> Res {
     let disk = &t.disks[0];
     let table = (0, crash::MB * 2048, "delay", format!("{disk} 0 {ms}"));
     match d.swap(&[table]) {
@@ -317,22 +322,16 @@ fn stale_write(t: &mut T) -> Res {
     let ino = f.stat()?.st_ino;
     let from = Map::shared(&source, 8192)?;
     let to = Map::shared(&f, 128 << 10)?;
-    slow(t, &d, 1000)?;
+    slow(t, &d, dm::FOR_GOOD)?;
     std::thread::scope(|s| -> Res {
-        let writer = s.spawn(|| f.pwrite(from.as_slice(0, 8192), 0));
-        let start = Instant::now();
-        let mapped = |e: &Event| e.is("map lblk 0x0 flags WRITE seq 1");
-        while !tracer.events(ino)?.iter().any(mapped) {
-            ensure!(start.elapsed() < Duration::from_secs(10), "no mapping");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let writer = wait::spawn(s, || f.pwrite(from.as_slice(0, 8192), 0));
+        let mapped = tracer.tells(ino, "map lblk 0x0 flags WRITE seq 1");
         to.set(64 << 10, 1);
-        match writer.join() {
-            Ok(r) => Ok(r?),
-            Err(_) => fail!("the writer died"),
-        }
+        slow(t, &d, 0)?;
+        writer.join()??;
+        ensure!(mapped?, "no mapping");
+        Ok(())
     })?;
-    slow(t, &d, 0)?;
     let want = [
         "extent_insert lblk 0x0 len 0x2 type UNWRITTEN seq 1",
         "buffered_write pos 0x0 bytecount 0x2000 seq 1",
@@ -355,13 +354,21 @@ fn stale_writeback(t: &mut T) -> Res {
     let f = sys::create(&t.p("f"))?;
     f.fallocate(0, 0, 8192)?;
     f.fsync()?;
-    slow(t, &d, 300)?;
+    let ino = f.stat()?.st_ino;
+    slow(t, &d, dm::FOR_GOOD)?;
     f.pwrite(&pattern(1, 4096, 4096), 4096)?;
     f.start_writeback(4096, 4096)?;
     f.pwrite(&pattern(2, 4096, 4096), 4096)?;
     f.pwrite(&pattern(2, 0, 4096), 0)?;
-    f.fsync()?;
-    slow(t, &d, 0)?;
+    std::thread::scope(|s| -> Res {
+        let syncer = wait::spawn(s, || f.fsync());
+        let mapped = tracer.tells(ino, "map lblk 0x0 flags WRITEBACK seq 1");
+        let waits = syncer.waits();
+        slow(t, &d, 0)?;
+        syncer.join()??;
+        ensure!(mapped? && waits?, "the second page is written meanwhile");
+        Ok(())
+    })?;
     let want = [
         "extent_insert lblk 0x0 len 0x2 type UNWRITTEN seq 1",
         "writeback_range pos 0x1000 bytecount 0x1000 seq 1",
@@ -374,7 +381,7 @@ fn stale_writeback(t: &mut T) -> Res {
         "map lblk 0x1 len 0x1 type MAPPED flags WRITEBACK seq 2",
         "extent_convert lblk 0x0 len 0x1 type MAPPED seq 3",
     ];
-    in_order(&tracer.events(f.stat()?.st_ino)?, &want.map(String::from))?;
+    in_order(&tracer.events(ino)?, &want.map(String::from))?;
     t.drop_caches()?;
     holds(&f, 0, &pattern(2, 0, 8192), "what was written")
 }
@@ -390,6 +397,9 @@ fn deletion_handles(t: &mut T) -> Res {
     sys::symlink(&"s".repeat(70), &t.p("slow"))?;
     sys::mkdir(&t.p("dir"), 0o755)?;
     sys::sync();
+    // Some other task may write something back.
+    // SAFETY: plain call.
+    let me = format!("-{} ", unsafe { libc::gettid() });
     for (name, handles) in [("empty", 2), ("small", 3), ("slow", 3), ("dir", 3)] {
         tracer.set("trace", "")?;
         let path = t.p(name);
@@ -397,6 +407,7 @@ fn deletion_handles(t: &mut T) -> Res {
         let text = std::fs::read_to_string(format!("{}/trace", tracer.0))?;
         let asked: Vec<u32> = text
             .lines()
+            .filter(|l| l.contains(&me))
             .filter_map(|l| {
                 l.split_once("requested_blocks ")?
                     .1

@@ -4,8 +4,7 @@
 use crate::fixture::{put, run_cmd, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Fd, Sys};
-use crate::{ensure, errno, same};
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::{ensure, errno, same, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("about/mounted", FEATS, mounted).quick(),
@@ -37,17 +36,11 @@ fn number(t: &T, at: u64, len: usize) -> Res<u64> {
     Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
 }
 
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
 /// Count and times of a mount, and its place from the first open on.
 fn mounted(t: &mut T) -> Res {
     t.mkfs(64, &[])?;
     same!(last_mounted(t)?, "<not available>", "new");
-    let began = now();
+    let began = wait::seconds();
     t.mount("")?;
     sys::mkdir(&t.p("d"), 0o755)?;
     t.umount()?;
@@ -55,7 +48,7 @@ fn mounted(t: &mut T) -> Res {
     same!(field(t, "Mount count")?, "1", "the first mount");
     for (at, what) in [(0x2c, "mount time"), (0x30, "write time")] {
         let time = number(t, at, 4)?;
-        let (from, to) = (began as u32 as u64, now() as u32 as u64);
+        let (from, to) = (began as u32 as u64, wait::seconds() as u32 as u64);
         ensure!((from..=to).contains(&time), "{what} {time}");
     }
     t.mount("")?;

@@ -4,9 +4,9 @@
 use crate::fixture::{names, put, MNT, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Sys};
-use crate::{ensure, errno, fail, same};
+use crate::{ensure, errno, fail, same, wait};
 use std::io::{Read, Seek};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub const CASES: &[Case] = &[
     Case::new("sysfs/files", FEATS, files).quick(),
@@ -152,13 +152,8 @@ fn update(t: &mut T) -> Res {
     same!(number(t, "sb_update_kb")?, 1024, "set");
     write(t, "sb_update_sec", "0\n")?;
     put(&t.p("g"), 2, 4 << 20)?.fsync()?;
-    for _ in 0..100 {
-        if on_disk(t)? >= before + 4096 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    ensure!(on_disk(t)? >= before + 4096, "not told");
+    let told = wait::until(|| Ok(on_disk(t)? >= before + 4096))?;
+    ensure!(told, "not told");
     for bad in ["", "x", "-1", "4294967296", "1 2"] {
         let refused = write(t, "sb_update_sec", bad);
         // Nothing is written of no bytes.
@@ -198,28 +193,17 @@ fn reserved(t: &mut T) -> Res {
     Ok(())
 }
 
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
 /// An error that is asked for is counted, shown, and on disk; who may not ask is refused.
 fn errors(t: &mut T) -> Res {
     t.mkfs(64, &[])?;
     t.broken = true;
     t.mount("errors=continue")?;
-    let began = now();
+    let began = wait::seconds();
     t.forget_log();
     write(t, "trigger_fs_error", "a test asks for it\n")?;
     ensure!(t.logged(&[&["a test asks for it"]]), "{:?}", t.seen);
     let wait = |n: u64| -> Res {
-        for _ in 0..100 {
-            if number(t, "errors_count")? == n {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+        wait::until(|| Ok(number(t, "errors_count")? == n))?;
         same!(number(t, "errors_count")?, n, "errors");
         Ok(())
     };
@@ -227,7 +211,11 @@ fn errors(t: &mut T) -> Res {
     for which in ["first", "last"] {
         let of = |what: &str| format!("{which}_error_{what}");
         let time = number(t, &of("time"))?;
-        ensure!((began..=now()).contains(&time), "{} {time}", of("time"));
+        ensure!(
+            (began..=wait::seconds()).contains(&time),
+            "{} {time}",
+            of("time")
+        );
         ensure!(!text(t, &of("func"))?.is_empty(), "{}", of("func"));
         ensure!(number(t, &of("line"))? > 0, "{}", of("line"));
         same!(number(t, &of("ino"))?, 0, "{}", of("ino"));
@@ -309,7 +297,7 @@ fn poll(t: &mut T) -> Res {
     same!(unsafe { libc::poll(&mut p, 1, 300) }, 0, "before an error");
     write(t, "trigger_fs_error", "for the poller")?;
     // SAFETY: As above.
-    same!(unsafe { libc::poll(&mut p, 1, 10_000) }, 1, "woken");
+    same!(unsafe { libc::poll(&mut p, 1, 100_000) }, 1, "woken");
     ensure!(p.revents & events != 0, "events {:#x}", p.revents);
     f.rewind()?;
     line.clear();
@@ -366,30 +354,33 @@ fn unmount_race(t: &mut T) -> Res {
     t.mkfs(64, &[])?;
     t.broken = true;
     let dir = folder(t);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let on = std::sync::atomic::Ordering::Relaxed;
-    let seen = std::thread::scope(|s| {
-        let readers: Vec<_> = (0..4)
-            .map(|i| {
-                let (dir, stop) = (&dir, &stop);
-                s.spawn(move || {
-                    let mut seen = 0u64;
-                    while !stop.load(on) {
-                        for (name, mode) in FILES {
-                            let path = format!("{dir}/{name}");
-                            if i == 3 && mode & 0o200 != 0 && *name != "reserved_clusters" {
-                                let _ = sys::write_file(&path, "0\n");
-                            } else {
-                                seen += u64::from(std::fs::read(&path).is_ok());
-                            }
-                        }
+    let (seen, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
+    let on = Ordering::Relaxed;
+    let look = |name: &str, written: bool| {
+        let path = format!("{dir}/{name}");
+        if written {
+            let _ = sys::write_file(&path, "0\n");
+        } else if std::fs::read(&path).is_ok() {
+            seen.fetch_add(1, on);
+        }
+    };
+    std::thread::scope(|s| {
+        for i in 0..4 {
+            let look = &look;
+            s.spawn(move || {
+                while !stop.load(on) {
+                    for (name, mode) in FILES {
+                        let write = i == 3 && mode & 0o200 != 0 && *name != "reserved_clusters";
+                        look(name, write);
                     }
-                    seen
-                })
-            })
-            .collect();
+                }
+            });
+        }
         let mut result = Ok(());
-        for i in 0..40 {
+        for i in 0..1000 {
+            if i >= 40 && seen.load(on) > 100 {
+                break;
+            }
             result = t.mount("errors=continue").and_then(|()| {
                 put(&t.p("f"), i, 100_000)?;
                 t.umount()
@@ -399,10 +390,9 @@ fn unmount_race(t: &mut T) -> Res {
             }
         }
         stop.store(true, on);
-        let seen: u64 = readers.into_iter().map(|r| r.join().unwrap_or(0)).sum();
-        result.map(|()| seen)
+        result
     })?;
-    ensure!(seen > 100, "only {seen} reads");
+    ensure!(seen.load(on) > 100, "only {seen:?} reads");
     let (code, out) = crate::fixture::run_cmd("e2fsck", &["-fy", &t.dev])?;
     ensure!(code <= 1, "e2fsck -fy exit {code}: {out}");
     t.fsck()

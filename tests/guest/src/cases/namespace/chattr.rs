@@ -7,7 +7,7 @@ use crate::flags::{self, FileAttr, FsXattr};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::map::{self, Map};
 use crate::sys::{self, Aligned, Fd, Sys};
-use crate::{ensure, errno, fail, same, skip, xattr};
+use crate::{ensure, errno, fail, same, skip, wait, xattr};
 use std::time::Duration;
 
 pub const CASES: &[Case] = &[
@@ -304,20 +304,17 @@ fn immutable_meanwhile(t: &mut T) -> Res {
     let d = crash::start(t)?;
     let f = put(&t.p("f"), 1, 50_000)?;
     d.suspend()?;
-    let (set, punched, resumed) = std::thread::scope(|s| {
+    let punched = std::thread::scope(|s| -> Res<Sys<()>> {
         // Writes what is dirty, with i_rwsem.
-        let set = s.spawn(|| f.set_flags(flags::EXTENTS | flags::IMMUTABLE));
-        std::thread::sleep(Duration::from_millis(300));
-        let punched = s.spawn(|| f.punch(0, 8192));
-        std::thread::sleep(Duration::from_millis(500));
-        let resumed = d.resume();
-        (set.join(), punched.join(), resumed)
-    });
-    resumed?;
-    let (Ok(set), Ok(punched)) = (set, punched) else {
-        return Err(Stop::Fail("thread panic".into()));
-    };
-    set?;
+        let set = wait::spawn(s, || f.set_flags(flags::EXTENTS | flags::IMMUTABLE));
+        let writes = set.waits();
+        let punched = wait::spawn(s, || f.punch(0, 8192));
+        let waits = punched.waits();
+        d.resume()?;
+        set.join()??;
+        ensure!(writes? && waits? || !t.ours(), "one does not wait");
+        punched.join()
+    })?;
     if !t.ours() {
         skip!("the kernel's ext4 does not look again");
     }

@@ -7,7 +7,7 @@ use crate::fixture::{diff_at, holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::map::Map;
 use crate::sys::{self, Aligned};
-use crate::{ensure, errno, fail, same, skip};
+use crate::{ensure, errno, fail, same, skip, wait};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -134,17 +134,19 @@ fn frozen_dirty(t: &mut T) -> Res {
     root.freeze(true)?;
     slow.resume()?;
     same!(aio.wait(1)?[0].1, 65_536, "read into the mapping");
-    // The pages are marked by a worker.
-    std::thread::sleep(Duration::from_millis(300));
     let direct = sys::open(&t.p("f"), libc::O_RDONLY | libc::O_DIRECT, 0)?;
     let mut b = Aligned::new(65_536);
     let iov = libc::iovec {
         iov_base: b.as_mut_ptr().cast(),
         iov_len: b.len(),
     };
-    // SAFETY: one buffer, which is ours.
-    let n = unsafe { libc::preadv2(direct.raw, &iov, 1, 0, libc::RWF_NOWAIT) };
-    same!((n, sys::errno()), (-1, libc::EAGAIN), "RWF_NOWAIT");
+    // The pages are marked by a worker. Until then they need not be written.
+    let refused = wait::until(|| {
+        // SAFETY: one buffer, which is ours.
+        let n = unsafe { libc::preadv2(direct.raw, &iov, 1, 0, libc::RWF_NOWAIT) };
+        Ok((n, sys::errno()) == (-1, libc::EAGAIN))
+    })?;
+    ensure!(refused, "RWF_NOWAIT reads though dirty pages wait");
     // Nothing waits for sync(2), which would keep the thaw from coming.
     sys::sync();
     let ended = AtomicU32::new(0);

@@ -8,9 +8,8 @@ use crate::fixture::{holds, names, pattern, put, T};
 use crate::harness::{Case, Res, ALL, ONE};
 use crate::nfs::Nfs;
 use crate::sys::{self, Aligned};
-use crate::{errno, fail, same};
+use crate::{errno, fail, same, wait};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("nfs/files", ALL, files).quick(),
@@ -53,13 +52,9 @@ fn files(t: &mut T) -> Res {
     holds(&f, 0, &pattern(4, 0, 5000), "open without a name")?;
     drop(f);
     // The client does not wait for the answer.
-    for _ in 0..100 {
-        if names(&t.p("b"))? == ["s"] {
-            return nfs.end();
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    fail!("after the last close: {:?}", names(&t.p("b"))?)
+    wait::until(|| Ok(names(&t.p("b"))? == ["s"]))?;
+    same!(names(&t.p("b"))?, ["s"], "after the last close");
+    nfs.end()
 }
 
 /// Thousands of names: each once, by cookies that the server gets back in later requests.
