@@ -51,7 +51,7 @@ impl Describe for Rext4Module {
             #[cfg(REXT4_LAB)]
             _lab: fs::lab::Lab::new(module)?,
             #[cfg(REXT4_COVERAGE)]
-            _coverage: vfs::coverage::Coverage,
+            _coverage: vfs::coverage::Coverage::of_module(),
         };
         let also_ext4 = *module_parameters::register_ext4.value_ref() != 0;
         Ok((this, also_ext4.then_some(c"ext4")))

@@ -27,8 +27,9 @@ unsafe impl Sync for MbCache {}
 impl MbCache {
     /// A cache of `1 << bucket_bits` hash chains. `ENOMEM`.
     pub(crate) fn new(bucket_bits: u8) -> Result<Self> {
-        // SAFETY: Nothing is asked for; the chains are an array that kmalloc gives or not.
-        let cache = unsafe { bindings::mb_cache_create(bucket_bits.min(16).into()) };
+        // SAFETY: One bit at least, for `hash_32()` gives 32 of them where none is asked for; the
+        // chains are an array that kmalloc gives or not.
+        let cache = unsafe { bindings::mb_cache_create(bucket_bits.clamp(1, 16).into()) };
         // INVARIANT: New.
         NonNull::new(cache).map(Self).ok_or(ENOMEM)
     }

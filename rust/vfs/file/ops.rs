@@ -15,7 +15,7 @@ use crate::vfs::{
     fixed,
     inode::Inode,
     ioctl,
-    kiocb::{answer, Io, Kiocb},
+    kiocb::{answer, not_queued, Io, Kiocb},
     mmap,
     super_block::FileSystem,
     IovIterDest,
@@ -290,7 +290,9 @@ impl<F: FileOps> FileTable<F> {
             let file = unsafe { File::<F>::from_raw(file) };
             // C says the last byte.
             let end = (end as u64).saturating_add(1).min(i64::MAX as u64);
-            F::fsync(file, start as u64..end, datasync != 0).map(|()| 0)
+            let synced = F::fsync(file, start as u64..end, datasync != 0);
+            // iomap hands it on as the end of a direct write.
+            synced.map(|()| 0).map_err(not_queued)
         })
     }
 

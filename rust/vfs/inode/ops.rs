@@ -121,9 +121,16 @@ impl Attr<'_> {
         }
     }
 
-    /// Copies mode, owner and times into the inode (not the size).
+    /// Copies mode, owner and times into the inode (not the size), which is the one they are for:
+    /// nothing happens to another, for the mode has the type in it.
     pub(crate) fn copy_to<F: FileSystem>(&self, idmap: IdMap<'_>, lock: &InodeLock<'_, F>) {
-        // SAFETY: By the type invariant, also of `IdMap`, and of the guard.
+        // SAFETY: By the type invariant; a dentry with a locked inode keeps it.
+        if unsafe { (*self.1).d_inode } != lock.0.as_ptr() {
+            pr_err!("attributes are not copied to another inode\n");
+            return;
+        }
+        // SAFETY: By the type invariant, also of `IdMap`, and of the guard. The type in the mode is
+        // that of the inode, which is the one of `notify_change()`.
         unsafe { bindings::setattr_copy(idmap.0, lock.0.as_ptr(), self.0) }
     }
 }

@@ -174,9 +174,16 @@ pub(super) unsafe extern "C" fn kill_sb_callback<F: FileSystem>(sb: *mut binding
     // SAFETY: `fill_super_callback` stored the pointer, nobody uses it any more.
     let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
     if !data.is_null() {
-        // Before the device's pages, since buffers that are held keep them.
         // SAFETY: As above; the box was leaked by `fill_super_callback`.
-        drop(unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) });
+        let data = unsafe { Pin::new_unchecked(KBox::from_raw(data.cast::<Mounted<F>>())) };
+        // SAFETY: By the caller; the list is nobody else's any more, and we are in the module.
+        if unsafe { bindings::keep_module_of_inodes(sb) } {
+            // An end of I/O may want its queue.
+            mem::forget(data);
+        } else {
+            // Before the device's pages, since buffers that are held keep them.
+            drop(data);
+        }
     }
     // SAFETY: By the caller.
     let (bdev, file) = unsafe { ((*sb).s_bdev, (*sb).s_bdev_file) };

@@ -51,6 +51,18 @@ __rust_helper void rust_helper_poison_inodes(struct super_block *sb)
 }
 
 /*
+ * Whether someone never let go of an inode. Its pages stay, and reclaim calls
+ * the operations of their mapping: the module stays, too, for good.
+ */
+__rust_helper bool rust_helper_keep_module_of_inodes(struct super_block *sb)
+{
+	if (list_empty(&sb->s_inodes))
+		return false;
+	__module_get(sb->s_type->owner);
+	return true;
+}
+
+/*
  * Until every task that was preempted just now has gone on and slept. Where the kernel is preempted
  * and has no Tasks RCU, for nothing in it needs that, there is nobody who could tell.
  */
