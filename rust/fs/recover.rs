@@ -58,11 +58,7 @@ pub(crate) fn process(sb: &Sb) -> Result {
         return Ok(());
     }
     let mut done = Done::default();
-    let mut result = Ok(());
-    for &ino in list.iter() {
-        result = both(result, finish_orphan(sb, ino, open(sb, ino), &mut done));
-    }
-    result = both(result, empty_file(sb, &mut done));
+    let result = finish_all(sb, &list, &mut done);
     let left = fs.orphans.count.load(Relaxed) > 0;
     fs.orphans.strays.store(left, Relaxed);
     if done.deleted > 0 || done.truncated > 0 {
@@ -104,11 +100,12 @@ fn passes(e: Error) -> bool {
     e == ENOMEM || e == EINTR || e == ERESTARTSYS
 }
 
-/// The results of two orphans: an error that passes is not hidden by one of the disk before it.
-fn both(first: Result, second: Result) -> Result {
+/// The results of two orphans, the second of which may be the end: then it is an error that passes,
+/// which one of the disk before it does not hide.
+fn both(first: Result, second: Result) -> Result<Result> {
     match second {
-        Err(e) if passes(e) => second,
-        _ => first.and(second),
+        Err(e) if passes(e) => Err(e),
+        _ => Ok(first.and(second)),
     }
 }
 
@@ -116,6 +113,16 @@ fn both(first: Result, second: Result) -> Result {
 struct Done {
     deleted: u32,
     truncated: u32,
+}
+
+/// Those of the list and those of the orphan file. Who is being killed does not wait for them all.
+fn finish_all(sb: &Sb, list: &[Ino], done: &mut Done) -> Result {
+    let mut result = Ok(());
+    for &ino in list {
+        sb.go_on()?;
+        result = both(result, finish_orphan(sb, ino, open(sb, ino), done))?;
+    }
+    both(result, empty_file(sb, done))?
 }
 
 /// An orphan's inode, checked to be one.
@@ -152,6 +159,7 @@ fn load_list(sb: &Sb) -> Result<KVVec<Ino>> {
     let mut prev = None;
     let mut at = read_super(fs, RawSuper::last_orphan)?;
     while let Some(ino) = at {
+        sb.go_on()?;
         let next = match next_on_disk(sb, ino) {
             Ok(next) => next,
             Err(e) if e == ENOMEM => return Err(e),
@@ -181,9 +189,9 @@ fn known_list(sb: &Sb) -> Result<KVVec<Ino>> {
     Ok(list)
 }
 
-/// Takes back what [`load_list`] has put down: of a list that it could not read to the end for want
-/// of memory, half of which would pass for all of it when the mount is made a writing one again, or
-/// of one that is not the disk's any more.
+/// Takes back what [`load_list`] has put down: of a list that it could not read to the end, half of
+/// which would pass for all of it when the mount is made a writing one again, or of one that is not
+/// the disk's any more.
 #[cold]
 fn forget_list(sb: &Sb) {
     let orphans = &sb.data().orphans;
@@ -292,7 +300,7 @@ fn empty_file(sb: &Sb, done: &mut Done) -> Result {
     // CAST: At most `MAX_BLOCKS`.
     for lblk in (0..blocks as u32).map(Lblk::new) {
         let emptied = empty_block(sb, &file, lblk, done);
-        result = both(result, emptied.unwrap_or_else(|e| Err(unread(sb, e))));
+        result = both(result, emptied.unwrap_or_else(|e| Err(unread(sb, e))))?;
     }
     result?;
     // CAST: As above.
@@ -345,6 +353,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         let Some(ino) = disk::orphan::entry(&data, geo, slot).map_err(bad)? else {
             continue;
         };
+        sb.go_on()?;
         // All that may fail is first: who has the inode and lets it go has it deleted, and the slot
         // would name one that is free.
         let room = Room::new()?;
@@ -353,7 +362,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         let (_table, inode) = match opened {
             Ok(opened) => opened,
             Err(e) => {
-                result = both(result, finish_orphan(sb, ino, Err(e), done));
+                result = both(result, finish_orphan(sb, ino, Err(e), done))?;
                 continue;
             }
         };
@@ -367,7 +376,7 @@ fn empty_block(sb: &Sb, file: &Inode, lblk: Lblk, done: &mut Done) -> Result<Res
         // The handle ends before the inode may go.
         handle.stop()?;
         added?;
-        result = both(result, finish_orphan(sb, ino, Ok(inode), done));
+        result = both(result, finish_orphan(sb, ino, Ok(inode), done))?;
     }
     Ok(result)
 }

@@ -323,6 +323,20 @@ impl<F: FileSystem> SuperBlock<F> {
         unsafe { BufferHead::breadahead(self.as_ptr(), block) }
     }
 
+    /// As [`Inode::go_on`].
+    pub(crate) fn go_on(&self) -> Result {
+        // SAFETY: In a context that may sleep, as the caller's is. Looks at the current task only.
+        let killed = unsafe {
+            bindings::cond_resched();
+            bindings::fatal_signal_pending()
+        };
+        if killed {
+            Err(EINTR)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether the super block is read-only now.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: By the type invariant.

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case::new("orphan/read_only", KINDS, read_only).quick(),
     Case::new("orphan/read_only_crash", FEATS, read_only_crash).quick(),
     Case::new("orphan/killed_beside", KINDS, killed_beside).quick(),
+    Case::new("orphan/killed_early", KINDS, killed_early).quick(),
 ];
 
 /// Whether the device refuses writes.
@@ -126,6 +127,35 @@ fn read_only_crash(t: &mut T) -> Res {
     t.fsck()
 }
 
+/// An image with a file of 50,000 bytes, "cut", that is truncated to 777 by who makes the mount a
+/// writing one; `more` of an orphan list are behind it. Mounted read-only. Returns the number of
+/// the file.
+fn to_be_cut(t: &mut T, more: &[&str]) -> Res<u64> {
+    one_of_each(t)?;
+    t.mount("")?;
+    put(&t.p("cut"), 1, 50_000)?;
+    t.umount()?;
+    let next = match more {
+        [] => 0,
+        _ => chain(t, more, false)?[0],
+    };
+    let n = chain(t, &["cut"], true)?[0];
+    script(
+        t,
+        &[
+            format!("sif <{n}> dtime @{next}"),
+            "sif /cut size 777".to_string(),
+        ],
+    )?;
+    t.drop_caches()?;
+    // Else they are finished here.
+    set_read_only(&t.dev, true)?;
+    let mounted = t.try_mount(libc::MS_RDONLY, "");
+    set_read_only(&t.dev, false)?;
+    mounted?;
+    Ok(n)
+}
+
 /// A remount to read-write is killed while a truncation is finished. Before the next one another
 /// program finishes it, or removes the file: no reason to call the disk corrupt.
 fn killed_beside(t: &mut T) -> Res {
@@ -134,18 +164,7 @@ fn killed_beside(t: &mut T) -> Res {
     }
     let d = on_dm(t)?;
     for end in ["punch /cut 1", "rm /cut"] {
-        t.fresh()?;
-        put(&t.p("cut"), 1, 50_000)?;
-        put(&t.p("good"), 2, 5000)?;
-        t.umount()?;
-        let n = chain(t, &["cut"], true)?[0];
-        script(t, &["sif /cut size 777".to_string()])?;
-        t.drop_caches()?;
-        // Else they are finished here.
-        set_read_only(&t.dev, true)?;
-        let mounted = t.try_mount(libc::MS_RDONLY, "");
-        set_read_only(&t.dev, false)?;
-        mounted?;
+        let n = to_be_cut(t, &[])?;
         let killed = killed_over(&d, || drop(t.remount(0, "")))?;
         ensure!(killed, "the remount had ended");
         let cmds = ["ssv last_orphan 0", &format!("sif <{n}> dtime @0"), end];
@@ -166,4 +185,26 @@ fn killed_beside(t: &mut T) -> Res {
         t.fsck()?;
     }
     Ok(())
+}
+
+/// Who is killed over the first orphan of many does not finish the others; the next one does.
+fn killed_early(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 refuses the remount");
+    }
+    let d = on_dm(t)?;
+    to_be_cut(t, &["reg", "slow"])?;
+    let killed = killed_over(&d, || drop(t.remount(0, "")))?;
+    ensure!(killed, "the remount had ended");
+    let before = sys::statfs(&t.p(""))?;
+    t.remount(0, "")?;
+    let now = sys::statfs(&t.p(""))?;
+    same!(now.f_ffree, before.f_ffree + 2, "free inodes");
+    let held = sys::lstat(&t.p("cut"))?.st_blocks as u64 * 512;
+    same!(held, t.bs(), "bytes of its blocks");
+    usable(t)?;
+    t.umount()?;
+    let text = t.debugfs(&["stats"])?;
+    ensure!(!text.contains("with errors"), "an error is marked: {text}");
+    t.fsck()
 }
