@@ -372,6 +372,7 @@ fn read_again(sb: &Sb, log: &MountLog<'_>) -> Result {
         let why = fmt!("open files without a name were freed on disk; unmount and mount again");
         return Err(refuse(sb.id(), log, why, EINVAL));
     }
+    sb.data().sharers.forget();
     sb.data().groups.init_counts(sb)
 }
 

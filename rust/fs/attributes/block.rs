@@ -30,6 +30,7 @@ use crate::{
         Rext4,
     },
     vfs::{
+        atomic::Atomic,
         bh::BufferHead,
         gfp::GFP_NOFAIL,
         jbd2::{Handle, JournaledBuffer},
@@ -39,7 +40,7 @@ use crate::{
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::Mutex, //
+    sync::{atomic::Relaxed, Mutex}, //
 };
 
 /// Hash chains of the cache, as a power of two.
@@ -51,8 +52,10 @@ pub(in crate::fs) struct Sharers {
     /// Over the number of owners in a block.
     #[pin]
     lock: Mutex<()>,
-    /// Blocks by the hash of their attributes.
+    /// Blocks by their [`Sharers::key`].
     blocks: MbCache,
+    /// How often [`Sharers::forget`] was called.
+    forgotten: Atomic<u32>,
 }
 
 impl Sharers {
@@ -61,7 +64,20 @@ impl Sharers {
         try_pin_init!(Self {
             lock <- new_mutex!((), "rext4_sharers"),
             blocks: MbCache::new(BUCKET_BITS)?,
+            forgotten: Atomic::new(0),
         }? Error)
+    }
+
+    /// Nobody finds what is known so far: somebody else may have freed these blocks. Called while
+    /// nothing is written.
+    pub(in crate::fs) fn forget(&self) {
+        self.forgotten.add(1, Relaxed);
+    }
+
+    /// What a block of attributes of this hash is found by. Those that were forgotten have another
+    /// one.
+    fn key(&self, hash: u32) -> u32 {
+        hash ^ self.forgotten.load(Relaxed)
     }
 }
 
@@ -83,9 +99,9 @@ fn copy(fs: &Rext4, bh: &BufferHead, data: &mut [u8]) -> Looked<u32> {
     Ok(xattr::check_block(data, &fs.geo, Pblk::new(bh.blocknr())))
 }
 
-/// What [`copy`] said, with the hash of the attributes.
-fn with_hash(owners: disk::Result<u32>, data: &[u8]) -> disk::Result<(u32, u32)> {
-    Ok((owners?, xattr::block_hash(data)?))
+/// What [`copy`] said, with the key of the block.
+fn with_key(fs: &Rext4, owners: disk::Result<u32>, data: &[u8]) -> disk::Result<(u32, u32)> {
+    Ok((owners?, fs.sharers.key(xattr::block_hash(data)?)))
 }
 
 /// As [`copy`], with the lock.
@@ -123,12 +139,12 @@ pub(super) fn load_shared(inode: &Inode, pblk: Pblk) -> Result<(BufferHead, KVec
 /// Lets others find the block of an inode, whose attributes are locked.
 pub(super) fn remember(inode: &Inode, pblk: Pblk, data: &[u8]) {
     let fs = inode.fs();
-    let Ok(key) = xattr::block_hash(data) else {
+    let Ok(hash) = xattr::block_hash(data) else {
         return;
     };
     let room = xattr::refcount(data).is_ok_and(|owners| owners < REFCOUNT_MAX);
-    if key != 0 && room && shares(fs) {
-        fs.sharers.blocks.insert(key, pblk.get());
+    if hash != 0 && room && shares(fs) {
+        fs.sharers.blocks.insert(fs.sharers.key(hash), pblk.get());
     }
 }
 
@@ -161,12 +177,12 @@ fn share(
     data: &[u8],
 ) -> Result<Option<Pblk>> {
     let fs = inode.fs();
-    let key = xattr::block_hash(data).unwrap_or(0);
-    if key == 0 || !shares(fs) {
+    let hash = xattr::block_hash(data).unwrap_or(0);
+    if hash == 0 || !shares(fs) {
         return Ok(None);
     }
     let mut theirs = KVec::from_elem(0u8, data.len(), GFP_KERNEL)?;
-    let mut next = fs.sharers.blocks.find(key);
+    let mut next = fs.sharers.blocks.find(fs.sharers.key(hash));
     while let Some(found) = next {
         let pblk = Pblk::new(found.value());
         // What is wrong with it is for its owners to report.
@@ -219,7 +235,7 @@ fn overwrite(
     let block = handle.write(bh)?;
     let sharers = fs.sharers.lock.lock();
     let owners = copy(fs, bh, &mut old)?;
-    let written = match with_hash(owners, &old) {
+    let written = match with_key(fs, owners, &old) {
         // Others have it, or have found it.
         Ok((2.., _)) => Ok(false),
         Ok((_, key)) if fs.sharers.blocks.remove(key, pblk.get()).is_some() => Ok(false),
@@ -285,7 +301,7 @@ fn release_share(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result 
         let block = handle.write(bh)?;
         let sharers = fs.sharers.lock.lock();
         let owners = copy(fs, bh, &mut data)?;
-        let (owners, key) = match with_hash(owners, &data) {
+        let (owners, key) = match with_key(fs, owners, &data) {
             Ok(found) => found,
             Err(why) => {
                 drop(sharers);

@@ -107,6 +107,22 @@ fn shared_attributes(t: &mut T) -> Res {
     t.fsck()
 }
 
+/// Has the bitmap say that a block is free, and, if it is `counted`, the group's descriptor.
+pub fn free_block(t: &T, block: u64, counted: bool) -> Res {
+    let (group, told) = group_of(t, block)?;
+    let before = told.split(" free blocks").next().unwrap_or("");
+    let free: u64 = match before.rsplit(char::is_whitespace).next().map(str::parse) {
+        Some(Ok(free)) => free,
+        _ => fail!("no count of free blocks: {told}"),
+    };
+    script(t, &[format!("freeb {block}")])?;
+    if counted {
+        let count = format!("set_bg {group} free_blocks_count {}", free + 1);
+        script(t, &[count, format!("set_bg {group} checksum calc")])?;
+    }
+    Ok(())
+}
+
 /// The bitmap says that an attribute block is free, and the group's count says so or does not. Who
 /// gives the block up gets rid of the attribute; it is reported, and nothing else is wrong then but
 /// what was before.
@@ -123,17 +139,7 @@ fn attribute_block_is_free(t: &mut T) -> Res {
         xattr::set(&t.p("other"), "user.big", &[6; 600], 0)?;
         t.umount()?;
         let block = attribute_block(t, "victim")?;
-        let (group, told) = group_of(t, block)?;
-        let before = told.split(" free blocks").next().unwrap_or("");
-        let free: u64 = match before.rsplit(char::is_whitespace).next().map(str::parse) {
-            Some(Ok(free)) => free,
-            _ => fail!("no count of free blocks: {told}"),
-        };
-        script(t, &[format!("freeb {block}")])?;
-        if counted {
-            let count = format!("set_bg {group} free_blocks_count {}", free + 1);
-            script(t, &[count, format!("set_bg {group} checksum calc")])?;
-        }
+        free_block(t, block, counted)?;
         t.mount("errors=continue")?;
         t.forget_log();
         xattr::remove(&t.p("victim"), "user.big")?;

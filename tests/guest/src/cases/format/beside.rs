@@ -2,10 +2,12 @@
 //! A disk that is changed by another program while it is mounted read-only, as a root is by e2fsck.
 
 use crate::cases::damage::errors::emergency_remount;
+use crate::cases::damage::freed::{attribute_block, free_block};
 use crate::cases::power::orphans::script;
 use crate::fixture::{holds, pattern, put, run_cmd, T};
 use crate::harness::{Case, Res, FEATS};
 use crate::sys;
+use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
@@ -15,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("beside/features", FEATS, features).quick(),
     Case::new("beside/journal", FEATS, journal).quick(),
     Case::new("beside/removed", FEATS, removed).quick(),
+    Case::new("beside/attributes", FEATS, attributes).quick(),
 ];
 
 const BIG: usize = 20 << 20;
@@ -150,5 +153,36 @@ fn removed(t: &mut T) -> Res {
     t.fsck()?;
     t.mount("")?;
     put(&t.p("g"), 2, 60_000)?.fsync()?;
+    t.umount()
+}
+
+/// A block of attributes that another program frees: nobody shares it who gets the same ones later.
+fn attributes(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 goes on with the counts of the mount");
+    }
+    t.fresh()?;
+    put(&t.p("first"), 1, 5000)?;
+    xattr::set(&t.p("first"), "user.big", &[5; 600], 0)?;
+    t.remount(libc::MS_RDONLY, "")?;
+    let block = attribute_block(t, "first")?;
+    let left = 5000u64.div_ceil(t.bs()) * t.bs() / 512;
+    let cmds = [
+        "sif /first file_acl 0".to_string(),
+        format!("sif /first blocks {left}"),
+    ];
+    script(t, &cmds)?;
+    free_block(t, block, true)?;
+    t.remount(0, "")?;
+    put(&t.p("second"), 2, 5000)?;
+    xattr::set(&t.p("second"), "user.big", &[5; 600], 0)?;
+    t.umount()?;
+    t.fsck()?;
+    t.mount("")?;
+    same!(
+        xattr::get(&t.p("second"), "user.big")?,
+        [5; 600],
+        "attributes"
+    );
     t.umount()
 }
