@@ -9,7 +9,7 @@ use core::ops::Range;
 use kernel::{error::Error, sync::atomic::ordering::Relaxed};
 
 /// How long a thread parks at most: a forgotten scenario must not hang the machine.
-pub(super) const LIMIT_MS: u32 = 20_000;
+pub(super) const LIMIT_MS: u32 = 120_000;
 
 /// How many points are armed or parked at, and how many threads are stepped, for the way past them.
 static BUSY: Atomic<i32> = Atomic::new(0);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Asleep at one place for so long, with nothing left to wait for, it hangs.
 const HANG: Duration = Duration::from_secs(4);
 /// How long a killed process may take to its end.
-const DYING: Duration = Duration::from_secs(10);
+const DYING: Duration = Duration::from_secs(60);
 
 pub struct Process {
     name: String,

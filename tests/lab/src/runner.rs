@@ -13,7 +13,7 @@ use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// More than a run takes, its hangs included.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -24,7 +24,7 @@ pub static ALL: &[&Race] = &[
 
 const PAGE: usize = 4096;
 /// How long a thread may take to its next point, in ms.
-const PATIENCE: u32 = 10_000;
+const PATIENCE: u32 = 60_000;
 /// Nobody comes any more after so long.
 const NOBODY: u32 = 300;
 

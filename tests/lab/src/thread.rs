@@ -4,17 +4,24 @@
 
 use crate::race::{Res, Stop};
 use crate::tracing::mark;
+use guest::wait::disks_rest;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a thread may take for its part, its waits included. On an emulated machine too.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// How long a thread may take for its part, its waits included. On an emulated machine too, and on
+/// one that has other things to do.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Asleep for so long at one place, a thread waits for somebody and not for a disk.
 const ASLEEP: Duration = Duration::from_millis(500);
-/// Between two looks.
+/// Between two looks, at least.
 const LOOK: Duration = Duration::from_millis(2);
+/// Longer than this a look does not take, unless the whole machine stands still: then the time that
+/// goes by says nothing.
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
+/// A disk that is always busy is not waited for, but this many times as long.
+const DISK: u32 = 10;
 
 const STARTING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -145,18 +152,26 @@ pub trait Task {
 /// Returns when the task has finished, or has been asleep at one place for `long`.
 pub fn watch(task: &impl Task, long: Duration) -> Res<Found> {
     let begun = Instant::now();
+    let enough = long.as_millis() / LONGEST_LOOK.as_millis();
+    // Since when, how many times it had gone to sleep by then, and the looks at it.
     let mut asleep: Option<(Instant, u64)> = None;
+    let mut looks = 0;
     while begun.elapsed() < DEADLINE {
         if task.finished() {
             return Ok(Found::Done);
         }
-        match (task.sleeps(), asleep) {
-            (None, _) => asleep = None,
-            // It has run between the two looks.
-            (Some(n), Some((_, before))) if n != before => asleep = Some((Instant::now(), n)),
-            (Some(_), Some((since, _))) if since.elapsed() > long => return Ok(Found::Blocked),
-            (Some(_), Some(_)) => (),
-            (Some(n), None) => asleep = Some((Instant::now(), n)),
+        let now = task.sleeps();
+        match (now, asleep) {
+            (Some(n), Some((since, before))) if n == before => {
+                looks += 1;
+                let time = since.elapsed();
+                let waits = disks_rest() || time > long * DISK;
+                if time > long && looks > enough && waits {
+                    return Ok(Found::Blocked);
+                }
+            }
+            // Or it has run between the two looks.
+            _ => (asleep, looks) = (now.map(|n| (Instant::now(), n)), 0),
         }
         std::thread::sleep(LOOK);
     }

@@ -26,7 +26,7 @@ const WORK: &str = "h";
 
 /// How long is waited for a file that is closed and still there.
 const TICK: std::time::Duration = std::time::Duration::from_millis(10);
-const TICKS: usize = 100;
+const TICKS: usize = 500;
 
 mod asked;
 use asked::{flags, mode, sync};

@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 /// What becomes one folio.
 const HUGE: usize = 2 << 20;
+/// Between two tries.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// How often it is tried, until it is called impossible.
-const TRIES: usize = 200;
+const TRIES: usize = 2000;
 
 /// khugepaged is put to rest, or it may come before us: MADV_COLLAPSE does not ask for this
 /// setting.
@@ -50,7 +52,9 @@ fn collapse(m: &Map) -> Sys<()> {
     let mut tries = 0..TRIES;
     loop {
         match m.collapse() {
-            Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => (),
+            Err(e) if e.errno != libc::EINVAL && tries.next().is_some() => {
+                std::thread::sleep(PAUSE);
+            }
             end => {
                 if end.is_ok() {
                     step("the page cache has one folio for all pages: 'A'");
@@ -102,7 +106,8 @@ pub static DIO_VS_COLLAPSE: Race = Race {
     title: "The old page is replaced while the invalidation waits for it",
     story: "khugepaged holds the locks of 512 old pages and copies them to one huge folio. The \
             invalidation after a direct write waits for one of the locks, finds a page that nobody \
-            has any more, and passes on. Reads return the old data from the huge folio, for ever and without an error.",
+            has any more, and passes on. Reads return the old data from the huge folio, for ever \
+            and without an error.",
     off: &["folio-order"],
     var: K1,
     needs: huge_folios,
@@ -179,8 +184,9 @@ pub static COLLAPSE_VS_PUNCH: Race = Race {
     row: "23",
     name: "collapse-vs-punch",
     title: "Folio locks before invalidate_lock, and after it",
-    story: "khugepaged has locked the pages it has found and reads in one that is missing, which takes \
-            invalidate_lock. A punch holds that and waits for one of the pages. Neither can be killed.",
+    story: "khugepaged has locked the pages it has found and reads in one that is missing, which \
+            takes invalidate_lock. A punch holds that and waits for one of the pages. Neither can \
+            be killed.",
     off: &["folio-order"],
     var: K1,
     needs: huge_folios,
