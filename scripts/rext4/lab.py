@@ -111,7 +111,7 @@ def vm(asked: Options, work: Path, module: str, lab: str) -> list[str | Path]:
         # Memory that is a disk. So much that some of it lies there.
         words += ["--mem", "3072", "--append", "memmap=256M!4G"]
     share = work / "share"
-    words += ["--share", share, "--time", str(600 + 300 * asked.runs), "--"]
+    words += ["--share", share, "--time", str(3600 + 600 * asked.runs), "--"]
     return [*words, lab, "run", "--runs", str(asked.runs), "--out", share, *asked.races]
 
 

@@ -13,7 +13,7 @@ from unittest import mock
 from rext4 import check, lint
 from rext4.common import Failed
 from rext4.tally import Tally
-from rext4.tests.test_process import SLEEPERS, WithFolder
+from rext4.tests.test_process import LONG, SLEEPERS, WithFolder
 
 
 class Parts(WithFolder):
@@ -71,7 +71,7 @@ class Parts(WithFolder):
             thread.start()
             sleepers = self.sleepers()
             self.runner.stop()
-            thread.join(10)
+            thread.join(LONG)
         self.assertFalse(thread.is_alive())
         self.assert_gone(sleepers)
         with self.assertRaises(Failed):
@@ -149,17 +149,17 @@ class Parts(WithFolder):
 
     def test_lanes_are_side_by_side(self) -> None:
         began = time.monotonic()
-        both = threading.Barrier(2, timeout=10)
+        both = threading.Barrier(2, timeout=LONG)
         with mock.patch.object(check, "lane", side_effect=lambda *_: both.wait()):
             check.run_lanes(self.runner, ["host", "uml"], 2)
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(time.monotonic() - began, LONG)
 
     def test_a_lane_that_is_free_takes_the_next(self) -> None:
         long, ran = threading.Event(), []
 
         def part(name: str, *_: object) -> None:
             if name == "uml":
-                self.assertTrue(long.wait(10))
+                self.assertTrue(long.wait(LONG))
             elif name == "stack":
                 long.set()
             ran.append(name)
