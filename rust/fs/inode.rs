@@ -26,7 +26,7 @@ pub(super) use orphans::{with_next, Link};
 pub(super) use project::has_projects;
 pub(super) use read::iget_by_handle;
 pub(crate) use read::{iget, iget_orphan};
-pub(super) use space::{load_lists, store_lists};
+pub(super) use space::{attribute_place, load_lists, store_lists, AttrPlace};
 
 use super::{
     credits,

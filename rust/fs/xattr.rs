@@ -21,14 +21,20 @@ mod store;
 
 pub(super) use store::{init, update, AttrEdit};
 
-use super::{inode::load_lists, Inode, Rext4};
+use super::{
+    inode::{attribute_place, load_lists, AttrPlace},
+    Inode,
+    Rext4, //
+};
 use crate::{
     disk::{acl, xattr_edit::AttrChange},
     vfs::{
         cred,
+        iomap::{Map, MapFlags, MapOps, MapType},
         xattr::{How, Name, NameList, Namespace, Value}, //
     },
 };
+use core::ops::Range;
 use kernel::{error::code::*, prelude::*};
 
 const USER: u8 = 1;
@@ -112,6 +118,40 @@ pub(super) fn list(inode: &Inode, names: &mut NameList<'_>) -> Result {
             None => Ok(()),
         }
     })
+}
+
+/// Where attributes are, as FIEMAP tells it: those in the inode, or those in the block where the
+/// inode has none, as in ext4.
+pub(super) struct PlaceOps;
+
+#[vtable]
+impl MapOps for PlaceOps {
+    type Fs = Rext4;
+
+    fn begin(inode: &Inode, bytes: Range<u64>, _flags: MapFlags, map: &mut Map) -> Result {
+        match attribute_place(inode)? {
+            Some(AttrPlace::Inode(place)) => {
+                map.set_inline(inode, place.start, place.end - place.start);
+            }
+            Some(AttrPlace::Block(block)) => {
+                let bits = inode.block_bits();
+                map.set(
+                    inode,
+                    MapType::Mapped,
+                    0,
+                    1 << bits,
+                    Some(block.byte(bits)),
+                    0,
+                );
+            }
+            None => return Err(ENOENT),
+        }
+        if map.range().contains(&bytes.start) {
+            Ok(())
+        } else {
+            Err(ENOENT)
+        }
+    }
 }
 
 /// Sets or removes an attribute.

@@ -7,8 +7,10 @@
 //!
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 
+mod fiemap;
 mod write;
 
+pub(crate) use fiemap::{fiemap, FiemapInfo};
 pub(crate) use write::{buffered_write, zero_range, WriteOps};
 
 use super::{
@@ -21,7 +23,7 @@ use super::{
 };
 use core::{cell::Cell, marker::PhantomData, ops::Range};
 use kernel::{
-    error::{from_result, to_result},
+    error::from_result,
     prelude::*, //
 };
 
@@ -163,6 +165,13 @@ impl Map {
         }
         self.0.addr = dax.place(self.0.addr, self.0.length)?;
         Ok(())
+    }
+
+    /// Fills it with the first `length` bytes of something that lies between others in a block of
+    /// the device. For reports only.
+    pub(crate) fn set_inline<F: FileSystem>(&mut self, inode: &Inode<F>, addr: u64, length: u64) {
+        self.set(inode, MapType::Hole, 0, length, Some(addr), 0);
+        self.0.type_ = bindings::IOMAP_INLINE as u16;
     }
 
     /// Of an encrypted file: shortens it to what can be encrypted in one go from byte `pos` on.
@@ -445,34 +454,4 @@ pub(crate) fn seek<T: MapOps>(inode: &Inode<T::Fs>, pos: u64, hole: bool) -> Res
         }
     };
     u64::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
-}
-
-/// Where FIEMAP puts extents.
-///
-/// # Invariants
-///
-/// The pointer is valid for the lifetime, and nobody else uses it.
-pub(crate) struct FiemapInfo<'a>(*mut bindings::fiemap_extent_info, PhantomData<&'a mut ()>);
-
-impl FiemapInfo<'_> {
-    /// # Safety
-    ///
-    /// `ptr` is valid for the lifetime.
-    pub(super) unsafe fn from_raw(ptr: *mut kernel::bindings::fiemap_extent_info) -> Self {
-        Self(ptr.cast(), PhantomData)
-    }
-}
-
-/// Reports the extents of the bytes.
-pub(crate) fn fiemap<T: MapOps>(
-    inode: &Inode<T::Fs>,
-    info: FiemapInfo<'_>,
-    bytes: Range<u64>,
-) -> Result {
-    let (start, len) = (bytes.start, bytes.end - bytes.start);
-    // SAFETY: By the type invariants of what is passed; the tables are static, and iomap keeps no
-    // pointer.
-    to_result(unsafe {
-        bindings::iomap_fiemap(inode.as_ptr(), info.0.cast(), start, len, table::<T>())
-    })
 }

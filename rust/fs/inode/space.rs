@@ -8,6 +8,7 @@ use crate::{
     fs::attributes::{block, note_feature, set_attribute_block, Lists, Space},
     vfs::jbd2::Handle,
 };
+use core::ops::Range;
 use kernel::prelude::*;
 
 /// Loads the list in an inode whose attributes are locked. `EUCLEAN` if it is damaged, `EIO`,
@@ -39,6 +40,27 @@ pub(super) fn read_space(inode: &Inode) -> Result<Space> {
         space.used = Some(bytes);
     }
     Ok(space)
+}
+
+/// Where attributes are on the device.
+pub(in crate::fs) enum AttrPlace {
+    /// In the inode: all bytes that are for them there.
+    Inode(Range<u64>),
+    Block(Pblk),
+}
+
+/// The first place in which the inode has attributes. `EIO`, `ENOMEM`.
+pub(in crate::fs) fn attribute_place(inode: &Inode) -> Result<Option<AttrPlace>> {
+    let _lock = inode.info().xattrs.lock();
+    let Space { room, used, block } = read_space(inode)?;
+    if used.is_none() {
+        return Ok(block.map(AttrPlace::Block));
+    }
+    let (geo, table) = (&inode.fs().geo, hold_iloc(inode)?);
+    // They are the last of the inode.
+    let end =
+        (Pblk::new(table.buffer().blocknr())).byte(geo.block_bits) + table.range(geo).end as u64;
+    Ok(Some(AttrPlace::Inode(end - room as u64..end)))
 }
 
 /// Brings changed lists to the disk: the block first, the inode last, its attributes being locked.

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use core::ops::Range;
-use kernel::prelude::*;
+use kernel::{error::code::*, prelude::*};
 
 #[vtable]
 impl InodeOps for Rext4 {
@@ -54,7 +54,17 @@ impl InodeOps for Rext4 {
         chattr::set_flags(lock, attr)
     }
 
-    fn fiemap(inode: &Inode, info: FiemapInfo<'_>, bytes: Range<u64>) -> Result {
-        iomap::fiemap::<map::ReadOps>(inode, info, bytes)
+    fn fiemap(inode: &Inode, mut info: FiemapInfo<'_>, bytes: Range<u64>) -> Result {
+        // What is read of the map stays in the buffer cache anyway.
+        info.take_cache();
+        // Before the flag is taken that the caller gets back.
+        if bytes.start > inode.max_size() {
+            return Err(EFBIG);
+        }
+        if info.take_xattr() {
+            iomap::fiemap::<xattr::PlaceOps>(inode, info, bytes)
+        } else {
+            iomap::fiemap::<map::ReadOps>(inode, info, bytes)
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* include/linux/iomap.h */
 #include <linux/iomap.h>
+#include <linux/fiemap.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -40,6 +41,14 @@ __rust_helper loff_t
 rust_helper_iomap_last_written_block(struct inode *inode, loff_t pos, ssize_t written)
 {
 	return iomap_last_written_block(inode, pos, written);
+}
+
+__rust_helper bool rust_helper_fiemap_take(struct fiemap_extent_info *fi, u32 flag)
+{
+	bool set = fi->fi_flags & flag;
+
+	fi->fi_flags &= ~flag;
+	return set;
 }
 
 __rust_helper void rust_helper_bio_clear_in_task(struct bio *bio)

@@ -5,12 +5,14 @@ use crate::fiemap::fiemap;
 use crate::fixture::{knows_fs, put, MNT, T};
 use crate::harness::{Case, Res, ALL, FEATS};
 use crate::sys;
+use crate::xattr;
 use crate::{ensure, skip};
 
 pub const CASES: &[Case] = &[
     Case::new("compare/statfs", FEATS, statfs).quick(),
     Case::new("compare/statx", ALL, statx).quick(),
     Case::new("compare/fiemap", ALL, extents).quick(),
+    Case::new("compare/fiemap_attributes", FEATS, attributes).quick(),
 ];
 
 /// Files of each kind, made by the file system under test.
@@ -141,6 +143,60 @@ fn extents(t: &mut T) -> Res {
         // SAFETY: As above.
         unsafe { f.ioctl(0xC020_660B, arg.as_mut_ptr())? };
         all.push(format!("count: {arg:?}"));
+        Ok(all)
+    })
+}
+
+/// What attributes begin with.
+const MAGIC: [u8; 4] = 0xea02_0000u32.to_le_bytes();
+
+/// FIEMAP_FLAG_XATTR gives the place of the attributes that ext4 gives, and FIEMAP_FLAG_CACHE is
+/// taken. Of those in an inode ext4 says where they would be in the first one of its block.
+fn attributes(t: &mut T) -> Res {
+    fill(t)?;
+    t.mount("")?;
+    let place = |name: &str, lens: &[usize]| -> Res {
+        for (i, len) in lens.iter().enumerate() {
+            xattr::set(&t.p(name), &format!("user.{i}"), &vec![7; *len], 0)?;
+        }
+        Ok(())
+    };
+    place("small", &[10])?;
+    place("sparse", &[600])?;
+    place("pieces", &[10, 600])?;
+    place("d", &[20])?;
+    t.umount()?;
+    let is_ours = std::cell::Cell::new(true);
+    both(t, |t| {
+        let (ours, mut all) = (is_ours.replace(false), Vec::new());
+        for name in &FILES[..7] {
+            let f = sys::rdonly(&t.p(name))?;
+            for (flags, start, len) in [
+                (2u64, 0u64, u64::MAX),
+                (3, 0, 1),
+                (2, 50, 10),
+                (2, 120, u64::MAX),
+                (2, t.bs(), u64::MAX),
+                (2, 1 << 45, 100),
+                (6, 0, u64::MAX),
+                (4, 0, u64::MAX),
+                (5, 0, u64::MAX),
+                (2 | 8, 0, u64::MAX),
+            ] {
+                // Room for three extents.
+                let mut arg = [0u64; 4 + 3 * 7];
+                (arg[0], arg[1], arg[2], arg[3]) = (start, len, flags, 3);
+                // SAFETY: A struct fiemap with that room.
+                let r = unsafe { f.ioctl(0xC020_660B, arg.as_mut_ptr()) };
+                const INLINE: u64 = 0x200;
+                if arg[9] & INLINE != 0 {
+                    let found = t.peek(arg[5], 4)?;
+                    ensure!(!ours || found == MAGIC, "{name}: {found:x?}");
+                    arg[5] -= arg[5] % t.bs();
+                }
+                all.push(format!("{name}: {:?} {arg:x?}", r.map_err(|e| e.errno)));
+            }
+        }
         Ok(all)
     })
 }
