@@ -19,7 +19,8 @@
 //! | `tmpfile` | `vfs_tmpfile` | freeze WRITE; no i_rwsem | starts |
 //! | `read_link` | `vfs_get_link`, `pick_link` | nothing (an RCU walk is sent back) | allow |
 //! | `readdir` | `iterate_dir` | i_rwsem of the directory, shared; touches user memory | allow |
-//! | `open_dir`, `dir_seeked` | `do_dentry_open`, `vfs_llseek` | nothing | allow |
+//! | `open_dir`, `byte_positions`, `dir_seeked` | `do_dentry_open`, `vfs_llseek` | nothing | allow |
+//! | `seek_dir` | `vfs_llseek` | nothing | allow |
 //! | `opened` | `do_dentry_open` | nothing; freeze WRITE (O_TMPFILE), i_rwsem of the directory (`dentry_create`) | starts |
 //! | `whole_write` | `do_dentry_open` | as `opened` | allow |
 //! | `setattr` | `notify_change` | freeze WRITE, i_rwsem | starts |
@@ -369,6 +370,14 @@ impl DirOps for Rext4 {
 
     fn fsync(dir: &File<Self>) -> Result {
         fsync::fsync(dir, 0..i64::MAX as u64, Durable::Inode)
+    }
+
+    fn byte_positions(dir: &Inode) -> Option<u64> {
+        namei::byte_positions(dir)
+    }
+
+    fn seek_dir(dir: &Inode, offset: u64, hole: bool) -> Result<u64> {
+        seek::seek(dir, offset, hole)
     }
 
     fn dir_seeked(file: &namei::DirFile) {

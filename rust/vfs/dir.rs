@@ -6,7 +6,7 @@
 
 use super::{
     bindings,
-    file::File,
+    file::{seek_bytes, File},
     inode::Inode,
     ioctl,
     super_block::FileSystem, //
@@ -35,6 +35,15 @@ pub(crate) trait DirOps: FileSystem {
     fn dir_seeked(_file: &Self::DirFile) {}
     /// Emits entries from `emit.pos()` on. i_rwsem of `dir` is held, shared.
     fn readdir(dir: &Inode<Self>, file: &Self::DirFile, emit: &mut DirEmitter<'_>) -> Result;
+    /// If positions are bytes of the directory: the largest that lseek sets. Else all are taken,
+    /// and there is no end but the largest.
+    fn byte_positions(_dir: &Inode<Self>) -> Option<u64> {
+        None
+    }
+    /// Where positions are bytes: the next hole or data from byte `offset`. `ENXIO` beyond the end.
+    fn seek_dir(_dir: &Inode<Self>, _offset: u64, _hole: bool) -> Result<u64> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
     /// Makes the directory durable.
     fn fsync(_dir: &File<Self>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -149,6 +158,13 @@ impl<F: DirOps> DirTable<F> {
         // Asking where one is changes nothing.
         if whence as u32 != bindings::SEEK_CUR || offset != 0 {
             F::dir_seeked(&remembered);
+        }
+        // SAFETY: By the caller.
+        let open = unsafe { File::<F>::from_raw(file) };
+        let dir = open.inode();
+        if let (true, Some(max)) = (F::HAS_SEEK_DIR, F::byte_positions(dir)) {
+            let search = |offset, hole| F::seek_dir(dir, offset, hole);
+            return from_result(|| seek_bytes(open, (offset, whence), max, search));
         }
         let max = if narrow { i32::MAX.into() } else { i64::MAX };
         // SAFETY: By the caller; positions made of hashes use all of the positive range.

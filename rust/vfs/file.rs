@@ -10,10 +10,12 @@
 
 mod flags;
 mod ops;
+mod seek;
 
 pub(crate) use flags::{FallocMode, FallocOp, FileFlags};
 pub(crate) use ops::FileOps;
 pub(super) use ops::FileTable;
+pub(super) use seek::seek_bytes;
 
 use super::{
     bindings,

@@ -36,12 +36,12 @@ use super::{
     htree::Path,
     is_indexed,
     lookup::{read_ahead_from, read_dots},
+    positions::by_hashes,
     Inode, //
 };
 use crate::{
     disk::{
         dirent::{self, ftype, NAME_MAX},
-        features::COMPAT_DIR_INDEX,
         hash::{Hash, Hasher},
         sort::sort_by, //
         Ino,
@@ -89,10 +89,8 @@ fn dtype(ft: u8) -> u8 {
 pub(crate) fn readdir(dir: &Inode, file: &DirFile, emit: &mut DirEmitter<'_>) -> Result {
     lab::may_fail(Point::Readdir, dir, emit.pos()..u64::MAX, &[EIO, ENOMEM])?;
     let count = dir_blocks(dir)?;
-    // A directory of one block gets an index when it grows: positions stay good then.
-    let soon = count == 1 && dir.fs().geo.features.has_compat(COMPAT_DIR_INDEX);
     let mut shown = ShownNames::new(dir)?;
-    if is_indexed(dir) || soon {
+    if by_hashes(dir, count) {
         by_hash(&mut shown, &mut file.last.lock(), emit)
     } else {
         by_offset(&mut shown, count, emit)

@@ -7,6 +7,7 @@
 
 use super::{
     flags::{FallocMode, FallocOp, FileFlags},
+    seek::seek_bytes,
     File, //
 };
 use crate::vfs::{
@@ -176,28 +177,18 @@ impl<F: FileOps> FileTable<F> {
     ///
     /// `file` is an open regular file of `F` and stays open during the call.
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
-        from_result(|| {
+        // SAFETY: By the caller.
+        let open = unsafe { File::<F>::from_raw(file) };
+        let inode = open.inode();
+        let max = F::max_bytes(inode);
+        if F::HAS_SEEK {
+            let search = |offset, hole| F::seek(inode, offset, hole);
+            from_result(|| seek_bytes(open, (offset, whence), max, search))
+        } else {
+            let (max, size) = (max as i64, inode.size() as i64);
             // SAFETY: By the caller.
-            let inode = unsafe { File::<F>::from_raw(file) }.inode();
-            let max = F::max_bytes(inode) as i64;
-            let hole = match whence as u32 {
-                bindings::SEEK_HOLE if F::HAS_SEEK => true,
-                bindings::SEEK_DATA if F::HAS_SEEK => false,
-                // SAFETY: By the caller.
-                _ => unsafe {
-                    return Ok(bindings::generic_file_llseek_size(
-                        file,
-                        offset,
-                        whence,
-                        max,
-                        inode.size() as i64,
-                    ));
-                },
-            };
-            let pos = F::seek(inode, u64::try_from(offset).map_err(|_| ENXIO)?, hole)?;
-            // SAFETY: By the caller.
-            Ok(unsafe { bindings::vfs_setpos(file, pos as i64, max) })
-        })
+            unsafe { bindings::generic_file_llseek_size(file, offset, whence, max, size) }
+        }
     }
 
     /// # Safety

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an image says of itself through rext4 and through the kernel's ext4: statfs, statx, FIEMAP.
 
+use crate::cases::namespace::dirs::{dir, read_all};
 use crate::fiemap::fiemap;
 use crate::fixture::{knows_fs, put, MNT, T};
-use crate::harness::{Case, Res, ALL, FEATS};
+use crate::harness::{Case, Res, Variant, ALL, FEATS, K1, K4};
 use crate::sys;
 use crate::xattr;
 use crate::{ensure, skip};
@@ -13,7 +14,26 @@ pub const CASES: &[Case] = &[
     Case::new("compare/statx", ALL, statx).quick(),
     Case::new("compare/fiemap", ALL, extents).quick(),
     Case::new("compare/fiemap_attributes", FEATS, attributes).quick(),
+    Case::new("compare/seek_dir", SEEK, seek_dir).quick(),
 ];
+
+/// Directories with an index and without; by extents and by a block map.
+const SEEK: &[Variant] = &[K1, LINEAR, LINEAR_1K, LINEAR_MAP, K4];
+const LINEAR: Variant = Variant {
+    name: "linear",
+    feats: "^dir_index",
+    ..K4
+};
+const LINEAR_1K: Variant = Variant {
+    name: "linear1k",
+    feats: "^dir_index",
+    ..K1
+};
+const LINEAR_MAP: Variant = Variant {
+    name: "linear_map",
+    feats: "^dir_index,^extent,^64bit",
+    ..K1
+};
 
 /// Files of each kind, made by the file system under test.
 const FILES: [&str; 12] = [
@@ -195,6 +215,49 @@ fn attributes(t: &mut T) -> Res {
                     arg[5] -= arg[5] % t.bs();
                 }
                 all.push(format!("{name}: {:?} {arg:x?}", r.map_err(|e| e.errno)));
+            }
+        }
+        Ok(all)
+    })
+}
+
+/// lseek in directories goes where it goes in ext4, and readdir goes on from there.
+fn seek_dir(t: &mut T) -> Res {
+    if !t.ours() || !knows_fs("ext4") {
+        skip!("nothing to compare with");
+    }
+    t.fresh()?;
+    for (name, n) in [("one", 10), ("many", 300)] {
+        sys::mkdir(&t.p(name), 0o755)?;
+        for i in 0..n {
+            sys::create(&t.p(&format!("{name}/entry-{i}-{}", "x".repeat(i % 40))))?;
+        }
+    }
+    t.umount()?;
+    let by_bytes = t.var.feats.contains("dir_index");
+    both(t, |t| {
+        let (bs, mut all) = (t.bs() as i64, Vec::new());
+        for name in ["one", "many"] {
+            let d = dir(&t.p(name))?;
+            let size = d.size()? as i64;
+            let near = [size - 1, size, size + 1, bs, bs + 1];
+            let far = [1 << 31, 1 << 32, 1 << 34, 1 << 43, 1 << 45, i64::MAX];
+            let all_at = [&[-size, -1, 0, 1][..], &near, &far].concat();
+            for whence in [0, 1, 2, libc::SEEK_DATA, libc::SEEK_HOLE, 9] {
+                for &at in &all_at {
+                    d.seek(12, libc::SEEK_SET)?;
+                    let to = d.seek(at, whence).map_err(|e| e.errno);
+                    let then = d.seek(0, libc::SEEK_CUR).map_err(|e| e.errno);
+                    all.push(format!("{name} {at} from {whence}: {to:?} {then:?}"));
+                }
+            }
+            for at in (0..3 * bs).step_by(bs as usize / 8 + 4) {
+                // Where positions are made of hashes each has its own.
+                if by_bytes {
+                    d.seek(at, libc::SEEK_SET)?;
+                    let names: Vec<_> = read_all(&d, 4096)?.into_iter().map(|e| e.name).collect();
+                    all.push(format!("{name} {at}: {names:?}"));
+                }
             }
         }
         Ok(all)
