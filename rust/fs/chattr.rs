@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The flags of chattr(1), and the project, of files and directories. To programs the flags are the
-//! bits of the format.
+//! The flags of chattr(1), the project and the generation of files and directories. To programs
+//! the flags are the bits of the format.
 //!
 //! Most of them are honoured by the VFS, by `i_flags`. Where it has looked before the flag was set,
 //! and the file was open by then, somebody else has to: who writes it ([`Kiocb::write_checks`]),
@@ -88,6 +88,26 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     } else {
         Ok(())
     }
+}
+
+/// Checksums begin with the generation, where there are some. `ENOTTY`, as in ext4.
+pub(super) fn check_new_generation(inode: &Inode) -> Result {
+    if inode.fs().geo.has_metadata_csum {
+        return Err(ENOTTY);
+    }
+    Ok(())
+}
+
+/// Gives an inode another generation, after [`check_new_generation`].
+pub(super) fn set_generation(lock: &InodeLock<'_, Rext4>, generation: u32) -> Result {
+    let inode = lock.inode();
+    let _table = hold_iloc(inode)?;
+    let handle = inode.fs().start(credits::INODE)?;
+    inode.touch_ctime();
+    inode.inc_version();
+    lock.set_generation(generation);
+    journal(&handle, inode)?;
+    handle.stop()
 }
 
 /// What the flags that can be changed shall be.

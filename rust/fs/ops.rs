@@ -37,6 +37,7 @@
 //! | `check_new_uuid` | `vfs_ioctl` | nothing | allow |
 //! | `trim`, `map_space` | `vfs_ioctl` | nothing | allow |
 //! | `can_empty_log`; `empty_log` | `vfs_ioctl` | nothing; freeze WRITE | allow; waits |
+//! | `check_new_generation`; `set_generation` | `vfs_ioctl` | nothing; freeze WRITE, i_rwsem | allow; starts |
 //! | `move_extents` | `vfs_ioctl` | freeze WRITE | starts, waits |
 //! | `shut_down`; `shutdown` | `vfs_ioctl`; `fs_bdev_mark_dead` | nothing; s_umount shared | waits; allow |
 //! | `may_read` | `vfs_splice_read`, `call_mmap_prepare` | nothing; mmap_lock | allow |

@@ -84,6 +84,13 @@ impl<F: FileSystem> File<F> {
         }
     }
 
+    /// Whether the current task owns it, by way of the mount that it was opened through, or may do
+    /// what owners may (`CAP_FOWNER`).
+    pub(super) fn is_owned(&self) -> bool {
+        // SAFETY: By the type invariant, which keeps the mount.
+        unsafe { bindings::file_is_owned(self.as_ptr()) }
+    }
+
     /// Writes the bytes, which are not none, of the page cache and waits; reports each error once
     /// per file.
     pub(crate) fn write_and_wait_range(&self, bytes: Range<u64>) -> Result {

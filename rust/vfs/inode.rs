@@ -278,8 +278,8 @@ impl<F: FileSystem> Inode<F> {
 
     /// Generation number, for NFS handles and checksums.
     pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: By the type invariant. Set before the inode is visible, then constant.
-        unsafe { (*self.as_ptr()).i_generation }
+        // SAFETY: By the type invariant; read without a lock, as for a handle.
+        unsafe { (&raw const (*self.as_ptr()).i_generation).read_volatile() }
     }
 
     /// The change counter, marked as seen.

@@ -7,18 +7,21 @@
 //! [`include/uapi/linux/ext4.h`](srctree/include/uapi/linux/ext4.h),
 //! [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
+mod generation;
+
 use super::{
     bindings,
     cred,
     file::File,
     fscrypt,
     fsmap::{self, DeviceSpace, SpaceMap},
-    inode::Inode,
+    inode::{Inode, InodeLock},
     jbd2::Log,
     random::random_uuid,
     super_block::{FileSystem, SuperBlock}, //
 };
 use core::{marker::PhantomData, ops::RangeInclusive};
+use generation::{get_generation, set_generation};
 use kernel::{
     build_error,
     error::{from_result, to_result, VTABLE_DEFAULT_ERROR},
@@ -182,6 +185,18 @@ pub(crate) trait IoctlOps: FileSystem {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// Whether inodes can have another generation than they were made with. `ENOTTY`.
+    fn check_new_generation(_inode: &Inode<Self>) -> Result {
+        Ok(())
+    }
+
+    /// Gives an inode another one, after [`IoctlOps::check_new_generation`]: handles of it are of
+    /// another file then. The caller may do it, and the mount stays writable and is not frozen
+    /// meanwhile.
+    fn set_generation(_lock: &InodeLock<'_, Self>, _generation: u32) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Ends all use of the disk until it is unmounted. The caller may do it.
     fn shut_down(_sb: &SuperBlock<Self>, _how: Shutdown) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -198,7 +213,7 @@ impl<F: FileSystem> Handler<F> {
     /// The VFS answers `ENOTTY`.
     pub(crate) const NONE: Self = Self(None, PhantomData);
 
-    /// [`IoctlOps`], and the generation of the inode (FS_IOC_GETVERSION).
+    /// [`IoctlOps`], and to ask for the generation of an inode.
     pub(crate) const fn new() -> Self
     where
         F: IoctlOps,
@@ -411,14 +426,6 @@ fn argument<T: FromBytes>(from: UserPtr) -> Result<T> {
     UserSlice::new(from, size_of::<T>()).reader().read()
 }
 
-fn get_generation<F: IoctlOps>(file: &File<F>, to: UserPtr) -> Result {
-    // SAFETY: By the type invariant of `Inode`; the field does not change once it is published.
-    let generation = unsafe { (*file.inode().as_ptr()).i_generation };
-    UserSlice::new(to, size_of::<u32>())
-        .writer()
-        .write_slice(&generation.to_ne_bytes())
-}
-
 /// `unlocked_ioctl`, and for 32-bit programs by `compat_ptr_ioctl`.
 ///
 /// # Safety
@@ -455,8 +462,17 @@ unsafe extern "C" fn ioctl_callback<F: IoctlOps>(
                 resize(file, Resize::Group(argument(user)?))?
             }
             bindings::FS_IOC_SHUTDOWN if F::HAS_SHUT_DOWN => shut_down(file, user)?,
-            bindings::FS_IOC_GETVERSION | bindings::FS_IOC32_GETVERSION => {
-                get_generation(file, user)?
+            bindings::FS_IOC_GETVERSION
+            | bindings::FS_IOC32_GETVERSION
+            | bindings::EXT4_IOC_GETVERSION
+            | bindings::EXT4_IOC32_GETVERSION => get_generation(file, user)?,
+            bindings::FS_IOC_SETVERSION
+            | bindings::FS_IOC32_SETVERSION
+            | bindings::EXT4_IOC_SETVERSION
+            | bindings::EXT4_IOC32_SETVERSION
+                if F::HAS_SET_GENERATION =>
+            {
+                set_generation(file, user)?
             }
             bindings::FS_IOC_GET_ENCRYPTION_PWSALT if F::HAS_KEY_SALT => key_salt(file, user)?,
             _ => fscrypt::ioctl(file, cmd, arg).ok_or(ENOTTY)??,

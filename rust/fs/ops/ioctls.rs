@@ -3,9 +3,10 @@
 //! What `ioctl(2)` asks for, forwarded.
 
 use crate::{
-    fs::{about, alloc, crypt, io, mount, resize, Inode, Rext4, Sb},
+    fs::{about, alloc, chattr, crypt, io, mount, resize, Inode, Rext4, Sb},
     vfs::{
         fsmap::SpaceMap,
+        inode::InodeLock,
         ioctl::{IoctlOps, Label, MoveExtents, Resize, Salt, Shutdown, Trim, Uuid},
         jbd2::Log,
         File, //
@@ -66,6 +67,14 @@ impl IoctlOps for Rext4 {
 
     fn make_key_salt(file: &File<Self>, new: &Salt) -> Result<Salt> {
         crypt::make_key_salt(file, new)
+    }
+
+    fn check_new_generation(inode: &Inode) -> Result {
+        chattr::check_new_generation(inode)
+    }
+
+    fn set_generation(lock: &InodeLock<'_, Self>, generation: u32) -> Result {
+        chattr::set_generation(lock, generation)
     }
 
     fn shut_down(sb: &Sb, how: Shutdown) -> Result {

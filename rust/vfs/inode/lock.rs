@@ -86,6 +86,12 @@ impl<'a, F: FileSystem> InodeLock<'a, F> {
         unsafe { flags.store(self.0.as_ptr()) }
     }
 
+    /// Sets the generation.
+    pub(crate) fn set_generation(&self, generation: u32) {
+        // SAFETY: By the type invariant of `Inode`. Whoever changes it holds the lock.
+        unsafe { (&raw mut (*self.0.as_ptr()).i_generation).write_volatile(generation) }
+    }
+
     /// Sets the file size in bytes, in memory.
     pub(crate) fn set_size(&self, size: u64) {
         self.0.set_size(size);

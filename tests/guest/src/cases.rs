@@ -32,6 +32,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::xattr_shared::CASES,
     namespace::acl::CASES,
     namespace::handles::CASES,
+    namespace::generation::CASES,
     namespace::nfs::CASES,
     namespace::mounts::CASES,
     format::about::CASES,

@@ -10,6 +10,7 @@ pub mod crypt_names;
 pub mod dirs;
 pub mod dirs_hash;
 pub mod dirs_large;
+pub mod generation;
 pub mod handles;
 pub mod mounts;
 pub mod names;

@@ -4,7 +4,7 @@
 use crate::fixture::{put, run_cmd, MNT, MNT2, T};
 use crate::harness::{Case, Res, Stop, ALL, FEATS, ONE};
 use crate::sys::{self, Fd, Sys};
-use crate::{ensure, errno, same, wait};
+use crate::{ensure, errno, fail, same, skip, wait};
 
 pub const CASES: &[Case] = &[
     Case::new("about/mounted", FEATS, mounted).quick(),
@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("about/label", FEATS, label).quick(),
     Case::new("about/label_refused", ONE, label_refused),
     Case::new("about/ioctls", ALL, ioctls).quick(),
+    Case::new("about/ioctls_not_there", ONE, ioctls_not_there),
 ];
 
 /// A field of `dumpe2fs -h`, of the unmounted device.
@@ -283,6 +284,38 @@ fn label_refused(t: &mut T) -> Res {
     let f = sys::rdonly(&t.p("f"))?;
     same!(get_label(&f)?, "late", "read-only");
     errno!(set_label(&f, "later"), EROFS);
+    Ok(())
+}
+
+/// Of ext4, and of nothing that there is here.
+const NOT_THERE: [(&str, u64); 7] = [
+    ("EXT4_IOC_MIGRATE", 0x6609),
+    ("EXT4_IOC_ALLOC_DA_BLKS", 0x660c),
+    ("EXT4_IOC_SWAP_BOOT", 0x6611),
+    ("EXT4_IOC_PRECACHE_EXTENTS", 0x6612),
+    ("EXT4_IOC_CLEAR_ES_CACHE", 0x6628),
+    ("EXT4_IOC_GETSTATE", 0x4004_6629),
+    ("EXT4_IOC_GET_ES_CACHE", 0xc020_662a),
+];
+
+/// What is not there is said to be not there, of files and directories.
+fn ioctls_not_there(t: &mut T) -> Res {
+    if !t.ours() {
+        skip!("ext4 has them");
+    }
+    t.fresh()?;
+    let f = put(&t.p("f"), 1, 5000)?;
+    let root = sys::open(&t.p(""), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    for (name, request) in NOT_THERE {
+        for f in [&f, &root] {
+            let mut arg = [0u64; 8];
+            // SAFETY: More than any of them has.
+            match unsafe { f.ioctl(request, arg.as_mut_ptr()) } {
+                Err(e) if e.errno == libc::ENOTTY => (),
+                other => fail!("{name}: {other:?}"),
+            }
+        }
+    }
     Ok(())
 }
 
