@@ -80,7 +80,6 @@ pub(super) fn set_flags(lock: &InodeLock<'_, Rext4>, attr: &FileAttr<'_>) -> Res
     lock.set_flags(vfs_flags(info.flags()));
     drop(alone);
     inode.touch_ctime();
-    inode.inc_version();
     journal(&handle, inode)?;
     handle.stop()?;
     if is_sync {
@@ -104,7 +103,6 @@ pub(super) fn set_generation(lock: &InodeLock<'_, Rext4>, generation: u32) -> Re
     let _table = hold_iloc(inode)?;
     let handle = inode.fs().start(credits::INODE)?;
     inode.touch_ctime();
-    inode.inc_version();
     lock.set_generation(generation);
     journal(&handle, inode)?;
     handle.stop()

@@ -160,9 +160,7 @@ fn apply(operation: NameiHandle<'_>, change: impl FnOnce(&Handle<'_>) -> Result)
 
 /// Notes a change of a directory's entries in its inode.
 fn touch(handle: &Handle<'_>, dir: &Inode) -> Result {
-    dir.touch_ctime();
     dir.touch_mtime();
-    dir.inc_version();
     journal(handle, dir)
 }
 

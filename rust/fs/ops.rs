@@ -135,6 +135,7 @@ impl FileSystem for Rext4 {
         read_only: false,
         idmap: true,
         multigrain_times: true,
+        change_counter: true,
         cgroup_writeback: true,
     };
 

@@ -159,6 +159,10 @@ impl<F: FileSystem> ContextTable<F> {
             unsafe {
                 (*fc).fs_private = KBox::into_raw(opts).cast();
                 (*fc).ops = fixed(&Self::TABLE);
+                // In a remount, too: mount(2) brings flags for all that it may change.
+                if F::FLAGS.change_counter {
+                    (*fc).sb_flags |= bindings::SB_I_VERSION;
+                }
             }
             Ok(0)
         })

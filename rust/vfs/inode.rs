@@ -252,16 +252,18 @@ impl<F: FileSystem> Inode<F> {
         self.time(bindings::inode_get_ctime)
     }
 
-    /// Sets ctime to now.
+    /// Sets ctime to now, and counts a change.
     pub(crate) fn touch_ctime(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::inode_set_ctime_current(self.as_ptr()) };
+        self.inc_version();
     }
 
-    /// Sets ctime and mtime to now.
+    /// Sets ctime and mtime to now, and counts a change.
     pub(crate) fn touch_mtime(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::inode_set_mtime_to_ctime(self.as_ptr()) }
+        self.inc_version();
     }
 
     /// Blocks held, in 512-byte units.
@@ -282,13 +284,14 @@ impl<F: FileSystem> Inode<F> {
         unsafe { (&raw const (*self.as_ptr()).i_generation).read_volatile() }
     }
 
-    /// The change counter, marked as seen.
+    /// The change counter, to be kept: nobody is shown it, so it need not move with the next
+    /// change.
     pub(crate) fn version(&self) -> u64 {
         // SAFETY: By the type invariant.
-        unsafe { bindings::inode_query_iversion(self.as_ptr()) }
+        unsafe { bindings::inode_peek_iversion(self.as_ptr()) }
     }
 
-    /// Counts a change.
+    /// Counts a change, for who sets times by other functions.
     pub(crate) fn inc_version(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::inode_inc_iversion(self.as_ptr()) }

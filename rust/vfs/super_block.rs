@@ -77,6 +77,9 @@ pub(crate) struct Flags {
     /// Times are set by the functions of this layer only, so that they can have nanoseconds where
     /// somebody has looked (`FS_MGTIME`).
     pub(crate) multigrain_times: bool,
+    /// Inodes count their changes (`SB_I_VERSION`): those of this layer by themselves, others by
+    /// [`Inode::inc_version`](super::inode::Inode::inc_version). The file system keeps the number.
+    pub(crate) change_counter: bool,
     /// Writeback is charged to the cgroup that has dirtied the pages (`SB_I_CGROUPWB`).
     pub(crate) cgroup_writeback: bool,
 }
@@ -87,6 +90,7 @@ impl Flags {
         read_only: false,
         idmap: false,
         multigrain_times: false,
+        change_counter: false,
         cgroup_writeback: false,
     };
 }

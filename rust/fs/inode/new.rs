@@ -107,7 +107,7 @@ fn init_attributes(new: &mut NewInode<'_, Rext4, Hashed>, fields: &mut disk::Ino
     let is_dir = fields.mode & S_IFMT == S_IFDIR;
     new.set_nlink(if is_dir { 2 } else { 1 });
     new.set_size(0);
-    new.set_generation(fields.generation, 1);
+    new.set_first_generation(fields.generation);
     new.set_flags(vfs_flags(fields.flags));
 }
 

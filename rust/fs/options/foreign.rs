@@ -32,11 +32,10 @@ pub(super) fn verdict(key: &[u8], value: Option<&[u8]>) -> Option<Foreign> {
 fn flag(key: &[u8]) -> Option<Foreign> {
     Some(match key {
         b"delalloc" | b"block_validity" | b"noquota" | b"nowarn_on_error" | b"dioread_nolock"
-        | b"noinit_itable" => Same,
+        | b"noinit_itable" | b"i_version" => Same,
         // ext4 has removed them.
         b"oldalloc" | b"orlov" | b"bh" | b"nobh" | b"mblk_io_submit" | b"nomblk_io_submit"
         | b"nocheck" | b"reservation" | b"noreservation" => Same,
-        b"i_version" => Instead("the times tell of each change"),
         b"journal_checksum" | b"nojournal_checksum" => {
             Instead("the journal has checksums if the file system has them")
         }

@@ -64,7 +64,6 @@ fn try_update(inode: &Inode, edit: &AttrEdit<'_>, then: &mut impl FnMut()) -> Re
             store_lists(&handle, lists, None, || {
                 then();
                 inode.touch_ctime();
-                inode.inc_version();
             })?;
         }
         if edit.change.value.is_none() && outcome == Outcome::Changed {

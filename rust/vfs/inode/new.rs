@@ -222,7 +222,16 @@ impl<F: FileSystem, S: Unfinished> NewInode<'_, F, S> {
         unsafe { (*self.as_ptr()).i_mode = mode }
     }
 
-    /// Sets the generation and the change counter read from disk.
+    /// Sets the generation of a new inode, which nobody has seen before.
+    pub(crate) fn set_first_generation(&self, generation: u32) {
+        // SAFETY: By the type invariant the inode is ours.
+        unsafe {
+            (*self.as_ptr()).i_generation = generation;
+            bindings::inode_set_iversion(self.as_ptr(), 1);
+        }
+    }
+
+    /// Sets the generation and the change counter read from disk. Somebody may have seen that.
     pub(crate) fn set_generation(&self, generation: u32, version: u64) {
         // SAFETY: By the type invariant the inode is ours.
         unsafe {

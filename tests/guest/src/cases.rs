@@ -33,6 +33,7 @@ pub static SETS: &[&[Case]] = &[
     namespace::acl::CASES,
     namespace::handles::CASES,
     namespace::generation::CASES,
+    namespace::version::CASES,
     namespace::nfs::CASES,
     namespace::mounts::CASES,
     format::about::CASES,

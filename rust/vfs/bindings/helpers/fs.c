@@ -163,9 +163,14 @@ __rust_helper void rust_helper_inode_set_mtime_to_ctime(struct inode *inode)
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 }
 
-__rust_helper u64 rust_helper_inode_query_iversion(struct inode *inode)
+__rust_helper u64 rust_helper_inode_peek_iversion(const struct inode *inode)
 {
-	return inode_query_iversion(inode);
+	return inode_peek_iversion(inode);
+}
+
+__rust_helper void rust_helper_inode_set_iversion(struct inode *inode, u64 v)
+{
+	inode_set_iversion(inode, v);
 }
 
 __rust_helper void rust_helper_inode_set_iversion_queried(struct inode *inode, u64 v)

@@ -18,6 +18,7 @@ pub mod nfs;
 pub mod project;
 pub mod rename;
 pub mod tree;
+pub mod version;
 pub mod whiteout;
 pub mod xattr;
 pub mod xattr_shared;

@@ -140,9 +140,10 @@ fn of_ext4(t: &mut T) -> Res {
     if t.ours() {
         let c = Context::new(&t.fs)?;
         c.option("i_version")?;
+        c.option("nodelalloc")?;
         let log = c.log();
         ensure!(
-            log.starts_with("w ") && log.contains("the times tell"),
+            log.starts_with("w ") && log.contains("when data is written back"),
             "'{log}'"
         );
         for (option, want) in [
