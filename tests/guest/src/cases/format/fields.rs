@@ -16,8 +16,8 @@ use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
 
 pub const CASES: &[Case] = &[
-    Case::new("fields/moved", ALL, moved).quick(),
-    Case::new("fields/moved_feats", FEATS, moved),
+    Case::new("fields/moved", ALL, moved).secs(180).quick(),
+    Case::new("fields/moved_feats", FEATS, moved).secs(180),
     Case::new("fields/shared", ALL, shared),
     Case::new("fields/removed", ALL, removed),
     Case::new("fields/full_disk", ALL, full_disk),
