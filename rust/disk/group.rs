@@ -206,7 +206,9 @@ impl GroupDesc {
         {
             return Err(Corrupt::GroupInodeTable);
         }
-        if self.free_blocks > geo.group_blocks(group) {
+        // With bigalloc what is counted are clusters.
+        let per_cluster = 1 << (geo.cluster_bits - geo.block_bits);
+        if self.free_blocks > geo.group_blocks(group).div_ceil(per_cluster) {
             return Err(Corrupt::GroupFreeBlocks);
         }
         if self.free_inodes > geo.inodes_per_group {

@@ -50,6 +50,13 @@ fn bad_descriptors_are_refused() {
             assert_eq!(bad.check(geo, 1), Err(*error), "case {n}");
         }
     }
+    // Clusters of 16 blocks.
+    let mut bigalloc = flex.clone();
+    bigalloc.cluster_bits = bigalloc.block_bits + 4;
+    assert_eq!(good.check(&bigalloc, 1), Err(Corrupt::GroupFreeBlocks));
+    let mut all_free = good;
+    all_free.free_blocks = 512;
+    all_free.check(&bigalloc, 1).unwrap();
     // In another group: only with flex_bg.
     good.check(&flex, 2).unwrap();
     assert_eq!(good.check(&strict, 2), Err(Corrupt::GroupBlockBitmap));
