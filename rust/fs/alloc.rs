@@ -27,6 +27,7 @@ mod retry;
 mod root_blocks;
 mod space;
 mod table;
+mod together;
 mod trim;
 mod zones;
 
@@ -39,6 +40,7 @@ pub(crate) use ialloc::{free_inode, hold_inode_bitmap, inode, inode_in_use};
 pub(crate) use promise::{KeptPromises, Promise};
 pub(crate) use retry::{retry, retry_promised, Effort, TRIES};
 pub(crate) use space::map_space;
+pub(crate) use together::free_runs_or_lose;
 pub(crate) use trim::trim;
 
 use self::{

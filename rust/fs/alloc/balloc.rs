@@ -412,12 +412,9 @@ fn free_run_locked(
     locked.trusting(BitmapKind::Block, |locked| {
         let run = bit as usize..(bit + len) as usize;
         let map = locked.in_use(BitmapKind::Block, &run)?;
-        locked.change(handle, &map, Change::Free(run), |locked| {
+        locked.change(handle, &map, Change::Free(run.clone()), |locked| {
             locked.expire(|tid| handle.journal().is_committed(tid));
-            locked.groups.freed.note(handle.tid());
-            let bytes = locked.sb.data().geo.block_size as usize;
-            locked.group.pending.add(handle.tid(), bit, len, bytes);
-            locked.note_pending();
+            locked.note_freed(handle.tid(), &run);
             Ok(())
         })
     })?;

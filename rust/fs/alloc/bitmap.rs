@@ -273,6 +273,47 @@ impl LockedGroup<'_> {
         Ok(())
     }
 
+    /// Frees blocks, as [`LockedGroup::change`], of several runs one after the other: those that
+    /// `bits` makes of `runs`, until it has none, or one is not all in use. Returns how many, and
+    /// of how many blocks.
+    pub(super) fn free_each<R>(
+        &mut self,
+        handle: &Handle<'_>,
+        map: &GroupBitmap,
+        (runs, bits): (
+            impl Iterator<Item = R>,
+            impl Fn(&Self, R) -> Option<Range<usize>>,
+        ),
+    ) -> Result<(usize, u32), GroupError> {
+        let (bh, off) = self.groups.desc_buffer(self.geo(), self.number)?;
+        let mut desc = handle.write(bh)?;
+        let mut buf = self.access(handle, map)?;
+        let before = self.free(map.which);
+        let mut done = 0;
+        for run in runs {
+            let Some(run) = bits(self, run) else { break };
+            let is_free = map.next_zero(run.start, run.end) < run.end;
+            let Ok(free) = self.free_after(map.which, &Change::Free(run.clone())) else {
+                break;
+            };
+            if is_free {
+                break;
+            }
+            self.note_freed(handle.tid(), &run);
+            // Never an error: they are bits of the group.
+            buf.clear_bits(run)?;
+            self.set_free(map.which, free);
+            done += 1;
+        }
+        if done > 0 {
+            self.set_csum(&buf, map.which);
+            self.store(&mut desc, off)?;
+            buf.finish()?;
+            desc.finish()?;
+        }
+        Ok((done, self.free(map.which) - before))
+    }
+
     /// How many bits are free after a change.
     fn free_after(&self, which: BitmapKind, change: &Change) -> Result<u32, GroupError> {
         // CAST: Bits of one group.

@@ -19,6 +19,7 @@ use crate::{
         nofs::{new_nofs_mutex, NoFsMutex, NoFsMutexGuard}, //
     },
 };
+use core::ops::Range;
 use kernel::{
     prelude::*,
     sync::atomic::{Acquire, Relaxed, Release}, //
@@ -208,6 +209,16 @@ impl<'a> LockedGroup<'a> {
         if some {
             self.groups.touched.set(self.number);
         }
+    }
+
+    /// Remembers that transaction `tid` frees blocks. Before their bits change.
+    pub(super) fn note_freed(&mut self, tid: Tid, run: &Range<usize>) {
+        self.groups.freed.note(tid);
+        let bytes = self.geo().block_size as usize;
+        // CAST: Bits of one group.
+        let (bit, len) = (run.start as u32, run.len() as u32);
+        self.group.pending.add(tid, bit, len, bytes);
+        self.note_pending();
     }
 
     pub(super) fn set_longest(&self, longest: u32) {

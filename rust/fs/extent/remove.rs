@@ -119,11 +119,18 @@ impl Extents<'_> {
             let Some(gone) = cut else {
                 return Ok(Progress::Done);
             };
-            for gone in Iterator::chain(core::iter::once(&gone), also.iter()) {
+            let all = Iterator::chain(core::iter::once(&gone), also.iter());
+            for gone in all.clone() {
                 trace::extent_free(inode, event_blocks(gone.blocks()), gone.pblk.get());
                 sub_blocks(inode, gone.len);
-                alloc::free_or_lose(handle, inode, (gone.pblk, gone.len), revoke);
                 left.end = gone.lblk;
+            }
+            let runs = all.map(|gone| (gone.pblk, gone.len));
+            match revoke {
+                Revoke::No => alloc::free_runs_or_lose(handle, inode, runs),
+                Revoke::Yes => runs.for_each(|run| {
+                    alloc::free_or_lose(handle, inode, run, revoke);
+                }),
             }
             // Bitmaps that the handle has already cost nothing more, but revoke records add up.
             records = records.saturating_sub(freed);

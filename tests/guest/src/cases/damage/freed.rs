@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
         .secs(120),
     Case::new("freed/attribute_block", TWO, attribute_block_is_free),
     Case::new("freed/blocks_counted_wrong", TWO, blocks_counted_wrong),
+    Case::new("freed/block_of_two_extents", ALL, block_of_two_extents).quick(),
     Case::new("freed/inode_in_use", TWO, inode_in_use),
     Case::new("freed/log_not_wanted", ALL, log_not_wanted),
 ];
@@ -197,6 +198,35 @@ fn blocks_counted_wrong(t: &mut T) -> Res {
     same!(now.f_ffree, before.f_ffree + 1, "free inodes");
     t.umount()?;
     t.fsck()
+}
+
+/// Two extents of a file claim one block. All that the file has is freed, and that once: who comes
+/// second is told of, and takes the bitmap of the group along, so what comes after it is lost until
+/// e2fsck finds it. From the end on: f's blocks are 0, 2, 4 and 6, and 2 lies where 4 does.
+fn block_of_two_extents(t: &mut T) -> Res {
+    t.fresh()?;
+    let f = sys::create(&t.p("f"))?;
+    for at in [0, 2, 4, 6] {
+        f.pwrite(&pattern(1, 0, t.bs() as usize), at * t.bs())?;
+    }
+    f.fsync()?;
+    drop(f);
+    t.umount()?;
+    let text = t.debugfs(&["bmap /f 4"])?;
+    let Some(block) = text.lines().find_map(|l| l.trim().parse::<u64>().ok()) else {
+        fail!("no block 4: {text}");
+    };
+    // The low word of where the second extent lies.
+    t.debugfs(&[&format!("sif /f block[8] {block}")])?;
+    t.broken = true;
+    t.mount("errors=continue")?;
+    t.forget_log();
+    sys::unlink(&t.p("f"))?;
+    sys::sync();
+    let told: &[&[&str]] = &[&["free already"], &["already on to-be-freed list"]];
+    ensure!(t.logged(told), "not told: {:?}", t.seen);
+    t.umount()?;
+    only_free_blocks(t).map(|_| ())
 }
 
 /// The bitmap says that an inode is free which has a name: nothing of it is lost, whether it is in
