@@ -9,9 +9,13 @@
 //! directory; changing functions leave the checksum to [`update_csum`].
 
 mod head;
+mod place;
+mod room;
 mod search;
 
 pub use head::{needed, HEADER_SIZE, MIN_REC_LEN};
+pub use place::{delete_entry, set_inode, EntryPlace};
+pub use room::{find_room, insert, insert_in};
 pub use search::{search_block, search_by};
 
 use super::encrypted;
@@ -197,23 +201,6 @@ fn check_entries(
     Ok(())
 }
 
-/// The entry that begins at `offset`, with the one before it.
-fn entry_at<B: BlockView + ?Sized>(
-    block: &B,
-    geo: &Geometry,
-    offset: usize,
-) -> Result<(Option<Head>, Head)> {
-    let mut prev = None;
-    for head in heads(block, geo) {
-        let head = head?;
-        if head.offset == offset {
-            return Ok((prev, head));
-        }
-        prev = Some(head);
-    }
-    Err(Corrupt::DirentOffset)
-}
-
 /// The entry at `offset`, which must be the start of one; `None` at the end.
 pub(super) fn entry_here<'a>(
     block: &'a [u8],
@@ -258,99 +245,6 @@ pub(super) fn put_entry<B: BlockEdit + ?Sized>(
 
 fn put_rec_len<B: BlockEdit + ?Sized>(block: &mut B, offset: usize, rec_len: usize) -> Result<()> {
     block.set(offset + 4, &(rec_len as u16).to_le_bytes())
-}
-
-/// EntryRoom in a block for a new entry.
-#[derive(Clone, Copy, Debug)]
-pub struct EntryRoom {
-    /// The entry that gives it.
-    host: usize,
-    /// Bytes that the host keeps.
-    kept: usize,
-    rec_len: usize,
-}
-
-/// Finds room for an entry, `None` when the block is full. That the name is not there yet is for
-/// the caller to know.
-pub fn find_room<B: BlockView + ?Sized>(
-    block: &B,
-    geo: &Geometry,
-    entry: &NewEntry<'_>,
-) -> Result<Option<EntryRoom>> {
-    // Encrypted it may hold any bytes, and others come from the VFS.
-    if entry.name.is_empty() || entry.name.len() > NAME_MAX {
-        return Err(Corrupt::DirentName);
-    }
-    if !geo.inode_exists(entry.ino) {
-        return Err(Corrupt::DirentInode);
-    }
-    let need = needed(entry.name.len());
-    for head in heads(block, geo) {
-        let head = head?;
-        if head.free() >= need {
-            return Ok(Some(EntryRoom {
-                host: head.offset,
-                kept: head.rec_len - head.free(),
-                rec_len: head.rec_len,
-            }));
-        }
-    }
-    Ok(None)
-}
-
-/// Puts an entry into the room that was found for it; returns its offset.
-pub fn insert_in<B: BlockEdit + ?Sized>(
-    block: &mut B,
-    room: EntryRoom,
-    entry: &NewEntry<'_>,
-) -> Result<usize> {
-    let at = room.host + room.kept;
-    put_entry(block, at, room.rec_len - room.kept, entry)?;
-    if room.kept != 0 {
-        put_rec_len(block, room.host, room.kept)?;
-    }
-    Ok(at)
-}
-
-/// Adds an entry where there is room; returns its offset, or `None` when the block is full, as
-/// [`find_room`].
-pub fn insert(block: &mut [u8], geo: &Geometry, entry: &NewEntry<'_>) -> Result<Option<usize>> {
-    match find_room(block, geo, entry)? {
-        Some(room) => insert_in(block, room, entry).map(Some),
-        None => Ok(None),
-    }
-}
-
-/// Removes the entry at `offset`: its space goes to the entry before it, the first one of a block
-/// stays as an unused entry. What the entry held is wiped.
-pub fn delete_entry<B: BlockEdit + ?Sized>(
-    block: &mut B,
-    geo: &Geometry,
-    offset: usize,
-) -> Result<()> {
-    let (prev, entry) = entry_at(block, geo, offset)?;
-    let rec_len = entry.rec_len;
-    block.wipe(offset..offset + rec_len)?;
-    match prev {
-        Some(prev) => put_rec_len(block, prev.offset, prev.rec_len + rec_len),
-        None => put_rec_len(block, offset, rec_len),
-    }
-}
-
-/// Makes the entry at `offset` point to another inode (rename over it).
-pub fn set_inode<B: BlockEdit + ?Sized>(
-    block: &mut B,
-    geo: &Geometry,
-    offset: usize,
-    ino: Ino,
-    ft: u8,
-) -> Result<()> {
-    entry_at(block, geo, offset)?;
-    if !geo.inode_exists(ino) {
-        return Err(Corrupt::DirentInode);
-    }
-    block.set(offset, &ino.get().to_le_bytes())?;
-    block.set(offset + 7, &[ft])
 }
 
 /// Whether a block holds nothing but `.` and `..`.

@@ -16,6 +16,9 @@ pub trait BlockView {
     /// The little-endian number at byte `off`, a multiple of 4.
     fn le32(&self, off: usize) -> Result<u32>;
 
+    /// The little-endian number at any byte. `None` if it does not lie before the end.
+    fn any32(&self, off: usize) -> Option<u32>;
+
     /// Whether these bytes are at `off`.
     fn holds(&self, off: usize, bytes: &[u8]) -> bool;
 
@@ -45,6 +48,11 @@ fn length(range: &Range<usize>) -> Result<usize> {
 impl BlockView for [u8] {
     fn le32(&self, off: usize) -> Result<u32> {
         get::<U32>(self, off).map(U32::get)
+    }
+
+    fn any32(&self, off: usize) -> Option<u32> {
+        let four = self.get(off..)?.first_chunk()?;
+        Some(u32::from_le_bytes(*four))
     }
 
     fn holds(&self, off: usize, wanted: &[u8]) -> bool {

@@ -5,7 +5,10 @@
 
 use crate::{
     disk::{BlockEdit, BlockView, Corrupt},
-    vfs::{bh::BufferHead, jbd2::JournaledBuffer}, //
+    vfs::{
+        bh::{BlockBytes, BufferHead},
+        jbd2::JournaledBuffer, //
+    },
 };
 use core::ops::Range;
 use kernel::prelude::*;
@@ -15,8 +18,12 @@ impl BlockView for BufferHead {
         BufferHead::le32(self, off).map_err(|_| Corrupt::ShortBuffer)
     }
 
+    fn any32(&self, off: usize) -> Option<u32> {
+        self.bytes().any32(off)
+    }
+
     fn holds(&self, off: usize, bytes: &[u8]) -> bool {
-        BufferHead::holds(self, off, bytes)
+        self.bytes().holds(off, bytes)
     }
 
     fn crc32c(&self, seed: u32, range: Range<usize>) -> Result<u32, Corrupt> {
@@ -24,9 +31,33 @@ impl BlockView for BufferHead {
     }
 }
 
+impl BlockView for BlockBytes<'_> {
+    #[inline(always)]
+    fn le32(&self, off: usize) -> Result<u32, Corrupt> {
+        BlockBytes::le32(*self, off).ok_or(Corrupt::ShortBuffer)
+    }
+
+    #[inline(always)]
+    fn any32(&self, off: usize) -> Option<u32> {
+        BlockBytes::any32(*self, off)
+    }
+
+    fn holds(&self, off: usize, bytes: &[u8]) -> bool {
+        BlockBytes::holds(*self, off, bytes)
+    }
+
+    fn crc32c(&self, seed: u32, range: Range<usize>) -> Result<u32, Corrupt> {
+        Ok(BlockBytes::crc32c(*self, seed, range))
+    }
+}
+
 impl BlockView for JournaledBuffer<'_> {
     fn le32(&self, off: usize) -> Result<u32, Corrupt> {
         BlockView::le32(&**self, off)
+    }
+
+    fn any32(&self, off: usize) -> Option<u32> {
+        BlockView::any32(&**self, off)
     }
 
     fn holds(&self, off: usize, bytes: &[u8]) -> bool {

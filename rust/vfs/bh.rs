@@ -10,6 +10,9 @@
 //! C header: [`include/linux/buffer_head.h`](srctree/include/linux/buffer_head.h)
 
 mod bitmap;
+mod bytes;
+
+pub(crate) use bytes::BlockBytes;
 
 use super::{
     atomic::Atomic,
@@ -274,43 +277,13 @@ impl BufferHead {
     /// The little-endian number at byte `off`. `EINVAL` if that is not a multiple of 4, or the
     /// number does not lie within the block.
     pub(crate) fn le32(&self, off: usize) -> Result<u32> {
-        let src = self.span(off, 4)?;
-        if off % 4 != 0 {
-            return Err(EINVAL);
-        }
-        // SAFETY: `span` checked the bytes, and blocks are aligned to their size. Volatile, as
-        // others may write them meanwhile (C would say READ_ONCE).
-        let raw = unsafe { src.cast::<u32>().read_volatile() };
-        Ok(u32::from_le(raw))
-    }
-
-    /// Whether the block has these bytes at `off`.
-    pub(crate) fn holds(&self, off: usize, bytes: &[u8]) -> bool {
-        let Ok(at) = self.span(off, bytes.len()) else {
-            return false;
-        };
-        // Names of a directory are often as long as each other, and differ at their ends.
-        if let Some((rest, end)) = bytes.split_last_chunk::<4>() {
-            // SAFETY: `span` checked the bytes. Volatile, as others may write them meanwhile.
-            let Packed(here) = unsafe { at.add(rest.len()).cast::<Packed<u32>>().read_volatile() };
-            if here != u32::from_ne_bytes(*end) {
-                return false;
-            }
-        }
-        // SAFETY: `span` checked the bytes; `bytes` are as many.
-        unsafe { bindings::memcmp(at.cast(), bytes.as_ptr().cast(), bytes.len()) == 0 }
+        self.bytes().le32(off).ok_or(EINVAL)
     }
 
     /// CRC32C of a part of the block, continued from `seed`. The part of `range` beyond the block
     /// is left out.
     pub(crate) fn crc32c(&self, seed: u32, range: Range<usize>) -> u32 {
-        let end = range.end.min(self.size());
-        let len = end.saturating_sub(range.start);
-        match self.span(range.start, len) {
-            // SAFETY: `span` checked the bytes; `crc32c()` only reads them.
-            Ok(src) => unsafe { bindings::crc32c(seed, src.cast(), len) },
-            Err(_) => seed,
-        }
+        self.bytes().crc32c(seed, range)
     }
 
     /// Whether the buffer holds what is on disk, or newer.

@@ -45,7 +45,7 @@ pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -
         dir.go_on()?;
         let block = DirBlock::read(dir, lblk, DirBlockKind::Leaf)?;
         if block.insert(handle, dir, entry)? {
-            return Ok(Added::one(block));
+            return Ok(Added::Beside);
         }
         if count == 1 && geo.features.has_compat(COMPAT_DIR_INDEX) {
             htree::make_index(handle, dir, block)?;
@@ -58,5 +58,6 @@ pub(super) fn add_name(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -
     if !htree::insert_in_copy(&mut data, dir, last, entry)? {
         return Err(ENAMETOOLONG);
     }
-    DirBlock::append(handle, dir, data, None).map(Added::one)
+    DirBlock::append(handle, dir, data, None)?;
+    Ok(Added::Beside)
 }

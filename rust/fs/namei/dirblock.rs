@@ -222,7 +222,7 @@ impl DirBlock {
         dir: &Inode,
         entry: &NewEntry<'_>,
     ) -> Result<bool> {
-        let found = dirent::find_room(&self.bh, &dir.fs().geo, entry)
+        let found = dirent::find_room(&self.bh.bytes(), &dir.fs().geo, entry)
             .map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         let Some(room) = found else {
             return Ok(false);

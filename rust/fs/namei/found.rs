@@ -15,7 +15,7 @@ use kernel::prelude::*;
 /// An entry and the block it is in.
 pub(super) struct FoundEntry {
     pub(super) block: DirBlock,
-    pub(super) offset: usize,
+    pub(super) place: dirent::EntryPlace,
     /// The inode it names.
     pub(super) ino: Ino,
 }
@@ -26,14 +26,14 @@ impl FoundEntry {
         let geo = &dir.fs().geo;
         let (ino, ftype) = (to.ino(), ftype_for_mode(to.mode(), geo));
         self.block.change(handle, dir, |block| {
-            dirent::set_inode(block, geo, self.offset, ino, ftype)
+            dirent::set_inode(block, geo, self.place, ino, ftype)
         })
     }
 
     /// Removes the entry.
     pub(super) fn delete(self, handle: &Handle<'_>, dir: &Inode) -> Result {
         self.block.change(handle, dir, |block| {
-            dirent::delete_entry(block, &dir.fs().geo, self.offset)
+            dirent::delete_entry(block, &dir.fs().geo, self.place)
         })
     }
 }
@@ -47,14 +47,14 @@ impl DirBlock {
     ) -> Result<core::result::Result<FoundEntry, DirBlock>> {
         let geo = &dir.fs().geo;
         let found = match name.bytes() {
-            Some(bytes) => dirent::search_block(self.view(), geo, bytes),
+            Some(bytes) => dirent::search_block(&self.view().bytes(), geo, bytes),
             None => dirent::search_by(&self.copy()?, geo, |entry| name.matches(entry)),
         };
         let found = found.map_err(|e| bad_dirblock(dir, self.lblk, e))?;
         Ok(match found {
-            Some((offset, ino)) => Ok(FoundEntry {
+            Some((place, ino)) => Ok(FoundEntry {
                 block: self,
-                offset,
+                place,
                 ino,
             }),
             None => Err(self),
@@ -62,25 +62,15 @@ impl DirBlock {
     }
 }
 
-/// The leaves that [`add_name`](super::add::add_name) changed.
-pub(super) struct Added {
-    leaf: DirBlock,
-    /// The other half of a leaf that was split.
-    other: Option<DirBlock>,
+/// What [`add_name`](super::add::add_name) did to the names that were there.
+pub(super) enum Added {
+    /// They are where they were: an entry that comes takes what others do not need.
+    Beside,
+    /// They moved to these leaves: one was split, or there is an index now.
+    Moved(DirBlock, Option<DirBlock>),
 }
 
 impl Added {
-    pub(super) fn one(leaf: DirBlock) -> Self {
-        Self { leaf, other: None }
-    }
-
-    pub(super) fn split(leaf: DirBlock, other: DirBlock) -> Self {
-        Self {
-            leaf,
-            other: Some(other),
-        }
-    }
-
     /// Where an entry of the directory, `name`, is now that was at `old` before. Needs no memory.
     pub(super) fn follow(
         self,
@@ -88,7 +78,10 @@ impl Added {
         name: &DiskName<'_>,
         old: FoundEntry,
     ) -> Result<FoundEntry> {
-        for block in [Some(self.leaf), self.other].into_iter().flatten() {
+        let Added::Moved(leaf, other) = self else {
+            return Ok(old);
+        };
+        for block in [Some(leaf), other].into_iter().flatten() {
             if let Ok(found) = block.search(dir, name)? {
                 return Ok(found);
             }

@@ -234,7 +234,7 @@ impl Path {
         dir: &Inode,
         leaf: DirBlock,
         entry: &NewEntry<'_>,
-    ) -> Result<Added> {
+    ) -> Result<(DirBlock, DirBlock)> {
         let geo = &dir.fs().geo;
         let lblk = leaf.lblk;
         let major = self.hash(entry.name).major;
@@ -259,7 +259,7 @@ impl Path {
             lblk: new.lblk,
         };
         self.bottom().insert(handle, dir, below)?;
-        Ok(Added::split(leaf, new))
+        Ok((leaf, new))
     }
 }
 
@@ -277,6 +277,18 @@ pub(super) fn insert_in_copy(
 
 /// Adds an entry to an indexed directory.
 pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) -> Result<Added> {
+    Ok(match insert_entry(handle, dir, entry)? {
+        (_, None) => Added::Beside,
+        (leaf, other) => Added::Moved(leaf, other),
+    })
+}
+
+/// Returns the leaf that has the entry, and the other half if it was split for that.
+fn insert_entry(
+    handle: &Handle<'_>,
+    dir: &Inode,
+    entry: &NewEntry<'_>,
+) -> Result<(DirBlock, Option<DirBlock>)> {
     // A new leaf goes behind the last block, where nobody finds it if the size is wrong.
     dir_blocks(dir)?;
     // Each level is split at most once, after which it has room: more rounds mean a wrong index.
@@ -286,10 +298,11 @@ pub(super) fn add_entry(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
         path.seek(dir, major)?;
         let leaf = path.leaf(dir)?;
         if leaf.insert(handle, dir, entry)? {
-            return Ok(Added::one(leaf));
+            return Ok((leaf, None));
         }
         if !path.bottom().node.is_full() {
-            return path.split_leaf(handle, dir, leaf, entry);
+            let (leaf, other) = path.split_leaf(handle, dir, leaf, entry)?;
+            return Ok((leaf, Some(other)));
         }
         // Complete in itself: if there is no space for the leaf after, nothing is lost.
         path.split_node(handle, dir)?;
@@ -305,13 +318,21 @@ pub(super) fn add_first(handle: &Handle<'_>, dir: &Inode, entry: &NewEntry<'_>) 
     let major = path.hash(entry.name).major;
     path.seek(dir, major)?;
     let leaf = path.leaf(dir)?;
-    if dirent::entries_from(&leaf.copy()?, &dir.fs().geo, 0).count() < 2 {
-        return add_entry(handle, dir, entry);
-    }
-    match path.split_leaf(handle, dir, leaf, entry) {
-        Err(e) if e == ENOSPC => add_entry(handle, dir, entry),
-        added => added,
-    }
+    let few = dirent::entries_from(&leaf.copy()?, &dir.fs().geo, 0).count() < 2;
+    let halves = if few {
+        None
+    } else {
+        match path.split_leaf(handle, dir, leaf, entry) {
+            Err(e) if e == ENOSPC => None,
+            halves => Some(halves?),
+        }
+    };
+    let (leaf, other) = match halves {
+        Some((leaf, new)) => (leaf, Some(new)),
+        None => insert_entry(handle, dir, entry)?,
+    };
+    // Also from the block that is the root now.
+    Ok(Added::Moved(leaf, other))
 }
 
 /// Gives a directory of one full block an index.

@@ -41,6 +41,10 @@ impl BlockView for Vec<u8> {
         self.as_slice().le32(off)
     }
 
+    fn any32(&self, off: usize) -> Option<u32> {
+        self.as_slice().any32(off)
+    }
+
     fn holds(&self, off: usize, bytes: &[u8]) -> bool {
         self.as_slice().holds(off, bytes)
     }

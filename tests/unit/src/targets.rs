@@ -11,7 +11,7 @@ use crate::disk::group::{self, BitmapKind};
 use crate::disk::hash::{HashVersion, Hasher};
 use crate::disk::htree::{self, HashedEntry, MAX_LEAF_ENTRIES};
 use crate::disk::*;
-use crate::short::{dx, entry, expected};
+use crate::short::{at, dx, entry, expected};
 use crate::{decode_whole, encode_whole};
 use zerocopy::FromBytes;
 
@@ -268,7 +268,7 @@ pub fn dir_block(data: &[u8]) -> bool {
     let _ = dirent::is_empty(&buf, &geo);
     let mut copy = buf.clone();
     let _ = dirent::insert(&mut copy, &geo, &entry(b"some name", 12));
-    let _ = dirent::delete_entry(&mut copy, &geo, 12);
+    let _ = dirent::delete_entry(&mut copy, &geo, at(12));
     let _ = dirent::init_tail(&mut buf, &geo);
     if dirent::update_csum(&mut buf, &geo, seed).is_err()
         || dirent::check_block(&buf, &geo, seed).is_err()
@@ -294,10 +294,12 @@ pub fn dir_block(data: &[u8]) -> bool {
     assert_eq!(names(&packed), names(&buf));
     loop {
         let first = dirent::entries_from(&buf, &geo, 0).next();
-        let Some(at) = first.map(|e| e.expect("still valid").offset) else {
+        let Some(name) = first.map(|e| e.expect("still valid").name.to_vec()) else {
             break;
         };
-        dirent::delete_entry(&mut buf, &geo, at).expect("an entry");
+        let found = dirent::search_block(&buf, &geo, &name).expect("still valid");
+        let (place, _) = found.expect("it is there");
+        dirent::delete_entry(&mut buf, &geo, place).expect("an entry");
         dirent::update_csum(&mut buf, &geo, seed).expect("a tail");
         dirent::check_block(&buf, &geo, seed).expect("still valid");
     }

@@ -208,12 +208,12 @@ impl Dir {
         out
     }
 
-    /// Finds a name: block and offset.
-    fn find(&self, name: &[u8]) -> Option<(usize, usize)> {
-        let look = |n: usize| -> Option<(usize, usize)> {
+    /// Finds a name: block, and where in it.
+    fn find(&self, name: &[u8]) -> Option<(usize, dirent::EntryPlace)> {
+        let look = |n: usize| -> Option<(usize, dirent::EntryPlace)> {
             dirent::check_block(&self.blocks[n], &self.geo, self.seed).unwrap();
             let found = dirent::search_block(&self.blocks[n], &self.geo, name).unwrap();
-            found.map(|(offset, _)| (n, offset))
+            found.map(|(place, _)| (n, place))
         };
         if !self.indexed {
             return look(0);
@@ -242,10 +242,10 @@ impl Dir {
     }
 
     fn remove(&mut self, name: &[u8]) -> bool {
-        let Some((n, offset)) = self.find(name) else {
+        let Some((n, place)) = self.find(name) else {
             return false;
         };
-        dirent::delete_entry(&mut self.blocks[n], &self.geo, offset).unwrap();
+        dirent::delete_entry(&mut self.blocks[n], &self.geo, place).unwrap();
         self.seal_leaf(n);
         true
     }
@@ -331,8 +331,8 @@ fn run_model(geo: &Geometry, ops: Vec<Op>, max_blocks: usize) -> Result<(), Test
             }
             Op::Point(n, ino) => {
                 if let Some(name) = model.keys().nth(n % model.len().max(1)).cloned() {
-                    let (block, offset) = dir.find(&name).unwrap();
-                    dirent::set_inode(&mut dir.blocks[block], geo, offset, ino, 3).unwrap();
+                    let (block, place) = dir.find(&name).unwrap();
+                    dirent::set_inode(&mut dir.blocks[block], geo, place, ino, 3).unwrap();
                     dir.seal_leaf(block);
                     model.insert(name, (ino, 3));
                 }

@@ -4,7 +4,7 @@
 
 use crate::image::geometry;
 use rext4_unit::disk::*;
-use rext4_unit::short::entry;
+use rext4_unit::short::{at, entry};
 
 /// Positions handed out by readdir stay good when entries before them are merged.
 #[test]
@@ -27,13 +27,13 @@ fn iteration_starts_anywhere() {
         let want: Vec<usize> = all.iter().copied().filter(|&o| o >= from).collect();
         assert_eq!(got, want);
     }
-    dirent::delete_entry(&mut block, &geo, all[5]).unwrap();
+    dirent::delete_entry(&mut block, &geo, at(all[5])).unwrap();
     let got: Vec<usize> = dirent::entries_from(&block, &geo, all[5])
         .map(|e| e.unwrap().offset)
         .collect();
     assert_eq!(got, all[6..]);
     assert_eq!(
-        dirent::delete_entry(&mut block, &geo, all[5]),
+        dirent::delete_entry(&mut block, &geo, at(all[5])),
         Err(Corrupt::DirentOffset)
     );
 }
@@ -57,6 +57,72 @@ fn parents_can_be_changed() {
         dirent::check_block(&block, &geo, 2),
         Err(Corrupt::DirentChecksum)
     );
+}
+
+/// What a search found is removed from where it is, with names between it and the one before it
+/// that came since, and the first name of a block, which has none before it.
+#[test]
+fn found_names_are_removed() {
+    let geo = geometry(1024, true);
+    let mut full = vec![0; 1024];
+    dirent::init_block(&mut full, &geo).unwrap();
+    // With room behind each for another one, and names of less than a word.
+    for i in 0..9u8 {
+        let name = [b'a' + i; 30];
+        dirent::insert(&mut full, &geo, &entry(&name, 12)).unwrap();
+        let short = [b'a' + i; 2];
+        dirent::insert(&mut full, &geo, &entry(&short, 13)).unwrap();
+    }
+    for i in 0..9u8 {
+        let (long, short) = ([b'a' + i; 30], [b'a' + i; 2]);
+        let mut block = full.clone();
+        let (gap, _) = dirent::search_block(&block, &geo, &long).unwrap().unwrap();
+        let (found, ino) = dirent::search_block(&block, &geo, &short).unwrap().unwrap();
+        assert_eq!((ino, found.before), (Ino::new(13), gap.offset));
+        // Its bytes go to the one before, or it stays as an unused one; another name takes them.
+        dirent::delete_entry(&mut block, &geo, gap).unwrap();
+        dirent::insert(&mut block, &geo, &entry(b"another", 14)).unwrap();
+        let (found, _) = dirent::search_block(&block, &geo, &short).unwrap().unwrap();
+        dirent::insert(&mut block, &geo, &entry(b"one", 15)).unwrap();
+        dirent::delete_entry(&mut block, &geo, found).unwrap();
+        assert_eq!(dirent::search_block(&block, &geo, &short), Ok(None));
+        for name in [&b"another"[..], b"one"] {
+            assert!(dirent::search_block(&block, &geo, name).unwrap().is_some());
+        }
+        dirent::update_csum(&mut block, &geo, 1).unwrap();
+        dirent::check_block(&block, &geo, 1).unwrap();
+        assert_eq!(dirent::entries_from(&block, &geo, 0).count(), 18);
+    }
+}
+
+/// What is wrong with an entry is found by who passes it, if it does not lead to the next one.
+#[test]
+fn a_search_does_not_lose_its_way() {
+    let geo = geometry(1024, false);
+    let mut good = vec![0; 1024];
+    dirent::init_block(&mut good, &geo).unwrap();
+    for name in [b"name", b"file", b"last"] {
+        dirent::insert(&mut good, &geo, &entry(name, 12)).unwrap();
+    }
+    for (at, value, what) in [
+        (12 + 4, 8, Corrupt::DirentRecLen),
+        (12 + 4, 14, Corrupt::DirentRecLen),
+        (12 + 6, 9, Corrupt::DirentNameLen),
+        (12 + 5, 255, Corrupt::DirentOverrun),
+        (24 + 4, 0xe0, Corrupt::DirentOverrun),
+    ] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        assert_eq!(
+            dirent::search_block(&bad, &geo, b"none"),
+            Err(what),
+            "byte {at}"
+        );
+        let room = dirent::insert(&mut bad, &geo, &entry(&[b'x'; 255], 12));
+        assert_eq!(room, Err(what), "byte {at}");
+        // What comes before it is found.
+        assert!(dirent::search_block(&bad, &geo, b"name").unwrap().is_some());
+    }
 }
 
 /// No byte of what lay there before gets into an entry.
