@@ -10,7 +10,7 @@ use super::{
     alloc,
     attributes::{block, set_attribute_block},
     credits,
-    inode::{hold_iloc, journal},
+    inode::{hold_iloc, journal_at},
     io,
     lab::{self, Point},
     orphan,
@@ -69,7 +69,7 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     }
     lab::point(Point::EvictFreed, inode, 0..u64::MAX);
     let credits = credits::EVICT;
-    let (_table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);
+    let (table, _before) = (hold_iloc(inode)?, orphan::hold_prev(inode)?);
     let _bitmap = alloc::hold_inode_bitmap(sb, inode.ino())?;
     let acl = info.file_acl();
     let attributes = acl.map(|acl| sb.bread(acl.get())).transpose()?;
@@ -80,12 +80,12 @@ fn free_evicted(inode: &Evicted<'_, Rext4>) -> Result {
     }
     if let Err(e) = orphan::del(&handle, inode) {
         // It stays, and must not name a block that is somebody else's soon.
-        journal(&handle, inode)?;
+        journal_at(&handle, inode, &table)?;
         return Err(e);
     }
     inode.touch_ctime();
     info.set_dtime(inode.ctime().sec as u32);
-    journal(&handle, inode)?;
+    journal_at(&handle, inode, &table)?;
     alloc::free_inode(&handle, sb, inode.ino(), inode.mode())?;
     handle.stop()
 }

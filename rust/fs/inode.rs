@@ -334,10 +334,15 @@ pub(in crate::fs) fn hold_iloc(inode: &Inode) -> Result<Iloc> {
 /// caller does not hold the extent lock, and has the table block ([`hold_iloc`]) unless nothing
 /// else has changed.
 pub(crate) fn journal(handle: &Handle<'_>, inode: &Inode) -> Result {
+    journal_at(handle, inode, &hold_iloc(inode)?)
+}
+
+/// As [`journal`], for who has what [`hold_iloc`] gave for this inode: a table never moves.
+pub(in crate::fs) fn journal_at(handle: &Handle<'_>, inode: &Inode, place: &Iloc) -> Result {
     if inode.info().may_grow.load(ordering::Relaxed) {
         grow::grow_fields(handle, inode);
     }
-    store_inode(handle, inode, Stored::default())
+    store_inode_at(handle, inode, Stored::default(), place)
 }
 
 /// How [`store_inode`] finds the raw inode, and what becomes of it beside the fields.
@@ -353,6 +358,10 @@ struct Stored<'a> {
 }
 
 fn store_inode(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>) -> Result {
+    store_inode_at(handle, inode, how, &hold_iloc(inode)?)
+}
+
+fn store_inode_at(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>, place: &Iloc) -> Result {
     let Stored {
         fresh,
         space,
@@ -360,7 +369,6 @@ fn store_inode(handle: &Handle<'_>, inode: &Inode, how: Stored<'_>) -> Result {
     } = how;
     let geo = &inode.fs().geo;
     let info = inode.info();
-    let place = Iloc::locate(inode.sb(), inode.ino())?;
     let mut block = handle.write(place.buffer())?;
 
     // The lock spans reading the fields and writing the block, so that of two writers the one

@@ -95,11 +95,11 @@ fn is_indexed(dir: &Inode) -> bool {
 /// The most inodes that an operation writes: two directories, and two that have names there.
 const MAX_WRITTEN: usize = 4;
 
-/// The handle of an operation, and the table blocks of the inodes that it writes: [`apply`] does
-/// not read ([`inode::hold_iloc`]).
+/// The handle of an operation, and where the inodes lie that it writes: [`apply`] does not read
+/// ([`inode::hold_iloc`]).
 struct NameiHandle<'a> {
     handle: Handle<'a>,
-    _tables: [Option<Iloc>; MAX_WRITTEN],
+    tables: [Option<(Ino, Iloc)>; MAX_WRITTEN],
 }
 
 impl<'a> Deref for NameiHandle<'a> {
@@ -110,21 +110,33 @@ impl<'a> Deref for NameiHandle<'a> {
     }
 }
 
+impl NameiHandle<'_> {
+    /// Brings an inode into its table, as [`inode::journal`].
+    fn journal(&self, inode: &Inode) -> Result {
+        let mut known = self.tables.iter().flatten();
+        match known.find(|(ino, _)| *ino == inode.ino()) {
+            Some((_, table)) => inode::journal_at(&self.handle, inode, table),
+            None => journal(&self.handle, inode),
+        }
+    }
+}
+
 /// Starts a handle for a change of `dir`, durable on return where the directory asks for that,
-/// which writes the inodes `written`.
+/// which writes the inodes `written`, some of which may be the same.
 fn start_change<'a>(dir: &'a Inode, credits: u32, written: &[&Inode]) -> Result<NameiHandle<'a>> {
     let mut tables = [const { None }; MAX_WRITTEN];
+    let mut last = None;
     for (table, inode) in tables.iter_mut().zip(written) {
-        *table = Some(inode::hold_iloc(inode)?);
+        let ino = inode.ino();
+        if last.replace(ino) != Some(ino) {
+            *table = Some((ino, inode::hold_iloc(inode)?));
+        }
     }
     let handle = dir.fs().start(credits)?;
     if dir.is_dirsync() {
         handle.set_sync();
     }
-    Ok(NameiHandle {
-        handle,
-        _tables: tables,
-    })
+    Ok(NameiHandle { handle, tables })
 }
 
 /// What may go wrong before an operation has changed anything, for the lab.
@@ -145,23 +157,21 @@ fn with_retry(dir: &Inode, mut operation: impl FnMut() -> Result) -> Result {
 /// What can be foreseen to fail (space, reading, memory) was done before: `change` does not
 /// allocate, and what it needs of the disk is in memory. If something fails all the same the
 /// journal is aborted: half an operation must not commit.
-fn apply(operation: NameiHandle<'_>, change: impl FnOnce(&Handle<'_>) -> Result) -> Result {
-    // The tables stay to the end.
-    let NameiHandle { handle, _tables } = operation;
-    let result = change(&handle);
+fn apply(operation: NameiHandle<'_>, change: impl FnOnce(&NameiHandle<'_>) -> Result) -> Result {
+    let result = change(&operation);
     if let Err(e) = result {
-        if !handle.is_aborted() {
+        if !operation.is_aborted() {
             pr_err!("rext4: change of a directory failed half way ({e:?})\n");
-            handle.journal().abort(e);
+            operation.handle.journal().abort(e);
         }
     }
-    result.and(handle.stop())
+    result.and(operation.handle.stop())
 }
 
 /// Notes a change of a directory's entries in its inode.
-fn touch(handle: &Handle<'_>, dir: &Inode) -> Result {
+fn touch(handle: &NameiHandle<'_>, dir: &Inode) -> Result {
     dir.touch_mtime();
-    journal(handle, dir)
+    handle.journal(dir)
 }
 
 /// Whether a directory can have one more subdirectory. With dir_nlink the count of an indexed
@@ -197,7 +207,7 @@ fn dec_dir_links(dir: &Inode) {
 
 /// Takes a link from an inode whose name is gone (all of them if it is a directory), and remembers
 /// an inode without links so that a crash before its eviction does not leak it.
-fn drop_links(handle: &Handle<'_>, inode: &Inode, room: orphan::Room) -> Result {
+fn drop_links(handle: &NameiHandle<'_>, inode: &Inode, room: orphan::Room) -> Result {
     inode.touch_ctime();
     inode.set_nlink(if inode.is_dir() {
         0
@@ -207,7 +217,7 @@ fn drop_links(handle: &Handle<'_>, inode: &Inode, room: orphan::Room) -> Result 
     if inode.nlink() == 0 {
         orphan::add(handle, inode, room)?;
     }
-    journal(handle, inode)
+    handle.journal(inode)
 }
 
 /// Checks that the inode of a dentry is the one that the directory's entry names.

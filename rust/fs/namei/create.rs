@@ -265,7 +265,7 @@ fn try_link(inode: &HeldInode, dir: &Inode, dentry: &Dentry<Rext4>) -> Result {
         if links == 0 {
             orphan::del(handle, inode)?;
         }
-        journal(handle, inode)?;
+        handle.journal(inode)?;
         touch(handle, dir)
     });
     lab::point(Point::NameWritten, dir, 0..u64::MAX);

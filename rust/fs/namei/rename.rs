@@ -11,7 +11,7 @@ use super::{
     dirblock::DirBlock,
     drop_links,
     found::{Added, FoundEntry},
-    inc_dir_links, journal,
+    inc_dir_links,
     lookup::{find_entry, is_empty, read_dots},
     orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
@@ -261,7 +261,7 @@ fn replace(from: &Side<'_>, to: &Side<'_>, owner: Option<IdMap<'_>>) -> Result {
 
 /// Counts what directories have, and writes all inodes of a rename. Needs no memory.
 fn write_inodes(
-    handle: &Handle<'_>,
+    handle: &NameiHandle<'_>,
     (from, to): (&Side<'_>, &Side<'_>),
     room: orphan::Room,
 ) -> Result {
@@ -277,7 +277,7 @@ fn write_inodes(
         }
     }
     inode.touch_ctime();
-    journal(handle, inode)?;
+    handle.journal(inode)?;
     if let Some(victim) = victim {
         drop_links(handle, victim, room)?;
     }
@@ -335,8 +335,8 @@ fn exchange(a: &Side<'_>, b: &Side<'_>) -> Result {
         }
         inode_a.touch_ctime();
         inode_b.touch_ctime();
-        journal(handle, inode_a)?;
-        journal(handle, inode_b)?;
+        handle.journal(inode_a)?;
+        handle.journal(inode_b)?;
         touch(handle, a.dir)?;
         if same_dir {
             Ok(())
