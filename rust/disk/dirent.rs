@@ -21,7 +21,7 @@ pub use search::{search_block, search_by};
 use super::encrypted;
 use super::inode;
 use super::superblock::Geometry;
-use super::{bytes, bytes_mut, put, BlockEdit, BlockView, Corrupt, Ino, Result};
+use super::{bytes, bytes_mut, BlockEdit, BlockView, Corrupt, Ino, Result};
 use head::{heads, Head, Heads};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::IntoBytes as _;
@@ -260,7 +260,7 @@ pub fn is_empty<B: BlockView + ?Sized>(block: &B, geo: &Geometry) -> Result<bool
 }
 
 /// Writes an empty checksum tail at the end of a block, where the filesystem has one.
-pub fn init_tail(block: &mut [u8], geo: &Geometry) -> Result<()> {
+pub fn init_tail<B: BlockEdit + ?Sized>(block: &mut B, geo: &Geometry) -> Result<()> {
     if !geo.has_metadata_csum {
         return Ok(());
     }
@@ -271,7 +271,7 @@ pub fn init_tail(block: &mut [u8], geo: &Geometry) -> Result<()> {
         ft: FT_DIR_CSUM,
         checksum: U32::new(0),
     };
-    put(block, geo.block_size as usize - TAIL_SIZE, &tail)
+    block.set(geo.block_size as usize - TAIL_SIZE, tail.as_bytes())
 }
 
 /// Makes a block with no entries.
@@ -282,14 +282,19 @@ pub fn init_block(block: &mut [u8], geo: &Geometry) -> Result<()> {
     init_tail(block, geo)
 }
 
-/// Makes the first block of a new directory.
-pub fn make_dot_entries(block: &mut [u8], geo: &Geometry, ino: Ino, parent: Ino) -> Result<()> {
-    init_block(block, geo)?;
+/// Makes the first block of a new directory, out of zeros.
+pub fn make_dot_entries<B: BlockEdit + ?Sized>(
+    block: &mut B,
+    geo: &Geometry,
+    ino: Ino,
+    parent: Ino,
+) -> Result<()> {
     let ftype = ftype_for_mode(inode::S_IFDIR, geo);
     let rest = geo.block_size as usize - geo.dir_tail() - MIN_REC_LEN;
     let entry = |name, ino| NewEntry { name, ino, ftype };
     put_entry(block, 0, MIN_REC_LEN, &entry(b".", ino))?;
-    put_entry(block, MIN_REC_LEN, rest, &entry(b"..", parent))
+    put_entry(block, MIN_REC_LEN, rest, &entry(b"..", parent))?;
+    init_tail(block, geo)
 }
 
 /// What the first block of a directory says about it.

@@ -5,22 +5,19 @@
 use super::{
     add::{add_name, entry_for},
     apply, check_dir_links, check_project,
-    dirblock::{buffer, DirBlock},
+    dirblock::DirBlock,
     inc_dir_links, journal, orphan, start_change, touch, with_retry, Inode, NameiHandle, Rext4,
 };
 use crate::{
     disk::{
-        dirent,
         inode::{LINK_MAX, S_IFDIR, S_IFMT, S_IFREG},
         xattr_edit::AttrChange,
-        Lblk,
     },
     fs::{
         acl::NewAcls,
         credits, crypt,
         inode::{init_new, Birth, NewKind},
         lab::{self, Point},
-        namei::bad_dirblock,
         xattr, HeldInode, InodeRef,
     },
     vfs::{
@@ -198,11 +195,8 @@ pub(crate) fn mkdir(idmap: IdMap<'_>, dir: &Inode, dentry: &Dentry<Rext4>, mode:
         credits: credits::FIRST_BLOCK,
     };
     make(dir, dentry, wanted, |handle, new| {
-        let mut data = buffer(dir)?;
-        dirent::make_dot_entries(&mut data, &dir.fs().geo, new.ino(), dir.ino())
-            .map_err(|e| bad_dirblock(new, Lblk::FIRST, e))?;
         new.set_nlink(2);
-        DirBlock::append(handle, new, data, None).map(|_| ())
+        DirBlock::first(handle, new, dir.ino())
     })
 }
 

@@ -8,7 +8,7 @@ use crate::{
     disk::{
         dirent::{self, NewEntry},
         htree::{self, DxNode},
-        Corrupt, Lblk, LblkRange, Pblk,
+        Corrupt, Ino, Lblk, LblkRange, Pblk,
     },
     fs::extent::{ExtentEntry, Mapping, State},
     vfs::{
@@ -250,6 +250,30 @@ impl DirBlock {
         mut data: KVec<u8>,
         node: Option<&DxNode>,
     ) -> Result<Self> {
+        let this = Self::at_end(handle, dir)?;
+        this.seal(dir, &mut data, node)?;
+        let mut block = handle.create(&this.bh)?;
+        block.copy_in(0, &data)?;
+        block.finish()?;
+        this.count_in(handle, dir)?;
+        Ok(this)
+    }
+
+    /// Gives a directory that nobody knows yet its only block, as [`DirBlock::append`]: made where
+    /// it lies, since there is nothing that has to stay if that fails.
+    pub(super) fn first(handle: &Handle<'_>, dir: &Inode, parent: Ino) -> Result {
+        let geo = &dir.fs().geo;
+        let this = Self::at_end(handle, dir)?;
+        let mut block = handle.create(&this.bh)?;
+        dirent::make_dot_entries(&mut block, geo, dir.ino(), parent)
+            .and_then(|()| dirent::put_csum(&mut block, geo, dir.info().csum_seed()))
+            .map_err(|e| bad_dirblock(dir, this.lblk, e))?;
+        block.finish()?;
+        this.count_in(handle, dir)
+    }
+
+    /// Allocates a block at the end, which is not counted yet.
+    fn at_end(handle: &Handle<'_>, dir: &Inode) -> Result<Self> {
         let geo = &dir.fs().geo;
         if dir.size() >> geo.block_bits >= htree::max_blocks(geo).into() {
             return Err(ENOSPC);
@@ -258,16 +282,14 @@ impl DirBlock {
         if most != 0 && dir.size() >> 10 >= most.into() {
             return Err(ENOSPC);
         }
-        let size = dir.size() + u64::from(geo.block_size);
         let lblk = Lblk::or_end(dir.size() >> geo.block_bits);
         let bh = dir.sb().getblk(append_block(handle, dir, lblk)?.get())?;
-        let this = Self { bh, lblk };
-        this.seal(dir, &mut data, node)?;
-        let mut block = handle.create(&this.bh)?;
-        block.copy_in(0, &data)?;
-        block.finish()?;
-        dir.set_dir_size(size);
-        journal(handle, dir)?;
-        Ok(this)
+        Ok(Self { bh, lblk })
+    }
+
+    /// The directory is longer by this block.
+    fn count_in(&self, handle: &Handle<'_>, dir: &Inode) -> Result {
+        dir.set_dir_size(dir.size() + u64::from(dir.fs().geo.block_size));
+        journal(handle, dir)
     }
 }
