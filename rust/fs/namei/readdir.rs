@@ -43,7 +43,7 @@ use crate::{
     disk::{
         dirent::{self, ftype, NAME_MAX},
         hash::{Hash, Hasher},
-        sort::sort_by, //
+        sort::sort_spread, //
         Ino,
         Lblk,
     },
@@ -268,6 +268,7 @@ fn by_hash(
         last,
         names: KVVec::new(),
         items: KVVec::new(),
+        spare: KVVec::new(),
         bound: None,
     };
     let done = if is_indexed(dir) {
@@ -325,6 +326,8 @@ struct List<'a, 'd> {
     last: &'a mut Last,
     names: KVVec<u8>,
     items: KVVec<Item>,
+    /// For a copy of them, to be put in order.
+    spare: KVVec<Item>,
     /// Names were left out. This was the first of them: those from here on stay out, or one between
     /// two that are listed would be missing.
     bound: Option<Bound>,
@@ -377,18 +380,22 @@ impl List<'_, '_> {
         }
     }
 
-    fn put_in_order(&mut self) {
+    fn put_in_order(&mut self) -> Result {
         let names = &self.names;
+        self.spare.clear();
+        self.spare.extend_from_slice(&self.items, GFP_KERNEL)?;
         // Hardly ever are two the same.
-        sort_by(&mut self.items, |a, b| {
+        let less = |a: &Item, b: &Item| {
             let (one, other) = (a.hash.rank(), b.hash.rank());
             one < other || one == other && a.has_lower_name(b, names)
-        });
+        };
+        sort_spread((&self.spare, &mut self.items), |item| item.hash.major, less);
+        Ok(())
     }
 
     /// Drops the upper half.
     fn cut(&mut self) -> Result {
-        self.put_in_order();
+        self.put_in_order()?;
         let mut left = MAX_LIST / 2;
         let fits = |item: &&Item| {
             left = left.saturating_sub(item.cost());
@@ -416,7 +423,7 @@ impl List<'_, '_> {
 
     /// Lists what is in the list and empties it. False if the reader's buffer is full.
     fn emit(&mut self, emit: &mut DirEmitter<'_>) -> Result<bool> {
-        self.put_in_order();
+        self.put_in_order()?;
         let bound = self.bound.take().map(|bound| bound.hash);
         let mut items = self.items.iter().peekable();
         while let Some(item) = items.next() {

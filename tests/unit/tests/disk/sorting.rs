@@ -3,7 +3,7 @@
 //! The sort: right in any order, and no order makes it slow.
 
 use proptest::prelude::*;
-use rext4_unit::disk::sort::sort;
+use rext4_unit::disk::sort::{sort, sort_spread};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 
@@ -19,6 +19,20 @@ proptest! {
         right.sort();
         sort(&mut items);
         prop_assert_eq!(items, right);
+    }
+
+    /// Keys as hashes are, and all in some places: of the same keys the others count.
+    #[test]
+    fn spread_as_the_library_does(
+        items in prop::collection::vec((any::<u32>(), any::<u16>()), 0..700),
+        mask in prop_oneof![Just(u32::MAX), Just(0x8000_0001), Just(7), Just(0), any::<u32>()],
+    ) {
+        let items: Vec<_> = items.iter().map(|(key, other)| (key & mask, *other)).collect();
+        let mut sorted = vec![(0, 0); items.len()];
+        sort_spread((&items, &mut sorted), |item| item.0, |a, b| a < b);
+        let mut right = items;
+        right.sort();
+        prop_assert_eq!(sorted, right);
     }
 
     #[test]
@@ -135,6 +149,28 @@ impl PartialEq for Counted<'_> {
 }
 
 impl Eq for Counted<'_> {}
+
+/// Whoever chooses the keys has them all in one part, or in as many as are few in each.
+#[test]
+fn keys_that_are_not_spread() {
+    for n in [100usize, 2000, 6000] {
+        let shapes: [fn(usize, usize) -> usize; 4] = [
+            |n, i| if i == 0 { u32::MAX as usize } else { n - i },
+            |n, i| (i % 2) * (u32::MAX as usize - n) + n - i,
+            |_, i| (i % 16) << 28,
+            |_, i| i.wrapping_mul(0x9e37_79b9) & 0xffff_ffff,
+        ];
+        for shape in shapes {
+            let count = Cell::new(0);
+            let items: Vec<_> = (0..n).map(|i| Counted(shape(n, i), &count)).collect();
+            let mut sorted = items.clone();
+            sort_spread((&items, &mut sorted), |item| item.0 as u32, |a, b| a < b);
+            let asked = count.get();
+            assert!(asked <= most(n) + 16 * n, "{n}: {asked}");
+            assert!(sorted.is_sorted());
+        }
+    }
+}
 
 /// Runs, saw teeth, organ pipes, all equal.
 #[test]
