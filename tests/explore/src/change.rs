@@ -55,7 +55,7 @@ const ALL: &[(Change, u32)] = &[
 ];
 
 /// So that it can be had: whole sectors, or blocks, of those that there are.
-fn fit(mut op: Op, image: Image) -> Op {
+pub fn fit(mut op: Op, image: Image) -> Op {
     let verb = op.verb;
     if verb.kind() == Some(Kind::Names) {
         return op;

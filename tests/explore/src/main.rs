@@ -43,6 +43,7 @@ mod promise;
 mod ready;
 mod rest;
 mod scatter;
+mod shape;
 mod shifted;
 mod shrink;
 mod site;

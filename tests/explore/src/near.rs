@@ -110,8 +110,17 @@ pub struct Near {
 }
 
 impl Grammar {
-    /// Operations on the same bytes; none if there are none on bytes.
+    /// Operations on the same bytes, every second time of a shape; none if there are none on bytes.
     pub fn near(&self, image: Image, rng: &mut ChaCha8Rng) -> Option<Near> {
+        let shaped = match rng.random_ratio(1, 2) {
+            true => self.shaped(image, rng),
+            false => None,
+        };
+        shaped.or_else(|| self.mixed(image, rng))
+    }
+
+    /// Of no shape.
+    fn mixed(&self, image: Image, rng: &mut ChaCha8Rng) -> Option<Near> {
         let verbs = self.of(Kind::Bytes);
         // A thread of the kernel stops.
         let kernel = rng.random_ratio(2, 9);
@@ -225,7 +234,7 @@ impl Grammar {
     }
 
     /// Another file gets what has become free, or all that is, if these operations are to be drawn.
-    fn reuse(&self, ops: &mut Vec<Op>, rng: &mut ChaCha8Rng) {
+    pub fn reuse(&self, ops: &mut Vec<Op>, rng: &mut ChaCha8Rng) {
         let verbs = self.of(Kind::Bytes);
         let op = |verb, len| Op {
             verb,
@@ -254,12 +263,18 @@ mod tests {
     use std::collections::HashSet;
 
     fn draw(words: &[&str], seed: u64) -> Near {
+        drawn(words, seed, Grammar::near)
+    }
+
+    type Draw = fn(&Grammar, Image, &mut ChaCha8Rng) -> Option<Near>;
+
+    fn drawn(words: &[&str], seed: u64, how: Draw) -> Near {
         let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
         let grammar = Grammar::new(&words).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let images = if seed % 2 == 0 { IMAGES } else { MEMORY };
         let image = images[seed as usize / 2 % images.len()];
-        grammar.near(image, &mut rng).unwrap()
+        how(&grammar, image, &mut rng).unwrap()
     }
 
     #[test]
@@ -284,7 +299,7 @@ mod tests {
     /// points, and two operations of another thread, one after the other.
     fn have(acts: &[&str], chain: [&[&str]; 2], fits: fn(&Op, &Op) -> bool) -> usize {
         let has = |op: &Op, words: &[&str]| words.contains(&op.verb.short());
-        let drawn = (0..4000).map(|seed| draw(&[], 2 * seed).program);
+        let drawn = (0..4000).map(|seed| drawn(&[], 2 * seed, Grammar::mixed).program);
         let with = drawn.filter(|program| {
             let mut own = program.threads[0].iter();
             let others = program.threads[1..].iter().flat_map(|ops| ops.windows(2));
