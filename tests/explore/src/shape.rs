@@ -22,6 +22,8 @@ enum Where {
     Same,
     /// Two parts of a page.
     Parts,
+    /// A page, and a block of it.
+    Inside,
     /// Two pages, and the second one of them.
     Later,
     /// Behind the end, and the page of the end.
@@ -68,8 +70,15 @@ const SHAPES: &[Shape] = &[
     Shape {
         fits: |image| !image.tight && image.block < PAGE,
         stops: PINS,
-        comes: &[CLEANS, &[Punch, BufferedWrite]],
+        comes: &[CLEANS, &[BufferedWrite]],
         place: Where::Parts,
+        ..PLAIN
+    },
+    Shape {
+        fits: |image| !image.tight && image.block < PAGE,
+        stops: PINS,
+        comes: &[CLEANS, &[Punch]],
+        place: Where::Inside,
         ..PLAIN
     },
     // What is asked for is written and gone.
@@ -145,12 +154,14 @@ fn places(how: Where, image: Image, start: Start, rng: &mut ChaCha8Rng) -> [(u64
             let both = [(page + nth * part, part), (page + other * part, part)];
             match rng.random_range(0..4) {
                 0 => [both[1], both[0]],
-                // The whole page, and a part of it.
-                1 => [(page, PAGE), both[1]],
                 _ => both,
             }
         }
-        Where::Later => [(0, 2 * PAGE), (PAGE, part)],
+        Where::Inside => {
+            let nth = rng.random_range(0..PAGE / image.block);
+            [(page, PAGE), (page + nth * image.block, image.block)]
+        }
+        Where::Later => [(0, 2 * PAGE), (PAGE, image.block)],
         Where::End => [(end, part), (end / PAGE * PAGE, PAGE)],
         Where::Before => [(PAGE, PAGE), (PAGE - image.block, image.block)],
     }
