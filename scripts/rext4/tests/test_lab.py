@@ -118,7 +118,7 @@ class Races(WithFolder):
         self.races(GOOD, "--engine", "uml", "--runs", "3", "7a")
         words = (self.folder / "words").read_text().split("\n")[:-1]
         self.assertEqual(words[words.index("--cpus") + 1], "1")
-        self.assertEqual(words[words.index("--time") + 1], "1500")
+        self.assertEqual(words[words.index("--time") + 1], "5400")
         self.assertEqual(words.count("--disk"), 3)
         self.assertEqual((self.work / "c").stat().st_size, 1 << 30)
         self.assertEqual(
