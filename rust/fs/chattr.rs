@@ -11,6 +11,7 @@
 //! [`Kiocb::write_checks`]: crate::vfs::Kiocb::write_checks
 
 use super::{
+    alloc::TRIES,
     credits,
     inode::{
         flags_of_type,
@@ -18,6 +19,7 @@ use super::{
         hold_iloc,
         journal,
         journal_alone,
+        may_grow_again,
         vfs_flags,
         Durable, //
     },
@@ -133,14 +135,19 @@ fn wanted(inode: &Inode, attr: &FileAttr<'_>) -> Result<u32> {
 }
 
 /// The raw inode is to have a place for a project: older ones have fewer fields, which may grow.
+/// Who asks for that can wait for a transaction with more room, and is not told of a failure of
+/// before.
 fn find_place(inode: &Inode) -> Result {
     if inode.info().keeps_project() {
         return Ok(());
     }
-    journal_alone(inode)?;
-    if inode.info().keeps_project() {
-        Ok(())
-    } else {
-        Err(ENOSPC)
+    may_grow_again(inode);
+    for _ in 0..TRIES {
+        journal_alone(inode)?;
+        if inode.info().keeps_project() {
+            return Ok(());
+        }
+        fsync::commit(inode, Durable::Inode)?;
     }
+    Err(ENOSPC)
 }

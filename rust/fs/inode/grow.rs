@@ -51,7 +51,8 @@ pub(super) fn grow_fields(handle: &Handle<'_>, inode: &Inode) {
         return;
     }
     info.may_grow.store(false, ordering::Relaxed);
-    if grown != Ok(Grown::Yes) && !inode.fs().told_no_room.xchg(true, ordering::Relaxed) {
+    let no_room = matches!(grown, Ok(Grown::Full) | Err(ENOSPC));
+    if no_room && !inode.fs().told_no_room.xchg(true, ordering::Relaxed) {
         let (id, ino) = (inode.sb().id(), inode.ino());
         pr_warn!(
             "{id}: inode {ino} has no room for more fields: remove attributes, or run e2fsck\n"
@@ -64,6 +65,12 @@ pub(in crate::fs) fn let_grow(inode: &Inode) {
     let info = inode.info();
     let small = extra_isize(info) < inode.fs().geo.want_extra_isize;
     info.may_grow.store(small, ordering::Relaxed);
+}
+
+/// As [`let_grow`], for who needs the fields now.
+pub(in crate::fs) fn may_grow_again(inode: &Inode) {
+    let _lock = inode.info().xattrs.lock();
+    let_grow(inode);
 }
 
 fn extra_isize(info: &InodeInfo) -> u16 {

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("fields/shared", ALL, shared),
     Case::new("fields/removed", ALL, removed),
     Case::new("fields/full_disk", ALL, full_disk),
+    Case::new("fields/asked_for", ALL, asked_for),
     Case::new("fields/damaged", ONE, damaged),
     Case::new("fields/unreadable", ALL, unreadable),
     Case::new("fields/no_memory", ONE, no_memory),
@@ -209,6 +210,22 @@ fn removed(t: &mut T) -> Res {
     has(&path, left)
 }
 
+/// No block is free, for attributes neither. What data may have is in `ballast`.
+fn fill_all(t: &T) -> Res {
+    for i in 0..400 {
+        drop(put(&t.p(&format!("g{i}")), 1, 0)?);
+    }
+    drop(enospc_tree::fill(t)?);
+    let full = |i: u32| {
+        let value = [i.to_le_bytes(); 100].concat();
+        xattr::set(&t.p(&format!("g{i}")), "user.big", &value, 0)
+    };
+    match (0..400).map(full).find(|set| set.is_err()) {
+        Some(Err(e)) if e.errno == libc::ENOSPC => Ok(()),
+        other => fail!("not full: {other:?}"),
+    }
+}
+
 /// No block is left: the inode is written as it is, and grows another time.
 fn full_disk(t: &mut T) -> Res {
     image(t)?;
@@ -216,22 +233,10 @@ fn full_disk(t: &mut T) -> Res {
     let path = t.p("f");
     drop(put(&path, 1, 100)?);
     give(&path, 10)?;
-    for i in 0..400 {
-        drop(put(&t.p(&format!("g{i}")), 1, 0)?);
-    }
     t.umount()?;
     says(t, WANT, LEAST)?;
     t.mount("")?;
-    drop(enospc_tree::fill(t)?);
-    // What data may not have: a block each.
-    let full = |i: u32| {
-        let value = [i.to_le_bytes(); 100].concat();
-        xattr::set(&t.p(&format!("g{i}")), "user.big", &value, 0)
-    };
-    match (0..400).map(full).find(|set| set.is_err()) {
-        Some(Err(e)) if e.errno == libc::ENOSPC => (),
-        other => fail!("not full: {other:?}"),
-    }
+    fill_all(t)?;
     touch(&path)?;
     has(&path, 10)?;
     t.umount()?;
@@ -245,6 +250,31 @@ fn full_disk(t: &mut T) -> Res {
     same!(size(t, "f")?, WANT, "with room");
     t.mount("")?;
     has(&path, 10)
+}
+
+/// Who asks for a project gets the place for it when there is room, whatever was before.
+fn asked_for(t: &mut T) -> Res {
+    t.mkfs(64, &["-I", "256", "-O", "project"])?;
+    says(t, 4, 4)?;
+    t.mount("")?;
+    let path = t.p("f");
+    drop(put(&path, 1, 100)?);
+    give(&path, 4)?;
+    t.umount()?;
+    says(t, 32, 32)?;
+    t.mount("")?;
+    fill_all(t)?;
+    touch(&path)?;
+    sys::unlink(&t.p("ballast"))?;
+    sys::sync();
+    let f = sys::rdonly(&path)?;
+    let mut attr = f.fsxattr()?;
+    attr.projid = 5;
+    f.set_fsxattr(&attr)?;
+    drop(f);
+    t.cycle()?;
+    same!(sys::rdonly(&path)?.fsxattr()?.projid, 5, "project");
+    has(&path, 4)
 }
 
 /// Attributes in the inode that are damaged stay where they are, whoever writes the inode without
