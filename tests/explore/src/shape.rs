@@ -173,7 +173,7 @@ impl Grammar {
         let verbs = self.of(Kind::Bytes);
         let known = |all: &&[Verb]| all.iter().any(|verb| verbs.contains(verb));
         let can = |shape: &&Shape| {
-            (shape.fits)(image) && known(&shape.stops) && shape.comes.iter().all(|v| known(v))
+            (shape.fits)(image) && known(&shape.stops) && shape.comes.iter().all(&known)
         };
         let all: Vec<&Shape> = SHAPES.iter().filter(can).collect();
         let shape = *all.choose(rng)?;
