@@ -34,7 +34,7 @@ use crate::{
         bh::BufferHead,
         gfp::GFP_NOFAIL,
         jbd2::{Handle, JournaledBuffer},
-        mbcache::MbCache, //
+        mbcache::{CachedValue, MbCache}, //
     },
 };
 use kernel::{
@@ -46,15 +46,21 @@ use kernel::{
 /// Hash chains of the cache, as a power of two.
 const BUCKET_BITS: u8 = 10;
 
+/// Of the number of a block.
+const BLOCK_BITS: u32 = 48;
+
+/// From here on nothing that was found is taken: the counts are all used up.
+const FORGOTTEN_MAX: u32 = (1 << (u64::BITS - BLOCK_BITS)) - 1;
+
 /// The blocks of attributes of a mount, as far as they may be shared.
 #[pin_data]
 pub(in crate::fs) struct Sharers {
     /// Over the number of owners in a block.
     #[pin]
     lock: Mutex<()>,
-    /// Blocks by their [`Sharers::key`].
+    /// Blocks, as [`Sharers::known`] says, by the hash of what they hold.
     blocks: MbCache,
-    /// How often [`Sharers::forget`] was called.
+    /// How often [`Sharers::forget`] was called, up to [`FORGOTTEN_MAX`].
     forgotten: Atomic<u32>,
 }
 
@@ -68,16 +74,32 @@ impl Sharers {
         }? Error)
     }
 
-    /// Nobody finds what is known so far: somebody else may have freed these blocks. Called while
-    /// nothing is written.
+    /// Nobody takes what is known so far: somebody else may have freed these blocks. Called while
+    /// nothing is written, and by nobody else meanwhile.
     pub(in crate::fs) fn forget(&self) {
-        self.forgotten.add(1, Relaxed);
+        let before = self.forgotten.load(Relaxed);
+        self.forgotten
+            .store((before + 1).min(FORGOTTEN_MAX), Relaxed);
     }
 
-    /// What a block of attributes of this hash is found by. Those that were forgotten have another
-    /// one.
-    fn key(&self, hash: u32) -> u32 {
-        hash ^ self.forgotten.load(Relaxed)
+    /// What the cache has of a block. What was forgotten stays there, but is nobody's: it has
+    /// another count. (Another hash would not do. Whoever chooses attributes finds those that have
+    /// it, by way of a block that is his data by now.)
+    fn known(&self, pblk: Pblk) -> u64 {
+        pblk.get() | u64::from(self.forgotten.load(Relaxed)) << BLOCK_BITS
+    }
+
+    /// Takes a block out. If somebody has found it it stays, and is returned.
+    fn remove(&self, hash: u32, pblk: Pblk) -> Option<CachedValue<'_>> {
+        self.blocks.remove(hash, self.known(pblk))
+    }
+
+    /// The block that was found, if it was not forgotten.
+    fn block(&self, found: &CachedValue<'_>) -> Option<Pblk> {
+        let value = found.value();
+        let now = self.forgotten.load(Relaxed);
+        let holds = value >> BLOCK_BITS == u64::from(now) && now < FORGOTTEN_MAX;
+        holds.then(|| Pblk::new(value & ((1 << BLOCK_BITS) - 1)))
     }
 }
 
@@ -99,9 +121,9 @@ fn copy(fs: &Rext4, bh: &BufferHead, data: &mut [u8]) -> Looked<u32> {
     Ok(xattr::check_block(data, &fs.geo, Pblk::new(bh.blocknr())))
 }
 
-/// What [`copy`] said, with the key of the block.
-fn with_key(fs: &Rext4, owners: disk::Result<u32>, data: &[u8]) -> disk::Result<(u32, u32)> {
-    Ok((owners?, fs.sharers.key(xattr::block_hash(data)?)))
+/// What [`copy`] said, with the hash of the block.
+fn with_hash(owners: disk::Result<u32>, data: &[u8]) -> disk::Result<(u32, u32)> {
+    Ok((owners?, xattr::block_hash(data)?))
 }
 
 /// As [`copy`], with the lock.
@@ -144,7 +166,7 @@ pub(super) fn remember(inode: &Inode, pblk: Pblk, data: &[u8]) {
     };
     let room = xattr::refcount(data).is_ok_and(|owners| owners < REFCOUNT_MAX);
     if hash != 0 && room && shares(fs) {
-        fs.sharers.blocks.insert(fs.sharers.key(hash), pblk.get());
+        fs.sharers.blocks.insert(hash, fs.sharers.known(pblk));
     }
 }
 
@@ -182,9 +204,12 @@ fn share(
         return Ok(None);
     }
     let mut theirs = KVec::from_elem(0u8, data.len(), GFP_KERNEL)?;
-    let mut next = fs.sharers.blocks.find(fs.sharers.key(hash));
+    let mut next = fs.sharers.blocks.find(hash);
     while let Some(found) = next {
-        let pblk = Pblk::new(found.value());
+        let Some(pblk) = fs.sharers.block(&found) else {
+            next = found.next();
+            continue;
+        };
         // What is wrong with it is for its owners to report.
         if let Ok(bh) = inode.sb().bread(pblk.get()) {
             let mut look = || {
@@ -235,10 +260,10 @@ fn overwrite(
     let block = handle.write(bh)?;
     let sharers = fs.sharers.lock.lock();
     let owners = copy(fs, bh, &mut old)?;
-    let written = match with_key(fs, owners, &old) {
+    let written = match with_hash(owners, &old) {
         // Others have it, or have found it.
         Ok((2.., _)) => Ok(false),
-        Ok((_, key)) if fs.sharers.blocks.remove(key, pblk.get()).is_some() => Ok(false),
+        Ok((_, hash)) if fs.sharers.remove(hash, pblk).is_some() => Ok(false),
         Ok(_) => write_owners(block, data, &fs.geo, (pblk, 1))?.map(|()| true),
         Err(why) => Err(why),
     };
@@ -301,7 +326,7 @@ fn release_share(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result 
         let block = handle.write(bh)?;
         let sharers = fs.sharers.lock.lock();
         let owners = copy(fs, bh, &mut data)?;
-        let (owners, key) = match with_key(fs, owners, &data) {
+        let (owners, hash) = match with_hash(owners, &data) {
             Ok(found) => found,
             Err(why) => {
                 drop(sharers);
@@ -312,14 +337,15 @@ fn release_share(handle: &Handle<'_>, inode: &Inode, bh: &BufferHead) -> Result 
             // Under the lock: who is the last one then frees the block, and the journal forgets it.
             let written = write_owners(block, &mut data, &fs.geo, (pblk, owners - 1))?;
             if owners == REFCOUNT_MAX {
-                if let Some(found) = fs.sharers.blocks.get(key, pblk.get()) {
+                let known = fs.sharers.known(pblk);
+                if let Some(found) = fs.sharers.blocks.get(hash, known) {
                     found.set_reusable(true);
                 }
             }
             drop(sharers);
             return written.map_err(|why| bad(inode, pblk, why));
         }
-        let user = fs.sharers.blocks.remove(key, pblk.get());
+        let user = fs.sharers.remove(hash, pblk);
         // Nobody else's any more, unless somebody has found it.
         drop((sharers, block));
         match user {

@@ -3,9 +3,12 @@
 
 use crate::cases::damage::errors::emergency_remount;
 use crate::cases::damage::freed::{attribute_block, free_block};
+use crate::cases::power::checkpoint::checkpoint;
 use crate::cases::power::orphans::script;
-use crate::fixture::{holds, pattern, put, run_cmd, T};
-use crate::harness::{Case, Res, FEATS};
+use crate::cases::space::enospc_tree::{empty_pool, fill};
+use crate::fiemap::fiemap;
+use crate::fixture::{holds, names, pattern, put, run_cmd, T};
+use crate::harness::{Case, Res, FEATS, NOCSUM};
 use crate::sys;
 use crate::xattr;
 use crate::{ensure, errno, fail, same, skip};
@@ -18,6 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("beside/journal", FEATS, journal).quick(),
     Case::new("beside/removed", FEATS, removed).quick(),
     Case::new("beside/attributes", FEATS, attributes).quick(),
+    Case::new("beside/forged_attributes", &[NOCSUM], forged).quick(),
 ];
 
 const BIG: usize = 20 << 20;
@@ -185,4 +189,59 @@ fn attributes(t: &mut T) -> Res {
         "attributes"
     );
     t.umount()
+}
+
+/// What a file system remembers of blocks of attributes ends with them, also what it has put aside
+/// at a remount: no file gets its attributes from a block that is somebody's data by now.
+fn forged(t: &mut T) -> Res {
+    t.mkfs(16, &["-I", "128"])?;
+    t.mount("")?;
+    // Words of attributes are in their hash by exclusive or: these two hashes differ in one bit.
+    let (mut one, mut other) = ([5; 600], [5; 600]);
+    one[596] = 4;
+    other[596] = 5;
+    let path = |name: &str| t.p(name);
+    let (f, model, late) = (path("f"), path("model"), path("late"));
+    for name in [&f, &model, &late] {
+        drop(put(name, 1, 100)?);
+    }
+    let dirs: Vec<_> = (0..40).map(|i| path(&format!("d{i}"))).collect();
+    dirs.iter().try_for_each(|dir| sys::mkdir(dir, 0o755))?;
+    xattr::set(&f, "user.big", &one, 0)?;
+    sys::sync();
+    let block = attribute_block(t, "f")?;
+    t.remount(libc::MS_RDONLY, "")?;
+    t.remount(0, "")?;
+    xattr::set(&model, "user.big", &other, 0)?;
+    sys::sync();
+    let forged = t.peek(attribute_block(t, "model")? * t.bs(), t.var.bs)?;
+    for name in [&f, &model] {
+        xattr::remove(name, "user.big")?;
+    }
+    sys::sync();
+    empty_pool(t)?;
+    drop(put(&path("spare"), 1, 20_000)?);
+    sys::sync();
+    let ballast = fill(t)?;
+    let found = fiemap(&ballast, 0, u64::MAX, true, 200)?;
+    let holds_it = |e: &&crate::fiemap::Ext| (e.phys..e.phys + e.len).contains(&(block * t.bs()));
+    let Some(place) = found.iter().find(holds_it) else {
+        skip!("the block went elsewhere");
+    };
+    let at = place.log + block * t.bs() - place.phys;
+    sys::unlink(&path("spare"))?;
+    sys::sync();
+    ballast.pwrite(&forged, at)?;
+    ballast.fsync()?;
+    // The log has the block no more, nor have the last ones that were looked at.
+    checkpoint(&ballast, 0)?;
+    for dir in &dirs {
+        names(dir)?;
+    }
+    // A 3 would shrink what is remembered, too.
+    sys::write_file("/proc/sys/vm/drop_caches", "1\n")?;
+    xattr::set(&late, "user.big", &other, 0)?;
+    sys::sync();
+    ensure!(attribute_block(t, "late")? != block, "attributes from data");
+    holds(&ballast, at, &forged, "the data")
 }

@@ -22,7 +22,7 @@ const DISCARD: u32 = 1;
 const ZERO: u32 = 2;
 const DRY_RUN: u32 = 4;
 
-fn checkpoint(f: &Fd, flags: u32) -> Sys<()> {
+pub fn checkpoint(f: &Fd, flags: u32) -> Sys<()> {
     let mut flags = flags;
     // SAFETY: It reads 4 bytes.
     unsafe { f.ioctl(0x4004_662b, &mut flags) }.map(|_| ())
