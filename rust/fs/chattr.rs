@@ -19,6 +19,7 @@ use super::{
         hold_iloc,
         journal,
         journal_alone,
+        may_grow,
         may_grow_again,
         vfs_flags,
         Durable, //
@@ -147,6 +148,11 @@ fn find_place(inode: &Inode) -> Result {
         if inode.info().keeps_project() {
             return Ok(());
         }
+        // Not there, and not only for now: there is no room.
+        if inode.nlink() == 0 || !may_grow(inode) {
+            break;
+        }
+        inode.go_on()?;
         fsync::commit(inode, Durable::Inode)?;
     }
     Err(ENOSPC)

@@ -18,7 +18,7 @@ mod space;
 
 use fields::{from_disk, no_fields, to_disk};
 pub(super) use flags_of::{flags_of_type, vfs_flags};
-pub(super) use grow::{let_grow, may_grow_again};
+pub(super) use grow::{let_grow, may_grow, may_grow_again};
 use new::set_operations;
 pub(crate) use new::{init_new, Birth, NewKind};
 pub(crate) use orphans::Orphans;

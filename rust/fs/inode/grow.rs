@@ -73,6 +73,11 @@ pub(in crate::fs) fn may_grow_again(inode: &Inode) {
     let_grow(inode);
 }
 
+/// Whether the next handle that writes the inode has its fields grow.
+pub(in crate::fs) fn may_grow(inode: &Inode) -> bool {
+    inode.info().may_grow.load(ordering::Relaxed)
+}
+
 fn extra_isize(info: &InodeInfo) -> u16 {
     info.fields.lock().extra_isize
 }
