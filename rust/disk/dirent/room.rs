@@ -39,6 +39,8 @@ pub fn find_room<B: BlockView + ?Sized>(
         left >= need || rec_len >= need && block.any32(offset) == Some(0)
     };
     let found = heads(block, geo).pass(has_room)?;
+    // Read once more, and that may be something else: another may write to the device.
+    let found = found.filter(|(_, head)| head.free() >= need);
     Ok(found.map(|(_, head)| EntryRoom {
         host: head.offset,
         kept: head.rec_len - head.free(),

@@ -32,8 +32,12 @@ pub(crate) fn free_runs_or_lose(
 ) {
     let mut rest = runs;
     while let Some(first) = rest.clone().next() {
-        // Of an error nothing has changed, or the journal has come to its end.
-        let done = free_together(handle, inode, rest.clone()).unwrap_or(0);
+        // Of an error nothing has changed, or the journal has come to its end. Then bits may have
+        // been cleared, and who is asked again would call that corruption.
+        let done = match free_together(handle, inode, rest.clone()) {
+            Err(_) if handle.is_aborted() => return,
+            done => done.unwrap_or(0),
+        };
         match done.checked_sub(1) {
             Some(before) => {
                 rest.nth(before);

@@ -380,6 +380,9 @@ impl List<'_, '_> {
         }
     }
 
+    // The sort has an array on the stack, which is not to be there when a name is copied to the
+    // reader.
+    #[inline(never)]
     fn put_in_order(&mut self) -> Result {
         let names = &self.names;
         self.spare.clear();
