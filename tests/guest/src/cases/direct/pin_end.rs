@@ -2,6 +2,7 @@
 //! As in `pin.rs`, where the page that is pinned is the last one of the file, and goes itself: its
 //! block is freed, and what the device stores meanwhile must not be written to it.
 
+use crate::cases::power::checkpoint::checkpoint;
 use crate::dm::{self, Dm, Line};
 use crate::fiemap::fiemap;
 use crate::fixture::{diff_at, holds, pattern, put, run_cmd, MNT, T};
@@ -155,10 +156,11 @@ fn freed_below(t: &mut T, act: Act) -> Res {
         let silent = reader.waits();
         let before = silent.and_then(|silent| {
             ensure!(silent, "the device is not silent");
-            // Who writes looks for privileges to be stripped, the first time.
+            // Who writes looks for privileges to be stripped, the first time, and counts a change.
             f.pwrite(&pattern(1, 0, 1), 0)?;
-            f.fdatasync()?;
-            // Without a sync, which would write the times.
+            // All that is on disk, times too, and the log needs the table block no more.
+            sys::sync();
+            checkpoint(&f, 0)?;
             sys::write_file("/proc/sys/vm/drop_caches", "1\n")?;
             parts.stored_late(t, &f, act, || {
                 source.resume()?;
