@@ -2,6 +2,7 @@
 //! Asynchronous direct I/O, and direct I/O against others.
 
 use crate::aio::{Aio, Op};
+use crate::dm::Dm;
 use crate::fixture::{holds, pattern, put, T};
 use crate::harness::{Case, Res, Stop, ALL, ONE};
 use crate::sys::{self, Aligned, Fd};
@@ -249,9 +250,14 @@ fn stable_pages(t: &mut T) -> Res {
     sys::write_file(&format!("/sys/block/{dev}/queue/stable_writes"), "1")?;
     let fs = t.fs.clone();
     t.mount_as(&d.path, crate::fixture::MNT, &fs, 0, "")?;
+    changed_in_flight(t, &d)
+}
+
+/// A direct write to the device that is mounted, which has the buffer's bytes of when it was asked
+/// for, although they change before it is done.
+pub fn changed_in_flight(t: &T, d: &Dm) -> Res {
     let f = put(&t.p("f"), 1, 65_536)?;
     f.fsync()?;
-
     let direct = sys::direct(&t.p("f"))?;
     let asked = pattern(2, 0, 65_536);
     let mut buf = Aligned::of(&asked);

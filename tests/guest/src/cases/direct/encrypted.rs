@@ -3,6 +3,7 @@
 
 use crate::aio::{Aio, Op};
 use crate::cases::content::encrypted::{encrypt, fresh, ENC, ENC_4K};
+use crate::cases::direct::dio_async::changed_in_flight;
 use crate::dm::Dm;
 use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res};
@@ -230,20 +231,7 @@ fn held(t: &mut T) -> Res<Dm> {
 /// its leisure.
 fn stable_buffer(t: &mut T) -> Res {
     let d = held(t)?;
-    let f = put(&t.p("f"), 1, 65_536)?;
-    f.fsync()?;
-    let direct = sys::direct(&t.p("f"))?;
-    let asked = pattern(2, 0, 65_536);
-    let mut buf = Aligned::of(&asked);
-    let mut aio = Aio::new(1)?;
-    d.suspend()?;
-    let sent = aio.submit(&direct, Op::Write, &mut buf, 0, 0);
-    buf.fill(0xEE);
-    d.resume()?;
-    sent?;
-    same!(aio.wait(1)?, vec![(0, 65_536)], "result");
-    f.dontneed()?;
-    holds(&f, 0, &asked, "after the buffer was changed in flight")
+    changed_in_flight(t, &d)
 }
 
 /// Pages on their way to the device do not change, neither by write(2) nor by a mapping.

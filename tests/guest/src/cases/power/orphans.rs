@@ -83,6 +83,15 @@ pub fn chain(t: &T, names: &[&str], links: bool) -> Res<Vec<u64>> {
     Ok(all)
 }
 
+/// It can be used, and has no mark of an error in the end.
+pub fn sound(t: &mut T) -> Res {
+    usable(t)?;
+    t.umount()?;
+    let text = t.debugfs(&["stats"])?;
+    ensure!(!text.contains("with errors"), "an error is marked: {text}");
+    t.fsck()
+}
+
 /// Works as a mounted file system should, orphans included.
 pub fn usable(t: &T) -> Res {
     let f = put(&t.p("new"), 5, 20_000)?;
@@ -463,11 +472,7 @@ fn killed(t: &mut T) -> Res {
         let held = f.stat()?.st_blocks as u64 * 512;
         same!(held, t.bs(), "bytes of its blocks, remount {remount}");
         drop(f);
-        usable(t)?;
-        t.umount()?;
-        let text = t.debugfs(&["stats"])?;
-        ensure!(!text.contains("with errors"), "an error is marked: {text}");
-        t.fsck()?;
+        sound(t)?;
     }
     Ok(())
 }

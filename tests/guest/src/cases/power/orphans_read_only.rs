@@ -3,7 +3,7 @@
 //! leave.
 
 use crate::cases::power::crash::{cut, lights_on, on_dm, start};
-use crate::cases::power::orphans::{chain, killed_over, one_of_each, script, usable, SUPER};
+use crate::cases::power::orphans::{chain, killed_over, one_of_each, script, sound, usable, SUPER};
 use crate::fixture::{put, T};
 use crate::harness::{Case, Res, Variant, FEATS, K1, K4, ORPHAN};
 use crate::sys;
@@ -178,11 +178,7 @@ fn killed_beside(t: &mut T) -> Res {
             let held = sys::lstat(&t.p("cut"))?.st_blocks as u64 * 512;
             same!(held, t.bs(), "bytes of its blocks");
         }
-        usable(t)?;
-        t.umount()?;
-        let text = t.debugfs(&["stats"])?;
-        ensure!(!text.contains("with errors"), "an error is marked: {text}");
-        t.fsck()?;
+        sound(t)?;
     }
     Ok(())
 }
@@ -202,9 +198,5 @@ fn killed_early(t: &mut T) -> Res {
     same!(now.f_ffree, before.f_ffree + 2, "free inodes");
     let held = sys::lstat(&t.p("cut"))?.st_blocks as u64 * 512;
     same!(held, t.bs(), "bytes of its blocks");
-    usable(t)?;
-    t.umount()?;
-    let text = t.debugfs(&["stats"])?;
-    ensure!(!text.contains("with errors"), "an error is marked: {text}");
-    t.fsck()
+    sound(t)
 }
