@@ -3,7 +3,6 @@
 
 use crate::aio::{Aio, Op};
 use crate::cases::content::encrypted::{encrypt, fresh, ENC, ENC_4K};
-use crate::cases::direct::dio_async::changed_in_flight;
 use crate::dm::Dm;
 use crate::fixture::{holds, pattern, put, MNT, T};
 use crate::harness::{Case, Res};
@@ -18,7 +17,6 @@ pub const CASES: &[Case] = &[
     Case::new("crypt/data_direct_parts", ENC, parts).quick(),
     Case::new("crypt/data_direct_polled", &[ENC_4K], polled).quick(),
     Case::new("crypt/data_direct_nowait", &[ENC_4K], nowait).quick(),
-    Case::new("crypt/data_direct_stable", ENC, stable_buffer).quick(),
     Case::new("crypt/data_stable", ENC, stable_pages).quick(),
 ];
 
@@ -225,13 +223,6 @@ fn held(t: &mut T) -> Res<Dm> {
     let fs = t.fs.clone();
     t.mount_as(&d.path, MNT, &fs, 0, "")?;
     Ok(d)
-}
-
-/// A direct write is of what the buffer was when it was asked for. The block layer encrypts it at
-/// its leisure.
-fn stable_buffer(t: &mut T) -> Res {
-    let d = held(t)?;
-    changed_in_flight(t, &d)
 }
 
 /// Pages on their way to the device do not change, neither by write(2) nor by a mapping.

@@ -21,7 +21,6 @@ pub const CASES: &[Case] = &[
     Case::new("fields/shared", ALL, shared),
     Case::new("fields/removed", ALL, removed),
     Case::new("fields/full_disk", ALL, full_disk),
-    Case::new("fields/asked_for", ALL, asked_for),
     Case::new("fields/damaged", ONE, damaged),
     Case::new("fields/unreadable", ALL, unreadable),
     Case::new("fields/no_memory", ONE, no_memory),
@@ -250,31 +249,6 @@ fn full_disk(t: &mut T) -> Res {
     same!(size(t, "f")?, WANT, "with room");
     t.mount("")?;
     has(&path, 10)
-}
-
-/// Who asks for a project gets the place for it when there is room, whatever was before.
-fn asked_for(t: &mut T) -> Res {
-    t.mkfs(64, &["-I", "256", "-O", "project"])?;
-    says(t, 4, 4)?;
-    t.mount("")?;
-    let path = t.p("f");
-    drop(put(&path, 1, 100)?);
-    give(&path, 4)?;
-    t.umount()?;
-    says(t, 32, 32)?;
-    t.mount("")?;
-    fill_all(t)?;
-    touch(&path)?;
-    sys::unlink(&t.p("ballast"))?;
-    sys::sync();
-    let f = sys::rdonly(&path)?;
-    let mut attr = f.fsxattr()?;
-    attr.projid = 5;
-    f.set_fsxattr(&attr)?;
-    drop(f);
-    t.cycle()?;
-    same!(sys::rdonly(&path)?.fsxattr()?.projid, 5, "project");
-    has(&path, 4)
 }
 
 /// Attributes in the inode that are damaged stay where they are, whoever writes the inode without
